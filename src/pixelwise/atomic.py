@@ -1,0 +1,59 @@
+"""Files that are complete under their final name, or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes, flushes to disk, renames. A crash or a full disk leaves the old file, or none.
+
+    Raises:
+        OSError: as the system gives it; the temporary file is removed.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_text(path: Path, content: str) -> None:
+    """`write_bytes` of UTF-8."""
+    write_bytes(path, content.encode())
+
+
+def replace_folder(new: Path, final: Path, previous: Path) -> None:
+    """Puts a finished folder in place of `final`, which is kept as `previous`.
+
+    At every moment `final` or `previous` is complete: the old `previous` goes first, while `final` still stands.
+
+    Raises:
+        OSError: as the system gives it.
+    """
+    if final.exists():
+        if previous.exists():
+            shutil.rmtree(previous)
+        os.rename(final, previous)
+    os.rename(new, final)
+    sync_folder(final.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes a folder's entries to disk, where the system can (Windows cannot)."""
+    with contextlib.suppress(OSError, AttributeError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,143 @@
+"""A dataset on disk: which pictures there are, where their labels lie, and how both become a `Sample`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.data.pictures import PictureFormat, read_ids, read_picture
+from pixelwise.data.sample import VOID, Instances, Sample
+from pixelwise.errors import UserError, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One picture of a dataset, not yet read.
+
+    Attributes:
+        name: unique in the dataset: the path below the root without the suffix, `/` between folders.
+        picture: the picture's file.
+        labels: its label files: none (unlabelled), one mask, or one file an object.
+        group: pictures of one group (frames of a video, slices of a patient) always share a split.
+    """
+
+    name: str
+    picture: Path
+    labels: tuple[Path, ...] = ()
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskCoding:
+    """How stored values become class ids.
+
+    Attributes:
+        kind: `ids` (the value is the class, after `mapping`), `binary` (0 and 255 are classes 0 and 1),
+            `label_map` (0 is background, every other value an object of class 1), or `instances` (one file an object,
+            all of class 1).
+        mapping: stored value -> class id, for values that are not their own class id (CamVid's 11 is void).
+    """
+
+    kind: str = "ids"
+    mapping: Mapping[int, int] = field(default_factory=dict)
+
+    def decode(self, files: Sequence[Path], height: int, width: int) -> tuple[np.ndarray, Instances | None]:
+        """The mask as (H, W) uint8 class ids, and the objects where the coding knows them.
+
+        Raises:
+            UserError: a file that is unreadable, of another size than its picture, or with values that are no ids.
+        """
+        if self.kind == "instances":
+            return self._from_instance_files(files, height, width)
+        values = _read_sized(files[0], height, width)
+        if self.kind == "label_map":
+            return (values > 0).astype(np.uint8), Instances.from_label_map(values.astype(np.int64))
+        if self.kind == "binary":
+            table = np.arange(256, dtype=np.uint8)
+            table[255] = 1
+        else:
+            if values.dtype != np.uint8 and values.max(initial=0) > 255:
+                raise UserError(
+                    f"{files[0]}: values up to {values.max()} found, but class ids go from 0 to 254 (255 = void); "
+                    "if the values number objects, see the label-map layout in docs/data.md."
+                )
+            table = np.arange(256, dtype=np.uint8)
+            for stored, class_id in self.mapping.items():
+                table[stored] = class_id
+        return table[values], None
+
+    def _from_instance_files(self, files: Sequence[Path], height: int, width: int) -> tuple[np.ndarray, Instances]:
+        ids = np.zeros((height, width), np.int32)
+        for number, file in enumerate(files, start=1):
+            ids[_read_sized(file, height, width) > 0] = number
+        return (ids > 0).astype(np.uint8), Instances.from_label_map(ids)
+
+
+def _read_sized(file: Path, height: int, width: int) -> np.ndarray:
+    values = read_ids(file)
+    if values.shape != (height, width):
+        raise UserError(
+            f"{file}: the mask is {values.shape[1]} x {values.shape[0]} but its picture is {width} x {height} "
+            "(width x height); export it again at the picture's size."
+        )
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Records, their classes, and their splits.
+
+    Attributes:
+        root: the folder it was read from.
+        layout: the name of the format that read it (`folder`, `camvid`, `nuclei`, ...).
+        class_names: by class id.
+        records: in a fixed order (sorted by name).
+        splits: `train`, `val`, perhaps `test` -> names of records; disjoint.
+        form: what all pictures are brought to.
+        coding: how masks are stored.
+        notes: sentences on what was assumed while reading (mapped ids, a split that was made, ...).
+    """
+
+    root: Path
+    layout: str
+    class_names: tuple[str, ...]
+    records: tuple[Record, ...]
+    splits: Mapping[str, tuple[str, ...]]
+    form: PictureFormat = PictureFormat()
+    coding: MaskCoding = MaskCoding()
+    notes: tuple[str, ...] = ()
+
+    def split(self, name: str) -> tuple[Record, ...]:
+        """The records of one split, in the dataset's order.
+
+        Raises:
+            UserError: no such split.
+        """
+        if name not in self.splits:
+            raise unknown(f"split of {self.root}:", name, self.splits)
+        wanted = set(self.splits[name])
+        return tuple(record for record in self.records if record.name in wanted)
+
+    def load(self, record: Record) -> Sample:
+        """Reads one record's picture and labels.
+
+        Raises:
+            UserError: unreadable, sizes that differ, or ids beyond the classes.
+        """
+        image = read_picture(record.picture, self.form)
+        if not record.labels:
+            return Sample(record.name, image)
+        mask, instances = self.coding.decode(record.labels, *image.shape[:2])
+        top = int(np.where(mask == VOID, 0, mask).max(initial=0))
+        if top >= len(self.class_names):
+            raise UserError(
+                f"{record.labels[0]}: class id {top} found, but there are {len(self.class_names)} classes (ids 0 to "
+                f"{len(self.class_names) - 1}); add the missing names to classes.txt or set those pixels to 255 (void)."
+            )
+        return Sample(record.name, image, mask, instances)
+
+
+Reader = Callable[[Path], Dataset]

@@ -1,0 +1,264 @@
+"""Reading and writing single pictures and masks, whatever their mode, depth or orientation."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pixelwise.errors import UserError
+
+PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+MAX_PIXELS = 1_000_000_000
+"""Larger pictures are refused, unless they are TIFFs that can be read by blocks (`pixelwise.inference`)."""
+
+Image.MAX_IMAGE_PIXELS = None  # checked here, against MAX_PIXELS and with a sentence, before anything is decoded
+cv2.setNumThreads(0)  # the loader's threads are the parallelism
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of itself before its pixels are decoded.
+
+    Attributes:
+        kind: the true format (`PNG`, `JPEG`, `TIFF`, ...), which the suffix may contradict.
+        height, width: pixels as seen, that is after the EXIF rotation.
+        channels: 1 grey, 2 grey + alpha, 3 colour, 4 colour + alpha (or CMYK), more for multi-channel TIFF.
+        dtype: `uint8`, `uint16`, `float32`, ...
+        mode: Pillow's mode (`L`, `RGB`, `P`, `CMYK`, ...), or `multichannel`.
+        rotated: an EXIF orientation other than upright is set.
+    """
+
+    kind: str
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    mode: str
+    rotated: bool = False
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.mode in {"LA", "RGBA", "PA", "La", "RGBa"}
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFormat:
+    """The form to which all pictures of one dataset are brought: channels (1, 3, or more) and dtype."""
+
+    channels: int = 3
+    dtype: str = "uint8"
+
+
+def _unreadable(path: Path, why: str) -> UserError:
+    return UserError(f"{path}: cannot be read as a picture ({why}). Replace the file or move it out of the dataset.")
+
+
+def probe(path: Path | str) -> Header:
+    """Reads a file's header only.
+
+    Raises:
+        UserError: missing, empty, or not a picture.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise _unreadable(path, "zero bytes")
+        with path.open("rb") as file:
+            magic = file.read(32)
+        if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return _probe_tiff(path)
+        with Image.open(path) as image:
+            rotated = image.getexif().get(0x0112, 1) not in (0, 1)
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            width, height = image.size[::-1] if turned else image.size
+            deep = image.mode.startswith("I;16") or image.mode == "I" or _is_deep_png(magic)
+            return Header(
+                kind=image.format or "?",
+                height=height,
+                width=width,
+                channels=len(image.getbands()),
+                dtype="uint16" if deep else "float32" if image.mode == "F" else "uint8",
+                mode=image.mode,
+                rotated=rotated,
+            )
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file.") from None
+    except UnidentifiedImageError:
+        raise _unreadable(path, "not a known picture format") from None
+    except (OSError, ValueError, SyntaxError, tifffile.TiffFileError) as error:
+        raise _unreadable(path, str(error) or type(error).__name__) from None
+
+
+def _is_deep_png(magic: bytes) -> bool:
+    return magic[:8] == b"\x89PNG\r\n\x1a\n" and len(magic) > 25 and magic[24] == 16
+
+
+def _probe_tiff(path: Path) -> Header:
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[0]
+        series = tiff.series[0]
+        axes, shape = series.axes, series.shape
+        sizes = dict(zip(axes, shape, strict=True))
+        height, width = sizes["Y"], sizes["X"]
+        channels = int(np.prod([size for axis, size in sizes.items() if axis not in "YX"], dtype=np.int64))
+        photometric = getattr(page, "photometric", None)
+        name = getattr(photometric, "name", "")
+        extra = tuple(getattr(page, "extrasamples", ()) or ())
+        mode = "multichannel"
+        if name == "PALETTE":
+            mode = "P"
+        elif name == "SEPARATED" and channels == 4:
+            mode = "CMYK"
+        elif channels in (1, 3):
+            mode = "L" if channels == 1 else "RGB"
+        elif channels in (2, 4) and extra:
+            mode = "LA" if channels == 2 else "RGBA"
+        return Header("TIFF", int(height), int(width), channels, str(series.dtype), mode)
+
+
+def read_picture(path: Path | str, form: PictureFormat | None = None) -> np.ndarray:
+    """The picture as (H, W, C), upright (EXIF applied), in `form` or in the file's own channels and depth.
+
+    Palettes and CMYK become RGB, alpha is dropped, grey is repeated where colour is asked for, colour is averaged with
+    the usual luminance weights where grey is asked for, and depth is rescaled over the full range of the integer type.
+
+    Raises:
+        UserError: missing, empty, truncated, not a picture, too large, or not convertible to `form`.
+    """
+    path = Path(path)
+    header = probe(path)
+    if header.height * header.width > MAX_PIXELS:
+        raise UserError(
+            f"{path}: {header.width} x {header.height} pixels are more than the {MAX_PIXELS:,} that are read at once; "
+            "if the file is what it should be, save it as a tiled TIFF, which is read by blocks."
+        )
+    try:
+        image = _decode(path, header)
+    except (OSError, ValueError, SyntaxError, tifffile.TiffFileError, cv2.error) as error:
+        raise _unreadable(path, str(error) or type(error).__name__) from None
+    return image if form is None else convert(image, form, path)
+
+
+def _decode(path: Path, header: Header) -> np.ndarray:
+    if header.kind == "TIFF":
+        return _decode_tiff(path, header)
+    if header.dtype == "uint16" and header.channels >= 3:  # Pillow reads 16-bit colour as 8-bit
+        data = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        if data is None:
+            raise OSError("truncated or damaged")
+        return np.ascontiguousarray(data[:, :, 2::-1])
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode == "P":
+            image = image.convert("RGB")
+        elif image.mode in ("LA", "La", "PA"):
+            image = image.convert("L" if image.mode != "PA" else "RGB")
+        elif image.mode == "1":
+            image = image.convert("L")
+        elif image.mode not in ("L", "RGB", "I", "F") and not image.mode.startswith("I;16"):
+            image = image.convert("RGB")
+        array = np.array(image)
+    if array.dtype == np.int32:
+        array = np.clip(array, 0, 65535).astype(np.uint16)
+    return array[:, :, None] if array.ndim == 2 else array
+
+
+def _decode_tiff(path: Path, header: Header) -> np.ndarray:
+    with tifffile.TiffFile(path) as tiff:
+        series = tiff.series[0]
+        array = series.asarray()
+        axes = series.axes
+        page = tiff.pages[0]
+        colormap = getattr(page, "colormap", None)
+    order = [axis for axis in axes if axis not in "YX"]
+    array = np.transpose(array, [axes.index(axis) for axis in ["Y", "X", *order]])
+    array = np.ascontiguousarray(array.reshape(array.shape[0], array.shape[1], -1))
+    if header.mode == "P" and colormap is not None:
+        array = (np.moveaxis(colormap, 0, -1)[array[:, :, 0]] >> 8).astype(np.uint8)
+    elif header.mode == "CMYK":
+        array = np.array(Image.fromarray(array, "CMYK").convert("RGB"))
+    elif header.has_alpha:
+        array = array[:, :, :-1]
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype not in (np.uint8, np.uint16):
+        array = array.astype(np.float32)
+    return array
+
+
+def convert(image: np.ndarray, form: PictureFormat, path: Path | str = "picture") -> np.ndarray:
+    """Brings (H, W, C) to the channels and dtype of `form`; a picture already in that form is returned as it is.
+
+    Raises:
+        UserError: between numbers of channels that have no natural conversion (anything but 1 <-> 3).
+    """
+    found = image.shape[2]
+    if found != form.channels:
+        if found == 1 and form.channels == 3:
+            image = np.repeat(image, 3, axis=2)
+        elif found == 3 and form.channels == 1:
+            grey = image @ np.array([0.299, 0.587, 0.114], np.float32)
+            image = (grey if image.dtype == np.float32 else np.rint(grey).astype(image.dtype))[:, :, None]
+        else:
+            raise UserError(
+                f"{path}: {found} channels found, {form.channels} expected as in most pictures of this dataset; "
+                "convert the file or move it out."
+            )
+    if str(image.dtype) == form.dtype:
+        return image
+    ranges = {"uint8": 255.0, "uint16": 65535.0}
+    if form.dtype == "float32":
+        return image.astype(np.float32)
+    scale = ranges[form.dtype] / ranges.get(str(image.dtype), ranges[form.dtype])
+    return np.clip(np.rint(image.astype(np.float32) * scale), 0, ranges[form.dtype]).astype(form.dtype)
+
+
+def read_ids(path: Path | str) -> np.ndarray:
+    """A mask's stored values as (H, W) integers; palette pictures give their palette indices.
+
+    Raises:
+        UserError: unreadable, or a colour picture, which stores no ids.
+    """
+    path = Path(path)
+    header = probe(path)
+    if header.kind == "TIFF" and header.channels == 1:
+        try:
+            array = tifffile.imread(path)
+        except (OSError, ValueError, tifffile.TiffFileError) as error:
+            raise _unreadable(path, str(error)) from None
+        return np.squeeze(array).astype(np.int32 if array.dtype.itemsize > 1 else array.dtype, copy=False)
+    if header.mode in ("1", "L", "P", "LA", "I") or header.mode.startswith("I;16"):
+        try:
+            with Image.open(path) as image:
+                # An EXIF rotation on a mask is as binding as one on a picture.
+                image = ImageOps.exif_transpose(image)
+                if image.mode == "1":
+                    image = image.convert("L")
+                elif image.mode == "LA":
+                    image = image.getchannel("L")
+                return np.array(image)
+        except (OSError, ValueError, SyntaxError) as error:
+            raise _unreadable(path, str(error)) from None
+    raise UserError(
+        f"{path}: a mask must hold one class id a pixel, but this is a colour picture ({header.mode}); "
+        "`pixelwise check DATA --fix DIR` writes a copy with the colours turned into ids."
+    )
+
+
+def write_png(path: Path | str, array: np.ndarray) -> None:
+    """Writes (H, W) or (H, W, 3) uint8, or (H, W) uint16, as PNG: complete under its final name, or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        Image.fromarray(array).save(partial, format="PNG", compress_level=3)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

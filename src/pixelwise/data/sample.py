@@ -1,0 +1,75 @@
+"""What one picture carries: pixels, class ids, objects. Plain numpy, no framework."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+VOID = 255
+"""The id of pixels that have no label: never trained on, never counted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instances:
+    """The objects of one picture.
+
+    Attributes:
+        boxes: (N, 4) float32, `xyxy` in pixels, continuous coordinates (pixel centres at +0.5).
+        classes: (N,) int64 class ids.
+        ids: (H, W) int32 label map, 0 where there is no object, i + 1 on the pixels of object i; None for boxes alone.
+        keypoints: (N, J, 3) float32 `(x, y, visible)`; None where there are none.
+    """
+
+    boxes: np.ndarray
+    classes: np.ndarray
+    ids: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @classmethod
+    def from_label_map(cls, ids: np.ndarray, classes: np.ndarray | int = 1) -> Instances:
+        """Boxes from a label map. Ids are renumbered 1..N without gaps, in rising order of the old ids.
+
+        Args:
+            ids: (H, W) integers, 0 = no object.
+            classes: one class id for all objects, or (N,) in rising order of id.
+        """
+        # Sorting a megapixel takes longer than everything else here, so `unique` runs on small sets of ids only.
+        present = np.flatnonzero(np.bincount(ids.ravel()))
+        present = present[present > 0]
+        renumber = np.zeros(int(ids.max(initial=0)) + 1, np.int32)
+        renumber[present] = np.arange(1, len(present) + 1)
+        label_map = renumber[ids]
+        boxes = np.zeros((len(present), 4), np.float32)
+        ys, xs = np.nonzero(label_map)
+        which = label_map[ys, xs] - 1
+        low = np.full((len(present), 2), np.iinfo(np.int64).max)
+        high = np.full((len(present), 2), -1)
+        for axis, values in enumerate((xs, ys)):
+            np.minimum.at(low[:, axis], which, values)
+            np.maximum.at(high[:, axis], which, values)
+        if len(present):
+            boxes[:, :2] = low
+            boxes[:, 2:] = high + 1
+        filled = np.broadcast_to(np.asarray(classes, np.int64), (len(present),)).copy()
+        return cls(boxes=boxes, classes=filled, ids=label_map)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One picture and what is known about it.
+
+    Attributes:
+        name: unique in its dataset: the path below the dataset's root without the suffix, `/` between folders.
+        image: (H, W, C) uint8, uint16 or float32, in the units of the file (0..255, 0..65535, or any).
+        mask: (H, W) uint8 class ids, 255 = void; None for an unlabelled picture.
+        instances: the objects, where the format knows them.
+    """
+
+    name: str
+    image: np.ndarray
+    mask: np.ndarray | None = None
+    instances: Instances | None = None

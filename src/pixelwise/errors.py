@@ -1,0 +1,25 @@
+"""What goes wrong because of what the user gave, said in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input, explained: what, which file, expected against found, and how to fix it.
+
+    The command line prints the sentence and exits with status 1; `--debug` shows the traceback as well.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not one of `known`, with the nearest right one.
+
+    >>> str(unknown("model", "unte", ["unet", "segnet"]))
+    "unknown model 'unte'; did you mean 'unet'? Known: segnet, unet"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{near[0]}'?" if near else "."
+    return UserError(f"unknown {kind} '{name}'{hint} Known: {', '.join(names)}")

@@ -1,0 +1,72 @@
+"""What every dense-prediction network here is: logits at the input's own size, for any height and width."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class DenseModel(nn.Module):
+    """Base class of networks that label every pixel.
+
+    A subclass computes `logits(images)` for sizes that suit it and declares what suits it; padding and cropping happen
+    here and nowhere else. The picture stays at the top left of the padded one, so that a crop whose corner is a
+    multiple of `stride` is computed on the same grid as the whole picture.
+
+    Attributes:
+        num_classes: K.
+        stride: heights and widths that `logits` takes are multiples of this (plus `offset`, see below).
+        margin: pixels that `logits` loses on each side (valid convolutions); 0 for networks with same padding.
+        offset: with a margin, the output size is `offset` modulo `stride`.
+    """
+
+    num_classes: int
+    stride: int = 1
+    margin: int = 0
+    offset: int = 0
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) of a suitable size -> (N, K, H - 2 margin, W - 2 margin)."""
+        raise NotImplementedError
+
+    def padding(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Left, right, top, bottom pixels of mirrored border with which `logits` gives at least (height, width)."""
+        right = -(width - self.offset) % self.stride
+        bottom = -(height - self.offset) % self.stride
+        return self.margin, self.margin + right, self.margin, self.margin + bottom
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W), any H and W >= 1 -> logits (N, K, H, W)."""
+        height, width = images.shape[-2:]
+        logits = self.logits(mirror_pad(images, self.padding(height, width)))
+        if logits.shape[-2:] == (height, width):
+            return logits
+        return logits[..., :height, :width]
+
+
+def mirror_pad(images: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
+    """Mirrors the border (..., H, W) outwards without repeating the edge pixel, also beyond the picture's own size.
+
+    Inside the range of `torch.nn.functional.pad(mode="reflect")` it equals it; a 1-pixel side is repeated.
+
+    >>> mirror_pad(torch.tensor([[[0.0, 1.0, 2.0]]]), (3, 1, 0, 0)).tolist()
+    [[[1.0, 2.0, 1.0, 0.0, 1.0, 2.0, 1.0]]]
+    """
+    left, right, top, bottom = padding
+    if not any(padding):
+        return images
+    for axis, before, after in ((-1, left, right), (-2, top, bottom)):
+        if before or after:
+            images = images.index_select(
+                images.dim() + axis, _mirrored(images.shape[axis], before, after).to(images.device)
+            )
+    return images
+
+
+def _mirrored(size: int, before: int, after: int) -> Tensor:
+    index = torch.arange(-before, size + after)
+    if size == 1:
+        return torch.zeros_like(index)
+    period = 2 * (size - 1)
+    index = index.remainder(period)
+    return torch.minimum(index, period - index)
