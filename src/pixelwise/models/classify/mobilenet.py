@@ -1,0 +1,116 @@
+"""MobileNetV2: inverted residuals with linear bottlenecks (Sandler et al., CVPR 2018, arXiv:1801.04381)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Table 2 of the paper: expansion t, output channels c, repetitions n, stride s of the first.
+STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding: where the total is odd, the extra zero comes after.
+
+    A stride-2 convolution on an even size so pads 0 before and 1 after, where `padding=1` pads 1 and 1 (of which the
+    last is never read): the two see pictures shifted by one pixel, and weights trained with one work worse in the other.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        pads: list[int] = []
+        for axis in (-1, -2):
+            size, kernel, stride = images.shape[axis], self.kernel_size[axis], self.stride[axis]
+            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            pads += [total // 2, total - total // 2]
+        return F.conv2d(F.pad(images, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def conv_norm_relu6(
+    inputs: int, outputs: int, kernel: int, stride: int, groups: int, tf_padding: bool
+) -> nn.Sequential:
+    """Convolution, batch norm, ReLU6; only strided convolutions differ between the two paddings."""
+    conv = SameConv2d if tf_padding and stride > 1 else nn.Conv2d
+    return nn.Sequential(
+        conv(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU6(inplace=True),
+    )
+
+
+class InvertedResidual(nn.Module):
+    """Expand by 1x1, filter by 3x3 depthwise, project by a linear 1x1 (section 3.3 and table 1)."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int, expansion: int, tf_padding: bool) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        expand = [conv_norm_relu6(inputs, hidden, 1, 1, 1, tf_padding)] if expansion != 1 else []
+        self.conv = nn.Sequential(
+            *expand,
+            conv_norm_relu6(hidden, hidden, 3, stride, hidden, tf_padding),
+            nn.Conv2d(hidden, outputs, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + self.conv(maps) if self.residual else self.conv(maps)
+
+
+class MobileNetV2(nn.Module):
+    """MobileNetV2 1.0 as classifier and as encoder; torchvision's parameter names.
+
+    Args:
+        num_classes: 0 builds the encoder alone, without the 1280-channel layer and the classifier.
+        dropout: before the classifier.
+        tf_padding: TensorFlow's SAME padding, for weights that were trained with it.
+    """
+
+    feature_strides = (2, 4, 8, 16, 32)
+    feature_channels = (16, 24, 32, 96, 320)
+
+    def __init__(
+        self, *, in_channels: int = 3, num_classes: int = 1000, dropout: float = 0.2, tf_padding: bool = False
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [conv_norm_relu6(in_channels, 32, 3, 2, 1, tf_padding)]
+        channels = 32
+        for expansion, outputs, repetitions, first_stride in STAGES:
+            for number in range(repetitions):
+                stride = first_stride if number == 0 else 1
+                layers.append(
+                    InvertedResidual(channels, outputs, stride=stride, expansion=expansion, tf_padding=tf_padding)
+                )
+                channels = outputs
+        self._pyramid_ends = (2, 4, 7, 14, 18)  # one past the last layer of each stride
+        if num_classes:
+            layers.append(conv_norm_relu6(channels, 1280, 1, 1, 1, tf_padding))
+            self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(1280, num_classes))
+        self.features = nn.Sequential(*layers)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0, 0.01)
+                nn.init.zeros_(module.bias)
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """(N, C, H, W) -> maps at strides 2, 4, 8, 16 and 32, finest first."""
+        maps = []
+        for start, end in pairwise((0, *self._pyramid_ends)):
+            images = self.features[start:end](images)
+            maps.append(images)
+        return maps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> logits (N, num_classes)."""
+        pooled = self.features(images).mean((2, 3))  # (N, 1280)
+        return self.classifier(pooled)
+
+    def first_convolution(self) -> nn.Conv2d:
+        conv: nn.Conv2d = self.features[0][0]  # type: ignore[index,assignment]
+        return conv

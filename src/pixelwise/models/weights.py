@@ -1,0 +1,216 @@
+"""Pretrained weights: found, read, fitted to a network, and every mismatch said."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from pixelwise.errors import UserError
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+"""Of 8-bit RGB: what published weights with torchvision's parameter names were trained with."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """Tensors by name, and how the network that they come from wants its input: `(picture - mean) / std`, 8-bit RGB."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What became of each tensor: names of the network's that were loaded or kept, names of the file's not used."""
+
+    loaded: tuple[str, ...]
+    kept: tuple[str, ...]
+    unused: tuple[str, ...]
+    adapted: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.loaded)} tensors loaded"]
+        for label, names in (("adapted", self.adapted), ("not in the file", self.kept), ("not used", self.unused)):
+            if names:
+                shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+                parts.append(f"{len(names)} {label} ({shown})")
+        return "; ".join(parts)
+
+
+def locate(weights: str | os.PathLike[str]) -> Path:
+    """The local file behind a path, a run folder, or a hub name (`owner/repo` or `owner/repo/file.safetensors`).
+
+    Raises:
+        UserError: nothing there, or the hub cannot be reached and has nothing in its cache.
+    """
+    path = Path(weights).expanduser()
+    if path.is_dir():
+        best = path / "best.safetensors"
+        if not best.exists():
+            raise UserError(f"{path}: a folder without best.safetensors; give a weights file or the folder of a run.")
+        return best
+    if path.exists():
+        return path
+    name = os.fspath(weights)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+(/[\w./-]+)?", name) or path.suffix in {".pt", ".pth"}:
+        raise UserError(
+            f"{name}: no such weights file; give a file, a run folder, or OWNER/REPO on the Hugging Face hub."
+        )
+    owner, repo, *rest = name.split("/")
+    return _from_hub(f"{owner}/{repo}", "/".join(rest) or "model.safetensors")
+
+
+def _from_hub(repo: str, filename: str) -> Path:
+    import httpx2 as httpx  # what huggingface_hub raises from when there is no network
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(repo, filename))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"weights '{repo}': no such local file, and {filename} could not be had from the Hugging Face hub ({reason}). "
+            "Check the name, or download the file and give its path."
+        ) from None
+
+
+def read_weights(weights: str | os.PathLike[str]) -> WeightsFile:
+    """Reads tensors and normalisation.
+
+    Raises:
+        UserError: not found, damaged, or a file of pickled objects rather than of tensors.
+    """
+    path = locate(weights)
+    metadata: Mapping[str, str] = {}
+    if path.suffix in {".pt", ".pth", ".bin"}:
+        try:
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # unpickling damaged files raises nearly anything
+            raise UserError(
+                f"{path}: not a file of tensors that can be read safely ({type(error).__name__})."
+            ) from None
+        nested = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
+        tensors = {name: value for name, value in nested.items() if isinstance(value, Tensor)}
+    else:
+        try:
+            with safe_open(os.fspath(path), framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
+    if not tensors:
+        raise UserError(f"{path}: holds no tensors.")
+    mean, std = input_normalisation(metadata)
+    return WeightsFile(path, tensors, mean, std)
+
+
+def input_normalisation(metadata: Mapping[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of 8-bit RGB as a weights file states them, ImageNet's where it does not.
+
+    Understood are a model file of this package, and `input` metadata of the form `RGB / D - M`.
+
+    >>> input_normalisation({"input": "RGB / 127.5 - 1"})
+    ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+    """
+    from pixelwise.models.spec import METADATA_KEY, ModelSpec
+
+    if METADATA_KEY in metadata:
+        spec = ModelSpec.from_json(metadata[METADATA_KEY])
+        return spec.mean, spec.std
+    match = re.fullmatch(r"\s*RGB\s*/\s*([\d.]+)\s*(?:-\s*([\d.]+))?\s*", metadata.get("input", ""))
+    if match is None:
+        return IMAGENET_MEAN, IMAGENET_STD
+    divisor, shift = float(match[1]), float(match[2] or 0)
+    return (divisor * shift,) * 3, (divisor,) * 3
+
+
+def load_weights(network: nn.Module, weights: str | os.PathLike[str] | WeightsFile) -> LoadReport:
+    """Copies the tensors of a file into a network, by name.
+
+    A file of a larger network that contains this one under a prefix (`encoder.` in a segmentation run) serves as well.
+    A first convolution with another number of input channels is adapted: summed to one, or repeated and rescaled, so
+    that grey given as colour, and colour given as grey, answer alike.
+
+    Raises:
+        UserError: nothing fits by name, or a tensor has another shape.
+    """
+    file = weights if isinstance(weights, WeightsFile) else read_weights(weights)
+    own = network.state_dict()
+    source = _under_common_prefix(file.tensors, own)
+    first = _first_weight_name(network)
+    adapted, fitted = [], {}
+    for name in own.keys() & source.keys():
+        tensor = source[name]
+        if name == first and tensor.shape != own[name].shape and _differs_in_input(tensor, own[name]):
+            tensor = adapt_channels(tensor, own[name].shape[1])
+            adapted.append(name)
+        if tensor.shape != own[name].shape:
+            raise UserError(
+                f"{file.path}: '{name}' is {tuple(tensor.shape)}, but the {type(network).__name__} has "
+                f"{tuple(own[name].shape)} there; these weights are of another network (or another width)."
+            )
+        fitted[name] = tensor
+    parameters = {name for name, _ in network.named_parameters()}
+    if len(parameters & fitted.keys()) * 2 < len(parameters):
+        example = next(iter(file.tensors))
+        raise UserError(
+            f"{file.path}: only {len(parameters & fitted.keys())} of the {len(parameters)} parameters of the "
+            f"{type(network).__name__} are in it (it holds '{example}', ..., the network has '{next(iter(own))}', ...); "
+            "these weights are of another network, or under other names."
+        )
+    network.load_state_dict(fitted, strict=False)
+    return LoadReport(
+        loaded=tuple(sorted(fitted)),
+        kept=tuple(sorted(own.keys() - fitted.keys())),
+        unused=tuple(sorted(source.keys() - own.keys())),
+        adapted=tuple(adapted),
+    )
+
+
+def _under_common_prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """`tensors`, or its part below the prefix under which most of the network's names are found."""
+    best = tensors
+    for prefix in ("encoder.", "module.", "model.", "backbone."):
+        inner = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        if len(inner.keys() & own.keys()) > len(best.keys() & own.keys()):
+            best = inner
+    return best
+
+
+def _first_weight_name(network: nn.Module) -> str | None:
+    finder = getattr(network, "first_convolution", None)
+    if finder is None:
+        return None
+    weight = finder().weight
+    return next(name for name, parameter in network.named_parameters() if parameter is weight)
+
+
+def _differs_in_input(found: Tensor, wanted: Tensor) -> bool:
+    return (
+        found.dim() == wanted.dim() == 4 and found.shape[0] == wanted.shape[0] and found.shape[2:] == wanted.shape[2:]
+    )
+
+
+def adapt_channels(weight: Tensor, channels: int) -> Tensor:
+    """A first convolution's weight (O, I, kH, kW) for another number of input channels.
+
+    One channel: the sum, so that a grey picture answers as it would repeated I times. Others: the filters repeated in
+    turn and scaled by I / channels, so that equal channels answer as before.
+    """
+    inputs = weight.shape[1]
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    repeats = -(-channels // inputs)
+    return weight.repeat(1, repeats, 1, 1)[:, :channels] * (inputs / channels)
