@@ -1,0 +1,53 @@
+"""Sums over all processes of a run, so that several of them compute what one would."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd import Function
+
+
+def world_size() -> int:
+    """Processes in this run: 1 unless started by `torchrun` or `accelerate launch`."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number, 0 for the one that writes files."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def total(value: Tensor) -> Tensor:
+    """The sum of `value` over all processes, differentiable; `value` itself where there is one.
+
+    Each process then holds the same loss of the whole batch. The gradient that reaches a process's own summand is the
+    sum over the processes' equal losses; averaging parameter gradients over processes, as data-parallel training does,
+    divides that by their number again, which leaves the gradient of the one loss.
+    """
+    if world_size() == 1:
+        return value
+    return _AllReduceSum.apply(value)
+
+
+class _AllReduceSum(Function):
+    @staticmethod
+    def forward(ctx: object, value: Tensor) -> Tensor:
+        summed = value.detach().clone()
+        dist.all_reduce(summed)
+        return summed
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
+        summed = gradients[0].contiguous().clone()
+        dist.all_reduce(summed)
+        return summed
+
+
+def any_process(flag: bool, device: torch.device) -> bool:
+    """Whether `flag` holds on any process; all of them must call it."""
+    if world_size() == 1:
+        return flag
+    value = torch.tensor(int(flag), device=device)
+    dist.all_reduce(value, dist.ReduceOp.MAX)
+    return bool(value.item())
