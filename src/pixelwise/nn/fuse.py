@@ -1,0 +1,113 @@
+"""Batch norm folded into the convolution before it: the same function with one pass over memory less."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+TOLERANCE = 1e-4
+"""Largest change of the output that is rounding, relative to the largest value of the output."""
+
+
+def fold_batch_norm(model: nn.Module, example: Tensor) -> nn.Module:
+    """A copy of a model, in evaluation mode, whose batch norms are part of the convolutions that feed them.
+
+    Batch norm with fixed statistics is affine, `gamma (y - mean) / sqrt(variance + eps) + beta`, and the convolution's
+    weights and bias take it in: `weight * s` and `(bias - mean) * s + beta` with `s = gamma / sqrt(variance + eps)`
+    (Jacob et al., CVPR 2018, arXiv:1712.05877, section 3.2). Which convolution feeds which batch norm is seen by
+    running the model once: the one's input is the very tensor that the other gave.
+
+    Args:
+        model: in float32, of any structure; it is not changed.
+        example: an input of the model, on the model's device. Folding is kept only if the output for it stays the same.
+
+    Returns:
+        The folded copy, or a copy as the model was where folding would change what it computes (a convolution whose
+        result is also used elsewhere).
+    """
+    plain = copy.deepcopy(model).eval()
+    folded = copy.deepcopy(plain)
+    pairs = _pairs(folded, example)
+    if not pairs:
+        return plain
+    for convolution, norm in pairs:
+        _fold(convolution, norm)
+    _replace({norm: nn.Identity() for _, norm in pairs}, folded)
+    with torch.no_grad():
+        expected, found = plain(example), folded(example)
+    scale = expected.abs().amax().clamp_min(1e-12)
+    # A comparison with NaN is false: a model that gives NaN stays as it was.
+    return folded if bool((found - expected).abs().amax() <= TOLERANCE * scale) else plain
+
+
+def _pairs(model: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d | nn.ConvTranspose2d, nn.BatchNorm2d]]:
+    """Convolutions and the batch norms that take their output as it is, each of them called once."""
+    produced: dict[int, tuple[nn.Module, Tensor, int]] = {}  # holds the tensors, so that no id is given out twice
+    calls: dict[nn.Module, int] = {}
+    pairs = []
+
+    def after_convolution(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+        calls[module] = calls.get(module, 0) + 1
+        produced[id(output)] = (module, output, output._version)
+
+    def before_norm(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        calls[module] = calls.get(module, 0) + 1
+        source, _, version = produced.get(id(inputs[0]), (None, None, -1))
+        # A version that went on means that something (an in-place ReLU) wrote into the tensor in between.
+        if source is not None and inputs[0]._version == version:
+            pairs.append((source, module))
+
+    handles: list[RemovableHandle] = []
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            handles.append(module.register_forward_hook(after_convolution))
+        elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
+            handles.append(module.register_forward_pre_hook(before_norm))
+    try:
+        with torch.no_grad():
+            model(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [
+        (convolution, norm)
+        for convolution, norm in pairs
+        if isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
+        and isinstance(norm, nn.BatchNorm2d)
+        and isinstance(convolution.weight, nn.Parameter)  # not computed anew at each call (weight norm and the like)
+        and calls[convolution] == calls[norm] == 1
+    ]
+
+
+def _fold(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    weight = convolution.weight.detach().double()
+    scale = (variance.double() + norm.eps).rsqrt()
+    if norm.affine:
+        scale = scale * norm.weight.detach().double()
+    shift = -mean.double() * scale
+    if convolution.bias is not None:
+        shift = shift + convolution.bias.detach().double() * scale
+    if norm.affine:
+        shift = shift + norm.bias.detach().double()
+    if isinstance(convolution, nn.ConvTranspose2d):  # (in, out / groups, kH, kW): the groups are blocks of `in`
+        grouped = weight.unflatten(0, (convolution.groups, -1))
+        weight = (grouped * scale.view(convolution.groups, 1, -1, 1, 1)).flatten(0, 1)
+    else:
+        weight = weight * scale.view(-1, 1, 1, 1)
+    dtype = convolution.weight.dtype
+    convolution.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
+    convolution.bias = nn.Parameter(shift.to(dtype), requires_grad=False)
+
+
+def _replace(replacements: dict[nn.Module, nn.Module], model: nn.Module) -> None:
+    """Puts modules in place of others, under every name that they have."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if child in replacements:
+                setattr(parent, name, replacements[child])
