@@ -1,0 +1,199 @@
+"""Random views of a sample: picture, mask, boxes and keypoints move together, by one warp.
+
+Scaling, rotation, flips, the crop and the elastic field are composed into a single map from the pixels of the view to
+those of the picture, so that everything is resampled once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pixelwise.data.sample import VOID, Instances, Sample
+
+FULL_RANGE = {"uint8": 255.0, "uint16": 65535.0}
+
+
+class Augmentation(BaseModel):
+    """What varies between two views of a picture. The default varies nothing but the place of the crop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    crop: tuple[int, int] = Field((256, 256), description="height and width of a view, in pixels")
+    scale: tuple[float, float] = Field((1.0, 1.0), description="magnification, drawn log-uniformly between the two")
+    rotate: float = Field(0.0, ge=0, le=180, description="degrees, drawn uniformly to either side")
+    flip: Literal["none", "horizontal", "both"] = Field("none", description="mirrored with probability 1/2 an axis")
+    elastic: float = Field(0.0, ge=0, description="standard deviation in pixels of displacements on a 3 x 3 grid")
+    brightness: float = Field(0.0, ge=0, le=1, description="gain drawn within 1 +- this")
+    contrast: float = Field(0.0, ge=0, le=1, description="contrast about the picture's mean, within 1 +- this")
+    saturation: float = Field(0.0, ge=0, le=1, description="of colour pictures, within 1 +- this")
+    noise: float = Field(0.0, ge=0, le=1, description="largest standard deviation, as a share of the full range")
+    blur: float = Field(0.0, ge=0, description="largest gaussian standard deviation in pixels, for half of the views")
+
+    @model_validator(mode="after")
+    def _possible(self) -> Augmentation:
+        if min(self.crop) < 1:
+            raise ValueError(f"crop must be at least 1 x 1 pixels, found {self.crop}")
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be two rising positive numbers, found {self.scale}")
+        return self
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """One view: image (crop height, crop width, C), mask and objects with it. The same rng state, the same view."""
+        warp = self.draw_warp(sample.image.shape[:2], rng)
+        view = warp.apply(sample)
+        return replace(view, image=self._recolour(view.image, rng))
+
+    def draw_warp(self, size: tuple[int, int], rng: np.random.Generator) -> Warp:
+        """The geometry of one view of a picture of `size` (height, width).
+
+        The crop lies inside the magnified picture where it fits; where it is larger than the picture it contains it.
+        """
+        # Every number is drawn whatever the settings, so that changing one of them leaves the others' draws alone.
+        scale = float(np.exp(rng.uniform(*np.log(self.scale))))
+        angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))
+        mirror = rng.random(2) < 0.5
+        place = rng.random(2)
+        linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
+        if self.flip != "none" and mirror[0]:
+            linear = linear @ np.diag([-1.0, 1.0])
+        if self.flip == "both" and mirror[1]:
+            linear = linear @ np.diag([1.0, -1.0])
+        height, width = size
+        room = np.array([width, height]) - np.array([self.crop[1], self.crop[0]]) / scale
+        centre = np.array([width, height]) / 2 + (place - 0.5) * np.abs(room)
+        shift = centre - linear @ (np.array([self.crop[1], self.crop[0]]) / 2)
+        displacement = None
+        if self.elastic > 0:
+            displacement = elastic_field(self.crop, self.elastic, rng)
+        return Warp(np.hstack([linear, shift[:, None]]), self.crop, displacement)
+
+    def _recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        gain, contrast, saturation = 1 + rng.uniform(-1, 1, 3) * (self.brightness, self.contrast, self.saturation)
+        noise, blur = rng.random(2) * (self.noise, 2 * self.blur)
+        if self.blur > 0 and blur > self.blur:
+            image = _with_channels(cv2.GaussianBlur(image, (0, 0), blur - self.blur + 0.1))
+        if self.saturation > 0 and image.shape[2] == 3:
+            grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None]
+            image = cv2.addWeighted(image, saturation, np.repeat(grey, 3, axis=2), 1 - saturation, 0)
+        if self.brightness > 0 or self.contrast > 0:
+            mean = float(image.mean())
+            image = _linear(image, gain * contrast, gain * mean * (1 - contrast))
+        if self.noise > 0:
+            full = FULL_RANGE.get(str(image.dtype), float(image.std()) or 1.0)
+            noisy = image + rng.normal(0, noise * full, image.shape).astype(np.float32)
+            image = _clip(noisy, image.dtype)
+        return image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Warp:
+    """A map from a view to a picture, in continuous coordinates: `source = matrix @ (x, y, 1)`, plus a displacement.
+
+    Attributes:
+        matrix: (2, 3).
+        size: height and width of the view.
+        displacement: (height, width, 2) float32 pixels of the picture, added at each pixel of the view; or None.
+    """
+
+    matrix: np.ndarray
+    size: tuple[int, int]
+    displacement: np.ndarray | None = None
+
+    def apply(self, sample: Sample) -> Sample:
+        """Resamples picture (linear, mirrored border) and labels (nearest, void outside), and moves the objects."""
+        image = self.resample(sample.image, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101, 0)
+        mask = sample.mask
+        if mask is not None:
+            mask = self.resample(mask, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, VOID)
+        instances = None if sample.instances is None else self._move(sample.instances)
+        return Sample(sample.name, _with_channels(image), mask, instances)
+
+    def resample(self, array: np.ndarray, interpolation: int, border: int, fill: float) -> np.ndarray:
+        """(H, W) or (H, W, C), any number of channels -> the same at the view's size."""
+        if array.ndim == 3 and array.shape[2] > 4:  # OpenCV fills and warps at most four channels at once
+            parts = [
+                self.resample(array[:, :, start : start + 4], interpolation, border, fill)
+                for start in range(0, array.shape[2], 4)
+            ]
+            return np.concatenate([_with_channels(part) for part in parts], axis=2)
+        height, width = self.size
+        if self.displacement is None:
+            # OpenCV's coordinates have pixel centres at whole numbers.
+            matrix = self.matrix.copy()
+            matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
+            flags = interpolation | cv2.WARP_INVERSE_MAP
+            return cv2.warpAffine(
+                array, matrix, (width, height), flags=flags, borderMode=border, borderValue=(fill,) * 4
+            )
+        xs, ys = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+        points = np.stack([xs, ys], axis=-1) @ self.matrix[:, :2].T + self.matrix[:, 2] + self.displacement - 0.5
+        maps = points.astype(np.float32)
+        return cv2.remap(array, maps, None, interpolation, borderMode=border, borderValue=(fill,) * 4)
+
+    def forward(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 2) of the picture -> where they are in the view; inverts the elastic part by iteration."""
+        inverse = np.linalg.inv(self.matrix[:, :2])
+        moved = (points - self.matrix[:, 2]) @ inverse.T
+        if self.displacement is not None:
+            height, width = self.size
+            for _ in range(20):
+                column = np.clip(moved[..., 0], 0, width - 1).astype(int)
+                row = np.clip(moved[..., 1], 0, height - 1).astype(int)
+                moved = (points - self.displacement[row, column] - self.matrix[:, 2]) @ inverse.T
+        return moved
+
+    def _move(self, instances: Instances) -> Instances:
+        height, width = self.size
+        keypoints = instances.keypoints
+        if keypoints is not None:
+            keypoints = keypoints.copy()
+            keypoints[..., :2] = self.forward(keypoints[..., :2])
+            inside = (keypoints[..., :2] >= 0).all(-1) & (keypoints[..., :2] < (width, height)).all(-1)
+            keypoints[..., 2] *= inside
+        ids = instances.ids
+        if ids is not None:
+            ids = self.resample(ids.astype(np.float32), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, 0).astype(np.int64)
+            kept = np.unique(ids[ids > 0]) - 1
+            boxes_and_ids = Instances.from_label_map(ids, instances.classes[kept])
+            boxes, ids = boxes_and_ids.boxes, boxes_and_ids.ids
+        else:
+            left, top, right, bottom = instances.boxes.T
+            corners = np.stack([left, top, right, top, right, bottom, left, bottom], -1).reshape(-1, 4, 2)
+            moved = self.forward(corners)
+            boxes = np.concatenate([moved.min(1), moved.max(1)], -1).clip(0, (width, height, width, height))
+            kept = np.flatnonzero((boxes[:, 2:] - boxes[:, :2] >= 1).all(-1))
+            boxes = boxes[kept].astype(np.float32)
+        keypoints = None if keypoints is None else keypoints[kept]
+        return Instances(boxes=boxes, classes=instances.classes[kept], ids=ids, keypoints=keypoints)
+
+
+def elastic_field(size: tuple[int, int], sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Smooth random displacements (height, width, 2) in pixels: normal on a 3 x 3 grid, bicubic in between.
+
+    Ronneberger et al. 2015, section 3.1, with sigma = 10 pixels.
+    """
+    grid = rng.normal(0, sigma, (3, 3, 2)).astype(np.float32)
+    return cv2.resize(grid, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
+
+
+def _with_channels(image: np.ndarray) -> np.ndarray:
+    """OpenCV drops an only channel."""
+    return image[:, :, None] if image.ndim == 2 else image
+
+
+def _linear(image: np.ndarray, gain: float, bias: float) -> np.ndarray:
+    if image.dtype == np.uint8:
+        table = np.clip(np.rint(np.arange(256) * gain + bias), 0, 255).astype(np.uint8)
+        return _with_channels(cv2.LUT(image, table))
+    return _clip(image.astype(np.float32) * gain + bias, image.dtype)
+
+
+def _clip(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if str(dtype) not in FULL_RANGE:
+        return values.astype(dtype)
+    return np.clip(np.rint(values), 0, FULL_RANGE[str(dtype)]).astype(dtype)

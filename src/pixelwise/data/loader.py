@@ -1,0 +1,214 @@
+"""Batches in an order that depends on nothing but the seed and the step, prepared while the network works.
+
+Threads, not processes: decoding and warping release the interpreter's lock, nothing is copied between processes, and
+decoded pictures are shared in one cache.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from threading import Lock
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelwise.data.dataset import Dataset, Record
+from pixelwise.data.sample import VOID, Sample
+
+Transform = Callable[[Sample, np.random.Generator], Sample]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Pictures and labels of one step.
+
+    Attributes:
+        images: (N, C, H, W) in the files' units and dtype, channels last in memory.
+        masks: (N, H, W) int64 class ids, 255 = void.
+        names: of the N samples.
+    """
+
+    images: Tensor
+    masks: Tensor
+    names: tuple[str, ...]
+
+    def to(self, device: torch.device) -> Batch:
+        if self.images.device == device:
+            return self
+        return Batch(self.images.to(device, non_blocking=True), self.masks.to(device, non_blocking=True), self.names)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stacks samples of one size; a sample without mask is void everywhere."""
+    images = np.stack([sample.image for sample in samples])
+    masks = [np.full(s.image.shape[:2], VOID, np.uint8) if s.mask is None else s.mask for s in samples]
+    if images.dtype == np.uint16:  # few of torch's kernels take uint16
+        images = images.astype(np.int32)
+    return Batch(
+        torch.from_numpy(images).permute(0, 3, 1, 2),
+        torch.from_numpy(np.stack(masks)).long(),
+        tuple(sample.name for sample in samples),
+    )
+
+
+@dataclass
+class SampleCache:
+    """Decoded samples, kept until `limit` bytes are held; later ones are read anew each time."""
+
+    dataset: Dataset
+    limit: int = 1 << 30
+    _samples: dict[str, Sample] = field(default_factory=dict)
+    _held: int = 0
+    _lock: Lock = field(default_factory=Lock)
+
+    def load(self, record: Record) -> Sample:
+        """Raises:
+        UserError: as `Dataset.load`.
+        """
+        sample = self._samples.get(record.name)
+        if sample is not None:
+            return sample
+        sample = self.dataset.load(record)
+        size = sample.image.nbytes + (0 if sample.mask is None else sample.mask.nbytes)
+        with self._lock:
+            if record.name not in self._samples and self._held + size <= self.limit:
+                self._samples[record.name] = sample
+                self._held += size
+        return sample
+
+
+def ordering(count: int, seed: int, position: int) -> tuple[int, int]:
+    """Which of `count` records stands at `position` of the endless shuffled stream, and in which epoch."""
+    epoch, place = divmod(position, count)
+    return int(_permutation(count, seed, epoch)[place]), epoch
+
+
+@lru_cache(maxsize=4)
+def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+class TrainLoader:
+    """Full batches of random views, without end; each epoch of the stream is a new permutation.
+
+    Batch number `step` is a function of (seed, step) alone, so a resumed run goes on with the same pictures and views.
+    With several processes each takes every `processes`-th sample of the same global batch.
+
+    Args:
+        records: at least one.
+        batch_size: of all processes together.
+        workers: threads; None for as many as the machine has processors, at most 8.
+    """
+
+    def __init__(
+        self,
+        cache: SampleCache,
+        records: Sequence[Record],
+        transform: Transform,
+        *,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+        workers: int | None = None,
+        prefetch: int = 2,
+    ) -> None:
+        self.cache = cache
+        self.records = tuple(records)
+        self.transform = transform
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.processes = processes
+        self.workers = workers or min(8, os.cpu_count() or 1)
+        self.prefetch = prefetch
+
+    def view(self, position: int) -> Sample:
+        """The sample at a position of the stream."""
+        index, epoch = ordering(len(self.records), self.seed, position)
+        rng = np.random.default_rng((self.seed, epoch, index))
+        return self.transform(self.cache.load(self.records[index]), rng)
+
+    def batches(self, start: int = 0) -> Iterator[Batch]:
+        """Batches from step `start` on; the next ones are prepared meanwhile. Close the generator to stop the threads.
+
+        Raises:
+            UserError: when a file turns out to be unreadable.
+        """
+        pending: deque[list[Future[Sample]]] = deque()
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="pixelwise-loader") as pool:
+            try:
+                step = start
+                while True:
+                    while len(pending) <= self.prefetch:
+                        first = step * self.batch_size
+                        positions = range(first + self.rank, first + self.batch_size, self.processes)
+                        pending.append([pool.submit(self.view, position) for position in positions])
+                        step += 1
+                    yield collate([future.result() for future in pending.popleft()])
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+class EvaluationLoader:
+    """Every labelled picture of a split once, whole, or in windows where it is larger than `window`.
+
+    Consecutive windows of one size are batched. With several processes each takes every `processes`-th picture.
+    """
+
+    def __init__(
+        self,
+        cache: SampleCache,
+        records: Sequence[Record],
+        *,
+        batch_size: int = 4,
+        window: int = 1024,
+        rank: int = 0,
+        processes: int = 1,
+        workers: int | None = None,
+    ) -> None:
+        self.cache = cache
+        self.records = tuple(record for record in records if record.labels)[rank::processes]
+        self.batch_size = batch_size
+        self.window = window
+        self.workers = workers or min(8, os.cpu_count() or 1)
+
+    def __iter__(self) -> Iterator[Batch]:
+        waiting: list[Sample] = []
+        for sample in self._samples():
+            for piece in windows(sample, self.window):
+                if waiting and (len(waiting) == self.batch_size or piece.image.shape != waiting[0].image.shape):
+                    yield collate(waiting)
+                    waiting = []
+                waiting.append(piece)
+        if waiting:
+            yield collate(waiting)
+
+    def _samples(self) -> Iterator[Sample]:
+        ahead = 2 * self.workers
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="pixelwise-loader") as pool:
+            try:
+                pending: deque[Future[Sample]] = deque()
+                for record in self.records:
+                    pending.append(pool.submit(self.cache.load, record))
+                    if len(pending) > ahead:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def windows(sample: Sample, side: int) -> Iterator[Sample]:
+    """A sample cut into pieces of at most `side` x `side` pixels; itself where it is no larger."""
+    height, width = sample.image.shape[:2]
+    for top in range(0, height, side):
+        for left in range(0, width, side):
+            here = np.s_[top : top + side, left : left + side]
+            yield Sample(sample.name, sample.image[here], None if sample.mask is None else sample.mask[here])
