@@ -1,0 +1,7 @@
+"""Numbers that say how good a prediction is: one accumulating object a family, none depends on batch size."""
+
+from pixelwise.metrics.calibration import Calibration, CalibrationTable
+from pixelwise.metrics.confusion import ConfusionMatrix
+from pixelwise.metrics.instances import InstanceScore, Overlaps, overlaps
+
+__all__ = ["Calibration", "CalibrationTable", "ConfusionMatrix", "InstanceScore", "Overlaps", "overlaps"]

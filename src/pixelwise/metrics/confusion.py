@@ -1,0 +1,190 @@
+"""One accumulating confusion matrix, and every number that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelwise.data.sample import VOID
+
+IDS = 256  # class ids and void fit in a byte
+
+
+class ConfusionMatrix:
+    """Counts pixels by true and predicted class, over any number of pictures in batches of any size.
+
+    All scores are *dataset-level*: computed once from the counts of all pixels, never averaged over pictures or
+    batches. A class that a score is undefined for (0 / 0) is NaN, and left out of the mean over classes.
+
+    Attributes:
+        num_classes: K.
+        class_names: by class id; the ids themselves where none were given.
+        counts: (K, K) int64 on the CPU, rows truth, columns prediction.
+    """
+
+    def __init__(self, num_classes: int, class_names: Sequence[str] | None = None) -> None:
+        """Args:
+            num_classes: 1 to 255.
+            class_names: one a class.
+
+        Raises:
+            ValueError: too many classes, or another number of names.
+        """
+        if not 1 <= num_classes < IDS:
+            raise ValueError(f"{num_classes} classes, but a confusion matrix takes 1 to 255 (255 is void)")
+        names = tuple(class_names) if class_names is not None else tuple(str(i) for i in range(num_classes))
+        if len(names) != num_classes:
+            raise ValueError(f"{len(names)} class names for {num_classes} classes")
+        self.num_classes = num_classes
+        self.class_names = names
+        self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+
+    def update(self, prediction: Tensor | np.ndarray, target: Tensor | np.ndarray) -> None:
+        """Adds pixels.
+
+        Args:
+            prediction: integers of any shape, 0..K-1, on any device.
+            target: the same shape; 255 = void, which is not counted.
+
+        Raises:
+            ValueError: shapes that differ, no integers, or ids out of range. The counts are then unchanged.
+        """
+        predicted, true = _as_bytes(prediction, "prediction"), _as_bytes(target, "target")
+        if predicted.shape != true.shape:
+            raise ValueError(f"prediction is {tuple(predicted.shape)} but target is {tuple(true.shape)}")
+        # Counting all 256 x 256 pairs costs as much as counting K x K, and checks the ranges of both at no cost.
+        pairs = true.to(predicted.device, torch.int32).mul_(IDS).add_(predicted)
+        table = torch.bincount(pairs.flatten(), minlength=IDS * IDS).view(IDS, IDS).cpu()
+        for ids, seen in (("prediction", table.sum(0)), ("target", table.sum(1)[:VOID])):
+            if seen[self.num_classes :].any():
+                top = int(seen.nonzero().max())
+                raise ValueError(f"{ids} holds class id {top}, but ids go from 0 to {self.num_classes - 1}")
+        self.counts += table[: self.num_classes, : self.num_classes]
+
+    def merge(self, other: ConfusionMatrix) -> None:
+        """Adds the pixels that another matrix has counted.
+
+        Raises:
+            ValueError: other classes.
+        """
+        if self.class_names != other.class_names:
+            raise ValueError("confusion matrices of different classes cannot be added")
+        self.counts += other.counts
+
+    def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
+        total = ConfusionMatrix(self.num_classes, self.class_names)
+        total.merge(self)
+        total.merge(other)
+        return total
+
+    def __repr__(self) -> str:
+        return f"ConfusionMatrix({self.num_classes} classes, {self.pixels:,} pixels)"
+
+    @property
+    def pixels(self) -> int:
+        """Pixels counted, void excluded."""
+        return int(self.counts.sum())
+
+    @property
+    def true_pixels(self) -> Tensor:
+        """(K,) int64: pixels of each class in the truth."""
+        return self.counts.sum(1)
+
+    @property
+    def predicted_pixels(self) -> Tensor:
+        """(K,) int64: pixels predicted as each class."""
+        return self.counts.sum(0)
+
+    def iou(self) -> Tensor:
+        """(K,) float64: |X and Y| / |X or Y| (Jaccard), NaN for classes absent from truth and prediction."""
+        both = self.counts.diagonal()
+        return both.double() / (self.true_pixels + self.predicted_pixels - both)
+
+    def dice(self) -> Tensor:
+        """(K,) float64: 2 |X and Y| / (|X| + |Y|) (F1), NaN for classes absent from truth and prediction."""
+        return 2 * self.counts.diagonal().double() / (self.true_pixels + self.predicted_pixels)
+
+    def precision(self) -> Tensor:
+        """(K,) float64: the share of the pixels predicted as a class that are of it, NaN where never predicted."""
+        return self.counts.diagonal().double() / self.predicted_pixels
+
+    def recall(self) -> Tensor:
+        """(K,) float64: the share of a class's true pixels that were found, NaN for classes absent from the truth."""
+        return self.counts.diagonal().double() / self.true_pixels
+
+    def cosine(self) -> Tensor:
+        """(K,) float64: |X and Y| / sqrt(|X| |Y|) (Ochiai), NaN for classes absent from truth and prediction."""
+        true, predicted = self.true_pixels.double(), self.predicted_pixels.double()
+        scores = self.counts.diagonal() / (true * predicted).sqrt()
+        return torch.where((true > 0) ^ (predicted > 0), 0.0, scores)
+
+    def mean_iou(self) -> float:
+        """The mean of `iou` over the classes that have one; NaN if nothing was counted."""
+        return float(self.iou().nanmean())
+
+    def mean_dice(self) -> float:
+        """The mean of `dice` over the classes that have one; NaN if nothing was counted."""
+        return float(self.dice().nanmean())
+
+    def pixel_accuracy(self) -> float:
+        """The share of all pixels whose class is right; NaN if nothing was counted."""
+        return float(self.counts.diagonal().sum().double() / self.counts.sum())
+
+    def mean_accuracy(self) -> float:
+        """The mean of `recall` over the classes in the truth (Long et al. 2015); NaN if nothing was counted."""
+        return float(self.recall().nanmean())
+
+    def summary(self, split: str | None = None) -> dict[str, Any]:
+        """Everything as plain JSON values; what is undefined is None.
+
+        Args:
+            split: what the pixels are of (`val`), for the definition.
+        """
+        counted = int((~self.iou().isnan()).sum())
+        absent = self.num_classes - counted
+        classes = f"{self.num_classes} classes"
+        if absent:
+            classes = f"{counted} of {classes} ({absent} absent from truth and prediction, not counted)"
+        return {
+            "mean_iou": _or_none(self.mean_iou()),
+            "pixel_accuracy": _or_none(self.pixel_accuracy()),
+            "mean_accuracy": _or_none(self.mean_accuracy()),
+            "mean_dice": _or_none(self.mean_dice()),
+            "iou": self._by_name(self.iou()),
+            "dice": self._by_name(self.dice()),
+            "precision": self._by_name(self.precision()),
+            "recall": self._by_name(self.recall()),
+            "pixels": self.pixels,
+            "definition": f"mean IoU over {classes}, dataset-level (one confusion matrix over all pixels"
+            f"{f' of the {split} split' if split else ''}), void excluded",
+        }
+
+    def _by_name(self, scores: Tensor) -> dict[str, float | None]:
+        return {name: _or_none(score) for name, score in zip(self.class_names, scores.tolist(), strict=True)}
+
+
+def _or_none(score: float) -> float | None:
+    return None if score != score else score
+
+
+def _as_bytes(ids: Tensor | np.ndarray, what: str) -> Tensor:
+    """Checked to be integers in 0..255, as uint8.
+
+    Raises:
+        ValueError: no integers, or out of range.
+    """
+    # torch shares memory with numpy only where the array could be written to and runs forwards.
+    tensor = torch.from_numpy(np.require(ids, requirements=["C", "W"])) if isinstance(ids, np.ndarray) else ids
+    if tensor.dtype == torch.uint8:
+        return tensor
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise ValueError(f"{what} must hold class ids, but is {str(tensor.dtype).removeprefix('torch.')}")
+    if tensor.numel():
+        low, high = (int(value) for value in tensor.aminmax())
+        if low < 0 or high >= IDS:
+            raise ValueError(f"{what} holds class id {low if low < 0 else high}, but ids go from 0 to 254, 255 is void")
+    return tensor.to(torch.uint8)
