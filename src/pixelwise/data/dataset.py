@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.pictures import PictureFormat, read_ids, read_picture
+from pixelwise.data.pictures import PictureFormat, probe, read_ids, read_picture
 from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.errors import UserError, unknown
 
@@ -35,9 +35,9 @@ class MaskCoding:
     """How stored values become class ids.
 
     Attributes:
-        kind: `ids` (the value is the class, after `mapping`), `binary` (0 and 255 are classes 0 and 1),
-            `label_map` (0 is background, every other value an object of class 1), or `instances` (one file an object,
-            all of class 1).
+        kind: `ids` (the value is the class, after `mapping`), `binary` (0 and 255 are classes 0 and 1), or `objects`
+            (all of class 1: several files are one object each, wherever they are not 0; a single file is a label map,
+            where 0 is background and every other value an object, which holds for the file of a lone object too).
         mapping: stored value -> class id, for values that are not their own class id (CamVid's 11 is void).
     """
 
@@ -50,30 +50,41 @@ class MaskCoding:
         Raises:
             UserError: a file that is unreadable, of another size than its picture, or with values that are no ids.
         """
-        if self.kind == "instances":
-            return self._from_instance_files(files, height, width)
-        values = _read_sized(files[0], height, width)
-        if self.kind == "label_map":
-            return (values > 0).astype(np.uint8), Instances.from_label_map(values.astype(np.int64))
-        if self.kind == "binary":
-            table = np.arange(256, dtype=np.uint8)
-            table[255] = 1
-        else:
-            if values.dtype != np.uint8 and values.max(initial=0) > 255:
-                raise UserError(
-                    f"{files[0]}: values up to {values.max()} found, but class ids go from 0 to 254 (255 = void); "
-                    "if the values number objects, see the label-map layout in docs/data.md."
-                )
-            table = np.arange(256, dtype=np.uint8)
-            for stored, class_id in self.mapping.items():
-                table[stored] = class_id
-        return table[values], None
+        if self.kind != "objects":
+            return self.decode_mask(files, height, width), None
+        ids = _label_map(files, height, width)
+        return (ids > 0).astype(np.uint8), Instances.from_label_map(ids.astype(np.int64))
 
-    def _from_instance_files(self, files: Sequence[Path], height: int, width: int) -> tuple[np.ndarray, Instances]:
-        ids = np.zeros((height, width), np.int32)
-        for number, file in enumerate(files, start=1):
-            ids[_read_sized(file, height, width) > 0] = number
-        return (ids > 0).astype(np.uint8), Instances.from_label_map(ids)
+    def decode_mask(self, files: Sequence[Path], height: int, width: int) -> np.ndarray:
+        """The mask alone, which is quicker where there are many objects.
+
+        Raises:
+            UserError: as `decode`.
+        """
+        if self.kind == "objects":
+            return (_label_map(files, height, width) > 0).astype(np.uint8)
+        values = _read_sized(files[0], height, width)
+        if values.max(initial=0) > 255:
+            raise UserError(
+                f"{files[0]}: values up to {values.max()} found, but class ids go from 0 to 254 (255 = void); "
+                "if the values number objects, see the label-map layout in docs/data.md."
+            )
+        table = np.arange(256, dtype=np.uint8)
+        if self.kind == "binary":
+            table[255] = 1
+        for stored, class_id in self.mapping.items():
+            table[stored] = class_id
+        return table[values]
+
+
+def _label_map(files: Sequence[Path], height: int, width: int) -> np.ndarray:
+    """Objects by number: the file's own values if it is one, else i + 1 on the pixels of file i, later ones on top."""
+    if len(files) == 1:
+        return _read_sized(files[0], height, width)
+    ids = np.zeros((height, width), np.int32)
+    for number, file in enumerate(files, start=1):
+        ids[_read_sized(file, height, width) > 0] = number
+    return ids
 
 
 def _read_sized(file: Path, height: int, width: int) -> np.ndarray:
@@ -83,6 +94,8 @@ def _read_sized(file: Path, height: int, width: int) -> np.ndarray:
             f"{file}: the mask is {values.shape[1]} x {values.shape[0]} but its picture is {width} x {height} "
             "(width x height); export it again at the picture's size."
         )
+    if values.min(initial=0) < 0:
+        raise UserError(f"{file}: negative values found (down to {values.min()}), expected ids from 0 on.")
     return values
 
 
@@ -106,8 +119,8 @@ class Dataset:
     class_names: tuple[str, ...]
     records: tuple[Record, ...]
     splits: Mapping[str, tuple[str, ...]]
-    form: PictureFormat = PictureFormat()
-    coding: MaskCoding = MaskCoding()
+    form: PictureFormat = field(default_factory=PictureFormat)
+    coding: MaskCoding = field(default_factory=MaskCoding)
     notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Record, ...]:
@@ -131,13 +144,24 @@ class Dataset:
         if not record.labels:
             return Sample(record.name, image)
         mask, instances = self.coding.decode(record.labels, *image.shape[:2])
+        self._check(mask, record)
+        return Sample(record.name, image, mask, instances)
+
+    def load_mask(self, record: Record) -> np.ndarray:
+        """The class ids of a labelled record, (H, W) uint8, without decoding the picture.
+
+        Raises:
+            UserError: unreadable, sizes that differ, or ids beyond the classes.
+        """
+        header = probe(record.picture)
+        mask = self.coding.decode_mask(record.labels, header.height, header.width)
+        self._check(mask, record)
+        return mask
+
+    def _check(self, mask: np.ndarray, record: Record) -> None:
         top = int(np.where(mask == VOID, 0, mask).max(initial=0))
         if top >= len(self.class_names):
             raise UserError(
                 f"{record.labels[0]}: class id {top} found, but there are {len(self.class_names)} classes (ids 0 to "
                 f"{len(self.class_names) - 1}); add the missing names to classes.txt or set those pixels to 255 (void)."
             )
-        return Sample(record.name, image, mask, instances)
-
-
-Reader = Callable[[Path], Dataset]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,24 @@ from pixelwise.errors import UserError
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 MAX_PIXELS = 1_000_000_000
 """Larger pictures are refused, unless they are TIFFs that can be read by blocks (`pixelwise.inference`)."""
+
+# What the decoders raise on damaged files; tifffile and its codecs let low-level errors through.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    cv2.error,
+    tifffile.TiffFileError,
+)
 
 Image.MAX_IMAGE_PIXELS = None  # checked here, against MAX_PIXELS and with a sentence, before anything is decoded
 cv2.setNumThreads(0)  # the loader's threads are the parallelism
@@ -74,8 +94,10 @@ def probe(path: Path | str) -> Header:
         if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return _probe_tiff(path)
         with Image.open(path) as image:
-            rotated = image.getexif().get(0x0112, 1) not in (0, 1)
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            # The base class's method: the one of PNG decodes all pixels in search of an eXIf chunk after them.
+            orientation = Image.Image.getexif(image).get(0x0112, 1)
+            rotated = orientation in range(2, 9)
+            turned = orientation in (5, 6, 7, 8)
             width, height = image.size[::-1] if turned else image.size
             deep = image.mode.startswith("I;16") or image.mode == "I" or _is_deep_png(magic)
             return Header(
@@ -91,7 +113,7 @@ def probe(path: Path | str) -> Header:
         raise UserError(f"{path}: no such file.") from None
     except UnidentifiedImageError:
         raise _unreadable(path, "not a known picture format") from None
-    except (OSError, ValueError, SyntaxError, tifffile.TiffFileError) as error:
+    except _DAMAGE as error:
         raise _unreadable(path, str(error) or type(error).__name__) from None
 
 
@@ -140,7 +162,7 @@ def read_picture(path: Path | str, form: PictureFormat | None = None) -> np.ndar
         )
     try:
         image = _decode(path, header)
-    except (OSError, ValueError, SyntaxError, tifffile.TiffFileError, cv2.error) as error:
+    except _DAMAGE as error:
         raise _unreadable(path, str(error) or type(error).__name__) from None
     return image if form is None else convert(image, form, path)
 
@@ -154,18 +176,27 @@ def _decode(path: Path, header: Header) -> np.ndarray:
             raise OSError("truncated or damaged")
         return np.ascontiguousarray(data[:, :, 2::-1])
     with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        if image.mode == "P":
-            image = image.convert("RGB")
-        elif image.mode in ("LA", "La", "PA"):
-            image = image.convert("L" if image.mode != "PA" else "RGB")
-        elif image.mode == "1":
-            image = image.convert("L")
-        elif image.mode not in ("L", "RGB", "I", "F") and not image.mode.startswith("I;16"):
-            image = image.convert("RGB")
-        array = np.array(image)
+        return from_pillow(opened)
+
+
+def from_pillow(opened: Image.Image) -> np.ndarray:
+    """A Pillow image of any mode as (H, W, C), upright, uint8, uint16 or float32; palettes as RGB, alpha dropped.
+
+    Raises:
+        OSError: pixels that are read only now, and cannot be.
+    """
+    image = ImageOps.exif_transpose(opened)
+    if image.mode == "P":
+        image = image.convert("RGB")
+    elif image.mode in ("LA", "La", "PA"):
+        image = image.convert("L" if image.mode != "PA" else "RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("L", "RGB", "I", "F") and not image.mode.startswith("I;16"):
+        image = image.convert("RGB")
+    array = np.array(image)
     if array.dtype == np.int32:
-        array = np.clip(array, 0, 65535).astype(np.uint16)
+    array = np.clip(array, 0, 65535).astype(np.uint16)
     return array[:, :, None] if array.ndim == 2 else array
 
 
@@ -175,16 +206,28 @@ def _decode_tiff(path: Path, header: Header) -> np.ndarray:
         array = series.asarray()
         axes = series.axes
         page = tiff.pages[0]
-        colormap = getattr(page, "colormap", None)
     order = [axis for axis in axes if axis not in "YX"]
     array = np.transpose(array, [axes.index(axis) for axis in ["Y", "X", *order]])
-    array = np.ascontiguousarray(array.reshape(array.shape[0], array.shape[1], -1))
+    return finish_tiff(array.reshape(array.shape[0], array.shape[1], -1), page, header)
+
+
+def finish_tiff(array: np.ndarray, page: tifffile.TiffPage, header: Header) -> np.ndarray:
+    """(H, W, C) values as a TIFF page stores them -> pixels: uint8, uint16 or float32, without palette and alpha.
+
+    Args:
+        array: the whole picture or a part of it.
+        page: the picture's first page, for its palette and photometric interpretation.
+    """
+    array = np.ascontiguousarray(array)
+    colormap = getattr(page, "colormap", None)
     if header.mode == "P" and colormap is not None:
         array = (np.moveaxis(colormap, 0, -1)[array[:, :, 0]] >> 8).astype(np.uint8)
     elif header.mode == "CMYK":
         array = np.array(Image.fromarray(array, "CMYK").convert("RGB"))
     elif header.has_alpha:
-        array = array[:, :, :-1]
+        array = np.ascontiguousarray(array[:, :, :-1])
+    if getattr(getattr(page, "photometric", None), "name", "") == "MINISWHITE" and array.dtype.kind in "bu":
+        array = ~array  # scans and faxes: 0 is white
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * 255
     elif array.dtype not in (np.uint8, np.uint16):
@@ -223,16 +266,24 @@ def read_ids(path: Path | str) -> np.ndarray:
     """A mask's stored values as (H, W) integers; palette pictures give their palette indices.
 
     Raises:
-        UserError: unreadable, or a colour picture, which stores no ids.
+        UserError: unreadable, fractions, or a colour picture, which stores no ids.
     """
     path = Path(path)
     header = probe(path)
     if header.kind == "TIFF" and header.channels == 1:
         try:
             array = tifffile.imread(path)
-        except (OSError, ValueError, tifffile.TiffFileError) as error:
-            raise _unreadable(path, str(error)) from None
-        return np.squeeze(array).astype(np.int32 if array.dtype.itemsize > 1 else array.dtype, copy=False)
+        except _DAMAGE as error:
+            raise _unreadable(path, str(error) or type(error).__name__) from None
+        array = array.reshape(header.height, header.width)
+        if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
+            raise UserError(
+                f"{path}: a mask must hold one whole class id a pixel, but this one holds fractions; round or "
+                "threshold them and save the mask as an 8-bit picture."
+            )
+        if array.dtype == np.bool_:
+            return array.astype(np.uint8) * 255
+        return array.astype(np.int32 if array.dtype.itemsize > 1 else np.uint8, copy=False)
     if header.mode in ("1", "L", "P", "LA", "I") or header.mode.startswith("I;16"):
         try:
             with Image.open(path) as image:
@@ -243,8 +294,8 @@ def read_ids(path: Path | str) -> np.ndarray:
                 elif image.mode == "LA":
                     image = image.getchannel("L")
                 return np.array(image)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise _unreadable(path, str(error)) from None
+        except _DAMAGE as error:
+            raise _unreadable(path, str(error) or type(error).__name__) from None
     raise UserError(
         f"{path}: a mask must hold one class id a pixel, but this is a colour picture ({header.mode}); "
         "`pixelwise check DATA --fix DIR` writes a copy with the colours turned into ids."

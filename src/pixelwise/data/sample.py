@@ -37,7 +37,9 @@ class Instances:
             ids: (H, W) integers, 0 = no object.
             classes: one class id for all objects, or (N,) in rising order of id.
         """
-        # Sorting a megapixel takes longer than everything else here, so `unique` runs on small sets of ids only.
+        if ids.max(initial=0) > ids.size:  # ids that are hashes or codes: number them before counting
+            ids = np.unique(np.append(ids, 0), return_inverse=True)[1][:-1].reshape(ids.shape)
+        # Sorting a megapixel takes longer than everything else here, so ids are counted.
         present = np.flatnonzero(np.bincount(ids.ravel()))
         present = present[present > 0]
         renumber = np.zeros(int(ids.max(initial=0)) + 1, np.int32)

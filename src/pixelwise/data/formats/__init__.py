@@ -1,0 +1,52 @@
+"""Layouts on disk: one module each, told apart by what lies in the folder.
+
+A layout is a module with `detect(root) -> bool` and `survey(root) -> Survey`; a new one is a new file and a line below.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.formats import camvid, folder, labelmap, nuclei
+from pixelwise.data.formats.survey import Survey, complete
+from pixelwise.data.listing import picture_files
+from pixelwise.errors import UserError, unknown
+
+LAYOUTS = {"camvid": camvid, "nuclei": nuclei, "labelmap": labelmap, "folder": folder}
+"""From the most specific to the one that takes anything: the order in which `auto` tries them."""
+
+
+def open_dataset(path: Path | str, layout: str = "auto", *, val_fraction: float = 0.2, seed: int = 0) -> Dataset:
+    """Reads what a folder holds: pictures, where their labels lie, classes and splits. No picture is decoded.
+
+    Args:
+        path: the dataset's folder.
+        layout: a name in `LAYOUTS`, or `auto`.
+        val_fraction: the share of labelled pictures that is held out where the folder gives no split.
+        seed: chooses which ones.
+
+    Raises:
+        UserError: no such folder or layout, no pictures, no masks, fewer than two labelled pictures, or masks that
+            hold no class ids; `pixelwise.data.doctor.examine` tells all that is wrong at once.
+    """
+    return complete(survey_folder(Path(path), layout), val_fraction=val_fraction, seed=seed)
+
+
+def survey_folder(root: Path, layout: str = "auto") -> Survey:
+    """Pairs pictures and label files without judging them.
+
+    Raises:
+        UserError: no such folder or layout, or a list file or classes.txt that cannot be read.
+    """
+    if layout not in (*LAYOUTS, "auto"):
+        raise unknown("layout", layout, (*LAYOUTS, "auto"))
+    if layout == "auto":
+        picture_files(root)  # refuses what is no folder
+        layout = next((name for name, module in LAYOUTS.items() if module.detect(root)), "folder")
+    elif not LAYOUTS[layout].detect(root):
+        picture_files(root)
+        raise UserError(
+            f"{root}: not in the layout '{layout}' (see docs/data.md); leave the layout out to have it found."
+        )
+    return LAYOUTS[layout].survey(root)

@@ -1,0 +1,106 @@
+"""The layout of the Data Science Bowl 2018 (Caicedo et al. 2019): one mask file a nucleus.
+
+    stage1_train/ID/images/ID.png + stage1_train/ID/masks/*.png
+
+Beside such folders there may be pictures with label maps (`images/x.png` + `labels/x.png`, 16 bits).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from pixelwise.data.dataset import MaskCoding, Record
+from pixelwise.data.formats import folder
+from pixelwise.data.formats.survey import Survey, given_splits
+from pixelwise.data.listing import picture_files, read_classes
+from pixelwise.data.pictures import PictureFormat, read_picture
+
+DARK = 0.45
+"""Mean brightness (0..1) below which a picture is fluorescent: nuclei shine on black."""
+COLOURFUL = 0.05
+"""Mean distance of the strongest from the weakest channel (0..1) from which on a picture is stained."""
+
+
+def detect(root: Path) -> bool:
+    return bool(_objects(picture_files(root)))
+
+
+def survey(root: Path) -> Survey:
+    """One record a folder of objects, and one a picture with a label map.
+
+    Raises:
+        UserError: a list file or classes.txt that cannot be read.
+    """
+    files = picture_files(root)
+    objects = _objects(files)
+    inside = {str(above) for above in objects}
+    pairing = folder.pair([file for file in files if str(file.parent.parent) not in inside])
+    records, by_folder, notes = folder.records_of(root, pairing)
+    records += tuple(
+        Record(str(picture.with_suffix("")), root / picture, tuple(root / mask for mask in masks))
+        for picture, masks in objects.values()
+    )
+    records = tuple(sorted(records, key=lambda record: record.name))
+    given, missing = given_splits(root, records, by_folder)
+    return Survey(
+        root=root,
+        layout="nuclei",
+        records=records,
+        given=given,
+        class_names=read_classes(root) or ("background", "nucleus"),
+        coding=MaskCoding(kind="objects"),
+        orphans=tuple(map(str, pairing.orphans)),
+        ignored=tuple(map(str, pairing.ignored)),
+        missing=missing,
+        stratify=lambda record: kind_of(record.picture),
+        notes=(
+            *notes,
+            f"{len(objects)} pictures have one mask file an object, "
+            f"{len(records) - len(objects)} have a label map or none; every object is a nucleus.",
+        ),
+    )
+
+
+def _objects(
+    files: tuple[PurePosixPath, ...],
+) -> dict[PurePosixPath, tuple[PurePosixPath, tuple[PurePosixPath, ...]]]:
+    """Folder -> its one picture and the files of its objects.
+
+    A folder counts if `images/` below it holds one picture and `masks/` either the objects of a picture that is named
+    as the folder, or several files none of which has the picture's name; otherwise it is the folder layout.
+    """
+    pictures: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
+    masks: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
+    for file in files:
+        if len(file.parts) >= 3 and file.parts[-2] in ("images", "masks"):
+            (pictures if file.parts[-2] == "images" else masks)[file.parent.parent].append(file)
+    return {
+        above: (found[0], tuple(masks[above]))
+        for above, found in sorted(pictures.items())
+        if len(found) == 1 and _are_objects(found[0], masks.get(above, []))
+    }
+
+
+def _are_objects(picture: PurePosixPath, masks: list[PurePosixPath]) -> bool:
+    if picture.stem == picture.parts[-3]:
+        return bool(masks)
+    return len(masks) > 1 and not any(mask.stem.startswith(picture.stem) for mask in masks)
+
+
+def kind_of(picture: Path) -> tuple[str, str]:
+    """How a microscope picture was made, from its mean brightness and colour: dark or bright, grey or coloured.
+
+    Dark ones are fluorescent, bright coloured ones stained, bright grey ones taken in plain light; on the pictures of
+    the 2018 bowl the three lie far apart.
+
+    Raises:
+        UserError: unreadable.
+    """
+    image = read_picture(picture, PictureFormat(3, "uint8"))
+    small = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR), np.float32) / 255
+    colour = float((small.max(axis=2) - small.min(axis=2)).mean())
+    return "dark" if small.mean() < DARK else "bright", "coloured" if colour >= COLOURFUL else "grey"

@@ -1,0 +1,237 @@
+"""What a layout finds on disk before anything is decoded, and how that becomes a `Dataset`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pixelwise.data.dataset import Dataset, MaskCoding, Record
+from pixelwise.data.formats.coding import decide_coding
+from pixelwise.data.listing import Names, list_file, read_lines, some
+from pixelwise.data.pictures import Header, PictureFormat, probe
+from pixelwise.data.splits import even_sample, groups, make_splits
+from pixelwise.errors import UserError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The pictures and label files of a folder, paired; nothing is decoded yet, and nothing has been refused yet.
+
+    Attributes:
+        root: the folder.
+        layout: the name of the layout that paired them.
+        records: every picture, labelled or not, sorted by name.
+        given: splits that the folder itself states (lists or sub-folders) -> names; may overlap where lists do.
+        class_names: by class id; None where they must be counted in the masks.
+        coding: how masks are stored; None where their values must tell.
+        orphans: masks that belong to no picture, relative to `root`.
+        ignored: picture files that are neither pictures nor masks of the dataset, relative to `root`.
+        missing: entries of list files that name no picture: `train.txt: x.png`.
+        stratify: what kind of picture a record is, so that a split which must be made holds all kinds.
+        notes: what the layout assumed.
+    """
+
+    root: Path
+    layout: str
+    records: tuple[Record, ...]
+    given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    class_names: tuple[str, ...] | None = None
+    coding: MaskCoding | None = None
+    orphans: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    stratify: Callable[[Record], Hashable] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def labelled(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.labels)
+
+    def in_two_splits(self) -> tuple[str, ...]:
+        """Names that more than one split claims."""
+        counts = Counter(name for names in self.given.values() for name in set(names))
+        return tuple(sorted(name for name, count in counts.items() if count > 1))
+
+
+def given_splits(
+    root: Path, records: Sequence[Record], by_folder: Mapping[str, str]
+) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Splits from list files, else from sub-folders.
+
+    Args:
+        root: where the list files lie.
+        records: what they may name.
+        by_folder: name -> split, for records whose folder says it.
+
+    Returns:
+        Split -> names, and the entries that name no record.
+    """
+    finder = Names(record.name for record in records)
+    given: dict[str, tuple[str, ...]] = {}
+    missing = []
+    for split in SPLITS:
+        file = list_file(root, split)
+        if file is None:
+            continue
+        names = []
+        for line in read_lines(file):
+            # A line is a name, which may hold blanks, or a pair `picture label`.
+            name = finder.find(line) or finder.find(line.split()[0])
+            if name is None:
+                missing.append(f"{file.relative_to(root).as_posix()}: {line}")
+            else:
+                names.append(name)
+        given[split] = tuple(dict.fromkeys(names))
+    if not given:
+        for split in SPLITS:
+            names = [record.name for record in records if by_folder.get(record.name) == split]
+            if names:
+                given[split] = tuple(names)
+    return given, tuple(missing)
+
+
+def complete(survey: Survey, *, val_fraction: float, seed: int) -> Dataset:
+    """Decides the coding, the classes, the form and the splits.
+
+    Raises:
+        UserError: no pictures, no masks, a single labelled picture, contradicting splits, or masks that hold no ids.
+    """
+    _refuse_useless(survey)
+    labels = [record.labels[0] for record in survey.labelled]
+    notes = list(survey.notes)
+    if survey.coding is None:
+        coding, class_names, said = decide_coding(labels, survey.class_names)
+        notes += said
+    else:
+        coding, class_names = survey.coding, survey.class_names or ("background", "object")
+    ids, group_note = groups(survey.root, survey.records)
+    records = tuple(replace(record, group=group) for record, group in zip(survey.records, ids, strict=True))
+    splits, said = _complete_splits(survey, records, val_fraction, seed, group_note)
+    return Dataset(
+        root=survey.root,
+        layout=survey.layout,
+        class_names=class_names,
+        records=records,
+        splits=splits,
+        form=majority_form([record.picture for record in records]),
+        coding=coding,
+        notes=(*notes, *said, *_left_aside(survey, splits)),
+    )
+
+
+def _refuse_useless(survey: Survey) -> None:
+    root, labelled = survey.root, survey.labelled
+    if not survey.records:
+        if not any(root.iterdir()):
+            raise UserError(f"{root}: the folder is empty; give a folder that holds pictures and their masks.")
+        raise UserError(
+            f"{root}: no pictures found (PNG, JPEG, TIFF, BMP or WebP, at any depth); give the folder that holds them."
+        )
+    if not labelled:
+        raise UserError(
+            f"{root}: {len(survey.records)} pictures found but no masks: looked for folders such as masks, labels, "
+            "annotations or SegmentationClass with files named as the pictures, and for files beside the pictures "
+            "whose names end in _mask, _label, _seg or the like; put the masks into masks/ under the names of their "
+            "pictures."
+        )
+    if len(labelled) == 1:
+        raise UserError(
+            f"{root}: only one picture has a mask ({labelled[0].name}), and at least two are needed: one to learn "
+            "from and one held out to measure; label another one."
+        )
+    double = survey.in_two_splits()
+    if double:
+        splits = " and ".join(split for split in survey.given if double[0] in survey.given[split])
+        raise UserError(
+            f"{root}: {len(double)} pictures are in more than one split ({double[0]} in {splits}), so that the measure "
+            "would be of pictures learnt by heart; take them out of one list."
+        )
+
+
+def _complete_splits(
+    survey: Survey, records: Sequence[Record], val_fraction: float, seed: int, group_note: str
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Labelled names by split: as given, with a `val` or `train` made where it is missing."""
+    labelled = {record.name: record for record in records if record.labels}
+    splits = {split: tuple(sorted(set(names) & set(labelled))) for split, names in survey.given.items()}
+    splits = {split: names for split, names in splits.items() if names}
+    taken = {name for names in splits.values() for name in names}
+    notes = []
+    if "val" not in splits:
+        pool = [labelled[name] for name in splits.get("train") or sorted(set(labelled) - taken)]
+        if len(pool) < 2:
+            raise UserError(
+                f"{survey.root}: {len(pool)} labelled pictures are left to train on and to hold out, but both need "
+                "one; add labelled pictures or correct the split lists."
+            )
+        strata = [survey.stratify(record) for record in pool] if survey.stratify else None
+        splits |= make_splits(pool, val_fraction=val_fraction, seed=seed, strata=strata)
+        notes.append(
+            f"No validation split is given, so {len(splits['val'])} of {len(pool)} labelled pictures are held out, "
+            f"{group_note}{', with all kinds of picture in both parts' if strata else ''}; "
+            "the same ones every time (write train.txt and val.txt to choose them yourself)."
+        )
+    elif "train" not in splits:
+        rest = tuple(sorted(set(labelled) - taken))
+        if not rest:
+            raise UserError(f"{survey.root}: every labelled picture is held out, none is left to train on.")
+        splits["train"] = rest
+        notes.append(f"No training split is given, so the {len(rest)} labelled pictures in no other split are it.")
+    return {split: splits[split] for split in SPLITS if split in splits}, notes
+
+
+def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]]) -> list[str]:
+    """A sentence on each sort of file that takes no part, so that nothing is dropped silently."""
+    taken = {name for names in splits.values() for name in names}
+    unlabelled = [record.name for record in survey.records if not record.labels]
+    unlisted = [record.name for record in survey.labelled if record.name not in taken]
+    sorts = (
+        (unlabelled, "pictures have no mask and stay out of the splits"),
+        (unlisted, "labelled pictures are in no split and are not used"),
+        (survey.orphans, "masks belong to no picture and are not read"),
+        (survey.ignored, "picture files lie outside the folders of pictures and masks and are not read"),
+        (survey.missing, "entries of the split lists name no picture here"),
+    )
+    return [f"{len(names)} {what}: {some(names, 3)}." for names, what in sorts if names]
+
+
+def seen_channels(header: Header) -> int:
+    """The channels that `read_picture` gives: alpha is dropped, palettes and CMYK become RGB."""
+    if header.mode in {"P", "PA", "CMYK"}:
+        return 3
+    return header.channels - 1 if header.has_alpha else header.channels
+
+
+def seen_dtype(header: Header) -> str:
+    """The dtype that `read_picture` gives."""
+    if header.dtype == "bool":
+        return "uint8"
+    return header.dtype if header.dtype in {"uint8", "uint16"} else "float32"
+
+
+def majority_form(pictures: Sequence[Path], limit: int = 200) -> PictureFormat:
+    """The channels and the dtype of most pictures, from the headers of at most `limit` of them.
+
+    Raises:
+        UserError: none of them can be read.
+    """
+    headers = []
+    failure: UserError | None = None
+    for picture in even_sample(pictures, limit):
+        try:
+            headers.append(probe(picture))
+        except UserError as error:  # told when that picture is read, or by the doctor
+            failure = failure or error
+    if not headers and failure is not None:
+        raise failure
+    channels = Counter(seen_channels(header) for header in headers)
+    dtypes = Counter(seen_dtype(header) for header in headers)
+    # On a tie the richer form wins, which loses nothing.
+    return PictureFormat(
+        channels=max(channels, key=lambda count: (channels[count], count)),
+        dtype=max(dtypes, key=lambda dtype: (dtypes[dtype], dtype != "uint8", dtype == "float32")),
+    )

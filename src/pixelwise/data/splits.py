@@ -1,0 +1,142 @@
+"""Which pictures are held out: the same ones on every machine, related ones together, every kind on both sides."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from pixelwise.data.dataset import Record
+from pixelwise.data.listing import Names, place, without_suffix
+from pixelwise.errors import UserError
+
+FEWEST_GROUPS = 4
+T = TypeVar("T")
+
+
+def even_sample(items: Sequence[T], limit: int) -> list[T]:
+    """At most `limit` items, evenly spaced, the first among them."""
+    if len(items) <= limit:
+        return list(items)
+    return [items[index * len(items) // limit] for index in range(limit)]
+
+
+def make_splits(
+    records: Sequence[Record],
+    *,
+    val_fraction: float,
+    seed: int,
+    strata: Sequence[Hashable] | None = None,
+) -> dict[str, tuple[str, ...]]:
+    """Names of `train` and `val`, each sorted.
+
+    Depends on names, groups, strata, fraction and seed only: neither on the order of the records nor on the platform,
+    and a picture that is added later moves few others, because every group has a place of its own in the order
+    (a hash). No group is torn apart. Stratum by stratum, groups are held out as long as that brings their number
+    nearer to the fraction of all records so far, so that the total is off by no more than half a group.
+
+    Args:
+        records: what to split; those of one `group` stay together, an empty group stands for itself.
+        val_fraction: share to hold out, between 0 and 1.
+        seed: another one gives another split.
+        strata: the kind of each record; a group is of the kind of most of its records.
+
+    Raises:
+        UserError: a fraction that is none, or fewer than two groups.
+    """
+    if not 0 < val_fraction < 1:
+        raise UserError(f"val_fraction is {val_fraction}, expected a share between 0 and 1 such as 0.2.")
+    members: dict[str, list[str]] = defaultdict(list)
+    kinds: dict[str, Counter[str]] = defaultdict(Counter)
+    for index, record in enumerate(records):
+        group = record.group or record.name
+        members[group].append(record.name)
+        kinds[group]["" if strata is None else repr(strata[index])] += 1
+    if len(members) < 2:
+        raise UserError(
+            f"all {len(records)} labelled pictures belong to one group ({next(iter(members), 'none')}), so that none "
+            "can be held out; give a finer groups.csv, or train.txt and val.txt."
+        )
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    for group, counts in kinds.items():
+        by_kind[max(counts, key=lambda kind: (counts[kind], kind))].append(group)
+
+    held: list[str] = []
+    taken, due = 0, 0.0
+    for _, in_kind in sorted(by_kind.items()):
+        due += val_fraction * sum(len(members[group]) for group in in_kind)
+        for group in sorted(in_kind, key=lambda group: _rank(seed, group)):
+            if abs(taken + len(members[group]) - due) < abs(taken - due):
+                held.append(group)
+                taken += len(members[group])
+    smallest_first = sorted(members, key=lambda group: (len(members[group]), _rank(seed, group)))
+    if not held:
+        held = smallest_first[:1]
+    elif len(held) == len(members):
+        held.remove(smallest_first[0])
+    val = sorted(name for group in held for name in members[group])
+    train = sorted(name for group in members.keys() - set(held) for name in members[group])
+    return {"train": tuple(train), "val": tuple(val)}
+
+
+def _rank(seed: int, group: str) -> bytes:
+    return hashlib.blake2b(f"{seed}/{group}".encode(), digest_size=16).digest()
+
+
+def groups(root: Path, records: Sequence[Record]) -> tuple[tuple[str, ...], str]:
+    """The group of each record, and half a sentence on where it comes from.
+
+    In this order: `groups.csv` at the root (`picture,group` a line); the sub-folder below the folder of pictures; the
+    name before its trailing number (`0001TP` of `0001TP_006690`). The last two count only where they make at least
+    four groups of two pictures on average, none of which holds more than half of all. Otherwise each picture stands by
+    itself, except for pictures that differ in their suffix alone.
+
+    Raises:
+        UserError: a groups.csv that cannot be understood.
+    """
+    alone = tuple(without_suffix(record.name) for record in records)
+    if (root / "groups.csv").is_file():
+        given = _read_groups(root / "groups.csv", records)
+        ids = tuple(given.get(record.name, name) for record, name in zip(records, alone, strict=True))
+        return ids, "the groups of groups.csv kept whole"
+    keys = [PurePosixPath(place(PurePosixPath(name + ".png")).key) for name in alone]
+    folders = tuple(str(key.parent) if len(key.parts) > 1 else "" for key in keys)
+    if _are_groups(folders):
+        return folders, "sub-folders kept whole"
+    prefixes = tuple(_before_number(key) or name for key, name in zip(keys, alone, strict=True))
+    if _are_groups(prefixes):
+        return prefixes, "pictures whose names differ only in the last number kept together"
+    return alone, "each picture by itself"
+
+
+def _before_number(key: PurePosixPath) -> str:
+    match = re.match(r"^(.*\D)\d+$", key.name)
+    prefix = match[1].rstrip("_-. ") if match else ""
+    return str(key.with_name(prefix)) if prefix else ""
+
+
+def _are_groups(ids: Sequence[str]) -> bool:
+    sizes = Counter(ids)
+    return FEWEST_GROUPS <= len(sizes) <= len(ids) / 2 and max(sizes.values()) <= len(ids) / 2
+
+
+def _read_groups(path: Path, records: Sequence[Record]) -> dict[str, str]:
+    names = Names(record.name for record in records)
+    found = {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for number, row in enumerate(csv.reader(file), start=1):
+            if not any(cell.strip() for cell in row) or (number == 1 and row[0].strip().lower() == "picture"):
+                continue
+            if len(row) != 2 or not row[1].strip():
+                raise UserError(f"{path}, line {number}: expected `picture,group`, found '{','.join(row)}'.")
+            name = names.find(row[0].strip())
+            if name is None:
+                raise UserError(
+                    f"{path}, line {number}: no picture '{row[0].strip()}' in the dataset; correct the name."
+                )
+            found[name] = row[1].strip()
+    return found
