@@ -196,7 +196,7 @@ def from_pillow(opened: Image.Image) -> np.ndarray:
         image = image.convert("RGB")
     array = np.array(image)
     if array.dtype == np.int32:
-    array = np.clip(array, 0, 65535).astype(np.uint16)
+        array = np.clip(array, 0, 65535).astype(np.uint16)
     return array[:, :, None] if array.ndim == 2 else array
 
 
