@@ -286,9 +286,9 @@ def read_ids(path: Path | str) -> np.ndarray:
         return array.astype(np.int32 if array.dtype.itemsize > 1 else np.uint8, copy=False)
     if header.mode in ("1", "L", "P", "LA", "I") or header.mode.startswith("I;16"):
         try:
-            with Image.open(path) as image:
+            with Image.open(path) as opened:
                 # An EXIF rotation on a mask is as binding as one on a picture.
-                image = ImageOps.exif_transpose(image)
+                image = ImageOps.exif_transpose(opened)
                 if image.mode == "1":
                     image = image.convert("L")
                 elif image.mode == "LA":
