@@ -51,3 +51,12 @@ def any_process(flag: bool, device: torch.device) -> bool:
     value = torch.tensor(int(flag), device=device)
     dist.all_reduce(value, dist.ReduceOp.MAX)
     return bool(value.item())
+
+
+def from_first(value: float, device: torch.device) -> float:
+    """The first process's value, on all of them; all must call it."""
+    if world_size() == 1:
+        return value
+    shared = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.broadcast(shared, 0)
+    return float(shared.item())

@@ -1,0 +1,37 @@
+"""Averages of weights over training."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class ExponentialMovingAverage(nn.Module):
+    """A copy of a network that follows it slowly: parameters and batch-norm statistics alike.
+
+    Polyak & Juditsky 1992 in the exponential form of Tarvainen & Valpola (NeurIPS 2017). Early on the decay is
+    (1 + t) / (10 + t), so that the start is soon forgotten.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        self.decay = decay
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Moves every tensor by the share 1 - decay towards the network's; whole numbers are copied."""
+        count = int(self.updates) + 1  # type: ignore[arg-type]
+        self.updates.fill_(count)  # type: ignore[operator]
+        decay = min(self.decay, (1 + count) / (10 + count))
+        mine, theirs = self.network.state_dict(), network.state_dict()
+        floating = [name for name, value in mine.items() if value.is_floating_point()]
+        torch._foreach_lerp_([mine[n] for n in floating], [theirs[n] for n in floating], 1 - decay)
+        for name in mine.keys() - set(floating):
+            mine[name].copy_(theirs[name])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)

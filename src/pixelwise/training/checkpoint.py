@@ -1,0 +1,111 @@
+"""The state of a training on disk: safetensors and JSON, whole at every moment.
+
+A checkpoint is a folder with `state.json` and `tensors.safetensors`. Nested state is flattened: a tensor under
+`optimizer -> state -> 3 -> exp_avg` is stored as `optimizer/state/3/exp_avg`, everything else goes into the JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from pixelwise.atomic import replace_folder, write_bytes
+from pixelwise.errors import UserError
+
+LAST, PREVIOUS = "last", "previous"
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    """Writes `folder/last`; the one that was there becomes `folder/previous`.
+
+    Whatever goes wrong, and whenever the process is killed, `last` or `previous` is a complete checkpoint.
+
+    Raises:
+        OSError: as the system gives it (disk full, no permission); what was there is still whole.
+    """
+    tensors: dict[str, Tensor] = {}
+    plain = _split(state, "", tensors)
+    new = folder / f".{LAST}.partial"
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        content = save(tensors)
+        write_bytes(new / "tensors.safetensors", content)
+        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
+        write_bytes(new / "state.json", json.dumps({"state": plain, "tensors_blake2b": digest}).encode())
+        replace_folder(new, folder / LAST, folder / PREVIOUS)
+    except BaseException:
+        shutil.rmtree(new, ignore_errors=True)
+        raise
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The newest complete checkpoint of a run, or None where none was written yet.
+
+    Raises:
+        UserError: checkpoints are there, but each is damaged.
+    """
+    problems = []
+    for name in (LAST, PREVIOUS):
+        if not (folder / name).exists():
+            continue
+        try:
+            content = (folder / name / "tensors.safetensors").read_bytes()
+            document = json.loads((folder / name / "state.json").read_bytes())
+            if hashlib.blake2b(content, digest_size=16).hexdigest() != document["tensors_blake2b"]:
+                raise ValueError("the tensors are not those that were written")
+            tensors = load(content)
+            return _join(document["state"], tensors)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            problems.append(f"{folder / name}: {error}")
+    if problems:
+        raise UserError(f"no checkpoint can be read ({'; '.join(problems)}); train again, or restore the folder.")
+    return None
+
+
+def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """Moves tensors out of nested dicts and lists; a reference stays in their place."""
+    if isinstance(value, Tensor):
+        tensors[path] = value.detach().cpu().contiguous().clone()
+        return {"tensor": path}
+    if isinstance(value, Mapping):
+        # Keys may be numbers (torch's optimizer state); JSON would turn them into strings for good.
+        return {
+            "dict": [
+                [key, _split(inner, f"{path}/{key}" if path else str(key), tensors)] for key, inner in value.items()
+            ]
+        }
+    if isinstance(value, list | tuple):
+        return {"list": [_split(inner, f"{path}/{index}", tensors) for index, inner in enumerate(value)]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"value": value}
+    raise TypeError(f"{path}: a {type(value).__name__} cannot be stored in a checkpoint")
+
+
+def _join(value: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _join(inner, tensors) for key, inner in content}
+    if kind == "list":
+        return [_join(inner, tensors) for inner in content]
+    return content
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Deletes what a killed process left half-written in a run folder."""
+    for partial in folder.glob(".*.partial"):
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            os.unlink(partial)

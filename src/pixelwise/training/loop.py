@@ -1,0 +1,257 @@
+"""The one training loop, for every method: time, order, validation, checkpoints, log, and stopping well."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pixelwise.data.loader import EvaluationLoader, TrainLoader
+from pixelwise.distributed import any_process, from_first, rank
+from pixelwise.errors import UserError
+from pixelwise.methods.base import Method
+from pixelwise.models.spec import ModelSpec, save_model
+from pixelwise.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
+from pixelwise.training.progress import Display
+from pixelwise.training.run import Run
+
+LOG_EVERY = 10
+CHECKPOINT_SECONDS = 60.0
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped the training; its state is saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long to train: a number of steps, or minutes of wall clock with validation included.
+
+    Steps repeat to the byte on the same processor and threads; minutes cannot.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    validations: int = 10
+    patience: int | None = None
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a training is. All of it is in every checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    validations: int = 0
+    validation_seconds: float = 0.0
+    best_score: float = -math.inf
+    best_step: int = 0
+    stale: int = 0
+    done: bool = False
+
+    def progress(self, budget: Budget) -> float:
+        """0 at the start, 1 when the budget is used up."""
+        if budget.steps is not None:
+            return min(self.step / budget.steps, 1.0)
+        assert budget.minutes is not None
+        # The validation at the end is part of the budget, and takes about as long as the one before.
+        available = max(60 * budget.minutes - self.validation_seconds, 1e-9)
+        return min(self.seconds / available, 1.0)
+
+
+def fit(
+    method: Method,
+    loader: TrainLoader,
+    validation: EvaluationLoader,
+    *,
+    run: Run,
+    budget: Budget,
+    spec: ModelSpec,
+    display: Display,
+    identity: Mapping[str, str],
+    device: torch.device,
+) -> Position:
+    """Trains from where the run's newest checkpoint is, or from the start, to the end of the budget.
+
+    The weights with the best validation score are in `best.safetensors`, whole at every moment.
+
+    Args:
+        identity: what must not change between a run and its resumption (digests of recipe and data), with words for
+            the sentence if one has.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM; the state is saved.
+        TrainingDiverged: the last checkpoint is from before.
+        UserError: the run was made with another recipe or other data, or the disk refuses a checkpoint.
+    """
+    position = _restore(method, run, identity)
+    sums: dict[str, float] = defaultdict(float)
+    scores: dict[str, float] = {}
+    saved_at = clock = time.monotonic()
+    save_cost = 0.0
+    speed = Speed()
+
+    def save() -> None:
+        nonlocal saved_at, save_cost
+        started = time.monotonic()
+        if rank() == 0:
+            _save(run, method, position, identity)
+        saved_at = time.monotonic()
+        save_cost = saved_at - started
+
+    with display, stop_signals() as stop, closing(loader.batches(position.step)) as batches:
+        while not position.done:
+            if any_process(stop.is_set(), device):
+                save()
+                raise Interrupted
+            progress = from_first(position.progress(budget), device)
+            if progress < 1:
+                torch.manual_seed(hash((loader.seed, position.step, rank())) % 2**63)
+                values = method.step(next(batches), progress)
+                position.step += 1
+                for name, value in values.items():
+                    sums[name] += value
+                now = time.monotonic()
+                position.seconds, clock = position.seconds + now - clock, now
+                speed.tick(loader.batch_size, now)
+                if position.step % LOG_EVERY == 0:
+                    means = {name: value / LOG_EVERY for name, value in sums.items()}
+                    sums.clear()
+                    _log(run, "train", position, loader, means | {"pictures_per_second": round(speed.rate, 3)})
+                progress = from_first(position.progress(budget), device)
+                left = position.seconds * (1 - progress) / max(progress, 1e-9)
+                display.step(progress, {**values, **scores}, speed.rate, left)
+            if progress >= (position.validations + 1) / budget.validations - 1e-9:
+                scores = _validate(method, validation, run, position, spec, loader, display)
+                position.validations = min(math.floor(progress * budget.validations + 1e-9), budget.validations)
+                stale = budget.patience is not None and position.stale >= budget.patience
+                position.done = progress >= 1 or stale
+                now = time.monotonic()
+                position.validation_seconds = now - clock
+                position.seconds, clock = position.seconds + now - clock, now
+                save()
+                speed = Speed()
+            elif time.monotonic() - saved_at > max(CHECKPOINT_SECONDS, 30 * save_cost):
+                save()
+    return position
+
+
+def _validate(
+    method: Method,
+    validation: EvaluationLoader,
+    run: Run,
+    position: Position,
+    spec: ModelSpec,
+    loader: TrainLoader,
+    display: Display,
+) -> dict[str, float]:
+    scores = method.evaluate(validation)
+    score = scores[method.monitor]
+    better = score > position.best_score or position.best_score == -math.inf
+    if better:
+        position.best_score, position.best_step, position.stale = score, position.step, 0
+        if rank() == 0:
+            try:
+                save_model(run.best, method.export(), spec)
+            except OSError as error:
+                raise _disk_error(run, error) from error
+    else:
+        position.stale += 1
+    _log(run, "validation", position, loader, {**scores, "best": better})
+    words = ", ".join(f"{name.replace('_', ' ').replace('iou', 'IoU')} {value:.4f}" for name, value in scores.items())
+    epoch = position.step * loader.batch_size / len(loader.records)
+    display.say(f"step {position.step}, epoch {epoch:.1f}: validation {words}{' (best so far)' if better else ''}")
+    return scores
+
+
+def _log(run: Run, kind: str, position: Position, loader: TrainLoader, values: Mapping[str, Any]) -> None:
+    if rank() != 0:
+        return
+    epoch = position.step * loader.batch_size / len(loader.records)
+    head = {"kind": kind, "step": position.step, "epoch": round(epoch, 4), "seconds": round(position.seconds, 3)}
+    run.append_log({**head, **values})
+
+
+def _restore(method: Method, run: Run, identity: Mapping[str, str]) -> Position:
+    if rank() == 0:
+        remove_leftovers(run.path)
+    state = load_checkpoint(run.path)
+    if state is None:
+        if rank() == 0:
+            run.cut_log(0)
+        return Position()
+    for what, digest in identity.items():
+        if state["identity"][what] != digest:
+            raise UserError(
+                f"{run.path}: the {what} changed since this run was started, so it cannot be resumed; undo the change, "
+                f"or start a new run from its weights: pixelwise train {run.recipe_file} --set model.weights={run.path} "
+                "--out NEW_RUN"
+            )
+    method.load_state_dict(state["method"])
+    position = Position(**state["position"])
+    if rank() == 0:
+        run.cut_log(position.step)
+    return position
+
+
+def _save(run: Run, method: Method, position: Position, identity: Mapping[str, str]) -> None:
+    state = {"method": method.state_dict(), "position": dataclasses.asdict(position), "identity": dict(identity)}
+    try:
+        save_checkpoint(run.path, state)
+    except OSError as error:
+        raise _disk_error(run, error) from error
+
+
+def _disk_error(run: Run, error: OSError) -> UserError:
+    return UserError(
+        f"{run.path}: the state could not be written ({error.strerror or error}); what was saved before is whole. "
+        f"Make room, then go on with `pixelwise train --resume {run.path}`."
+    )
+
+
+class Speed:
+    """Pictures per second over the last steps."""
+
+    def __init__(self) -> None:
+        self._ticks: list[tuple[int, float]] = []
+
+    def tick(self, pictures: int, now: float) -> None:
+        self._ticks = [*self._ticks[-20:], (pictures, now)]
+
+    @property
+    def rate(self) -> float:
+        """0 until two steps are done."""
+        if len(self._ticks) < 2:
+            return 0.0
+        elapsed = self._ticks[-1][1] - self._ticks[0][1]
+        return sum(pictures for pictures, _ in self._ticks[1:]) / max(elapsed, 1e-9)
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once. Elsewhere than in the main thread
+    signals cannot be caught, and the event is never set."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def request(number: int, frame: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

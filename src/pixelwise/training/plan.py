@@ -1,0 +1,143 @@
+"""Decisions that the data asks for: what a recipe leaves open, filled in, each with its reason.
+
+Facts come from `pixelwise.data.fingerprint`; nothing here reads a picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from pixelwise.data.fingerprint import Fingerprint
+from pixelwise.errors import UserError
+from pixelwise.models.weights import read_weights
+from pixelwise.training.recipe import Recipe, build_recipe
+
+CROP_SIDE = 384
+"""Longest side of a crop on a CPU: larger views cost time without showing a network of this kind more context."""
+VIEWS = 8000
+"""Views of pictures that a training without a budget sees: about ten minutes for a small U-Net on two cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A complete recipe, and why each derived value is what it is (`section.key` -> words)."""
+
+    recipe: Recipe
+    reasons: Mapping[str, str]
+
+
+def make_plan(recipe: Recipe, facts: Fingerprint, *, stride: int, device: torch.device) -> Plan:
+    """Fills in everything that the recipe leaves open.
+
+    Args:
+        stride: of the network: crops are multiples of it where the pictures allow.
+
+    Raises:
+        UserError: class weights of the wrong number, or weights that cannot be read.
+    """
+    values = recipe.model_dump(mode="json")
+    reasons: dict[str, str] = {}
+
+    def derive(section: str, key: str, value: Any, why: str) -> None:
+        if values[section][key] is None:
+            values[section][key] = value
+            reasons[f"{section}.{key}"] = why
+
+    _crop_and_batch(values, facts, stride, device, derive)
+    _views(values, facts, derive)
+    _balance(values, facts, derive)
+    pretrained = recipe.model.options.get("weights") is not None
+    if values["optimizer"]["name"] == "adamw":
+        derive("optimizer", "lr", 2e-3, "AdamW with warm-up and cosine decay")
+    else:
+        derive("optimizer", "lr", 0.01, "SGD with momentum")
+    if pretrained:
+        derive("optimizer", "encoder_lr_factor", 0.3, "a pretrained encoder needs smaller steps than a new decoder")
+    else:
+        derive("optimizer", "encoder_lr_factor", 1.0, "all of the network starts from random weights")
+    _normalisation(values, recipe, facts, derive)
+    if values["train"]["minutes"] is None:
+        pictures = facts.pictures["train"]
+        epochs = float(min(max(round(VIEWS / pictures), 5), 400))
+        derive(
+            "train", "epochs", epochs, f"about {VIEWS} views of {pictures} pictures; --minutes or --epochs set another"
+        )
+    return Plan(build_recipe(values, "the plan"), reasons)
+
+
+def _crop_and_batch(values: dict[str, Any], facts: Fingerprint, stride: int, device: torch.device, derive: Any) -> None:
+    limit = CROP_SIDE if device.type == "cpu" else 2 * CROP_SIDE
+    sides = []
+    for side in (facts.height[1], facts.width[1]):
+        # A little below the picture's own size leaves the crop room to move.
+        wanted = min(limit, side if side <= stride else max(stride, int(0.85 * side) // stride * stride))
+        sides.append(max(wanted, 1))
+    size = f"{facts.height[1]} x {facts.width[1]}"
+    derive("augment", "crop", sides, f"pictures are {size} (median); a multiple of the network's stride {stride}")
+    pixels = values["augment"]["crop"][0] * values["augment"]["crop"][1]
+    budget = (1 << 20) if device.type == "cpu" else (1 << 22)
+    batch = min(max(2 ** round(math.log2(max(budget / pixels, 1))), 2), 16)
+    derive("train", "batch_size", batch, "about a megapixel a step, 2 to 16 views")
+
+
+def _views(values: dict[str, Any], facts: Fingerprint, derive: Any) -> None:
+    derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
+    derive("augment", "rotate", 5.0, "cameras tilt a little")
+    derive("augment", "flip", "horizontal", "left and right are alike; set both where up and down are alike too")
+    derive("augment", "elastic", 0.0, "shapes are taken to be rigid; about 10 for tissue and cells")
+    colour = facts.form.channels == 3
+    derive("augment", "brightness", 0.3, "light varies")
+    derive("augment", "contrast", 0.3, "light varies")
+    derive("augment", "saturation", 0.3 if colour else 0.0, "colours vary" if colour else "not RGB")
+    derive("augment", "noise", 0.0, "off unless asked for")
+    derive("augment", "blur", 0.0, "off unless asked for")
+
+
+def _balance(values: dict[str, Any], facts: Fingerprint, derive: Any) -> None:
+    shares = [count / max(sum(facts.class_pixels), 1) for count in facts.class_pixels if count]
+    ratio = max(shares) / min(shares) if shares else 1.0
+    if ratio > 4:
+        why = f"the commonest class has {ratio:.0f} times the pixels of the rarest"
+        derive("loss", "class_weights", "sqrt_median_frequency", why)
+    else:
+        derive("loss", "class_weights", "none", "the classes are about equally frequent")
+    given = values["loss"]["class_weights"]
+    if isinstance(given, list) and len(given) != len(facts.class_names):
+        raise UserError(
+            f"loss.class_weights: {len(given)} weights found, {len(facts.class_names)} expected, one for each class "
+            f"({', '.join(facts.class_names)})."
+        )
+
+
+def class_weights(recipe: Recipe, facts: Fingerprint) -> tuple[float, ...] | None:
+    """The weights that a planned recipe's `loss.class_weights` stands for; None for equal ones."""
+    wanted = recipe.loss.class_weights
+    if wanted is None or wanted == "none":
+        return None
+    if isinstance(wanted, tuple):
+        return wanted
+    median_frequency = facts.median_frequency_weights()
+    return tuple(w**0.5 for w in median_frequency) if wanted == "sqrt_median_frequency" else median_frequency
+
+
+def _normalisation(values: dict[str, Any], recipe: Recipe, facts: Fingerprint, derive: Any) -> None:
+    weights = recipe.model.options.get("weights")
+    channels = facts.form.channels
+    if weights is not None and channels in (1, 3) and facts.form.dtype in ("uint8", "uint16"):
+        file = read_weights(weights)
+        if len(file.mean) in (3, channels):
+            scale = 257.0 if facts.form.dtype == "uint16" else 1.0
+            mean, std = (
+                [round(scale * v, 4) for v in (part if len(part) == channels else (sum(part) / len(part),))]
+                for part in (file.mean, file.std)
+            )
+            derive("normalize", "mean", mean, "what the pretrained weights were trained with")
+            derive("normalize", "std", std, "what the pretrained weights were trained with")
+            return
+    derive("normalize", "mean", [round(float(v), 4) for v in facts.mean], "of the training pictures")
+    derive("normalize", "std", [round(float(max(v, 1e-6)), 4) for v in facts.std], "of the training pictures")

@@ -1,0 +1,118 @@
+"""What a person sees while a training runs: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+
+class Display(Protocol):
+    """What the loop reports to."""
+
+    def __enter__(self) -> Display: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def step(self, progress: float, values: Mapping[str, float], rate: float, left: float) -> None: ...
+    def say(self, text: str) -> None: ...
+
+
+class Silent:
+    """Reports nothing: for tests, and for all processes but the first."""
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def step(self, progress: float, values: Mapping[str, float], rate: float, left: float) -> None:
+        return None
+
+    def say(self, text: str) -> None:
+        return None
+
+
+class Lines:
+    """A line every ten seconds, for logs and pipes."""
+
+    def __init__(self, every: float = 10.0) -> None:
+        self.every = every
+        self._due = 0.0
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def step(self, progress: float, values: Mapping[str, float], rate: float, left: float) -> None:
+        """Prints how far the training is, unless it did so a moment ago."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + self.every
+        self.say(f"{100 * progress:3.0f} %  {status(values)}  {rate:.1f} pictures/s  {clock(left)} left")
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+
+class _Status(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields["status"]))
+
+
+class Bar:
+    """A live line at the bottom of a terminal; `say` prints above it."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (TextColumn("training"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"), _Status())
+        self._progress = Progress(*columns, console=console)
+        self._task = self._progress.add_task("training", total=1.0, status="")
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def step(self, progress: float, values: Mapping[str, float], rate: float, left: float) -> None:
+        text = f"{status(values)}  {rate:.1f} pictures/s  {clock(left)} left"
+        self._progress.update(self._task, completed=progress, status=text)
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False)
+
+
+def make_display() -> Display:
+    """A bar where someone is watching, lines where not."""
+    console = Console()
+    return Bar(console) if console.is_terminal and sys.stdout.isatty() else Lines()
+
+
+def status(values: Mapping[str, float]) -> str:
+    """`loss 0.512  mean IoU 0.431`, as far as known."""
+    parts = []
+    for key, label in (("loss", "loss"), ("mean_iou", "mean IoU")):
+        if key in values:
+            parts.append(f"{label} {values[key]:.3f}")
+    return "  ".join(parts)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as `m:ss` or `h:mm:ss`.
+
+    >>> clock(61), clock(3725)
+    ('1:01', '1:02:05')
+    """
+    minutes, second = divmod(round(max(seconds, 0)), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

@@ -1,0 +1,277 @@
+"""A recipe: everything that defines a training, as one YAML file.
+
+What a recipe leaves out (null) is derived from the data by `pixelwise.training.plan`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pixelwise.data.augment import Augmentation
+from pixelwise.errors import UserError, unknown
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSection(BaseModel):
+    """The network. Keys beside `name` are options of its constructor, checked against it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class DataSection(Section):
+    path: str | None = Field(None, description="folder of the data; --data sets it")
+    layout: str = Field("auto", description="format of the folder; auto recognises it")
+    val_fraction: float = Field(0.2, gt=0, lt=1, description="share held out where the data has no split of its own")
+
+
+class LossSection(Section):
+    terms: dict[str, float] = Field({"cross_entropy": 1.0, "dice": 1.0}, description="loss: factor")
+    class_weights: Literal["none", "sqrt_median_frequency", "median_frequency"] | tuple[float, ...] | None = Field(
+        None, description="of the classes in cross entropy and focal loss; null: as the balance asks"
+    )
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    focal_gamma: float = Field(2.0, ge=0)
+
+
+class OptimizerSection(Section):
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: float | None = Field(None, gt=0, description="peak learning rate; null: as optimizer and weights ask")
+    encoder_lr_factor: float | None = Field(None, ge=0, description="of a pretrained encoder's rate; null: 0.3, or 1")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(0.02, ge=0, description="of weights; biases and norms have none")
+    clip_norm: float | None = Field(5.0, gt=0, description="largest gradient norm")
+
+
+class ScheduleSection(Section):
+    name: str = "cosine"
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the training in which the rate rises")
+
+
+class TrainSection(Section):
+    epochs: float | None = Field(None, gt=0, description="passes over the training pictures; repeatable to the byte")
+    minutes: float | None = Field(None, gt=0, description="of wall clock, validation included, instead of epochs")
+    batch_size: int | None = Field(None, ge=1, description="of all processes together")
+    seed: int = Field(0, ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    ema_decay: float | None = Field(0.99, gt=0, lt=1, description="of the averaged weights; null: none")
+    validations: int = Field(10, ge=1, description="evenly spaced over the training")
+    patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> TrainSection:
+        if self.epochs is not None and self.minutes is not None:
+            raise ValueError("epochs and minutes are both set; leave one of them null")
+        return self
+
+
+class AugmentSection(Section):
+    """`pixelwise.data.augment.Augmentation`, any of it left to the plan."""
+
+    crop: tuple[int, int] | None = None
+    scale: tuple[float, float] | None = None
+    rotate: float | None = None
+    flip: Literal["none", "horizontal", "both"] | None = None
+    elastic: float | None = None
+    brightness: float | None = None
+    contrast: float | None = None
+    saturation: float | None = None
+    noise: float | None = None
+    blur: float | None = None
+
+    def complete(self) -> Augmentation:
+        return Augmentation(**self.model_dump(exclude_none=True))
+
+
+class NormalizeSection(Section):
+    """`(picture - mean) / std` per channel, in the units of the files; null: of the weights, else of the data."""
+
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+class Recipe(Section):
+    model: ModelSection
+    data: DataSection = DataSection()
+    augment: AugmentSection = AugmentSection()
+    normalize: NormalizeSection = NormalizeSection()
+    loss: LossSection = LossSection()
+    optimizer: OptimizerSection = OptimizerSection()
+    schedule: ScheduleSection = ScheduleSection()
+    train: TrainSection = TrainSection()
+    about: str = Field("", description="what the recipe is for, in a sentence")
+    provenance: dict[str, Any] = Field({}, description="versions and data fingerprint of a run, written by it")
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
+
+
+def _folder() -> Any:
+    return resources.files("pixelwise") / "recipes"
+
+
+def load_recipe(name: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
+    """Reads a recipe: a YAML file, one that comes with the package, or a model's name.
+
+    Args:
+        overrides: `section.key=value` strings (values in YAML), or the same as a mapping.
+
+    Raises:
+        UserError: no such recipe; a misspelt key, a wrong type or an impossible value, each named with what is allowed.
+    """
+    from pixelwise.models.catalog import MODELS
+
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"}:
+        values, source = _parse(path), str(path)
+    elif str(name) in recipe_names():
+        values, source = yaml.safe_load((_folder() / f"{name}.yaml").read_text()), f"recipe {name}"
+    elif str(name) in MODELS:
+        values, source = {"model": {"name": str(name)}}, f"model {name}"
+    else:
+        segment = {model for model, entry in MODELS.items() if entry.task == "segment"}
+        raise unknown("model or recipe", str(name), {*recipe_names(), *segment})
+    for key, value in _pairs(overrides):
+        _assign(values, key, value)
+    return build_recipe(values, source)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such recipe; `pixelwise recipes` lists those that come with the package."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a recipe is a mapping of sections (model, data, ...), found {type(values).__name__}.")
+    return values
+
+
+def _pairs(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+    if isinstance(overrides, Mapping):
+        return list(overrides.items())
+    pairs = []
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set {text}: expected section.key=value, for example --set optimizer.lr=0.001")
+        try:
+            pairs.append((key, _number_or_yaml(value)))
+        except yaml.YAMLError:
+            raise UserError(f"--set {text}: '{value}' is not a YAML value.") from None
+    return pairs
+
+
+def _number_or_yaml(text: str) -> Any:
+    try:
+        return float(text) if "e" in text.lower() else yaml.safe_load(text)  # YAML 1.1 takes 1e-3 for a word
+    except ValueError:
+        return yaml.safe_load(text)
+
+
+def _assign(values: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    here = values
+    for section in sections:
+        here = here.setdefault(section, {})
+        if not isinstance(here, dict):
+            raise UserError(f"--set {key}=...: '{section}' holds a value, not a section.")
+    here[last] = value
+
+
+def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
+    """Checks plain values against the recipe's sections and the model's options.
+
+    Raises:
+        UserError: naming the key, what was found and what is allowed.
+    """
+    from pixelwise.models.catalog import option_names
+
+    try:
+        recipe = Recipe.model_validate(dict(values))
+    except ValidationError as error:
+        raise UserError(f"{source}: {_explain(error)}") from None
+    allowed = [name for name in option_names(recipe.model.name) if name not in {"num_classes", "in_channels"}]
+    allowed.append("weights")
+    for option in recipe.model.options:
+        if option not in allowed:
+            raise unknown(f"key model.{option} for {recipe.model.name}:", option, allowed)
+    return recipe
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem in one sentence."""
+    first = error.errors()[0]
+    location = [
+        str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained", "literal["))
+    ]
+    key = ".".join(part for part in location if part not in {"tuple[float, ...]"})
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean '{'.'.join([*location[:-1], near[0]])}'? " if near else ""
+        return f"unknown key '{key}'; {hint}Allowed here: {', '.join(sorted(known))}{more}"
+    if first["type"] == "missing":
+        return f"'{key}' is missing{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"'{key}': {message[0].lower()}{message[1:]}, found {json.dumps(first['input'], default=str)}{more}"
+
+
+def _keys_at(location: Sequence[str]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        if get_origin(annotation) in (Union, UnionType):
+            annotation = next(kind for kind in get_args(annotation) if hasattr(kind, "model_fields"))
+        model = annotation
+    return list(model.model_fields)
+
+
+def to_yaml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
+    """The recipe as YAML, one key a line, with the reason for a derived value as a comment behind it."""
+    reasons = reasons or {}
+    lines = ["# Everything this training was asked to do. Edit a copy and train again: pixelwise train COPY.yaml"]
+    for section, values in recipe.model_dump(mode="json").items():
+        if section == "about" and not values:
+            continue
+        if not isinstance(values, dict):
+            lines.append(f"{section}: {_inline(values)}")
+            continue
+        lines.append(f"{section}:" if values else f"{section}: {{}}")
+        for key, value in values.items():
+            reason = reasons.get(f"{section}.{key}")
+            lines.append(f"  {key}: {_inline(value)}" + (f"  # {reason}" if reason else ""))
+    return "\n".join(lines) + "\n"
+
+
+def _inline(value: Any) -> str:
+    if (
+        isinstance(value, str)
+        and value.isidentifier()
+        and value not in {"null", "true", "false", "yes", "no", "on", "off"}
+    ):
+        return value
+    return json.dumps(value)  # JSON is YAML

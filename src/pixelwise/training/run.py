@@ -1,0 +1,120 @@
+"""The folder of one training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixelwise.atomic import write_text
+from pixelwise.errors import UserError
+from pixelwise.training.recipe import Recipe, load_recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where everything about a training lies.
+
+    Attributes:
+        path: `runs/NAME`, with `recipe.yaml`, `log.jsonl`, `last/` and `previous/`, `best.safetensors`,
+            `metrics.json`, `report.html` and `next.txt`.
+    """
+
+    path: Path
+
+    @property
+    def recipe_file(self) -> Path:
+        return self.path / "recipe.yaml"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def recipe(self) -> Recipe:
+        return load_recipe(self.recipe_file)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds.
+
+        Raises:
+            UserError: the training has not come to its end.
+        """
+        try:
+            return json.loads(self.metrics_file.read_text())
+        except FileNotFoundError:
+            raise UserError(
+                f"{self.path}: no metrics.json yet; finish with `pixelwise train --resume {self.path}`."
+            ) from None
+
+    @property
+    def finished(self) -> bool:
+        return self.metrics_file.exists() and self.report.exists() and (self.path / "next.txt").exists()
+
+    def log(self) -> list[dict[str, Any]]:
+        """The entries of `log.jsonl`; a line that a kill cut short is left out."""
+        file = self.path / "log.jsonl"
+        entries = []
+        for line in file.read_text().splitlines() if file.exists() else []:
+            try:
+                entries.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue  # only the last line can be incomplete, and the resumed run writes it again
+        return entries
+
+    def append_log(self, entry: Mapping[str, Any]) -> None:
+        with (self.path / "log.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def cut_log(self, step: int) -> None:
+        """Drops what was logged after `step`, before a resumed run logs it again."""
+        kept = [json.dumps(entry) for entry in self.log() if entry["step"] <= step]
+        write_text(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept))
+
+
+def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Run:
+    """A new, empty run folder: `out`, or `runs/RECIPE-DATA` with a number behind it where that is taken.
+
+    Raises:
+        UserError: `out` exists and is not an empty folder.
+    """
+    if out is not None:
+        path = Path(out)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(
+                f"{path}: exists already; give another --out, go on with `pixelwise train --resume {path}`, or remove it."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        return Run(path)
+    stem = f"{Path(recipe_name).stem}-{Path(data).resolve().name}"
+    for number in range(1, 10_000):
+        path = Path("runs") / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir(parents=True)
+            return Run(path)
+        except FileExistsError:
+            continue
+    raise UserError(f"runs/{stem}: ten thousand runs of this name; give another --out.")
+
+
+def open_run(path: Path | str) -> Run:
+    """An existing run.
+
+    Raises:
+        UserError: not a run folder.
+    """
+    run = Run(Path(path))
+    if not run.recipe_file.exists():
+        raise UserError(f"{path}: not a run folder (no recipe.yaml); `pixelwise train` makes one.")
+    return run

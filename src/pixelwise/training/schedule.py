@@ -1,0 +1,48 @@
+"""Learning rates over the course of training, as factors of the peak rate; progress runs from 0 to 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from pixelwise.errors import unknown
+
+Schedule = Callable[[float], float]
+
+
+def constant(progress: float) -> float:
+    return 1.0
+
+
+def cosine(progress: float) -> float:
+    """Half a cosine from 1 to 0 (Loshchilov & Hutter, ICLR 2017, equation 5, one period)."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def poly(progress: float) -> float:
+    """(1 - progress) ** 0.9, as DeepLab and PSPNet train."""
+    return (1 - progress) ** 0.9
+
+
+SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "poly": poly}
+
+
+def make_schedule(name: str, *, warmup: float = 0.0) -> Schedule:
+    """A schedule by name, after a linear rise over the first `warmup` share of the training.
+
+    `cosine` with a warm-up of 0.1 to 0.3 is the one-cycle policy (Smith & Topin 2019).
+
+    Raises:
+        UserError: unknown name.
+    """
+    if name not in SCHEDULES:
+        raise unknown("schedule", name, SCHEDULES)
+    decay = SCHEDULES[name]
+
+    def schedule(progress: float) -> float:
+        progress = min(max(progress, 0.0), 1.0)
+        if progress < warmup:
+            return max(progress / warmup, 0.02)
+        return decay((progress - warmup) / (1 - warmup))
+
+    return schedule
