@@ -9,32 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from tiny_dense import Near, near
+from torch import Tensor
 
 from pixelwise.errors import UserError
 from pixelwise.inference.tiles import Band, Grid, Merger, class_ids, grid_within, square_grid
-from pixelwise.nn.dense import DenseModel
-
-
-class Near(DenseModel):
-    """Convolution, norm, pooling by 4, convolution, upsampling: a receptive field of 8 pixels around each pixel."""
-
-    def __init__(self, num_classes: int = 3, in_channels: int = 3) -> None:
-        super().__init__()
-        self.num_classes, self.stride = num_classes, 4
-        self.first = nn.Sequential(nn.Conv2d(in_channels, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU())
-        self.deep = nn.Sequential(
-            nn.MaxPool2d(4), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Upsample(scale_factor=4)
-        )
-        self.head = nn.Conv2d(16, num_classes, 1)
-
-    def logits(self, images: Tensor) -> Tensor:
-        maps = self.first(images)
-        return self.head(torch.cat([maps, self.deep(maps)], dim=1))
-
-
-RADIUS = 8
-"""Of `Near`: 7 for the 3x3 of cells of 4 pixels, 1 for the first convolution."""
 
 
 def merged(grid: Grid, field: Tensor) -> list[Band]:
@@ -121,9 +100,8 @@ def test_a_field_that_does_not_depend_on_the_tile_comes_back(
 
 
 def whole_and_tiled(height: int, width: int, tile: int, overlap: int) -> tuple[np.ndarray, np.ndarray, Grid]:
-    torch.manual_seed(0)
-    model = Near().eval()
-    image = torch.randn(1, 3, height, width)
+    model = near()
+    image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     grid = square_grid(height, width, tile=tile, overlap=overlap, stride=model.stride)
     merger = Merger(grid, 3, probabilities=True)
     with torch.inference_mode():
@@ -134,7 +112,7 @@ def whole_and_tiled(height: int, width: int, tile: int, overlap: int) -> tuple[n
 
 @pytest.mark.parametrize(("height", "width"), [(150, 131), (97, 230), (40, 300), (257, 33)])
 def test_tiles_equal_the_whole_where_a_quarter_overlap_covers_the_receptive_field(height: int, width: int) -> None:
-    whole, tiled, grid = whole_and_tiled(height, width, tile=100, overlap=4 * RADIUS)
+    whole, tiled, grid = whole_and_tiled(height, width, tile=100, overlap=4 * Near.radius)
     assert len(grid) > 1
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
@@ -144,9 +122,9 @@ def test_tiles_equal_the_whole_away_from_their_borders(overlap: int) -> None:
     whole, tiled, grid = whole_and_tiled(150, 131, tile=72, overlap=overlap)
     far = np.ones(whole.shape[1:], bool)
     for ys in grid.rows[1:]:
-        far[ys.start - RADIUS : ys.start + overlap + RADIUS] = False
+        far[ys.start - Near.radius : ys.start + overlap + Near.radius] = False
     for xs in grid.columns[1:]:
-        far[:, xs.start - RADIUS : xs.start + overlap + RADIUS] = False
+        far[:, xs.start - Near.radius : xs.start + overlap + Near.radius] = False
     assert far.mean() > 0.2
     np.testing.assert_allclose(tiled[:, far], whole[:, far], atol=1e-5)
 

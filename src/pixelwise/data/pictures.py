@@ -205,10 +205,9 @@ def _decode_tiff(path: Path, header: Header) -> np.ndarray:
         series = tiff.series[0]
         array = series.asarray()
         axes = series.axes
-        page = tiff.pages[0]
-    order = [axis for axis in axes if axis not in "YX"]
-    array = np.transpose(array, [axes.index(axis) for axis in ["Y", "X", *order]])
-    return finish_tiff(array.reshape(array.shape[0], array.shape[1], -1), page, header)
+        order = [axis for axis in axes if axis not in "YX"]
+        array = np.transpose(array, [axes.index(axis) for axis in ["Y", "X", *order]])
+        return finish_tiff(array.reshape(array.shape[0], array.shape[1], -1), tiff.pages[0], header)
 
 
 def finish_tiff(array: np.ndarray, page: tifffile.TiffPage, header: Header) -> np.ndarray:

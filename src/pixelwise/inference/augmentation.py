@@ -1,0 +1,72 @@
+"""Test-time augmentation: the mean of what a network says of a picture, its mirror images and other sizes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixelwise.errors import UserError, unknown
+
+FLIPS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "none": ((),),
+    "horizontal": ((), (-1,)),
+    "all": ((), (-1,), (-2,), (-2, -1)),
+}
+"""Axes of (N, C, H, W) that are turned around, for each view."""
+
+
+class Augmentation:
+    """Views of a picture and the mean of their answers.
+
+    Args:
+        flips: `none`, `horizontal` (left and right) or `all` (also up and down, and both).
+        scales: factors on the picture's sides, 1.0 among them or not.
+
+    Raises:
+        UserError: unknown flips, no scales, or scales outside 0.1 to 10.
+
+    Attributes:
+        views: how many times the network looks at each picture.
+        is_identity: the only view is the picture as it is.
+    """
+
+    def __init__(self, flips: str = "none", scales: Sequence[float] = (1.0,)) -> None:
+        if flips not in FLIPS:
+            raise unknown("flips", flips, FLIPS)
+        if not scales or not all(0.1 <= scale <= 10 for scale in scales):
+            raise UserError(f"scales are factors from 0.1 to 10, such as 0.75, 1.0 and 1.25, not {list(scales)}.")
+        self._flips = FLIPS[flips]
+        self.scales = tuple(scales)
+        self.views = len(self.scales) * len(self._flips)
+        self.is_identity = self.views == 1 and self.scales == (1.0,)
+
+    def __call__(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, K, H, W): the network's logits, or with several views their mean as log-probabilities.
+
+        Log-probabilities are logits: softmax gives back the mean of the views' probabilities.
+        """
+        if self.is_identity:
+            return network(images)
+        height, width = images.shape[-2:]
+        total: Tensor | None = None
+        for scale in self.scales:
+            resized = resize(images, max(1, round(height * scale)), max(1, round(width * scale)))
+            for axes in self._flips:
+                # `flip` copies and forgets channels_last.
+                view = resized.flip(axes).contiguous(memory_format=torch.channels_last) if axes else resized
+                probabilities = network(view).float().softmax(1).flip(axes)
+                probabilities = resize(probabilities, height, width)
+                total = probabilities if total is None else total.add_(probabilities)
+        assert total is not None
+        tiny = torch.finfo(torch.float32).tiny  # log(0) would be -inf, whose softmax is NaN if all are
+        return total.div_(self.views).clamp_min_(tiny).log_()
+
+
+def resize(maps: Tensor, height: int, width: int) -> Tensor:
+    """(N, C, H, W) -> (N, C, height, width), bilinear, averaging where it shrinks; the same tensor at the same size."""
+    if maps.shape[-2:] == (height, width):
+        return maps
+    return F.interpolate(maps.float(), (height, width), mode="bilinear", antialias=True).to(maps.dtype)

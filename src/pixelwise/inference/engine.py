@@ -1,0 +1,133 @@
+"""A network made ready to answer fast on this machine."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from pixelwise.errors import UserError, unknown
+from pixelwise.hardware import default_device, preferred_dtype
+from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.fuse import fold_batch_norm
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+PROBE_SIDE = 128
+"""Side of the random picture on which folding is checked and memory is measured."""
+
+
+class TorchEngine:
+    """A dense network in evaluation mode: batch norm folded, channels last, all of it in one type.
+
+    Weights are cast once; under autocast they would be at every call. The model that is given is not changed.
+
+    Args:
+        device: `auto`, or a name that torch knows (`cpu`, `cuda`, `cuda:1`, `mps`).
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor multiplies it natively.
+
+    Attributes:
+        device, dtype: where and in what the network runs.
+        stride: corners of tiles lie at multiples of it.
+        margin: pixels that the network adds on each side, see `DenseModel`.
+        bytes_per_pixel: the most that all tensors alive at one time take, for each pixel of the padded picture.
+
+    Raises:
+        UserError: unknown device or precision, or a model that does not label pixels.
+    """
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, *, device: str = "auto", precision: str = "auto") -> None:
+        if not isinstance(model, DenseModel):
+            raise UserError(f"'{spec.model}' gives no class for each pixel, so it cannot segment pictures.")
+        if precision not in PRECISIONS:
+            raise unknown("precision", precision, PRECISIONS)
+        self.device = _device(device)
+        self.dtype: torch.dtype = preferred_dtype(self.device) if precision == "auto" else getattr(torch, precision)
+        self.stride, self.margin = model.stride, model.margin
+        self._channels = spec.form.channels
+        self._mean = torch.tensor(spec.mean, device=self.device)
+        self._factor = 1 / torch.tensor(spec.std, device=self.device)
+        self._table = _normalisation_table(spec, self.dtype) if spec.form.dtype == "uint8" else None
+
+        side = -(-PROBE_SIDE // model.stride) * model.stride
+        parameter = next(model.parameters(), torch.empty(0))
+        example = torch.randn(1, self._channels, side, side, generator=torch.Generator().manual_seed(0))
+        folded = fold_batch_norm(model, example.to(parameter.device))
+        self._network = folded.to(self.device, self.dtype).requires_grad_(False)
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        example = example.to(self.device, self.dtype, memory_format=torch.channels_last)
+        with torch.no_grad(), _LiveBytes() as memory:
+            self._network(example)
+        left, right, top, bottom = model.padding(side, side)
+        self.bytes_per_pixel = memory.peak / ((side + top + bottom) * (side + left + right))
+
+    def prepare(self, images: np.ndarray) -> Tensor:
+        """(N, H, W, C) pictures in the spec's form -> (N, C, H, W) normalised, on the device, channels last."""
+        if self._table is not None and self.device.type == "cpu":
+            # One pass and one rounding: every one of the 256 values is looked up in its normalised form.
+            normalised = np.stack([cv2.LUT(np.ascontiguousarray(image), self._table) for image in images])
+            return torch.from_numpy(normalised.reshape(images.shape)).view(self.dtype).permute(0, 3, 1, 2)
+        source = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
+        prepared = torch.empty(source.shape, dtype=self.dtype, device=self.device)
+        for picture, target in zip(source.flatten(0, 1).split(ROWS), prepared.flatten(0, 1).split(ROWS), strict=True):
+            # In float32 and only then rounded: of 16-bit values bfloat16 would keep 8 bits.
+            target.copy_((picture.float() - self._mean) * self._factor)
+        return prepared.permute(0, 3, 1, 2)
+
+    def run(self, prepared: Tensor) -> Tensor:
+        """(N, C, H, W) from `prepare` -> logits (N, K, H, W)."""
+        with torch.inference_mode():
+            return self._network(prepared)
+
+    def __call__(self, images: np.ndarray) -> Tensor:
+        """(N, H, W, C) pictures in the spec's form -> logits (N, K, H, W), on the device, in `dtype`."""
+        return self.run(self.prepare(images))
+
+
+ROWS = 64
+"""Rows of pictures that are normalised at a time, so that no float32 copy of a whole picture is made."""
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return default_device()
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device '{name}' cannot be used here ({reason}); 'auto' takes what is there.") from None
+    return device
+
+
+def _normalisation_table(spec: ModelSpec, dtype: torch.dtype) -> np.ndarray:
+    """(1, 256, C): each uint8 value as `(value - mean) / std`; bfloat16 as its bits, which a look-up does not mind."""
+    values = (torch.arange(256)[:, None] - torch.tensor(spec.mean)) / torch.tensor(spec.std)
+    rounded = values.to(dtype)
+    return (rounded.view(torch.int16) if dtype == torch.bfloat16 else rounded).numpy()[None]
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Counts the bytes of tensors that were made inside and are alive, and the most there ever were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._live: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in self._live:
+                    self._live[storage._cdata] = storage.nbytes()
+                    weakref.finalize(storage, self._live.pop, storage._cdata, 0)
+        self.peak = max(self.peak, sum(self._live.values()))
+        return result

@@ -1,0 +1,102 @@
+"""A trained network measured on a split: every pixel counted once, and the pictures that tell most."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pixelwise.data.dataset import Dataset, Record
+from pixelwise.data.loader import prefetch
+from pixelwise.data.sample import VOID
+from pixelwise.errors import UserError
+from pixelwise.inference.instances import connected_components
+from pixelwise.inference.predictor import Predictor
+from pixelwise.metrics.calibration import Calibration
+from pixelwise.metrics.confusion import ConfusionMatrix
+from pixelwise.metrics.instances import InstanceScore
+
+
+@dataclass(frozen=True, slots=True)
+class PictureScore:
+    """One picture's own mean IoU, over the classes it has."""
+
+    record: Record
+    mean_iou: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a network reaches on a split.
+
+    Attributes:
+        summary: what `metrics.json` holds; depends on data and weights alone.
+        pictures: from the best to the worst.
+        seconds: of prediction, without reading.
+    """
+
+    summary: dict[str, Any]
+    confusion: ConfusionMatrix
+    calibration: Calibration
+    pictures: tuple[PictureScore, ...]
+    seconds: float
+
+
+def evaluate_split(
+    predictor: Predictor, dataset: Dataset, split: str = "val", progress: Callable[[float], None] | None = None
+) -> Evaluation:
+    """Predicts every labelled picture of a split and counts.
+
+    Raises:
+        UserError: no such split, no labelled picture in it, or classes other than the network's.
+    """
+    if len(dataset.class_names) != len(predictor.class_names):
+        raise UserError(
+            f"{dataset.root}: {len(dataset.class_names)} classes ({', '.join(dataset.class_names)}), but the network "
+            f"knows {len(predictor.class_names)} ({', '.join(predictor.class_names)}); evaluate on data with the same."
+        )
+    records = [record for record in dataset.split(split) if record.labels]
+    if not records:
+        raise UserError(f"{dataset.root}: no labelled picture in the split '{split}', so there is nothing to measure.")
+    confusion = ConfusionMatrix(len(predictor.class_names), predictor.class_names)
+    calibration = Calibration()
+    objects = InstanceScore() if dataset.coding.kind == "objects" else None
+    scores = []
+    seconds = 0.0
+    for number, (record, sample) in enumerate(zip(records, prefetch(dataset.load, records), strict=True), start=1):
+        assert sample.mask is not None
+        started = time.perf_counter()
+        prediction = predictor(sample.image)
+        seconds += time.perf_counter() - started
+        own = ConfusionMatrix(confusion.num_classes, confusion.class_names)
+        own.update(prediction.mask, sample.mask)
+        confusion.merge(own)
+        counted = sample.mask != VOID
+        calibration.update(prediction.confidence[counted], (prediction.mask == sample.mask)[counted])
+        scores.append(PictureScore(record, own.mean_iou()))
+        if objects is not None and sample.instances is not None and sample.instances.ids is not None:
+            objects.update(connected_components(prediction.mask, 1), sample.instances.ids)
+        if progress is not None:
+            progress(number / len(records))
+    summary = {"split": split, "pictures": len(records), **confusion.summary()}
+    summary["expected_calibration_error"] = calibration.ece()
+    if objects is not None:
+        summary["objects"] = objects.summary()
+    # Pictures that are void all over have no score; they come last.
+    ranked = sorted(scores, key=lambda score: -1.0 if np.isnan(score.mean_iou) else score.mean_iou, reverse=True)
+    return Evaluation(summary, confusion, calibration, tuple(ranked), seconds)
+
+
+def telling(pictures: Sequence[PictureScore], each: int = 3) -> dict[str, tuple[PictureScore, ...]]:
+    """The best, middle and worst few of a ranking, none twice."""
+    ranked = [picture for picture in pictures if not np.isnan(picture.mean_iou)]
+    if len(ranked) <= 3 * each:
+        third = -(-len(ranked) // 3)
+        parts = (ranked[:third], ranked[third : 2 * third], ranked[2 * third :])
+    else:
+        middle = (len(ranked) - each) // 2
+        parts = (ranked[:each], ranked[middle : middle + each], ranked[-each:])
+    return {name: tuple(part) for name, part in zip(("best", "middle", "worst"), parts, strict=True)}

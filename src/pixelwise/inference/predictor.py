@@ -1,0 +1,318 @@
+"""From a picture of any size and kind to its mask."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from torch import Tensor, nn
+
+from pixelwise.data.draw import background_class, overlay, palette
+from pixelwise.data.pictures import convert
+from pixelwise.errors import UserError
+from pixelwise.inference.augmentation import Augmentation
+from pixelwise.inference.engine import TorchEngine
+from pixelwise.inference.overview import Overview
+from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.inference.tiles import Band, Grid, Merger, Span, class_ids, grid_within, square_grid
+from pixelwise.inference.writer import MaskWriter, mask_path
+from pixelwise.models.spec import ModelSpec, load_model
+
+ACTIVATION_BYTES = 800_000_000
+"""What the tensors of one pass may take. The process as a whole stays below 2 GB (benchmarks/predict_large.md)."""
+OVERLAP = 64
+"""Pixels that tiles share, or two strides if that is more: 16 are thrown away on each side, 32 blended."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What a model says of one picture.
+
+    Attributes:
+        mask: (H, W) uint8 class ids.
+        class_names: by class id.
+    """
+
+    mask: np.ndarray
+    class_names: tuple[str, ...]
+    _picture: Picture
+    _logits: Tensor | None
+    _confidence: np.ndarray | None
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """(K, H, W) float32, summing to 1 over the classes.
+
+        Raises:
+            UserError: for a picture that was too large for one pass.
+        """
+        if self._logits is None:
+            height, width = self.mask.shape
+            raise UserError(
+                f"a picture of {width:,} x {height:,} pixels is predicted by tiles, and the probabilities of all its "
+                f"{len(self.class_names)} classes are not kept; predict a region of it, such as "
+                "predictor(picture[:2000, :2000]), or use `.confidence`."
+            )
+        return self._logits.float().softmax(0).numpy()
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """(H, W) float32, the probability of the class in `mask`; in steps of 1/255 for pictures predicted by tiles."""
+        if self._confidence is not None:
+            return self._confidence.astype(np.float32) / 255
+        return self.probabilities.max(axis=0)
+
+    def overlay(self, alpha: float = 0.5) -> np.ndarray:
+        """(H, W, 3) uint8: the picture tinted by class, a class named `background` left as it is."""
+        with open_raster(self._picture) as raster:
+            image = raster.read(0, raster.height, 0, raster.width)
+        background = background_class(self.class_names)
+        colours = palette(len(self.class_names), background)
+        return overlay(image, self.mask, colours, alpha, background=background)
+
+    def save(self, path: Path | str) -> Path:
+        """Writes the mask, a grey picture of class ids, and gives the file's name: see `writer.mask_path`.
+
+        Raises:
+            UserError: where the file cannot be written.
+        """
+        with MaskWriter(path, *self.mask.shape) as writer:
+            writer.write(self.mask)
+        return writer.path
+
+
+class Predictor:
+    """A model ready to label pictures of any size, in bounded memory.
+
+    Args:
+        device, precision: see `TorchEngine`.
+        tile: longest side of a tile in pixels; None chooses the largest tiles whose tensors stay within
+            `ACTIVATION_BYTES`, and takes a picture in one pass where it is no larger.
+        overlap: pixels that neighbouring tiles share; None for `OVERLAP`.
+        flips, scales: see `Augmentation`.
+        batch: tiles that go through the network together; None for as many as `ACTIVATION_BYTES` allow, up to 16.
+
+    Raises:
+        UserError: options that are unknown, or tiles too small for the model.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        spec: ModelSpec,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        tile: int | None = None,
+        overlap: int | None = None,
+        flips: str = "none",
+        scales: Sequence[float] = (1.0,),
+        batch: int | None = None,
+    ) -> None:
+        self.spec = spec
+        self.class_names = spec.class_names
+        self.engine = TorchEngine(model, spec, device=device, precision=precision)
+        self._augmentation = Augmentation(flips, scales)
+        self._tile = tile
+        self._overlap = max(OVERLAP, 2 * self.engine.stride) if overlap is None else overlap
+        if self._overlap < 0 or (batch is not None and batch < 1):
+            raise UserError(f"overlap {self._overlap} and batch {batch}: expected at least 0 and at least 1.")
+        if tile is not None:  # says now, not at the first picture, that tiles are too small
+            square_grid(tile, tile, tile=tile, overlap=self._overlap, stride=self.engine.stride)
+        self._area = self._affordable_area()
+        self._batch = batch or max(1, min(16, self._area // (tile or math.isqrt(self._area)) ** 2))
+
+    @classmethod
+    def from_file(
+        cls,
+        path: Path | str,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        tile: int | None = None,
+        overlap: int | None = None,
+        flips: str = "none",
+        scales: Sequence[float] = (1.0,),
+        batch: int | None = None,
+    ) -> Self:
+        """The predictor of a model file, such as a run's `best.safetensors`; options as for the class.
+
+        Raises:
+            UserError: a file that is missing, damaged, or not written by pixelwise.
+        """
+        model, spec = load_model(path)
+        return cls(
+            model,
+            spec,
+            device=device,
+            precision=precision,
+            tile=tile,
+            overlap=overlap,
+            flips=flips,
+            scales=scales,
+            batch=batch,
+        )
+
+    def __call__(self, picture: Picture) -> Prediction:
+        """Labels a file, an array (H, W) or (H, W, C), or a Pillow image, of any mode and size.
+
+        Raises:
+            UserError: a picture that cannot be read, or that does not suit the model.
+        """
+        with open_raster(picture) as raster:
+            self._check(raster)
+            grid = self._grid(raster.height, raster.width)
+            if len(grid) == 1:
+                logits = next(self._logits(raster, grid, None, None)).cpu()
+                return Prediction(class_ids(logits), self.class_names, picture, logits, None)
+            bands = list(self._bands(raster, grid, confidence=True))
+        mask = np.concatenate([band.classes for band in bands])
+        confidence = np.concatenate([band.confidence for band in bands if band.confidence is not None])
+        return Prediction(mask, self.class_names, picture, None, confidence)
+
+    def predict_file(
+        self,
+        path: Path | str,
+        out: Path | str,
+        *,
+        overlay: Path | str | None = None,
+        confidence: Path | str | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Path:
+        """Labels a file of any size without ever holding it, or its mask, as a whole.
+
+        Files of results are complete or not there.
+
+        Args:
+            out: the mask's file; without .png, .tif or .tiff at its end it gets one, see `writer.mask_path`.
+            overlay: a PNG of the picture tinted by class, reduced to 4096 pixels where the picture is larger.
+            confidence: a file for the probability of the chosen class, times 255; named as `out` is.
+            progress: is called with the part that is done, 0 to 1.
+
+        Returns:
+            The file that the mask was written to.
+
+        Raises:
+            UserError: a picture that cannot be read or does not suit the model, a file that cannot be written, or one
+                that would take the picture's own place.
+        """
+        path = Path(path)
+        with ExitStack() as stack:
+            raster = stack.enter_context(open_raster(path))
+            self._check(raster)
+            size = raster.height, raster.width
+            for target in (
+                mask_path(out, *size),
+                overlay and Path(overlay),
+                confidence and mask_path(confidence, *size),
+            ):
+                if target and os.path.realpath(target) == os.path.realpath(path):
+                    raise UserError(
+                        f"{path}: the result would overwrite the picture itself; choose another place for it."
+                    )
+            overview = Overview(*size) if overlay is not None else None
+            masks = stack.enter_context(MaskWriter(out, *size))
+            maxima = stack.enter_context(MaskWriter(confidence, *size)) if confidence is not None else None
+            grid = self._grid(*size)
+            for band in self._bands(raster, grid, confidence is not None, overview, progress):
+                masks.write(band.classes)
+                if maxima is not None and band.confidence is not None:
+                    maxima.write(band.confidence)
+                if overview is not None:
+                    overview.add_mask(band.classes, band.top)
+        if overview is not None and overlay is not None:
+            overview.write(Path(overlay), self.class_names)
+        return masks.path
+
+    def _affordable_area(self) -> int:
+        """Pixels of a tile whose tensors stay within `ACTIVATION_BYTES`, at every scale and with the sum of views."""
+        scales = self._augmentation.scales
+        side = math.sqrt(ACTIVATION_BYTES / self.engine.bytes_per_pixel) - 2 * self.engine.margin
+        area = (max(side, 1) / max(scales)) ** 2
+        if (
+            not self._augmentation.is_identity
+        ):  # three float32 tensors of probabilities: the sum, a view's, and a resized one
+            area = min(area, ACTIVATION_BYTES / (12 * len(self.class_names) * max(1.0, *scales) ** 2))
+        return max(int(area), (3 * (self._overlap + self.engine.stride)) ** 2)
+
+    def _check(self, raster: Raster) -> None:
+        expected = self.spec.form.channels
+        if raster.channels != expected and {raster.channels, expected} != {1, 3}:
+            raise UserError(
+                f"{raster.name}: {raster.channels} channels found, but the model takes {expected}; give it pictures "
+                "like those that it was trained on."
+            )
+        if raster.dtype == "float32" and self.spec.form.dtype != "float32":
+            sample = raster.read(0, min(raster.height, 512), 0, min(raster.width, 512))
+            if sample.max() <= 1 and sample.min() >= 0 and not np.array_equal(sample, np.rint(sample)):
+                top = np.iinfo(self.spec.form.dtype).max
+                raise UserError(
+                    f"{raster.name}: values from 0 to 1 found, but the model takes 0 to {top}; multiply the picture "
+                    f"by {top}."
+                )
+
+    def _grid(self, height: int, width: int) -> Grid:
+        stride = self.engine.stride
+        if self._tile is not None:
+            return square_grid(height, width, tile=self._tile, overlap=self._overlap, stride=stride)
+        return grid_within(height, width, area=self._area, overlap=self._overlap, stride=stride)
+
+    def _bands(
+        self,
+        raster: Raster,
+        grid: Grid,
+        confidence: bool,
+        overview: Overview | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[Band]:
+        merger = Merger(grid, len(self.class_names), confidence=confidence)
+        for logits in self._logits(raster, grid, overview, progress):
+            band = merger.add(logits)
+            if band is not None:
+                yield band
+
+    def _logits(
+        self, raster: Raster, grid: Grid, overview: Overview | None, progress: Callable[[float], None] | None
+    ) -> Iterator[Tensor]:
+        """(K, h, w) logits of every tile; while the network works on some, a thread reads and decodes the next."""
+        done = 0
+        batches = _batches(grid, self._batch)
+        with ThreadPoolExecutor(1, "read") as reader:
+            coming = reader.submit(self._read, raster, batches[0], overview)
+            for number in range(len(batches)):
+                prepared = coming.result()
+                if number + 1 < len(batches):
+                    coming = reader.submit(self._read, raster, batches[number + 1], overview)
+                yield from self._augmentation(self.engine.run, prepared)
+                done += len(batches[number])
+                if progress is not None:
+                    progress(done / len(grid))
+
+    def _read(self, raster: Raster, tiles: Sequence[tuple[Span, Span]], overview: Overview | None) -> Tensor:
+        blocks = []
+        for ys, xs in tiles:
+            block = raster.read(ys.start, ys.stop, xs.start, xs.stop)
+            if overview is not None:
+                overview.add_block(block, ys.start, xs.start)
+            blocks.append(convert(block, self.spec.form, raster.name))
+        return self.engine.prepare(np.stack(blocks))
+
+
+def _batches(grid: Grid, size: int) -> list[list[tuple[Span, Span]]]:
+    """The grid's tiles in order, in runs of at most `size` of one shape."""
+    batches: list[list[tuple[Span, Span]]] = []
+    shape = (0, 0)
+    for ys, xs in grid:
+        previous, shape = shape, (ys.stop - ys.start, xs.stop - xs.start)
+        if shape == previous and len(batches[-1]) < size:
+            batches[-1].append((ys, xs))
+        else:
+            batches.append([(ys, xs)])
+    return batches

@@ -1,0 +1,228 @@
+"""Pictures read by blocks, so that their size is not bounded by memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from pixelwise.data.pictures import MAX_PIXELS, Header, finish_tiff, from_pillow, probe, read_picture
+from pixelwise.errors import UserError
+
+AT_ONCE_BYTES = 1 << 28
+"""TIFFs up to this decoded size are read whole."""
+CACHE_BYTES = 1 << 28
+"""Decoded segments kept for the next tile: a strip across the picture belongs to every tile of its row."""
+SEGMENT_BYTES = 1 << 29
+"""A strip or tile of a TIFF that decodes to more than this is not read."""
+BOMB_PIXELS = 100_000_000
+PIXELS_PER_BYTE = 10_000
+"""A file that claims more than `BOMB_PIXELS`, and more than this for each of its bytes, is refused: deflate reaches
+about 1,000 bytes a byte, so 8,000 black-and-white pixels."""
+
+Picture = str | os.PathLike[str] | np.ndarray | Image.Image
+
+
+class Raster:
+    """A picture in memory; the base class of those that are not.
+
+    Attributes:
+        name: the file, for messages.
+        height, width: pixels.
+        channels: after palettes became RGB and alpha was dropped.
+        dtype: `uint8`, `uint16` or `float32`.
+    """
+
+    def __init__(self, pixels: np.ndarray, name: str = "picture") -> None:
+        self.name = name
+        self.height, self.width, self.channels = pixels.shape
+        self.dtype = str(pixels.dtype)
+        self._pixels = pixels
+
+    def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        """Rows top..bottom and columns left..right as (bottom - top, right - left, C). From one thread at a time.
+
+        Raises:
+            UserError: a damaged file.
+        """
+        return self._pixels[top:bottom, left:right]
+
+    def close(self) -> None:
+        """Closes the file, if there is one."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_raster(picture: Picture) -> Raster:
+    """A picture to read by blocks: a file, an array (H, W) or (H, W, C), or a Pillow image.
+
+    TIFFs are decoded block by block where they are large; every other file once, as a whole.
+
+    Raises:
+        UserError: missing, damaged, empty, or larger than can be read.
+    """
+    if isinstance(picture, np.ndarray):
+        return Raster(_from_array(picture))
+    if isinstance(picture, Image.Image):
+        return Raster(from_pillow(picture))
+    path = Path(picture)
+    header = probe(path)
+    pixels = header.height * header.width
+    if pixels > max(BOMB_PIXELS, path.stat().st_size * PIXELS_PER_BYTE):
+        raise UserError(
+            f"{path}: a file of {path.stat().st_size:,} bytes that claims {header.width:,} x {header.height:,} pixels "
+            "is damaged or made to fill the memory; export it again."
+        )
+    if header.kind == "TIFF" and pixels * header.channels * np.dtype(header.dtype).itemsize > AT_ONCE_BYTES:
+        reason = unreadable_by_blocks(path, header)
+        if reason is None:
+            return TiffRaster(path, header)
+        if pixels > MAX_PIXELS:
+            raise UserError(
+                f"{path}: {header.width:,} x {header.height:,} pixels must be read by blocks, but {reason}; save it as "
+                "a tiled TIFF."
+            )
+    return Raster(read_picture(path), str(path))
+
+
+def _from_array(array: np.ndarray) -> np.ndarray:
+    if array.ndim not in (2, 3) or array.size == 0:
+        raise UserError(f"a picture is an array (H, W) or (H, W, C) with pixels, not one of shape {array.shape}.")
+    if array.dtype.kind not in "buif":
+        raise UserError(f"a picture holds numbers, not {array.dtype}.")
+    pixels = array[:, :, None] if array.ndim == 2 else array
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    return pixels if pixels.dtype in (np.uint8, np.uint16) else pixels.astype(np.float32)
+
+
+def unreadable_by_blocks(path: Path, header: Header) -> str | None:
+    """Why a TIFF cannot be read by blocks, as the end of a sentence; None if it can."""
+    with tifffile.TiffFile(path) as tiff:
+        pages = tiff.series[0].pages
+        if any(page is None for page in pages):
+            return "a part of it lies in another file"
+        first = pages[0].keyframe
+        if first.imagedepth > 1:
+            return "it is a volume"
+        if len(pages) * first.samplesperpixel != header.channels:
+            return "its planes lie behind one another without a directory"
+        if first.is_final:
+            return None
+        segment = math.prod(first.chunks) * np.dtype(first.dtype).itemsize
+        if segment > SEGMENT_BYTES:
+            return f"it is compressed in pieces of {segment:,} bytes"
+    return None
+
+
+class TiffRaster(Raster):
+    """A TIFF or BigTIFF of which only the segments (tiles or strips) under a block are decoded.
+
+    Several pages, and planes that are stored one after the other, are channels. Uncompressed pictures are mapped into
+    memory, one block at a time.
+
+    Raises:
+        UserError: a directory that does not name all segments.
+    """
+
+    def __init__(self, path: Path, header: Header | None = None) -> None:
+        self.name = str(path)
+        self._header = header or probe(path)
+        self.height, self.width = self._header.height, self._header.width
+        self._tiff = tifffile.TiffFile(path)
+        self._pages: list[Any] = list(self._tiff.series[0].pages)
+        self._decoded: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._cached = 0
+        for page in self._pages:
+            if len(page.dataoffsets) < math.prod(page.keyframe.chunked):
+                self.close()
+                raise UserError(
+                    f"{path}: {math.prod(page.keyframe.chunked):,} tiles or strips expected, {len(page.dataoffsets):,} "
+                    "listed; the file is damaged, export it again."
+                )
+        sample = finish_tiff(self._stored(0, 1, 0, 1), self._pages[0].keyframe, self._header)
+        self.channels, self.dtype = sample.shape[2], str(sample.dtype)
+
+    def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        return finish_tiff(self._stored(top, bottom, left, right), self._pages[0].keyframe, self._header)
+
+    def close(self) -> None:
+        self._tiff.close()
+
+    def _stored(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        """The values in the file, (h, w, samples of all pages)."""
+        try:
+            parts = [self._page(number, top, bottom, left, right) for number in range(len(self._pages))]
+        except (OSError, ValueError, RuntimeError, LookupError, zlib.error, struct.error) as error:
+            raise UserError(
+                f"{self.name}: damaged near row {top:,}, column {left:,} ({error}); export it again."
+            ) from None
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+    def _page(self, number: int, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        page, keyframe = self._pages[number], self._pages[number].keyframe
+        planar = keyframe.planarconfig == 2 and keyframe.samplesperpixel > 1
+        if keyframe.is_final:
+            shape = (keyframe.samplesperpixel, self.height, self.width) if planar else (self.height, self.width, -1)
+            # A map for each block: pages that were touched through one map for all would count as memory in use.
+            values = np.memmap(
+                self.name,
+                np.dtype(self._tiff.byteorder + keyframe.dtype.char),
+                "r",
+                page.dataoffsets[0],
+                (self.height * self.width * keyframe.samplesperpixel,),
+            ).reshape(shape)
+            block = values[:, top:bottom, left:right].transpose(1, 2, 0) if planar else values[top:bottom, left:right]
+            return block.astype(keyframe.dtype.newbyteorder("="))
+        tall, wide = keyframe.chunks[:2]
+        down, across = -(-self.height // tall), -(-self.width // wide)
+        block = np.empty((bottom - top, right - left, keyframe.samplesperpixel), keyframe.dtype.newbyteorder("="))
+        for plane in range(keyframe.samplesperpixel if planar else 1):
+            samples = slice(plane, plane + 1) if planar else slice(None)
+            for row in range(top // tall, -(-bottom // tall)):
+                for column in range(left // wide, -(-right // wide)):
+                    segment = self._segment(number, (plane * down + row) * across + column)
+                    y0, x0 = max(top, row * tall), max(left, column * wide)
+                    y1, x1 = min(bottom, (row + 1) * tall), min(right, (column + 1) * wide)
+                    block[y0 - top : y1 - top, x0 - left : x1 - left, samples] = segment[
+                        y0 - row * tall : y1 - row * tall, x0 - column * wide : x1 - column * wide
+                    ]
+        return block
+
+    def _segment(self, number: int, index: int) -> np.ndarray:
+        """One decoded tile or strip, (h, w, samples)."""
+        key = (number, index)
+        if key in self._decoded:
+            self._decoded.move_to_end(key)
+            return self._decoded[key]
+        page, keyframe = self._pages[number], self._pages[number].keyframe
+        tables: dict[str, Any] = {}
+        if keyframe.compression.name in ("JPEG", "OJPEG", "ALT_JPEG", "JPEG_LOSSY"):
+            tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
+        stored = None
+        if page.databytecounts[index]:
+            self._tiff.filehandle.seek(page.dataoffsets[index])
+            stored = self._tiff.filehandle.read(page.databytecounts[index])
+        values, _, shape = keyframe.decode(stored, index, **tables, _fullsize=keyframe.is_tiled)
+        if values is None:  # a sparse file: this segment was never written
+            values = np.full(shape, keyframe.nodata, keyframe.dtype)
+        self._decoded[key] = values[0]
+        self._cached += values.nbytes
+        while self._cached > CACHE_BYTES and len(self._decoded) > 1:
+            self._cached -= self._decoded.popitem(last=False)[1].nbytes
+        return values[0]

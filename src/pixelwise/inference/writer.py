@@ -1,0 +1,244 @@
+"""Masks written from top to bottom, a band of rows at a time: complete under their final name, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+import numpy as np
+
+from pixelwise.atomic import sync_folder
+from pixelwise.errors import UserError
+
+PNG_PIXELS = 100_000_000
+"""Masks without a suffix become PNG below this, and tiled TIFF from it on: viewers open a PNG as a whole."""
+CLASSIC_BYTES = 4_000_000_000
+"""Masks of more bytes become BigTIFF; the rest any program can read."""
+TILE = 256
+LEVEL = 1
+"""Of deflate; higher ones are several times slower and make id masks only a little smaller."""
+
+
+def mask_path(path: Path | str, height: int, width: int) -> Path:
+    """Where a mask is written: `path` if it ends in .png, .tif or .tiff, else `path` with .png or, if large, .tif."""
+    path = Path(path)
+    if path.suffix.lower() in (".png", ".tif", ".tiff"):
+        return path
+    return path.with_name(path.name + (".png" if height * width < PNG_PIXELS else ".tif"))
+
+
+def output_names(pictures: Sequence[Path], root: Path) -> list[str]:
+    """A name without suffix for each picture's result, no two alike even where case does not count.
+
+    The path below `root`; pictures that differ in suffix only keep it: `a/x.png` alone gives `a/x`, beside `a/x.jpg`
+    they give `a/x_png` and `a/x_jpg`.
+    """
+    short = [_below(path, root).with_suffix("").as_posix() for path in pictures]
+    frequency = Counter(name.lower() for name in short)
+    names: list[str] = []
+    taken: set[str] = set()
+    for path, name in zip(pictures, short, strict=True):
+        base = name if frequency[name.lower()] == 1 else f"{name}_{path.suffix[1:].lower()}"
+        name, number = base, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{base}-{number}"
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def _below(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+
+
+class MaskWriter:
+    """Writes a mask of known size, band by band; a context manager.
+
+    >>> with MaskWriter("mask.png", 4, 6) as writer:  # doctest: +SKIP
+    ...     writer.write(np.zeros((3, 6), np.uint8))
+    ...     writer.write(np.ones((1, 6), np.uint8))
+
+    Args:
+        path: see `mask_path`; `writer.path` is the file that it becomes. Its folder is made if need be.
+        dtype: uint8 or uint16.
+
+    Raises:
+        UserError: where the file cannot be written: no space left, no permission.
+    """
+
+    def __init__(self, path: Path | str, height: int, width: int, dtype: np.dtype | type = np.uint8) -> None:
+        self.path = mask_path(path, height, width)
+        self.shape = (height, width)
+        self.dtype = np.dtype(dtype)
+        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        self._rows = 0
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._partial.open("wb")
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
+            kind = _Png if self.path.suffix.lower() == ".png" else _Tiff
+            self._format: _Format = kind(self._file, height, width, self.dtype)
+        except BaseException:
+            self._discard()
+            raise
+
+    def write(self, rows: np.ndarray) -> None:
+        """Adds (n, W) rows below those that were written.
+
+        Raises:
+            UserError: as for the class.
+            ValueError: rows of another width, or more than the mask has.
+        """
+        if rows.ndim != 2 or rows.shape[1] != self.shape[1] or self._rows + len(rows) > self.shape[0]:
+            raise ValueError(f"rows {rows.shape} do not fit a mask {self.shape} of which {self._rows} are written")
+        try:
+            self._format.write(np.ascontiguousarray(rows, self.dtype))
+        except OSError as error:
+            raise self._unwritable(error) from None
+        self._rows += len(rows)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is not None:
+                return
+            if self._rows < self.shape[0]:
+                raise ValueError(f"{self._rows} of {self.shape[0]} rows were written to {self.path}")
+            try:
+                self._format.finish()
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+                os.replace(self._partial, self.path)
+            except OSError as problem:
+                raise self._unwritable(problem) from None
+            sync_folder(self.path.parent)
+        finally:
+            self._discard()
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError):  # of a full disk, on which the rest cannot be flushed either
+            self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"{self.path}: cannot be written ({error.strerror or error}); make room or choose another place."
+        )
+
+
+class _Format(Protocol):
+    def write(self, rows: np.ndarray) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class _Png:
+    """Grey PNG (W3C PNG, third edition): one deflate stream of rows, each with filter type 0 before it."""
+
+    def __init__(self, file: BinaryIO, height: int, width: int, dtype: np.dtype) -> None:
+        self._file = file
+        self._deflate = zlib.compressobj(LEVEL)
+        file.write(b"\x89PNG\r\n\x1a\n")
+        self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, dtype.itemsize * 8, 0, 0, 0, 0))
+
+    def write(self, rows: np.ndarray) -> None:
+        values = rows.astype(rows.dtype.newbyteorder(">"), copy=False).view(np.uint8)
+        lines = np.zeros((len(rows), 1 + values.shape[1]), np.uint8)
+        lines[:, 1:] = values
+        self._chunk(b"IDAT", self._deflate.compress(lines.data))
+
+    def finish(self) -> None:
+        self._chunk(b"IDAT", self._deflate.flush())
+        self._chunk(b"IEND", b"")
+
+    def _chunk(self, name: bytes, content: bytes) -> None:
+        if content or name == b"IEND":
+            self._file.write(struct.pack(">I", len(content)) + name + content)
+            self._file.write(struct.pack(">I", zlib.crc32(content, zlib.crc32(name))))
+
+
+class _Tiff:
+    """Grey TIFF 6.0 (BigTIFF where offsets need it) of deflate-compressed tiles; the directory comes last."""
+
+    def __init__(self, file: BinaryIO, height: int, width: int, dtype: np.dtype) -> None:
+        self._file = file
+        self._size = (height, width)
+        self._dtype = dtype
+        self._big = height * width * dtype.itemsize > CLASSIC_BYTES
+        self._waiting = np.empty((0, width), dtype)
+        self._offsets: list[int] = []
+        self._counts: list[int] = []
+        # The place of the directory's offset is filled in at the end.
+        file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if self._big else struct.pack("<2sHI", b"II", 42, 0))
+        self._end = file.tell()
+
+    def write(self, rows: np.ndarray) -> None:
+        rows = np.concatenate([self._waiting, rows])
+        whole = len(rows) // TILE * TILE
+        for top in range(0, whole, TILE):
+            self._tiles(rows[top : top + TILE])
+        self._waiting = rows[whole:].copy()
+
+    def finish(self) -> None:
+        if len(self._waiting):
+            self._tiles(self._waiting)
+        self._append(b"\0" * (self._end % 2))  # a directory starts at an even offset
+        height, width = self._size
+        # Tag, type (3 = uint16, 4 = uint32, 16 = uint64) and values, in rising order of tags.
+        wide = 16 if self._big else 4
+        entries = [
+            (256, 4, [width]),
+            (257, 4, [height]),
+            (258, 3, [self._dtype.itemsize * 8]),
+            (259, 3, [8]),  # deflate
+            (262, 3, [1]),  # 0 is black
+            (277, 3, [1]),
+            (322, 3, [TILE]),
+            (323, 3, [TILE]),
+            (324, wide, self._offsets),
+            (325, 4, self._counts),
+            (339, 3, [1]),  # unsigned
+        ]
+        count, offset = ("<Q", "<Q") if self._big else ("<H", "<I")
+        room = struct.calcsize(offset)
+        listed = []
+        for tag, kind, values in entries:
+            packed = struct.pack(f"<{len(values)}{ {3: 'H', 4: 'I', 16: 'Q'}[kind] }", *values)
+            if len(packed) > room:
+                place = self._end
+                self._append(packed + b"\0" * (len(packed) % 2))
+                packed = struct.pack(offset, place)
+            listed.append(struct.pack("<HH" + offset[1], tag, kind, len(values)) + packed.ljust(room, b"\0"))
+        directory = self._end
+        self._append(struct.pack(count, len(listed)) + b"".join(listed) + struct.pack(offset, 0))
+        self._file.seek(8 if self._big else 4)
+        self._file.write(struct.pack(offset, directory))
+
+    def _tiles(self, rows: np.ndarray) -> None:
+        padded = np.zeros((TILE, -(-rows.shape[1] // TILE) * TILE), self._dtype)
+        padded[: len(rows), : rows.shape[1]] = rows
+        for left in range(0, padded.shape[1], TILE):
+            tile = np.ascontiguousarray(padded[:, left : left + TILE], self._dtype.newbyteorder("<"))
+            packed = zlib.compress(tile.data, LEVEL)
+            self._offsets.append(self._end)
+            self._counts.append(len(packed))
+            self._append(packed)
+
+    def _append(self, content: bytes) -> None:
+        self._file.write(content)
+        self._end += len(content)
