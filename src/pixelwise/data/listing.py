@@ -240,3 +240,8 @@ def some(names: Sequence[object], limit: int = 5) -> str:
     """The first few of many, and how many more there are."""
     shown = ", ".join(str(name) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """`1 picture is`, `3 pictures are`."""
+    return f"{number:,} {one if number == 1 else many}"

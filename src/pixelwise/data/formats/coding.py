@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from pixelwise.data.dataset import MaskCoding
@@ -13,9 +14,6 @@ from pixelwise.data.pictures import probe, read_ids
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
-
-MOST_IDS = 200
-"""More different values than this, without a classes.txt, are taken for blurred or lossy masks rather than classes."""
 
 
 def values_of(mask: Path) -> np.ndarray:
@@ -64,18 +62,31 @@ def decide_coding(
     if class_names is not None and len(class_names) > 2:
         return MaskCoding(), class_names, []
     if class_names is None:
-        _refuse_lossy(masks)
+        for mask in even_sample(masks, 20):
+            if is_lossy(read_ids(mask), probe(mask).kind):
+                raise UserError(
+                    f"{mask}: the mask was blurred, scaled or saved as JPEG, so that values between the class ids have "
+                    "come up; export the masks as PNG without smoothing, or let `pixelwise check DATA --fix DIR` write "
+                    "a copy with the nearest ids; if all these values are ids, give their names in classes.txt."
+                )
     found = found_values(masks, lambda values: class_names is not None and not values <= {0, VOID})
-    if max(found) > VOID:
+    if max(found) > VOID or min(found) < 0:
         raise UserError(
-            f"{masks[0].parent}: mask values up to {max(found)} found, but class ids go from 0 to 254 (255 = void); if "
-            "they number objects, read the dataset with the layout `labelmap`."
+            f"{masks[0].parent}: mask values from {min(found)} to {max(found)} found, but class ids go from 0 to 254 "
+            "(255 = void); if they number objects, read the dataset with the layout `labelmap`."
         )
+    return coding_from_values(found, class_names)
+
+
+def coding_from_values(
+    found: set[int], class_names: tuple[str, ...] | None
+) -> tuple[MaskCoding, tuple[str, ...], list[str]]:
+    """As `decide_coding`, from the distinct values of all masks, 0 to 255."""
     notes = []
     if class_names is not None and len(class_names) == 1:
         class_names = ("background", class_names[0])
         notes.append(f"classes.txt names one class, so 0 is read as background and the rest as {class_names[1]}.")
-    if found <= {0, VOID}:
+    if found <= {0, VOID} and (class_names is None or len(class_names) == 2):
         names = class_names or ("background", "foreground")
         notes.append(f"The masks hold 0 and 255 only: 0 is read as {names[0]}, 255 as {names[1]}.")
         return MaskCoding(kind="binary"), names, notes
@@ -86,19 +97,27 @@ def decide_coding(
             f"There is no classes.txt, so the ids found in the masks make {top + 1} classes, class 0 to class {top}"
             f"{' (255 is void)' if VOID in found else ''}."
         )
-        if len(found - {VOID}) > MOST_IDS:
-            raise UserError(
-                f"{masks[0].parent}: {len(found)} different values found in the masks and no classes.txt, as if they "
-                "had been blurred or saved lossily; `pixelwise check DATA --fix DIR` writes a copy with clean ids, and "
-                "a classes.txt with one name a class says that they are ids."
-            )
     return MaskCoding(), class_names, notes
 
 
-def _refuse_lossy(masks: Sequence[Path]) -> None:
-    for mask in even_sample(masks, 20):
-        if probe(mask).kind in {"JPEG", "MPO"} and not set(values_of(mask).tolist()) <= {0, VOID}:
-            raise UserError(
-                f"{mask}: a mask saved as JPEG, which changes the values of pixels, so that they are no class ids; "
-                "export the masks as PNG, or let `pixelwise check DATA --fix DIR` write a copy with the nearest ids."
-            )
+def is_lossy(ids: np.ndarray, kind: str) -> bool:
+    """Whether a mask was smoothed or saved lossily, so that values lie between its ids.
+
+    Ids fill areas. Soft edges and the ringing of JPEG bring many values that hardly anywhere fill a square of 3x3
+    pixels; weak ringing brings few, but of the whole range, and only in JPEGs.
+
+    Args:
+        ids: (H, W) stored values.
+        kind: the file's true format.
+    """
+    if ids.dtype != np.uint8:
+        return False
+    values = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
+    inner = values[values != VOID]
+    if kind in {"JPEG", "MPO"} and len(inner) and inner[-1] > 2 * len(values):
+        return True
+    if len(values) <= 8:
+        return False
+    square = np.ones((3, 3), np.uint8)
+    filled = np.unique(ids[cv2.erode(ids, square) == cv2.dilate(ids, square)])
+    return len(filled) < len(values) / 2

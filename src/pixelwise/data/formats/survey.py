@@ -110,7 +110,7 @@ def complete(survey: Survey, *, val_fraction: float, seed: int) -> Dataset:
         coding, class_names = survey.coding, survey.class_names or ("background", "object")
     ids, group_note = groups(survey.root, survey.records)
     records = tuple(replace(record, group=group) for record, group in zip(survey.records, ids, strict=True))
-    splits, said = _complete_splits(survey, records, val_fraction, seed, group_note)
+    splits, said = complete_splits(survey, records, val_fraction, seed, group_note)
     return Dataset(
         root=survey.root,
         layout=survey.layout,
@@ -152,7 +152,7 @@ def _refuse_useless(survey: Survey) -> None:
         )
 
 
-def _complete_splits(
+def complete_splits(
     survey: Survey, records: Sequence[Record], val_fraction: float, seed: int, group_note: str
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Labelled names by split: as given, with a `val` or `train` made where it is missing."""
@@ -190,11 +190,11 @@ def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]]) -> list[str
     unlabelled = [record.name for record in survey.records if not record.labels]
     unlisted = [record.name for record in survey.labelled if record.name not in taken]
     sorts = (
-        (unlabelled, "pictures have no mask and stay out of the splits"),
-        (unlisted, "labelled pictures are in no split and are not used"),
-        (survey.orphans, "masks belong to no picture and are not read"),
-        (survey.ignored, "picture files lie outside the folders of pictures and masks and are not read"),
-        (survey.missing, "entries of the split lists name no picture here"),
+        (unlabelled, "pictures without a mask, which stay out of the splits"),
+        (unlisted, "pictures labelled but in no split, which are not used"),
+        (survey.orphans, "masks without a picture, which are not read"),
+        (survey.ignored, "picture files outside the folders of pictures and masks, which are not read"),
+        (survey.missing, "entries of split lists without a picture here"),
     )
     return [f"{len(names)} {what}: {some(names, 3)}." for names, what in sorts if names]
 

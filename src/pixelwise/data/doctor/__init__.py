@@ -1,0 +1,8 @@
+"""What is wrong with a folder of pictures and masks, all at once, in sentences; and a corrected copy of it."""
+
+from pixelwise.data.doctor.checks import examine
+from pixelwise.data.doctor.diagnosis import Diagnosis, Finding, Summary
+from pixelwise.data.doctor.fix import fix
+from pixelwise.data.doctor.report import render
+
+__all__ = ["Diagnosis", "Finding", "Summary", "examine", "fix", "render"]

@@ -1,0 +1,35 @@
+"""All checks, and what they say together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pixelwise.data.doctor import copy_checks, file_checks, mask_checks
+from pixelwise.data.doctor.diagnosis import SEVERITIES, Diagnosis
+from pixelwise.data.doctor.examination import examine_files
+
+CHECKS = (
+    file_checks.enough,
+    file_checks.damaged,
+    file_checks.sizes,
+    mask_checks.coloured_masks,
+    mask_checks.ids,
+    copy_checks.copies,
+    file_checks.unpaired,
+    file_checks.suffixes,
+    file_checks.pictures,
+    mask_checks.classes,
+)
+"""In the order in which their findings are told."""
+
+
+def examine(path: Path | str, layout: str = "auto") -> Diagnosis:
+    """Decodes every file once and says all that is wrong, errors first. Changes nothing.
+
+    Raises:
+        UserError: no such folder or layout; everything else is a finding.
+    """
+    examination = examine_files(Path(path), layout)
+    findings = [*examination.obstacles, *(finding for check in CHECKS for finding in check(examination))]
+    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
+    return Diagnosis(str(path), examination.summary(), tuple(findings))

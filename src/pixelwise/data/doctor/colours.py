@@ -1,0 +1,108 @@
+"""Masks in colour: which colours there are, in which order they become ids, and which of them are noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+
+from pixelwise.data.sample import VOID
+
+MOST_COLOURS = 4096
+LEAST_SHARE = 0.001
+"""In lossy masks, a colour with fewer pixels than this share is noise."""
+LEAST_DISTANCE = 48.0
+"""In lossy masks, colours nearer than this (Euclidean, 0..255 a channel) are one."""
+VOC_VOID = (224, 224, 192)
+
+
+def colour_counts(image: np.ndarray, *, inside_only: bool = False) -> tuple[dict[int, int], int]:
+    """0xRRGGBB -> pixels, of the most frequent colours, and how many colours there are.
+
+    Args:
+        image: (H, W, 3) uint8.
+        inside_only: count only pixels in whose 3x3 surroundings no channel differs by more than 16: soft edges and
+            ringing lie elsewhere.
+    """
+    packed = pack(image)
+    if inside_only:
+        square = np.ones((3, 3), np.uint8)
+        even = ((cv2.dilate(image, square).astype(np.int16) - cv2.erode(image, square)) <= 16).all(axis=2)
+        packed = packed[even] if even.any() else packed
+    colours, counts = np.unique(packed, return_counts=True)
+    first = np.argsort(-counts, kind="stable")[:MOST_COLOURS]
+    return dict(zip(colours[first].tolist(), counts[first].tolist(), strict=True)), len(colours)
+
+
+def pack(image: np.ndarray) -> np.ndarray:
+    """(..., 3) uint8 -> (...) int32 0xRRGGBB."""
+    wide = image.astype(np.int32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
+def unpack(colours: Sequence[int] | np.ndarray) -> np.ndarray:
+    """(N,) 0xRRGGBB -> (N, 3)."""
+    packed = np.asarray(colours, np.int32)
+    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1)
+
+
+def frequent(counts: Mapping[int, int]) -> list[int]:
+    """The colours of lossy masks that are no noise: by falling frequency, each far from those before it."""
+    total = sum(counts.values())
+    kept: list[int] = []
+    for colour in sorted(counts, key=lambda colour: (-counts[colour], colour)):
+        if counts[colour] < LEAST_SHARE * total or len(kept) == VOID:
+            break
+        apart = np.linalg.norm(unpack(kept) - unpack([colour]), axis=1) if kept else np.array([np.inf])
+        if apart.min() > LEAST_DISTANCE:
+            kept.append(colour)
+    return kept
+
+
+def voc_palette() -> list[int]:
+    """0xRRGGBB of Pascal VOC's 21 classes: bit k of the class id goes to channel k mod 3, from the top bit down."""
+    palette = []
+    for class_id in range(21):
+        channels = [0, 0, 0]
+        for bit in range(8):
+            channels[bit % 3] |= (class_id >> bit & 1) << 7 - bit // 3
+        palette.append(channels[0] << 16 | channels[1] << 8 | channels[2])
+    return palette
+
+
+def ids_of(colours: Sequence[int], named: Mapping[tuple[int, int, int], str]) -> dict[int, int]:
+    """0xRRGGBB -> class id.
+
+    Named colours take the ids of their lines. Else greys that count from 0 are ids already (255 is void among three or
+    more), four colours or more that all belong to Pascal VOC take its ids, and any others are numbered from black
+    upwards by red, green, blue.
+    """
+    known = {red << 16 | green << 8 | blue: class_id for class_id, (red, green, blue) in enumerate(named)}
+    if known:
+        others = sorted(set(colours) - set(known))
+        return known | {colour: len(known) + index for index, colour in enumerate(others)}
+    voc = {colour: class_id for class_id, colour in enumerate(voc_palette())}
+    red, green, blue = VOC_VOID
+    voc[red << 16 | green << 8 | blue] = VOID
+    ordered = sorted(set(colours))
+    greys = [colour & 255 for colour in ordered if colour == (colour & 255) * 0x010101]
+    if len(greys) == len(ordered) and len(ordered) > 1:
+        counting = [grey for grey in greys if grey != VOID]
+        if counting == list(range(len(counting))) and counting != [0]:
+            return {grey * 0x010101: grey for grey in greys}
+    if len(ordered) > 3 and set(ordered) <= set(voc):
+        return {colour: voc[colour] for colour in ordered}
+    return {colour: class_id for class_id, colour in enumerate(ordered)}
+
+
+def nearest(image: np.ndarray, ids: Mapping[int, int]) -> np.ndarray:
+    """(H, W, 3) uint8 -> (H, W) uint8: for every pixel the id of the nearest colour."""
+    colours, where = np.unique(pack(image), return_inverse=True)
+    palette, codes = unpack(list(ids)).astype(np.float32), np.array(list(ids.values()), np.uint8)
+    chosen = np.empty(len(colours), np.uint8)
+    for start in range(0, len(colours), 65536):  # bounded memory for photographs taken for masks
+        part = unpack(colours[start : start + 65536]).astype(np.float32)
+        distance = np.stack([((part - colour) ** 2).sum(axis=1) for colour in palette])
+        chosen[start : start + 65536] = codes[distance.argmin(axis=0)]
+    return chosen[where].reshape(image.shape[:2])

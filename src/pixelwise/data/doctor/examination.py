@@ -1,0 +1,157 @@
+"""What the checks look at: the files as they are, and the dataset as it would be read from those that are sound."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise.data.dataset import MaskCoding
+from pixelwise.data.doctor.diagnosis import Finding, Summary
+from pixelwise.data.doctor.look import Look, MaskLook, look_at_all
+from pixelwise.data.formats import folder, survey_folder
+from pixelwise.data.formats.coding import coding_from_values
+from pixelwise.data.formats.survey import Survey, complete_splits
+from pixelwise.data.listing import picture_files
+from pixelwise.data.sample import VOID
+from pixelwise.data.splits import groups
+from pixelwise.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examination:
+    """Everything known of a folder after each file was decoded once.
+
+    Attributes:
+        survey: pictures paired with labels.
+        looks: one a record.
+        coding, class_names: as the sound masks would be read; no names where there is no such mask.
+        splits: labelled names by split; `split_made` where the folder gives none. Empty where none can be made.
+        notes: what reading would assume.
+        obstacles: what kept the text files from being understood.
+    """
+
+    survey: Survey
+    looks: tuple[Look, ...]
+    coding: MaskCoding
+    class_names: tuple[str, ...]
+    splits: Mapping[str, tuple[str, ...]]
+    split_made: bool
+    notes: tuple[str, ...]
+    obstacles: tuple[Finding, ...]
+
+    @property
+    def root(self) -> Path:
+        return self.survey.root
+
+    @property
+    def masks(self) -> list[MaskLook]:
+        return [mask for look in self.looks for mask in look.masks]
+
+    @property
+    def sound(self) -> list[Look]:
+        """Pictures that can be read with labels that can."""
+        return [look for look in self.looks if look.usable]
+
+    def relative(self, file: Path) -> str:
+        return file.relative_to(self.root).as_posix()
+
+    def class_counts(self, look: Look) -> np.ndarray | None:
+        """Pixels by class id, (256,), as the mask is read; None where it holds no ids."""
+        if not look.usable or look.size is None:
+            return None
+        counts = np.zeros(256, np.int64)
+        if self.coding.kind == "objects":
+            pixels = look.size[0] * look.size[1]
+            counts[1] = min(sum(mask.nonzero for mask in look.masks), pixels)
+            counts[0] = pixels - counts[1]
+            return counts
+        mask = look.masks[0]
+        if mask.values is None or mask.lossy:
+            return None
+        table = np.arange(256)
+        for stored, class_id in {**({255: 1} if self.coding.kind == "binary" else {}), **self.coding.mapping}.items():
+            table[stored] = class_id
+        np.add.at(counts, table, mask.values)
+        return counts
+
+    def summary(self) -> Summary:
+        sizes = [look.size for look in self.looks if look.size is not None]
+        counted = [counts for look in self.looks if (counts := self.class_counts(look)) is not None]
+        pixels = np.stack([np.zeros(256, np.int64), *counted]).sum(axis=0)
+        modes = Counter(f"{look.header.mode} {look.header.dtype}" for look in self.looks if look.header)
+        return Summary(
+            layout=self.survey.layout,
+            pictures=len(self.looks),
+            labelled=len(self.sound),
+            splits={split: len(names) for split, names in self.splits.items()},
+            split_made=self.split_made,
+            height=_low_median_high([height for height, _ in sizes]),
+            width=_low_median_high([width for _, width in sizes]),
+            modes=dict(modes.most_common()),
+            class_names=self.class_names,
+            class_pixels=tuple(pixels[: len(self.class_names)].tolist()),
+            void_pixels=int(pixels[VOID]),
+            notes=self.notes,
+        )
+
+
+def examine_files(root: Path, layout: str = "auto") -> Examination:
+    """Decodes all and reads as much of the dataset as is sound.
+
+    Raises:
+        UserError: no such folder or layout.
+    """
+    picture_files(root)
+    obstacles: list[Finding] = []
+    try:
+        survey = survey_folder(root, layout)
+    except UserError as error:
+        if layout != "auto":
+            raise
+        obstacles.append(Finding("error", "text-file", str(error)))
+        pairing = folder.pair(picture_files(root))
+        survey = Survey(root, "folder", folder.records_of(root, pairing)[0], orphans=tuple(map(str, pairing.orphans)))
+    looks = tuple(look_at_all(survey.records))
+    coding, class_names, notes = _read_coding(survey, looks)
+    sound = tuple(look.record for look in looks if look.usable)
+    splits: dict[str, tuple[str, ...]] = {}
+    try:
+        ids, group_note = groups(root, survey.records)
+        group_of = dict(zip((record.name for record in survey.records), ids, strict=True))
+        records = tuple(replace(record, group=group_of[record.name]) for record in sound)
+        splits, said = complete_splits(replace(survey, records=records), records, 0.2, 0, group_note)
+        notes += said
+    except UserError as error:
+        if len(sound) > 1:  # fewer are a finding of their own
+            obstacles.append(Finding("error", "splits", str(error)))
+    return Examination(
+        survey=survey,
+        looks=looks,
+        coding=coding,
+        class_names=class_names,
+        splits=splits,
+        split_made="val" not in survey.given,
+        notes=(*survey.notes, *notes),
+        obstacles=tuple(obstacles),
+    )
+
+
+def _read_coding(survey: Survey, looks: tuple[Look, ...]) -> tuple[MaskCoding, tuple[str, ...], list[str]]:
+    if survey.coding is not None:
+        return survey.coding, survey.class_names or (), []
+    total = np.zeros(256, np.int64)
+    for look in looks:
+        for mask in look.masks:
+            if mask.values is not None and not mask.lossy:
+                total += mask.values
+    if not total.any():
+        return MaskCoding(), survey.class_names or (), []
+    return coding_from_values(set(np.flatnonzero(total).tolist()), survey.class_names)
+
+
+def _low_median_high(sizes: list[int]) -> tuple[int, int, int]:
+    return (min(sizes), int(np.median(sizes)), max(sizes)) if sizes else (0, 0, 0)

@@ -1,0 +1,217 @@
+"""Checks of the files themselves: whether they read, belong together, and are what they say."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+
+from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
+from pixelwise.data.doctor.examination import Examination
+from pixelwise.data.doctor.look import SUFFIXES
+from pixelwise.data.formats.survey import seen_channels
+from pixelwise.data.listing import counted, without_suffix
+
+
+def enough(ex: Examination) -> Findings:
+    if not ex.looks:
+        yield Finding("error", "no-pictures", "No PNG, JPEG, TIFF, BMP or WebP picture lies in this folder.")
+    elif not ex.masks:
+        yield Finding(
+            "error",
+            "no-masks",
+            "There are pictures but no masks: put them into masks/ under the names of their pictures, or beside them "
+            "as x_mask.png.",
+        )
+    elif len(ex.sound) < 2:
+        yield Finding(
+            "error",
+            "too-few",
+            f"{counted(len(ex.sound), 'picture', 'pictures')} can be read with the masks, but at least two are "
+            "needed: one to learn "
+            "from and one to measure on; label more.",
+        )
+
+
+def damaged(ex: Examination) -> Findings:
+    damaged = defaultdict(list)
+    for look in ex.looks:
+        damaged[look.damage].append(ex.relative(look.record.picture))
+        for mask in look.masks:
+            damaged[mask.damage].append(ex.relative(mask.file))
+    sentences = {
+        "zero-byte": (
+            "file is empty",
+            "files are empty",
+            "(zero bytes), as after a copy that was broken off; copy again.",
+        ),
+        "truncated": (
+            "file begins",
+            "files begin",
+            "as a picture but with an end or pixels missing; copy or export again.",
+        ),
+        "unreadable": ("file is", "files are", "no picture, whatever the name says; export again or move it out."),
+    }
+    for code, (one, many, rest) in sentences.items():
+        if damaged[code]:
+            yield Finding("error", code, f"{counted(len(damaged[code]), one, many)} {rest}", tuple(damaged[code]))
+
+
+def unpaired(ex: Examination) -> Findings:
+    if ex.masks:
+        bare = tuple(ex.relative(look.record.picture) for look in ex.looks if not look.masks)
+        if bare:
+            yield Finding(
+                "warning",
+                "picture-without-mask",
+                f"{counted(len(bare), 'picture has', 'pictures have')} no mask of that name and no part in training; "
+                "label "
+                "more, or leave it so for semi-supervised methods.",
+                bare,
+            )
+    orphans = ex.survey.orphans
+    if orphans:
+        yield Finding(
+            "warning",
+            "mask-without-picture",
+            f"{counted(len(orphans), 'mask has', 'masks have')} no picture of that name; rename either, or move the "
+            "mask out.",
+            orphans,
+        )
+    if ex.survey.ignored:
+        yield Finding(
+            "note",
+            "not-read",
+            f"{counted(len(ex.survey.ignored), 'picture file', 'picture files')} outside the folders of pictures and "
+            "masks: "
+            "not read.",
+            ex.survey.ignored,
+        )
+    if ex.survey.missing:
+        yield Finding(
+            "warning",
+            "list-entry-missing",
+            f"{counted(len(ex.survey.missing), 'entry', 'entries')} of the split lists without a picture here; "
+            "correct the "
+            "list or add the file.",
+            ex.survey.missing,
+        )
+    names = Counter(without_suffix(look.record.name) for look in ex.looks)
+    twins = tuple(ex.relative(look.record.picture) for look in ex.looks if names[without_suffix(look.record.name)] > 1)
+    if twins:
+        yield Finding(
+            "warning",
+            "same-name",
+            f"{len(twins)} pictures differ in their suffix alone and share one mask; rename those that have another.",
+            twins,
+        )
+
+
+def suffixes(ex: Examination) -> Findings:
+    files = [(look.record.picture, look.header) for look in ex.looks]
+    files += [(mask.file, mask.header) for mask in ex.masks]
+    lying = tuple(
+        f"{ex.relative(file)} ({header.kind})"
+        for file, header in files
+        if header is not None and file.suffix.lower() not in SUFFIXES.get(header.kind, (file.suffix.lower(),))
+    )
+    if lying:
+        yield Finding(
+            "warning",
+            "lying-extension",
+            f"{counted(len(lying), 'file is', 'files are')} of another format (in brackets) than the suffix says; "
+            "reading goes "
+            f"by the true format, but other programs will stumble: rename, or let {FIX} do it in a copy.",
+            lying,
+        )
+
+
+def sizes(ex: Examination) -> Findings:
+    wrong, turned = [], 0
+    for look in ex.looks:
+        for mask in look.masks:
+            if look.size is None or mask.size is None or look.size == mask.size:
+                continue
+            (height, width), (mask_height, mask_width) = look.size, mask.size
+            wrong.append(f"{ex.relative(mask.file)} ({mask_width} x {mask_height}, picture {width} x {height})")
+            turned += bool(look.header and look.header.rotated and mask.size == look.size[::-1])
+    if wrong:
+        hint = (
+            f" {turned} of them would fit the picture before its EXIF orientation turns it: {FIX} turns the mask, too."
+            if turned
+            else ""
+        )
+        yield Finding(
+            "error",
+            "size-mismatch",
+            f"{counted(len(wrong), 'mask is', 'masks are')} of another size than the picture (width x height); "
+            "export again "
+            f"at the picture's size.{hint}",
+            tuple(wrong),
+        )
+
+
+def pictures(ex: Examination) -> Findings:
+    headers = [(ex.relative(look.record.picture), look.header) for look in ex.looks if look.header is not None]
+    sizes_agree = {ex.relative(look.record.picture) for look in ex.looks if look.fits}
+    channels = Counter(seen_channels(header) for _, header in headers)
+    usual = max(channels, key=lambda count: (channels[count], count), default=3)
+
+    def where(wanted: Callable[..., bool]) -> tuple[str, ...]:
+        return tuple(name for name, header in headers if wanted(header))
+
+    odd = where(lambda header: seen_channels(header) != usual and {seen_channels(header), usual} != {1, 3})
+    deep = where(lambda header: header.dtype == "uint16")
+    grey = where(lambda header: seen_channels(header) == 1) if usual == 3 else ()
+    cmyk = where(lambda header: header.mode == "CMYK")
+    alpha = where(lambda header: header.has_alpha)
+    rotated = tuple(name for name in where(lambda header: header.rotated) if name in sizes_agree)
+    if odd:
+        yield Finding(
+            "error",
+            "channels",
+            f"{counted(len(odd), 'picture has', 'pictures have')} another number of channels than the {usual} of "
+            "most, and no "
+            "conversion is natural; convert or move out.",
+            odd,
+        )
+    if cmyk:
+        yield Finding(
+            "warning",
+            "cmyk",
+            f"{counted(len(cmyk), 'picture is', 'pictures are')} CMYK, made for print, and converted to RGB without "
+            "a colour "
+            f"profile while reading; convert with one if colours matter ({FIX} writes RGB without).",
+            cmyk,
+        )
+    if alpha:
+        yield Finding(
+            "note",
+            "alpha",
+            f"{counted(len(alpha), 'picture has', 'pictures have')} an alpha channel, which is dropped while reading.",
+            alpha,
+        )
+    if deep:
+        yield Finding(
+            "note",
+            "sixteen-bit",
+            f"{counted(len(deep), 'picture holds', 'pictures hold')} 16 bits a channel, of {len(headers)}; all are "
+            "read in the "
+            "depth of most.",
+            deep,
+        )
+    if grey:
+        yield Finding(
+            "note",
+            "grey-among-colour",
+            f"{counted(len(grey), 'grey picture', 'grey pictures')} among coloured ones: read as RGB.",
+            grey,
+        )
+    if rotated:
+        yield Finding(
+            "note",
+            "exif-rotated",
+            f"{counted(len(rotated), 'picture is', 'pictures are')} turned by the EXIF orientation while reading; "
+            "masks fit in "
+            "size, but make sure that they were drawn on the upright picture.",
+            rotated,
+        )

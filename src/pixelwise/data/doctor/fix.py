@@ -1,0 +1,320 @@
+"""A corrected copy of a dataset. The originals are only read."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import tifffile
+from PIL import Image
+
+from pixelwise.data.dataset import Record
+from pixelwise.data.doctor.colours import frequent, ids_of, nearest
+from pixelwise.data.doctor.examination import Examination, examine_files
+from pixelwise.data.doctor.look import SUFFIXES, Look, MaskLook
+from pixelwise.data.doctor.mask_checks import mixed_binary
+from pixelwise.data.formats.survey import majority_form, seen_channels
+from pixelwise.data.listing import place, read_colours, some
+from pixelwise.data.pictures import PictureFormat, convert, read_ids, read_picture, write_png
+from pixelwise.data.sample import VOID
+from pixelwise.data.splits import groups
+from pixelwise.errors import UserError
+
+HELD_OUT_FIRST = ("test", "val", "train")
+
+
+def fix(path: Path | str, out: Path | str, layout: str = "auto") -> list[str]:
+    """Writes a copy that trains: `images/`, `masks/` (or `labels/` for objects), `classes.txt`, and the given splits.
+
+    Pictures are upright, RGB or grey without alpha, and named by their true format; masks are PNGs of class ids.
+    What cannot be used is left out and listed with its reason in `left_out.txt`. Pictures that are there several times
+    are kept once, held out rather than trained on.
+
+    Returns:
+        What was done, in sentences.
+
+    Raises:
+        UserError: no such folder, `out` holds files or lies inside of it, or fewer than two pictures can be used.
+    """
+    root, out = Path(path), Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists already; give a new folder for the corrected copy.")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the corrected copy.")
+    plan = _plan(examine_files(root, layout))
+    if len(plan.kept) < 2:
+        raise UserError(
+            f"{root}: {len(plan.kept)} pictures can be used together with their masks, but at least two are needed, so "
+            "there is nothing to write; `pixelwise check DATA` says what is wrong with the others."
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        done = _write(plan, partial)
+        if out.exists():
+            out.rmdir()
+        os.rename(partial, out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return done
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What will be written: the kept pictures, the ids of their masks' values, and why others are left out."""
+
+    ex: Examination
+    kept: list[Look] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    table: np.ndarray = field(default_factory=lambda: np.arange(256, dtype=np.uint8))
+    colours: dict[int, int] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def objects(self) -> bool:
+        return self.ex.coding.kind == "objects"
+
+
+def _plan(ex: Examination) -> _Plan:
+    plan = _Plan(ex)
+    usable = []
+    form = majority_form([look.record.picture for look in ex.looks if look.header]) if ex.sound else PictureFormat()
+    for look in ex.looks:
+        reason = _unusable(look, form)
+        if reason:
+            plan.left_out[ex.relative(look.record.picture)] = reason
+        else:
+            usable.append(look)
+    for orphan in ex.survey.orphans:
+        plan.left_out[orphan] = "a mask without a picture"
+    plan.kept = _without_copies(ex, usable, plan.left_out)
+    if not plan.objects:
+        _plan_ids(plan)
+    else:
+        plan.class_names = ex.class_names or ("background", "object")
+    return plan
+
+
+def _unusable(look: Look, form: PictureFormat) -> str:
+    """Why a picture cannot be in the copy; empty if it can."""
+    if look.damage:
+        return f"the picture is {look.damage}"
+    if not look.masks:
+        return "no mask"
+    for mask in look.masks:
+        if mask.damage:
+            return f"its mask {mask.file.name} is {mask.damage}"
+        if mask.size != look.size and not _is_turned(look, mask):
+            return f"its mask {mask.file.name} is of another size"
+    assert look.header is not None
+    found = seen_channels(look.header)
+    if found != form.channels and {found, form.channels} != {1, 3}:
+        return f"{found} channels where most pictures have {form.channels}"
+    return ""
+
+
+def _is_turned(look: Look, mask: MaskLook) -> bool:
+    """The mask fits the picture as stored, before its EXIF orientation is applied."""
+    assert look.header is not None
+    assert look.size is not None
+    return look.header.rotated and mask.size == look.size[::-1]
+
+
+def _without_copies(ex: Examination, looks: list[Look], left_out: dict[str, str]) -> list[Look]:
+    """One of each picture: a held-out one if there is, else the first by name."""
+    by_pixels = defaultdict(list)
+    for look in looks:
+        by_pixels[look.pixels].append(look)
+    kept = []
+    for same in by_pixels.values():
+        same.sort(key=lambda look: (_split_rank(ex, look.record.name), look.record.name))
+        kept.append(same[0])
+        for copy in same[1:]:
+            left_out[ex.relative(copy.record.picture)] = (
+                f"the same picture as {ex.relative(same[0].record.picture)}, which is kept"
+                + (f" in {split}" if (split := _split_of(ex, same[0].record.name)) else "")
+            )
+    return sorted(kept, key=lambda look: look.record.name)
+
+
+def _split_of(ex: Examination, name: str) -> str:
+    """The split that gives a picture; the held-out one where several do."""
+    return next((split for split in HELD_OUT_FIRST if name in ex.survey.given.get(split, ())), "")
+
+
+def _split_rank(ex: Examination, name: str) -> int:
+    return (*HELD_OUT_FIRST, "").index(_split_of(ex, name))
+
+
+def _plan_ids(plan: _Plan) -> None:
+    """Decides which stored value and which colour become which class id, and the names of the classes."""
+    ex = plan.ex
+    masks = [look.masks[0] for look in plan.kept]
+    named = read_colours(ex.root)
+    given = ex.survey.class_names
+    stored = [mask for mask in masks if not _needs_colours(ex, mask)]
+    values = {int(value) for mask in stored if mask.values is not None for value in np.flatnonzero(mask.values)}
+    for value, class_id in ex.coding.mapping.items():
+        plan.table[value] = class_id
+    binary = bool(stored) and all(mask.is_binary or not mask.nonzero for mask in stored)
+    if not ex.coding.mapping and (binary or mixed_binary(ex)) and VOID in values:
+        plan.table[VOID] = 1
+        plan.said.append("255 in masks that hold nothing but 0 and 255 is written as class 1.")
+    elif given is None and ex.coding.kind == "ids" and values - {VOID}:
+        ids = sorted(values - {VOID})
+        if 2 * len(ids) < ids[-1] + 1:
+            plan.table[ids] = np.arange(len(ids))
+            plan.said.append(f"The values {some(ids)} of the masks are numbered from 0 in this order.")
+    counts: Counter[int] = Counter()
+    recoded = [mask for mask in masks if _needs_colours(ex, mask)]
+    for mask in recoded:
+        counts.update(mask.colours)
+    if recoded:
+        lossy = any(mask.lossy for mask in recoded) or len(counts) > VOID
+        colours = frequent(counts) if lossy else list(counts)
+        plan.colours = ids_of(colours, named)
+        listed = [f"{_colour_name(colour)} = {class_id}" for colour, class_id in plan.colours.items()]
+        plan.said.append(
+            f"{len(recoded)} masks in colour or with smoothed values are written as ids, every pixel by its "
+            f"{'nearest frequent ' if lossy else ''}colour: {some(listed, 12)}."
+        )
+    plan.class_names = _names(plan, [*plan.table[sorted(values)].tolist(), *plan.colours.values()], named)
+
+
+def _needs_colours(ex: Examination, mask: MaskLook) -> bool:
+    given = ex.survey.class_names
+    return mask.in_colour or (mask.lossy and (given is None or mask.top >= len(given)))
+
+
+def _colour_name(colour: int) -> str:
+    return f"rgb({colour >> 16},{colour >> 8 & 255},{colour & 255})"
+
+
+def _names(plan: _Plan, ids: list[int], named: Mapping[tuple[int, int, int], str]) -> tuple[str, ...]:
+    """A name for every id: the given one, else that of its colour, else `class N`."""
+    ex = plan.ex
+    top = max((class_id for class_id in ids if class_id != VOID), default=1)
+    given = list(ex.survey.class_names or ())
+    if not given and named and plan.colours:
+        given = list(named.values())
+    if len(given) == 1:
+        given = ["background", *given]
+    if not given and top == 1 and not plan.colours:
+        given = list(ex.class_names[:2]) if len(ex.class_names) == 2 else ["background", "foreground"]
+    of_id = {class_id: _colour_name(colour) for colour, class_id in plan.colours.items()}
+    names = given + [of_id.get(class_id, f"class {class_id}") for class_id in range(len(given), top + 1)]
+    added = names[len(given) :]
+    if given and added:
+        plan.said.append(f"classes.txt has {len(added)} new names for ids beyond the given ones: {some(added)}.")
+    elif added and plan.colours:
+        plan.said.append("The classes are named by their colours; write better names into classes.txt.")
+    return tuple(names)
+
+
+def _write(plan: _Plan, out: Path) -> list[str]:
+    ex = plan.ex
+    names = _new_names([look.record for look in plan.kept])
+    masks = "labels" if plan.objects else "masks"
+    (out / "images").mkdir(parents=True)
+    for look in plan.kept:
+        _write_picture(look, out / "images", names[look.record.name])
+        ids = _objects_of(look) if plan.objects else _ids_of(plan, look)
+        write_png(out / masks / f"{names[look.record.name]}.png", ids)
+    (out / "classes.txt").write_text("".join(f"{name}\n" for name in plan.class_names), encoding="utf-8")
+    done = [f"{len(plan.kept)} pictures with masks of {len(plan.class_names)} classes are written.", *plan.said]
+    given = {
+        split: sorted(new for old, new in names.items() if _split_of(ex, old) == split) for split in ex.survey.given
+    }
+    if given.get("train") and given.get("val"):
+        for split, members in given.items():
+            (out / f"{split}.txt").write_text("".join(f"{name}\n" for name in members), encoding="utf-8")
+        done.append("Splits are as given: " + ", ".join(f"{len(given[split])} {split}" for split in given) + ".")
+    elif given:
+        done.append("The given splits are not written, because train or val would be empty.")
+    if (ex.root / "groups.csv").is_file():
+        group_of, _ = groups(ex.root, ex.survey.records)
+        with (out / "groups.csv").open("w", encoding="utf-8", newline="") as file:
+            rows = zip(ex.survey.records, group_of, strict=True)
+            csv.writer(file).writerows((names[r.name], group) for r, group in rows if r.name in names)
+    if plan.left_out:
+        lines = "".join(f"{file}\t{reason}\n" for file, reason in sorted(plan.left_out.items()))
+        (out / "left_out.txt").write_text(lines, encoding="utf-8")
+        done.append(f"{len(plan.left_out)} files are left out; left_out.txt says which and why.")
+    return done
+
+
+def _new_names(records: list[Record]) -> dict[str, str]:
+    """Old name -> path below images/: without the folders that told role and split; numbered where two would meet."""
+    keys = {record.name: PurePosixPath(place(PurePosixPath(record.name + ".png")).key) for record in records}
+    if len({key.name for key in keys.values()}) == len(keys) and any(len(record.labels) > 1 for record in records):
+        keys = {name: PurePosixPath(key.name) for name, key in keys.items()}
+    new: dict[str, str] = {}
+    taken: set[str] = set()
+    for old, key in keys.items():
+        name, number = str(key), 1
+        while name in taken:
+            number += 1
+            name = f"{key}_copy{number}"
+        taken.add(name)
+        new[old] = name
+    return new
+
+
+def _write_picture(look: Look, folder: Path, name: str) -> None:
+    """Copies the bytes where they are fine, else writes the pixels without loss."""
+    assert look.header is not None
+    header = look.header
+    suffix = SUFFIXES.get(header.kind, (look.record.picture.suffix.lower(),))[0]
+    target = folder / f"{name}{suffix}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not (header.rotated or header.has_alpha or header.mode == "CMYK"):
+        shutil.copyfile(look.record.picture, target)
+        return
+    image = read_picture(look.record.picture)
+    if (image.shape[2], str(image.dtype)) in {(1, "uint8"), (3, "uint8"), (1, "uint16")}:
+        write_png(folder / f"{name}.png", image[:, :, 0] if image.shape[2] == 1 else image)
+    else:
+        photometric = "rgb" if image.shape[2] == 3 else "minisblack"
+        tifffile.imwrite(folder / f"{name}.tif", image, photometric=photometric, planarconfig="contig")
+
+
+def _ids_of(plan: _Plan, look: Look) -> np.ndarray:
+    mask = look.masks[0]
+    if _needs_colours(plan.ex, mask):
+        image = read_picture(mask.file)
+        ids = nearest(convert(image, PictureFormat(3, "uint8"), mask.file), plan.colours)
+    else:
+        ids = plan.table[read_ids(mask.file)]
+    return _upright(ids, look, mask)
+
+
+def _objects_of(look: Look) -> np.ndarray:
+    assert look.size is not None
+    if len(look.masks) == 1:
+        ids = _upright(read_ids(look.masks[0].file), look, look.masks[0])
+        if ids.max(initial=0) > 65535:
+            ids = np.unique(ids, return_inverse=True)[1].reshape(ids.shape)
+        return ids.astype(np.uint16)
+    ids = np.zeros(look.size, np.uint16)
+    for number, mask in enumerate(look.masks, start=1):
+        ids[_upright(read_ids(mask.file), look, mask) > 0] = number
+    return ids
+
+
+def _upright(ids: np.ndarray, look: Look, mask: MaskLook) -> np.ndarray:
+    """Turns a mask that fits the picture as stored in the way the picture is turned."""
+    if mask.size == look.size or not _is_turned(look, mask):
+        return ids
+    with Image.open(look.record.picture) as picture:
+        orientation = picture.getexif().get(0x0112, 1)
+    turns = {5: ids.T, 6: np.rot90(ids, -1), 7: ids[::-1, ::-1].T, 8: np.rot90(ids)}
+    return np.ascontiguousarray(turns[orientation])

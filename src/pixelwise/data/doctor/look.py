@@ -1,0 +1,174 @@
+"""One look at every file: whether it reads, what it holds, and what it resembles."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pixelwise.data.dataset import Record
+from pixelwise.data.doctor.colours import colour_counts
+from pixelwise.data.formats.coding import is_lossy
+from pixelwise.data.pictures import Header, convert, probe, read_ids, read_picture
+from pixelwise.data.pictures import PictureFormat as Form
+from pixelwise.errors import UserError
+
+SUFFIXES = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg"),
+    "MPO": (".jpg", ".jpeg"),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "DIB": (".bmp",),
+    "WEBP": (".webp",),
+}
+"""True format -> the suffixes it may have, the usual one first."""
+THUMBNAIL = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskLook:
+    """One label file.
+
+    Attributes:
+        file: its path.
+        damage: `zero-byte`, `truncated`, `unreadable`, or empty.
+        header: None where it cannot be read.
+        size: (height, width) as decoded.
+        values: (256,) pixels by value; None for masks in colour, with values beyond 0 to 255, and damaged ones.
+        nonzero: pixels that are not 0.
+        top: the largest value; -1 for colour and damaged masks.
+        colours: 0xRRGGBB -> pixels, for masks in colour and for lossy ones (there, pixels inside even areas only).
+        lossy: smoothed or JPEG: values lie between the ids.
+    """
+
+    file: Path
+    damage: str = ""
+    header: Header | None = None
+    size: tuple[int, int] | None = None
+    values: np.ndarray | None = None
+    nonzero: int = 0
+    top: int = -1
+    colours: dict[int, int] = field(default_factory=dict)
+    lossy: bool = False
+
+    @property
+    def in_colour(self) -> bool:
+        return self.header is not None and bool(self.colours) and not stores_ids(self.header)
+
+    @property
+    def is_binary(self) -> bool:
+        """0 and 255 only, and some 255."""
+        return self.values is not None and self.values[255] > 0 and not self.values[1:255].any()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """One picture with its labels.
+
+    Attributes:
+        record: what it is.
+        damage: of the picture: `zero-byte`, `truncated`, `unreadable`, or empty.
+        header: None where it cannot be read.
+        size: (height, width) as decoded, upright.
+        pixels: digest of the decoded pixels, the same for copies of any file format without loss.
+        thumbnail: (256,) grey, zero mean, unit length: the scalar product of two is their correlation; zeros if flat.
+        masks: its label files.
+    """
+
+    record: Record
+    damage: str = ""
+    header: Header | None = None
+    size: tuple[int, int] | None = None
+    pixels: str = ""
+    thumbnail: np.ndarray | None = None
+    masks: tuple[MaskLook, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        return not self.damage and bool(self.masks) and not any(mask.damage for mask in self.masks)
+
+    @property
+    def fits(self) -> bool:
+        """All masks that can be read have the picture's size."""
+        return all(mask.size == self.size for mask in self.masks if not mask.damage)
+
+
+def stores_ids(header: Header) -> bool:
+    """Whether `read_ids` takes the file: one value a pixel."""
+    if header.kind == "TIFF":
+        return header.channels == 1
+    return header.mode in {"1", "L", "P", "LA", "I"} or header.mode.startswith("I;16")
+
+
+def look_at_all(records: Sequence[Record]) -> list[Look]:
+    """Decodes every picture and every mask once."""
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(look_at, records))
+
+
+def look_at(record: Record) -> Look:
+    masks = tuple(map(_look_at_mask, record.labels))
+    look = partial(Look, record, masks=masks)
+    try:
+        header = probe(record.picture)
+    except UserError:
+        return look(damage=_kind_of_damage(record.picture))
+    try:
+        image = read_picture(record.picture)
+    except UserError:
+        return look(damage="truncated", header=header)
+    content = hashlib.blake2b(f"{image.shape} {image.dtype}".encode(), digest_size=16)
+    content.update(np.ascontiguousarray(image).data)
+    return look(header=header, size=image.shape[:2], pixels=content.hexdigest(), thumbnail=_thumbnail(image))
+
+
+def _kind_of_damage(file: Path) -> str:
+    return "zero-byte" if file.is_file() and file.stat().st_size == 0 else "unreadable"
+
+
+def _thumbnail(image: np.ndarray) -> np.ndarray:
+    grey = convert(image, Form(1, str(image.dtype))) if image.shape[2] == 3 else image[:, :, :1]
+    small = cv2.resize(grey.astype(np.float32), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).ravel()
+    small = np.nan_to_num(small - small.mean())
+    length = float(np.linalg.norm(small))
+    # Below half a grey level of contrast there is only noise to compare.
+    noise = 0.5 * THUMBNAIL * {"uint8": 1.0, "uint16": 257.0}.get(str(image.dtype), 0.0)
+    return small / length if length > max(noise, 1e-12) else np.zeros_like(small)
+
+
+def _look_at_mask(file: Path) -> MaskLook:
+    try:
+        header = probe(file)
+    except UserError:
+        return MaskLook(file, damage=_kind_of_damage(file))
+    try:
+        if not stores_ids(header):
+            return _look_at_colours(file, header)
+        ids = read_ids(file)
+    except UserError:
+        return MaskLook(file, damage="truncated", header=header)
+    nonzero, top = int(np.count_nonzero(ids)), int(ids.max(initial=0))
+    if top > 255 or ids.min(initial=0) < 0:
+        return MaskLook(file, "", header, ids.shape, None, nonzero, top)
+    values = np.bincount(ids.ravel(), minlength=256)
+    if not is_lossy(ids, header.kind):
+        return MaskLook(file, "", header, ids.shape, values, nonzero, top)
+    grey = np.repeat(ids[:, :, None], 3, axis=2)
+    colours, _ = colour_counts(grey, inside_only=True)
+    return MaskLook(file, "", header, ids.shape, values, nonzero, top, colours, lossy=True)
+
+
+def _look_at_colours(file: Path, header: Header) -> MaskLook:
+    image = convert(read_picture(file), Form(3, "uint8"), file)
+    colours, distinct = colour_counts(image)
+    lossy = distinct > 256 or header.kind in {"JPEG", "MPO"}
+    if lossy:
+        colours, _ = colour_counts(image, inside_only=True)
+    return MaskLook(file, "", header, image.shape[:2], colours=colours, lossy=lossy)

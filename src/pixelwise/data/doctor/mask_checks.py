@@ -1,0 +1,194 @@
+"""Checks of what masks hold: colours, ids, classes, void."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
+from pixelwise.data.doctor.examination import Examination
+from pixelwise.data.fingerprint import median_frequency_weights
+from pixelwise.data.listing import counted, some
+from pixelwise.data.sample import VOID
+
+MOST_UNEQUAL = 100
+"""Pixels of the most frequent class over those of the rarest from which on a dataset is called imbalanced."""
+
+
+def coloured_masks(ex: Examination) -> Findings:
+    lossy = [mask for mask in ex.masks if mask.lossy and (mask.in_colour or not _named(ex, mask.top))]
+    coloured = [mask for mask in ex.masks if mask.in_colour and not mask.lossy]
+    if coloured:
+        colours = {colour for mask in coloured for colour in mask.colours}
+        yield Finding(
+            "error",
+            "mask-rgb",
+            f"{counted(len(coloured), 'mask is a colour picture', 'masks are colour pictures')} ({len(colours)} "
+            "colours), but "
+            f"a mask must hold one class id a pixel; {FIX} turns each colour into an id (give colors.txt with lines "
+            "`name r g b` to choose names and "
+            "order).",
+            tuple(ex.relative(mask.file) for mask in coloured),
+        )
+    if lossy:
+        yield Finding(
+            "error",
+            "mask-lossy",
+            f"{counted(len(lossy), 'mask was', 'masks were')} smoothed or saved as JPEG, so that colours or values "
+            "between "
+            f"the classes have come up; export again as PNG without smoothing, or let {FIX} give every pixel the "
+            "nearest frequent "
+            "one.",
+            tuple(ex.relative(mask.file) for mask in lossy),
+        )
+
+
+def _named(ex: Examination, top: int) -> bool:
+    return ex.survey.class_names is not None and top < len(ex.survey.class_names)
+
+
+def ids(ex: Examination) -> Findings:
+    if ex.coding.kind == "objects":
+        return
+    clean = [mask for mask in ex.masks if not (mask.damage or mask.lossy or mask.in_colour)]
+    yield from _zero_and_255(ex)
+    given = ex.survey.class_names
+    names = ex.class_names if given is None or len(given) == 1 else given
+    beyond = []
+    for mask in clean:
+        ids = {mask.top} if mask.values is None else set(np.flatnonzero(mask.values).tolist())
+        ids -= {VOID, *ex.coding.mapping}
+        if ids and max(ids) >= len(names):
+            beyond.append(f"{ex.relative(mask.file)} (id {max(ids)})")
+    if beyond:
+        yield Finding(
+            "error",
+            "id-beyond-classes",
+            f"{counted(len(beyond), 'mask holds', 'masks hold')} ids beyond the {len(names)} classes (0 to "
+            f"{len(names) - 1}); add the missing "
+            "names to classes.txt, or set those pixels to 255 (void).",
+            tuple(beyond),
+        )
+    found = {int(value) for mask in clean if mask.values is not None for value in np.flatnonzero(mask.values)} - {VOID}
+    if given is None and ex.coding.kind == "ids" and found and 2 * len(found) < max(found) + 1:
+        yield Finding(
+            "warning",
+            "sparse-ids",
+            f"Only {len(found)} of the ids 0 to {max(found)} occur in the masks ({some(sorted(found))}), as if they "
+            f"were shades of grey; {FIX} numbers them from 0, or classes.txt can name them all.",
+        )
+
+
+def _zero_and_255(ex: Examination) -> Findings:
+    binary = [mask for mask in ex.masks if mask.is_binary and not mask.lossy]
+    files = tuple(ex.relative(mask.file) for mask in binary)
+    given = ex.survey.class_names
+    if not binary or ex.coding.mapping:
+        return
+    if ex.coding.kind == "binary":
+        yield Finding(
+            "note",
+            "mask-0-255",
+            f"The masks hold 0 and 255: 0 is read as {ex.class_names[0]} (class 0), 255 as {ex.class_names[1]} "
+            "(class 1).",
+            files,
+        )
+    elif all(mask.is_binary or not mask.nonzero for mask in ex.masks if mask.values is not None):
+        yield Finding(
+            "error",
+            "mask-0-255",
+            f"The masks hold 0 and 255 only, but classes.txt names {len(given or ())} classes, so that 255 would be "
+            f"read as void; list two names in classes.txt, or let {FIX} write 255 as class 1.",
+            files,
+        )
+    elif mixed_binary(ex):
+        yield Finding(
+            "error",
+            "mask-0-255",
+            f"{counted(len(binary), 'mask marks', 'masks mark')} the foreground by 255 and the others by 1, where "
+            f"255 means void; {FIX} writes 1 "
+            "everywhere.",
+            files,
+        )
+
+
+def mixed_binary(ex: Examination) -> bool:
+    """Some masks hold 0 and 255 only, all others 0 and 1 only: the foreground is written in two ways."""
+    ids = [mask.values for mask in ex.masks if mask.values is not None and not (mask.lossy or mask.is_binary)]
+    return (
+        any(mask.is_binary for mask in ex.masks)
+        and any(values[1] for values in ids)
+        and not any(values[2:].any() for values in ids)
+    )
+
+
+def classes(ex: Examination) -> Findings:
+    counts = {look.record.name: found for look in ex.looks if (found := ex.class_counts(look)) is not None}
+    if not counts or not ex.class_names:
+        return
+    classes = len(ex.class_names)
+    pixels = np.sum(list(counts.values()), axis=0)
+    yield from _void(ex, counts, pixels)
+    for split, consequence in (("train", "cannot be learnt"), ("val", "cannot be measured")):
+        names = [name for name in ex.splits.get(split, ()) if name in counts]
+        if names:
+            there = np.sum([counts[name] for name in names], axis=0)[:classes]
+            absent = tuple(ex.class_names[class_id] for class_id in np.flatnonzero(there == 0))
+            if absent:
+                yield Finding(
+                    "warning",
+                    "class-absent-from-split",
+                    f"{some(absent)} {'never occurs' if len(absent) == 1 else 'never occur'} in {split} and "
+                    f"{consequence}; label pictures that show {'it' if len(absent) == 1 else 'them'}, or move some "
+                    "here from another split.",
+                )
+    train = np.stack(
+        [counts[name][:classes] for name in ex.splits.get("train", counts) if name in counts] or [pixels[:classes]]
+    )
+    frequent, rarest = int(train.sum(axis=0).argmax()), _rarest(train.sum(axis=0))
+    ratio = train[:, frequent].sum() / max(train[:, rarest].sum(), 1)
+    if frequent != rarest and ratio >= MOST_UNEQUAL:
+        present = (train.sum(axis=1, keepdims=True) * (train > 0)).sum(axis=0)
+        weights = median_frequency_weights(train.sum(axis=0).tolist(), present.tolist())
+        listed = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(ex.class_names, weights, strict=True))
+        yield Finding(
+            "warning",
+            "imbalance",
+            f"{ex.class_names[rarest]} has {ratio:,.0f} times fewer pixels than {ex.class_names[frequent]}; training "
+            f"with median-frequency weights would use {listed}.",
+        )
+
+
+def _rarest(pixels: np.ndarray) -> int:
+    """The class with the fewest pixels among those that occur."""
+    return int(np.where(pixels > 0, pixels, np.iinfo(np.int64).max).argmin())
+
+
+def _void(ex: Examination, counts: dict[str, np.ndarray], pixels: np.ndarray) -> Findings:
+    if ex.coding.kind == "ids":
+        blank = tuple(name for name, found in counts.items() if found[VOID] == found.sum())
+        if blank:
+            yield Finding(
+                "warning",
+                "all-void",
+                f"{counted(len(blank), 'mask holds', 'masks hold')} nothing but 255 (void), which teaches nothing; "
+                "label the "
+                "picture or move it out.",
+                blank,
+            )
+        share = (pixels[VOID] - sum(counts[name][VOID] for name in blank)) / max(pixels.sum(), 1)
+        if share > 0.5:
+            yield Finding(
+                "warning",
+                "void-heavy",
+                f"{share:.0%} of all pixels are void (255) and teach nothing; if 255 is a class of its own, give it "
+                "the next free id.",
+            )
+    empty = tuple(name for name, found in counts.items() if found[0] == found.sum())
+    if 2 * len(empty) > len(counts):
+        yield Finding(
+            "warning",
+            "empty-masks",
+            f"{len(empty)} of {len(counts)} masks show nothing but {ex.class_names[0]} (id 0); make sure that they "
+            "were exported with their labels.",
+            empty,
+        )

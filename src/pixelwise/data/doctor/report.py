@@ -1,0 +1,102 @@
+"""A diagnosis for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from pixelwise.data.doctor.diagnosis import SEVERITIES, Diagnosis, Finding, Severity, Summary
+
+SHOWN_FILES = 5
+_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+_BAR = 24
+
+
+def render(diagnosis: Diagnosis) -> RenderableType:
+    """The data in numbers, then the findings by severity, each with its first files; for `rich.print`."""
+    parts: list[RenderableType] = [_facts(diagnosis.root, diagnosis.summary)]
+    if sum(diagnosis.summary.class_pixels):
+        parts += ["", _classes(diagnosis.summary)]
+    for severity in SEVERITIES:
+        found = [finding for finding in diagnosis.findings if finding.severity == severity]
+        for finding in found:
+            parts += ["", *_finding(finding)]
+    counts = {severity: sum(f.severity == severity for f in diagnosis.findings) for severity in SEVERITIES}
+    parts += ["", _verdict(diagnosis.ok, counts)]
+    return Group(*parts)
+
+
+def _facts(root: str, summary: Summary) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    splits = ", ".join(f"{count:,} {split}" for split, count in summary.splits.items()) or "none"
+    rows = {
+        "folder": f"{root} (layout {summary.layout})",
+        "pictures": f"{summary.pictures:,}, {summary.labelled:,} of them with a mask that can be read",
+        "splits": splits + (" (made, as the folder gives none)" if summary.split_made and summary.splits else ""),
+        "width": _range(summary.width),
+        "height": _range(summary.height),
+        "form": ", ".join(f"{count:,} {mode}" for mode, count in summary.modes.items()),
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, Text(value))
+    for note in summary.notes:
+        table.add_row("reading", Text(note))
+    return table
+
+
+def _range(sizes: tuple[int, int, int]) -> str:
+    low, median, high = sizes
+    if not high:
+        return ""
+    return f"{low:,} pixels" if low == high else f"{low:,} to {high:,} pixels, median {median:,}"
+
+
+def _classes(summary: Summary) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("id", justify="right")
+    table.add_column("class")
+    table.add_column("share of pixels", justify="right")
+    table.add_column("")
+    total = sum(summary.class_pixels) + summary.void_pixels
+    largest = max(summary.class_pixels) / total
+    rows = [(str(class_id), name, pixels) for class_id, (name, pixels) in enumerate(_by_class(summary))]
+    if summary.void_pixels:
+        rows.append(("255", "void", summary.void_pixels))
+    for class_id, name, pixels in rows:
+        share = pixels / total
+        length = min(share / largest, 1.0) * _BAR
+        bar = "█" * int(length) + ("▌" if length % 1 >= 0.5 or 0 < length < 0.5 else "")
+        table.add_row(class_id, Text(name), _percent(share), Text(bar, style="dim" if class_id == "255" else "green"))
+    return table
+
+
+def _by_class(summary: Summary) -> list[tuple[str, int]]:
+    return list(zip(summary.class_names, summary.class_pixels, strict=True))
+
+
+def _percent(share: float) -> str:
+    return "none" if share == 0 else "< 0.01 %" if share < 0.0001 else f"{100 * share:.2f} %"
+
+
+def _finding(finding: Finding) -> list[RenderableType]:
+    head = Text.assemble((finding.severity, _STYLES[finding.severity]), "  ", (finding.code, "bold"))
+    lines: list[RenderableType] = [head, Padding(Text(finding.sentence), (0, 0, 0, 2))]
+    for file in finding.files[:SHOWN_FILES]:
+        lines.append(Padding(Text(file, style="dim", overflow="fold"), (0, 0, 0, 4)))
+    if len(finding.files) > SHOWN_FILES:
+        lines.append(Padding(Text(f"and {len(finding.files) - SHOWN_FILES:,} more", style="dim"), (0, 0, 0, 4)))
+    return lines
+
+
+def _verdict(ok: bool, counts: Mapping[Severity, int]) -> Text:
+    said = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
+    if ok:
+        return Text(f"Ready for training ({said}).\n" if said else "Ready for training: nothing found.\n", "bold green")
+    return Text(f"Not ready for training: {said}.\n", "bold red")
