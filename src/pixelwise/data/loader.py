@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -135,7 +135,7 @@ class TrainLoader:
         rng = np.random.default_rng((self.seed, epoch, index))
         return self.transform(self.cache.load(self.records[index]), rng)
 
-    def batches(self, start: int = 0) -> Iterator[Batch]:
+    def batches(self, start: int = 0) -> Generator[Batch, None, None]:
         """Batches from step `start` on; the next ones are prepared meanwhile. Close the generator to stop the threads.
 
         Raises:
@@ -177,11 +177,11 @@ class EvaluationLoader:
         self.records = tuple(record for record in records if record.labels)[rank::processes]
         self.batch_size = batch_size
         self.window = window
-        self.workers = workers or min(8, os.cpu_count() or 1)
+        self.workers = workers
 
     def __iter__(self) -> Iterator[Batch]:
         waiting: list[Sample] = []
-        for sample in self._samples():
+        for sample in prefetch(self.cache.load, self.records, self.workers):
             for piece in windows(sample, self.window):
                 if waiting and (len(waiting) == self.batch_size or piece.image.shape != waiting[0].image.shape):
                     yield collate(waiting)
@@ -190,19 +190,27 @@ class EvaluationLoader:
         if waiting:
             yield collate(waiting)
 
-    def _samples(self) -> Iterator[Sample]:
-        ahead = 2 * self.workers
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="pixelwise-loader") as pool:
-            try:
-                pending: deque[Future[Sample]] = deque()
-                for record in self.records:
-                    pending.append(pool.submit(self.cache.load, record))
-                    if len(pending) > ahead:
-                        yield pending.popleft().result()
-                while pending:
+
+def prefetch(
+    load: Callable[[Record], Sample], records: Sequence[Record], workers: int | None = None
+) -> Iterator[Sample]:
+    """Samples in order, read ahead by threads; memory holds a few at a time.
+
+    Raises:
+        UserError: as `load`, at the sample that has the problem.
+    """
+    workers = workers or min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(workers, thread_name_prefix="pixelwise-loader") as pool:
+        try:
+            pending: deque[Future[Sample]] = deque()
+            for record in records:
+                pending.append(pool.submit(load, record))
+                if len(pending) > 2 * workers:
                     yield pending.popleft().result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def windows(sample: Sample, side: int) -> Iterator[Sample]:

@@ -90,13 +90,10 @@ def evaluate_split(
     return Evaluation(summary, confusion, calibration, tuple(ranked), seconds)
 
 
-def telling(pictures: Sequence[PictureScore], each: int = 3) -> dict[str, tuple[PictureScore, ...]]:
-    """The best, middle and worst few of a ranking, none twice."""
+def telling(pictures: Sequence[PictureScore], each: int = 3) -> list[PictureScore]:
+    """The best, the middle and the worst few of a ranking, none twice; pictures without a score are left out."""
     ranked = [picture for picture in pictures if not np.isnan(picture.mean_iou)]
     if len(ranked) <= 3 * each:
-        third = -(-len(ranked) // 3)
-        parts = (ranked[:third], ranked[third : 2 * third], ranked[2 * third :])
-    else:
-        middle = (len(ranked) - each) // 2
-        parts = (ranked[:each], ranked[middle : middle + each], ranked[-each:])
-    return {name: tuple(part) for name, part in zip(("best", "middle", "worst"), parts, strict=True)}
+        return ranked
+    middle = (len(ranked) - each) // 2
+    return [*ranked[:each], *ranked[middle : middle + each], *ranked[-each:]]

@@ -95,6 +95,7 @@ def fit(
     """
     position = _restore(method, run, identity)
     sums: dict[str, float] = defaultdict(float)
+    summed = 0
     scores: dict[str, float] = {}
     saved_at = clock = time.monotonic()
     save_cost = 0.0
@@ -120,12 +121,14 @@ def fit(
                 position.step += 1
                 for name, value in values.items():
                     sums[name] += value
+                summed += 1
                 now = time.monotonic()
                 position.seconds, clock = position.seconds + now - clock, now
                 speed.tick(loader.batch_size, now)
                 if position.step % LOG_EVERY == 0:
-                    means = {name: value / LOG_EVERY for name, value in sums.items()}
+                    means = {name: value / summed for name, value in sums.items()}
                     sums.clear()
+                    summed = 0
                     _log(run, "train", position, loader, means | {"pictures_per_second": round(speed.rate, 3)})
                 progress = from_first(position.progress(budget), device)
                 left = position.seconds * (1 - progress) / max(progress, 1e-9)
@@ -193,8 +196,8 @@ def _restore(method: Method, run: Run, identity: Mapping[str, str]) -> Position:
         if state["identity"][what] != digest:
             raise UserError(
                 f"{run.path}: the {what} changed since this run was started, so it cannot be resumed; undo the change, "
-                f"or start a new run from its weights: pixelwise train {run.recipe_file} --set model.weights={run.path} "
-                "--out NEW_RUN"
+                f"or start a new run from its weights: pixelwise train {run.recipe_file} "
+                f"--set model.weights={run.path} --out NEW_RUN"
             )
     method.load_state_dict(state["method"])
     position = Position(**state["position"])

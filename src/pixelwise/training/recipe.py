@@ -150,7 +150,8 @@ def load_recipe(name: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
     else:
         segment = {model for model, entry in MODELS.items() if entry.task == "segment"}
         raise unknown("model or recipe", str(name), {*recipe_names(), *segment})
-    for key, value in _pairs(overrides):
+    pairs = overrides.items() if isinstance(overrides, Mapping) else parse_overrides(overrides)
+    for key, value in pairs:
         _assign(values, key, value)
     return build_recipe(values, source)
 
@@ -169,9 +170,12 @@ def _parse(path: Path) -> dict[str, Any]:
     return values
 
 
-def _pairs(overrides: Sequence[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
-    if isinstance(overrides, Mapping):
-        return list(overrides.items())
+def parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
+    """`section.key=value` strings as pairs of a key and a value read as YAML.
+
+    Raises:
+        UserError: no equals sign, or a value that is not YAML.
+    """
     pairs = []
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -275,3 +279,19 @@ def _inline(value: Any) -> str:
     ):
         return value
     return json.dumps(value)  # JSON is YAML
+
+
+def reasoned(file: Path) -> list[tuple[str, Any, str]]:
+    """`(section.key, value, reason)` of a recipe file as `to_yaml` wrote it; the reason is empty where none is given."""
+    rows = []
+    section = ""
+    for line in file.read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        if not line.startswith(" "):
+            section = line.partition(":")[0]
+        elif section != "provenance":
+            key, _, rest = line.strip().partition(": ")
+            value, _, reason = rest.partition("  # ")
+            rows.append((f"{section}.{key}", yaml.safe_load(value), reason))
+    return rows

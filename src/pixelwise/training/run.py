@@ -93,7 +93,7 @@ def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Ru
         path = Path(out)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(
-                f"{path}: exists already; give another --out, go on with `pixelwise train --resume {path}`, or remove it."
+                f"{path}: exists already; give another --out, remove it, or continue: pixelwise train --resume {path}"
             )
         path.mkdir(parents=True, exist_ok=True)
         return Run(path)

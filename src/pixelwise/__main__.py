@@ -1,0 +1,6 @@
+"""`python -m pixelwise`."""
+
+from pixelwise.cli import main
+
+if __name__ == "__main__":
+    main()

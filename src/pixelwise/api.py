@@ -1,0 +1,386 @@
+"""What a user does with pixelwise from Python; the command line is a thin layer over this."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixelwise.atomic import write_text
+from pixelwise.distributed import rank
+from pixelwise.errors import UserError
+from pixelwise.inference.predictor import Predictor
+from pixelwise.training import recipe as recipes
+from pixelwise.training.loop import Interrupted
+from pixelwise.training.progress import Display, Silent, make_display
+from pixelwise.training.run import Run, open_run
+from pixelwise.training.session import Session, execute, open_recipe_data, restart, start
+
+if TYPE_CHECKING:
+    from pixelwise.data.dataset import Dataset
+    from pixelwise.data.doctor import Diagnosis
+    from pixelwise.data.fingerprint import Fingerprint
+    from pixelwise.inference.evaluate import Evaluation
+    from pixelwise.report.page import Example, ReportContent
+
+PathLike = str | os.PathLike[str]
+
+
+def list_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return recipes.recipe_names()
+
+
+def check(data: PathLike, layout: str = "auto") -> Diagnosis:
+    """Examines a dataset: everything that is wrong with it, with files and fixes; see `pixelwise.data.doctor`."""
+    from pixelwise.data.doctor import examine
+
+    return examine(Path(data), layout)
+
+
+def train(
+    recipe: PathLike = "unet",
+    *,
+    data: PathLike | None = None,
+    minutes: float | None = None,
+    epochs: float | None = None,
+    out: PathLike | None = None,
+    seed: int | None = None,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    progress: bool = False,
+    yardsticks: Callable[[Session], Mapping[str, float | None]] | None = None,
+) -> Run:
+    """Plans, trains, measures on the validation split, and writes the report.
+
+    Args:
+        recipe: a model's name, a recipe's, or a YAML file.
+        data: folder of the data, if the recipe does not name it.
+        minutes, epochs: the budget, if not the recipe's or the default; one of the two.
+        out: the run's folder; it must not exist or be empty. Default `runs/RECIPE-DATA`.
+        overrides: `section.key=value`, or a mapping of such keys to values.
+        yardsticks: gives mean IoUs by name to print and draw beside the network's.
+
+    Raises:
+        UserError: anything about recipe, data, weights or folders that cannot work, before anything is written.
+        KeyboardInterrupt: on Ctrl-C, after the state was saved.
+    """
+    if minutes is not None and epochs is not None:
+        raise UserError("--minutes and --epochs are both given; a training has one budget, so leave one out.")
+    settings = list(overrides.items() if isinstance(overrides, Mapping) else recipes.parse_overrides(overrides))
+    if minutes is not None or epochs is not None:
+        settings += [("train.minutes", minutes), ("train.epochs", epochs)]
+    if data is not None:
+        settings.append(("data.path", os.fspath(data)))
+    if seed is not None:
+        settings.append(("train.seed", seed))
+    planned = recipes.load_recipe(os.fspath(recipe), dict(settings))
+    session = start(planned, name=os.fspath(recipe), out=None if out is None else os.fspath(out))
+    return _run_to_the_end(session, progress, yardsticks)
+
+
+def resume(run: PathLike, *, progress: bool = False) -> Run:
+    """Goes on with a stopped run, to what it would have become without the stop.
+
+    Raises:
+        UserError: not a run, or its recipe or data changed.
+    """
+    existing = open_run(Path(run))
+    if existing.finished:
+        return existing
+    return _run_to_the_end(restart(existing), progress)
+
+
+def _run_to_the_end(
+    session: Session, progress: bool, yardsticks: Callable[[Session], Mapping[str, float | None]] | None = None
+) -> Run:
+    display = make_display() if progress and rank() == 0 else Silent()
+    if progress:
+        _announce(session, display)
+    try:
+        execute(session, display)
+    except Interrupted:
+        path = shlex.quote(str(session.run.path))
+        raise KeyboardInterrupt(f"stopped; everything is saved. Go on with: pixelwise train --resume {path}") from None
+    if rank() == 0:
+        finish(session, display, yardsticks(session) if yardsticks else None)
+    return session.run
+
+
+def _announce(session: Session, display: Display) -> None:
+    recipe, facts = session.recipe, session.facts
+    count = sum(parameter.numel() for parameter in session.network.parameters())
+    for note in session.dataset.notes:
+        display.say(note)
+    display.say(
+        f"{facts.pictures['train']} pictures to train on, {facts.pictures['val']} to validate, "
+        f"{len(facts.class_names)} classes; {recipe.model.name} with {count / 1e6:.1f} million parameters"
+    )
+    display.say(f"plan: {session.run.recipe_file}")
+
+
+def finish(session: Session, display: Display, yardsticks: Mapping[str, float | None] | None = None) -> None:
+    """Measures the best weights, and writes `metrics.json`, `report.html` and `next.txt`.
+
+    Args:
+        yardsticks: mean IoU of what was not learned by this run, by name, for the report.
+    """
+    from pixelwise.inference.evaluate import evaluate_split
+    from pixelwise.report.page import write_report
+
+    run = session.run
+    display.say("measuring the best weights on the validation pictures")
+    predictor = load(run.path)
+    result = evaluate_split(predictor, session.dataset, "val")
+    commands = next_commands(run, session.dataset)
+    write_text(run.path / "next.txt", "".join(f"# {why}\n{command}\n\n" for why, command in commands))
+    lines = [command for _, command in commands]
+    write_report(run.report, _report_content(session, predictor, result, lines, yardsticks or {}))
+    write_text(run.metrics_file, json.dumps(result.summary, indent=2) + "\n")
+
+
+def _report_content(
+    session: Session,
+    predictor: Predictor,
+    result: Evaluation,
+    commands: Sequence[str],
+    yardsticks: Mapping[str, float | None],
+) -> ReportContent:
+    from pixelwise import hardware
+    from pixelwise.report.page import ReportContent
+
+    recipe, facts, run = session.recipe, session.facts, session.run
+    log = run.log()
+    trained = max((entry["seconds"] for entry in log), default=0.0)
+    rates = sorted(entry["pictures_per_second"] for entry in log if entry["kind"] == "train")
+    return ReportContent(
+        title=f"{recipe.model.name} on {session.dataset.root.name}",
+        recipe=recipe.model_dump(mode="json", exclude={"provenance"}),
+        reasons=[row for row in recipes.reasoned(run.recipe_file) if row[2]],
+        dataset=_dataset_facts(session.dataset, facts),
+        log=log,
+        metrics=result.summary,
+        confusion=result.confusion,
+        calibration=result.calibration,
+        examples=_examples(session.dataset, predictor, result),
+        timing={
+            "training seconds": round(trained, 1),
+            "training pictures per second": round(rates[len(rates) // 2], 1) if rates else None,
+            "prediction pictures per second": round(result.summary["pictures"] / max(result.seconds, 1e-9), 1),
+        },
+        next_commands=list(commands),
+        hardware=hardware.describe(),
+        yardsticks=yardsticks,
+    )
+
+
+def _dataset_facts(dataset: Dataset, facts: Fingerprint) -> dict[str, Any]:
+    low, middle, high = zip(facts.width, facts.height, strict=True)
+    sizes = "{} x {}".format(*middle)
+    if low != high:
+        sizes += " (from {} x {} to {} x {})".format(*low, *high)
+    return {
+        "pictures": dict(facts.pictures),
+        "layout": dataset.layout,
+        "size (width x height)": sizes,
+        "channels": f"{facts.form.channels} of {facts.form.dtype}",
+        "class_shares": dict(zip(facts.class_names, facts.class_shares(), strict=True)),
+        "share of void": round(facts.void_fraction, 4),
+    }
+
+
+def _examples(dataset: Dataset, predictor: Predictor, result: Evaluation) -> list[Example]:
+    from pixelwise.inference.evaluate import telling
+    from pixelwise.report.page import Example
+
+    examples = []
+    for score in telling(result.pictures):
+        sample = dataset.load(score.record)
+        prediction = predictor(sample.image)
+        examples.append(
+            Example(sample.name, sample.image, prediction.mask, sample.mask, score.mean_iou, prediction.confidence)
+        )
+    return examples
+
+
+def next_commands(run: Run, dataset: Dataset) -> list[tuple[str, str]]:
+    """What one would run next: pairs of a reason and the exact command."""
+    path, data = shlex.quote(str(run.path)), shlex.quote(str(dataset.root))
+    picture = shlex.quote(str(next(iter(dataset.split("val"))).picture))
+    commands = [
+        ("predict your own pictures (files or folders; this one is from the validation split)",
+         f"pixelwise predict {path} {picture} --out {shlex.quote(str(run.path / 'predictions'))} --overlay"),
+        ("measure again, averaging over mirrored views: slower, often a little better",
+         f"pixelwise evaluate {path} --data {data} --flips horizontal"),
+        ("train longer, from these weights",
+         f"pixelwise train {shlex.quote(str(run.recipe_file))} --data {data} --minutes 30 "
+         f"--set model.weights={path} --out {shlex.quote(str(run.path) + '-longer')}"),
+    ]  # fmt: skip
+    if "test" in dataset.splits:
+        commands.insert(1, ("measure on the test split, once", f"pixelwise evaluate {path} --data {data} --split test"))
+    return commands
+
+
+def load(
+    path: PathLike,
+    *,
+    flips: str = "none",
+    scales: Sequence[float] = (1.0,),
+    tile: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Predictor:
+    """The predictor of a run folder, or of a model file such as its `best.safetensors`.
+
+    `predictor(picture).mask` is (H, W) class ids; see `pixelwise.inference.predictor` for the options.
+
+    Raises:
+        UserError: not a run, or one whose training has not yet reached its first validation.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = open_run(file).best
+        if not file.exists():
+            raise UserError(f"{path}: no best.safetensors yet; go on with `pixelwise train --resume {path}`.")
+    return Predictor.from_file(file, flips=flips, scales=scales, tile=tile, device=device, precision=precision)
+
+
+def evaluate(
+    run: PathLike,
+    *,
+    data: PathLike | None = None,
+    split: str = "val",
+    flips: str = "none",
+    scales: Sequence[float] = (1.0,),
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Scores of a trained network on labelled pictures, as in `metrics.json`.
+
+    Args:
+        run: a run folder or a model file.
+        data: default the data the run was trained on.
+        split: a split of the data, or `all` labelled pictures.
+
+    Raises:
+        UserError: nothing to measure, other classes, or a model file without `data`.
+    """
+    from pixelwise.data.formats import open_dataset
+    from pixelwise.inference.evaluate import evaluate_split
+
+    predictor = load(run, flips=flips, scales=scales)
+    settings = open_run(Path(run)).recipe if Path(run).is_dir() else None
+    path = data if data is not None or settings is None else settings.data.path
+    if path is None:
+        raise UserError(f"{run}: a model file does not say where its data is; give --data.")
+    if settings is not None and Path(path).resolve() == Path(settings.data.path or "").resolve():
+        dataset = open_recipe_data(settings)  # split exactly as it was for the training
+    else:
+        dataset = open_dataset(Path(path))
+    if split == "all":
+        dataset = replace(dataset, splits={**dataset.splits, "all": tuple(record.name for record in dataset.records)})
+    with _bar("measuring", progress) as advance:
+        return evaluate_split(predictor, dataset, split, advance).summary
+
+
+def predict(
+    run: PathLike,
+    pictures: PathLike | Iterable[PathLike],
+    out: PathLike,
+    *,
+    overlay: bool = False,
+    flips: str = "none",
+    scales: Sequence[float] = (1.0,),
+    tile: int | None = None,
+    progress: bool = False,
+) -> list[Path]:
+    """Predicts files, or all pictures below folders, in bounded memory, and writes a mask for each.
+
+    One bad picture does not stop the others; they are named at the end.
+
+    Returns:
+        The masks written, PNG, or TIFF for huge pictures: class ids.
+
+    Raises:
+        UserError: no picture, a result that exists already (before anything is written), or pictures that failed.
+    """
+    from pixelwise.inference.writer import output_names
+
+    given = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
+    files, root = _pictures(Path(os.fspath(path)) for path in given)
+    out = Path(out)
+    names = output_names(files, root)
+    for name in names:
+        for taken in (out / f"{name}.png", out / f"{name}.tif", *([out / f"{name}_overlay.png"] if overlay else [])):
+            if taken.exists():
+                raise UserError(f"{taken}: exists already and would be overwritten; give another --out, or remove it.")
+    predictor = load(run, flips=flips, scales=scales, tile=tile)
+    written, failed = [], []
+    with _bar("predicting", progress) as advance:
+        for number, (file, name) in enumerate(zip(files, names, strict=True)):
+
+            def part(done: float, before: int = number) -> None:
+                advance((before + done) / len(files))
+
+            try:
+                picture_overlay = out / f"{name}_overlay.png" if overlay else None
+                written.append(predictor.predict_file(file, out / name, overlay=picture_overlay, progress=part))
+            except UserError as error:
+                failed.append(str(error))
+    if failed:
+        raise UserError(f"{len(written)} of {len(files)} pictures predicted; these failed:\n  " + "\n  ".join(failed))
+    return written
+
+
+def _pictures(paths: Iterable[Path]) -> tuple[list[Path], Path]:
+    """All picture files, and the folder that result names are relative to."""
+    from pixelwise.data.pictures import PICTURE_SUFFIXES
+
+    files: list[Path] = []
+    roots: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+            if not found:
+                raise UserError(f"{path}: no pictures in this folder ({', '.join(sorted(PICTURE_SUFFIXES))}).")
+            files += found
+            roots.append(path)
+        elif path.exists():
+            files.append(path)
+            roots.append(path.parent)
+        else:
+            raise UserError(f"{path}: no such picture or folder.")
+    if not files:
+        raise UserError("no pictures given.")
+    root = Path(os.path.commonpath([root.resolve() for root in roots]))
+    return [file.resolve() for file in dict.fromkeys(files)], root
+
+
+def parse_scales(text: str) -> tuple[float, ...]:
+    """`0.75,1,1.25` as numbers.
+
+    Raises:
+        UserError: not a list of numbers.
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"--scales {text}: expected numbers with commas between, such as 0.75,1,1.25") from None
+
+
+@contextmanager
+def _bar(title: str, wanted: bool) -> Iterator[Callable[[float], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    if not (wanted and console.is_terminal):
+        yield lambda done: None
+        return
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(title, total=1.0)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,76 @@
+"""The command line: one module a verb, each thin: parse, call the API, print.
+
+Nothing here imports torch at the top, so that help is instant.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+
+import typer
+
+from pixelwise.cli import check, demo, evaluate, models, predict, recipes, train
+from pixelwise.errors import UserError
+
+app = typer.Typer(
+    name="pixelwise",
+    help="Folder of pictures in, pixel-accurate model out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Every command has its own --help. Add --debug to see the traceback behind an error.",
+)
+app.command("demo")(demo.demo)
+app.command("check")(check.check)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("models")(models.models)
+app.command("recipes")(recipes.recipes)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from pixelwise import __version__
+
+        print(f"pixelwise {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    return None
+
+
+def main() -> None:
+    """Runs the command line; bad input ends in one sentence and a non-zero status, never in a traceback."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(arguments)
+    except UserError as error:
+        _fail(str(error), debug)
+    except KeyboardInterrupt as error:
+        if debug:
+            traceback.print_exc()
+        print(f"pixelwise: {error}" if str(error) else "pixelwise: stopped.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)  # the reader of a pipe (head, less) has seen enough
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
+            raise
+        _fail(f"{error.filename or 'the disk'}: {error.strerror}. Nothing half-written is left.", debug)
+
+
+def _fail(sentence: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    print(f"pixelwise: {sentence}", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,30 @@
+"""`pixelwise evaluate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
+    data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks; default the run's own.")] = None,
+    split: Annotated[str, typer.Option(help="train, val, test, or all.")] = "val",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
+    scales: Annotated[str, typer.Option(help="Average over magnifications, such as 0.75,1,1.25.")] = "1",
+) -> None:
+    """Measure a trained network on labelled pictures."""
+    from pixelwise import api
+    from pixelwise.cli.tables import print_metrics
+
+    summary = api.evaluate(
+        run, data=data, split=split, flips=flips, scales=api.parse_scales(scales), progress=not as_json
+    )
+    if as_json:
+        print(json.dumps(summary, indent=2))
+    else:
+        print_metrics(summary)

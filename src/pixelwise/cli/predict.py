@@ -1,0 +1,26 @@
+"""`pixelwise predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Files, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the masks.")],
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the mask drawn over the picture.")] = False,
+    flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
+    scales: Annotated[str, typer.Option(help="Average over magnifications, such as 0.75,1,1.25.")] = "1",
+    tile: Annotated[int | None, typer.Option(min=32, help="Side of the tiles of large pictures.")] = None,
+) -> None:
+    """Predict pictures of any size; each mask is a PNG (TIFF where it is huge) of class ids."""
+    from pixelwise import api
+
+    written = api.predict(
+        run, pictures, out, overlay=overlay, flips=flips, scales=api.parse_scales(scales), tile=tile, progress=True
+    )
+    print(f"{len(written)} masks in {out}")

@@ -1,0 +1,54 @@
+"""`pixelwise train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwise.errors import UserError
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="MODEL_OR_RECIPE", help="A model, a recipe's name, or a YAML file.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes of training.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(min=0.0001, help="Passes over the data; repeatable to the byte.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/RECIPE-DATA.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the recipe: optimizer.lr=0.001")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and views.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Go on with a stopped run; needs nothing else.")
+    ] = None,
+) -> None:
+    """Train on a folder: plan from the data, train, measure, report.
+
+    Ctrl-C saves; `--resume RUN` goes on. The plan is in RUN/recipe.yaml, the next commands in RUN/next.txt.
+    """
+    from pixelwise import api
+    from pixelwise.cli.tables import print_result
+
+    if resume is not None:
+        given = {"a recipe": recipe, "--data": data, "--minutes": minutes, "--epochs": epochs, "--out": out,
+                 "--set": set_, "--seed": seed}  # fmt: skip
+        extra = [name for name, value in given.items() if value is not None]
+        if extra:
+            raise UserError(
+                f"--resume goes on exactly as the run was started, so it takes no {' and no '.join(extra)}; "
+                f"for another training start from RUN/recipe.yaml."
+            )
+        run = api.resume(resume, progress=True)
+    elif recipe is None:
+        raise UserError("what to train? Give a model or recipe (`pixelwise train unet --data DATA`), or --resume RUN.")
+    else:
+        run = api.train(
+            recipe, data=data, minutes=minutes, epochs=epochs, out=out, seed=seed, overrides=set_ or (), progress=True
+        )
+    print_result(run)

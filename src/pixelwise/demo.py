@@ -1,0 +1,78 @@
+"""The whole path on embedded data: check, train, measure, predict a large picture, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pixelwise import api
+from pixelwise.baselines import ColourClassifier, always_background
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.loader import prefetch
+from pixelwise.data.pictures import read_ids, write_png
+from pixelwise.data.scenes import large_scene, write_scenes
+from pixelwise.errors import UserError
+from pixelwise.metrics.confusion import ConfusionMatrix
+from pixelwise.training.run import Run
+from pixelwise.training.session import Session
+
+LARGE = (2048, 3072)
+"""Height and width of the scene that is predicted by tiles."""
+
+
+def prepare(out: Path) -> Path:
+    """Writes the scenes to `out/scenes`, and gives that folder.
+
+    Raises:
+        UserError: `out` has something in it.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists already; give another --out, or remove it.")
+    out.mkdir(parents=True, exist_ok=True)
+    write_scenes(out / "scenes")
+    return out / "scenes"
+
+
+def train(data: Path, out: Path, minutes: float, seed: int = 0) -> Run:
+    """Trains the recipe `scenes-unet` in `out/run`, beside both yardsticks."""
+    return api.train(
+        "scenes-unet", data=data, minutes=minutes, out=out / "run", seed=seed, progress=True, yardsticks=yardsticks
+    )
+
+
+def yardsticks(session: Session) -> Mapping[str, float | None]:
+    """Mean IoU, on the same pictures, of the background everywhere, and of a classifier that sees a pixel's colour."""
+    dataset = session.dataset
+    training = (
+        (sample.image, sample.mask)
+        for sample in prefetch(dataset.load, dataset.split("train"))
+        if sample.mask is not None
+    )
+    colour = ColourClassifier().fit(training)
+    return {
+        "always background": _mean_iou(dataset, always_background),
+        "colour of the pixel alone": _mean_iou(dataset, colour.predict),
+    }
+
+
+def _mean_iou(dataset: Dataset, predict: Callable[[np.ndarray], np.ndarray]) -> float:
+    matrix = ConfusionMatrix(len(dataset.class_names), dataset.class_names)
+    for sample in prefetch(dataset.load, dataset.split("val")):
+        assert sample.mask is not None
+        matrix.update(predict(sample.image), sample.mask)
+    return matrix.mean_iou()
+
+
+def predict_large(run: Run, out: Path) -> tuple[Path, float]:
+    """Predicts one large scene by tiles into `out/large`; gives the folder and the mean IoU on it."""
+    folder = out / "large"
+    sample = large_scene(1, LARGE)
+    write_png(folder / "scene.png", sample.image)
+    predictor = api.load(run.path, tile=1024)
+    mask = predictor.predict_file(folder / "scene.png", folder / "scene_mask.png", overlay=folder / "scene_overlay.png")
+    matrix = ConfusionMatrix(len(predictor.class_names), predictor.class_names)
+    assert sample.mask is not None
+    matrix.update(read_ids(mask), sample.mask)
+    return folder, matrix.mean_iou()
