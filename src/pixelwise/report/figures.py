@@ -1,0 +1,272 @@
+"""Plots of a run: training curves, confusion, calibration. matplotlib figures, without pyplot's global state.
+
+Ink is drawn in one colour that `inline_svg` turns into `currentColor`, and backgrounds are left clear, so that a page
+shows the same figure on light and on dark.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from pixelwise.metrics import Calibration, ConfusionMatrix
+
+INK = "#1b1d23"
+ACCENT = "#2f7fd0"
+SECOND = "#d9772b"
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "grid.alpha": 0.15,
+    "grid.color": INK,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+NO_LOSS = frozenset({"kind", "step", "epoch", "seconds", "loss", "learning_rate", "pictures_per_second"})
+
+Log = Sequence[Mapping[str, Any]]
+
+
+def inline_svg(figure: Figure, label: str) -> str:
+    """The figure as an `<svg>` element for an HTML page; the same figure gives the same text.
+
+    Args:
+        figure: drawn by this module.
+        label: what it shows, for those who hear the page; different for every figure of a page.
+    """
+    stream = io.StringIO()
+    # Ids within it are hashes: salted by the label, those of two figures on one page differ.
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": label}), warnings.catch_warnings():
+        # Text stays text, so a class name in another script is the browser's to draw, whatever matplotlib's font lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(stream, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.03)
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # an HTML parser knows; and so the page names no address
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # `figure_1` of several figures would meet on one page
+    return svg.replace(INK, "currentColor").replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def loss_curve(log: Log) -> Figure | None:
+    """Training loss by step: as logged, smoothed where entries are many, and its parts. None without entries."""
+    entries = [entry for entry in log if entry.get("kind") == "train" and _number(entry.get("loss")) is not None]
+    if not entries:
+        return None
+    steps = np.array([entry["step"] for entry in entries])
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(4.4, 2.6)
+        losses = np.array([entry["loss"] for entry in entries], float)
+        smooth = _smoothed(losses)
+        parts = [name for name in entries[0] if name not in NO_LOSS and _number(entries[0][name]) is not None]
+        if smooth is None:
+            axes.plot(steps, losses, color=ACCENT, marker="o", markersize=3, linewidth=1.4, label="loss")
+        else:
+            axes.plot(steps, losses, color=ACCENT, alpha=0.3, linewidth=0.8)
+            axes.plot(steps, smooth, color=ACCENT, linewidth=1.8, label="loss (smoothed)" if parts else "loss")
+        for part, style in zip(parts, ("--", ":", "-.", (0, (5, 1, 1, 1))), strict=False):
+            values = np.array([_number(entry.get(part)) for entry in entries], float)
+            shown = _smoothed(values)
+            axes.plot(
+                steps, values if shown is None else shown, color=INK, alpha=0.7, linewidth=1, ls=style, label=part
+            )
+        if parts:
+            axes.legend(fontsize=8)
+        axes.set(title="Training loss", xlabel="step", ylim=(min(0, float(np.nanmin(losses))), None))
+        axes.grid(visible=True)
+    return figure
+
+
+def score_curve(log: Log) -> Figure | None:
+    """Mean IoU and pixel accuracy on the validation split by step. None without entries."""
+    entries = [
+        entry for entry in log if entry.get("kind") == "validation" and _number(entry.get("mean_iou")) is not None
+    ]
+    if not entries:
+        return None
+    steps = [entry["step"] for entry in entries]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(4.4, 2.6)
+        marker = "o" if len(entries) < 40 else ""
+        scores = [entry["mean_iou"] for entry in entries]
+        if any(_number(entry.get("pixel_accuracy")) is not None for entry in entries):
+            accuracy = np.array([_number(entry.get("pixel_accuracy")) for entry in entries], float)
+            axes.plot(steps, accuracy, color=SECOND, linewidth=1.2, label="pixel accuracy", marker=marker, markersize=3)
+        axes.plot(steps, scores, color=ACCENT, linewidth=1.8, label="mean IoU", marker=marker, markersize=3)
+        best = int(np.argmax(scores))
+        axes.annotate(
+            f"{scores[best]:.3f}", (steps[best], scores[best]), xytext=(0, -12), ha="center", textcoords="offset points"
+        )
+        axes.legend(fontsize=8, loc="lower right")
+        axes.set(title="Validation", xlabel="step", ylim=(0, 1))
+        axes.grid(visible=True)
+    return figure
+
+
+def learning_rate_curve(log: Log) -> Figure | None:
+    """The learning rate by step. None where it was logged fewer than twice."""
+    entries = [
+        entry for entry in log if entry.get("kind") == "train" and _number(entry.get("learning_rate")) is not None
+    ]
+    if len(entries) < 2:
+        return None
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(4.4, 2.0)
+        axes.plot([e["step"] for e in entries], [e["learning_rate"] for e in entries], color=ACCENT, linewidth=1.4)
+        axes.set(title="Learning rate", xlabel="step", ylim=(0, None))
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+        axes.grid(visible=True)
+    return figure
+
+
+def confusion_figure(confusion: ConfusionMatrix) -> Figure:
+    """What each true class (row) was taken for (column), in percent of the row; readable from 2 to 32 classes."""
+    counts = confusion.counts.numpy()
+    rows = counts.sum(1, keepdims=True)
+    shares = np.divide(counts, rows, out=np.full(counts.shape, np.nan), where=rows > 0)
+    number = confusion.num_classes
+    side = 1.2 + number * (0.42 if number <= 16 else 0.26)
+    clear, full = (*to_rgb(ACCENT), 0.0), (*to_rgb(ACCENT), 1.0)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(side + 0.6, side)
+        edges = np.arange(number + 1) - 0.5
+        colours = LinearSegmentedColormap.from_list("share", [clear, full])
+        axes.pcolormesh(edges, edges, np.nan_to_num(shares), cmap=colours, vmin=0, vmax=1, edgecolors="none")
+        axes.set_xticks(range(number), confusion.class_names, rotation=90 if number > 2 else 0)
+        axes.set_yticks(range(number), confusion.class_names)
+        axes.tick_params(length=0, labelsize=8 if number <= 16 else 7)
+        axes.set(xlabel="predicted", ylabel="true", xlim=(edges[0], edges[-1]), ylim=(edges[-1], edges[0]), aspect=1)
+        axes.spines[:].set_visible(False)
+        axes.hlines(edges, edges[0], edges[-1], color=INK, alpha=0.12, linewidth=0.5)
+        axes.vlines(edges, edges[0], edges[-1], color=INK, alpha=0.12, linewidth=0.5)
+        for row, column in np.ndindex(shares.shape) if number <= 16 else ():
+            share = shares[row, column]
+            if share >= 0.005:
+                ink = "white" if share > 0.55 else INK
+                axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=ink)
+        for row in np.flatnonzero(rows == 0):
+            axes.text(number / 2 - 0.5, int(row), "not in the truth", ha="center", va="center", fontsize=7, alpha=0.6)
+    return figure
+
+
+def reliability_figure(calibration: Calibration) -> Figure:
+    """Accuracy by confidence (Guo et al. 2017, figure 1), above the share of pixels in each bin."""
+    table = calibration.table()
+    width = 1 / calibration.bins
+    centres = (np.arange(calibration.bins) + 0.5) * width
+    total = max(int(table.count.sum()), 1)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(4.4, 3.8), layout="constrained")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        upper.plot([0, 1], [0, 1], color=INK, alpha=0.5, linewidth=1, linestyle="--", label="confidence = accuracy")
+        upper.bar(centres, np.nan_to_num(table.accuracy), width * 0.92, color=ACCENT, label="accuracy")
+        upper.plot(table.confidence, table.accuracy, color=SECOND, marker="o", markersize=3, linestyle="none")
+        upper.set(title=f"Calibration: ECE {calibration.ece():.3f}", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        upper.legend(fontsize=8, loc="upper left")
+        lower.bar(centres, table.count / total * 100, width * 0.92, color=INK, alpha=0.45)
+        lower.set(xlabel="confidence", ylabel="% of pixels")
+    return figure
+
+
+def class_bars(confusion: ConfusionMatrix, colours: np.ndarray | None = None) -> Figure:
+    """IoU of each class, best first; classes without one come last.
+
+    Args:
+        confusion: the counts.
+        colours: (256, 3) uint8 of `pixelwise.data.draw.palette`; one colour for all where there are none.
+    """
+    scores = confusion.iou().numpy()
+    order = np.argsort(np.nan_to_num(-scores, nan=1.0), kind="stable")
+    tints: Any = ACCENT if colours is None else colours[order] / 255
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(4.4, 0.6 + 0.22 * len(scores))
+        places = np.arange(len(scores))
+        axes.barh(places, np.nan_to_num(scores[order]), 0.72, color=tints)
+        axes.set_yticks(places, [confusion.class_names[class_id] for class_id in order])
+        axes.tick_params(axis="y", length=0)
+        for place, score in enumerate(scores[order].tolist()):
+            text = "absent" if math.isnan(score) else f"{score:.2f}"
+            axes.text((0 if math.isnan(score) else score) + 0.01, place, text, va="center", fontsize=8)
+        axes.set(xlabel="IoU", xlim=(0, 1.08), ylim=(len(scores) - 0.4, -0.6))
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    return figure
+
+
+def legend(class_names: Sequence[str], colours: np.ndarray, columns: int = 1) -> Figure:
+    """Class names beside their colours, to stand next to coloured masks."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(1.8 * columns, 0.1 + 0.22 * -(-len(class_names) // columns)))
+        patches = [
+            Patch(facecolor=colour / 255, edgecolor=INK, linewidth=0.4, label=name)
+            for name, colour in zip(class_names, colours, strict=False)
+        ]
+        figure.legend(handles=patches, ncols=columns, loc="center", handlelength=1.2, handleheight=1.0)
+    return figure
+
+
+def contact_sheet(images: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
+    """Pictures in rows on white, each shrunk to fit the size of the first.
+
+    Args:
+        images: (H, W, 3) uint8 each, at least one.
+        columns: pictures a row.
+        gap: white pixels between and around.
+
+    Returns:
+        (H', W', 3) uint8.
+    """
+    height, width = images[0].shape[:2]
+    rows = -(-len(images) // columns)
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    for index, image in enumerate(images):
+        scale = min(height / image.shape[0], width / image.shape[1])
+        if scale != 1:
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        row, column = divmod(index, columns)
+        top, left = gap + row * (height + gap), gap + column * (width + gap)
+        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return sheet
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray | None:
+    """Averages over about a twentieth of the entries, window cut at both ends; None for fewer than 20 entries."""
+    if len(values) < 20:
+        return None
+    half = max(1, len(values) // 40)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    ends = np.arange(len(values))
+    low, high = np.maximum(ends - half, 0), np.minimum(ends + half + 1, len(values))
+    return (sums[high] - sums[low]) / (high - low)
