@@ -30,9 +30,9 @@ def background_class(class_names: Sequence[str]) -> int | None:
 def palette(num_classes: int, background: int | None = 0) -> np.ndarray:
     """Colours that stay apart for people with and without red-green colour blindness.
 
-    The first seven are Okabe and Ito's. Each later one is, of a grid of fairly saturated colours, the one farthest from
-    all before it (in CIELAB, as the nearest of three eyes sees it: normal, protanope, deuteranope), so a class keeps
-    its colour when others are added.
+    The first seven are Okabe and Ito's. Each later one is, of a grid of colours neither dull nor glaring, the one
+    farthest from all before it (in CIELAB, as the nearest of three eyes sees it: normal, protanope, deuteranope), so a
+    class keeps its colour when others are added.
 
     Args:
         num_classes: 1 to 255.
@@ -55,7 +55,7 @@ def _distinct(count: int) -> np.ndarray:
     grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
     lab = _to_lab(grid)
     chroma = np.hypot(lab[0, :, 1], lab[0, :, 2])
-    usable = (lab[0, :, 0] > 30) & (lab[0, :, 0] < 90) & (chroma > 25)
+    usable = (lab[0, :, 0] > 30) & (lab[0, :, 0] < 90) & (chroma > 25) & (chroma < 95)
     candidates, lab = grid[usable], lab[:, usable]
     chosen = [np.array(colour, np.uint8) for colour in OKABE_ITO]
     taken = _to_lab(np.array([*OKABE_ITO, BACKGROUND_COLOUR, VOID_COLOUR], np.uint8))

@@ -53,7 +53,7 @@ FIRST_VAL_DIGIT = 1437
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 CELL = 8  # pixels of a drawn glyph a pixel of the 8x8 original
-DIGITS_PER_PIXEL = 11 / (192 * 256)
+DIGITS_PER_PIXEL = 11 / (192 * 256)  # as many as an average scene has
 STEP = 288  # pixels between the patches of a large scene's background
 SEAM = 48  # pixels over which they blend
 SHADOW = 6  # pixels that a digit's shadow reaches beyond it
@@ -174,7 +174,7 @@ def _coco_objects(instances: Instances, picture: int, before: int) -> list[dict[
 
 
 def _name(seed: int | Sequence[int]) -> str:
-    return "scene-" + "-".join(str(part) for part in ([seed] if isinstance(seed, int) else seed))
+    return "scene-" + "-".join(str(part) for part in (seed if isinstance(seed, Sequence) else [seed]))
 
 
 @lru_cache(maxsize=1)
@@ -226,9 +226,8 @@ def _crop(photograph: np.ndarray, size: tuple[int, int], rng: np.random.Generato
     grey = np.ptp(photograph[::16, ::16].astype(np.int16), axis=2).max() == 0
     tint = rng.uniform(0.85, 1.15, 3) if grey else rng.uniform(0.92, 1.08, 3)
     mean = image.mean()
-    return np.clip((image - mean) * rng.uniform(0.7, 1.0) + mean + rng.uniform(-15, 25), 0, 255) * tint.astype(
-        np.float32
-    )
+    image = (image - mean) * rng.uniform(0.7, 1.0) + mean + rng.uniform(-15, 25)
+    return np.clip(image * tint.astype(np.float32), 0, 255)
 
 
 def _compose(name: str, background: np.ndarray, count: int, rng: np.random.Generator, pool: str) -> Sample:
@@ -250,7 +249,7 @@ def _compose(name: str, background: np.ndarray, count: int, rng: np.random.Gener
         ids[window][_paste(background[window], coverage, rng, pool)] = 0
         ids[window][coverage >= 0.5] = number + 1
     image = cv2.GaussianBlur(background, (0, 0), rng.uniform(0.3, 0.8))
-    image += rng.normal(0, rng.uniform(1, 5), image.shape).astype(np.float32)
+    image += np.float32(rng.uniform(1, 5)) * rng.standard_normal(image.shape, np.float32)
     visible = np.flatnonzero(np.bincount(ids.ravel(), minlength=count + 1)[1:])
     mask = np.concatenate([[0], classes]).astype(np.uint8)[ids]
     instances = Instances.from_label_map(ids, classes[visible])
@@ -286,8 +285,7 @@ def _place(glyph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     corners = matrix @ (np.array([[-1, 1, 1, -1], [-1, -1, 1, 1]]) * side / 2)
     wide, tall = np.ceil(np.ptp(corners, axis=1)).astype(int)
     offset = np.array([(wide - 1) / 2, (tall - 1) / 2]) - matrix @ np.full(2, (side - 1) / 2)
-    flags = cv2.INTER_LINEAR if scale > 0.5 else cv2.INTER_AREA
-    value = cv2.warpAffine(glyph, np.column_stack([matrix, offset]), (int(wide), int(tall)), flags=flags)
+    value = cv2.warpAffine(glyph, np.column_stack([matrix, offset]), (int(wide), int(tall)), flags=cv2.INTER_LINEAR)
     coverage = np.clip((value - 0.46) * (7 * scale) + 0.5, 0, 1)
     rows, columns = np.flatnonzero(coverage.any(axis=1)), np.flatnonzero(coverage.any(axis=0))
     cut = coverage[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -315,7 +313,11 @@ def _paste(window: np.ndarray, coverage: np.ndarray, rng: np.random.Generator, p
     window += (np.float32(rng.uniform(225, 250)) - window) * rim[:, :, None]
     paint = np.broadcast_to(_colour(rng), window.shape)
     if rng.random() < 0.4:
-        texture = _crop(_photograph(rng, pool), (height, width), rng)
+        photograph = _photograph(rng, pool)
+        top, left = (
+            int(rng.integers(have - want + 1)) for have, want in zip(photograph.shape, (height, width), strict=False)
+        )
+        texture = photograph[top : top + height, left : left + width].astype(np.float32)
         paint = paint + (texture - texture.mean(axis=(0, 1))) * rng.uniform(0.2, 0.5)
     window += (paint - window) * coverage[:, :, None]
     return rim >= 0.5

@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from pixelwise.metrics import Calibration, ConfusionMatrix
 
@@ -77,6 +78,12 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
+def _by_step(axes: Axes, title: str, limits: tuple[float, float | None]) -> None:
+    axes.set(title=title, xlabel="step", ylim=limits)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.grid(visible=True)
+
+
 def loss_curve(log: Log) -> Figure | None:
     """Training loss by step: as logged, smoothed where entries are many, and its parts. None without entries."""
     entries = [entry for entry in log if entry.get("kind") == "train" and _number(entry.get("loss")) is not None]
@@ -84,7 +91,7 @@ def loss_curve(log: Log) -> Figure | None:
         return None
     steps = np.array([entry["step"] for entry in entries])
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(4.4, 2.6)
+        figure, axes = _figure(4.0, 2.5)
         losses = np.array([entry["loss"] for entry in entries], float)
         smooth = _smoothed(losses)
         parts = [name for name in entries[0] if name not in NO_LOSS and _number(entries[0][name]) is not None]
@@ -101,8 +108,7 @@ def loss_curve(log: Log) -> Figure | None:
             )
         if parts:
             axes.legend(fontsize=8)
-        axes.set(title="Training loss", xlabel="step", ylim=(min(0, float(np.nanmin(losses))), None))
-        axes.grid(visible=True)
+        _by_step(axes, "Training loss", (min(0, float(losses.min())), None))
     return figure
 
 
@@ -115,7 +121,7 @@ def score_curve(log: Log) -> Figure | None:
         return None
     steps = [entry["step"] for entry in entries]
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(4.4, 2.6)
+        figure, axes = _figure(4.0, 2.5)
         marker = "o" if len(entries) < 40 else ""
         scores = [entry["mean_iou"] for entry in entries]
         if any(_number(entry.get("pixel_accuracy")) is not None for entry in entries):
@@ -127,8 +133,7 @@ def score_curve(log: Log) -> Figure | None:
             f"{scores[best]:.3f}", (steps[best], scores[best]), xytext=(0, -12), ha="center", textcoords="offset points"
         )
         axes.legend(fontsize=8, loc="lower right")
-        axes.set(title="Validation", xlabel="step", ylim=(0, 1))
-        axes.grid(visible=True)
+        _by_step(axes, "Validation", (0, 1))
     return figure
 
 
@@ -140,11 +145,10 @@ def learning_rate_curve(log: Log) -> Figure | None:
     if len(entries) < 2:
         return None
     with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(4.4, 2.0)
+        figure, axes = _figure(4.0, 2.5)
         axes.plot([e["step"] for e in entries], [e["learning_rate"] for e in entries], color=ACCENT, linewidth=1.4)
-        axes.set(title="Learning rate", xlabel="step", ylim=(0, None))
+        _by_step(axes, "Learning rate", (0, None))
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-        axes.grid(visible=True)
     return figure
 
 
@@ -185,7 +189,7 @@ def reliability_figure(calibration: Calibration) -> Figure:
     centres = (np.arange(calibration.bins) + 0.5) * width
     total = max(int(table.count.sum()), 1)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(4.4, 3.8), layout="constrained")
+        figure = Figure(figsize=(4.0, 3.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         upper.plot([0, 1], [0, 1], color=INK, alpha=0.5, linewidth=1, linestyle="--", label="confidence = accuracy")
         upper.bar(centres, np.nan_to_num(table.accuracy), width * 0.92, color=ACCENT, label="accuracy")

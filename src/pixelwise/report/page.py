@@ -215,7 +215,7 @@ def _panels(example: Example, colours: np.ndarray) -> dict[str, Any]:
     if example.confidence is not None:
         shown = cv2.resize(example.confidence.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         tinted = colormaps["viridis"](np.clip(shown, 0, 1), bytes=True)[:, :, :3]
-        panels.append(("Confidence", _jpeg(np.ascontiguousarray(tinted))))
+        panels.append(("Confidence (bright = sure)", _jpeg(np.ascontiguousarray(tinted))))
     return {"name": example.name, "mean_iou": example.mean_iou, "wrong": wrong, "panels": panels, "size": size}
 
 
@@ -258,7 +258,11 @@ def _number(value: object, why: str = "not recorded", digits: int = 3) -> Markup
 def _percent(value: float | None, why: str = "not recorded") -> Markup | str:
     if value is None or not math.isfinite(value):
         return _absent(why)
-    return f"{100 * value:.1f} %" if value >= 0.001 or value == 0 else "< 0.1 %"
+    return (
+        f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+        if value >= 0.001 or value == 0
+        else "<\N{NO-BREAK SPACE}0.1\N{NO-BREAK SPACE}%"
+    )
 
 
 def _plain(value: object) -> str:
