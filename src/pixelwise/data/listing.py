@@ -205,7 +205,7 @@ class Names:
     """Finds records by what people write in list files: with or without suffix, folders, or a stale prefix.
 
     >>> Names(["train/images/a", "train/images/b"]).find("/old/disk/images/b.png")
-    'train/images/b'
+    ('train/images/b',)
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -214,15 +214,18 @@ class Names:
             for tail in {*_tails(name), *_tails(without_suffix(name))}:
                 self._by_tail[tail].add(name)
 
-    def find(self, entry: str) -> str | None:
-        """The one name that the longest possible tail of `entry` ends; None where none or several do."""
+    def find(self, entry: str) -> tuple[str, ...]:
+        """The name that ends in the longest possible tail of `entry`; several if they differ in their suffix alone.
+
+        Empty where there is none, or where it cannot be told which one is meant.
+        """
         entry = entry.replace("\\", "/").strip("/")
         for spelling in dict.fromkeys((entry, without_suffix(entry))):
             for tail in _tails(spelling):
                 found = self._by_tail.get(tail)
                 if found:
-                    return next(iter(found)) if len(found) == 1 else None
-        return None
+                    return tuple(sorted(found)) if len(set(map(without_suffix, found))) == 1 else ()
+        return ()
 
 
 def _tails(name: str) -> list[str]:

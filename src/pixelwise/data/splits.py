@@ -126,17 +126,17 @@ def _are_groups(ids: Sequence[str]) -> bool:
 
 def _read_groups(path: Path, records: Sequence[Record]) -> dict[str, str]:
     names = Names(record.name for record in records)
-    found = {}
+    found: dict[str, str] = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
         for number, row in enumerate(csv.reader(file), start=1):
             if not any(cell.strip() for cell in row) or (number == 1 and row[0].strip().lower() == "picture"):
                 continue
             if len(row) != 2 or not row[1].strip():
                 raise UserError(f"{path}, line {number}: expected `picture,group`, found '{','.join(row)}'.")
-            name = names.find(row[0].strip())
-            if name is None:
+            members = names.find(row[0].strip())
+            if not members:
                 raise UserError(
                     f"{path}, line {number}: no picture '{row[0].strip()}' in the dataset; correct the name."
                 )
-            found[name] = row[1].strip()
+            found |= dict.fromkeys(members, row[1].strip())
     return found

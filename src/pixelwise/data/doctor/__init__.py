@@ -2,7 +2,7 @@
 
 from pixelwise.data.doctor.checks import examine
 from pixelwise.data.doctor.diagnosis import Diagnosis, Finding, Summary
-from pixelwise.data.doctor.fix import fix
+from pixelwise.data.doctor.repair import fix
 from pixelwise.data.doctor.report import render
 
 __all__ = ["Diagnosis", "Finding", "Summary", "examine", "fix", "render"]

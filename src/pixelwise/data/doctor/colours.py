@@ -11,7 +11,7 @@ from pixelwise.data.sample import VOID
 
 MOST_COLOURS = 4096
 LEAST_SHARE = 0.001
-"""In lossy masks, a colour with fewer pixels than this share is noise."""
+"""In lossy masks, a colour that has fewer pixels than this share, its surroundings included, is noise."""
 LEAST_DISTANCE = 48.0
 """In lossy masks, colours nearer than this (Euclidean, 0..255 a channel) are one."""
 VOC_VOID = (224, 224, 192)
@@ -48,15 +48,20 @@ def unpack(colours: Sequence[int] | np.ndarray) -> np.ndarray:
 
 
 def frequent(counts: Mapping[int, int]) -> list[int]:
-    """The colours of lossy masks that are no noise: by falling frequency, each far from those before it."""
-    total = sum(counts.values())
+    """The colours of lossy masks that are no noise: by falling frequency, each together with its surroundings.
+
+    The most frequent colour takes all that are nearer than `LEAST_DISTANCE`, then the most frequent of the rest, and so
+    on; those that gather less than `LEAST_SHARE` of the pixels are noise. The first is always kept.
+    """
+    left = np.array(sorted(counts, key=lambda colour: (-counts[colour], colour)), np.int32)
+    pixels = np.array([counts[colour] for colour in left.tolist()])
+    least = LEAST_SHARE * pixels.sum()
     kept: list[int] = []
-    for colour in sorted(counts, key=lambda colour: (-counts[colour], colour)):
-        if counts[colour] < LEAST_SHARE * total or len(kept) == VOID:
-            break
-        apart = np.linalg.norm(unpack(kept) - unpack([colour]), axis=1) if kept else np.array([np.inf])
-        if apart.min() > LEAST_DISTANCE:
-            kept.append(colour)
+    while len(left) and len(kept) < VOID:
+        near = np.linalg.norm(unpack(left) - unpack(left[:1]), axis=1) <= LEAST_DISTANCE
+        if pixels[near].sum() >= least or not kept:
+            kept.append(int(left[0]))
+        left, pixels = left[~near], pixels[~near]
     return kept
 
 

@@ -34,8 +34,7 @@ def copies(ex: Examination) -> Findings:
             "error",
             "leak",
             f"{counted(len(leaks), 'picture is', 'pictures are')} in two splits at once, pixel for pixel, so that "
-            "learning by heart would be "
-            f"measured as skill; take it out of one ({FIX} keeps the held-out copy).",
+            f"learning by heart would be measured as skill; take it out of one ({FIX} keeps the held-out copy).",
             tuple(leaks),
         )
     if copies:
@@ -43,8 +42,7 @@ def copies(ex: Examination) -> Findings:
             "warning",
             "duplicate",
             f"{counted(len(copies), 'picture is', 'pictures are')} there more than once, pixel for pixel, so that it "
-            "counts more "
-            "than others"
+            "counts more than others"
             + (" and may land on both sides of the split that is made" if ex.split_made else "")
             + f"; delete the copies ({FIX} keeps one).",
             tuple(copies),
@@ -55,8 +53,7 @@ def copies(ex: Examination) -> Findings:
             "warning",
             "leak-similar",
             f"{counted(len(similar), 'held-out picture looks', 'held-out pictures look')} the same as one that is "
-            "trained on, "
-            "as if saved again in another format or size; if so, take it out of one split.",
+            "trained on, as if saved again in another format or size; if so, take it out of one split.",
             similar,
         )
 

@@ -26,9 +26,8 @@ def enough(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "too-few",
-            f"{counted(len(ex.sound), 'picture', 'pictures')} can be read with the masks, but at least two are "
-            "needed: one to learn "
-            "from and one to measure on; label more.",
+            f"{counted(len(ex.sound), 'picture', 'pictures')} can be read with the masks, but at least two are needed: "
+            "one to learn from and one to measure on; label more.",
         )
 
 
@@ -64,8 +63,7 @@ def unpaired(ex: Examination) -> Findings:
                 "warning",
                 "picture-without-mask",
                 f"{counted(len(bare), 'picture has', 'pictures have')} no mask of that name and no part in training; "
-                "label "
-                "more, or leave it so for semi-supervised methods.",
+                "label more, or leave it so for semi-supervised methods.",
                 bare,
             )
     orphans = ex.survey.orphans
@@ -82,17 +80,15 @@ def unpaired(ex: Examination) -> Findings:
             "note",
             "not-read",
             f"{counted(len(ex.survey.ignored), 'picture file', 'picture files')} outside the folders of pictures and "
-            "masks: "
-            "not read.",
+            "masks: not read.",
             ex.survey.ignored,
         )
     if ex.survey.missing:
         yield Finding(
             "warning",
             "list-entry-missing",
-            f"{counted(len(ex.survey.missing), 'entry', 'entries')} of the split lists without a picture here; "
-            "correct the "
-            "list or add the file.",
+            f"{counted(len(ex.survey.missing), 'entry', 'entries')} of the split lists without a picture here; correct "
+            "the list or add the file.",
             ex.survey.missing,
         )
     names = Counter(without_suffix(look.record.name) for look in ex.looks)
@@ -119,8 +115,7 @@ def suffixes(ex: Examination) -> Findings:
             "warning",
             "lying-extension",
             f"{counted(len(lying), 'file is', 'files are')} of another format (in brackets) than the suffix says; "
-            "reading goes "
-            f"by the true format, but other programs will stumble: rename, or let {FIX} do it in a copy.",
+            f"reading goes by the true format, but other programs will stumble: rename, or let {FIX} do it in a copy.",
             lying,
         )
 
@@ -143,9 +138,8 @@ def sizes(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "size-mismatch",
-            f"{counted(len(wrong), 'mask is', 'masks are')} of another size than the picture (width x height); "
-            "export again "
-            f"at the picture's size.{hint}",
+            f"{counted(len(wrong), 'mask is', 'masks are')} of another size than the picture (width x height); export "
+            f"again at the picture's size.{hint}",
             tuple(wrong),
         )
 
@@ -169,18 +163,16 @@ def pictures(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "channels",
-            f"{counted(len(odd), 'picture has', 'pictures have')} another number of channels than the {usual} of "
-            "most, and no "
-            "conversion is natural; convert or move out.",
+            f"{counted(len(odd), 'picture has', 'pictures have')} another number of channels than the {usual} of most, "
+            "and no conversion is natural; convert or move out.",
             odd,
         )
     if cmyk:
         yield Finding(
             "warning",
             "cmyk",
-            f"{counted(len(cmyk), 'picture is', 'pictures are')} CMYK, made for print, and converted to RGB without "
-            "a colour "
-            f"profile while reading; convert with one if colours matter ({FIX} writes RGB without).",
+            f"{counted(len(cmyk), 'picture is', 'pictures are')} CMYK, made for print, and converted to RGB without a "
+            f"colour profile while reading; convert with one if colours matter ({FIX} writes RGB without).",
             cmyk,
         )
     if alpha:
@@ -195,8 +187,7 @@ def pictures(ex: Examination) -> Findings:
             "note",
             "sixteen-bit",
             f"{counted(len(deep), 'picture holds', 'pictures hold')} 16 bits a channel, of {len(headers)}; all are "
-            "read in the "
-            "depth of most.",
+            "read in the depth of most.",
             deep,
         )
     if grey:
@@ -211,7 +202,6 @@ def pictures(ex: Examination) -> Findings:
             "note",
             "exif-rotated",
             f"{counted(len(rotated), 'picture is', 'pictures are')} turned by the EXIF orientation while reading; "
-            "masks fit in "
-            "size, but make sure that they were drawn on the upright picture.",
+            "masks fit in size, but make sure that they were drawn on the upright picture.",
             rotated,
         )

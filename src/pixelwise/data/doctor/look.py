@@ -63,9 +63,14 @@ class MaskLook:
         return self.header is not None and bool(self.colours) and not stores_ids(self.header)
 
     @property
-    def is_binary(self) -> bool:
-        """0 and 255 only, and some 255."""
-        return self.values is not None and self.values[255] > 0 and not self.values[1:255].any()
+    def is_0_or_255(self) -> bool:
+        """No other value."""
+        return self.values is not None and not self.values[1:255].any()
+
+    @property
+    def is_0_and_255(self) -> bool:
+        """No other value, and both of them: 255 marks something here."""
+        return self.values is not None and self.is_0_or_255 and self.values[0] > 0 and self.values[255] > 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

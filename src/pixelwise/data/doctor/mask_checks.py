@@ -23,10 +23,8 @@ def coloured_masks(ex: Examination) -> Findings:
             "error",
             "mask-rgb",
             f"{counted(len(coloured), 'mask is a colour picture', 'masks are colour pictures')} ({len(colours)} "
-            "colours), but "
-            f"a mask must hold one class id a pixel; {FIX} turns each colour into an id (give colors.txt with lines "
-            "`name r g b` to choose names and "
-            "order).",
+            f"colours), but a mask must hold one class id a pixel; {FIX} turns each colour into an id (give colors.txt "
+            "with lines `name r g b` to choose names and order).",
             tuple(ex.relative(mask.file) for mask in coloured),
         )
     if lossy:
@@ -34,10 +32,8 @@ def coloured_masks(ex: Examination) -> Findings:
             "error",
             "mask-lossy",
             f"{counted(len(lossy), 'mask was', 'masks were')} smoothed or saved as JPEG, so that colours or values "
-            "between "
-            f"the classes have come up; export again as PNG without smoothing, or let {FIX} give every pixel the "
-            "nearest frequent "
-            "one.",
+            f"between the classes have come up; export again as PNG without smoothing, or let {FIX} give every pixel "
+            "the nearest frequent one.",
             tuple(ex.relative(mask.file) for mask in lossy),
         )
 
@@ -51,8 +47,7 @@ def ids(ex: Examination) -> Findings:
         return
     clean = [mask for mask in ex.masks if not (mask.damage or mask.lossy or mask.in_colour)]
     yield from _zero_and_255(ex)
-    given = ex.survey.class_names
-    names = ex.class_names if given is None or len(given) == 1 else given
+    given, names = ex.survey.class_names, ex.class_names
     beyond = []
     for mask in clean:
         ids = {mask.top} if mask.values is None else set(np.flatnonzero(mask.values).tolist())
@@ -64,8 +59,7 @@ def ids(ex: Examination) -> Findings:
             "error",
             "id-beyond-classes",
             f"{counted(len(beyond), 'mask holds', 'masks hold')} ids beyond the {len(names)} classes (0 to "
-            f"{len(names) - 1}); add the missing "
-            "names to classes.txt, or set those pixels to 255 (void).",
+            f"{len(names) - 1}); add the missing names to classes.txt, or set those pixels to 255 (void).",
             tuple(beyond),
         )
     found = {int(value) for mask in clean if mask.values is not None for value in np.flatnonzero(mask.values)} - {VOID}
@@ -79,9 +73,7 @@ def ids(ex: Examination) -> Findings:
 
 
 def _zero_and_255(ex: Examination) -> Findings:
-    binary = [mask for mask in ex.masks if mask.is_binary and not mask.lossy]
-    files = tuple(ex.relative(mask.file) for mask in binary)
-    given = ex.survey.class_names
+    binary = tuple(ex.relative(mask.file) for mask in ex.masks if mask.is_0_and_255 and not mask.lossy)
     if not binary or ex.coding.mapping:
         return
     if ex.coding.kind == "binary":
@@ -90,40 +82,53 @@ def _zero_and_255(ex: Examination) -> Findings:
             "mask-0-255",
             f"The masks hold 0 and 255: 0 is read as {ex.class_names[0]} (class 0), 255 as {ex.class_names[1]} "
             "(class 1).",
-            files,
+            binary,
         )
-    elif all(mask.is_binary or not mask.nonzero for mask in ex.masks if mask.values is not None):
+    elif too_many_names(ex):
         yield Finding(
             "error",
             "mask-0-255",
-            f"The masks hold 0 and 255 only, but classes.txt names {len(given or ())} classes, so that 255 would be "
+            f"The masks hold 0 and 255 only, but classes.txt names {len(ex.class_names)} classes, so that 255 would be "
             f"read as void; list two names in classes.txt, or let {FIX} write 255 as class 1.",
-            files,
+            binary,
         )
     elif mixed_binary(ex):
         yield Finding(
             "error",
             "mask-0-255",
-            f"{counted(len(binary), 'mask marks', 'masks mark')} the foreground by 255 and the others by 1, where "
-            f"255 means void; {FIX} writes 1 "
-            "everywhere.",
-            files,
+            f"{counted(len(binary), 'mask marks', 'masks mark')} the foreground by 255 and the others by 1, where 255 "
+            f"means void; {FIX} writes 1 everywhere.",
+            binary,
         )
+
+
+def too_many_names(ex: Examination) -> bool:
+    """All masks hold 0 and 255 only, but three classes or more are named."""
+    masks = [mask for mask in ex.masks if mask.values is not None and not mask.lossy]
+    return (
+        ex.coding.kind == "ids"
+        and not ex.coding.mapping
+        and len(ex.class_names) > 2
+        and all(mask.is_0_or_255 for mask in masks)
+        and any(mask.is_0_and_255 for mask in masks)
+    )
 
 
 def mixed_binary(ex: Examination) -> bool:
     """Some masks hold 0 and 255 only, all others 0 and 1 only: the foreground is written in two ways."""
-    ids = [mask.values for mask in ex.masks if mask.values is not None and not (mask.lossy or mask.is_binary)]
+    masks = [mask for mask in ex.masks if mask.values is not None and not mask.lossy]
+    others = [mask.values for mask in masks if not mask.is_0_or_255 and mask.values is not None]
     return (
-        any(mask.is_binary for mask in ex.masks)
-        and any(values[1] for values in ids)
-        and not any(values[2:].any() for values in ids)
+        ex.coding.kind == "ids"
+        and any(mask.is_0_and_255 for mask in masks)
+        and bool(others)
+        and not any(values[2:].any() for values in others)
     )
 
 
 def classes(ex: Examination) -> Findings:
     counts = {look.record.name: found for look in ex.looks if (found := ex.class_counts(look)) is not None}
-    if not counts or not ex.class_names:
+    if not counts or not ex.class_names or too_many_names(ex) or mixed_binary(ex):
         return
     classes = len(ex.class_names)
     pixels = np.sum(list(counts.values()), axis=0)
@@ -132,7 +137,9 @@ def classes(ex: Examination) -> Findings:
         names = [name for name in ex.splits.get(split, ()) if name in counts]
         if names:
             there = np.sum([counts[name] for name in names], axis=0)[:classes]
-            absent = tuple(ex.class_names[class_id] for class_id in np.flatnonzero(there == 0))
+            # Without given names, an id that occurs nowhere is no class.
+            expected = np.ones(classes, bool) if ex.survey.class_names else pixels[:classes] > 0
+            absent = tuple(ex.class_names[class_id] for class_id in np.flatnonzero(expected & (there == 0)))
             if absent:
                 yield Finding(
                     "warning",
@@ -171,8 +178,7 @@ def _void(ex: Examination, counts: dict[str, np.ndarray], pixels: np.ndarray) ->
                 "warning",
                 "all-void",
                 f"{counted(len(blank), 'mask holds', 'masks hold')} nothing but 255 (void), which teaches nothing; "
-                "label the "
-                "picture or move it out.",
+                "label the picture or move it out.",
                 blank,
             )
         share = (pixels[VOID] - sum(counts[name][VOID] for name in blank)) / max(pixels.sum(), 1)

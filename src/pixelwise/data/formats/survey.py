@@ -77,14 +77,13 @@ def given_splits(
         file = list_file(root, split)
         if file is None:
             continue
-        names = []
+        names: list[str] = []
         for line in read_lines(file):
             # A line is a name, which may hold blanks, or a pair `picture label`.
-            name = finder.find(line) or finder.find(line.split()[0])
-            if name is None:
+            found = finder.find(line) or finder.find(line.split()[0])
+            names += found
+            if not found:
                 missing.append(f"{file.relative_to(root).as_posix()}: {line}")
-            else:
-                names.append(name)
         given[split] = tuple(dict.fromkeys(names))
     if not given:
         for split in SPLITS:

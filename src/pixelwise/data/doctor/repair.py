@@ -18,7 +18,7 @@ from pixelwise.data.dataset import Record
 from pixelwise.data.doctor.colours import frequent, ids_of, nearest
 from pixelwise.data.doctor.examination import Examination, examine_files
 from pixelwise.data.doctor.look import SUFFIXES, Look, MaskLook
-from pixelwise.data.doctor.mask_checks import mixed_binary
+from pixelwise.data.doctor.mask_checks import mixed_binary, too_many_names
 from pixelwise.data.formats.survey import majority_form, seen_channels
 from pixelwise.data.listing import place, read_colours, some
 from pixelwise.data.pictures import PictureFormat, convert, read_ids, read_picture, write_png
@@ -159,14 +159,13 @@ def _plan_ids(plan: _Plan) -> None:
     """Decides which stored value and which colour become which class id, and the names of the classes."""
     ex = plan.ex
     masks = [look.masks[0] for look in plan.kept]
-    named = read_colours(ex.root)
+    named = {} if ex.obstacles else read_colours(ex.root)
     given = ex.survey.class_names
     stored = [mask for mask in masks if not _needs_colours(ex, mask)]
     values = {int(value) for mask in stored if mask.values is not None for value in np.flatnonzero(mask.values)}
     for value, class_id in ex.coding.mapping.items():
         plan.table[value] = class_id
-    binary = bool(stored) and all(mask.is_binary or not mask.nonzero for mask in stored)
-    if not ex.coding.mapping and (binary or mixed_binary(ex)) and VOID in values:
+    if VOID in values and (ex.coding.kind == "binary" or too_many_names(ex) or mixed_binary(ex)):
         plan.table[VOID] = 1
         plan.said.append("255 in masks that hold nothing but 0 and 255 is written as class 1.")
     elif given is None and ex.coding.kind == "ids" and values - {VOID}:
@@ -240,7 +239,7 @@ def _write(plan: _Plan, out: Path) -> list[str]:
         done.append("Splits are as given: " + ", ".join(f"{len(given[split])} {split}" for split in given) + ".")
     elif given:
         done.append("The given splits are not written, because train or val would be empty.")
-    if (ex.root / "groups.csv").is_file():
+    if (ex.root / "groups.csv").is_file() and not ex.obstacles:
         group_of, _ = groups(ex.root, ex.survey.records)
         with (out / "groups.csv").open("w", encoding="utf-8", newline="") as file:
             rows = zip(ex.survey.records, group_of, strict=True)
