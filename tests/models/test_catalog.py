@@ -1,0 +1,134 @@
+"""What every network of the catalog must do, tested once for all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pixelwise.errors import UserError
+from pixelwise.models.catalog import MODELS, create_model, list_models
+from pixelwise.models.encoders import ENCODERS
+from pixelwise.models.segment.unet import EncoderUNet
+
+# Exact counts at paper size: (name, options) -> parameters.
+PAPER_SIZES: list[tuple[str, dict[str, Any], int]] = [
+    ("mobilenet_v2", {}, 3_504_872),
+    ("resnet18", {}, 11_689_512),
+    ("resnet34", {}, 21_797_672),
+    ("resnet50", {}, 25_557_032),
+    ("unet", {"num_classes": 11}, 31_038_283),
+    ("unet", {"num_classes": 11, "batch_norm": False}, 31_032_395),
+    ("unet_original", {"in_channels": 1, "num_classes": 2}, 31_030_658),
+]
+# Options that make each network small enough to train here in a moment.
+TINY: dict[str, dict[str, Any]] = {
+    "mobilenet_v2": {},
+    "resnet18": {},
+    "resnet34": {},
+    "resnet50": {},
+    "unet": {"width": 4},
+    "unet_original": {"width": 8, "in_channels": 3},
+}
+CLASSES = 5
+DENSE = list_models("segment")
+
+
+def tiny(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return create_model(name, num_classes=CLASSES, **TINY[name])
+
+
+@pytest.mark.parametrize(("name", "options", "count"), PAPER_SIZES, ids=lambda value: str(value))
+def test_parameters_at_paper_size(name: str, options: dict[str, Any], count: int) -> None:
+    with torch.device("meta"):
+        network = create_model(name, **options)
+    assert sum(parameter.numel() for parameter in network.parameters()) == count
+
+
+def test_every_network_is_in_this_suite() -> None:
+    assert set(TINY) == set(MODELS)
+
+
+@pytest.mark.parametrize("name", DENSE)
+class TestDense:
+    @pytest.mark.parametrize(("height", "width"), [(33, 47), (1, 1), (3, 70), (32, 32)])
+    def test_logits_at_the_input_size(self, name: str, height: int, width: int) -> None:
+        network = tiny(name).eval()
+        with torch.inference_mode():
+            assert network(torch.randn(2, 3, height, width)).shape == (2, CLASSES, height, width)
+
+    def test_batch_of_one_in_training(self, name: str) -> None:
+        assert torch.isfinite(tiny(name).train()(torch.randn(1, 3, 40, 40))).all()
+
+    def test_one_batch_is_learned_and_a_gradient_reaches_every_parameter(self, name: str) -> None:
+        network = tiny(name).train()
+        images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+        target = (images[:, 0] > 0).long() + (images[:, 1] > 0)
+        optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+        losses = []
+        for step in range(80):
+            loss = nn.functional.cross_entropy(network(images), target)
+            optimizer.zero_grad()
+            loss.backward()
+            if step == 0:
+                unreached = [
+                    key for key, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+                ]
+                assert not unreached
+            optimizer.step()
+            losses.append(float(loss.detach()))
+        assert losses[-1] < 0.35 * losses[0]
+
+    def test_crops_on_the_stride_grid_see_the_same(self, name: str) -> None:
+        """Far from the border a crop whose corner is a multiple of the stride gives what the whole picture gives."""
+        network = tiny(name).eval()
+        stride, reach = network.stride, 112
+        images = torch.randn(1, 3, 2 * reach + 2 * stride, 2 * reach + 2 * stride)
+        with torch.inference_mode():
+            whole = network(images)
+            part = network(images[..., stride:, stride:])
+        inner = slice(reach, -reach)
+        assert torch.allclose(whole[..., stride:, stride:][..., inner, inner], part[..., inner, inner], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_every_encoder_serves_every_decoder(name: str) -> None:
+    encoder = ENCODERS[name](num_classes=0)
+    with torch.inference_mode():
+        maps = encoder.eval().pyramid(torch.randn(1, 3, 64, 96))
+    assert [tuple(m.shape[1:]) for m in maps] == [
+        (channels, 64 // stride, 96 // stride)
+        for channels, stride in zip(encoder.feature_channels, encoder.feature_strides, strict=True)
+    ]
+    network = EncoderUNet(encoder=encoder, num_classes=3, decoder_channels=(8, 8, 8, 8, 8)).train()
+    network(torch.randn(2, 3, 33, 47)).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", list_models("classify"))
+def test_classifiers_give_class_logits(name: str) -> None:
+    with torch.inference_mode():
+        assert tiny(name).eval()(torch.randn(2, 3, 64, 64)).shape == (2, CLASSES)
+
+
+def test_paper_shapes_of_the_original_unet() -> None:
+    network = create_model("unet_original", num_classes=2, width=2)
+    with torch.inference_mode():
+        assert network.logits(torch.randn(1, 1, 572, 572)).shape == (1, 2, 388, 388)  # figure 1
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "words"),
+    [
+        ("unte", {}, "did you mean 'unet'"),
+        ("unet", {"num_classes": 3, "encodr": "resnet18"}, "did you mean 'encoder'"),
+        ("unet", {"num_classes": 3, "encoder": "resnet17"}, "did you mean 'resnet18'"),
+        ("unet", {}, "num_classes"),
+    ],
+)
+def test_wrong_names_are_explained(name: str, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        create_model(name, **options)
