@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -68,6 +69,18 @@ def test_hidden_digits_are_dropped() -> None:
     check_consistent(crowded)
     assert crowded.instances is not None
     assert len(crowded.instances) < 60
+
+
+def test_rims_are_no_part_of_a_digit() -> None:
+    """The white rim of a later digit hides an earlier one, so inside a digit's pixels there is ink and nothing else."""
+    for seed in range(5):
+        crowded = scene(seed, (96, 128), digits=(25, 25))
+        assert crowded.instances is not None
+        assert crowded.instances.ids is not None
+        ids = crowded.instances.ids.astype(np.float32)
+        kernel = np.ones((3, 3))
+        inside = (cv2.erode(ids, kernel) == cv2.dilate(ids, kernel)) & (ids > 0)
+        assert (crowded.image[inside] @ scenes.LUMA).max() < 215
 
 
 def test_pools_share_nothing() -> None:

@@ -110,6 +110,19 @@ def test_half_an_object_is_no_hit() -> None:
     assert score.true_positives[0] == 0
 
 
+def test_of_equal_partners_the_first_is_taken() -> None:
+    """Six true pixels share two with an object of two, and three with one of six: IoU 1/3 both, but other sums."""
+    true = np.array([[1] * 6 + [0] * 3])
+    predicted = np.array([[7] * 2 + [0] + [9] * 6])
+    assert overlaps(predicted, true).iou.tolist() == [1 / 3, 1 / 3]
+    score = InstanceScore()
+    score.update(predicted, true)
+    assert score.aggregated_jaccard() == pytest.approx(2 / (6 + 6))
+    score = InstanceScore()
+    score.update(np.where(predicted == 7, 11, predicted), true)
+    assert score.aggregated_jaccard() == pytest.approx(3 / (9 + 2))
+
+
 def test_empty_pictures() -> None:
     nothing, something = np.zeros((3, 3), int), np.eye(3, dtype=int)
     score = InstanceScore()
