@@ -196,10 +196,14 @@ def _number_or_yaml(text: str) -> Any:
 
 
 def _assign(values: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a nested key; a mapping that the recipe leaves to its default (loss.terms) is added to, not replaced."""
     *sections, last = key.split(".")
     here = values
+    default: Any = Recipe(model=ModelSection(name="")).model_dump()
     for section in sections:
-        here = here.setdefault(section, {})
+        default = default.get(section, {}) if isinstance(default, dict) else {}
+        inherited = default if section == "terms" else {}
+        here = here.setdefault(section, dict(inherited))
         if not isinstance(here, dict):
             raise UserError(f"--set {key}=...: '{section}' holds a value, not a section.")
     here[last] = value

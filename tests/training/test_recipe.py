@@ -1,0 +1,73 @@
+"""Recipes: what is accepted, what is refused and how it is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pixelwise.errors import UserError
+from pixelwise.training.recipe import load_recipe, parse_overrides, reasoned, recipe_names, to_yaml
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_packaged_recipe_is_valid_and_says_what_it_is_for(name: str) -> None:
+    assert load_recipe(name).about
+
+
+def test_a_models_name_is_a_recipe() -> None:
+    assert load_recipe("unet_original").model.name == "unet_original"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["optimizer.lrr=1"], "unknown key 'optimizer.lrr'; did you mean 'optimizer.lr'"),
+        (["optimiser.lr=1"], "did you mean 'optimizer'"),
+        (["model.encodr=resnet18"], "did you mean 'encoder'"),
+        (["train.batch_size=0"], "'train.batch_size'.*greater than or equal to 1, found 0"),
+        (["train.batch_size=many"], "'train.batch_size'.*integer.*found \"many\""),
+        (["augment.crop=[3]"], "augment.crop"),
+        (["train.epochs=2", "train.minutes=3"], "both set"),
+        (["nonsense"], "expected section.key=value"),
+        (["optimizer.lr.deep=1"], "optimizer.lr"),
+        (["model.num_classes=3"], "num_classes"),
+        (["optimizer.name=adam"], "'adamw' or 'sgd'"),
+    ],
+)
+def test_mistakes_are_one_sentence_with_the_key_and_what_is_allowed(overrides: list[str], words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        load_recipe("unet", overrides)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_and_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'unet'"):
+        load_recipe("unett")
+    with pytest.raises(UserError, match="no such recipe"):
+        load_recipe(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("model: [unclosed")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_recipe(tmp_path / "bad.yaml")
+    (tmp_path / "list.yaml").write_text("- a\n- b\n")
+    with pytest.raises(UserError, match="mapping of sections"):
+        load_recipe(tmp_path / "list.yaml")
+
+
+def test_numbers_in_scientific_notation_are_numbers() -> None:
+    assert parse_overrides(["optimizer.lr=1e-3", "model.encoder=resnet18", "a.b=[1, 2]"]) == [
+        ("optimizer.lr", 0.001),
+        ("model.encoder", "resnet18"),
+        ("a.b", [1, 2]),
+    ]
+
+
+def test_yaml_comes_back_as_the_same_recipe_and_keeps_its_reasons(tmp_path: Path) -> None:
+    recipe = load_recipe("unet", {"optimizer.lr": 1e-3, "loss.terms.jaccard": 0.25, "data.path": "/some/where: else"})
+    assert recipe.loss.terms == {"cross_entropy": 1.0, "dice": 1.0, "jaccard": 0.25}
+    file = tmp_path / "recipe.yaml"
+    file.write_text(to_yaml(recipe, {"optimizer.lr": "because # of this"}))
+    assert load_recipe(file) == recipe
+    assert ("optimizer.lr", 0.001, "because # of this") in reasoned(file)
+    assert yaml.safe_load(file.read_text())["data"]["path"] == "/some/where: else"
