@@ -68,6 +68,10 @@ class Fingerprint:
         """
         return median_frequency_weights(self.class_pixels, self.present_pixels)
 
+    def sqrt_median_frequency_weights(self) -> tuple[float, ...]:
+        """Their roots, which is what training takes for unbalanced classes unless told otherwise."""
+        return sqrt_median_frequency_weights(self.class_pixels, self.present_pixels)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON holds it."""
         values = asdict(self)
@@ -88,6 +92,11 @@ def median_frequency_weights(class_pixels: Sequence[int], present_pixels: Sequen
     weights = np.zeros(len(pixels))
     weights[occurs] = np.median(frequency) / frequency
     return tuple(weights.tolist())
+
+
+def sqrt_median_frequency_weights(class_pixels: Sequence[int], present_pixels: Sequence[int]) -> tuple[float, ...]:
+    """The roots of `median_frequency_weights`: rare classes count more, without being seen everywhere."""
+    return tuple(weight**0.5 for weight in median_frequency_weights(class_pixels, present_pixels))
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:

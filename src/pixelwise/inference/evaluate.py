@@ -81,7 +81,7 @@ def evaluate_split(
             objects.update(connected_components(prediction.mask, 1), sample.instances.ids)
         if progress is not None:
             progress(number / len(records))
-    summary = {"split": split, "pictures": len(records), **confusion.summary()}
+    summary = {"split": split, "pictures": len(records), **confusion.summary(split)}
     summary["expected_calibration_error"] = calibration.ece()
     if objects is not None:
         summary["objects"] = objects.summary()

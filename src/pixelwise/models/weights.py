@@ -81,7 +81,7 @@ def _from_hub(repo: str, filename: str) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"weights '{repo}': no such local file, and {filename} could not be had from the Hugging Face hub ({reason}). "
+            f"weights '{repo}': no such local file, and the Hugging Face hub did not give {filename} ({reason}). "
             "Check the name, or download the file and give its path."
         ) from None
 
@@ -166,9 +166,9 @@ def load_weights(network: nn.Module, weights: str | os.PathLike[str] | WeightsFi
     if len(parameters & fitted.keys()) * 2 < len(parameters):
         example = next(iter(file.tensors))
         raise UserError(
-            f"{file.path}: only {len(parameters & fitted.keys())} of the {len(parameters)} parameters of the "
-            f"{type(network).__name__} are in it (it holds '{example}', ..., the network has '{next(iter(own))}', ...); "
-            "these weights are of another network, or under other names."
+            f"{file.path}: has only {len(parameters & fitted.keys())} of the {len(parameters)} parameters of the "
+            f"{type(network).__name__} (it holds '{example}', ..., the network has '{next(iter(own))}', ...). "
+            "These weights are of another network, or under other names."
         )
     network.load_state_dict(fitted, strict=False)
     return LoadReport(

@@ -121,8 +121,9 @@ def class_weights(recipe: Recipe, facts: Fingerprint) -> tuple[float, ...] | Non
         return None
     if isinstance(wanted, tuple):
         return wanted
-    median_frequency = facts.median_frequency_weights()
-    return tuple(w**0.5 for w in median_frequency) if wanted == "sqrt_median_frequency" else median_frequency
+    if wanted == "sqrt_median_frequency":
+        return facts.sqrt_median_frequency_weights()
+    return facts.median_frequency_weights()
 
 
 def _normalisation(values: dict[str, Any], recipe: Recipe, facts: Fingerprint, derive: Any) -> None:

@@ -286,7 +286,7 @@ def _inline(value: Any) -> str:
 
 
 def reasoned(file: Path) -> list[tuple[str, Any, str]]:
-    """`(section.key, value, reason)` of a recipe file as `to_yaml` wrote it; the reason is empty where none is given."""
+    """`(section.key, value, reason)` of a file as `to_yaml` wrote it; the reason is empty where none is given."""
     rows = []
     section = ""
     for line in file.read_text().splitlines():

@@ -14,8 +14,8 @@ STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3,
 class SameConv2d(nn.Conv2d):
     """A convolution with TensorFlow's SAME padding: where the total is odd, the extra zero comes after.
 
-    A stride-2 convolution on an even size so pads 0 before and 1 after, where `padding=1` pads 1 and 1 (of which the
-    last is never read): the two see pictures shifted by one pixel, and weights trained with one work worse in the other.
+    A stride-2 convolution on an even size pads 0 before and 1 after, where `padding=1` pads 1 and 1 (of which the
+    last is never read). The two see pictures shifted by one pixel: weights trained with one work worse in the other.
     """
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,0 +1,205 @@
+"""A training step and a prediction against the plain way, and where the rest of the time goes.
+
+The plain way is what one writes first: eager, float32, NCHW, PyTorch's cross entropy and AdamW. Ours is what
+`pixelwise train` and `pixelwise predict` run. Both are timed in turn in one process, and medians are compared, so a
+busy machine slows both down. The share of the processor is the arithmetic of the network (a training step counts three
+forward passes) over what a large bfloat16 matrix product reaches in the same process.
+
+    python benchmarks/speed.py [--repeats 9] [--profile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pixelwise import hardware
+from pixelwise.data.augment import Augmentation
+from pixelwise.data.formats import open_dataset
+from pixelwise.data.loader import Batch, SampleCache, TrainLoader
+from pixelwise.data.pictures import PictureFormat
+from pixelwise.data.scenes import write_scenes
+from pixelwise.inference.engine import TorchEngine
+from pixelwise.losses import LossSum
+from pixelwise.methods.supervised import Supervised
+from pixelwise.models.catalog import create_model
+from pixelwise.models.spec import ModelSpec
+from pixelwise.training.schedule import make_schedule
+
+HEIGHT, WIDTH, BATCH, CLASSES = 352, 480, 4, 11
+
+
+def in_turn(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Median seconds of each action, timed alternately after one unmeasured round."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for round_ in range(repeats + 1):
+        for name, action in actions.items():
+            started = time.perf_counter()
+            action()
+            if round_:
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def matrix_product_rate(dtype: torch.dtype) -> float:
+    """FLOP/s of a 4096-square matrix product."""
+    a, b = (torch.randn(4096, 4096).to(dtype) for _ in range(2))
+    return 2 * 4096**3 / in_turn({"product": lambda: a @ b}, 5)["product"]
+
+
+def batch() -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (BATCH, HEIGHT, WIDTH, 3), dtype=torch.uint8, generator=generator)
+    masks = torch.randint(0, CLASSES, (BATCH, HEIGHT, WIDTH), generator=generator)
+    return Batch(images.permute(0, 3, 1, 2), masks, tuple("abcd"))
+
+
+def plain_step(encoder: str, data: Batch) -> Callable[[], object]:
+    network = create_model("unet", num_classes=CLASSES, encoder=encoder).train()
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    images = data.images.float().contiguous() / 127.5 - 1
+
+    def step() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(images), data.masks, ignore_index=255).backward()
+        optimizer.step()
+
+    return step
+
+
+def our_step(encoder: str, data: Batch) -> Callable[[], object]:
+    network = create_model("unet", num_classes=CLASSES, encoder=encoder).to(memory_format=torch.channels_last)
+    method = Supervised(
+        network,
+        loss=LossSum({"cross_entropy": 1.0, "dice": 1.0}, class_weights=[1.0] * CLASSES),
+        optimizer=torch.optim.AdamW(network.parameters(), 1e-3),
+        schedule=make_schedule("constant"),
+        class_names=[str(k) for k in range(CLASSES)],
+        mean=(127.5,) * 3,
+        std=(127.5,) * 3,
+        clip_norm=5.0,
+        ema_decay=0.99,
+        dtype=hardware.preferred_dtype(torch.device("cpu")),
+    )
+    return lambda: method.step(data, 0.5)
+
+
+def predictions(encoder: str) -> dict[str, Callable[[], object]]:
+    network = create_model("unet", num_classes=CLASSES, encoder=encoder).eval()
+    names = tuple(str(k) for k in range(CLASSES))
+    options = {"num_classes": CLASSES, "encoder": encoder}
+    engine = TorchEngine(network, ModelSpec("unet", options, names, PictureFormat(), (127.5,) * 3, (127.5,) * 3))
+    picture = np.random.default_rng(0).integers(0, 256, (1, HEIGHT, WIDTH, 3), dtype=np.uint8)
+
+    def plain() -> None:
+        images = torch.from_numpy(picture).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
+        with torch.inference_mode():
+            network(images)
+
+    return {"plain": plain, "ours": lambda: engine(picture)}
+
+
+def arithmetic(encoder: str) -> float:
+    """FLOP of a forward pass on one picture."""
+    network = create_model("unet", num_classes=CLASSES, encoder=encoder).eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.randn(1, 3, HEIGHT, WIDTH))
+    return counter.get_total_flops()
+
+
+def loader_rate() -> float:
+    """Views per second of the loader alone, from its cache, at the pictures and crops of the other rows."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_scenes(Path(folder) / "scenes", train=32, val=2, size=(HEIGHT, WIDTH))
+        dataset = open_dataset(Path(folder) / "scenes")
+        view = Augmentation(
+            crop=(HEIGHT, WIDTH), scale=(0.7, 1.5), rotate=5, flip="horizontal",
+            brightness=0.3, contrast=0.3, saturation=0.3,
+        )  # fmt: skip
+        loader = TrainLoader(SampleCache(dataset), dataset.split("train"), view, batch_size=BATCH, seed=0)
+        batches = loader.batches()
+        for _ in range(10):
+            next(batches)
+        started = time.perf_counter()
+        for _ in range(30):
+            next(batches)
+        elapsed = time.perf_counter() - started
+        batches.close()
+    return 30 * BATCH / elapsed
+
+
+def help_seconds() -> float:
+    """From `pixelwise --help` to its text."""
+    times = []
+    for _ in range(7):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "pixelwise", "--help"], check=True, capture_output=True)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def profile(encoder: str) -> None:
+    """The costliest operations of a training step, by shape."""
+    step = our_step(encoder, batch())
+    step()
+    with torch.profiler.profile(record_shapes=True) as profiler:
+        step()
+    events = profiler.key_averages(group_by_input_shape=True)
+    total = sum(event.self_cpu_time_total for event in events)
+    by_name: dict[str, float] = {}
+    for event in events:
+        by_name[event.key] = by_name.get(event.key, 0) + event.self_cpu_time_total
+    print(f"\n{encoder}: share of a training step by operation")
+    for name, spent in sorted(by_name.items(), key=lambda item: -item[1])[:10]:
+        print(f"  {100 * spent / total:4.1f} %  {name}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--profile", action="store_true", help="also print where a training step's time goes")
+    arguments = parser.parse_args()
+    hardware.keep_freed_memory()  # for both ways alike
+    facts = hardware.describe()
+    print(f"{time.strftime('%Y-%m-%d')}, {facts['processor']}, {facts['threads']} threads, torch {facts['torch']}\n")
+    peak = matrix_product_rate(torch.bfloat16)
+    single = matrix_product_rate(torch.float32)
+    print(f"matrix product: {single / 1e9:.0f} GFLOP/s in float32, {peak / 1e9:.0f} in bfloat16\n")
+    print(f"U-Net, {HEIGHT}x{WIDTH}, {CLASSES} classes; training with batches of {BATCH}\n")
+    print("| encoder | what | plain | ours | ratio | ours, Mpixel/s | share of the matrix product's rate |")
+    print("|---|---|---|---|---|---|---|")
+    data = batch()
+    step_rate = 0.0
+    for encoder in ("resnet18", "mobilenet_v2"):
+        work = arithmetic(encoder)
+        step = in_turn({"plain": plain_step(encoder, data), "ours": our_step(encoder, data)}, arguments.repeats)
+        answer = in_turn(predictions(encoder), arguments.repeats)
+        rows = (("training step", step, 3 * BATCH, BATCH), ("prediction", answer, 1, 1))
+        for what, seconds, passes, pictures in rows:
+            plain, ours = seconds["plain"], seconds["ours"]
+            print(
+                f"| {encoder} | {what} | {1e3 * plain:.0f} ms | {1e3 * ours:.0f} ms | {plain / ours:.2f} "
+                f"| {pictures * HEIGHT * WIDTH / ours / 1e6:.2f} | {100 * passes * work / ours / peak:.0f} % |",
+                flush=True,
+            )
+        step_rate = max(step_rate, BATCH / step["ours"])
+    rate = loader_rate()
+    print(f"\nloader: {rate:.0f} views/s; the fastest training step above consumes {step_rate:.1f}")
+    print(f"pixelwise --help: {help_seconds():.2f} s")
+    if arguments.profile:
+        for encoder in ("resnet18", "mobilenet_v2"):
+            profile(encoder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""The command line as a user meets it: help is instant, every mistake is one sentence, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from pixelwise import api, cli
+
+TINY = ["--set", "model.width=4", "--set", "model.encoder=null", "--set", "augment.crop=[32,48]",
+        "--set", "train.batch_size=2", "--set", "train.validations=1"]  # fmt: skip
+
+
+def pixelwise(*arguments: object) -> tuple[int, str]:
+    """Exit status, and what was printed to the error stream; in this process, which is a hundred times faster."""
+    import contextlib
+    import io
+    from unittest import mock
+
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["pixelwise", *map(str, arguments)]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0) if not isinstance(stop.code, str) else 1
+    return status, err.getvalue() + out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run(scenes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("cli") / "run"
+    overrides = [part for part in TINY if part != "--set"]
+    api.train("unet", data=scenes_folder, epochs=1, out=out, overrides=overrides)
+    return out
+
+
+def test_help_imports_no_torch() -> None:
+    code = "import sys; sys.argv = ['pixelwise', '--help']\nfrom pixelwise.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "predict" in done.stdout
+
+
+def test_help_takes_a_fraction_of_importing_torch() -> None:
+    def seconds(code: str) -> float:
+        times = []
+        for _ in range(3):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    assert seconds("import sys; sys.argv = ['p', '--help']; from pixelwise.cli import app; app(standalone_mode=False)") < 0.5 * seconds("import torch")  # fmt: skip  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "unett", "--data", "DATA"], "did you mean 'unet'"),
+        (["train", "--data", "DATA"], "what to train"),
+        (["train", "unet"], "no data"),
+        (["train", "unet", "--data", "nowhere"], "nowhere"),
+        (["train", "unet", "--data", "DATA", "--set", "optimizer.lrr=1"], "did you mean 'optimizer.lr'"),
+        (["train", "unet", "--data", "DATA", "--set", "model.encoder=resnet81"], "did you mean 'resnet18'"),
+        (["train", "unet", "--data", "DATA", "--set", "model.weights=none.pth"], "none.pth"),
+        (["train", "unet", "--data", "DATA", "--minutes", "1", "--epochs", "1"], "one budget"),
+        (["train", "resnet18", "--data", "DATA"], "classify"),
+        (["train", "--resume", "nowhere"], "not a run folder"),
+        (["train", "unet", "--resume", "nowhere"], "takes no a recipe"),
+        (["evaluate", "nowhere"], "no such model file"),
+        (["predict", "RUN", "nowhere.png", "--out", "OUT"], "nowhere.png: no such picture"),
+        (["evaluate", "RUN", "--split", "tset"], "'tset'"),
+        (["evaluate", "RUN", "--flips", "vertical"], "flips"),
+        (["evaluate", "RUN", "--scales", "a,b"], "numbers"),
+        (["models", "--task", "segmnt"], "did you mean 'segment'"),
+        (["check", "nowhere"], "nowhere"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    arguments: list[str], words: str, run: Path, scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"DATA": str(scenes_folder), "RUN": str(run), "OUT": str(tmp_path / "out")}
+    status, text = pixelwise(*(places.get(argument, argument) for argument in arguments))
+    assert status == 1
+    assert words in text
+    assert "Traceback" not in text
+    assert text.strip().count("\n") == 0 or arguments[0] == "check"
+    assert list(tmp_path.iterdir()) == []
+
+
+def dataset(folder: Path, masks: list[np.ndarray], classes: str | None = None) -> Path:
+    for index, mask in enumerate(masks):
+        for sub, array in (("images", np.full((*mask.shape, 3), 90 + index, np.uint8)), ("masks", mask)):
+            (folder / sub).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array.astype(np.uint8)).save(folder / sub / f"p{index}.png")
+    if classes:
+        (folder / "classes.txt").write_text(classes)
+    return folder
+
+
+HALF = np.repeat([[0], [1]], 24, axis=0) * np.ones((1, 48), int)
+
+
+@pytest.mark.parametrize(
+    ("masks", "classes", "words"),
+    [
+        ([HALF], None, "one"),
+        ([np.zeros((48, 48))] * 6, "a\nb\n", "nothing to tell apart"),
+        ([np.full((48, 48), 255)] * 6, "a\nb\nc\n", "only void"),
+        ([HALF * 4] * 6, "a\nb\n", "class id 4 found"),
+    ],
+)
+def test_data_that_cannot_teach(tmp_path: Path, masks: list[np.ndarray], classes: str | None, words: str) -> None:
+    data = dataset(tmp_path / "data", masks, classes)
+    status, text = pixelwise("train", "unet", "--data", data, "--out", tmp_path / "run", "--epochs", 1, *TINY)
+    assert status == 1
+    assert words in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_empty_and_wrong_folders(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "notes.txt").write_text("no pictures")
+    (tmp_path / "file").write_text("a file")
+    for name in ("empty", "text", "file"):
+        status, text = pixelwise("train", "unet", "--data", tmp_path / name)
+        assert status == 1
+        assert name in text
+
+
+def test_weights_of_another_shape(scenes_folder: Path, tmp_path: Path) -> None:
+    save_file({"conv1.weight": torch.zeros(3, 3, 7, 7)}, tmp_path / "w.safetensors")
+    settings = ["--set", "model.encoder=resnet18", "--set", f"model.weights={tmp_path / 'w.safetensors'}"]
+    status, text = pixelwise("train", "unet", "--data", scenes_folder, "--out", tmp_path / "run", *settings)
+    assert status == 1
+    assert "w.safetensors" in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_folder_that_exists_is_not_touched(run: Path, scenes_folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    status, text = pixelwise("train", "unet", "--data", scenes_folder, "--out", run)
+    assert status == 1
+    assert "exists already" in text
+    assert "--resume" in text
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+def test_train_prints_the_table_and_resume_of_a_finished_run_changes_nothing(
+    scenes_folder: Path, tmp_path: Path
+) -> None:
+    status, text = pixelwise("train", "unet", "--data", scenes_folder, "--out", tmp_path / "r", "--epochs", 1, *TINY)
+    assert status == 0, text
+    assert "mean IoU" in text
+    assert "report.html" in text
+    before = (tmp_path / "r" / "metrics.json").read_bytes()
+    status, text = pixelwise("train", "--resume", tmp_path / "r")
+    assert status == 0, text
+    assert (tmp_path / "r" / "metrics.json").read_bytes() == before
+
+
+def test_the_next_commands_run(run: Path) -> None:
+    import shlex
+
+    lines = [line for line in (run / "next.txt").read_text().splitlines() if line and not line.startswith("#")]
+    assert len(lines) >= 3
+    for line in lines[:2]:
+        status, text = pixelwise(*shlex.split(line)[1:])
+        assert status == 0, text
+    shutil.rmtree(run / "predictions")
+
+
+def test_evaluate_as_json_equals_the_run(run: Path, scenes_folder: Path) -> None:
+    status, text = pixelwise("evaluate", run, "--json")
+    assert status == 0
+    assert json.loads(text) == json.loads((run / "metrics.json").read_text())
+    status, text = pixelwise("evaluate", run / "best.safetensors", "--data", scenes_folder, "--split", "all", "--json")
+    assert status == 0
+    assert json.loads(text)["pictures"] == 12
+    status, text = pixelwise("evaluate", run / "best.safetensors")
+    assert status == 1
+    assert "--data" in text
+
+
+def test_predict_writes_masks_and_overlays_and_overwrites_nothing(run: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "in"
+    (pictures / "sub").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(pictures / "a.png")
+    Image.fromarray(rng.integers(0, 255, (40, 50), dtype=np.uint8)).save(pictures / "a.jpg")
+    Image.fromarray(rng.integers(0, 255, (1, 1, 4), dtype=np.uint8)).save(pictures / "sub" / "dot.png")
+    status, text = pixelwise("predict", run, pictures, "--out", tmp_path / "out", "--overlay")
+    assert status == 0, text
+    files = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.png"))
+    assert files == ["a_jpg.png", "a_jpg_overlay.png", "a_png.png", "a_png_overlay.png", "sub/dot.png", "sub/dot_overlay.png"]  # fmt: skip  # noqa: E501
+    assert np.array(Image.open(tmp_path / "out" / "a_jpg.png")).shape == (40, 50)
+    status, text = pixelwise("predict", run, pictures, "--out", tmp_path / "out")
+    assert status == 1
+    assert "exists already" in text
+
+
+def test_one_bad_picture_does_not_stop_the_others(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "in" / "good.png")
+    (tmp_path / "in" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    status, text = pixelwise("predict", run, tmp_path / "in", "--out", tmp_path / "out")
+    assert status == 1
+    assert "1 of 2" in text
+    assert "bad.png" in text
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["good.png"]
+
+
+def test_check_reports_and_exits(scenes_folder: Path, tmp_path: Path) -> None:
+    status, text = pixelwise("check", scenes_folder, "--json")
+    assert status == 0
+    json.loads(text)
+    broken = tmp_path / "broken"
+    shutil.copytree(scenes_folder, broken)
+    sorted((broken / "images").iterdir())[0].write_bytes(b"")
+    status, text = pixelwise("check", broken)
+    assert status == 1
+    assert "zero" in text
+    status, text = pixelwise("check", broken, "--fix", tmp_path / "fixed")
+    assert status == 0
+    assert pixelwise("check", tmp_path / "fixed")[0] == 0
+
+
+def test_models_and_recipes() -> None:
+    status, text = pixelwise("models", "--task", "segment")
+    assert status == 0
+    assert "unet_original" in text
+    assert "resnet50" not in text.split("Encoders")[0]
+    status, text = pixelwise("recipes")
+    assert status == 0
+    assert "scenes-unet" in text
+
+
+def test_debug_shows_the_traceback() -> None:
+    assert "Traceback" in pixelwise("train", "unett", "--data", "x", "--debug")[1]

@@ -1,0 +1,175 @@
+"""Random views: what moves together, what comes back, what stays the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from pixelwise.data.augment import Augmentation, Warp, elastic_field
+from pixelwise.data.sample import VOID, Instances, Sample
+
+
+def blob_sample(size: int = 96, channels: int = 3, dtype: str = "uint8") -> Sample:
+    """A bright square on a dark ground, as picture, mask, object, box and keypoints (its corners)."""
+    image = np.zeros((size, size, channels), dtype)
+    image[30:50, 40:70] = {"uint8": 200, "uint16": 50_000, "float32": 0.8}[dtype]
+    mask = np.zeros((size, size), np.uint8)
+    mask[30:50, 40:70] = 1
+    keypoints = np.array([[[40, 30, 1], [70, 30, 1], [70, 50, 1], [40, 50, 1]]], np.float32)
+    box = np.array([[40, 30, 70, 50]], np.float32)
+    return Sample("blob", image, mask, Instances(box, np.array([1]), mask.astype(np.int32), keypoints))
+
+
+WILD = Augmentation(crop=(80, 90), scale=(0.7, 1.4), rotate=40, flip="both")
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("elastic", [0.0, 4.0])
+def test_picture_mask_box_and_keypoints_stay_together(seed: int, elastic: float) -> None:
+    augmentation = WILD.model_copy(update={"elastic": elastic})
+    view = augmentation(blob_sample(), np.random.default_rng(seed))
+    assert view.mask is not None
+    assert view.instances is not None
+    inside = view.mask == 1
+    if not inside.any():
+        assert len(view.instances) == 0
+        return
+    labelled = view.mask != VOID
+    # The picture is resampled linearly and the mask by the nearest pixel: half a grey step apart at most, at the rim.
+    agree = (view.image[:, :, 0] > 100) == inside
+    assert agree[labelled].mean() > 0.995
+    ys, xs = np.nonzero(inside)
+    assert view.instances.boxes[0].tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+    assert view.instances.keypoints is not None
+    for x, y, visible in view.instances.keypoints[0]:
+        if visible:  # a corner of the square: some of it, and some ground, within two pixels
+            near = inside[max(int(y) - 3, 0) : int(y) + 3, max(int(x) - 3, 0) : int(x) + 3]
+            assert 0 < near.mean() < 1 or near.size < 36
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_warp_and_its_inverse_give_the_picture_back(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    smooth = np.cumsum(np.cumsum(rng.normal(0, 1, (64, 64)), 0), 1).astype(np.float32)[:, :, None]
+    matrix = WILD.model_copy(update={"crop": (64, 64), "scale": (0.9, 1.1)}).draw_warp((64, 64), rng).matrix
+    there = Warp(matrix, (64, 64))
+    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    back = Warp(inverse, (64, 64)).apply(there.apply(Sample("s", smooth)))
+    centre = np.s_[24:40, 24:40]
+    assert np.abs(back.image[centre] - smooth[centre]).max() < 0.02 * np.ptp(smooth)
+
+
+@pytest.mark.parametrize("elastic", [0.0, 3.0])
+def test_forward_inverts_the_map_of_pixels(elastic: float) -> None:
+    rng = np.random.default_rng(3)
+    warp = WILD.model_copy(update={"elastic": elastic}).draw_warp((96, 96), rng)
+    points = np.array([[20.5, 30.5], [45.5, 40.5], [60.5, 70.5]])  # of the view
+    source = points @ warp.matrix[:, :2].T + warp.matrix[:, 2]
+    if warp.displacement is not None:
+        source += warp.displacement[points[:, 1].astype(int), points[:, 0].astype(int)]
+    assert np.abs(warp.forward(source) - points).max() < (0.3 if elastic else 1e-9)
+
+
+def test_boxes_without_a_label_map_enclose_their_corners() -> None:
+    sample = blob_sample()
+    assert sample.instances is not None
+    alone = Sample("s", sample.image, sample.mask, Instances(sample.instances.boxes, sample.instances.classes))
+    quarter_turn = Warp(np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 96.0]]), (96, 96))  # x, y -> y, 96 - x
+    view = quarter_turn.apply(alone)
+    assert view.instances is not None
+    assert view.instances.boxes.tolist() == [[46, 40, 66, 70]]
+    far = Warp(np.array([[1.0, 0.0, 80.0], [0.0, 1.0, 80.0]]), (16, 16)).apply(alone)
+    assert far.instances is not None
+    assert len(far.instances) == 0
+
+
+def test_the_identity_changes_nothing() -> None:
+    sample = blob_sample()
+    view = Augmentation(crop=(96, 96))(sample, np.random.default_rng(0))
+    assert np.array_equal(view.image, sample.image)
+    assert view.mask is not None
+    assert sample.mask is not None
+    assert np.array_equal(view.mask, sample.mask)
+
+
+def test_outside_of_the_picture_is_void_and_mirrored() -> None:
+    view = Augmentation(crop=(120, 120))(blob_sample(), np.random.default_rng(0))
+    assert view.mask is not None
+    assert (view.mask == VOID).sum() == 120 * 120 - 96 * 96
+    assert (view.mask[12:108, 12:108] != VOID).all()  # the crop contains the picture, in the middle
+    assert view.image.shape == (120, 120, 3)
+
+
+def test_crops_reach_every_corner_and_stay_inside() -> None:
+    ramp = np.dstack(np.meshgrid(np.arange(40), np.arange(40))).astype(np.float32)
+    augmentation = Augmentation(crop=(20, 20))
+    corners = np.array([augmentation(Sample("r", ramp), np.random.default_rng(s)).image[0, 0] for s in range(200)])
+    assert corners.min() >= -0.5
+    assert corners.max() <= 20.5
+    assert np.ptp(corners, axis=0).min() > 18
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_any_channels_and_depth(dtype: str, channels: int) -> None:
+    augmentation = Augmentation(
+        crop=(32, 40), rotate=10, elastic=2, brightness=0.3, contrast=0.3, saturation=0.3, noise=0.05, blur=1.0
+    )
+    for seed in range(4):
+        view = augmentation(blob_sample(64, channels, dtype), np.random.default_rng(seed))
+        assert view.image.shape == (32, 40, channels)
+        assert view.image.dtype == dtype
+        assert np.isfinite(view.image).all()
+
+
+def test_the_same_state_gives_the_same_view() -> None:
+    augmentation = WILD.model_copy(update={"noise": 0.1, "blur": 1.0, "brightness": 0.5})
+    first, again = (augmentation(blob_sample(), np.random.default_rng(5)).image for _ in range(2))
+    assert np.array_equal(first, again)
+
+
+def test_changing_one_setting_leaves_the_other_draws_alone() -> None:
+    plain = WILD.draw_warp((96, 96), np.random.default_rng(9))
+    unflipped = WILD.model_copy(update={"flip": "none"}).draw_warp((96, 96), np.random.default_rng(9))
+    assert np.allclose(np.abs(plain.matrix[:, :2]), np.abs(unflipped.matrix[:, :2]))
+
+
+def test_brightness_saturation_and_noise_do_what_they_say() -> None:
+    grey = np.full((20, 20, 3), 100, np.uint8)
+    colour = grey + np.array([50, 0, 20], np.uint8)
+    means = [
+        Augmentation(crop=(20, 20), brightness=0.3)(Sample("g", grey), np.random.default_rng(s)).image.mean()
+        for s in range(60)
+    ]
+    assert 69 <= min(means) < 80
+    assert 120 < max(means) <= 131
+    spread = [
+        np.ptp(
+            Augmentation(crop=(20, 20), saturation=0.9)(Sample("c", colour), np.random.default_rng(s))
+            .image[0, 0]
+            .astype(int)
+        )
+        for s in range(60)
+    ]
+    assert min(spread) < 15
+    assert max(spread) > 80
+    noisy = [
+        Augmentation(crop=(20, 20), noise=0.1)(Sample("g", grey), np.random.default_rng(s)).image.std()
+        for s in range(40)
+    ]
+    assert max(noisy) == pytest.approx(25.5, abs=4)
+
+
+def test_elastic_fields_are_smooth_and_as_large_as_asked() -> None:
+    fields = np.stack([elastic_field((64, 64), 10.0, np.random.default_rng(s)) for s in range(40)])
+    assert 6 < fields.std() < 12
+    assert np.abs(np.diff(fields, axis=1)).max() < 2.5
+
+
+@pytest.mark.parametrize(
+    "bad", [{"crop": (0, 5)}, {"scale": (2.0, 1.0)}, {"scale": (0.0, 1.0)}, {"rotate": 200}, {"flop": 1}]
+)
+def test_impossible_settings_are_refused(bad: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Augmentation(**bad)

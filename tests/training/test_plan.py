@@ -1,0 +1,114 @@
+"""Decisions from facts: sensible over the range of datasets people have, and never against what a recipe sets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixelwise.data.fingerprint import Fingerprint
+from pixelwise.data.pictures import PictureFormat
+from pixelwise.errors import UserError
+from pixelwise.models.catalog import create_model
+from pixelwise.training.plan import class_weights, make_plan
+from pixelwise.training.recipe import Recipe, load_recipe
+from pixelwise.training.run import create_run, open_run
+
+CPU = torch.device("cpu")
+FACTS = Fingerprint(
+    pictures={"train": 300, "val": 60},
+    unlabelled=0,
+    height=(360, 360, 360),
+    width=(480, 480, 480),
+    form=PictureFormat(),
+    mean=(100.0, 110.0, 120.0),
+    std=(50.0, 51.0, 52.0),
+    class_names=("a", "b", "c"),
+    class_pixels=(900, 90, 10),
+    class_pictures=(300, 200, 20),
+    present_pixels=(1000, 700, 80),
+    void_fraction=0.0,
+    digest="0",
+)
+
+
+def plan(facts: Fingerprint = FACTS, **overrides: object) -> Recipe:
+    recipe = load_recipe("unet", {key.replace("__", "."): value for key, value in overrides.items()})
+    return make_plan(recipe, facts, stride=32, device=CPU).recipe
+
+
+@pytest.mark.parametrize("side", [1, 7, 31, 32, 33, 64, 101, 256, 512, 1040, 20_000])
+def test_crops_fit_and_batches_stay_within_a_megapixel_or_so(side: int) -> None:
+    planned = plan(replace(FACTS, height=(side,) * 3, width=(2 * side,) * 3))
+    assert planned.augment.crop is not None
+    assert planned.train.batch_size is not None
+    height, width = planned.augment.crop
+    assert 1 <= height <= side
+    assert 1 <= width <= 2 * side
+    assert side < 32 or height % 32 == width % 32 == 0
+    assert 2 <= planned.train.batch_size <= 16
+    assert planned.train.batch_size * height * width <= 1.5 * (1 << 20)
+
+
+def test_everything_is_decided_with_a_reason_and_what_is_set_stays() -> None:
+    made = make_plan(load_recipe("unet", {"augment.crop": [64, 96], "optimizer.lr": 0.5}), FACTS, stride=32, device=CPU)
+    assert made.recipe.augment.crop == (64, 96)
+    assert made.recipe.optimizer.lr == 0.5
+    assert not {"augment.crop", "optimizer.lr"} & made.reasons.keys()
+    values = made.recipe.model_dump()
+    for section in ("augment", "normalize"):
+        assert None not in values[section].values()
+    assert all(made.reasons.values())
+    assert make_plan(made.recipe, FACTS, stride=32, device=CPU).recipe == made.recipe  # a plan is complete
+
+
+def test_balance_decides_the_weights() -> None:
+    assert plan().loss.class_weights == "sqrt_median_frequency"
+    assert plan(replace(FACTS, class_pixels=(40, 30, 30))).loss.class_weights == "none"
+    weights = class_weights(plan(), FACTS)
+    full = class_weights(plan(loss__class_weights="median_frequency"), FACTS)
+    assert weights is not None
+    assert full is not None
+    assert [w**2 for w in weights] == pytest.approx(list(full))
+    assert class_weights(plan(loss__class_weights=[1, 2, 3]), FACTS) == (1, 2, 3)
+    assert class_weights(plan(loss__class_weights="none"), FACTS) is None
+    with pytest.raises(UserError, match="2 weights found, 3 expected"):
+        plan(loss__class_weights=[1, 2])
+
+
+def test_normalisation_is_the_weights_own_or_the_datas(tmp_path: Path) -> None:
+    assert plan().normalize.mean == (100, 110, 120)
+    from safetensors.torch import save_file
+
+    state = create_model("resnet18").state_dict()
+    save_file(state, tmp_path / "w.safetensors", metadata={"input": "RGB / 127.5 - 1"})
+    with_weights = {"model__weights": str(tmp_path / "w.safetensors")}
+    assert plan(**with_weights).normalize.mean == (127.5, 127.5, 127.5)
+    assert plan(**with_weights).optimizer.encoder_lr_factor == 0.3
+    grey = replace(FACTS, form=PictureFormat(1), mean=(9.0,), std=(1.0,))
+    assert plan(grey, **with_weights).normalize.std == (127.5,)
+    deep = replace(FACTS, form=PictureFormat(3, "uint16"))
+    assert plan(deep, **with_weights).normalize.mean == (127.5 * 257,) * 3
+    many = replace(FACTS, form=PictureFormat(5), mean=(1.0,) * 5, std=(1.0,) * 5)
+    assert plan(many, **with_weights).normalize.mean == (1.0,) * 5
+
+
+def test_budgets() -> None:
+    assert plan(train__minutes=3).train.epochs is None
+    few, many = replace(FACTS, pictures={"train": 2}), replace(FACTS, pictures={"train": 100_000})
+    assert plan(few).train.epochs == 400
+    assert plan(many).train.epochs == 5
+
+
+def test_run_folders_are_numbered_and_never_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = [create_run(None, "some/unet.yaml", "data/cells").path.name for _ in range(3)]
+    assert names == ["unet-cells", "unet-cells-2", "unet-cells-3"]
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with pytest.raises(UserError, match="exists already"):
+        create_run(tmp_path / "full", "unet", "cells")
+    with pytest.raises(UserError, match="not a run folder"):
+        open_run(tmp_path / "full")
