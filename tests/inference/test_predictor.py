@@ -62,8 +62,8 @@ def test_tiles_and_whole_agree(flips: str, batch: int | None) -> None:
 def test_a_budget_cuts_large_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictor, "ACTIVATION_BYTES", 128 * 1000**2)
     small = make()
-    assert len(small._grid(900, 900)) == 1
-    assert len(small._grid(4000, 900)) > 1
+    assert len(small.grid(900, 900)) == 1
+    assert len(small.grid(4000, 900)) > 1
     assert make(scales=(1.0, 2.0))._area < small._area / 3.9
 
 

@@ -114,7 +114,7 @@ def test_large_tiffs_are_read_by_blocks(layout: str, tmp_path: Path, monkeypatch
 
 def test_few_segments_stay_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.tif", "zstd")
-    monkeypatch.setattr(rasters, "CACHE_BYTES", 3 * 64 * 32 * 3)
+    monkeypatch.setattr(rasters, "TILE_CACHE_BYTES", 3 * 64 * 32 * 3)
     with TiffRaster(path) as raster:
         raster.read(0, HEIGHT, 0, WIDTH)
         assert len(raster._decoded) == 3

@@ -110,8 +110,8 @@ def test_rows_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_names_follow_the_pictures() -> None:
     root = Path("data")
     pictures = [root / name for name in ("a/x.jpg", "b/x.jpg", "y.png", "y.JPG", "Y.tif", "y_png.bmp")]
-    names = output_names([*pictures, Path("elsewhere/z.v1.png")], root)
-    assert names == ["a/x", "b/x", "y_png", "y_jpg", "Y_tif", "y_png-2", "z.v1"]
+    names = output_names([*pictures, Path("elsewhere/z.v1.png"), root / "w.tif.png"], root)
+    assert names == ["a/x", "b/x", "y_png", "y_jpg", "Y_tif", "y_png-2", "z.v1", "w.tif_png"]
 
 
 @settings(max_examples=200, deadline=None)

@@ -168,7 +168,7 @@ class Predictor:
         """
         with open_raster(picture) as raster:
             self._check(raster)
-            grid = self._grid(raster.height, raster.width)
+            grid = self.grid(raster.height, raster.width)
             if len(grid) == 1:
                 logits = next(self._logits(raster, grid, None, None)).cpu()
                 return Prediction(class_ids(logits), self.class_names, picture, logits, None)
@@ -220,7 +220,7 @@ class Predictor:
             overview = Overview(*size) if overlay is not None else None
             masks = stack.enter_context(MaskWriter(out, *size))
             maxima = stack.enter_context(MaskWriter(confidence, *size)) if confidence is not None else None
-            grid = self._grid(*size)
+            grid = self.grid(*size)
             for band in self._bands(raster, grid, confidence is not None, overview, progress):
                 masks.write(band.classes)
                 if maxima is not None and band.confidence is not None:
@@ -258,7 +258,7 @@ class Predictor:
                     f"by {top}."
                 )
 
-    def _grid(self, height: int, width: int) -> Grid:
+    def grid(self, height: int, width: int) -> Grid:
         stride = self.engine.stride
         if self._tile is not None:
             return square_grid(height, width, tile=self._tile, overlap=self._overlap, stride=stride)
@@ -275,6 +275,7 @@ class Predictor:
         merger = Merger(grid, len(self.class_names), confidence=confidence)
         for logits in self._logits(raster, grid, overview, progress):
             band = merger.add(logits)
+            del logits  # else it stays in memory while the network works on the next tile
             if band is not None:
                 yield band
 

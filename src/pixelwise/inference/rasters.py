@@ -18,10 +18,12 @@ from PIL import Image
 from pixelwise.data.pictures import MAX_PIXELS, Header, finish_tiff, from_pillow, probe, read_picture
 from pixelwise.errors import UserError
 
-AT_ONCE_BYTES = 1 << 28
+AT_ONCE_BYTES = 1 << 27
 """TIFFs up to this decoded size are read whole."""
-CACHE_BYTES = 1 << 28
-"""Decoded segments kept for the next tile: a strip across the picture belongs to every tile of its row."""
+TILE_CACHE_BYTES = 1 << 26
+"""Decoded tiles of a TIFF kept for the next block, which overlaps with the last one."""
+STRIP_CACHE_BYTES = 1 << 28
+"""The same for strips: each goes across the picture, so every block of a row needs it again."""
 SEGMENT_BYTES = 1 << 29
 """A strip or tile of a TIFF that decodes to more than this is not read."""
 BOMB_PIXELS = 100_000_000
@@ -146,6 +148,8 @@ class TiffRaster(Raster):
         self.height, self.width = self._header.height, self._header.width
         self._tiff = tifffile.TiffFile(path)
         self._pages: list[Any] = list(self._tiff.series[0].pages)
+        tiled = self._pages[0].keyframe.is_tiled
+        self._cache_bytes = TILE_CACHE_BYTES if tiled else STRIP_CACHE_BYTES
         self._decoded: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
         self._cached = 0
         for page in self._pages:
@@ -223,6 +227,6 @@ class TiffRaster(Raster):
             values = np.full(shape, keyframe.nodata, keyframe.dtype)
         self._decoded[key] = values[0]
         self._cached += values.nbytes
-        while self._cached > CACHE_BYTES and len(self._decoded) > 1:
+        while self._cached > self._cache_bytes and len(self._decoded) > 1:
             self._cached -= self._decoded.popitem(last=False)[1].nbytes
         return values[0]

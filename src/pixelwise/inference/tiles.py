@@ -72,22 +72,20 @@ class Grid:
 
 
 def square_grid(height: int, width: int, *, tile: int, overlap: int, stride: int) -> Grid:
-    """Covers a picture with tiles of at most `tile` pixels a side, as few and as even as can be.
+    """Covers a picture with tiles of at most `tile` pixels a side, as few and as small as can be.
 
     Args:
         tile: longest side; taken down to a multiple of `stride`.
-        overlap: pixels that neighbours share; taken up to a multiple of `stride`.
+        overlap: pixels that neighbours share at least; taken up to a multiple of `stride`.
         stride: corners lie at multiples of it, so that a tile is computed on the same grid as the whole picture.
 
     Raises:
         UserError: a tile that is smaller than `stride`, or than three times the overlap.
     """
     longest, shared = _in_strides(tile, overlap, stride)
-    return Grid(
-        _spans(height, longest, shared, stride),
-        _spans(width, longest, shared, stride),
-        ramp=shared * stride // 2,
-    )
+    rows = _spans(height, _fewest(height, longest, shared, stride), shared, stride)
+    columns = _spans(width, _fewest(width, longest, shared, stride), shared, stride)
+    return Grid(rows, columns, ramp=shared * stride // 2)
 
 
 def grid_within(height: int, width: int, *, area: int, overlap: int, stride: int) -> Grid:
@@ -96,52 +94,57 @@ def grid_within(height: int, width: int, *, area: int, overlap: int, stride: int
     Raises:
         UserError: an area that leaves no room for three times the overlap.
     """
-    if _ceil(height, stride) * _ceil(width, stride) <= area:
-        return square_grid(height, width, tile=max(height, width) + stride, overlap=0, stride=stride)
+    whole = (-(-height // stride) * stride, -(-width // stride) * stride)
+    if whole[0] * whole[1] <= area:
+        return square_grid(height, width, tile=max(whole), overlap=0, stride=stride)
     side, shared = _in_strides(math.isqrt(area), overlap, stride)
-    best, best_cost = None, math.inf
-    for count in range(1, len(_spans(width, side, shared, stride)) + 1):
-        columns = _spans_of(width, count, shared, stride)
-        widest = max(_ceil(span.stop - span.start, stride) for span in columns)
-        tallest = area // (widest * stride)
-        if tallest < 3 * max(shared, 1):
-            continue
-        rows = _spans(height, tallest, shared, stride)
-        cost = sum(span.stop - span.start for span in rows) * sum(span.stop - span.start for span in columns)
-        if cost < best_cost:
-            best, best_cost = Grid(rows, columns, ramp=shared * stride // 2), cost
-    return best if best is not None else square_grid(height, width, tile=side * stride, overlap=overlap, stride=stride)
-
-
-def _ceil(size: int, stride: int) -> int:
-    return -(-size // stride) * stride
+    best = square_grid(height, width, tile=side * stride, overlap=overlap, stride=stride)
+    for count in range(1, len(best.columns)):
+        columns = _spans(width, count, shared, stride)
+        tallest = area // _length(columns, stride) // stride
+        if tallest >= max(1, 3 * shared):
+            rows = _spans(height, _fewest(height, tallest, shared, stride), shared, stride)
+            best = min(best, Grid(rows, columns, ramp=best.ramp), key=lambda grid: _computed(grid, stride))
+    return best
 
 
 def _in_strides(tile: int, overlap: int, stride: int) -> tuple[int, int]:
     longest, shared = tile // stride, -(-overlap // stride)
     if longest < max(1, 3 * shared):
         raise UserError(
-            f"tiles of {tile} pixels with an overlap of {overlap} are too small: its stride is {stride}, "
+            f"tiles of {tile} pixels with an overlap of {overlap} are too small: the model's stride is {stride}, "
             f"so that the overlap is {shared * stride} and a tile's side at least {max(1, 3 * shared) * stride}."
         )
     return longest, shared
 
 
-def _spans(size: int, longest: int, shared: int, stride: int) -> tuple[Span, ...]:
-    """The fewest tiles of at most `longest` strides."""
+def _fewest(size: int, longest: int, shared: int, stride: int) -> int:
+    """How many tiles of at most `longest` strides it takes."""
     length = -(-size // stride)
-    count = 1 if length <= longest else -(-(length - shared) // (longest - shared))
-    return _spans_of(size, count, shared, stride)
+    return 1 if length <= longest else -(-(length - shared) // (longest - shared))
 
 
-def _spans_of(size: int, count: int, shared: int, stride: int) -> tuple[Span, ...]:
-    """`count` tiles of even length; neighbours share exactly `shared` strides."""
-    own = -(-size // stride) - shared if count > 1 else 0
-    starts = [number * own // count * stride for number in range(count)]
-    stops = [start + shared * stride for start in starts[1:]] + [size]
+def _spans(size: int, count: int, shared: int, stride: int) -> tuple[Span, ...]:
+    """`count` tiles of one length, evenly placed; neighbours share `shared` strides or one more.
+
+    One length for all: memory that one tile gave back fits the next, and nothing is prepared for another shape.
+    """
+    strides = -(-size // stride)
+    length = -(-(strides + (count - 1) * shared) // count)
+    starts = [number * (strides - length) // max(count - 1, 1) * stride for number in range(count)]
+    stops = [min(start + length * stride, size) for start in starts]
     ramp = shared * stride // 2
-    begins = [0] + [start + (shared * stride - ramp) // 2 for start in starts[1:]]
+    begins = [0] + [start + (stop - start - ramp) // 2 for start, stop in zip(starts[1:], stops, strict=False)]
     return tuple(Span(*edges) for edges in zip(starts, stops, begins, [*begins[1:], size], strict=True))
+
+
+def _computed(grid: Grid, stride: int) -> int:
+    return len(grid) * _length(grid.rows, stride) * _length(grid.columns, stride)
+
+
+def _length(spans: tuple[Span, ...], stride: int) -> int:
+    """Pixels of a tile with its padding."""
+    return -(-(spans[0].stop - spans[0].start) // stride) * stride
 
 
 @dataclass(frozen=True, slots=True, eq=False)

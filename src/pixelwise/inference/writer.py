@@ -17,6 +17,7 @@ import numpy as np
 from pixelwise.atomic import sync_folder
 from pixelwise.errors import UserError
 
+SUFFIXES = (".png", ".tif", ".tiff")
 PNG_PIXELS = 100_000_000
 """Masks without a suffix become PNG below this, and tiled TIFF from it on: viewers open a PNG as a whole."""
 CLASSIC_BYTES = 4_000_000_000
@@ -29,7 +30,7 @@ LEVEL = 1
 def mask_path(path: Path | str, height: int, width: int) -> Path:
     """Where a mask is written: `path` if it ends in .png, .tif or .tiff, else `path` with .png or, if large, .tif."""
     path = Path(path)
-    if path.suffix.lower() in (".png", ".tif", ".tiff"):
+    if path.suffix.lower() in SUFFIXES:
         return path
     return path.with_name(path.name + (".png" if height * width < PNG_PIXELS else ".tif"))
 
@@ -38,14 +39,15 @@ def output_names(pictures: Sequence[Path], root: Path) -> list[str]:
     """A name without suffix for each picture's result, no two alike even where case does not count.
 
     The path below `root`; pictures that differ in suffix only keep it: `a/x.png` alone gives `a/x`, beside `a/x.jpg`
-    they give `a/x_png` and `a/x_jpg`.
+    they give `a/x_png` and `a/x_jpg`. So does `a/x.tif.png`, which `mask_path` would otherwise take for a TIFF.
     """
     short = [_below(path, root).with_suffix("").as_posix() for path in pictures]
     frequency = Counter(name.lower() for name in short)
     names: list[str] = []
     taken: set[str] = set()
     for path, name in zip(pictures, short, strict=True):
-        base = name if frequency[name.lower()] == 1 else f"{name}_{path.suffix[1:].lower()}"
+        plain = frequency[name.lower()] == 1 and not name.lower().endswith(SUFFIXES)
+        base = name if plain else f"{name}_{path.suffix[1:].lower()}"
         name, number = base, 1
         while name.lower() in taken:
             number += 1
@@ -188,7 +190,13 @@ class _Tiff:
         self._end = file.tell()
 
     def write(self, rows: np.ndarray) -> None:
-        rows = np.concatenate([self._waiting, rows])
+        if len(self._waiting):  # a row of tiles that is not full yet
+            missing = TILE - len(self._waiting)
+            self._waiting = np.concatenate([self._waiting, rows[:missing]])
+            rows = rows[missing:]
+            if len(self._waiting) < TILE:
+                return
+            self._tiles(self._waiting)
         whole = len(rows) // TILE * TILE
         for top in range(0, whole, TILE):
             self._tiles(rows[top : top + TILE])
