@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from pixelwise.data.doctor import Diagnosis, examine, fix, render
-from pixelwise.data.doctor.colours import ids_of, nearest, voc_palette
+from pixelwise.data.doctor.colours import frequent, ids_of, nearest, voc_palette
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import read_ids, read_picture
 from pixelwise.errors import UserError
@@ -147,6 +147,7 @@ ZOO: dict[str, Callable[[Path], object]] = {
     "mask-0-255 mixed": lambda root: each_mask(root, lambda ids: ids * 255, range(4)),
     "mask-0-255 three names": lambda root: (names(root, "a", "b", "c"), each_mask(root, lambda ids: ids * 255)),
     "id-beyond-classes": lambda root: (names(root, "a", "b"), each_mask(root, lambda ids: ids * 2, range(3))),
+    "id-beyond-classes in 16 bits": lambda root: save(root / "masks/p1.png", mask(1).astype(np.uint16) * 300),
     "picture-without-mask": lambda root: save(root / "images/extra.png", picture(50)),
     "mask-without-picture": lambda root: save(root / "masks/extra.png", mask(50)),
     "size-mismatch": lambda root: save(root / "masks/p1.png", mask(1, 20, 30)),
@@ -218,6 +219,21 @@ def test_each_defect_alone_is_named_and_fixed(defect: str, tmp_path: Path) -> No
     dataset = open_dataset(tmp_path / "fixed")
     for record in dataset.records:
         dataset.load(record)
+
+
+def test_void_among_classes_is_no_defect(tmp_path: Path) -> None:
+    root = clean(tmp_path)
+    each_mask(root, lambda ids: ids + 1, range(6))
+    each_mask(root, lambda ids: ids * 255, range(6, 7))
+    assert "mask-0-255" not in codes(examine(root))
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_pixels_are_counted_by_class(value: int, tmp_path: Path) -> None:
+    root = clean(tmp_path)
+    each_mask(root, lambda ids: ids * value)
+    drawn = sum(int(mask(number).sum()) for number in range(10))
+    assert examine(root).summary.class_pixels == (10 * HEIGHT * WIDTH - drawn, drawn)
 
 
 def test_everything_at_once(tmp_path: Path) -> None:
@@ -338,6 +354,18 @@ def test_fix_writes_objects_as_label_maps(tmp_path: Path) -> None:
         np.testing.assert_array_equal(old_ids, new_ids)
 
 
+def test_objects_in_colour_are_left_out(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number in range(4):
+        save(root / f"images/{number}.png", picture(number))
+        save(root / f"labels/{number}.png", mask(number).astype(np.uint16) * 700)
+    save(root / "labels/3.png", to_colours(mask(3)))
+    assert codes(examine(root, "labelmap")) == {"mask-rgb"}
+    fix(root, tmp_path / "fixed", "labelmap")
+    assert "images/3.png\tits mask 3.png is a colour picture" in (tmp_path / "fixed/left_out.txt").read_text()
+    assert errors(examine(tmp_path / "fixed")) == []
+
+
 def test_fix_refuses_a_folder_that_holds_something(tmp_path: Path) -> None:
     root = clean(tmp_path / "data")
     with pytest.raises(UserError, match="lies inside"):
@@ -371,6 +399,13 @@ def test_colours_become_ids_by_a_fixed_order() -> None:
     assert ids_of([0x800000, 0x000000, 0x008000, 0x000080], {}) == {0x0: 0, 0x80: 4, 0x8000: 2, 0x800000: 1}
     assert ids_of([0x010101, 0x000000, 0xFFFFFF], {}) == {0x0: 0, 0x010101: 1, 0xFFFFFF: 255}
     assert ids_of([0x000000, 0xFFFFFF], {}) == {0x0: 0, 0xFFFFFF: 1}
+
+
+def test_noise_is_gathered_and_rare_colours_are_dropped() -> None:
+    noisy = {0x000000: 500, 0x010100: 400, 0x000203: 100, 0xFF0000: 40, 0xFE0101: 60}
+    assert frequent(noisy | {0x00FF00: 1}) == [0x000000, 0xFE0101]
+    assert frequent(noisy | {0x00FF00: 2}) == [0x000000, 0xFE0101, 0x00FF00]
+    assert frequent({0x123456: 1}) == [0x123456]
 
 
 def test_nearest_colour_against_brute_force() -> None:

@@ -14,7 +14,7 @@ from pixelwise.data.dataset import Dataset, MaskCoding
 from pixelwise.data.formats import LAYOUTS, open_dataset
 from pixelwise.data.formats.coding import is_lossy
 from pixelwise.data.formats.folder import pair
-from pixelwise.data.listing import Names, place, read_classes
+from pixelwise.data.listing import Names, picture_files, place, read_classes
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
 
@@ -92,6 +92,20 @@ def test_a_mask_is_taken_from_its_own_split() -> None:
         (PurePosixPath("train/images/x.png"), PurePosixPath("train/masks/x.png"), "train"),
         (PurePosixPath("val/images/x.png"), PurePosixPath("val/masks/x.png"), "val"),
     )
+
+
+def test_a_mask_of_another_split_is_none() -> None:
+    pairing = pair([PurePosixPath("train/images/x.png"), PurePosixPath("val/masks/x.png")])
+    assert pairing.pairs == ((PurePosixPath("train/images/x.png"), None, "train"),)
+
+
+def test_a_link_to_a_folder_above_is_not_followed_for_ever(tmp_path: Path) -> None:
+    save(tmp_path / "images/a.png", 1)
+    try:
+        (tmp_path / "images/loop").symlink_to(tmp_path, target_is_directory=True)
+    except OSError:
+        pytest.skip("this system makes no links")
+    assert picture_files(tmp_path) == (PurePosixPath("images/a.png"),)
 
 
 def test_the_bare_name_is_not_enough_where_folders_disagree() -> None:
@@ -371,6 +385,14 @@ class TestObjects:
         assert dataset.layout == "labelmap"
         assert dataset.class_names == ("background", "object")
         assert any("label maps" in note for note in dataset.notes)
+        assert len(dataset.load(dataset.records[0]).instances) == 2
+
+    def test_few_objects_in_8_bits_are_read_as_such_on_request(self, tmp_path: Path) -> None:
+        for name in "abc":
+            save(tmp_path / f"images/{name}.png", grey(1))
+            save(tmp_path / f"labels/{name}.png", ids(0, 1, 2))
+        assert open_dataset(tmp_path).layout == "folder"
+        dataset = open_dataset(tmp_path, "labelmap")
         assert len(dataset.load(dataset.records[0]).instances) == 2
 
     def test_16_bits_with_named_classes_are_ids(self, tmp_path: Path) -> None:

@@ -186,7 +186,7 @@ def test_no_picture(content: bytes | None, sentence: str, tmp_path: Path) -> Non
             read(tmp_path / "x.png")
 
 
-FORMATS = ("png", "jpg", "tif", "lzw.tif", "deflate.tif", "jpeg.tif", "bmp", "webp")
+FORMATS = ("png", "jpg", "tif", "lzw.tif", "deflate.tif", "jpeg.tif", "zstd.tif", "bmp", "webp")
 
 
 @pytest.fixture(scope="module")
@@ -197,10 +197,11 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     for name in FORMATS:
         codec, _, _ = name.rpartition(".")
         path = folder / f"x.{name}"
-        if codec:
-            tifffile.imwrite(
-                path, np.array(image), compression={"lzw": "lzw", "deflate": "zlib", "jpeg": "jpeg"}[codec]
-            )
+        if codec == "zstd":
+            tifffile.imwrite(path, np.array(image)[:, :, 0], compression="zstd")
+        elif codec:
+            compression = {"lzw": "lzw", "deflate": "zlib", "jpeg": "jpeg"}[codec]
+            tifffile.imwrite(path, np.array(image), compression=compression)
         else:
             image.save(path)
         contents[name] = path.read_bytes()

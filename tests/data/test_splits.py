@@ -100,6 +100,8 @@ class TestGroups:
             [f"images/img_{index}" for index in range(30)],
             [f"images/{index:08x}" for index in range(16, 46)],
             [f"images/{'ab'[index % 2]}_{index}" for index in range(30)],
+            [f"images/{'aaaaabcd'[index % 8]}_{index}" for index in range(32)],
+            [f"images/{'abcdefghijklmnopqrstu'[index]}_{index}" for index in range(20)],
         ],
     )
     def test_no_groups(self, names: list[str], tmp_path: Path) -> None:

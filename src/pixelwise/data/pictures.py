@@ -28,7 +28,6 @@ _DAMAGE = (
     LookupError,
     ArithmeticError,
     TypeError,
-    AttributeError,
     RuntimeError,
     MemoryError,
     struct.error,
@@ -271,10 +270,9 @@ def read_ids(path: Path | str) -> np.ndarray:
     header = probe(path)
     if header.kind == "TIFF" and header.channels == 1:
         try:
-            array = tifffile.imread(path)
+            array = tifffile.imread(path).reshape(header.height, header.width)
         except _DAMAGE as error:
             raise _unreadable(path, str(error) or type(error).__name__) from None
-        array = array.reshape(header.height, header.width)
         if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
             raise UserError(
                 f"{path}: a mask must hold one whole class id a pixel, but this one holds fractions; round or "

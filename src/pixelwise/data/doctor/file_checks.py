@@ -63,7 +63,7 @@ def unpaired(ex: Examination) -> Findings:
                 "warning",
                 "picture-without-mask",
                 f"{counted(len(bare), 'picture has', 'pictures have')} no mask of that name and no part in training; "
-                "label more, or leave it so for semi-supervised methods.",
+                "add the mask, or leave it so for semi-supervised methods.",
                 bare,
             )
     orphans = ex.survey.orphans

@@ -6,7 +6,7 @@ import numpy as np
 
 from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
 from pixelwise.data.doctor.examination import Examination
-from pixelwise.data.fingerprint import median_frequency_weights
+from pixelwise.data.fingerprint import sqrt_median_frequency_weights
 from pixelwise.data.listing import counted, some
 from pixelwise.data.sample import VOID
 
@@ -15,7 +15,8 @@ MOST_UNEQUAL = 100
 
 
 def coloured_masks(ex: Examination) -> Findings:
-    lossy = [mask for mask in ex.masks if mask.lossy and (mask.in_colour or not _named(ex, mask.top))]
+    objects = ex.coding.kind == "objects"  # whose soft edges are theirs all the same
+    lossy = [mask for mask in ex.masks if mask.lossy and (mask.in_colour or not (objects or _named(ex, mask.top)))]
     coloured = [mask for mask in ex.masks if mask.in_colour and not mask.lossy]
     if coloured:
         colours = {colour for mask in coloured for colour in mask.colours}
@@ -155,13 +156,13 @@ def classes(ex: Examination) -> Findings:
     ratio = train[:, frequent].sum() / max(train[:, rarest].sum(), 1)
     if frequent != rarest and ratio >= MOST_UNEQUAL:
         present = (train.sum(axis=1, keepdims=True) * (train > 0)).sum(axis=0)
-        weights = median_frequency_weights(train.sum(axis=0).tolist(), present.tolist())
+        weights = sqrt_median_frequency_weights(train.sum(axis=0).tolist(), present.tolist())
         listed = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(ex.class_names, weights, strict=True))
         yield Finding(
             "warning",
             "imbalance",
             f"{ex.class_names[rarest]} has {ratio:,.0f} times fewer pixels than {ex.class_names[frequent]}; training "
-            f"with median-frequency weights would use {listed}.",
+            f"will weigh the classes by the root of median frequency: {listed}.",
         )
 
 

@@ -89,7 +89,7 @@ def _plan(ex: Examination) -> _Plan:
     usable = []
     form = majority_form([look.record.picture for look in ex.looks if look.header]) if ex.sound else PictureFormat()
     for look in ex.looks:
-        reason = _unusable(look, form)
+        reason = _unusable(look, form, objects=plan.objects)
         if reason:
             plan.left_out[ex.relative(look.record.picture)] = reason
         else:
@@ -104,7 +104,7 @@ def _plan(ex: Examination) -> _Plan:
     return plan
 
 
-def _unusable(look: Look, form: PictureFormat) -> str:
+def _unusable(look: Look, form: PictureFormat, *, objects: bool) -> str:
     """Why a picture cannot be in the copy; empty if it can."""
     if look.damage:
         return f"the picture is {look.damage}"
@@ -115,6 +115,10 @@ def _unusable(look: Look, form: PictureFormat) -> str:
             return f"its mask {mask.file.name} is {mask.damage}"
         if mask.size != look.size and not _is_turned(look, mask):
             return f"its mask {mask.file.name} is of another size"
+        if objects and mask.in_colour:
+            return f"its mask {mask.file.name} is a colour picture, where objects are numbered"
+        if not objects and mask.values is None and not mask.in_colour:
+            return f"its mask {mask.file.name} holds values up to {mask.top}, which are no class ids"
     assert look.header is not None
     found = seen_channels(look.header)
     if found != form.channels and {found, form.channels} != {1, 3}:

@@ -41,12 +41,13 @@ def survey_folder(root: Path, layout: str = "auto") -> Survey:
     """
     if layout not in (*LAYOUTS, "auto"):
         raise unknown("layout", layout, (*LAYOUTS, "auto"))
+    picture_files(root)  # refuses what is no folder
     if layout == "auto":
-        picture_files(root)  # refuses what is no folder
-        layout = next((name for name, module in LAYOUTS.items() if module.detect(root)), "folder")
-    elif not LAYOUTS[layout].detect(root):
-        picture_files(root)
+        layout = next(name for name, module in LAYOUTS.items() if module.detect(root))
+        return LAYOUTS[layout].survey(root)
+    found = LAYOUTS[layout].survey(root)
+    if not found.labelled and not LAYOUTS[layout].detect(root):
         raise UserError(
             f"{root}: not in the layout '{layout}' (see docs/data.md); leave the layout out to have it found."
         )
-    return LAYOUTS[layout].survey(root)
+    return found

@@ -29,7 +29,7 @@ def detect(root: Path) -> bool:
     try:
         names = read_classes(root)
         sample = even_sample(masks, 20)
-        deep = any(probe(mask).dtype not in {"uint8", "bool"} for mask in sample)
+        deep = 2 * sum(probe(mask).dtype not in {"uint8", "bool"} for mask in sample) > len(sample)
         if deep and (names is None or len(names) <= 2):
             return True
         values = [np.bincount(np.clip(read_ids(mask), 0, 65535).ravel(), minlength=256) for mask in sample]
