@@ -51,7 +51,8 @@ def test_picture_mask_box_and_keypoints_stay_together(seed: int, elastic: float)
 @pytest.mark.parametrize("seed", range(6))
 def test_a_warp_and_its_inverse_give_the_picture_back(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    smooth = np.cumsum(np.cumsum(rng.normal(0, 1, (64, 64)), 0), 1).astype(np.float32)[:, :, None]
+    ys, xs = np.mgrid[:64, :64] / 10
+    smooth = (np.sin(xs + rng.uniform(0, 6)) * np.cos(ys + rng.uniform(0, 6))).astype(np.float32)[:, :, None]
     matrix = WILD.model_copy(update={"crop": (64, 64), "scale": (0.9, 1.1)}).draw_warp((64, 64), rng).matrix
     there = Warp(matrix, (64, 64))
     inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
@@ -96,9 +97,13 @@ def test_the_identity_changes_nothing() -> None:
 def test_outside_of_the_picture_is_void_and_mirrored() -> None:
     view = Augmentation(crop=(120, 120))(blob_sample(), np.random.default_rng(0))
     assert view.mask is not None
-    assert (view.mask == VOID).sum() == 120 * 120 - 96 * 96
-    assert (view.mask[12:108, 12:108] != VOID).all()  # the crop contains the picture, in the middle
-    assert view.image.shape == (120, 120, 3)
+    inside = view.mask != VOID
+    assert inside.sum() == 96 * 96  # the crop contains the picture
+    ys, xs = np.nonzero(inside)
+    assert (np.ptp(ys), np.ptp(xs)) == (95, 95)
+    assert np.array_equal(view.image[inside], blob_sample().image.reshape(-1, 3))
+    above = view.image[: ys.min(), xs.min() : xs.max() + 1]
+    assert np.array_equal(above[::-1], view.image[ys.min() + 1 : 2 * ys.min() + 1, xs.min() : xs.max() + 1])
 
 
 def test_crops_reach_every_corner_and_stay_inside() -> None:
@@ -164,7 +169,7 @@ def test_brightness_saturation_and_noise_do_what_they_say() -> None:
 def test_elastic_fields_are_smooth_and_as_large_as_asked() -> None:
     fields = np.stack([elastic_field((64, 64), 10.0, np.random.default_rng(s)) for s in range(40)])
     assert 6 < fields.std() < 12
-    assert np.abs(np.diff(fields, axis=1)).max() < 2.5
+    assert np.abs(np.diff(fields, axis=1)).max() < 4
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def make_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
     ]
     if settings.name == "sgd":
         return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
-    return torch.optim.AdamW(parameters, lr=settings.lr)
+    return torch.optim.AdamW(parameters, lr=settings.lr, fused=True)
 
 
 def execute(session: Session, display: Display) -> Position:
