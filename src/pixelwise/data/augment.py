@@ -67,6 +67,8 @@ class Augmentation(BaseModel):
         room = np.array([width, height]) - np.array([self.crop[1], self.crop[0]]) / scale
         centre = np.array([width, height]) / 2 + (place - 0.5) * np.abs(room)
         shift = centre - linear @ (np.array([self.crop[1], self.crop[0]]) / 2)
+        if scale == 1 and angle == 0:
+            shift = np.round(shift)  # pixels stay pixels
         displacement = None
         if self.elastic > 0:
             displacement = elastic_field(self.crop, self.elastic, rng)
