@@ -15,6 +15,8 @@ from tiny_dense import Near, make_spec, near
 from pixelwise.errors import UserError
 from pixelwise.inference import Predictor, overview, predictor, rasters
 from pixelwise.inference.rasters import TiffRaster
+from pixelwise.models.catalog import create_model
+from pixelwise.models.spec import ModelSpec, save_model
 
 
 def photo(height: int = 75, width: int = 102, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -57,6 +59,24 @@ def test_tiles_and_whole_agree(flips: str, batch: int | None) -> None:
     np.testing.assert_allclose(tiled.confidence, whole.confidence, atol=0.51 / 255)
     with pytest.raises(UserError, match=r"172 x 132 pixels is predicted by tiles.*predictor\(picture\["):
         _ = tiled.probabilities
+
+
+def test_tiles_of_valid_convolutions_are_exact() -> None:
+    """The overlap-tile strategy of the U-Net paper, figure 2: with the default overlap, tiles equal one pass."""
+    torch.manual_seed(0)
+    model = create_model("unet_original", num_classes=3, in_channels=1, width=6)
+    with torch.no_grad():
+        model.head.weight.mul_(10)
+    image = photo(700, 250, 1)
+    whole = Predictor(model, make_spec(1), device="cpu", precision="float32", tile=704)(image)
+    tiled = Predictor(model, make_spec(1), device="cpu", precision="float32", tile=688)(image)
+    narrow = Predictor(model, make_spec(1), device="cpu", precision="float32", tile=688, overlap=32)(image)
+    top = np.sort(whole.probabilities, axis=0)
+    clear = top[-1] - top[-2] > 1e-4
+    assert clear.mean() > 0.9
+    assert np.array_equal(tiled.mask[clear], whole.mask[clear])
+    np.testing.assert_allclose(tiled.confidence, whole.confidence, atol=0.51 / 255)
+    assert (narrow.mask[clear] != whole.mask[clear]).any()
 
 
 def test_a_budget_cuts_large_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,9 +222,6 @@ def test_options_are_checked_at_once(options: dict[str, object]) -> None:
 
 
 def test_a_model_file_is_all_it_takes(tmp_path: Path) -> None:
-    from pixelwise.models.catalog import create_model
-    from pixelwise.models.spec import ModelSpec, save_model
-
     options = {"in_channels": 3, "num_classes": 3, "width": 4}
     torch.manual_seed(0)
     model = create_model("unet", **options).eval()

@@ -129,6 +129,14 @@ def test_tiles_equal_the_whole_away_from_their_borders(overlap: int) -> None:
     np.testing.assert_allclose(tiled[:, far], whole[:, far], atol=1e-5)
 
 
+def test_wide_overlaps_are_thrown_away_rather_than_blended() -> None:
+    grid = square_grid(1000, 1000, tile=600, overlap=200, stride=8)
+    assert grid.ramp == 32
+    first, second = grid.rows[:2]
+    assert second.begin - second.start >= 84
+    assert first.stop - (first.end + grid.ramp) >= 84
+
+
 def test_without_enough_overlap_tiles_differ_near_their_borders() -> None:
     whole, tiled, _ = whole_and_tiled(150, 131, tile=72, overlap=0)
     assert np.abs(tiled - whole).max() > 1e-3

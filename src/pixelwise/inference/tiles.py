@@ -1,7 +1,8 @@
 """A large picture cut into overlapping tiles, and the tiles' logits put together again without seams.
 
-Neighbouring tiles share `overlap` pixels. The outer quarter of these, on each side, is thrown away: there a tile sees
-its own border instead of the picture. In the middle half the probabilities go over linearly from one tile to the next:
+Neighbouring tiles share `overlap` pixels. The outer ones on each side, a quarter of them or more, are thrown away:
+there a tile sees its own border instead of the picture. In the middle, over half of them but no more than
+`LONGEST_RAMP`, the probabilities go over linearly from one tile to the next:
 
     tile       |----------------------------|
     next                            |----------------------------|
@@ -24,6 +25,9 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import UserError
+
+LONGEST_RAMP = 32
+"""Pixels: enough to hide a seam, and few to keep probabilities of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def square_grid(height: int, width: int, *, tile: int, overlap: int, stride: int
     longest, shared = _in_strides(tile, overlap, stride)
     rows = _spans(height, _fewest(height, longest, shared, stride), shared, stride)
     columns = _spans(width, _fewest(width, longest, shared, stride), shared, stride)
-    return Grid(rows, columns, ramp=shared * stride // 2)
+    return Grid(rows, columns, ramp=_ramp(shared * stride))
 
 
 def grid_within(height: int, width: int, *, area: int, overlap: int, stride: int) -> Grid:
@@ -133,9 +137,13 @@ def _spans(size: int, count: int, shared: int, stride: int) -> tuple[Span, ...]:
     length = -(-(strides + (count - 1) * shared) // count)
     starts = [number * (strides - length) // max(count - 1, 1) * stride for number in range(count)]
     stops = [min(start + length * stride, size) for start in starts]
-    ramp = shared * stride // 2
+    ramp = _ramp(shared * stride)
     begins = [0] + [start + (stop - start - ramp) // 2 for start, stop in zip(starts[1:], stops, strict=False)]
     return tuple(Span(*edges) for edges in zip(starts, stops, begins, [*begins[1:], size], strict=True))
+
+
+def _ramp(overlap: int) -> int:
+    return min(overlap // 2, LONGEST_RAMP)
 
 
 def _computed(grid: Grid, stride: int) -> int:
