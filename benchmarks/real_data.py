@@ -36,8 +36,8 @@ class Row:
 ROWS = {
     "camvid-pretrained": Row("camvid-unet", "camvid", 20, {"model.weights": WEIGHTS}),
     "camvid-random": Row("camvid-unet", "camvid", 20),
-    "membrane-original": Row("membrane-unet_original", "membrane", 15),
-    "nuclei": Row("nuclei-unet", "nuclei", 8, {"model.weights": WEIGHTS}),
+    "membrane-original": Row("membrane-unet_original", "membrane", 8),
+    "nuclei": Row("nuclei-unet", "nuclei", 5, {"model.weights": WEIGHTS}),
 }
 
 

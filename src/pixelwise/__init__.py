@@ -26,11 +26,12 @@ _HOMES = {
     "load": "pixelwise.api",
     "open_dataset": "pixelwise.data.formats",
     "predict": "pixelwise.api",
+    "resume": "pixelwise.api",
     "train": "pixelwise.api",
 }
 
 if TYPE_CHECKING:
-    from pixelwise.api import check, evaluate, list_recipes, load, predict, train
+    from pixelwise.api import check, evaluate, list_recipes, load, predict, resume, train
     from pixelwise.data.formats import open_dataset
     from pixelwise.errors import UserError
     from pixelwise.models.catalog import create_model, list_models
@@ -45,6 +46,7 @@ __all__ = [
     "load",
     "open_dataset",
     "predict",
+    "resume",
     "train",
 ]
 

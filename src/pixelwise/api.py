@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pixelwise import hardware
 from pixelwise.distributed import rank
 from pixelwise.errors import UserError
 from pixelwise.inference.predictor import Predictor
@@ -99,8 +99,7 @@ def _run_to_the_end(
     try:
         execute(session, display)
     except Interrupted:
-        path = shlex.quote(str(session.run.path))
-        raise KeyboardInterrupt(f"stopped; everything is saved. Go on with: pixelwise train --resume {path}") from None
+        raise KeyboardInterrupt(f"stopped; everything is saved. Go on with: {session.run.resume_command}") from None
     if rank() == 0:
         finish(session, display, yardsticks(session) if yardsticks else None)
     return session.run
@@ -108,7 +107,7 @@ def _run_to_the_end(
 
 def _announce(session: Session, display: Display) -> None:
     recipe, facts = session.recipe, session.facts
-    count = sum(parameter.numel() for parameter in session.network.parameters())
+    count = sum(parameter.numel() for parameter in session.method.network.parameters())
     for note in session.dataset.notes:
         display.say(note)
     display.say(
@@ -138,7 +137,7 @@ def load(
     if file.is_dir():
         file = open_run(file).best
         if not file.exists():
-            raise UserError(f"{path}: no best.safetensors yet; go on with `pixelwise train --resume {path}`.")
+            raise UserError(f"{path}: no best.safetensors yet; go on with: {Run(Path(path)).resume_command}")
     return Predictor.from_file(file, flips=flips, scales=scales, tile=tile, device=device, precision=precision)
 
 
@@ -206,10 +205,19 @@ def predict(
     files, root = _pictures(Path(os.fspath(path)) for path in given)
     out = Path(out)
     names = output_names(files, root)
+    if overlay:
+        masks = {name.lower() for name in names}
+        for name in names:
+            if f"{name}_overlay".lower() in masks:
+                raise UserError(
+                    f"{name}_overlay: the overlay of '{name}' and the mask of another picture would both be called so; "
+                    "predict the two into different folders, or leave out --overlay."
+                )
     for name in names:
         for taken in (out / f"{name}.png", out / f"{name}.tif", *([out / f"{name}_overlay.png"] if overlay else [])):
             if taken.exists():
                 raise UserError(f"{taken}: exists already and would be overwritten; give another --out, or remove it.")
+    hardware.keep_freed_memory()
     predictor = load(run, flips=flips, scales=scales, tile=tile)
     written, failed = [], []
     with _bar("predicting", progress) as advance:
@@ -230,13 +238,14 @@ def predict(
 
 def _pictures(paths: Iterable[Path]) -> tuple[list[Path], Path]:
     """All picture files, and the folder that result names are relative to."""
+    from pixelwise.data.listing import picture_files
     from pixelwise.data.pictures import PICTURE_SUFFIXES
 
     files: list[Path] = []
     roots: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+            found = [path / name for name in picture_files(path)]
             if not found:
                 raise UserError(f"{path}: no pictures in this folder ({', '.join(sorted(PICTURE_SUFFIXES))}).")
             files += found
@@ -248,8 +257,9 @@ def _pictures(paths: Iterable[Path]) -> tuple[list[Path], Path]:
             raise UserError(f"{path}: no such picture or folder.")
     if not files:
         raise UserError("no pictures given.")
-    root = Path(os.path.commonpath([root.resolve() for root in roots]))
-    return [file.resolve() for file in dict.fromkeys(files)], root
+    # Not resolved: a link is named as the user named it.
+    root = Path(os.path.commonpath([os.path.abspath(root) for root in roots]))
+    return list(dict.fromkeys(Path(os.path.abspath(file)) for file in files)), root
 
 
 def parse_scales(text: str) -> tuple[float, ...]:

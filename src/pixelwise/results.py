@@ -34,7 +34,7 @@ def finish(session: Session, display: Display, yardsticks: Mapping[str, float | 
     write_text(run.path / "next.txt", "".join(f"# {why}\n{command}\n\n" for why, command in commands))
     lines = [command for _, command in commands]
     write_report(run.report, _report_content(session, predictor, result, lines, yardsticks or {}))
-    write_text(run.metrics_file, json.dumps(result.summary, indent=2) + "\n")
+    write_text(run.metrics_file, json.dumps(result.summary, indent=2, allow_nan=False) + "\n")
 
 
 def _report_content(
@@ -49,7 +49,7 @@ def _report_content(
     trained = max((entry["seconds"] for entry in log), default=0.0)
     rates = sorted(entry["pictures_per_second"] for entry in log if entry["kind"] == "train")
     return ReportContent(
-        title=f"{recipe.model.name} on {session.dataset.root.name}",
+        title=f"{recipe.model.name} on {session.dataset.root.resolve().name}",
         recipe=recipe.model_dump(mode="json", exclude={"provenance"}),
         reasons=[row for row in reasoned(run.recipe_file) if row[2]],
         dataset=_dataset_facts(session.dataset, facts),
@@ -97,16 +97,16 @@ def _examples(dataset: Dataset, predictor: Predictor, result: Evaluation) -> lis
 
 def next_commands(run: Run, dataset: Dataset) -> list[tuple[str, str]]:
     """What one would run next: pairs of a reason and the exact command."""
-    path, data = shlex.quote(str(run.path)), shlex.quote(str(dataset.root))
-    picture = shlex.quote(str(next(iter(dataset.split("val"))).picture))
+    path, data = shlex.quote(str(run.path.resolve())), shlex.quote(str(dataset.root.resolve()))
+    picture = shlex.quote(str(dataset.split("val")[0].picture.resolve()))
     commands = [
         ("predict your own pictures (files or folders; this one is from the validation split)",
-         f"pixelwise predict {path} {picture} --out {shlex.quote(str(run.path / 'predictions'))} --overlay"),
+         f"pixelwise predict {path} {picture} --out {path + '/predictions'} --overlay"),
         ("measure again, averaging over mirrored views: slower, often a little better",
          f"pixelwise evaluate {path} --data {data} --flips horizontal"),
         ("train longer, from these weights",
-         f"pixelwise train {shlex.quote(str(run.recipe_file))} --data {data} --minutes 30 "
-         f"--set model.weights={path} --out {shlex.quote(str(run.path) + '-longer')}"),
+         f"pixelwise train {path + '/recipe.yaml'} --data {data} --minutes 30 "
+         f"--set model.weights={path} --out {path + '-longer'}"),
     ]  # fmt: skip
     if "test" in dataset.splits:
         commands.insert(1, ("measure on the test split, once", f"pixelwise evaluate {path} --data {data} --split test"))

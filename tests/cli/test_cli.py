@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -135,6 +137,60 @@ def test_data_that_cannot_teach(tmp_path: Path, masks: list[np.ndarray], classes
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("masks", np.full((48, 48), 7), "class id 7 found"),
+        ("masks", np.zeros((40, 48)), "40"),
+        ("masks", np.full((48, 48), 255), "'val' hold only void"),
+        ("images", None, "p4"),
+    ],
+)
+def test_a_bad_validation_file_is_found_before_training(
+    tmp_path: Path, name: str, content: np.ndarray | None, words: str
+) -> None:
+    data = dataset(tmp_path / "data", [HALF] * 5, "a\nb\nc\n")
+    (data / "train.txt").write_text("p0\np1\np2\np3\n")
+    (data / "val.txt").write_text("p4\n")
+    if content is None:
+        (data / name / "p4.png").write_bytes(b"")
+    else:
+        Image.fromarray(content.astype(np.uint8)).save(data / name / "p4.png")
+    status, text = pixelwise("train", "unet", "--data", data, "--out", tmp_path / "run", "--epochs", 1, *TINY)
+    assert status == 1
+    assert words in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_impossible_output_places(scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").write_text("a file")
+    for more in ([], ["--out", "runs/below"]):
+        status, text = pixelwise("train", "unet", "--data", scenes_folder, "--epochs", 1, *TINY, *more)
+        assert status == 1
+        assert "runs" in text
+        assert "Traceback" not in text
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(scenes_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pixelwise", "train", "unet", "--data", str(scenes_folder), "--epochs", "4000"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "my run"), *TINY],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    log = tmp_path / "my run" / "log.jsonl"
+    deadline = time.monotonic() + 90
+    while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == (
+        f"pixelwise: stopped; everything is saved. Go on with: pixelwise train --resume '{tmp_path / 'my run'}'"
+    )
+    assert (tmp_path / "my run" / "last" / "state.json").exists()
+
+
 def test_empty_and_wrong_folders(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "text").mkdir()
@@ -215,6 +271,28 @@ def test_predict_writes_masks_and_overlays_and_overwrites_nothing(run: Path, tmp
     status, text = pixelwise("predict", run, pictures, "--out", tmp_path / "out")
     assert status == 1
     assert "exists already" in text
+
+
+def test_results_are_named_as_the_user_named_the_pictures(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "store" / "8f3a.png")
+    (tmp_path / "in" / "sub" / "x.png").symlink_to(tmp_path / "store" / "8f3a.png")
+    (tmp_path / "in" / "._x.png").write_bytes(b"hidden")
+    status, text = pixelwise(
+        "predict", run, tmp_path / "in", tmp_path / "in" / "sub" / "x.png", "--out", tmp_path / "o"
+    )
+    assert status == 0, text
+    assert [path.relative_to(tmp_path / "o").as_posix() for path in (tmp_path / "o").rglob("*.png")] == ["sub/x.png"]
+
+
+def test_an_overlay_and_a_mask_of_one_name_are_refused(run: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "a_overlay.png"):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / name)
+    status, text = pixelwise("predict", run, tmp_path, "--out", tmp_path / "out", "--overlay")
+    assert status == 1
+    assert "a_overlay" in text
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_bad_picture_does_not_stop_the_others(run: Path, tmp_path: Path) -> None:

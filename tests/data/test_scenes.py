@@ -13,6 +13,7 @@ from PIL import Image
 
 from pixelwise.baselines import ColourClassifier, always_background
 from pixelwise.data import scenes
+from pixelwise.data.formats import open_dataset
 from pixelwise.data.sample import VOID, Sample
 from pixelwise.data.scenes import CLASS_NAMES, large_scene, scene, write_scenes
 from pixelwise.errors import UserError
@@ -158,3 +159,9 @@ def test_folder_layout(tmp_path: Path) -> None:
         left, top, wide, tall = map(int, one["bbox"])
         assert (ids == number)[top : top + tall, left : left + wide].sum() == one["area"]
     assert [one["id"] for one in coco["annotations"]] == list(range(1, len(coco["annotations"]) + 1))
+
+
+def test_written_scenes_open_without_a_remark(scenes_folder: Path) -> None:
+    dataset = open_dataset(scenes_folder)
+    assert dataset.notes == ()
+    assert (len(dataset.split("train")), len(dataset.split("val"))) == (8, 4)

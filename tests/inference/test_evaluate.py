@@ -47,6 +47,9 @@ def test_other_classes_and_empty_splits_are_sentences(scenes_folder: Path) -> No
     dataset = open_dataset(scenes_folder)
     with pytest.raises(UserError, match=r"11 classes.*knows 3"):
         evaluate_split(predictor(3), dataset)
+    turned = replace(dataset, class_names=tuple(str(k) for k in reversed(range(11))))
+    with pytest.raises(UserError, match="so ids differ"):
+        evaluate_split(predictor(), turned)
     with pytest.raises(UserError, match="no labelled picture in the split 'none'"):
         evaluate_split(predictor(), replace(dataset, splits={"none": ()}), "none")
 

@@ -90,6 +90,27 @@ def test_state_goes_on_bitwise() -> None:
         assert torch.equal(value, second.export()[name])
 
 
+def test_state_comes_back_in_the_layout_of_the_parameters() -> None:
+    for attempt in range(2):
+        trained = method()
+        trained.network = nn.Conv2d(2, 3, 3, padding=1).to(memory_format=torch.channels_last)
+        trained.wrapped = trained.network
+        trained.optimizer = torch.optim.AdamW(trained.network.parameters(), 0.1, fused=True)
+        trained.peak_rates = [0.1]
+        if attempt == 0:
+            trained.step(batch(1), 0.0)
+            state = {
+                "network": {k: v.contiguous() for k, v in trained.network.state_dict().items()},
+                "optimizer": trained.optimizer.state_dict(),
+            }
+            for moments in state["optimizer"]["state"].values():
+                moments.update({k: v.contiguous() for k, v in moments.items()})
+        else:
+            trained.load_state_dict(state)
+            for parameter, moments in trained.optimizer.state.items():
+                assert moments["exp_avg"].stride() == parameter.stride()
+
+
 def test_evaluation_ignores_void_and_batch_size() -> None:
     trained = method()
     data = batch(3)

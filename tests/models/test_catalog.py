@@ -29,7 +29,7 @@ TINY: dict[str, dict[str, Any]] = {
     "resnet18": {},
     "resnet34": {},
     "resnet50": {},
-    "unet": {"width": 4},
+    "unet": {"width": 8},
     "unet_original": {"width": 8, "in_channels": 3},
 }
 CLASSES = 5
@@ -114,6 +114,14 @@ def test_classifiers_give_class_logits(name: str) -> None:
         assert tiny(name).eval()(torch.randn(2, 3, 64, 64)).shape == (2, CLASSES)
 
 
+@pytest.mark.parametrize("blocks", [1, 3, 4, 5])
+def test_fewer_decoder_blocks_give_logits_at_the_same_size(blocks: int) -> None:
+    network = create_model("unet", num_classes=2, encoder="resnet18", decoder_channels=(4,) * blocks).eval()
+    with torch.inference_mode():
+        assert network(torch.randn(1, 3, 50, 70)).shape == (1, 2, 50, 70)
+    assert network.upsampling == 2 ** (5 - blocks)
+
+
 def test_paper_shapes_of_the_original_unet() -> None:
     network = create_model("unet_original", num_classes=2, width=2)
     with torch.inference_mode():
@@ -127,6 +135,7 @@ def test_paper_shapes_of_the_original_unet() -> None:
         ("unet", {"num_classes": 3, "encodr": "resnet18"}, "did you mean 'encoder'"),
         ("unet", {"num_classes": 3, "encoder": "resnet17"}, "did you mean 'resnet18'"),
         ("unet", {}, "num_classes"),
+        ("unet", {"num_classes": 3, "encoder": "resnet18", "decoder_channels": [8] * 6}, "6 blocks found.*1 to 5"),
     ],
 )
 def test_wrong_names_are_explained(name: str, options: dict[str, Any], words: str) -> None:

@@ -42,6 +42,20 @@ def test_an_encoder_takes_a_whole_runs_weights(tmp_path: Path) -> None:
     assert read_weights(tmp_path / "run").mean == (1.0,) * 3
 
 
+def test_a_run_of_the_same_network_fills_all_of_it_but_another_head(tmp_path: Path) -> None:
+    options = {"encoder": "resnet18", "decoder_channels": (8, 8, 8, 8, 8)}
+    before = create_model("unet", num_classes=3, **options)
+    form = PictureFormat(3, "uint16")
+    spec = ModelSpec("unet", {}, ("a", "b", "c"), form, (25_700.0,) * 3, (257.0,) * 3)
+    save_model(tmp_path / "best.safetensors", before.state_dict(), spec)
+    same = create_model("unet", num_classes=3, weights=tmp_path, **options)
+    assert all(torch.equal(value, same.state_dict()[name]) for name, value in before.state_dict().items())
+    other = create_model("unet", num_classes=5, weights=tmp_path, **options)
+    assert torch.equal(other.decoder[2].convs[0].weight, before.decoder[2].convs[0].weight)
+    assert other.head.weight.shape[0] == 5
+    assert read_weights(tmp_path).mean == (100.0,) * 3  # in units of 8 bits
+
+
 def test_grey_and_many_channels(tmp_path: Path) -> None:
     colour = create_encoder("resnet18").eval()
     path = save(tmp_path / "w.safetensors", colour)
@@ -74,6 +88,12 @@ def test_weights_of_another_network_are_refused_in_a_sentence(tmp_path: Path) ->
     save_file(wide, tmp_path / "wide.safetensors")
     with pytest.raises(UserError, match="of another network"):
         create_encoder("resnet18", weights=tmp_path / "wide.safetensors")
+
+
+def test_weights_without_an_encoder_are_not_ignored(tmp_path: Path) -> None:
+    path = save(tmp_path / "w.safetensors", create_model("resnet18", num_classes=2))
+    with pytest.raises(UserError, match="no encoder is given"):
+        create_model("unet", num_classes=2, weights=path)
 
 
 def test_damaged_missing_and_pickled_files(tmp_path: Path) -> None:

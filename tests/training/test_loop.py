@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pixelwise import api
 from pixelwise.errors import UserError
 from pixelwise.methods.base import TrainingDiverged
 from pixelwise.methods.supervised import Supervised
+from pixelwise.models.catalog import create_model
 from pixelwise.training import loop
 from pixelwise.training.run import open_run
 from pixelwise.training.schedule import SCHEDULES, make_schedule
@@ -172,7 +174,7 @@ def test_a_full_disk_is_a_sentence_and_the_run_goes_on_later(
     assert shipped(tmp_path / "run") == reference
 
 
-def interrupted(data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted(data: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **more: object) -> None:
     real = Supervised.step
 
     def step(self: Supervised, batch: object, progress: float) -> dict[str, float]:
@@ -182,7 +184,7 @@ def interrupted(data: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Supervised, "step", step)
         with pytest.raises(KeyboardInterrupt):
-            train(data, out)
+            train(data, out, **more)
 
 
 def test_a_changed_recipe_or_changed_data_cannot_be_resumed(
@@ -204,6 +206,20 @@ def test_a_changed_recipe_or_changed_data_cannot_be_resumed(
     shutil.copy(sorted((data / "masks").iterdir())[1], first)
     with pytest.raises(UserError, match="the data changed"):
         api.resume(tmp_path / "run")
+
+
+def test_resuming_needs_nothing_but_the_run(
+    scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pretrained weights may be gone, and the current folder another one."""
+    network = create_model("resnet18", num_classes=2)
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    options = {"model.encoder": "resnet18", "model.width": 64, "model.decoder_channels": [8, 8, 8, 8, 8]}
+    monkeypatch.chdir(tmp_path)
+    interrupted(scenes_folder, tmp_path / "run", monkeypatch, **options, **{"model.weights": "w.safetensors"})
+    (tmp_path / "w.safetensors").unlink()
+    monkeypatch.chdir("/")
+    assert api.resume(tmp_path / "run").finished
 
 
 def test_early_stopping(scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,3 +112,23 @@ def test_run_folders_are_numbered_and_never_reused(tmp_path: Path, monkeypatch: 
         create_run(tmp_path / "full", "unet", "cells")
     with pytest.raises(UserError, match="not a run folder"):
         open_run(tmp_path / "full")
+
+
+def test_channels_that_say_nothing_and_tiny_values_survive() -> None:
+    blank = replace(FACTS, mean=(0.0, 110.0, 120.0), std=(0.0, 51.0, 52.0))
+    assert plan(blank).normalize.std == (1.0, 51.0, 52.0)
+    faint = replace(FACTS, form=PictureFormat(1, "float32"), mean=(3e-7,), std=(1e-7,))
+    assert plan(faint).normalize.mean == (3e-7,)
+    assert plan(faint).normalize.std == (1e-7,)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"normalize__mean": [1.0, 2.0]}, "2 numbers found, 3 expected"),
+        ({"normalize__std": [0.0, 1.0, 1.0]}, "above 0"),
+    ],
+)
+def test_normalisation_that_cannot_work_is_refused(overrides: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        plan(**overrides)

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pixelwise.errors import UserError
-from pixelwise.training.recipe import load_recipe, parse_overrides, reasoned, recipe_names, to_yaml
+from pixelwise.training.recipe import digest, load_recipe, parse_overrides, reasoned, recipe_names, to_yaml
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -71,3 +71,32 @@ def test_yaml_comes_back_as_the_same_recipe_and_keeps_its_reasons(tmp_path: Path
     assert load_recipe(file) == recipe
     assert ("optimizer.lr", 0.001, "because # of this") in reasoned(file)
     assert yaml.safe_load(file.read_text())["data"]["path"] == "/some/where: else"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "augment.brightness=2",
+        "augment.scale=[1.5, 0.7]",
+        "augment.scale=[0, 1]",
+        "augment.rotate=-3",
+        "augment.crop=[0, 5]",
+        "augment.flip=sideways",
+        "schedule.name=cosin",
+        "loss.terms.dyce=1",
+        "loss.terms={}",
+    ],
+)
+def test_impossible_values_are_refused_when_the_recipe_is_read(setting: str) -> None:
+    with pytest.raises(UserError, match=setting.partition("=")[0].removesuffix(".dyce").replace(".", r"\.")):
+        load_recipe("unet", [setting])
+
+
+def test_digests_follow_the_values_and_not_the_file(tmp_path: Path) -> None:
+    recipe = load_recipe("unet", {"provenance": {"share": 1e-05}, "optimizer.lr": 1e-05})
+    file = tmp_path / "recipe.yaml"
+    file.write_text("# a remark\n" + to_yaml(recipe))
+    assert load_recipe(file) == recipe  # numbers without a dot stay numbers
+    assert digest(load_recipe(file)) == digest(recipe)
+    assert digest(load_recipe(file, {"provenance": {}})) == digest(recipe)
+    assert digest(load_recipe(file, {"optimizer.lr": 2e-05})) != digest(recipe)

@@ -6,12 +6,14 @@ Nothing here imports torch at the top, so that help is instant.
 from __future__ import annotations
 
 import errno
+import logging
 import sys
 import traceback
 
 import typer
 
 from pixelwise.cli import check, demo, evaluate, models, predict, recipes, train
+from pixelwise.cli.stopping import stoppable
 from pixelwise.errors import UserError
 
 app = typer.Typer(
@@ -24,13 +26,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Every command has its own --help. Add --debug to see the traceback behind an error.",
 )
-app.command("demo")(demo.demo)
-app.command("check")(check.check)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("models")(models.models)
-app.command("recipes")(recipes.recipes)
+for verb in (demo.demo, check.check, train.train, evaluate.evaluate, predict.predict, models.models, recipes.recipes):
+    app.command(verb.__name__)(stoppable(verb))
 
 
 def _version(show: bool) -> None:
@@ -52,21 +49,18 @@ def main() -> None:
     """Runs the command line; bad input ends in one sentence and a non-zero status, never in a traceback."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("pixelwise").setLevel(logging.INFO)
     try:
         app(arguments)
     except UserError as error:
         _fail(str(error), debug)
-    except KeyboardInterrupt as error:
-        if debug:
-            traceback.print_exc()
-        print(f"pixelwise: {error}" if str(error) else "pixelwise: stopped.", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)  # the reader of a pipe (head, less) has seen enough
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
             raise
-        _fail(f"{error.filename or 'the disk'}: {error.strerror}. Nothing half-written is left.", debug)
+        _fail(f"{error.filename or 'the disk'}: {error.strerror}.", debug)
 
 
 def _fail(sentence: str, debug: bool) -> None:

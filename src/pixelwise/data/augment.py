@@ -7,15 +7,24 @@ those of the picture, so that everything is resampled once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.data.sample import VOID, Instances, Sample
 
-FULL_RANGE = {"uint8": 255.0, "uint16": 65535.0}
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError("the first number must not be larger than the second")
+    return pair
+
+
+Side = Annotated[int, Field(ge=1)]
+Factor = Annotated[float, Field(gt=0)]
 
 
 class Augmentation(BaseModel):
@@ -23,8 +32,10 @@ class Augmentation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    crop: tuple[int, int] = Field((256, 256), description="height and width of a view, in pixels")
-    scale: tuple[float, float] = Field((1.0, 1.0), description="magnification, drawn log-uniformly between the two")
+    crop: tuple[Side, Side] = Field((256, 256), description="height and width of a view, in pixels")
+    scale: Annotated[tuple[Factor, Factor], AfterValidator(_rising)] = Field(
+        (1.0, 1.0), description="magnification, drawn log-uniformly between the two"
+    )
     rotate: float = Field(0.0, ge=0, le=180, description="degrees, drawn uniformly to either side")
     flip: Literal["none", "horizontal", "both"] = Field("none", description="mirrored with probability 1/2 an axis")
     elastic: float = Field(0.0, ge=0, description="standard deviation in pixels of displacements on a 3 x 3 grid")
@@ -33,14 +44,6 @@ class Augmentation(BaseModel):
     saturation: float = Field(0.0, ge=0, le=1, description="of colour pictures, within 1 +- this")
     noise: float = Field(0.0, ge=0, le=1, description="largest standard deviation, as a share of the full range")
     blur: float = Field(0.0, ge=0, description="largest gaussian standard deviation in pixels, for half of the views")
-
-    @model_validator(mode="after")
-    def _possible(self) -> Augmentation:
-        if min(self.crop) < 1:
-            raise ValueError(f"crop must be at least 1 x 1 pixels, found {self.crop}")
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be two rising positive numbers, found {self.scale}")
-        return self
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """One view: image (crop height, crop width, C), mask and objects with it. The same rng state, the same view."""
@@ -108,33 +111,44 @@ class Warp:
 
     def apply(self, sample: Sample) -> Sample:
         """Resamples picture (linear, mirrored border) and labels (nearest, void outside), and moves the objects."""
-        image = self.resample(sample.image, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101, 0)
+        maps = self._maps()
+        image = self._resample(sample.image, maps, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
         mask = sample.mask
         if mask is not None:
-            mask = self.resample(mask, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, VOID)
-        instances = None if sample.instances is None else self._move(sample.instances)
+            mask = self._resample(mask, maps, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, VOID)
+        instances = None if sample.instances is None else self._move(sample.instances, maps)
         return Sample(sample.name, _with_channels(image), mask, instances)
 
-    def resample(self, array: np.ndarray, interpolation: int, border: int, fill: float) -> np.ndarray:
+    def _maps(self) -> np.ndarray | None:
+        """(height, width, 2) float32: where each pixel of the view comes from, for OpenCV; None where the matrix does.
+
+        OpenCV's coordinates have pixel centres at whole numbers.
+        """
+        if self.displacement is None:
+            return None
+        height, width = self.size
+        xs, ys = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+        points = np.stack([xs, ys], axis=-1) @ self.matrix[:, :2].T + self.matrix[:, 2] + self.displacement - 0.5
+        return points.astype(np.float32)
+
+    def _resample(
+        self, array: np.ndarray, maps: np.ndarray | None, interpolation: int, border: int, fill: float = 0
+    ) -> np.ndarray:
         """(H, W) or (H, W, C), any number of channels -> the same at the view's size."""
         if array.ndim == 3 and array.shape[2] > 4:  # OpenCV fills and warps at most four channels at once
             parts = [
-                self.resample(array[:, :, start : start + 4], interpolation, border, fill)
+                self._resample(array[:, :, start : start + 4], maps, interpolation, border, fill)
                 for start in range(0, array.shape[2], 4)
             ]
             return np.concatenate([_with_channels(part) for part in parts], axis=2)
-        height, width = self.size
-        if self.displacement is None:
-            # OpenCV's coordinates have pixel centres at whole numbers.
+        if maps is None:
+            height, width = self.size
             matrix = self.matrix.copy()
             matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
             flags = interpolation | cv2.WARP_INVERSE_MAP
             return cv2.warpAffine(
                 array, matrix, (width, height), flags=flags, borderMode=border, borderValue=(fill,) * 4
             )
-        xs, ys = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-        points = np.stack([xs, ys], axis=-1) @ self.matrix[:, :2].T + self.matrix[:, 2] + self.displacement - 0.5
-        maps = points.astype(np.float32)
         return cv2.remap(array, maps, None, interpolation, borderMode=border, borderValue=(fill,) * 4)
 
     def forward(self, points: np.ndarray) -> np.ndarray:
@@ -149,7 +163,7 @@ class Warp:
                 moved = (points - self.displacement[row, column] - self.matrix[:, 2]) @ inverse.T
         return moved
 
-    def _move(self, instances: Instances) -> Instances:
+    def _move(self, instances: Instances, maps: np.ndarray | None) -> Instances:
         height, width = self.size
         keypoints = instances.keypoints
         if keypoints is not None:
@@ -159,7 +173,7 @@ class Warp:
             keypoints[..., 2] *= inside
         ids = instances.ids
         if ids is not None:
-            ids = self.resample(ids.astype(np.float32), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, 0).astype(np.int64)
+            ids = self._resample(ids.astype(np.float32), maps, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT).astype(np.int64)
             kept = np.unique(ids[ids > 0]) - 1
             boxes_and_ids = Instances.from_label_map(ids, instances.classes[kept])
             boxes, ids = boxes_and_ids.boxes, boxes_and_ids.ids

@@ -59,7 +59,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 @dataclass
 class SampleCache:
-    """Decoded samples, kept until `limit` bytes are held; later ones are read anew each time."""
+    """Decoded pictures and masks, kept until `limit` bytes are held; later ones are read anew each time."""
 
     dataset: Dataset
     limit: int = 1 << 30
@@ -74,13 +74,31 @@ class SampleCache:
         sample = self._samples.get(record.name)
         if sample is not None:
             return sample
-        sample = self.dataset.load(record)
+        sample = self.dataset.load_without_objects(record)
         size = sample.image.nbytes + (0 if sample.mask is None else sample.mask.nbytes)
         with self._lock:
             if record.name not in self._samples and self._held + size <= self.limit:
                 self._samples[record.name] = sample
                 self._held += size
         return sample
+
+    def check(self, records: Sequence[Record]) -> np.ndarray:
+        """Reads every labelled record once, before anything depends on it: pixels by class id, (256,).
+
+        While the cache has room pictures are decoded into it, so the work is not lost; later only masks are.
+
+        Raises:
+            UserError: as `Dataset.load`, for the first record that cannot be used.
+        """
+
+        def count(record: Record) -> np.ndarray:
+            full = self._held >= self.limit
+            mask = self.dataset.load_mask(record) if full else self.load(record).mask
+            assert mask is not None
+            return np.bincount(mask.ravel(), minlength=256)
+
+        with ThreadPoolExecutor(thread_name_prefix="pixelwise-check") as pool:
+            return np.sum(list(pool.map(count, records)), axis=0)
 
 
 def ordering(count: int, seed: int, position: int) -> tuple[int, int]:

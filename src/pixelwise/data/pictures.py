@@ -66,6 +66,10 @@ class Header:
         return self.mode in {"LA", "RGBA", "PA", "La", "RGBa"}
 
 
+FULL_RANGE = {"uint8": 255.0, "uint16": 65535.0}
+"""The largest value of each integer dtype that pictures have; float pictures have none."""
+
+
 @dataclass(frozen=True, slots=True)
 class PictureFormat:
     """The form to which all pictures of one dataset are brought: channels (1, 3, or more) and dtype."""
@@ -253,11 +257,11 @@ def convert(image: np.ndarray, form: PictureFormat, path: Path | str = "picture"
             )
     if str(image.dtype) == form.dtype:
         return image
-    ranges = {"uint8": 255.0, "uint16": 65535.0}
     if form.dtype == "float32":
         return image.astype(np.float32)
-    scale = ranges[form.dtype] / ranges.get(str(image.dtype), ranges[form.dtype])
-    return np.clip(np.rint(image.astype(np.float32) * scale), 0, ranges[form.dtype]).astype(form.dtype)
+    full = FULL_RANGE[form.dtype]
+    scale = full / FULL_RANGE.get(str(image.dtype), full)
+    return np.clip(np.rint(image.astype(np.float32) * scale), 0, full).astype(form.dtype)
 
 
 def read_ids(path: Path | str) -> np.ndarray:

@@ -58,6 +58,11 @@ def evaluate_split(
             f"{dataset.root}: {len(dataset.class_names)} classes ({', '.join(dataset.class_names)}), but the network "
             f"knows {len(predictor.class_names)} ({', '.join(predictor.class_names)}); evaluate on data with the same."
         )
+    if set(dataset.class_names) == set(predictor.class_names) and dataset.class_names != predictor.class_names:
+        raise UserError(
+            f"{dataset.root}: the classes are {', '.join(dataset.class_names)}, but the network knows them as "
+            f"{', '.join(predictor.class_names)}, so ids differ; put classes.txt and the masks in its order."
+        )
     records = [record for record in dataset.split(split) if record.labels]
     if not records:
         raise UserError(f"{dataset.root}: no labelled picture in the split '{split}', so there is nothing to measure.")
@@ -82,7 +87,8 @@ def evaluate_split(
         if progress is not None:
             progress(number / len(records))
     summary = {"split": split, "pictures": len(records), **confusion.summary(split)}
-    summary["expected_calibration_error"] = calibration.ece()
+    error = calibration.ece()
+    summary["expected_calibration_error"] = None if np.isnan(error) else error
     if objects is not None:
         summary["objects"] = objects.summary()
     # Pictures that are void all over have no score; they come last.

@@ -12,6 +12,7 @@ from torch import nn
 from pixelwise.errors import UserError, unknown
 from pixelwise.models.classify import mobilenet, resnet
 from pixelwise.models.segment import unet
+from pixelwise.models.weights import load_weights, read_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +58,29 @@ def list_models(task: str | None = None) -> list[str]:
 def create_model(name: str, **options: Any) -> nn.Module:
     """Builds a network by name; `options` are the keywords of its constructor, unknown ones are refused.
 
-    `weights` (a file, a run, a hub name) fills the encoder of a network that has one, else the whole network.
+    `weights` (a file, a run, a hub name) fills the encoder of a network that has one, else the whole network. Those of
+    a run of the same network fill all of it, but for a last layer of another number of classes.
 
     Raises:
         UserError: unknown name or option, a missing option, or weights that do not fit.
     """
-    from pixelwise.models.weights import load_weights
-
     if name not in MODELS:
         raise unknown("model", name, MODELS)
     build = MODELS[name].build
     parameters = option_names(name)
-    weights = None if "weights" in parameters else options.pop("weights", None)
+    weights = options.pop("weights", None)
     for option in options:
         if option not in parameters:
             raise unknown(f"option of {name}:", option, parameters)
+    file = None if weights is None else read_weights(weights)
+    if file is not None and file.model != name and "weights" in parameters:
+        options["weights"], file = file, None
     try:
         model = build(**options)
     except TypeError as error:
         raise UserError(f"{name}: {error}; its options are {', '.join(parameters)}.") from error
-    if weights is not None:
-        load_weights(model, weights)
+    if file is not None:
+        load_weights(model, file, new_head=file.model == name)
     return model
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -13,7 +14,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
+from pixelwise.models.spec import METADATA_KEY, ModelSpec
+
+logger = logging.getLogger(__name__)
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -22,12 +27,18 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Tensors by name, and how the network that they come from wants its input: `(picture - mean) / std`, 8-bit RGB."""
+    """Tensors by name, and what the network that they come from is and wants.
+
+    Attributes:
+        mean, std: of its input, `(picture - mean) / std` with pictures of 8 bits; None for one of float pictures.
+        model: its name in the catalog, where the file says it (a run's `best.safetensors` does).
+    """
 
     path: Path
     tensors: Mapping[str, Tensor]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +123,24 @@ def read_weights(weights: str | os.PathLike[str]) -> WeightsFile:
             raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
     if not tensors:
         raise UserError(f"{path}: holds no tensors.")
-    mean, std = input_normalisation(metadata)
-    return WeightsFile(path, tensors, mean, std)
+    if METADATA_KEY in metadata:
+        spec = ModelSpec.from_json(metadata[METADATA_KEY])
+        if spec.form.dtype not in FULL_RANGE:
+            return WeightsFile(path, tensors, None, None, spec.model)
+        scale = FULL_RANGE[spec.form.dtype] / FULL_RANGE["uint8"]
+        mean, std = (tuple(value / scale for value in part) for part in (spec.mean, spec.std))
+        return WeightsFile(path, tensors, mean, std, spec.model)
+    return WeightsFile(path, tensors, *input_normalisation(metadata))
 
 
 def input_normalisation(metadata: Mapping[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std of 8-bit RGB as a weights file states them, ImageNet's where it does not.
+    """Mean and std of 8-bit RGB as a published weights file states them, ImageNet's where it does not.
 
-    Understood are a model file of this package, and `input` metadata of the form `RGB / D - M`.
+    Understood is `input` metadata of the form `RGB / D - M`.
 
     >>> input_normalisation({"input": "RGB / 127.5 - 1"})
     ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
     """
-    from pixelwise.models.spec import METADATA_KEY, ModelSpec
-
-    if METADATA_KEY in metadata:
-        spec = ModelSpec.from_json(metadata[METADATA_KEY])
-        return spec.mean, spec.std
     match = re.fullmatch(r"\s*RGB\s*/\s*([\d.]+)\s*(?:-\s*([\d.]+))?\s*", metadata.get("input", ""))
     if match is None:
         return IMAGENET_MEAN, IMAGENET_STD
@@ -136,12 +148,18 @@ def input_normalisation(metadata: Mapping[str, str]) -> tuple[tuple[float, ...],
     return (divisor * shift,) * 3, (divisor,) * 3
 
 
-def load_weights(network: nn.Module, weights: str | os.PathLike[str] | WeightsFile) -> LoadReport:
+def load_weights(
+    network: nn.Module, weights: str | os.PathLike[str] | WeightsFile, *, new_head: bool = False
+) -> LoadReport:
     """Copies the tensors of a file into a network, by name.
 
     A file of a larger network that contains this one under a prefix (`encoder.` in a segmentation run) serves as well.
     A first convolution with another number of input channels is adapted: summed to one, or repeated and rescaled, so
-    that grey given as colour, and colour given as grey, answer alike.
+    that grey given as colour, and colour given as grey, answer alike. What was loaded and what not is returned, and
+    logged as information.
+
+    Args:
+        new_head: the last layer (`head`) keeps its own tensors where the file's are for another number of classes.
 
     Raises:
         UserError: nothing fits by name, or a tensor has another shape.
@@ -157,6 +175,8 @@ def load_weights(network: nn.Module, weights: str | os.PathLike[str] | WeightsFi
             tensor = adapt_channels(tensor, own[name].shape[1])
             adapted.append(name)
         if tensor.shape != own[name].shape:
+            if new_head and name.startswith("head."):
+                continue
             raise UserError(
                 f"{file.path}: '{name}' is {tuple(tensor.shape)}, but the {type(network).__name__} has "
                 f"{tuple(own[name].shape)} there; these weights are of another network (or another width)."
@@ -171,12 +191,14 @@ def load_weights(network: nn.Module, weights: str | os.PathLike[str] | WeightsFi
             "These weights are of another network, or under other names."
         )
     network.load_state_dict(fitted, strict=False)
-    return LoadReport(
+    report = LoadReport(
         loaded=tuple(sorted(fitted)),
         kept=tuple(sorted(own.keys() - fitted.keys())),
         unused=tuple(sorted(source.keys() - own.keys())),
         adapted=tuple(adapted),
     )
+    logger.info("%s: %s", file.path, report)
+    return report
 
 
 def _under_common_prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -48,6 +48,11 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
         raise
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run has saved its state yet."""
+    return any((folder / name).exists() for name in (LAST, PREVIOUS))
+
+
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The newest complete checkpoint of a run, or None where none was written yet.
 

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from pixelwise.data.loader import EvaluationLoader, TrainLoader
@@ -77,23 +78,18 @@ def fit(
     budget: Budget,
     spec: ModelSpec,
     display: Display,
-    identity: Mapping[str, str],
     device: torch.device,
 ) -> Position:
     """Trains from where the run's newest checkpoint is, or from the start, to the end of the budget.
 
     The weights with the best validation score are in `best.safetensors`, whole at every moment.
 
-    Args:
-        identity: what must not change between a run and its resumption (digests of recipe and data), with words for
-            the sentence if one has.
-
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
         TrainingDiverged: the last checkpoint is from before.
-        UserError: the run was made with another recipe or other data, or the disk refuses a checkpoint.
+        UserError: a picture cannot be read, or the disk refuses a write.
     """
-    position = _restore(method, run, identity)
+    position = _restore(method, run)
     sums: dict[str, float] = defaultdict(float)
     summed = 0
     scores: dict[str, float] = {}
@@ -105,7 +101,7 @@ def fit(
         nonlocal saved_at, save_cost
         started = time.monotonic()
         if rank() == 0:
-            _save(run, method, position, identity)
+            _save(run, method, position)
         saved_at = time.monotonic()
         save_cost = saved_at - started
 
@@ -116,7 +112,7 @@ def fit(
                 raise Interrupted
             progress = from_first(position.progress(budget), device)
             if progress < 1:
-                torch.manual_seed(hash((loader.seed, position.step, rank())) % 2**63)
+                torch.manual_seed(step_seed(loader.seed, position.step, rank()))
                 values = method.step(next(batches), progress)
                 position.step += 1
                 for name, value in values.items():
@@ -136,16 +132,22 @@ def fit(
             if progress >= (position.validations + 1) / budget.validations - 1e-9:
                 scores = _validate(method, validation, run, position, spec, loader, display)
                 position.validations = min(math.floor(progress * budget.validations + 1e-9), budget.validations)
-                stale = budget.patience is not None and position.stale >= budget.patience
-                position.done = progress >= 1 or stale
                 now = time.monotonic()
                 position.validation_seconds = now - clock
                 position.seconds, clock = position.seconds + now - clock, now
+                stale = budget.patience is not None and position.stale >= budget.patience
+                # The validation itself may have used up the minutes.
+                position.done = stale or from_first(position.progress(budget), device) >= 1
                 save()
                 speed = Speed()
             elif time.monotonic() - saved_at > max(CHECKPOINT_SECONDS, 30 * save_cost):
                 save()
     return position
+
+
+def step_seed(*place: int) -> int:
+    """A seed for torch that depends on a place (seed, step, process) alone."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
 
 
 def _validate(
@@ -159,7 +161,8 @@ def _validate(
 ) -> dict[str, float]:
     scores = method.evaluate(validation)
     score = scores[method.monitor]
-    better = score > position.best_score or position.best_score == -math.inf
+    score = -math.inf if math.isnan(score) else score  # nothing could be counted
+    better = score > position.best_score or position.validations == 0
     if better:
         position.best_score, position.best_step, position.stale = score, position.step, 0
         if rank() == 0:
@@ -181,10 +184,13 @@ def _log(run: Run, kind: str, position: Position, loader: TrainLoader, values: M
         return
     epoch = position.step * loader.batch_size / len(loader.records)
     head = {"kind": kind, "step": position.step, "epoch": round(epoch, 4), "seconds": round(position.seconds, 3)}
-    run.append_log({**head, **values})
+    try:
+        run.append_log({**head, **values})
+    except OSError as error:
+        raise _disk_error(run, error) from error
 
 
-def _restore(method: Method, run: Run, identity: Mapping[str, str]) -> Position:
+def _restore(method: Method, run: Run) -> Position:
     if rank() == 0:
         remove_leftovers(run.path)
     state = load_checkpoint(run.path)
@@ -192,13 +198,6 @@ def _restore(method: Method, run: Run, identity: Mapping[str, str]) -> Position:
         if rank() == 0:
             run.cut_log(0)
         return Position()
-    for what, digest in identity.items():
-        if state["identity"][what] != digest:
-            raise UserError(
-                f"{run.path}: the {what} changed since this run was started, so it cannot be resumed; undo the change, "
-                f"or start a new run from its weights: pixelwise train {run.recipe_file} "
-                f"--set model.weights={run.path} --out NEW_RUN"
-            )
     method.load_state_dict(state["method"])
     position = Position(**state["position"])
     if rank() == 0:
@@ -206,8 +205,8 @@ def _restore(method: Method, run: Run, identity: Mapping[str, str]) -> Position:
     return position
 
 
-def _save(run: Run, method: Method, position: Position, identity: Mapping[str, str]) -> None:
-    state = {"method": method.state_dict(), "position": dataclasses.asdict(position), "identity": dict(identity)}
+def _save(run: Run, method: Method, position: Position) -> None:
+    state = {"method": method.state_dict(), "position": dataclasses.asdict(position)}
     try:
         save_checkpoint(run.path, state)
     except OSError as error:
@@ -217,7 +216,7 @@ def _save(run: Run, method: Method, position: Position, identity: Mapping[str, s
 def _disk_error(run: Run, error: OSError) -> UserError:
     return UserError(
         f"{run.path}: the state could not be written ({error.strerror or error}); what was saved before is whole. "
-        f"Make room, then go on with `pixelwise train --resume {run.path}`."
+        f"Make room, then go on with: {run.resume_command}"
     )
 
 

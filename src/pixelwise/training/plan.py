@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from pixelwise.data.fingerprint import Fingerprint
+from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
 from pixelwise.models.weights import read_weights
 from pixelwise.training.recipe import Recipe, build_recipe
@@ -20,7 +21,7 @@ from pixelwise.training.recipe import Recipe, build_recipe
 CROP_SIDE = 384
 """Longest side of a crop on a CPU: larger views cost time without showing a network of this kind more context."""
 VIEWS = 8000
-"""Views of pictures that a training without a budget sees: about ten minutes for a small U-Net on two cores."""
+"""Views that a training without a budget makes, within 5 to 400 passes: ten minutes or so of a small U-Net."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,8 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, stride: int, device: torch.
     if values["train"]["minutes"] is None:
         pictures = facts.pictures["train"]
         epochs = float(min(max(round(VIEWS / pictures), 5), 400))
-        derive(
-            "train", "epochs", epochs, f"about {VIEWS} views of {pictures} pictures; --minutes or --epochs set another"
-        )
+        why = f"{round(epochs * pictures):,} views of {pictures:,} pictures; --minutes or --epochs set another"
+        derive("train", "epochs", epochs, why)
     return Plan(build_recipe(values, "the plan"), reasons)
 
 
@@ -129,16 +129,27 @@ def class_weights(recipe: Recipe, facts: Fingerprint) -> tuple[float, ...] | Non
 def _normalisation(values: dict[str, Any], recipe: Recipe, facts: Fingerprint, derive: Any) -> None:
     weights = recipe.model.options.get("weights")
     channels = facts.form.channels
-    if weights is not None and channels in (1, 3) and facts.form.dtype in ("uint8", "uint16"):
+    mean, std, why = facts.mean, facts.std, "of the training pictures"
+    if weights is not None and channels in (1, 3) and facts.form.dtype in FULL_RANGE:
         file = read_weights(weights)
-        if len(file.mean) in (3, channels):
-            scale = 257.0 if facts.form.dtype == "uint16" else 1.0
+        if file.mean is not None and file.std is not None and len(file.mean) in (3, channels):
+            scale = FULL_RANGE[facts.form.dtype] / FULL_RANGE["uint8"]
             mean, std = (
-                [round(scale * v, 4) for v in (part if len(part) == channels else (sum(part) / len(part),))]
+                tuple(scale * v for v in (part if len(part) == channels else (sum(part) / len(part),)))
                 for part in (file.mean, file.std)
             )
-            derive("normalize", "mean", mean, "what the pretrained weights were trained with")
-            derive("normalize", "std", std, "what the pretrained weights were trained with")
-            return
-    derive("normalize", "mean", [round(float(v), 4) for v in facts.mean], "of the training pictures")
-    derive("normalize", "std", [round(float(max(v, 1e-6)), 4) for v in facts.std], "of the training pictures")
+            why = "what the pretrained weights were trained with"
+    smallest = 1e-6 * FULL_RANGE.get(facts.form.dtype, max(map(abs, mean)))
+    derive("normalize", "mean", [_six_digits(v) for v in mean], why)
+    # A channel that is the same everywhere says nothing, whatever it is divided by.
+    derive("normalize", "std", [_six_digits(v) if v > smallest else 1.0 for v in std], why)
+    for key in ("mean", "std"):
+        found = values["normalize"][key]
+        if len(found) != channels:
+            raise UserError(f"normalize.{key}: {len(found)} numbers found, {channels} expected, one a channel.")
+    if min(values["normalize"]["std"]) <= 0:
+        raise UserError(f"normalize.std: {values['normalize']['std']} found, but pictures are divided by it: above 0.")
+
+
+def _six_digits(value: float) -> float:
+    return float(f"{value:.6g}")

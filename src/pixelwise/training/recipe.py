@@ -6,18 +6,21 @@ What a recipe leaves out (null) is derived from the data by `pixelwise.training.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
 
 from pixelwise.data.augment import Augmentation
 from pixelwise.errors import UserError, unknown
+from pixelwise.losses import LOSSES
+from pixelwise.training.schedule import SCHEDULES
 
 
 class Section(BaseModel):
@@ -40,6 +43,7 @@ class DataSection(Section):
     path: str | None = Field(None, description="folder of the data; --data sets it")
     layout: str = Field("auto", description="format of the folder; auto recognises it")
     val_fraction: float = Field(0.2, gt=0, lt=1, description="share held out where the data has no split of its own")
+    split_seed: int = Field(0, ge=0, description="chooses which; apart from train.seed, so that seeds can be compared")
 
 
 class LossSection(Section):
@@ -49,6 +53,16 @@ class LossSection(Section):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     focal_gamma: float = Field(2.0, ge=0)
+
+    @field_validator("terms")
+    @classmethod
+    def _known(cls, terms: dict[str, float]) -> dict[str, float]:
+        if not terms:
+            raise ValueError(f"at least one loss is needed, of {', '.join(sorted(LOSSES))}")
+        for name in terms:
+            if name not in LOSSES:
+                raise ValueError(str(unknown("loss", name, LOSSES)))
+        return terms
 
 
 class OptimizerSection(Section):
@@ -63,6 +77,13 @@ class OptimizerSection(Section):
 class ScheduleSection(Section):
     name: str = "cosine"
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the training in which the rate rises")
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in SCHEDULES:
+            raise ValueError(str(unknown("schedule", name, SCHEDULES)))
+        return name
 
 
 class TrainSection(Section):
@@ -82,22 +103,21 @@ class TrainSection(Section):
         return self
 
 
-class AugmentSection(Section):
-    """`pixelwise.data.augment.Augmentation`, any of it left to the plan."""
-
-    crop: tuple[int, int] | None = None
-    scale: tuple[float, float] | None = None
-    rotate: float | None = None
-    flip: Literal["none", "horizontal", "both"] | None = None
-    elastic: float | None = None
-    brightness: float | None = None
-    contrast: float | None = None
-    saturation: float | None = None
-    noise: float | None = None
-    blur: float | None = None
-
+class _Views(Section):
     def complete(self) -> Augmentation:
         return Augmentation(**self.model_dump(exclude_none=True))
+
+
+AugmentSection = create_model(  # type: ignore[call-overload]
+    "AugmentSection",
+    __base__=_Views,
+    **{
+        # The description is metadata too, so that there always is some.
+        name: (Annotated[field.annotation, field.description, *field.metadata] | None, None)
+        for name, field in Augmentation.model_fields.items()
+    },
+)
+"""`Augmentation` with its own constraints, any of it left to the plan."""
 
 
 class NormalizeSection(Section):
@@ -163,6 +183,8 @@ def _parse(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: no such recipe; `pixelwise recipes` lists those that come with the package."
         ) from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}).") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(values, dict):
@@ -276,13 +298,14 @@ def to_yaml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
 
 
 def _inline(value: Any) -> str:
-    if (
-        isinstance(value, str)
-        and value.isidentifier()
-        and value not in {"null", "true", "false", "yes", "no", "on", "off"}
-    ):
-        return value
-    return json.dumps(value)  # JSON is YAML
+    """A value on one line of YAML."""
+    return yaml.safe_dump([value], default_flow_style=True, width=float("inf"), sort_keys=False).strip()[1:-1]
+
+
+def digest(recipe: Recipe) -> str:
+    """A digest of what a recipe asks for; its provenance, and comments in its file, do not matter."""
+    values = recipe.model_dump_json(exclude={"provenance", "about"}).encode()
+    return hashlib.blake2b(values, digest_size=16).hexdigest()
 
 
 def reasoned(file: Path) -> list[tuple[str, Any, str]]:

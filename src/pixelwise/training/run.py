@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,10 @@ class Run:
         return self.path / "report.html"
 
     @property
+    def resume_command(self) -> str:
+        return f"pixelwise train --resume {shlex.quote(str(self.path))}"
+
+    @property
     def recipe(self) -> Recipe:
         return load_recipe(self.recipe_file)
 
@@ -54,9 +59,7 @@ class Run:
         try:
             return json.loads(self.metrics_file.read_text())
         except FileNotFoundError:
-            raise UserError(
-                f"{self.path}: no metrics.json yet; finish with `pixelwise train --resume {self.path}`."
-            ) from None
+            raise UserError(f"{self.path}: no metrics.json yet; finish with: {self.resume_command}") from None
 
     @property
     def finished(self) -> bool:
@@ -93,9 +96,12 @@ def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Ru
         path = Path(out)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise UserError(
-                f"{path}: exists already; give another --out, remove it, or continue: pixelwise train --resume {path}"
+                f"{path}: exists already; give another --out, remove it, or continue: {Run(path).resume_command}"
             )
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be made ({error.strerror}); give another --out.") from None
         return Run(path)
     stem = f"{Path(recipe_name).stem}-{Path(data).resolve().name}"
     for number in range(1, 10_000):
@@ -104,7 +110,11 @@ def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Ru
             path.mkdir(parents=True)
             return Run(path)
         except FileExistsError:
-            continue
+            if Path("runs").is_dir():
+                continue
+            raise UserError("runs: a file, not a folder; move it, or give --out.") from None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be made ({error.strerror}); give --out.") from None
     raise UserError(f"runs/{stem}: ten thousand runs of this name; give another --out.")
 
 

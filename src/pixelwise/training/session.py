@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,11 +25,12 @@ from pixelwise.methods.supervised import Supervised
 from pixelwise.models.catalog import MODELS, create_model
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.sync_batch_norm import synchronised
+from pixelwise.training.checkpoint import has_checkpoint
 from pixelwise.training.loop import Budget, Position, fit
 from pixelwise.training.plan import class_weights, make_plan
 from pixelwise.training.progress import Display, Silent
-from pixelwise.training.recipe import Recipe, build_recipe, to_yaml
-from pixelwise.training.run import Run, create_run
+from pixelwise.training.recipe import Recipe, build_recipe, digest, to_yaml
+from pixelwise.training.run import Run, create_run, open_run
 from pixelwise.training.schedule import make_schedule
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -36,42 +38,36 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A training that can start: a planned recipe, its data, its network and its run folder."""
+    """A training that can start: a planned recipe, its data, read and found good, its method and its run folder."""
 
     recipe: Recipe
     dataset: Dataset
     facts: Fingerprint
-    network: nn.Module
+    cache: SampleCache
+    method: Supervised
     run: Run
     device: torch.device
-    wrap: Any = None
 
 
-def open_data(recipe: Recipe) -> tuple[Dataset, Fingerprint]:
-    """The recipe's dataset and the facts about it, fit for training.
+def open_data(recipe: Recipe) -> tuple[Dataset, Fingerprint, SampleCache]:
+    """The recipe's dataset and the facts about it, fit for training: every label is read before anything else happens.
 
     Raises:
-        UserError: no data given, or nothing to learn from it: one picture, no second class, empty masks.
+        UserError: no data given, a file that cannot be used, or nothing to learn from or to measure by.
     """
     dataset = open_recipe_data(recipe)
     facts = fingerprint(dataset)
-    if not facts.pictures.get("train"):
-        raise UserError(
-            f"{dataset.root}: no labelled picture in the split 'train'; `pixelwise check` says what is there."
-        )
-    if not facts.pictures.get("val"):
-        raise UserError(
-            f"{dataset.root}: no labelled picture in the split 'val', so nothing could be measured; "
-            "label some more, or move some of train.txt to val.txt."
-        )
-    found = [name for name, pixels in zip(facts.class_names, facts.class_pixels, strict=True) if pixels]
-    if len(found) < 2:
-        what = f"only '{found[0]}'" if found else "only void (255)"
-        raise UserError(
-            f"{dataset.root}: the masks of the training pictures hold {what}, so there is nothing to tell apart; "
-            "look at the masks (`pixelwise check` counts their values)."
-        )
-    return dataset, facts
+    cache = SampleCache(dataset)
+    for split, what in (("train", "there is nothing to tell apart"), ("val", "nothing could be measured")):
+        counts = cache.check(dataset.split(split))
+        found = [name for name, pixels in zip(dataset.class_names, counts, strict=False) if pixels]
+        if len(found) < (2 if split == "train" else 1):
+            held = f"only '{found[0]}'" if found else "only void (255)"
+            raise UserError(
+                f"{dataset.root}: the masks of the split '{split}' hold {held}, so {what}; look at the masks "
+                "(`pixelwise check` counts their values)."
+            )
+    return dataset, facts, cache
 
 
 def open_recipe_data(recipe: Recipe) -> Dataset:
@@ -83,7 +79,7 @@ def open_recipe_data(recipe: Recipe) -> Dataset:
     if recipe.data.path is None:
         raise UserError("no data: give a folder with --data (or data.path in the recipe).")
     return open_dataset(
-        recipe.data.path, recipe.data.layout, val_fraction=recipe.data.val_fraction, seed=recipe.train.seed
+        recipe.data.path, recipe.data.layout, val_fraction=recipe.data.val_fraction, seed=recipe.data.split_seed
     )
 
 
@@ -95,56 +91,67 @@ def start(recipe: Recipe, *, name: str, out: str | None) -> Session:
     Raises:
         UserError: as `open_data`, `make_plan` and `create_model`.
     """
-    dataset, facts = open_data(recipe)
+    dataset, facts, cache = open_data(recipe)
     device, wrap = _engine()
+    if world_size() > 1 and out is None:
+        raise UserError("several processes need to agree on a run folder: give --out.")
     network = _network(recipe, facts)
     plan = make_plan(recipe, facts, stride=getattr(network, "stride", 1), device=device)
     values = plan.recipe.model_dump(mode="json")
     values["data"]["path"] = str(dataset.root.resolve())
+    weights = values["model"].get("weights")
+    if weights is not None and Path(weights).exists():
+        values["model"]["weights"] = str(Path(weights).resolve())  # the run can be resumed from another folder
     values["provenance"] = {
+        "recipe_digest": digest(build_recipe(values, "the plan")),
         "data_digest": facts.digest,
         "data": facts.to_dict(),
         "pixelwise": pixelwise.__version__,
         **hardware.describe(),
     }
     planned = build_recipe(values, "the plan")
+    method = make_method(planned, facts, network, device, wrap)
     if rank() == 0:
         run = create_run(out, name, dataset.root)
         write_text(run.recipe_file, to_yaml(planned, plan.reasons))
     _barrier()
     if rank() != 0:
-        run = _existing(out)
-    return Session(planned, dataset, facts, network, run, device, wrap)
-
-
-def _existing(out: str | None) -> Run:
-    from pixelwise.training.run import open_run
-
-    if out is None:
-        raise UserError("several processes need to agree on a run folder: give --out.")
-    return open_run(out)
+        run = open_run(str(out))
+    return Session(planned, dataset, facts, cache, method, run, device)
 
 
 def restart(run: Run) -> Session:
     """The session of an existing run, as its recipe says.
 
     Raises:
-        UserError: the data is gone or fails its checks.
+        UserError: the data is gone or fails its checks, or it or the recipe changed since the run was started.
     """
     recipe = run.recipe
-    dataset, facts = open_data(recipe)
+    dataset, facts, cache = open_data(recipe)
+    for what, found in (("recipe", digest(recipe)), ("data", facts.digest)):
+        if recipe.provenance.get(f"{what}_digest") != found:
+            raise UserError(
+                f"{run.path}: the {what} changed since this run was started, so it cannot be resumed; undo the change, "
+                f"or start a new run from its weights: pixelwise train {shlex.quote(str(run.recipe_file))} "
+                f"--set model.weights={shlex.quote(str(run.path))} --out NEW_RUN"
+            )
     device, wrap = _engine()
-    return Session(recipe, dataset, facts, _network(recipe, facts), run, device, wrap)
+    # A checkpoint holds every weight, so the pretrained file may be gone by now.
+    network = _network(recipe, facts, pretrained=not has_checkpoint(run.path))
+    return Session(recipe, dataset, facts, cache, make_method(recipe, facts, network, device, wrap), run, device)
 
 
-def _network(recipe: Recipe, facts: Fingerprint) -> nn.Module:
+def _network(recipe: Recipe, facts: Fingerprint, *, pretrained: bool = True) -> nn.Module:
     entry = MODELS.get(recipe.model.name)
     if entry is not None and entry.task != "segment":
         raise UserError(
             f"model {recipe.model.name}: a {entry.task} network cannot be trained on masks; see `pixelwise models`."
         )
     torch.manual_seed(recipe.train.seed)
-    return create_model(recipe.model.name, **_options(recipe, facts))
+    options = _options(recipe, facts)
+    if not pretrained:
+        options.pop("weights", None)
+    return create_model(recipe.model.name, **options)
 
 
 def _options(recipe: Recipe, facts: Fingerprint) -> dict[str, Any]:
@@ -174,13 +181,20 @@ def model_spec(recipe: Recipe, facts: Fingerprint) -> ModelSpec:
     )
 
 
-def make_method(session: Session) -> Supervised:
-    """The session's network, loss and optimiser, ready for the loop."""
-    recipe, facts = session.recipe, session.facts
+def make_method(
+    recipe: Recipe, facts: Fingerprint, network: nn.Module, device: torch.device, wrap: Callable[..., nn.Module] | None
+) -> Supervised:
+    """Network, loss and optimiser of a planned recipe, ready for the loop.
+
+    Raises:
+        UserError: a batch that is too small for the processes, or for batch norm.
+    """
+    _check_batch(recipe, network)
     spec = model_spec(recipe, facts)
-    network = synchronised(session.network) if world_size() > 1 else session.network
+    if world_size() > 1:
+        network = synchronised(network)
     # Weights move into their final memory layout before the optimiser takes hold of them.
-    network = network.to(session.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = recipe.train.precision
     return Supervised(
         network,
@@ -197,10 +211,24 @@ def make_method(session: Session) -> Supervised:
         std=spec.std,
         clip_norm=recipe.optimizer.clip_norm,
         ema_decay=recipe.train.ema_decay,
-        device=session.device,
-        dtype=hardware.preferred_dtype(session.device) if precision == "auto" else DTYPES[precision],
-        wrap=session.wrap,
+        device=device,
+        dtype=hardware.preferred_dtype(device) if precision == "auto" else DTYPES[precision],
+        wrap=wrap,
     )
+
+
+def _check_batch(recipe: Recipe, network: nn.Module) -> None:
+    batch, crop = recipe.train.batch_size, recipe.augment.complete().crop
+    assert batch is not None
+    if batch < world_size():
+        raise UserError(f"train.batch_size: {batch} is less than the {world_size()} processes; set it larger.")
+    stride = getattr(network, "stride", 1)
+    normalises = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    if batch == 1 and normalises and max(crop) <= stride:
+        raise UserError(
+            f"train.batch_size: a batch of 1 with views of {crop[1]} x {crop[0]} pixels leaves batch norm one value at "
+            f"the network's stride of {stride}; set it to 2 or more."
+        )
 
 
 def make_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
@@ -232,39 +260,25 @@ def execute(session: Session, display: Display) -> Position:
     Raises:
         Interrupted, TrainingDiverged, UserError: as `fit`.
     """
-    recipe, dataset = session.recipe, session.dataset
-    train = recipe.train
+    recipe, dataset, train = session.recipe, session.dataset, session.recipe.train
     assert train.batch_size is not None
-    if train.batch_size < world_size():
-        raise UserError(
-            f"train.batch_size: {train.batch_size} is less than the {world_size()} processes; set it larger."
-        )
     hardware.keep_freed_memory()
-    cache = SampleCache(dataset)
-    records = [record for record in dataset.split("train") if record.labels]
+    records = dataset.split("train")
     shared = {"rank": rank(), "processes": world_size()}
-    loader = TrainLoader(
-        cache, records, recipe.augment.complete(), batch_size=train.batch_size, seed=train.seed, **shared
-    )
-    validation = EvaluationLoader(cache, dataset.split("val"), **shared)
+    views = recipe.augment.complete()
+    loader = TrainLoader(session.cache, records, views, batch_size=train.batch_size, seed=train.seed, **shared)
+    validation = EvaluationLoader(session.cache, dataset.split("val"), **shared)
     steps = None if train.epochs is None else max(round(train.epochs * len(records) / train.batch_size), 1)
     budget = Budget(steps, train.minutes, train.validations, train.patience)
     if steps is not None:
         budget = Budget(steps, None, min(train.validations, steps), train.patience)
     return fit(
-        make_method(session),
+        session.method,
         loader,
         validation,
         run=session.run,
         budget=budget,
         spec=model_spec(recipe, session.facts),
         display=display if rank() == 0 else Silent(),
-        identity=identity(session),
         device=session.device,
     )
-
-
-def identity(session: Session) -> Mapping[str, str]:
-    """What a resumed run must share with the one that was stopped."""
-    text = session.run.recipe_file.read_bytes()
-    return {"data": session.facts.digest, "recipe": hashlib.blake2b(text, digest_size=16).hexdigest()}

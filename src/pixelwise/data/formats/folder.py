@@ -16,6 +16,9 @@ from pixelwise.data.listing import Place, picture_files, place, read_classes, so
 
 Placed = tuple[PurePosixPath, Place]
 
+EXTRAS = frozenset({"instances"})
+"""Folders at the top that go with the layout and hold no masks: `instances/` has label maps of objects."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
@@ -52,7 +55,7 @@ def survey(root: Path) -> Survey:
         given=given,
         class_names=read_classes(root),
         orphans=tuple(map(str, pairing.orphans)),
-        ignored=tuple(map(str, pairing.ignored)),
+        ignored=tuple(str(file) for file in pairing.ignored if file.parts[0] not in EXTRAS),
         missing=missing,
         notes=notes,
     )

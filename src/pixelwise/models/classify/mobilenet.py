@@ -112,5 +112,5 @@ class MobileNetV2(nn.Module):
         return self.classifier(pooled)
 
     def first_convolution(self) -> nn.Conv2d:
-        conv: nn.Conv2d = self.features[0][0]  # type: ignore[index,assignment]
+        conv: nn.Conv2d = self.features[0][0]  # type: ignore[index]
         return conv

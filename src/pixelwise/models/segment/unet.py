@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.errors import UserError
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.dense import DenseModel
 
@@ -106,7 +107,12 @@ class EncoderUNet(DenseModel):
 
     Args:
         encoder: anything with `pyramid(images)`, `feature_channels` and `feature_strides` (halving from 2 on).
-        decoder_channels: of the blocks on the way up, coarsest first; the last one works at the picture's resolution.
+        decoder_channels: of the blocks on the way up, coarsest first. With as many as the encoder has maps the last one
+            works at the picture's resolution; each one less halves the resolution of the logits, which are then
+            upsampled bilinearly. The last block is the cheapest in arithmetic and the dearest in memory traffic.
+
+    Raises:
+        UserError: no block, or more than the encoder has maps.
     """
 
     def __init__(self, *, encoder: nn.Module, num_classes: int, decoder_channels: Sequence[int]) -> None:
@@ -114,8 +120,14 @@ class EncoderUNet(DenseModel):
         self.num_classes = num_classes
         self.encoder = encoder
         channels: Sequence[int] = encoder.feature_channels  # type: ignore[assignment]
+        if not 1 <= len(decoder_channels) <= len(channels):
+            raise UserError(
+                f"decoder_channels: {len(decoder_channels)} blocks found, but the encoder has {len(channels)} maps, "
+                f"so 1 to {len(channels)} are possible."
+            )
         self.stride = 2 ** len(channels)
-        skips = [*reversed(channels[:-1]), 0]
+        self.upsampling = 2 ** (len(channels) - len(decoder_channels))
+        skips = [*reversed(channels[:-1]), 0][: len(decoder_channels)]
         inputs = [channels[-1], *decoder_channels[:-1]]
         self.decoder = nn.ModuleList(
             DecoderBlock(*widths) for widths in zip(inputs, skips, decoder_channels, strict=True)
@@ -129,9 +141,12 @@ class EncoderUNet(DenseModel):
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), H and W multiples of the stride -> (N, K, H, W)."""
         *skips, maps = self.encoder.pyramid(images)  # type: ignore[operator]
-        for block, skip in zip(self.decoder, [*reversed(skips), None], strict=True):
+        for block, skip in zip(self.decoder, [*reversed(skips), None], strict=False):
             maps = block(maps, skip)
-        return self.head(maps)
+        logits = self.head(maps)
+        if self.upsampling == 1:
+            return logits
+        return F.interpolate(logits, scale_factor=self.upsampling, mode="bilinear")
 
 
 def unet(
@@ -151,12 +166,17 @@ def unet(
         weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
         width, batch_norm: of the network without encoder. 3 -> 11 classes: 31,038,283 parameters, 31,032,395 without
             batch norm.
-        decoder_channels: of the network with encoder.
+        decoder_channels: of the network with encoder, see `EncoderUNet`.
 
     Raises:
         UserError: unknown encoder, or weights that do not fit.
     """
     if encoder is None:
+        if weights is not None:
+            raise UserError(
+                "unet: the weights are an encoder's, but no encoder is given; add one (encoder=resnet18), or "
+                "give a run of the same network."
+            )
         return UNet(in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm)
     return EncoderUNet(
         encoder=create_encoder(encoder, in_channels=in_channels, weights=weights),

@@ -1,0 +1,28 @@
+"""Ctrl-C, which Typer would swallow without a word."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
+import typer
+
+P = ParamSpec("P")
+STOPPED = 130
+"""Exit status of a program that Ctrl-C ended: 128 + SIGINT."""
+
+
+def stoppable(verb: Callable[P, None]) -> Callable[P, None]:
+    """A verb that ends on Ctrl-C with a sentence: what was saved, and how to go on."""
+
+    @functools.wraps(verb)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            verb(*args, **kwargs)
+        except KeyboardInterrupt as stop:
+            print(f"pixelwise: {stop}" if str(stop) else "pixelwise: stopped.", file=sys.stderr)
+            raise typer.Exit(STOPPED) from None
+
+    return wrapped
