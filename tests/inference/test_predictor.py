@@ -177,6 +177,17 @@ def test_large_overlays_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (reduced[mask == 0] == 90).all()
 
 
+def test_overviews_show_means_not_single_pixels() -> None:
+    stripes = np.zeros((8400, 40, 3), np.uint8)
+    stripes[::2] = 200
+    view = overview.Overview(8400, 40)
+    assert view.factor == 3
+    for top in (0, 4200):
+        view.add_block(stripes[top : top + 4200], top, 0)
+    assert view._image is not None
+    assert set(np.unique(view._image[1:-1])) == {67, 133}  # a third and two thirds of 200, not 0 and 200
+
+
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     image = photo(200, 200)
     path = tmp_path / "a.tif"

@@ -115,6 +115,16 @@ def test_what_cannot_be_folded_is_left(kind: type[nn.Module]) -> None:
     assert torch.equal(folded(images), model(images))
 
 
+@pytest.mark.parametrize("kind", [Overwritten, CalledTwice])
+def test_what_cannot_be_folded_does_not_keep_the_rest_from_it(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = randomise(nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), kind()))
+    images = torch.randn(1, 3, 7, 7)
+    folded = fold_batch_norm(model, images)
+    assert norms(folded) == 1
+    torch.testing.assert_close(folded(images), model(images), rtol=1e-5, atol=1e-5)
+
+
 def test_norms_that_use_the_batch_are_left() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False)).eval()
     assert norms(fold_batch_norm(model, torch.randn(2, 3, 8, 8))) == 1
