@@ -2,9 +2,9 @@
 
     python benchmarks/predict_large.py --side 20000
 
-Writes a tiled, deflate-compressed RGB TIFF of photographs, block by block, into a temporary folder. Each network (random
-weights: only the time counts) runs in a process of its own, which reads the TIFF, predicts, and writes the mask as
-`pixelwise predict` does. Every few tiles the same prepared network is timed on one tile that lies in memory, so that
+Writes a tiled, deflate-compressed RGB TIFF of photographs, block by block, into a temporary folder. Each network
+(random weights: only the time counts) runs in a process of its own, which reads the TIFF, predicts, and writes the mask
+as `pixelwise predict` does. Every few tiles the same prepared network is timed on one tile that lies in memory, so that
 both see the same machine; its time is taken off.
 """
 

@@ -11,6 +11,7 @@ forward passes) over what a large bfloat16 matrix product reaches in the same pr
 from __future__ import annotations
 
 import argparse
+import ctypes
 import statistics
 import subprocess
 import sys
@@ -18,9 +19,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pixelwise import hardware
@@ -37,6 +40,25 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.training.schedule import make_schedule
 
 HEIGHT, WIDTH, BATCH, CLASSES = 352, 480, 4, 11
+NETWORKS: dict[str, dict[str, Any]] = {
+    "resnet18": {"encoder": "resnet18"},
+    "mobilenet_v2": {"encoder": "mobilenet_v2"},
+    "mobilenet_v2, logits at half size": {"encoder": "mobilenet_v2", "decoder_channels": (256, 128, 64, 32)},
+}
+"""U-Nets by what the table calls them: the options of `create_model("unet", ...)`."""
+
+
+def build(name: str) -> nn.Module:
+    """The U-Net of a row, with random weights."""
+    return create_model("unet", num_classes=CLASSES, **NETWORKS[name])
+
+
+def give_memory_back() -> None:
+    """glibc as it is by default, once its thresholds have adapted to large tensors: the opposite of
+    `hardware.keep_freed_memory`, which `pixelwise` calls before it trains."""
+    libc = ctypes.CDLL(None)
+    for option, value in ((-1, 64 << 20), (-3, 32 << 20), (-4, 65536)):  # trim and mmap thresholds, number of mmaps
+        libc.mallopt(option, value)
 
 
 def in_turn(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -64,8 +86,17 @@ def batch() -> Batch:
     return Batch(images.permute(0, 3, 1, 2), masks, tuple("abcd"))
 
 
-def plain_step(encoder: str, data: Batch) -> Callable[[], object]:
-    network = create_model("unet", num_classes=CLASSES, encoder=encoder).train()
+def the_plain_way(action: Callable[[], object]) -> Callable[[], object]:
+    def run() -> None:
+        give_memory_back()
+        action()
+        hardware.keep_freed_memory()
+
+    return run
+
+
+def plain_step(name: str, data: Batch) -> Callable[[], object]:
+    network = build(name).train()
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
     images = data.images.float().contiguous() / 127.5 - 1
 
@@ -77,12 +108,12 @@ def plain_step(encoder: str, data: Batch) -> Callable[[], object]:
     return step
 
 
-def our_step(encoder: str, data: Batch) -> Callable[[], object]:
-    network = create_model("unet", num_classes=CLASSES, encoder=encoder).to(memory_format=torch.channels_last)
+def our_step(name: str, data: Batch) -> Callable[[], object]:
+    network = build(name).to(memory_format=torch.channels_last)
     method = Supervised(
         network,
         loss=LossSum({"cross_entropy": 1.0, "dice": 1.0}, class_weights=[1.0] * CLASSES),
-        optimizer=torch.optim.AdamW(network.parameters(), 1e-3),
+        optimizer=torch.optim.AdamW(network.parameters(), 1e-3, fused=True),
         schedule=make_schedule("constant"),
         class_names=[str(k) for k in range(CLASSES)],
         mean=(127.5,) * 3,
@@ -94,10 +125,10 @@ def our_step(encoder: str, data: Batch) -> Callable[[], object]:
     return lambda: method.step(data, 0.5)
 
 
-def predictions(encoder: str) -> dict[str, Callable[[], object]]:
-    network = create_model("unet", num_classes=CLASSES, encoder=encoder).eval()
+def predictions(name: str) -> dict[str, Callable[[], object]]:
+    network = build(name).eval()
     names = tuple(str(k) for k in range(CLASSES))
-    options = {"num_classes": CLASSES, "encoder": encoder}
+    options = {"num_classes": CLASSES, **NETWORKS[name]}
     engine = TorchEngine(network, ModelSpec("unet", options, names, PictureFormat(), (127.5,) * 3, (127.5,) * 3))
     picture = np.random.default_rng(0).integers(0, 256, (1, HEIGHT, WIDTH, 3), dtype=np.uint8)
 
@@ -106,12 +137,12 @@ def predictions(encoder: str) -> dict[str, Callable[[], object]]:
         with torch.inference_mode():
             network(images)
 
-    return {"plain": plain, "ours": lambda: engine(picture)}
+    return {"plain": the_plain_way(plain), "ours": lambda: engine(picture)}
 
 
-def arithmetic(encoder: str) -> float:
+def arithmetic(name: str) -> float:
     """FLOP of a forward pass on one picture."""
-    network = create_model("unet", num_classes=CLASSES, encoder=encoder).eval()
+    network = build(name).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.randn(1, 3, HEIGHT, WIDTH))
     return counter.get_total_flops()
@@ -148,9 +179,9 @@ def help_seconds() -> float:
     return statistics.median(times)
 
 
-def profile(encoder: str) -> None:
+def profile(name: str) -> None:
     """The costliest operations of a training step, by shape."""
-    step = our_step(encoder, batch())
+    step = our_step(name, batch())
     step()
     with torch.profiler.profile(record_shapes=True) as profiler:
         step()
@@ -159,9 +190,9 @@ def profile(encoder: str) -> None:
     by_name: dict[str, float] = {}
     for event in events:
         by_name[event.key] = by_name.get(event.key, 0) + event.self_cpu_time_total
-    print(f"\n{encoder}: share of a training step by operation")
-    for name, spent in sorted(by_name.items(), key=lambda item: -item[1])[:10]:
-        print(f"  {100 * spent / total:4.1f} %  {name}")
+    print(f"\n{name}: share of a training step by operation")
+    for operation, spent in sorted(by_name.items(), key=lambda item: -item[1])[:10]:
+        print(f"  {100 * spent / total:4.1f} %  {operation}")
 
 
 def main() -> None:
@@ -169,26 +200,28 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--profile", action="store_true", help="also print where a training step's time goes")
     arguments = parser.parse_args()
-    hardware.keep_freed_memory()  # for both ways alike
+    hardware.keep_freed_memory()
     facts = hardware.describe()
     print(f"{time.strftime('%Y-%m-%d')}, {facts['processor']}, {facts['threads']} threads, torch {facts['torch']}\n")
     peak = matrix_product_rate(torch.bfloat16)
     single = matrix_product_rate(torch.float32)
     print(f"matrix product: {single / 1e9:.0f} GFLOP/s in float32, {peak / 1e9:.0f} in bfloat16\n")
     print(f"U-Net, {HEIGHT}x{WIDTH}, {CLASSES} classes; training with batches of {BATCH}\n")
-    print("| encoder | what | plain | ours | ratio | ours, Mpixel/s | share of the matrix product's rate |")
+    print("| U-Net on | what | plain | ours | ratio | ours, Mpixel/s | share of the matrix product's rate |")
     print("|---|---|---|---|---|---|---|")
     data = batch()
     step_rate = 0.0
-    for encoder in ("resnet18", "mobilenet_v2"):
-        work = arithmetic(encoder)
-        step = in_turn({"plain": plain_step(encoder, data), "ours": our_step(encoder, data)}, arguments.repeats)
-        answer = in_turn(predictions(encoder), arguments.repeats)
+    for name in NETWORKS:
+        work = arithmetic(name)
+        step = in_turn(
+            {"plain": the_plain_way(plain_step(name, data)), "ours": our_step(name, data)}, arguments.repeats
+        )
+        answer = in_turn(predictions(name), arguments.repeats)
         rows = (("training step", step, 3 * BATCH, BATCH), ("prediction", answer, 1, 1))
         for what, seconds, passes, pictures in rows:
             plain, ours = seconds["plain"], seconds["ours"]
             print(
-                f"| {encoder} | {what} | {1e3 * plain:.0f} ms | {1e3 * ours:.0f} ms | {plain / ours:.2f} "
+                f"| {name} | {what} | {1e3 * plain:.0f} ms | {1e3 * ours:.0f} ms | {plain / ours:.2f} "
                 f"| {pictures * HEIGHT * WIDTH / ours / 1e6:.2f} | {100 * passes * work / ours / peak:.0f} % |",
                 flush=True,
             )
@@ -197,8 +230,8 @@ def main() -> None:
     print(f"\nloader: {rate:.0f} views/s; the fastest training step above consumes {step_rate:.1f}")
     print(f"pixelwise --help: {help_seconds():.2f} s")
     if arguments.profile:
-        for encoder in ("resnet18", "mobilenet_v2"):
-            profile(encoder)
+        for name in NETWORKS:
+            profile(name)
 
 
 if __name__ == "__main__":

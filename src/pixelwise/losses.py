@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from pixelwise.errors import unknown
 Weights = Tensor | Sequence[float] | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Inputs:
     """What every loss is a function of; the softmax in it is shared by all terms of a sum.
 
@@ -40,9 +41,20 @@ class _Inputs:
     label_smoothing: float
     gamma: float
 
-    @property
+    @cached_property
     def counted(self) -> Tensor:
+        """(N, H, W), whether the pixel has a label."""
         return self.target != self.ignore_index
+
+    @cached_property
+    def ids(self) -> Tensor:
+        """(N, H, W) class ids, 0 where there is no label."""
+        return self.target.where(self.counted, 0)
+
+    @cached_property
+    def log_p_true(self) -> Tensor:
+        """(N, H, W) log-probability of the true class."""
+        return self.log_p.gather(1, self.ids.unsqueeze(1)).squeeze(1)
 
     def mean(self, summed: Tensor) -> Tensor:
         """A sum over pixels divided by the sum of their weights, over all processes; 0 where that is 0."""
@@ -52,13 +64,11 @@ class _Inputs:
 
     def overlaps(self) -> tuple[Tensor, Tensor, Tensor]:
         """Per class: sum(p y), sum(p), sum(y), each (K,), over the counted pixels of the whole batch."""
-        counted = self.counted
-        p = self.log_p.exp() * counted.unsqueeze(1)
-        ids = self.target.where(counted, 0)
-        p_true = p.gather(1, ids.unsqueeze(1)).flatten()
+        p = self.log_p.exp() * self.counted.unsqueeze(1)
+        p_true = self.log_p_true.exp() * self.counted
         classes = p.shape[1]
-        intersection = p.new_zeros(classes).scatter_add(0, ids.flatten(), p_true)
-        truth = torch.bincount(self.target[counted].flatten(), minlength=classes).to(p.dtype)
+        intersection = p.new_zeros(classes).scatter_add(0, self.ids.flatten(), p_true.flatten())
+        truth = torch.bincount(self.target[self.counted].flatten(), minlength=classes).to(p.dtype)
         intersection, predicted, truth = total(torch.stack([intersection, p.sum((0, 2, 3)), truth]))
         return intersection, predicted, truth
 
@@ -91,7 +101,7 @@ def _inputs(
 
 
 def _cross_entropy(x: _Inputs) -> Tensor:
-    summed = F.nll_loss(x.log_p, x.target, x.weights, ignore_index=x.ignore_index, reduction="sum")
+    summed = -(x.log_p_true * x.weights[x.ids] * x.counted).sum()
     if x.label_smoothing > 0:
         uniform = -(x.log_p * x.weights[:, None, None] * x.counted.unsqueeze(1)).sum() / len(x.weights)
         summed = (1 - x.label_smoothing) * summed + x.label_smoothing * uniform
@@ -99,10 +109,8 @@ def _cross_entropy(x: _Inputs) -> Tensor:
 
 
 def _focal(x: _Inputs) -> Tensor:
-    ids = x.target.where(x.counted, 0)
-    log_p_true = x.log_p.gather(1, ids.unsqueeze(1)).squeeze(1)
     # 1 - p as -expm1(log p): no cancellation where p is near 1.
-    pixel = -((-torch.expm1(log_p_true)).clamp_min(1e-12) ** x.gamma) * log_p_true * x.weights[ids]
+    pixel = -((-torch.expm1(x.log_p_true)).clamp_min(1e-12) ** x.gamma) * x.log_p_true * x.weights[x.ids]
     return x.mean((pixel * x.counted).sum())
 
 
