@@ -12,15 +12,15 @@ import cv2
 import numpy as np
 
 import pixelwise
-from pixelwise.data.draw import overlay, palette
+from pixelwise.data.draw import colourise, palette
 from pixelwise.data.pictures import write_png
 from pixelwise.report.figures import contact_sheet
 
-SCENES = ("val-0004", "val-0017", "val-0033")
+SCENES = ("val-0007", "val-0008", "val-0038")
 
 
 def main(demo: Path) -> None:
-    """A row a scene: the picture, its true mask over it, and the predicted one."""
+    """A row a scene: the picture, its true mask, and the predicted one."""
     predict = pixelwise.load(demo / "run")
     dataset = pixelwise.open_dataset(demo / "scenes")
     colours = palette(len(dataset.class_names))
@@ -30,8 +30,8 @@ def main(demo: Path) -> None:
             continue
         sample = dataset.load(record)
         for mask in (None, sample.mask, predict(sample.image).mask):
-            panel = sample.image if mask is None else overlay(sample.image, mask, colours, 0.6)
-            panels.append(cv2.resize(panel, None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC))
+            panel = sample.image if mask is None else colourise(mask, colours)
+            panels.append(cv2.resize(panel, None, fx=1.25, fy=1.25, interpolation=cv2.INTER_AREA))
     write_png(Path(__file__).parent / "images" / "demo.png", contact_sheet(panels, columns=3))
 
 
