@@ -120,10 +120,10 @@ def test_nothing_is_dropped_silently(tmp_path: Path) -> None:
         save(tmp_path / f"masks/{name}.png", ids(0, 1))
     save(tmp_path / "images/bare.png", grey(2))
     save(tmp_path / "masks/orphan.png", ids(0, 1))
-    save(tmp_path / "instances/a.png", ids(0, 1))
+    save(tmp_path / "elsewhere/a.png", ids(0, 1))
     dataset = open_dataset(tmp_path)
     notes = " ".join(dataset.notes)
-    for name in ("images/bare", "masks/orphan.png", "instances/a.png"):
+    for name in ("images/bare", "masks/orphan.png", "elsewhere/a.png"):
         assert name in notes
     assert not next(record for record in dataset.records if record.name == "images/bare").labels
     assert "images/bare" not in {name for names in dataset.splits.values() for name in names}

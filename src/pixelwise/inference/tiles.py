@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -275,7 +276,8 @@ def class_ids(scores: Tensor) -> np.ndarray:
         return scores.argmax(0).to(torch.uint8).cpu().numpy()
     ids = np.empty((height, width), np.uint8)
     step = max(1, CACHED_PIXELS // max(width, 1))
-    for top in range(0, height, step):
+
+    def decide(top: int) -> None:
         planes = _sortable_planes(scores[:, top : top + step])
         best = planes[0].copy()
         found = np.zeros(len(best), np.uint8)
@@ -284,9 +286,18 @@ def class_ids(scores: Tensor) -> np.ndarray:
             np.maximum(found, (planes[class_id] > best).view(np.uint8) * np.uint8(class_id), out=found)
             np.maximum(best, planes[class_id], out=best)
         ids[top : top + step] = found.reshape(-1, width)
+
+    if height * width < THREADED_PIXELS:
+        for top in range(0, height, step):
+            decide(top)
+    else:  # numpy works outside the interpreter's lock
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(decide, range(0, height, step)))
     return ids
 
 
+THREADED_PIXELS = 1 << 18
+"""From so many pixels on `class_ids` uses as many threads as torch."""
 CACHED_PIXELS = 16384
 """Pixels that `class_ids` works on at a time, so that all their classes stay in the second-level cache."""
 
