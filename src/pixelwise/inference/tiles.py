@@ -298,8 +298,8 @@ def class_ids(scores: Tensor) -> np.ndarray:
 
 THREADED_PIXELS = 1 << 18
 """From so many pixels on `class_ids` uses as many threads as torch."""
-CACHED_PIXELS = 16384
-"""Pixels that `class_ids` works on at a time, so that all their classes stay in the second-level cache."""
+CACHED_PIXELS = 65536
+"""Pixels that `class_ids` works on at a time, so that all their classes stay in the cache."""
 
 
 def _sortable_planes(scores: Tensor) -> np.ndarray:
