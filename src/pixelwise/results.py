@@ -101,12 +101,12 @@ def next_commands(run: Run, dataset: Dataset) -> list[tuple[str, str]]:
     picture = shlex.quote(str(dataset.split("val")[0].picture.resolve()))
     commands = [
         ("predict your own pictures (files or folders; this one is from the validation split)",
-         f"pixelwise predict {path} {picture} --out {path + '/predictions'} --overlay"),
+         f"pixelwise predict {path} {picture} --out {path}/predictions --overlay"),
         ("measure again, averaging over mirrored views: slower, often a little better",
          f"pixelwise evaluate {path} --data {data} --flips horizontal"),
         ("train longer, from these weights",
-         f"pixelwise train {path + '/recipe.yaml'} --data {data} --minutes 30 "
-         f"--set model.weights={path} --out {path + '-longer'}"),
+         f"pixelwise train {path}/recipe.yaml --data {data} --minutes 30 "
+         f"--set model.weights={path} --out {path}-longer"),
     ]  # fmt: skip
     if "test" in dataset.splits:
         commands.insert(1, ("measure on the test split, once", f"pixelwise evaluate {path} --data {data} --split test"))
