@@ -19,8 +19,11 @@ SETTINGS = {
     "train.precision": "float32",
     "train.validations": "2",
     "augment.crop": "[32, 48]",
+    # Steps in proportion to the gradient: Adam's would make a whole step of what is rounding around zero.
+    "optimizer.name": "sgd",
+    "optimizer.lr": "0.01",
 }
-COMMON = ["--epochs", "3", *(part for pair in SETTINGS.items() for part in ("--set", "=".join(pair)))]
+COMMON = ["--epochs", "5", *(part for pair in SETTINGS.items() for part in ("--set", "=".join(pair)))]
 
 
 def run(launcher: list[str], data: Path, out: Path) -> None:
@@ -34,15 +37,19 @@ def test_two_processes_give_one_process_its_losses(scenes_folder: Path, tmp_path
     run([], scenes_folder, tmp_path / "one")
     run(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"], scenes_folder, tmp_path / "two")
 
-    def validations(name: str) -> list[tuple[int, float]]:
+    def logged(name: str, kind: str) -> list[dict[str, float]]:
         entries = map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
-        return [(entry["step"], entry["mean_iou"]) for entry in entries if entry["kind"] == "validation"]
+        return [entry for entry in entries if entry["kind"] == kind]
 
-    assert [step for step, _ in validations("two")] == [step for step, _ in validations("one")] == [3, 6]
-    for (_, alone), (_, together) in zip(validations("one"), validations("two"), strict=True):
-        assert together == pytest.approx(alone, abs=5e-3)
+    # The first step, and the mean over the nine after it, in which rounding has grown.
+    for alone, together, tolerance in zip(logged("one", "train"), logged("two", "train"), (1e-5, 1e-2), strict=True):
+        for name in ("loss", "cross_entropy", "dice", "gradient_norm"):
+            assert together[name] == pytest.approx(alone[name], rel=tolerance), name
+    assert [entry["step"] for entry in logged("two", "validation")] == [5, 10]
+    for first, second in zip(logged("one", "validation"), logged("two", "validation"), strict=True):
+        assert second["mean_iou"] == pytest.approx(first["mean_iou"], abs=5e-3)
     one, two = (load_file(tmp_path / name / "best.safetensors") for name in ("one", "two"))
     for name, value in one.items():
-        assert torch.allclose(value.float(), two[name].float(), rtol=2e-2, atol=2e-3), name
+        assert torch.allclose(value.float(), two[name].float(), rtol=1e-2, atol=2e-3), name
     metrics = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("one", "two")]
     assert metrics[0]["pixels"] == metrics[1]["pixels"]

@@ -44,6 +44,12 @@ class _AllReduceSum(Function):
         return summed
 
 
+def barrier() -> None:
+    """Waits until all processes are here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
 def any_process(flag: bool, device: torch.device) -> bool:
     """Whether `flag` holds on any process; all of them must call it."""
     if world_size() == 1:
