@@ -18,16 +18,26 @@ class DenseModel(nn.Module):
         stride: heights and widths that `logits` takes are multiples of this (plus `offset`, see below).
         margin: pixels that `logits` loses on each side (valid convolutions); 0 for networks with same padding.
         offset: with a margin, the output size is `offset` modulo `stride`.
+        auxiliary_weights: of a network with auxiliary heads (deep supervision), the factor of each one's loss in
+            training; empty for a network with one output.
+        global_context: whether a logit depends on the whole picture (pooling over all of it), so that a crop answers
+            differently however far its border is.
     """
 
     num_classes: int
     stride: int = 1
     margin: int = 0
     offset: int = 0
+    auxiliary_weights: tuple[float, ...] = ()
+    global_context: bool = False
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W) of a suitable size -> (N, K, H - 2 margin, W - 2 margin)."""
         raise NotImplementedError
+
+    def all_logits(self, images: Tensor) -> tuple[Tensor, ...]:
+        """`logits(images)`, then those of each auxiliary head, at the same size."""
+        return (self.logits(images),)
 
     def padding(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Left, right, top, bottom pixels of mirrored border with which `logits` gives at least (height, width)."""
@@ -35,13 +45,13 @@ class DenseModel(nn.Module):
         bottom = -(height - self.offset) % self.stride
         return self.margin, self.margin + right, self.margin, self.margin + bottom
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W), any H and W >= 1 -> logits (N, K, H, W)."""
+    def forward(self, images: Tensor, *, auxiliary: bool = False) -> Tensor | tuple[Tensor, ...]:
+        """(N, C, H, W), any H and W >= 1 -> logits (N, K, H, W); with `auxiliary` a tuple, those of all heads."""
         height, width = images.shape[-2:]
-        logits = self.logits(mirror_pad(images, self.padding(height, width)))
-        if logits.shape[-2:] == (height, width):
-            return logits
-        return logits[..., :height, :width]
+        padded = mirror_pad(images, self.padding(height, width))
+        if auxiliary:
+            return tuple(logits[..., :height, :width] for logits in self.all_logits(padded))
+        return self.logits(padded)[..., :height, :width]
 
 
 def mirror_pad(images: Tensor, padding: tuple[int, int, int, int]) -> Tensor:

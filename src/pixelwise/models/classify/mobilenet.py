@@ -7,6 +7,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.nn.encoder import Encoder
+
 # Table 2 of the paper: expansion t, output channels c, repetitions n, stride s of the first.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
@@ -21,8 +23,9 @@ class SameConv2d(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         pads: list[int] = []
         for axis in (-1, -2):
-            size, kernel, stride = images.shape[axis], self.kernel_size[axis], self.stride[axis]
-            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            size, stride = images.shape[axis], self.stride[axis]
+            reach = (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
+            total = max((-(-size // stride) - 1) * stride + reach - size, 0)
             pads += [total // 2, total - total // 2]
         return F.conv2d(F.pad(images, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
@@ -58,7 +61,7 @@ class InvertedResidual(nn.Module):
         return maps + self.conv(maps) if self.residual else self.conv(maps)
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(Encoder):
     """MobileNetV2 1.0 as classifier and as encoder; torchvision's parameter names.
 
     Args:
@@ -98,19 +101,10 @@ class MobileNetV2(nn.Module):
                 nn.init.normal_(module.weight, 0, 0.01)
                 nn.init.zeros_(module.bias)
 
-    def pyramid(self, images: Tensor) -> list[Tensor]:
-        """(N, C, H, W) -> maps at strides 2, 4, 8, 16 and 32, finest first."""
-        maps = []
-        for start, end in pairwise((0, *self._pyramid_ends)):
-            images = self.features[start:end](images)
-            maps.append(images)
-        return maps
+    def stages(self) -> list[nn.Module]:
+        return [self.features[start:end] for start, end in pairwise((0, *self._pyramid_ends))]
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, num_classes)."""
         pooled = self.features(images).mean((2, 3))  # (N, 1280)
         return self.classifier(pooled)
-
-    def first_convolution(self) -> nn.Conv2d:
-        conv: nn.Conv2d = self.features[0][0]  # type: ignore[index]
-        return conv

@@ -1,12 +1,14 @@
-"""ResNet: deep residual learning (He et al., CVPR 2016, arXiv:1512.03385), 18, 34 and 50 layers.
+"""ResNet: deep residual learning (He et al., CVPR 2016, arXiv:1512.03385), 18, 34, 50, 101 and 152 layers.
 
-The 50-layer network strides in the 3x3 convolution of a bottleneck, as all published weights of this naming do; the
-paper strides in the first 1x1.
+Bottlenecks stride in their 3x3 convolution, as all published weights of this naming do; the paper
+strides in the first 1x1.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
+
+from pixelwise.nn.encoder import Encoder
 
 
 class BasicBlock(nn.Module):
@@ -60,7 +62,7 @@ def projection(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
 
-class ResNet(nn.Module):
+class ResNet(Encoder):
     """A residual network as classifier and as encoder; torchvision's parameter names.
 
     Args:
@@ -105,20 +107,13 @@ class ResNet(nn.Module):
             self._channels = width * block.expansion
         return nn.Sequential(*blocks)
 
-    def pyramid(self, images: Tensor) -> list[Tensor]:
-        """(N, C, H, W) -> maps at strides 2, 4, 8, 16 and 32, finest first."""
-        maps = [self.relu(self.bn1(self.conv1(images)))]  # (N, 64, H/2, W/2)
-        maps.append(self.layer1(self.maxpool(maps[-1])))
-        for stage in (self.layer2, self.layer3, self.layer4):
-            maps.append(stage(maps[-1]))
-        return maps
+    def stages(self) -> list[nn.Module]:
+        stem = nn.Sequential(self.conv1, self.bn1, self.relu)
+        return [stem, nn.Sequential(self.maxpool, self.layer1), self.layer2, self.layer3, self.layer4]
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> logits (N, num_classes)."""
         return self.fc(self.pyramid(images)[-1].mean((2, 3)))
-
-    def first_convolution(self) -> nn.Conv2d:
-        return self.conv1
 
 
 def resnet18(*, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
@@ -134,3 +129,13 @@ def resnet34(*, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
 def resnet50(*, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
     """50 layers: 25,557,032 parameters with 1,000 classes."""
     return ResNet(block=Bottleneck, layers=(3, 4, 6, 3), in_channels=in_channels, num_classes=num_classes)
+
+
+def resnet101(*, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
+    """101 layers: 44,549,160 parameters with 1,000 classes."""
+    return ResNet(block=Bottleneck, layers=(3, 4, 23, 3), in_channels=in_channels, num_classes=num_classes)
+
+
+def resnet152(*, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
+    """152 layers: 60,192,808 parameters with 1,000 classes."""
+    return ResNet(block=Bottleneck, layers=(3, 8, 36, 3), in_channels=in_channels, num_classes=num_classes)

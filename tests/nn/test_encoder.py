@@ -1,0 +1,179 @@
+"""Dilated encoders: the same filters on the same grid, read at more places."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pixelwise.errors import UserError
+from pixelwise.models.encoders import ENCODERS, create_encoder
+from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.pooled_norm import pooled_norm
+
+
+class Plain(Encoder):
+    """Strided 3x3 convolutions, each followed by one that is not, without bias; linear."""
+
+    feature_strides = (2, 4, 8, 16)
+    feature_channels = (4, 4, 4, 4)
+
+    def __init__(self, channels: int = 2, kernel: int = 3) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels if level == 0 else 4, 4, kernel, 2, kernel // 2),
+                nn.BatchNorm2d(4),
+                nn.ReLU(),
+                nn.Conv2d(4, 4, kernel, 1, kernel // 2),
+            )
+            for level in range(4)
+        )
+
+    def stages(self) -> list[nn.Module]:
+        return list(self.levels)
+
+
+def settings(encoder: Encoder) -> list[tuple[object, ...]]:
+    return [
+        (module.stride, module.dilation, module.padding)
+        for module in encoder.modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+
+
+def maps_of(encoder: Encoder, images: Tensor) -> list[Tensor]:
+    with torch.inference_mode():
+        return encoder.eval().pyramid(images)
+
+
+@pytest.mark.parametrize("output_stride", [2, 4, 8])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_dilated_maps_at_the_places_of_the_old_grid_are_the_old_maps(kernel: int, output_stride: int) -> None:
+    torch.manual_seed(0)
+    encoder = Plain(kernel=kernel)
+    images = torch.randn(1, 2, 64, 96)
+    before = maps_of(encoder, images)
+    strides = encoder.feature_strides
+    encoder.dilate(output_stride)
+    after = maps_of(encoder, images)
+    for old, new, stride in zip(before, after, strides, strict=True):
+        finer = max(stride // output_stride, 1)
+        assert new.shape[-2:] == (old.shape[-2] * finer, old.shape[-1] * finer)
+        # Zeros are read at the same places of the plane, so this holds up to the border.
+        assert torch.allclose(new[..., ::finer, ::finer], old, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "output_stride", "first"),
+    # TensorFlow's padding makes a strided filter read one place further right: the old grid begins further in.
+    [
+        ("resnet18", 2, 0),
+        ("resnet18", 8, 0),
+        ("resnet50", 8, 0),
+        ("resnet50", 16, 0),
+        ("mobilenet_v2", 8, 0),
+        ("mobilenet_v2_tf", 8, 1),
+    ],
+)
+def test_dilated_encoders_without_coarse_pooling_keep_what_they_compute(
+    name: str, output_stride: int, first: int
+) -> None:
+    torch.manual_seed(0)
+    images = torch.randn(1, 3, 64, 96)
+    encoder = create_encoder(name)
+    for module in encoder.modules():  # batch norm that does something
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, 0, 0.1)
+            nn.init.normal_(module.weight, 1, 0.1)
+    before = maps_of(encoder, images)[-1]
+    encoder.dilate(output_stride)
+    after = maps_of(encoder, images)[-1]
+    finer = 32 // output_stride
+    start = first * (finer - 1)
+    assert torch.allclose(after[..., start::finer, start::finer], before, atol=1e-4 * float(before.std()))
+
+
+def test_resnet50_strides_and_rates_are_those_of_replace_stride_with_dilation() -> None:
+    """The first 3x3 of a stage keeps the rate of the stage before it."""
+    rates = {
+        8: ([1, 2, 2, 2, 2, 2], [2, 4, 4]),
+        16: ([1, 1, 1, 1, 1, 1], [1, 2, 2]),
+    }
+    for output_stride, (third, fourth) in rates.items():
+        encoder = create_encoder("resnet50", output_stride=output_stride)
+        found = [[block.conv2.dilation[0] for block in stage] for stage in encoder.stages()[-2:]]
+        assert found == [third, fourth]
+        assert all(block.conv2.padding == block.conv2.dilation for stage in encoder.stages()[-2:] for block in stage)
+        strides = {module.stride for module in encoder.stages()[-1].modules() if isinstance(module, nn.Conv2d)}
+        assert strides == {(1, 1)}
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+@pytest.mark.parametrize("output_stride", [4, 8, 16])
+def test_every_encoder_dilates(name: str, output_stride: int) -> None:
+    with torch.device("meta"):
+        encoder = create_encoder(name, output_stride=output_stride)
+        plain = create_encoder(name)
+        maps = encoder.pyramid(torch.empty(2, 3, 64, 96))
+    assert max(encoder.feature_strides) == output_stride
+    assert [tuple(m.shape[1:]) for m in maps] == [
+        (channels, 64 // stride, 96 // stride)
+        for channels, stride in zip(encoder.feature_channels, encoder.feature_strides, strict=True)
+    ]
+    assert {k: v.shape for k, v in encoder.state_dict().items()} == {k: v.shape for k, v in plain.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_dilating_twice_is_dilating_further(name: str) -> None:
+    with torch.device("meta"):
+        once, twice = create_encoder(name, output_stride=8), create_encoder(name, output_stride=16)
+    twice.dilate(8)
+    assert settings(once) == settings(twice)
+    assert once.feature_strides == twice.feature_strides
+
+
+def test_pooling_that_no_longer_strides_is_3x3() -> None:
+    encoder = create_encoder("vgg11", output_stride=8)
+    pools = [module for module in encoder.modules() if isinstance(module, nn.MaxPool2d)]
+    assert [(pool.kernel_size, pool.stride, pool.padding) for pool in pools] == [(2, 2, 0)] * 3 + [(3, 1, 1)] * 2
+    convolutions = [module.dilation[0] for module in encoder.modules() if isinstance(module, nn.Conv2d)]
+    assert convolutions == [1] * 6 + [2] * 2  # block 5 reads behind the fourth pooling
+
+
+def test_a_stride_that_the_network_does_not_have_is_explained() -> None:
+    with pytest.raises(UserError, match="output_stride 12: ResNet has maps at strides 2, 4, 8, 16, 32"):
+        create_encoder("resnet18", output_stride=12)
+
+
+def test_average_pooling_that_no_longer_strides_keeps_a_flat_picture_flat() -> None:
+    class Pooled(Encoder):
+        feature_strides = (1, 2)
+        feature_channels = (4, 4)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = nn.AvgPool2d(2)
+
+        def stages(self) -> list[nn.Module]:
+            return [nn.Identity(), self.pool]
+
+    encoder = Pooled()
+    encoder.dilate(1)
+    assert torch.equal(encoder.pyramid(torch.ones(1, 4, 6, 6))[-1], torch.ones(1, 4, 6, 6))
+
+
+class TestPooledNorm:
+    def test_is_batch_norm_where_there_is_a_variance(self) -> None:
+        norm, twin = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        for maps in (torch.randn(2, 3, 1, 1), torch.randn(1, 3, 1, 2)):
+            assert torch.equal(pooled_norm(norm, maps), twin(maps))
+        assert torch.equal(norm.running_var, twin.running_var)
+
+    def test_one_place_of_one_picture_is_normalised_by_the_running_statistics(self) -> None:
+        norm = nn.BatchNorm2d(3)
+        norm.running_mean.fill_(1.0)
+        maps = torch.randn(1, 3, 1, 1)
+        in_training = pooled_norm(norm.train(), maps)
+        assert torch.equal(in_training, norm.eval()(maps))
+        assert torch.equal(norm.running_mean, torch.ones(3))
