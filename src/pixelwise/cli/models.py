@@ -10,27 +10,60 @@ import typer
 def models(
     task: Annotated[str | None, typer.Option(help="segment or classify; default both.")] = None,
 ) -> None:
-    """List the networks, with their parameters and papers."""
-    import torch
+    """List the networks with their size, arithmetic, stride, receptive field and paper."""
     from rich.console import Console
-    from rich.table import Table
 
-    from pixelwise.models.catalog import MODELS, create_model, list_models
+    from pixelwise.models.catalog import MODELS, list_models
     from pixelwise.models.encoders import ENCODERS
 
-    table = Table(box=None, header_style="bold")
-    for title, justify in (("model", "left"), ("task", "left"), ("parameters", "right"), ("paper", "left")):
-        table.add_column(title, justify=justify)  # type: ignore[arg-type]
-    for name in list_models(task):
-        entry = MODELS[name]
-        with torch.device("meta"):  # counts without allocating
-            network = create_model(name, num_classes=21 if entry.task == "segment" else 1000)
-        count = sum(parameter.numel() for parameter in network.parameters())
-        table.add_row(name, entry.task, f"{count:,}", entry.paper)
+    names = list_models(task)
     console = Console()
-    console.print(table)
-    console.print(
-        "Parameters at paper size, with 21 classes (segment) or 1,000 (classify).\n"
-        f"Encoders for networks that take one: {', '.join(sorted(ENCODERS))}",
-        highlight=False,
+    for kind in sorted({MODELS[name].task for name in names}):
+        table = _dense_table if kind == "segment" else _classifier_table
+        console.print(table([name for name in names if MODELS[name].task == kind]))
+        console.print()
+    console.print(f"Encoders for networks that take one: {', '.join(sorted(ENCODERS))}", highlight=False)
+
+
+def _dense_table(names: list[str]) -> object:
+    from rich.table import Table
+
+    from pixelwise.models.catalog import MODELS
+    from pixelwise.models.facts import network_facts
+
+    table = Table(
+        box=None,
+        header_style="bold",
+        caption="At paper size, with 21 classes. Operations: GFLOP a megapixel. Receptive field: side in pixels of what "
+        "a logit depends on.",
+        caption_justify="left",
     )
+    for title in ("segment", "parameters", "operations", "stride", "receptive field", "paper"):
+        table.add_column(title, justify="left" if title in {"segment", "paper"} else "right")
+    for name in names:
+        facts = network_facts(name, num_classes=21)
+        table.add_row(
+            name,
+            f"{facts.parameters:,}",
+            f"{facts.operations / 1e3:,.0f}",
+            str(facts.stride),
+            "whole picture" if facts.receptive_field is None else str(facts.receptive_field),
+            MODELS[name].paper,
+        )
+    return table
+
+
+def _classifier_table(names: list[str]) -> object:
+    import torch
+    from rich.table import Table
+
+    from pixelwise.models.catalog import MODELS, create_model
+
+    table = Table(box=None, header_style="bold", caption="With 1,000 classes.", caption_justify="left")
+    for title in ("classify", "parameters", "paper"):
+        table.add_column(title, justify="right" if title == "parameters" else "left")
+    for name in names:
+        with torch.device("meta"):  # counts without allocating
+            network = create_model(name, num_classes=1000)
+        table.add_row(name, f"{sum(parameter.numel() for parameter in network.parameters()):,}", MODELS[name].paper)
+    return table

@@ -1,0 +1,58 @@
+"""What can be said of a dense network without data: size, arithmetic, stride, and how far it sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pixelwise.models.catalog import create_model
+from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.receptive_field import receptive_field
+
+SIDE = 512
+"""Pixels of the square picture for which operations are counted, to the next size that suits the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFacts:
+    """Facts about a dense network.
+
+    Attributes:
+        parameters: how many numbers training finds.
+        operations: additions and multiplications for each pixel of the picture (twice the multiply-adds).
+        stride: sizes are multiples of it, see `DenseModel`.
+        receptive_field: side in pixels of the part of the picture that a logit depends on; None for all of it.
+    """
+
+    parameters: int
+    operations: float
+    stride: int
+    receptive_field: int | None
+
+
+def network_facts(name: str, **options: Any) -> NetworkFacts:
+    """The facts of a dense network of the catalog; its tensors take no memory.
+
+    Raises:
+        UserError: as `create_model`.
+    """
+    with torch.device("meta"):
+        network = create_model(name, **options)
+    assert isinstance(network, DenseModel)
+    network.eval()
+    left, right, top, bottom = network.padding(SIDE, SIDE)
+    size = (SIDE + top + bottom, SIDE + left + right)
+    channels = next(module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d))
+    images = torch.empty(1, channels, *size, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        logits = network.logits(images)
+    return NetworkFacts(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        operations=counter.get_total_flops() / (logits.shape[-2] * logits.shape[-1]),
+        stride=network.stride,
+        receptive_field=receptive_field(network, images, network.logits),
+    )
