@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from pixelwise.errors import UserError
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
 
 
 class DoubleConv(nn.Sequential):
@@ -35,12 +37,20 @@ class UNet(DenseModel):
         valid: unpadded convolutions and cropped skips as in the paper (572 -> 388 pixels); the border is mirrored, so
             that the logits still cover the picture (overlap-tile, figure 2). False pads by zeros instead.
         batch_norm: after every 3x3 convolution; the paper has none.
+        upsampling: a name in `nn.upsampling.UPSAMPLINGS`; the paper has `transposed`.
     """
 
     levels = 4
 
     def __init__(
-        self, *, in_channels: int, num_classes: int, width: int = 64, valid: bool = False, batch_norm: bool = True
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        width: int = 64,
+        valid: bool = False,
+        batch_norm: bool = True,
+        upsampling: str = "transposed",
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -56,28 +66,31 @@ class UNet(DenseModel):
             DoubleConv(inputs, outputs, padding=padding, batch_norm=batch_norm)
             for inputs, outputs in zip([in_channels, *widths], widths, strict=False)
         )
-        self.pool = nn.MaxPool2d(2)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, 2) for w in reversed(widths[:-1]))
+        self.pool = nn.MaxPool2d(2, return_indices=True)
+        self.up = nn.ModuleList(create_upsampling(upsampling, 2 * w, w) for w in reversed(widths[:-1]))
         self.merge = nn.ModuleList(
             DoubleConv(2 * w, w, padding=padding, batch_norm=batch_norm) for w in reversed(widths[:-1])
         )
         self.head = nn.Conv2d(width, num_classes, 1)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")  # section 3: std = sqrt(2 / N)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, K, H - 2 margin, W - 2 margin)."""
-        skips = []
+        skips, places = [], []
         maps = images
         for level, block in enumerate(self.down):
-            maps = block(self.pool(maps) if level else maps)  # (N, 64 * 2**level, H / 2**level, W / 2**level)
-            skips.append(maps)
-        skips.pop()
+            if level:
+                skips.append(maps)
+                maps, indices = self.pool(maps)
+                places.append(indices)
+            maps = block(maps)  # (N, 64 * 2**level, H / 2**level, W / 2**level)
         for up, merge in zip(self.up, self.merge, strict=True):
-            maps = up(maps)
+            indices = places.pop()
+            maps = up(maps, indices) if isinstance(up, MaxUnpool) else up(maps)
             maps = merge(torch.cat([centre_crop(skips.pop(), maps.shape[-2:]), maps], dim=1))
         return self.head(maps)
 
@@ -91,46 +104,62 @@ def centre_crop(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class DecoderBlock(nn.Module):
-    """Upsample twofold (nearest), join the encoder's map of that size, two 3x3 convolutions with batch norm."""
+    """Upsample twofold, join the encoder's map of that size, two 3x3 convolutions with batch norm."""
 
-    def __init__(self, inputs: int, skip: int, outputs: int) -> None:
+    def __init__(self, inputs: int, skip: int, outputs: int, *, upsampling: str = "nearest") -> None:
         super().__init__()
+        self.up = create_upsampling(upsampling, inputs, inputs)
         self.convs = DoubleConv(inputs + skip, outputs, padding=1, batch_norm=True)
 
     def forward(self, maps: Tensor, skip: Tensor | None) -> Tensor:
-        maps = F.interpolate(maps, scale_factor=2, mode="nearest")
-        return self.convs(maps if skip is None else torch.cat([maps, skip], dim=1))
+        maps = self.up(maps)
+        if skip is not None:
+            maps = torch.cat([maps, skip], dim=1)
+        for layer in self.convs:  # one by one: a call of `convs` would keep its input in memory until its end
+            maps = layer(maps)
+        return maps
 
 
 class EncoderUNet(DenseModel):
     """A U-Net whose way down is a classification network.
 
     Args:
-        encoder: anything with `pyramid(images)`, `feature_channels` and `feature_strides` (halving from 2 on).
-        decoder_channels: of the blocks on the way up, coarsest first. With as many as the encoder has maps the last one
-            works at the picture's resolution; each one less halves the resolution of the logits, which are then
-            upsampled bilinearly. The last block is the cheapest in arithmetic and the dearest in memory traffic.
+        encoder: its maps' strides are powers of two.
+        decoder_channels: of the blocks on the way up, coarsest first. With as many as it takes to come back from the
+            encoder's stride the last one works at the picture's resolution; each one less halves the resolution of the
+            logits, which are then upsampled bilinearly. The last block is the cheapest in arithmetic and the dearest in
+            memory traffic.
+        upsampling: a name in `nn.upsampling.UPSAMPLINGS` other than `unpool`: encoders keep no places of maxima.
 
     Raises:
-        UserError: no block, or more than the encoder has maps.
+        UserError: no block, or more than lead back to the picture's resolution; an upsampling that is not possible.
     """
 
-    def __init__(self, *, encoder: nn.Module, num_classes: int, decoder_channels: Sequence[int]) -> None:
+    def __init__(
+        self, *, encoder: Encoder, num_classes: int, decoder_channels: Sequence[int], upsampling: str = "nearest"
+    ) -> None:
         super().__init__()
+        if upsampling == "unpool":
+            raise UserError(
+                "upsampling unpool needs the places of a pooling's maxima, which encoders do not keep; leave the "
+                "encoder out, or choose another upsampling."
+            )
         self.num_classes = num_classes
         self.encoder = encoder
-        channels: Sequence[int] = encoder.feature_channels  # type: ignore[assignment]
-        if not 1 <= len(decoder_channels) <= len(channels):
+        self.stride = encoder.feature_strides[-1]
+        depth = self.stride.bit_length() - 1
+        if not 1 <= len(decoder_channels) <= depth:
             raise UserError(
-                f"decoder_channels: {len(decoder_channels)} blocks found, but the encoder has {len(channels)} maps, "
-                f"so 1 to {len(channels)} are possible."
+                f"decoder_channels: {len(decoder_channels)} blocks found, but the encoder's stride is {self.stride}, "
+                f"so 1 to {depth} are possible."
             )
-        self.stride = 2 ** len(channels)
-        self.upsampling = 2 ** (len(channels) - len(decoder_channels))
-        skips = [*reversed(channels[:-1]), 0][: len(decoder_channels)]
-        inputs = [channels[-1], *decoder_channels[:-1]]
+        self.upsampling = 2 ** (depth - len(decoder_channels))
+        channels = dict(zip(encoder.feature_strides, encoder.feature_channels, strict=True))
+        # From stride 32 to 16, 8, 4, 2, 1; most encoders have no map at the picture's own resolution.
+        skips = [channels.get(2**level, 0) for level in reversed(range(depth))][: len(decoder_channels)]
+        inputs = [encoder.feature_channels[-1], *decoder_channels[:-1]]
         self.decoder = nn.ModuleList(
-            DecoderBlock(*widths) for widths in zip(inputs, skips, decoder_channels, strict=True)
+            DecoderBlock(*widths, upsampling=upsampling) for widths in zip(inputs, skips, decoder_channels, strict=True)
         )
         self.head = nn.Conv2d(decoder_channels[-1], num_classes, 3, padding=1)
         for module in (*self.decoder.modules(), self.head):
@@ -140,9 +169,10 @@ class EncoderUNet(DenseModel):
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), H and W multiples of the stride -> (N, K, H, W)."""
-        *skips, maps = self.encoder.pyramid(images)  # type: ignore[operator]
-        for block, skip in zip(self.decoder, [*reversed(skips), None], strict=False):
-            maps = block(maps, skip)
+        skips = self.encoder.pyramid(images)
+        maps = skips.pop()
+        for block in self.decoder:
+            maps = block(maps, skips.pop() if skips else None)  # popped: no longer in memory once it is joined
         logits = self.head(maps)
         if self.upsampling == 1:
             return logits
@@ -158,6 +188,7 @@ def unet(
     width: int = 64,
     batch_norm: bool = True,
     decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
+    upsampling: str | None = None,
 ) -> DenseModel:
     """U-Net with same padding: the paper's own layers, or a decoder over `encoder`.
 
@@ -167,9 +198,10 @@ def unet(
         width, batch_norm: of the network without encoder. 3 -> 11 classes: 31,038,283 parameters, 31,032,395 without
             batch norm.
         decoder_channels: of the network with encoder, see `EncoderUNet`.
+        upsampling: a name in `nn.upsampling.UPSAMPLINGS`; None for `transposed` without and `nearest` with encoder.
 
     Raises:
-        UserError: unknown encoder, or weights that do not fit.
+        UserError: unknown encoder or upsampling, or weights that do not fit.
     """
     if encoder is None:
         if weights is not None:
@@ -177,11 +209,18 @@ def unet(
                 "unet: the weights are an encoder's, but no encoder is given; add one (encoder=resnet18), or "
                 "give a run of the same network."
             )
-        return UNet(in_channels=in_channels, num_classes=num_classes, width=width, batch_norm=batch_norm)
+        return UNet(
+            in_channels=in_channels,
+            num_classes=num_classes,
+            width=width,
+            batch_norm=batch_norm,
+            upsampling=upsampling or "transposed",
+        )
     return EncoderUNet(
         encoder=create_encoder(encoder, in_channels=in_channels, weights=weights),
         num_classes=num_classes,
         decoder_channels=decoder_channels,
+        upsampling=upsampling or "nearest",
     )
 
 
