@@ -15,6 +15,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.results import finish
 from pixelwise.training import recipe as recipes
+from pixelwise.training import stages
 from pixelwise.training.loop import Interrupted
 from pixelwise.training.progress import Display, Silent, make_display
 from pixelwise.training.run import Run, open_run
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from pixelwise.data.doctor import Diagnosis
 
 PathLike = str | os.PathLike[str]
+Yardsticks = Callable[[Session], Mapping[str, float | None]]
+"""Gives mean IoUs by name, to print and draw beside the network's."""
 
 
 def list_recipes() -> list[str]:
@@ -48,7 +51,7 @@ def train(
     seed: int | None = None,
     overrides: Sequence[str] | Mapping[str, Any] = (),
     progress: bool = False,
-    yardsticks: Callable[[Session], Mapping[str, float | None]] | None = None,
+    yardsticks: Yardsticks | None = None,
 ) -> Run:
     """Plans, trains, measures on the validation split, and writes the report.
 
@@ -74,8 +77,10 @@ def train(
     if seed is not None:
         settings.append(("train.seed", seed))
     planned = recipes.load_recipe(os.fspath(recipe), dict(settings))
-    session = start(planned, name=os.fspath(recipe), out=None if out is None else os.fspath(out))
-    return _run_to_the_end(session, progress, yardsticks)
+    name, folder = os.fspath(recipe), None if out is None else os.fspath(out)
+    if planned.stages:
+        return _run_stages(stages.begin(planned, name=name, out=folder), progress, yardsticks)
+    return _run_to_the_end(start(planned, name=name, out=folder), progress, yardsticks)
 
 
 def resume(run: PathLike, *, progress: bool = False) -> Run:
@@ -87,11 +92,21 @@ def resume(run: PathLike, *, progress: bool = False) -> Run:
     existing = open_run(Path(run))
     if existing.finished:
         return existing
+    if existing.stages_file.exists():
+        return _run_stages(existing, progress)
     return _run_to_the_end(restart(existing), progress)
 
 
+def _run_stages(run: Run, progress: bool, yardsticks: Yardsticks | None = None) -> Run:
+    for words, session in stages.sessions(run):
+        if progress and rank() == 0:
+            make_display().say(words)
+        _run_to_the_end(session, progress, yardsticks, run.resume_command)
+    return run
+
+
 def _run_to_the_end(
-    session: Session, progress: bool, yardsticks: Callable[[Session], Mapping[str, float | None]] | None = None
+    session: Session, progress: bool, yardsticks: Yardsticks | None = None, resume_command: str | None = None
 ) -> Run:
     display = make_display() if progress and rank() == 0 else Silent()
     if progress:
@@ -99,7 +114,9 @@ def _run_to_the_end(
     try:
         execute(session, display)
     except Interrupted:
-        raise KeyboardInterrupt(f"stopped; everything is saved. Go on with: {session.run.resume_command}") from None
+        raise KeyboardInterrupt(
+            f"stopped; everything is saved. Go on with: {resume_command or session.run.resume_command}"
+        ) from None
     if rank() == 0:
         finish(session, display, yardsticks(session) if yardsticks else None)
     return session.run
@@ -122,6 +139,7 @@ def load(
     *,
     flips: str = "none",
     scales: Sequence[float] = (1.0,),
+    refine: str = "none",
     tile: int | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -138,7 +156,9 @@ def load(
         file = open_run(file).best
         if not file.exists():
             raise UserError(f"{path}: no best.safetensors yet; go on with: {Run(Path(path)).resume_command}")
-    return Predictor.from_file(file, flips=flips, scales=scales, tile=tile, device=device, precision=precision)
+    return Predictor.from_file(
+        file, flips=flips, scales=scales, refine=refine, tile=tile, device=device, precision=precision
+    )
 
 
 def evaluate(
@@ -148,6 +168,8 @@ def evaluate(
     split: str = "val",
     flips: str = "none",
     scales: Sequence[float] = (1.0,),
+    refine: str = "none",
+    instances: str = "components",
     progress: bool = False,
 ) -> dict[str, Any]:
     """Scores of a trained network on labelled pictures, as in `metrics.json`.
@@ -156,6 +178,8 @@ def evaluate(
         run: a run folder or a model file.
         data: default the data the run was trained on.
         split: a split of the data, or `all` labelled pictures.
+        refine: see `pixelwise.inference.refinement`.
+        instances: how objects are told apart where the data has some, see `pixelwise.inference.instances`.
 
     Raises:
         UserError: nothing to measure, other classes, or a model file without `data`.
@@ -163,7 +187,7 @@ def evaluate(
     from pixelwise.data.formats import open_dataset
     from pixelwise.inference.evaluate import evaluate_split
 
-    predictor = load(run, flips=flips, scales=scales)
+    predictor = load(run, flips=flips, scales=scales, refine=refine)
     settings = open_run(Path(run)).recipe if Path(run).is_dir() else None
     path = data if data is not None or settings is None else settings.data.path
     if path is None:
@@ -175,7 +199,7 @@ def evaluate(
     if split == "all":
         dataset = replace(dataset, splits={**dataset.splits, "all": tuple(record.name for record in dataset.records)})
     with _bar("measuring", progress) as advance:
-        return evaluate_split(predictor, dataset, split, advance).summary
+        return evaluate_split(predictor, dataset, split, advance, instances=instances).summary
 
 
 def predict(
@@ -184,14 +208,20 @@ def predict(
     out: PathLike,
     *,
     overlay: bool = False,
+    boundaries: bool = False,
     flips: str = "none",
     scales: Sequence[float] = (1.0,),
+    refine: str = "none",
     tile: int | None = None,
     progress: bool = False,
 ) -> list[Path]:
     """Predicts files, or all pictures below folders, in bounded memory, and writes a mask for each.
 
     One bad picture does not stop the others; they are named at the end.
+
+    Args:
+        overlay: also write NAME_overlay.png, the mask drawn over the picture.
+        boundaries: also write NAME_boundaries, 255 on both sides of an edge between classes, else 0.
 
     Returns:
         The masks written, PNG, or TIFF for huge pictures: class ids.
@@ -205,20 +235,29 @@ def predict(
     files, root = _pictures(Path(os.fspath(path)) for path in given)
     out = Path(out)
     names = output_names(files, root)
-    if overlay:
-        masks = {name.lower() for name in names}
-        for name in names:
-            if f"{name}_overlay".lower() in masks:
-                raise UserError(
-                    f"{name}_overlay: the overlay of '{name}' and the mask of another picture would both be called so; "
-                    "predict the two into different folders, or leave out --overlay."
-                )
+    masks = {name.lower() for name in names}
+    extras = {
+        option: suffixes
+        for option, wanted, suffixes in (
+            ("overlay", overlay, (".png",)),
+            ("boundaries", boundaries, (".png", ".tif")),
+        )
+        if wanted
+    }
     for name in names:
-        for taken in (out / f"{name}.png", out / f"{name}.tif", *([out / f"{name}_overlay.png"] if overlay else [])):
+        for option in extras:
+            if f"{name}_{option}".lower() in masks:
+                raise UserError(
+                    f"{name}_{option}: the {option} of '{name}' and the mask of another picture would both be called "
+                    f"so; predict the two into different folders, or leave out --{option}."
+                )
+        results = [f"{name}.png", f"{name}.tif"]
+        results += [f"{name}_{option}{suffix}" for option, suffixes in extras.items() for suffix in suffixes]
+        for taken in (out / result for result in results):
             if taken.exists():
                 raise UserError(f"{taken}: exists already and would be overwritten; give another --out, or remove it.")
     hardware.keep_freed_memory()
-    predictor = load(run, flips=flips, scales=scales, tile=tile)
+    predictor = load(run, flips=flips, scales=scales, refine=refine, tile=tile)
     written, failed = [], []
     with _bar("predicting", progress) as advance:
         for number, (file, name) in enumerate(zip(files, names, strict=True)):
@@ -228,7 +267,12 @@ def predict(
 
             try:
                 picture_overlay = out / f"{name}_overlay.png" if overlay else None
-                written.append(predictor.predict_file(file, out / name, overlay=picture_overlay, progress=part))
+                outlines = out / f"{name}_boundaries" if boundaries else None
+                written.append(
+                    predictor.predict_file(
+                        file, out / name, overlay=picture_overlay, boundaries=outlines, progress=part
+                    )
+                )
             except UserError as error:
                 failed.append(str(error))
     if failed:

@@ -9,12 +9,13 @@ from torch import nn
 from pixelwise.data.loader import Batch
 from pixelwise.losses import LossSum
 from pixelwise.methods.supervised import Supervised, predicted_ids
+from pixelwise.nn.dense import DenseModel
 from pixelwise.training.schedule import make_schedule
 
 
 def method(**options: object) -> Supervised:
     torch.manual_seed(0)
-    network = nn.Conv2d(2, 3, 1)
+    network = options.pop("network", None) or nn.Conv2d(2, 3, 1)
     settings: dict[str, object] = {
         "loss": LossSum({"cross_entropy": 1.0}),
         "optimizer": torch.optim.SGD(network.parameters(), 0.1),
@@ -49,6 +50,43 @@ def test_a_step_is_the_optimizers_step_on_the_loss_of_normalised_pictures() -> N
         assert torch.allclose(found, start - 0.1 * start.grad, atol=1e-6)
 
 
+class TwoHeads(DenseModel):
+    """Logits by one 1x1 convolution, auxiliary ones by another."""
+
+    auxiliary_weights = (0.4,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.auxiliary = nn.Conv2d(2, 3, 1), nn.Conv2d(2, 3, 1)
+
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(images)
+
+    def all_logits(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.head(images), self.auxiliary(images)
+
+
+def test_auxiliary_losses_count_by_their_weights_and_evaluation_leaves_them_out() -> None:
+    torch.manual_seed(0)
+    network = TwoHeads()
+    with torch.no_grad():
+        network.auxiliary.weight.fill_(0.5)
+    images = (batch().images.float() - torch.tensor([100.0, 50.0])[:, None, None]) / torch.tensor([10.0, 20.0])[
+        :, None, None
+    ]
+    with torch.no_grad():
+        terms = [float(nn.functional.cross_entropy(head(images), batch().masks)) for head in network.children()]
+    trained = method(network=network, optimizer=torch.optim.SGD(network.parameters(), 0.1))
+    before = network.auxiliary.bias.detach().clone()
+    scalars = trained.step(batch(), 0.0)
+    assert scalars["cross_entropy"] == pytest.approx(terms[0], rel=1e-5)
+    assert scalars["auxiliary"] == pytest.approx(0.4 * terms[1], rel=1e-5)
+    assert scalars["loss"] == pytest.approx(terms[0] + 0.4 * terms[1], rel=1e-5)
+    assert not torch.equal(network.auxiliary.bias, before)
+    expected = (network.head(images).argmax(1) == batch().masks).float().mean()
+    assert trained.evaluate([batch()])["pixel_accuracy"] == pytest.approx(float(expected))
+
+
 def test_rates_follow_the_schedule_of_their_own_peaks() -> None:
     network = nn.Conv2d(2, 3, 1)
     groups = [{"params": [network.weight], "lr": 0.1}, {"params": [network.bias], "lr": 0.02}]
@@ -75,7 +113,7 @@ def test_the_average_is_what_ships_and_is_evaluated() -> None:
     assert torch.equal(trained.export()["weight"], trained.average.network.weight)
     assert not torch.equal(trained.export()["weight"], trained.network.weight)
     data = batch(9)
-    expected = predicted_ids(trained._logits(trained.average.network, data.images))
+    expected = predicted_ids(trained._run(trained.average.network, data.images))
     accuracy = float((expected == data.masks).float().mean())
     assert trained.evaluate([data])["pixel_accuracy"] == pytest.approx(accuracy)
 
@@ -122,3 +160,44 @@ def test_evaluation_ignores_void_and_batch_size() -> None:
 def test_one_logit_is_a_foreground() -> None:
     logits = torch.tensor([-1.0, 0.5]).view(1, 1, 1, 2)
     assert predicted_ids(logits).tolist() == [[[0, 1]]]
+
+
+def test_swa_ships_the_mean_of_the_weights_after_its_start() -> None:
+    trained = method(swa_start=0.5)
+    seen = []
+    for seed in range(6):
+        trained.step(batch(seed), seed / 6)
+        if seed < 3:
+            assert torch.equal(trained.export()["weight"], trained.network.weight)
+        else:
+            seen.append(trained.network.weight.detach().clone())
+    assert torch.allclose(trained.export()["weight"], torch.stack(seen).mean(0), atol=1e-6)
+    scores = trained.evaluate([batch(9)], final=True)
+    raw = (trained._run(trained.network, batch(9).images).argmax(1) == batch(9).masks).float().mean()
+    assert scores["raw_pixel_accuracy"] == pytest.approx(float(raw))
+    assert trained.evaluate([batch(9)]).keys() == {"mean_iou", "pixel_accuracy"}
+
+
+def test_swa_measures_batch_norm_on_training_pictures() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+    trained = method(network=network, optimizer=torch.optim.SGD(network.parameters(), 0.1), swa_start=0.0)
+    for seed in range(3):
+        trained.step(batch(seed), 0.5)
+    averaged = trained.shipped
+    before = averaged[1].running_mean.clone()
+    trained.prepare_evaluation([batch(4), batch(5)])
+    maps = [averaged[0](trained._normalised(batch(seed).images)).mean((0, 2, 3)) for seed in (4, 5)]
+    assert not torch.allclose(averaged[1].running_mean, before)
+    assert torch.allclose(averaged[1].running_mean, torch.stack(maps).mean(0), atol=1e-5)
+    assert not averaged.training
+
+
+def test_swa_goes_on_bitwise() -> None:
+    first, second = method(swa_start=0.0), method(swa_start=0.0)
+    first.step(batch(1), 0.1)
+    second.load_state_dict(first.state_dict())
+    for trained in (first, second):
+        trained.step(batch(2), 0.2)
+    assert torch.equal(first.export()["weight"], second.export()["weight"])
+    assert not torch.equal(first.export()["weight"], first.network.weight)

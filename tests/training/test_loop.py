@@ -95,6 +95,26 @@ def test_killed_after_any_step_and_resumed_the_bytes_are_the_same(
     assert steps == [4, 8, 12]
 
 
+def test_averaged_equally_and_stopped_the_bytes_are_the_same(
+    scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"train.swa_start": 0.5, "schedule.final": 0.2}
+    whole = train(scenes_folder, tmp_path / "whole", **settings)
+    real = loop.step_seed
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        count = itertools.count()
+        patch.setattr(loop, "step_seed", lambda *place: real(*place) if next(count) < 11 else 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            train(scenes_folder, tmp_path / "run", **settings)
+    api.resume(tmp_path / "run")
+    assert shipped(tmp_path / "run") == whole
+    last = open_run(tmp_path / "run").log()[-1]
+    assert last["kind"] == "validation"
+    assert {"mean_iou", "raw_mean_iou"} <= last.keys()
+    assert "with averaged weights" in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_sigkill_at_random_moments(scenes_folder: Path, tmp_path: Path) -> None:
     """The command line, killed three times whenever, then left to finish."""
     settings = [f"{key}={json.dumps(value)}" for key, value in TINY.items()]
@@ -140,15 +160,15 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
 def test_nan_is_caught_before_the_weights_change_and_explained(
     scenes_folder: Path, tmp_path: Path, reference: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Supervised._logits
+    real = Supervised._run
 
-    def logits(self: Supervised, network: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+    def run(self: Supervised, network: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
         found = real(self, network, images)
         broken = network.training and int(self.optimizer.state_dict()["state"].get(0, {}).get("step", 0)) == 6
         return found * float("nan") if broken else found
 
     with monkeypatch.context() as patch:
-        patch.setattr(Supervised, "_logits", logits)
+        patch.setattr(Supervised, "_run", run)
         with pytest.raises(TrainingDiverged, match=r"loss became nan .* learning rate"):
             train(scenes_folder, tmp_path / "run")
     api.resume(tmp_path / "run")  # without the fault it goes on as if nothing had happened
@@ -224,7 +244,9 @@ def test_resuming_needs_nothing_but_the_run(
 
 
 def test_early_stopping(scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Supervised, "evaluate", lambda self, batches: {"mean_iou": 0.5, "pixel_accuracy": 0.5})
+    monkeypatch.setattr(
+        Supervised, "evaluate", lambda self, batches, final=False: {"mean_iou": 0.5, "pixel_accuracy": 0.5}
+    )
     train(scenes_folder, tmp_path / "run", epochs=10, **{"train.validations": 10, "train.patience": 2})
     validations = [entry for entry in open_run(tmp_path / "run").log() if entry["kind"] == "validation"]
     assert len(validations) == 3  # the first is the best, two more are no better
@@ -245,5 +267,6 @@ def test_schedules_begin_at_1_end_at_0_and_never_rise_after_the_warm_up() -> Non
         if name != "constant":
             assert values[-1] == pytest.approx(0, abs=1e-9)
         assert schedule(0.1) == pytest.approx(0.5)
+    assert make_schedule("cosine", final=0.3)(1.0) == pytest.approx(0.3)
     with pytest.raises(UserError, match="did you mean 'cosine'"):
         make_schedule("cosin")

@@ -33,9 +33,16 @@ class Method(ABC):
             TrainingDiverged: before anything is updated.
         """
 
+    def prepare_evaluation(self, batches: Iterable[Batch]) -> None:
+        """Called before `evaluate` with batches to train on, for what must be measured on them; most need nothing."""
+
     @abstractmethod
-    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Scores on labelled pictures, `monitor` among them; the same on every process."""
+    def evaluate(self, batches: Iterable[Batch], *, final: bool = False) -> dict[str, float]:
+        """Scores on labelled pictures, `monitor` among them; the same on every process.
+
+        Args:
+            final: the last time: whatever is worth knowing once may be measured too.
+        """
 
     @abstractmethod
     def export(self) -> Mapping[str, Tensor]:

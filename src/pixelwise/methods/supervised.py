@@ -14,7 +14,7 @@ from pixelwise.distributed import total
 from pixelwise.losses import LossSum
 from pixelwise.methods.base import Method, TrainingDiverged
 from pixelwise.metrics.confusion import ConfusionMatrix
-from pixelwise.nn.averaging import ExponentialMovingAverage
+from pixelwise.nn.averaging import ExponentialMovingAverage, StochasticWeightAverage
 
 
 class Supervised(Method):
@@ -28,6 +28,7 @@ class Supervised(Method):
         mean, std: per channel, in the units of the pictures.
         clip_norm: largest gradient norm; None leaves gradients as they are.
         ema_decay: of the averaged copy that is evaluated and exported; None for the network itself.
+        swa_start: progress from which on the equal mean of the weights is evaluated and exported instead.
         dtype: of the autocast region; float32 for none.
         wrap: applied to the network for the forward pass of training (data parallelism).
     """
@@ -46,14 +47,18 @@ class Supervised(Method):
         std: Sequence[float],
         clip_norm: float | None = None,
         ema_decay: float | None = None,
+        swa_start: float | None = None,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         wrap: Callable[[nn.Module], nn.Module] | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = None
-        if ema_decay is not None:
+        self.swa_start = swa_start
+        self.average: ExponentialMovingAverage | StochasticWeightAverage | None = None
+        if swa_start is not None:
+            self.average = StochasticWeightAverage(self.network)
+        elif ema_decay is not None:
             self.average = ExponentialMovingAverage(self.network, ema_decay)
         self.wrapped = wrap(self.network) if wrap else self.network
         self.loss = loss
@@ -72,7 +77,7 @@ class Supervised(Method):
             group["lr"] = peak * factor
         self.network.train()
         batch = batch.to(self.device)
-        values = self.loss(self._logits(self.wrapped, batch.images), batch.masks)
+        values = self._losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
         values["loss"].backward()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm or math.inf)
@@ -81,14 +86,30 @@ class Supervised(Method):
         scalars["learning_rate"] = self.optimizer.param_groups[-1]["lr"]
         self._check_finite(scalars, batch)
         self.optimizer.step()
-        if self.average is not None:
+        if self.average is not None and progress >= (self.swa_start or 0.0):
             self.average.update(self.network)
         return scalars
 
-    def _logits(self, network: nn.Module, images: Tensor) -> Tensor:
-        images = ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss by name, `loss` their sum with those of auxiliary heads."""
+        weights = getattr(self.network, "auxiliary_weights", ())
+        if not weights:
+            return self.loss(self._run(self.wrapped, batch.images), batch.masks)
+        logits, *others = self._run(self.wrapped, batch.images, auxiliary=True)
+        values = self.loss(logits, batch.masks)
+        auxiliary = [
+            weight * self.loss(each, batch.masks)["loss"] for weight, each in zip(weights, others, strict=True)
+        ]
+        values["auxiliary"] = torch.stack(auxiliary).sum()
+        values["loss"] = values["loss"] + values["auxiliary"]
+        return values
+
+    def _run(self, network: nn.Module, images: Tensor, **options: bool) -> Any:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return network(images)
+            return network(self._normalised(images), **options)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def _check_finite(self, scalars: Mapping[str, float], batch: Batch) -> None:
         for name in ("loss", "gradient_norm"):
@@ -100,20 +121,40 @@ class Supervised(Method):
                     "look for pictures with NaN or extreme values (pixelwise check)."
                 )
 
-    def evaluate(self, batches: Iterable[Batch]) -> dict[str, float]:
-        network = self.network if self.average is None else self.average.network
-        network.eval()
-        matrix = ConfusionMatrix(len(self.class_names), self.class_names)
+    @property
+    def shipped(self) -> nn.Module:
+        """The network that is evaluated and exported."""
+        if self.average is None:
+            return self.network
+        if isinstance(self.average, StochasticWeightAverage) and not self.average.started:
+            return self.network
+        return self.average.network
+
+    def prepare_evaluation(self, batches: Iterable[Batch]) -> None:
+        if not isinstance(self.average, StochasticWeightAverage) or not self.average.started:
+            return
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            self.average.refresh(self._normalised(batch.to(self.device).images) for batch in batches)
+
+    def evaluate(self, batches: Iterable[Batch], *, final: bool = False) -> dict[str, float]:
+        networks = {"": self.shipped}
+        if final and self.shipped is not self.network:
+            networks["raw_"] = self.network
+        matrices = {prefix: ConfusionMatrix(len(self.class_names), self.class_names) for prefix in networks}
         with torch.inference_mode():
             for batch in batches:
                 on_device = batch.to(self.device)
-                logits = self._logits(network, on_device.images)
-                matrix.update(predicted_ids(logits), on_device.masks)
-        matrix.counts = total(matrix.counts.to(self.device)).cpu()
-        return {"mean_iou": matrix.mean_iou(), "pixel_accuracy": matrix.pixel_accuracy()}
+                for prefix, network in networks.items():
+                    logits = self._run(network.eval(), on_device.images)
+                    matrices[prefix].update(predicted_ids(logits), on_device.masks)
+        scores: dict[str, float] = {}
+        for prefix, matrix in matrices.items():
+            matrix.counts = total(matrix.counts.to(self.device)).cpu()
+            scores |= {f"{prefix}mean_iou": matrix.mean_iou(), f"{prefix}pixel_accuracy": matrix.pixel_accuracy()}
+        return scores
 
     def export(self) -> Mapping[str, Tensor]:
-        return (self.network if self.average is None else self.average.network).state_dict()
+        return self.shipped.state_dict()
 
     def state_dict(self) -> dict[str, Any]:
         state: dict[str, Any] = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}

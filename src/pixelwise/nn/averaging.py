@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, update_bn
 
 
 class ExponentialMovingAverage(nn.Module):
@@ -35,3 +37,32 @@ class ExponentialMovingAverage(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(images)
+
+
+class StochasticWeightAverage(AveragedModel):
+    """The equal-weighted mean of a network's weights from some moment on (Izmailov et al., UAI 2018).
+
+    No batch-norm statistics belong to the averaged weights, so `refresh` measures them on training pictures (section
+    3.2 of the paper).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self.module.eval().requires_grad_(False)
+
+    @property
+    def network(self) -> nn.Module:
+        return self.module
+
+    @property
+    def started(self) -> bool:
+        return int(self.n_averaged) > 0
+
+    def update(self, network: nn.Module) -> None:
+        """Takes the network's weights of now into the mean."""
+        self.update_parameters(network)
+
+    def refresh(self, images: Iterable[Tensor]) -> None:
+        """Batch-norm statistics anew, as the mean over batches of training pictures."""
+        update_bn(images, self.module)
+        self.module.eval()

@@ -136,6 +136,7 @@ def write_report(path: Path, content: ReportContent) -> None:
             )
             if figure is not None
         ],
+        averaged=next((entry for entry in reversed(content.log) if "raw_mean_iou" in entry), None),
         confusion=_svg(figures.confusion_figure(content.confusion), "confusion matrix"),
         reliability=content.calibration
         and _svg(figures.reliability_figure(content.calibration), "reliability diagram"),

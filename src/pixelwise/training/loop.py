@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import signal
 import threading
@@ -27,6 +28,8 @@ from pixelwise.training.run import Run
 
 LOG_EVERY = 10
 CHECKPOINT_SECONDS = 60.0
+REFRESH_BATCHES = 20
+"""Batches that a method gets before an evaluation, to measure batch-norm statistics with."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -121,7 +124,7 @@ def fit(
                 now = time.monotonic()
                 position.seconds, clock = position.seconds + now - clock, now
                 speed.tick(loader.batch_size, now)
-                if position.step % LOG_EVERY == 0:
+                if position.step == 1 or position.step % LOG_EVERY == 0:
                     means = {name: value / summed for name, value in sums.items()}
                     sums.clear()
                     summed = 0
@@ -130,7 +133,7 @@ def fit(
                 left = position.seconds * (1 - progress) / max(progress, 1e-9)
                 display.step(progress, {**values, **scores}, speed.rate, left)
             if progress >= (position.validations + 1) / budget.validations - 1e-9:
-                scores = _validate(method, validation, run, position, spec, loader, display)
+                scores = _validate(method, validation, run, position, spec, loader, display, final=progress >= 1)
                 position.validations = min(math.floor(progress * budget.validations + 1e-9), budget.validations)
                 now = time.monotonic()
                 position.validation_seconds = now - clock
@@ -158,8 +161,13 @@ def _validate(
     spec: ModelSpec,
     loader: TrainLoader,
     display: Display,
+    *,
+    final: bool,
 ) -> dict[str, float]:
-    scores = method.evaluate(validation)
+    torch.manual_seed(step_seed(loader.seed, position.step, rank()))
+    with closing(loader.batches()) as batches:
+        method.prepare_evaluation(itertools.islice(batches, REFRESH_BATCHES))
+    scores = method.evaluate(validation, final=final)
     score = scores[method.monitor]
     score = -math.inf if math.isnan(score) else score  # nothing could be counted
     better = score > position.best_score or position.validations == 0

@@ -15,6 +15,7 @@ import torch
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
+from pixelwise.models.catalog import weights_fill
 from pixelwise.models.weights import read_weights
 from pixelwise.training.recipe import Recipe, build_recipe
 
@@ -52,22 +53,28 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, stride: int, device: torch.
     _crop_and_batch(values, facts, stride, device, derive)
     _views(values, facts, derive)
     _balance(values, facts, derive)
-    pretrained = recipe.model.options.get("weights") is not None
+    weights = recipe.model.options.get("weights")
     if values["optimizer"]["name"] == "adamw":
         derive("optimizer", "lr", 2e-3, "AdamW with warm-up and cosine decay")
     else:
         derive("optimizer", "lr", 0.01, "SGD with momentum")
-    if pretrained:
+    if weights is not None and not weights_fill(recipe.model.name, read_weights(weights)):
         derive("optimizer", "encoder_lr_factor", 0.3, "a pretrained encoder needs smaller steps than a new decoder")
     else:
-        derive("optimizer", "encoder_lr_factor", 1.0, "all of the network starts from random weights")
+        start = "random weights" if weights is None else "trained weights"
+        derive("optimizer", "encoder_lr_factor", 1.0, f"all of the network starts from {start}")
     _normalisation(values, recipe, facts, derive)
     if values["train"]["minutes"] is None:
         pictures = facts.pictures["train"]
-        epochs = float(min(max(round(VIEWS / pictures), 5), 400))
+        epochs = default_epochs(pictures)
         why = f"{round(epochs * pictures):,} views of {pictures:,} pictures; --minutes or --epochs set another"
         derive("train", "epochs", epochs, why)
     return Plan(build_recipe(values, "the plan"), reasons)
+
+
+def default_epochs(pictures: int) -> float:
+    """Passes over the training pictures where no budget was given."""
+    return float(min(max(round(VIEWS / pictures), 5), 400))
 
 
 def _crop_and_batch(values: dict[str, Any], facts: Fingerprint, stride: int, device: torch.device, derive: Any) -> None:

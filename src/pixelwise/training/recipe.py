@@ -77,6 +77,7 @@ class OptimizerSection(Section):
 class ScheduleSection(Section):
     name: str = "cosine"
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the training in which the rate rises")
+    final: float = Field(0.0, ge=0, le=1, description="factor that the rate ends at; above 0 for swa_start")
 
     @field_validator("name")
     @classmethod
@@ -93,6 +94,9 @@ class TrainSection(Section):
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     ema_decay: float | None = Field(0.99, gt=0, lt=1, description="of the averaged weights; null: none")
+    swa_start: float | None = Field(
+        None, ge=0, lt=1, description="share of the training after which weights are averaged equally, instead of ema"
+    )
     validations: int = Field(10, ge=1, description="evenly spaced over the training")
     patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
 
@@ -127,6 +131,14 @@ class NormalizeSection(Section):
     std: tuple[float, ...] | None = None
 
 
+class Stage(Section):
+    """A part of a training: the recipe with some keys set otherwise, from the best weights of the part before."""
+
+    about: str = Field("", description="what the stage is for")
+    share: float = Field(1.0, gt=0, description="of the budget, in proportion to the other stages' shares")
+    set: dict[str, Any] = Field({}, description="section.key: value, as --set takes them")
+
+
 class Recipe(Section):
     model: ModelSection
     data: DataSection = DataSection()
@@ -136,6 +148,7 @@ class Recipe(Section):
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection = ScheduleSection()
     train: TrainSection = TrainSection()
+    stages: tuple[Stage, ...] = Field((), description="trainings one after the other; see docs/training.md")
     about: str = Field("", description="what the recipe is for, in a sentence")
     provenance: dict[str, Any] = Field({}, description="versions and data fingerprint of a run, written by it")
 
@@ -173,7 +186,29 @@ def load_recipe(name: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
     pairs = overrides.items() if isinstance(overrides, Mapping) else parse_overrides(overrides)
     for key, value in pairs:
         _assign(values, key, value)
-    return build_recipe(values, source)
+    recipe = build_recipe(values, source)
+    stage_recipes(recipe)  # so that a mistake in the last stage is found before the first one runs
+    return recipe
+
+
+def stage_recipes(recipe: Recipe) -> list[Recipe]:
+    """The recipe of each stage, with its share of the budget where the recipe has one.
+
+    Raises:
+        UserError: naming the stage and the key that cannot be.
+    """
+    whole = sum(stage.share for stage in recipe.stages)
+    recipes = []
+    for number, stage in enumerate(recipe.stages, 1):
+        values = recipe.model_dump(mode="json", exclude={"stages", "provenance"})
+        values["about"] = stage.about
+        for budget in ("epochs", "minutes"):
+            if values["train"][budget] is not None:
+                values["train"][budget] *= stage.share / whole
+        for key, value in stage.set.items():
+            _assign(values, key, value)
+        recipes.append(build_recipe(values, f"stage {number}"))
+    return recipes
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -285,7 +320,7 @@ def to_yaml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
     reasons = reasons or {}
     lines = ["# Everything this training was asked to do. Edit a copy and train again: pixelwise train COPY.yaml"]
     for section, values in recipe.model_dump(mode="json").items():
-        if section == "about" and not values:
+        if section in {"about", "stages"} and not values:
             continue
         if not isinstance(values, dict):
             lines.append(f"{section}: {_inline(values)}")
@@ -304,7 +339,8 @@ def _inline(value: Any) -> str:
 
 def digest(recipe: Recipe) -> str:
     """A digest of what a recipe asks for; its provenance, and comments in its file, do not matter."""
-    values = recipe.model_dump_json(exclude={"provenance", "about"}).encode()
+    without = {"provenance", "about"} if recipe.stages else {"provenance", "about", "stages"}
+    values = recipe.model_dump_json(exclude=without).encode()
     return hashlib.blake2b(values, digest_size=16).hexdigest()
 
 

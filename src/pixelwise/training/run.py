@@ -20,7 +20,8 @@ class Run:
 
     Attributes:
         path: `runs/NAME`, with `recipe.yaml`, `log.jsonl`, `last/` and `previous/`, `best.safetensors`,
-            `metrics.json`, `report.html` and `next.txt`.
+            `metrics.json`, `report.html` and `next.txt`. A training in stages has `stages.yaml`, the recipe of all of
+            them, and every stage but the last in a run folder of its own, `stages/1`, `stages/2`, ...
     """
 
     path: Path
@@ -28,6 +29,14 @@ class Run:
     @property
     def recipe_file(self) -> Path:
         return self.path / "recipe.yaml"
+
+    @property
+    def stages_file(self) -> Path:
+        return self.path / "stages.yaml"
+
+    def stage(self, number: int) -> Run:
+        """The run of a stage that is not the last, from 1."""
+        return Run(self.path / "stages" / str(number))
 
     @property
     def best(self) -> Path:
@@ -125,6 +134,6 @@ def open_run(path: Path | str) -> Run:
         UserError: not a run folder.
     """
     run = Run(Path(path))
-    if not run.recipe_file.exists():
+    if not run.recipe_file.exists() and not run.stages_file.exists():
         raise UserError(f"{path}: not a run folder (no recipe.yaml); `pixelwise train` makes one.")
     return run

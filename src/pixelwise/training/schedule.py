@@ -27,10 +27,13 @@ def poly(progress: float) -> float:
 SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "poly": poly}
 
 
-def make_schedule(name: str, *, warmup: float = 0.0) -> Schedule:
+def make_schedule(name: str, *, warmup: float = 0.0, final: float = 0.0) -> Schedule:
     """A schedule by name, after a linear rise over the first `warmup` share of the training.
 
     `cosine` with a warm-up of 0.1 to 0.3 is the one-cycle policy (Smith & Topin 2019).
+
+    Args:
+        final: the factor at the end: the decay goes from 1 to it instead of to 0.
 
     Raises:
         UserError: unknown name.
@@ -43,6 +46,6 @@ def make_schedule(name: str, *, warmup: float = 0.0) -> Schedule:
         progress = min(max(progress, 0.0), 1.0)
         if progress < warmup:
             return max(progress / warmup, 0.02)
-        return decay((progress - warmup) / (1 - warmup))
+        return final + (1 - final) * decay((progress - warmup) / (1 - warmup))
 
     return schedule

@@ -18,7 +18,7 @@ from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, fingerprint
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import EvaluationLoader, SampleCache, TrainLoader
-from pixelwise.distributed import rank, world_size
+from pixelwise.distributed import barrier, rank, world_size
 from pixelwise.errors import UserError
 from pixelwise.losses import LossSum
 from pixelwise.methods.supervised import Supervised
@@ -49,7 +49,11 @@ class Session:
     device: torch.device
 
 
-def open_data(recipe: Recipe) -> tuple[Dataset, Fingerprint, SampleCache]:
+Data = tuple[Dataset, Fingerprint, SampleCache]
+"""Pictures and labels, facts about them, and what was read of them so far."""
+
+
+def open_data(recipe: Recipe) -> Data:
     """The recipe's dataset and the facts about it, fit for training: every label is read before anything else happens.
 
     Raises:
@@ -83,18 +87,21 @@ def open_recipe_data(recipe: Recipe) -> Dataset:
     )
 
 
-def start(recipe: Recipe, *, name: str, out: str | None) -> Session:
+def start(recipe: Recipe, *, name: str, out: str | None, into: Run | None = None, data: Data | None = None) -> Session:
     """Checks everything, plans, and makes the run folder with the planned recipe in it.
 
     Nothing is written before all of data, weights and recipe have been found good.
 
+    Args:
+        into: an existing folder for the run, whatever else it holds, instead of a new one.
+        data: what `open_data` gave for the same section of the recipe, to save its time.
+
     Raises:
         UserError: as `open_data`, `make_plan` and `create_model`.
     """
-    dataset, facts, cache = open_data(recipe)
-    device, wrap = _engine()
-    if world_size() > 1 and out is None:
-        raise UserError("several processes need to agree on a run folder: give --out.")
+    dataset, facts, cache = data or open_data(recipe)
+    device, wrap = engine()
+    check_out(out if into is None else str(into.path))
     network = _network(recipe, facts)
     plan = make_plan(recipe, facts, stride=getattr(network, "stride", 1), device=device)
     values = plan.recipe.model_dump(mode="json")
@@ -112,12 +119,21 @@ def start(recipe: Recipe, *, name: str, out: str | None) -> Session:
     planned = build_recipe(values, "the plan")
     method = make_method(planned, facts, network, device, wrap)
     if rank() == 0:
-        run = create_run(out, name, dataset.root)
+        run = into or create_run(out, name, dataset.root)
         write_text(run.recipe_file, to_yaml(planned, plan.reasons))
-    _barrier()
+    barrier()
     if rank() != 0:
-        run = open_run(str(out))
+        run = into or open_run(str(out))
     return Session(planned, dataset, facts, cache, method, run, device)
+
+
+def check_out(out: str | None) -> None:
+    """
+    Raises:
+        UserError: several processes, and no folder for all of them.
+    """
+    if world_size() > 1 and out is None:
+        raise UserError("several processes need to agree on a run folder: give --out.")
 
 
 def restart(run: Run) -> Session:
@@ -135,7 +151,7 @@ def restart(run: Run) -> Session:
                 f"or start a new run from its weights: pixelwise train {shlex.quote(str(run.recipe_file))} "
                 f"--set model.weights={shlex.quote(str(run.path))} --out NEW_RUN"
             )
-    device, wrap = _engine()
+    device, wrap = engine()
     # A checkpoint holds every weight, so the pretrained file may be gone by now.
     network = _network(recipe, facts, pretrained=not has_checkpoint(run.path))
     return Session(recipe, dataset, facts, cache, make_method(recipe, facts, network, device, wrap), run, device)
@@ -158,17 +174,12 @@ def _options(recipe: Recipe, facts: Fingerprint) -> dict[str, Any]:
     return {**recipe.model.options, "in_channels": facts.form.channels, "num_classes": len(facts.class_names)}
 
 
-def _engine() -> tuple[torch.device, Any]:
+def engine() -> tuple[torch.device, Any]:
     """The device, and what wraps a network for data parallelism (nothing in a single process)."""
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=hardware.default_device().type == "cpu")
     return accelerator.device, accelerator.prepare_model if accelerator.num_processes > 1 else None
-
-
-def _barrier() -> None:
-    if world_size() > 1:
-        torch.distributed.barrier()
 
 
 def model_spec(recipe: Recipe, facts: Fingerprint) -> ModelSpec:
@@ -205,12 +216,13 @@ def make_method(
             focal_gamma=recipe.loss.focal_gamma,
         ),
         optimizer=make_optimizer(recipe, network),
-        schedule=make_schedule(recipe.schedule.name, warmup=recipe.schedule.warmup),
+        schedule=make_schedule(recipe.schedule.name, warmup=recipe.schedule.warmup, final=recipe.schedule.final),
         class_names=facts.class_names,
         mean=spec.mean,
         std=spec.std,
         clip_norm=recipe.optimizer.clip_norm,
         ema_decay=recipe.train.ema_decay,
+        swa_start=recipe.train.swa_start,
         device=device,
         dtype=hardware.preferred_dtype(device) if precision == "auto" else DTYPES[precision],
         wrap=wrap,

@@ -1,0 +1,127 @@
+"""Trainings in stages: each from the weights of the one before, and resumed wherever they were stopped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from pixelwise import api
+from pixelwise.errors import UserError
+from pixelwise.training import loop
+from pixelwise.training.recipe import load_recipe, stage_recipes
+from pixelwise.training.run import Run, open_run
+
+RECIPE: dict[str, Any] = {
+    "model": {"name": "unet", "width": 4},
+    "augment": {"crop": [32, 48]},
+    "train": {"batch_size": 2, "validations": 2, "epochs": 3.0},
+    "stages": [
+        {"about": "cross entropy", "share": 2, "set": {"loss.terms": {"cross_entropy": 1.0}}},
+        {"about": "Dice", "share": 1, "set": {"loss.terms": {"dice": 1.0}, "optimizer.lr": 1e-5}},
+    ],
+}
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    path = folder / "staged.yaml"
+    path.write_text(yaml.safe_dump({**RECIPE, **changes}))
+    return path
+
+
+def shipped(run: Path) -> list[bytes]:
+    folders = (run, Run(run).stage(1).path)
+    return [(folder / name).read_bytes() for folder in folders for name in ("best.safetensors", "metrics.json")]
+
+
+@pytest.fixture(scope="module")
+def reference(scenes_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("staged")
+    return api.train(written(folder), data=scenes_folder, out=folder / "run").path
+
+
+def test_shares_and_settings_of_each_stage(tmp_path: Path) -> None:
+    first, second = stage_recipes(load_recipe(written(tmp_path)))
+    assert (first.train.epochs, second.train.epochs) == (2.0, 1.0)
+    assert (first.loss.terms, second.loss.terms) == ({"cross_entropy": 1.0}, {"dice": 1.0})
+    assert second.optimizer.lr == 1e-5
+    assert not first.stages
+
+
+def test_every_stage_is_a_run_and_the_last_is_the_folder_itself(reference: Path) -> None:
+    run = open_run(reference)
+    assert run.finished
+    assert run.stage(1).finished
+    assert run.recipe.loss.terms == {"dice": 1.0}
+    assert run.recipe.model.options["weights"] == str(run.stage(1).path.resolve())
+    assert run.recipe.optimizer.encoder_lr_factor == 1.0
+    assert api.load(reference).class_names == api.load(run.stage(1).path).class_names
+
+
+def test_a_stage_starts_from_the_weights_of_the_one_before(scenes_folder: Path, tmp_path: Path) -> None:
+    hardly = [RECIPE["stages"][0], {"set": {"optimizer.lr": 1e-12, "train.ema_decay": None, "train.epochs": 0.2}}]
+    run = api.train(written(tmp_path, stages=hardly), data=scenes_folder, out=tmp_path / "run")
+    before, after = load_file(run.stage(1).best), load_file(run.best)
+    for name in before.keys() - {name for name in before if "running" in name or "num_batches" in name}:
+        assert torch.allclose(before[name], after[name], atol=1e-8), name
+
+
+class Stop(Exception):
+    """Stands for the end of the process: nothing after it is written."""
+
+
+@pytest.mark.parametrize("steps", [0, 3, 6, 8])
+def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bytes(
+    scenes_folder: Path, tmp_path: Path, reference: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    def seeds() -> Iterator[int]:
+        yield from range(steps)
+
+    allowed = seeds()
+    real = loop.step_seed
+
+    def counted(*place: int) -> int:
+        if next(allowed, None) is None:
+            raise Stop
+        return real(*place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "step_seed", counted)
+        with pytest.raises(Stop):
+            api.train(written(tmp_path), data=scenes_folder, out=tmp_path / "run")
+    assert api.resume(tmp_path / "run").finished
+    assert shipped(tmp_path / "run") == shipped(reference)
+
+
+def test_killed_between_the_stages(scenes_folder: Path, tmp_path: Path, reference: Path) -> None:
+    shutil.copytree(reference, tmp_path / "run")
+    for path in (tmp_path / "run").iterdir():
+        if path.name not in {"stages.yaml", "stages"}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    run = api.resume(tmp_path / "run")
+    assert run.metrics == open_run(reference).metrics
+
+
+def test_mistakes_name_the_stage(tmp_path: Path) -> None:
+    broken = [{}, {"set": {"optimizer.rate": 1}}]
+    with pytest.raises(UserError, match=r"stage 2: unknown key 'optimizer.rate'"):
+        load_recipe(written(tmp_path, stages=broken))
+    with pytest.raises(UserError, match=r"'stages.0.share'.*greater than 0"):
+        load_recipe(written(tmp_path, stages=[{"share": 0}]))
+
+
+def test_without_a_budget_the_default_is_shared(
+    scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixelwise.training.plan.VIEWS", 10)
+    run = api.train(
+        written(tmp_path, train={"batch_size": 4, "validations": 1}), data=scenes_folder, out=tmp_path / "run"
+    )
+    assert run.stage(1).recipe.train.epochs == pytest.approx(10 / 3)
+    assert run.recipe.train.epochs == pytest.approx(5 / 3)
