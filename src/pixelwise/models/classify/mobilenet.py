@@ -7,6 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.nn.depthwise import DepthwiseConv2d, depthwise_conv2d
 from pixelwise.nn.encoder import Encoder
 
 # Table 2 of the paper: expansion t, output channels c, repetitions n, stride s of the first.
@@ -27,16 +28,25 @@ class SameConv2d(nn.Conv2d):
             reach = (self.kernel_size[axis] - 1) * self.dilation[axis] + 1
             total = max((-(-size // stride) - 1) * stride + reach - size, 0)
             pads += [total // 2, total - total // 2]
-        return F.conv2d(F.pad(images, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+        images = F.pad(images, pads)
+        if self.groups == self.out_channels:
+            return depthwise_conv2d(images, self.weight, self.bias, self.stride, (0, 0), self.dilation)
+        return F.conv2d(images, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 def conv_norm_relu6(
     inputs: int, outputs: int, kernel: int, stride: int, groups: int, tf_padding: bool
 ) -> nn.Sequential:
     """Convolution, batch norm, ReLU6; only strided convolutions differ between the two paddings."""
-    conv = SameConv2d if tf_padding and stride > 1 else nn.Conv2d
+    conv: nn.Module
+    if tf_padding and stride > 1:
+        conv = SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+    elif groups == inputs:
+        conv = DepthwiseConv2d(inputs, kernel, stride=stride)
+    else:
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(
-        conv(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        conv,
         nn.BatchNorm2d(outputs),
         nn.ReLU6(inplace=True),
     )
