@@ -1,6 +1,7 @@
-"""Makes the pictures of the guide from a finished demo.
+"""Makes the pictures of the guide.
 
-pixelwise demo --out demo && python docs/make_images.py demo
+pixelwise demo --out demo && python docs/make_images.py demo demo
+python docs/make_images.py upsampling
 """
 
 from __future__ import annotations
@@ -10,19 +11,28 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional as F
 
 import pixelwise
 from pixelwise.data.draw import colourise, palette
 from pixelwise.data.pictures import write_png
+from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
 from pixelwise.report.figures import contact_sheet
 
 SCENES = ("val-0007", "val-0008", "val-0038")
 
 
-def main(demo: Path) -> None:
+IMAGES = Path(__file__).parent / "images"
+
+
+def demo(folder: Path) -> None:
     """A row a scene: the picture, its true mask, and the predicted one."""
-    predict = pixelwise.load(demo / "run")
-    dataset = pixelwise.open_dataset(demo / "scenes")
+    predict = pixelwise.load(folder / "run")
+    dataset = pixelwise.open_dataset(folder / "scenes")
     colours = palette(len(dataset.class_names))
     panels: list[np.ndarray] = []
     for record in dataset.split("val"):
@@ -32,8 +42,64 @@ def main(demo: Path) -> None:
         for mask in (None, sample.mask, predict(sample.image).mask):
             panel = sample.image if mask is None else colourise(mask, colours)
             panels.append(cv2.resize(panel, None, fx=1.25, fy=1.25, interpolation=cv2.INTER_AREA))
-    write_png(Path(__file__).parent / "images" / "demo.png", contact_sheet(panels, columns=3))
+    write_png(IMAGES / "demo.png", contact_sheet(panels, columns=3))
+
+
+def numbers(axes: Axes, values: Tensor, title: str, top: float) -> None:
+    """A small map as a grid of cells with their values; zeros are left blank."""
+    axes.imshow(values, cmap="Blues", vmin=0, vmax=1.6 * top)
+    height, width = values.shape
+    for row in range(height):
+        for column in range(width):
+            value = float(values[row, column])
+            if value:
+                axes.text(column, row, f"{value:.3g}", ha="center", va="center", fontsize=8)
+    axes.set_xticks(np.arange(width + 1) - 0.5, labels=[])
+    axes.set_yticks(np.arange(height + 1) - 0.5, labels=[])
+    axes.grid(color="white", linewidth=1)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_title(title, fontsize=9, loc="left")
+
+
+def save(figure: Figure, name: str) -> None:
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # inches: titles do not touch the edge
+    figure.savefig(IMAGES / name, dpi=150)
+
+
+def upsampling() -> None:
+    """What each kind makes of four numbers, and how many inputs reach each output of a transposed convolution."""
+    square = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+    before = torch.tensor([[1, 0, 0, 2], [0, 0, 1, 0], [2, 3, 0, 0], [0, 1, 0, 4]]).float()[None, None]
+    pooled, indices = F.max_pool2d(before, 2, return_indices=True)
+    kinds = {kind: create_upsampling(kind, 1, 1) for kind in ("nearest", "bilinear", "nails")}
+    panels = [("the maps", square), *((kind, layer(square)) for kind, layer in kinds.items())]
+    panels += [
+        ("unpool: before pooling", before),
+        ("unpool: after pooling", pooled),
+        ("unpool", MaxUnpool(1, 1)(pooled, indices)),
+        ("pixel_shuffle: of four maps", F.pixel_shuffle(torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 4, 1, 1), 2)),
+    ]
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    for axes, (title, maps) in zip(figure.subplots(2, 4).flat, panels, strict=True):
+        numbers(axes, maps[0, 0], title, 4)
+    save(figure, "upsampling.png")
+
+    cases = [(1, 1, 0), (3, 1, 0), (3, 1, 1), (2, 2, 0), (3, 2, 0), (3, 2, 1), (4, 2, 1), (2, 3, 0)]
+    figure = Figure(figsize=(8, 4.6), layout="constrained")
+    for axes, (kernel, stride, padding) in zip(figure.subplots(2, 4).flat, cases, strict=True):
+        ones = torch.ones(1, 1, 4, 4)
+        reached = F.conv_transpose2d(ones, torch.ones(1, 1, kernel, kernel), stride=stride, padding=padding)
+        side = reached.shape[-1]
+        numbers(
+            axes, reached[0, 0], f"kernel {kernel}, stride {stride}, padding {padding}\n4 x 4 to {side} x {side}", 9
+        )
+    save(figure, "transposed.png")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[1:2] == ["demo"]:
+        demo(Path(sys.argv[2]))
+    else:
+        upsampling()

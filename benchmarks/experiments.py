@@ -1,0 +1,362 @@
+"""Tables of trainings on CamVid at 240 x 180: systems, PSPNet's ablation, losses, upsampling, averaging of weights.
+
+    python benchmarks/experiments.py systems [--rows unet fcn8s] [--seeds 0 1 2] [--hours 1]
+    python benchmarks/experiments.py systems --show
+
+Every row is a training of its own in its own process, one after the other; run nothing beside it. What a row gave is
+appended to `benchmarks/results/TABLE.jsonl`, and rows that are there are not run again, so that a table can be filled
+in pieces. `--show` prints the table of what is there. Data is looked for under $PIXELWISE_SHARED/data (default
+../shared).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from pixelwise import api, hardware
+from pixelwise.data.formats import open_dataset
+from pixelwise.errors import UserError, unknown
+
+SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
+RESULTS = Path(__file__).parent / "results"
+SIZE = (240, 180)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Trainings that differ in one respect.
+
+    Attributes:
+        minutes: of each training, validation included.
+        rows: name -> what the row sets, on top of `common`.
+        seeds: that each row is run with, unless `--seeds` says otherwise.
+    """
+
+    about: str
+    minutes: float
+    rows: Mapping[str, Mapping[str, Any]]
+    common: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+
+
+COMMON: dict[str, Any] = {
+    "augment.crop": [160, 224],
+    "augment.scale": [0.75, 1.4],
+    "augment.rotate": 0.0,
+    "train.batch_size": 8,
+    "train.validations": 4,
+}
+WIDTH = {"model.width": 16}
+RESNET = {"model.encoder": "resnet18"}
+
+SYSTEMS: dict[str, dict[str, Any]] = {
+    "patch": {"model.name": "patch", "model.width": 24, "model.hidden": 100},
+    "fcn32s": {"model.name": "fcn32s", **WIDTH},
+    "fcn16s": {"model.name": "fcn16s", **WIDTH},
+    "fcn8s": {"model.name": "fcn8s", **WIDTH},
+    "unet_original": {"model.name": "unet_original", **WIDTH},
+    "unet": {"model.name": "unet", **WIDTH},
+    "unet, resnet18": {"model.name": "unet", **RESNET},
+    "segnet": {"model.name": "segnet", **WIDTH},
+    "deconvnet": {"model.name": "deconvnet", **WIDTH},
+    "ternausnet": {"model.name": "ternausnet", **WIDTH},
+    "dilated": {"model.name": "dilated", **WIDTH},
+    "deeplab_v1": {"model.name": "deeplab_v1", **WIDTH},
+    "linknet": {"model.name": "linknet", **RESNET},
+    "pspnet": {"model.name": "pspnet", **RESNET},
+    "deeplab_v3": {"model.name": "deeplab_v3", **RESNET},
+    "deeplab_v3plus": {"model.name": "deeplab_v3plus", **RESNET},
+    "fpn": {"model.name": "fpn", **RESNET},
+    "unet_fpn": {"model.name": "unet_fpn", **RESNET},
+    "hourglass": {"model.name": "hourglass", "model.width": 64},
+}
+
+PSPNET: dict[str, dict[str, Any]] = {
+    "baseline": {"model.bins": []},
+    "B1 + MAX": {"model.bins": [1], "model.pooling": "max", "model.reduction": False},
+    "B1 + AVE": {"model.bins": [1], "model.reduction": False},
+    "B1236 + MAX": {"model.pooling": "max", "model.reduction": False},
+    "B1236 + AVE": {"model.reduction": False},
+    "B1236 + MAX + DR": {"model.pooling": "max"},
+    "B1236 + AVE + DR": {},
+}
+
+CROSS_ENTROPY = {"cross_entropy": 1.0}
+LOSSES: dict[str, dict[str, Any]] = {
+    "cross entropy": {"loss.terms": CROSS_ENTROPY},
+    "cross entropy, label smoothing 0.1": {"loss.terms": CROSS_ENTROPY, "loss.label_smoothing": 0.1},
+    "cross entropy, class weights (root of median frequency)": {
+        "loss.terms": CROSS_ENTROPY,
+        "loss.class_weights": "sqrt_median_frequency",
+    },
+    "cross entropy, class weights (median frequency)": {
+        "loss.terms": CROSS_ENTROPY,
+        "loss.class_weights": "median_frequency",
+    },
+    "focal": {"loss.terms": {"focal": 1.0}},
+    "cross entropy + Dice": {"loss.terms": {"cross_entropy": 1.0, "dice": 1.0}},
+    "cross entropy + Jaccard": {"loss.terms": {"cross_entropy": 1.0, "jaccard": 1.0}},
+    "cross entropy - ln(Dice)": {"loss.terms": {"bce_log_dice": 1.0}},
+    "cross entropy, then Lovász": {
+        "loss.terms": CROSS_ENTROPY,
+        "stages": [
+            {"share": 0.7},
+            {"share": 0.3, "set": {"loss.terms": {"lovasz_softmax": 1.0}, "optimizer.lr": 5e-4}},
+        ],
+    },
+}
+
+UPSAMPLING: dict[str, dict[str, Any]] = {
+    kind: {"model.upsampling": kind}
+    for kind in (
+        "nearest", "bilinear", "nails", "unpool", "transposed", "transposed_overlapping", "pixel_shuffle",
+    )
+}  # fmt: skip
+
+AVERAGING: dict[str, dict[str, Any]] = {
+    "none": {"train.ema_decay": None},
+    "EMA 0.99": {"train.ema_decay": 0.99},
+    "EMA 0.999": {"train.ema_decay": 0.999},
+    "SWA from 75 %, rate ending at 0.2": {"train.swa_start": 0.75, "schedule.final": 0.2},
+}
+
+PLAIN = {"loss.class_weights": "none"}
+TABLES: dict[str, Table] = {
+    "systems": Table("every dense system, from random weights, small", 4, SYSTEMS),
+    "pspnet": Table(
+        "the seven settings of PSPNet's ablation, ResNet-18, output stride 8",
+        3,
+        PSPNET,
+        {"model.name": "pspnet", **RESNET},
+        (0, 1, 2),
+    ),
+    "losses": Table("one network, U-Net on ResNet-18", 3, LOSSES, {"model.name": "unet", **RESNET, **PLAIN}),
+    "upsampling": Table("one network, U-Net of width 16", 3, UPSAMPLING, {"model.name": "unet", **WIDTH}),
+    "averaging": Table("one network, U-Net on ResNet-18", 3, AVERAGING, {"model.name": "unet", **RESNET}),
+}
+
+
+def small_camvid(folder: Path) -> Path:
+    """CamVid at half its size, in its own layout: pictures averaged, labels by nearest neighbour."""
+    source = SHARED / "data" / "camvid"
+    if not source.is_dir():
+        raise UserError(f"{source}: no such data; set PIXELWISE_SHARED.")
+    target = folder / "camvid"
+    for part in ("train", "trainannot", "val", "valannot"):
+        flag = cv2.INTER_NEAREST if part.endswith("annot") else cv2.INTER_AREA
+        (target / part).mkdir(parents=True)
+        for file in sorted((source / part).iterdir()):
+            picture = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+            # As PNG, so that JPEG does not do its work twice.
+            small = cv2.resize(picture, SIZE, interpolation=flag)
+            cv2.imwrite(str(target / part / file.with_suffix(".png").name), small)
+    for name in ("train.txt", "val.txt"):
+        lines = (source / name).read_text().splitlines()
+        listed = (" ".join(str(Path(part).with_suffix(".png")) for part in line.split()) for line in lines)
+        (target / name).write_text("\n".join(listed) + "\n")
+    return target
+
+
+def train_row(table: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
+    """One training in this process, and everything that the tables tell of it."""
+    settings = {**COMMON, **TABLES[table].common, **TABLES[table].rows[row]}
+    stages = settings.pop("stages", None)
+    with tempfile.TemporaryDirectory() as place:
+        data = small_camvid(Path(place))
+        recipe: str | Path = settings["model.name"]
+        if stages is not None:
+            recipe = _staged(Path(place), settings, stages)
+            settings = {}
+        run = api.train(
+            recipe, data=data, minutes=minutes, out=Path(place) / "run", seed=seed, overrides=settings, progress=True
+        )
+        metrics, log = run.metrics, run.log()
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        rates = [entry["pictures_per_second"] for entry in log if entry["kind"] == "train" and entry["step"] > 1]
+        predictor = api.load(run.path)
+        pictures = [sample.image for sample in map(open_dataset(data).load, open_dataset(data).split("val"))]
+        predictor(pictures[0])
+        start = time.perf_counter()
+        for picture in pictures:
+            _ = predictor(picture).mask
+        seconds = time.perf_counter() - start
+        last = [entry for entry in log if entry["kind"] == "validation"][-1]
+        return {
+            "row": row,
+            "seed": seed,
+            "minutes": minutes,
+            "mean_iou": metrics["mean_iou"],
+            "pixel_accuracy": metrics["pixel_accuracy"],
+            "boundary_f": metrics.get("boundary_f"),
+            "iou": metrics["iou"],
+            "raw_mean_iou": last.get("raw_mean_iou"),
+            "averaged_mean_iou": last["mean_iou"],
+            "views": last["step"] * (run.recipe.train.batch_size or 0),
+            "training_pictures_per_second": statistics.median(rates),
+            "prediction_pictures_per_second": len(pictures) / seconds,
+            "memory_gb": memory,
+            **_network(run.recipe.model.name, run.recipe.model.options),
+            "machine": hardware.describe(),
+            "date": time.strftime("%Y-%m-%d"),
+        }
+
+
+def _staged(folder: Path, settings: Mapping[str, Any], stages: Any) -> Path:
+    """A recipe file with stages, of settings as `section.key`."""
+    import yaml
+
+    values: dict[str, Any] = {"stages": stages}
+    for key, value in settings.items():
+        section, name = key.split(".")
+        values.setdefault(section, {})[name] = value
+    path = folder / "staged.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def _network(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    from pixelwise.models.facts import network_facts
+
+    facts = network_facts(name, **{**options, "num_classes": 11, "in_channels": 3, "weights": None})
+    return {"parameters": facts.parameters, "operations": facts.operations, "receptive_field": facts.receptive_field}
+
+
+def finished(table: str) -> list[dict[str, Any]]:
+    """The results that are there."""
+    file = RESULTS / f"{table}.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def fill(table: str, rows: list[str], seeds: tuple[int, ...], minutes: float, hours: float) -> None:
+    """Runs what is not there yet, one row after the other, until the hours are used up."""
+    deadline = time.monotonic() + 3600 * hours
+    RESULTS.mkdir(exist_ok=True)
+    for seed in seeds:
+        for row in rows:
+            if any((done["row"], done["seed"]) == (row, seed) for done in finished(table)):
+                continue
+            if time.monotonic() + 60 * minutes > deadline:
+                print(f"no time left for {row}, seed {seed}")
+                return
+            command = [sys.executable, __file__, table, "--child", row, str(seed), "--minutes", str(minutes)]
+            started = time.monotonic()
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
+            with (RESULTS / f"{table}.jsonl").open("a") as file:
+                file.write(done + "\n")
+            found = json.loads(done)
+            print(
+                f"{table}: {row}, seed {seed}: {found['mean_iou']:.4f} ({time.monotonic() - started:.0f} s)", flush=True
+            )
+
+
+Cell = Callable[[list[dict[str, Any]]], str]
+
+
+def _mean(name: str, form: str) -> Cell:
+    """The mean over seeds of a number, and how far the seeds are from it where there are several."""
+
+    def cell(results: list[dict[str, Any]]) -> str:
+        values = [result[name] for result in results if result[name] is not None]
+        if not values:
+            return ""
+        text = format(statistics.mean(values), form)
+        return f"{text} ± {format(statistics.stdev(values), form)}" if len(values) > 1 else text
+
+    return cell
+
+
+def _median(name: str, form: str, factor: float = 1.0) -> Cell:
+    return lambda results: format(factor * statistics.median(result[name] for result in results), form)
+
+
+def _rarest(results: list[dict[str, Any]]) -> str:
+    return format(statistics.mean(result["iou"]["SignSymbol"] for result in results), ".4f")
+
+
+SCORES: dict[str, Cell] = {"mean IoU": _mean("mean_iou", ".4f"), "pixel accuracy": _mean("pixel_accuracy", ".4f")}
+SEEDS: dict[str, Cell] = {"seeds": lambda results: str(len(results))}
+COLUMNS: dict[str, dict[str, Cell]] = {
+    "systems": {
+        **SCORES,
+        "boundary F": _mean("boundary_f", ".4f"),
+        "parameters (million)": _median("parameters", ".2f", 1e-6),
+        "GFLOP a megapixel": _median("operations", ".0f", 1e-3),
+        "receptive field": lambda results: str(results[0]["receptive_field"] or "all"),
+        "training pictures/s": _median("training_pictures_per_second", ".1f"),
+        "prediction pictures/s": _median("prediction_pictures_per_second", ".1f"),
+        "peak memory (GB)": _median("memory_gb", ".2f"),
+        "views": _median("views", ".0f"),
+        **SEEDS,
+    },
+    "pspnet": {**SCORES, "views": _median("views", ".0f"), **SEEDS},
+    "losses": {**SCORES, "IoU of SignSymbol, the rarest": _rarest, **SEEDS},
+    "upsampling": {
+        **SCORES,
+        "boundary F": _mean("boundary_f", ".4f"),
+        "training pictures/s": _median("training_pictures_per_second", ".1f"),
+        **SEEDS,
+    },
+    "averaging": {
+        "mean IoU, averaged": _mean("averaged_mean_iou", ".4f"),
+        "mean IoU, raw weights": _mean("raw_mean_iou", ".4f"),
+        **SEEDS,
+    },
+}
+
+
+def show(table: str) -> str:
+    """What is there as a table in Markdown, best first where the rows have no order of their own."""
+    results = finished(table)
+    rows: dict[str, list[dict[str, Any]]] = {row: [] for row in TABLES[table].rows}
+    for result in results:
+        rows[result["row"]].append(result)
+    rows = {row: found for row, found in rows.items() if found}
+    if table != "pspnet":
+        rows = dict(sorted(rows.items(), key=lambda item: -statistics.mean(r["mean_iou"] for r in item[1])))
+    columns = COLUMNS[table]
+    lines = ["| | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
+    for row, found in rows.items():
+        lines.append(f"| {row} | " + " | ".join(cell(found) for cell in columns.values()) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=sorted(TABLES))
+    parser.add_argument("--rows", nargs="+", help="default all")
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--minutes", type=float, help="of each training; default the table's own")
+    parser.add_argument("--hours", type=float, default=1e9, help="stop before a row that would end later")
+    parser.add_argument("--show", action="store_true", help="print what is there and run nothing")
+    parser.add_argument("--child", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    table = TABLES[arguments.table]
+    minutes = arguments.minutes or table.minutes
+    if arguments.child:
+        print(json.dumps(train_row(arguments.table, arguments.child[0], int(arguments.child[1]), minutes)))
+        return
+    rows = arguments.rows or list(table.rows)
+    for row in rows:
+        if row not in table.rows:
+            raise unknown("row", row, table.rows)
+    if not arguments.show:
+        fill(arguments.table, rows, tuple(arguments.seeds or table.seeds), minutes, arguments.hours)
+    print(show(arguments.table))
+
+
+if __name__ == "__main__":
+    main()
