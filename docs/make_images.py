@@ -2,6 +2,7 @@
 
 pixelwise demo --out demo && python docs/make_images.py demo demo
 python docs/make_images.py upsampling
+python docs/make_images.py augmentation
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from skimage import data as skimage_data
 from torch import Tensor
 from torch.nn import functional as F
 
 import pixelwise
-from pixelwise.data.draw import colourise, palette
+from pixelwise.data.augment import Augmentation
+from pixelwise.data.draw import colourise, overlay, palette
 from pixelwise.data.pictures import write_png
+from pixelwise.data.sample import Sample
+from pixelwise.data.scenes import CLASS_NAMES, scene
 from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
 from pixelwise.report.figures import contact_sheet
 
@@ -98,8 +103,39 @@ def upsampling() -> None:
     save(figure, "transposed.png")
 
 
+def augmentation() -> None:
+    """Contact sheets: views of one scene by one setting a row, and of a page of text."""
+    sample = scene(7)
+    rows = {
+        "geometry": {"scale": (0.7, 1.5), "rotate": 25.0, "flip": "both", "elastic": 6.0},
+        "light": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.6, "noise": 0.06, "blur": 1.5, "sharpen": 1.5},
+        "erase": {"erase": 1.0},
+        "background": {"background": 1.0},
+    }
+    colours = palette(len(CLASS_NAMES))
+    panels = []
+    for number, settings in enumerate(rows.values()):
+        views = Augmentation(crop=(160, 192), **settings)
+        for seed in range(3):
+            view = views(sample, np.random.default_rng([number, seed]))
+            panels += [view.image, overlay(view.image, view.mask, colours)]
+    write_png(IMAGES / "augmentation.png", contact_sheet(panels, columns=6))
+
+    page = skimage_data.page()
+    page = np.repeat(page[:, :, None], 3, axis=2)
+    paper = Augmentation(
+        crop=page.shape[:2], rotate=3.0, perspective=0.08, folds=3, shading=0.6, ink=1.5, scan=0.8, blur=0.8
+    )
+    ink = (page[:, :, 0] < 110).astype(np.uint8)
+    views = [paper(Sample("page", page, ink), np.random.default_rng(seed)) for seed in range(5)]
+    panels = [page, *(view.image for view in views)]
+    write_png(IMAGES / "documents.png", contact_sheet(panels, columns=3))
+
+
+COMMANDS = {"upsampling": upsampling, "augmentation": augmentation}
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["demo"]:
         demo(Path(sys.argv[2]))
     else:
-        upsampling()
+        COMMANDS[sys.argv[1]]()

@@ -25,9 +25,11 @@ WILD = Augmentation(crop=(80, 90), scale=(0.7, 1.4), rotate=40, flip="both")
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("elastic", [0.0, 4.0])
-def test_picture_mask_box_and_keypoints_stay_together(seed: int, elastic: float) -> None:
-    augmentation = WILD.model_copy(update={"elastic": elastic})
+@pytest.mark.parametrize(
+    "bent", [{}, {"elastic": 4.0}, {"perspective": 0.2}, {"folds": 4, "perspective": 0.1, "elastic": 2.0}]
+)
+def test_picture_mask_box_and_keypoints_stay_together(seed: int, bent: dict[str, float]) -> None:
+    augmentation = WILD.model_copy(update=bent)
     view = augmentation(blob_sample(), np.random.default_rng(seed))
     assert view.mask is not None
     assert view.instances is not None

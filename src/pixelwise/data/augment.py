@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from pixelwise.data.backgrounds import replace_background
+from pixelwise.data.documents import bleed, draw_sheet, lit, scan
 from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.data.sample import VOID, Instances, Sample
 
@@ -44,12 +46,37 @@ class Augmentation(BaseModel):
     saturation: float = Field(0.0, ge=0, le=1, description="of colour pictures, within 1 +- this")
     noise: float = Field(0.0, ge=0, le=1, description="largest standard deviation, as a share of the full range")
     blur: float = Field(0.0, ge=0, description="largest gaussian standard deviation in pixels, for half of the views")
+    sharpen: float = Field(0.0, ge=0, description="largest amount of unsharp masking, for half of the views")
+    erase: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is covered; its labels become void")
+    background: float = Field(0.0, ge=0, le=1, description="probability that another background is put behind the mask")
+    background_class: int = Field(0, ge=0, le=254, description="the class that is background")
+    backgrounds: str = Field("", description="folder of pictures for it; empty for plain, shaded and noisy surfaces")
+    perspective: float = Field(0.0, ge=0, le=0.25, description="the most that a corner moves, as a share of the sides")
+    folds: int = Field(0, ge=0, le=8, description="the most creases of a sheet of paper")
+    shading: float = Field(0.0, ge=0, le=1, description="the most that light falls off over a sheet of paper")
+    ink: float = Field(0.0, ge=0, le=5, description="the most pixels that dark strokes spread")
+    scan: float = Field(0.0, ge=0, le=1, description="the most of a scanner's streaks, bands, grain and dust")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """One view: image (crop height, crop width, C), mask and objects with it. The same rng state, the same view."""
         warp = self.draw_warp(sample.image.shape[:2], rng)
+        sheet = None
+        if self.perspective > 0 or self.folds > 0 or self.shading > 0:
+            sheet = draw_sheet(self.crop, rng, perspective=self.perspective, folds=self.folds, shading=self.shading)
+            warp = warp.displaced(sheet.displacement)
         view = warp.apply(sample)
-        return replace(view, image=self._recolour(view.image, rng))
+        if self.background > 0 and rng.random() < self.background and view.mask is not None:
+            image = replace_background(view.image, view.mask == self.background_class, rng, self.backgrounds)
+            view = replace(view, image=image)
+        image = self._recolour(view.image, rng)
+        if self.ink > 0:
+            image = bleed(image, self.ink * rng.random())
+        if sheet is not None:
+            image = lit(image, sheet.light)
+        if self.scan > 0:
+            image = scan(image, self.scan * rng.random(), rng)
+        view = replace(view, image=image)
+        return erased(view, rng) if self.erase > 0 and rng.random() < self.erase else view
 
     def draw_warp(self, size: tuple[int, int], rng: np.random.Generator) -> Warp:
         """The geometry of one view of a picture of `size` (height, width).
@@ -82,6 +109,10 @@ class Augmentation(BaseModel):
         noise, blur = rng.random(2) * (self.noise, 2 * self.blur)
         if self.blur > 0 and blur > self.blur:
             image = _with_channels(cv2.GaussianBlur(image, (0, 0), blur - self.blur + 0.1))
+        if self.sharpen > 0:
+            amount = self.sharpen * max(rng.uniform(-1, 1), 0)
+            soft = _with_channels(cv2.GaussianBlur(image, (0, 0), 1.0))
+            image = _with_channels(cv2.addWeighted(image, 1 + amount, soft, -amount, 0))
         if self.saturation > 0 and image.shape[2] == 3:
             grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None]
             image = cv2.addWeighted(image, saturation, np.repeat(grey, 3, axis=2), 1 - saturation, 0)
@@ -108,6 +139,13 @@ class Warp:
     matrix: np.ndarray
     size: tuple[int, int]
     displacement: np.ndarray | None = None
+
+    def displaced(self, displacement: np.ndarray) -> Warp:
+        """The same warp behind another one: each pixel of the view first moves by (height, width, 2) of its pixels."""
+        in_picture = displacement @ self.matrix[:, :2].T
+        if self.displacement is not None:
+            in_picture = in_picture + self.displacement
+        return replace(self, displacement=in_picture.astype(np.float32))
 
     def apply(self, sample: Sample) -> Sample:
         """Resamples picture (linear, mirrored border) and labels (nearest, void outside), and moves the objects."""
@@ -195,6 +233,27 @@ def elastic_field(size: tuple[int, int], sigma: float, rng: np.random.Generator)
     """
     grid = rng.normal(0, sigma, (3, 3, 2)).astype(np.float32)
     return cv2.resize(grid, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
+
+
+def erased(view: Sample, rng: np.random.Generator) -> Sample:
+    """A view with a rectangle of 2 to 20 % of it covered by noise; its pixels have no label (Zhong et al., AAAI 2020).
+
+    Objects keep their boxes, as they do behind anything that stands in front of them.
+    """
+    height, width = view.image.shape[:2]
+    area, ratio = rng.uniform(0.02, 0.2), np.exp(rng.uniform(-1, 1))
+    rows = min(max(round(height * np.sqrt(area * ratio)), 1), height)
+    columns = min(max(round(width * np.sqrt(area / ratio)), 1), width)
+    top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
+    place = (slice(top, top + rows), slice(left, left + columns))
+    image = view.image.copy()
+    low, high = float(image.min()), float(image.max())
+    image[place] = _clip(rng.uniform(low, high, image[place].shape), image.dtype)
+    mask = view.mask
+    if mask is not None:
+        mask = mask.copy()
+        mask[place] = VOID
+    return replace(view, image=image, mask=mask)
 
 
 def _with_channels(image: np.ndarray) -> np.ndarray:

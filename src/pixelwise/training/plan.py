@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from pixelwise.data.augment import Augmentation
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
@@ -101,8 +102,9 @@ def _views(values: dict[str, Any], facts: Fingerprint, derive: Any) -> None:
     derive("augment", "brightness", 0.3, "light varies")
     derive("augment", "contrast", 0.3, "light varies")
     derive("augment", "saturation", 0.3 if colour else 0.0, "colours vary" if colour else "not RGB")
-    derive("augment", "noise", 0.0, "off unless asked for")
-    derive("augment", "blur", 0.0, "off unless asked for")
+    for name, field in Augmentation.model_fields.items():
+        if name not in {"crop", "scale"}:
+            derive("augment", name, field.default, "off unless asked for")  # all that was not decided above
 
 
 def _balance(values: dict[str, Any], facts: Fingerprint, derive: Any) -> None:

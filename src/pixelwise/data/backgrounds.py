@@ -1,0 +1,87 @@
+"""What stands behind things, taken away and replaced through the mask."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pixelwise.data.listing import picture_files
+from pixelwise.data.pictures import FULL_RANGE, PictureFormat, read_picture
+from pixelwise.errors import UserError
+
+SOFT_EDGE = 0.8
+"""Standard deviation in pixels of the seam: cut out with scissors, things show where they were cut."""
+
+
+def remove_background(image: np.ndarray, background: np.ndarray, colour: float | np.ndarray = 0) -> np.ndarray:
+    """(H, W, C) with one colour wherever `background` (H, W) holds."""
+    removed = image.copy()
+    removed[background] = colour
+    return removed
+
+
+def replace_background(
+    image: np.ndarray, background: np.ndarray, rng: np.random.Generator, folder: str = ""
+) -> np.ndarray:
+    """(H, W, C) with something else wherever `background` (H, W) holds, with a soft seam.
+
+    Args:
+        folder: of pictures to take it from; empty for plain, shaded and noisy surfaces in the picture's range.
+
+    Raises:
+        UserError: a folder without pictures.
+    """
+    height, width, channels = image.shape
+    other = _surface(image, rng) if not folder else _cutting(folder, (height, width, channels), image.dtype, rng)
+    share = cv2.GaussianBlur(background.astype(np.float32), (0, 0), SOFT_EDGE)[:, :, None]
+    # Inside the things the picture stays as it is, to the last digit.
+    mixed = np.where(share > 0, image + share * (other.astype(np.float32) - image), image)
+    return mixed.astype(image.dtype) if str(image.dtype) not in FULL_RANGE else np.rint(mixed).astype(image.dtype)
+
+
+def _surface(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Between two random colours, each in the picture's range: plain, sloping, or in patches of a random size."""
+    height, width, channels = image.shape
+    low, high = float(image.min()), float(image.max())
+    first, second = rng.uniform(low, high, (2, channels))
+    kind = rng.integers(3)
+    if kind == 0:
+        share = np.zeros((height, width), np.float32)
+    elif kind == 1:
+        angle = rng.uniform(0, 2 * np.pi)
+        xs, ys = np.meshgrid(np.linspace(-0.5, 0.5, width), np.linspace(-0.5, 0.5, height))
+        share = 0.5 + 0.7 * (np.cos(angle) * xs + np.sin(angle) * ys)
+    else:
+        size = np.exp(rng.uniform(np.log(1), np.log(max(min(height, width) / 3, 2))))
+        rough = rng.random((max(int(height / size), 2), max(int(width / size), 2))).astype(np.float32)
+        share = cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC)
+    share = np.clip(share, 0, 1)[:, :, None]
+    return np.clip(first + share * (second - first) + rng.normal(0, 0.02 * (high - low), image.shape), low, high)
+
+
+def _cutting(folder: str, shape: tuple[int, int, int], dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
+    """A random part of a random picture, enlarged where it is too small."""
+    height, width, channels = shape
+    files = _pictures(folder)
+    picture = _read(files[rng.integers(len(files))], channels, str(dtype))
+    factor = max(height / picture.shape[0], width / picture.shape[1], 1.0) * rng.uniform(1, 1.3)
+    size = (max(round(picture.shape[1] * factor), width), max(round(picture.shape[0] * factor), height))
+    picture = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR).reshape(size[1], size[0], channels)
+    top, left = rng.integers(size[1] - height + 1), rng.integers(size[0] - width + 1)
+    return picture[top : top + height, left : left + width]
+
+
+@lru_cache(maxsize=8)
+def _pictures(folder: str) -> tuple[Path, ...]:
+    files = tuple(Path(folder) / file for file in picture_files(Path(folder)))
+    if not files:
+        raise UserError(f"augment.backgrounds: {folder} holds no pictures (PNG, JPEG, TIFF, BMP or WebP).")
+    return files
+
+
+@lru_cache(maxsize=64)
+def _read(file: Path, channels: int, dtype: str) -> np.ndarray:
+    return read_picture(file, PictureFormat(channels, dtype))
