@@ -82,7 +82,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "deeplab_v3plus": {"model.name": "deeplab_v3plus", **RESNET},
     "fpn": {"model.name": "fpn", **RESNET},
     "unet_fpn": {"model.name": "unet_fpn", **RESNET},
-    "hourglass": {"model.name": "hourglass", "model.width": 64},
+    "hourglass": {"model.name": "hourglass", **WIDTH},
 }
 
 PSPNET: dict[str, dict[str, Any]] = {

@@ -2,35 +2,99 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
 from pixelwise.models.catalog import MODELS, create_model, list_models
 from pixelwise.models.encoders import ENCODERS
+from pixelwise.models.facts import network_facts
 from pixelwise.models.segment.unet import EncoderUNet
+from pixelwise.models.spec import ModelSpec, save_model
+from pixelwise.nn.dense import DenseModel
 
 # Exact counts at paper size: (name, options) -> parameters.
 PAPER_SIZES: list[tuple[str, dict[str, Any], int]] = [
+    ("deeplab_v1", {"num_classes": 21}, 20_505_429),
+    ("deeplab_v3", {"num_classes": 21}, 39_638_869),
+    ("deeplab_v3", {"num_classes": 21, "output_stride": 8, "auxiliary": True}, 42_004_074),
+    ("deeplab_v3plus", {"num_classes": 21}, 26_696_133),
+    ("dilated", {"num_classes": 21, "context": None}, 134_346_581),
+    ("dilated", {"num_classes": 21, "context": "basic"}, 134_346_581 + 28_392),
+    ("dilated", {"num_classes": 21, "context": "large"}, 134_346_581 + 6_803_139),
+    ("fcn16s", {"num_classes": 21}, 134_815_994),
+    ("fcn32s", {"num_classes": 21}, 136_152_917),
+    ("fcn8s", {"num_classes": 21}, 134_489_759),
+    ("fpn", {"num_classes": 21}, 28_478_933),
+    ("hourglass", {"num_classes": 16, "stacks": 1}, 3_586_960),
+    ("hourglass", {"num_classes": 16, "stacks": 2}, 6_730_912),
+    ("hourglass", {"num_classes": 16, "stacks": 8}, 25_594_624),
     ("mobilenet_v2", {}, 3_504_872),
+    ("pspnet", {"num_classes": 21}, 46_592_597),
+    ("pspnet", {"num_classes": 21, "auxiliary": True}, 48_957_802),
     ("resnet18", {}, 11_689_512),
     ("resnet34", {}, 21_797_672),
     ("resnet50", {}, 25_557_032),
+    ("resnet101", {}, 44_549_160),
+    ("resnet152", {}, 60_192_808),
     ("unet", {"num_classes": 11}, 31_038_283),
     ("unet", {"num_classes": 11, "batch_norm": False}, 31_032_395),
+    ("segnet", {"num_classes": 11}, 29_449_355),
+    ("deconvnet", {"num_classes": 21}, 251_805_653),
+    ("unet_fpn", {"num_classes": 21}, 32_531_481),
+    ("linknet", {"num_classes": 11}, 11_535_659),
+    ("ternausnet", {"num_classes": 1}, 22_927_393),
     ("unet_original", {"in_channels": 1, "num_classes": 2}, 31_030_658),
+    ("vgg11", {}, 132_863_336),
+    ("vgg11_bn", {}, 132_868_840),
+    ("vgg13", {}, 133_047_848),
+    ("vgg13_bn", {}, 133_053_736),
+    ("vgg16", {}, 138_357_544),
+    ("vgg16_bn", {}, 138_365_992),
+    ("vgg19", {}, 143_667_240),
+    ("vgg19_bn", {}, 143_678_248),
+    ("xception", {}, 39_916_312),
 ]
 # Options that make each network small enough to train here in a moment.
 TINY: dict[str, dict[str, Any]] = {
+    "deeplab_v1": {"width": 4},
+    "deeplab_v3": {"encoder": "mobilenet_v2", "width": 32},
+    "deeplab_v3plus": {"encoder": "mobilenet_v2", "width": 32},
+    "dilated": {"width": 4},
+    "fcn16s": {"width": 4},
+    "fcn32s": {"width": 4},
+    "fcn8s": {"width": 4},
+    "fpn": {"encoder": "vgg11", "width": 32},
+    "hourglass": {"width": 8, "depth": 3},
     "mobilenet_v2": {},
+    "pspnet": {"encoder": "mobilenet_v2"},
+    "patch": {"width": 6, "hidden": 12},
     "resnet18": {},
     "resnet34": {},
     "resnet50": {},
+    "resnet101": {},
+    "resnet152": {},
     "unet": {"width": 8},
+    "segnet": {"width": 4},
+    "deconvnet": {"width": 8},
+    "unet_fpn": {"encoder": "vgg11", "decoder_channels": (16, 8, 8, 8, 8)},
+    "linknet": {},
+    "ternausnet": {"width": 8},
     "unet_original": {"width": 8, "in_channels": 3},
+    "vgg11": {"width": 4},
+    "vgg11_bn": {"width": 4},
+    "vgg13": {"width": 4},
+    "vgg13_bn": {"width": 4},
+    "vgg16": {"width": 4},
+    "vgg16_bn": {"width": 4},
+    "vgg19": {"width": 4},
+    "vgg19_bn": {"width": 4},
+    "xception": {"width": 4, "middle": 2},
 }
 CLASSES = 5
 DENSE = list_models("segment")
@@ -65,7 +129,9 @@ class TestDense:
 
     def test_one_batch_is_learned_and_a_gradient_reaches_every_parameter(self, name: str) -> None:
         network = tiny(name).train()
-        images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+        # Blocks of 16 pixels: what the coarsest logits (an eighth of the resolution, upsampled) can draw.
+        images = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(6))
+        images = images.repeat_interleave(16, 2).repeat_interleave(16, 3)
         target = (images[:, 0] > 0).long() + (images[:, 1] > 0)
         optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
         losses = []
@@ -82,10 +148,29 @@ class TestDense:
             losses.append(float(loss.detach()))
         assert losses[-1] < 0.35 * losses[0]
 
+    def test_weights_of_a_run_with_other_classes_fill_all_but_the_heads(self, name: str, tmp_path: Path) -> None:
+        trained = tiny(name)
+        options = {**TINY[name], "num_classes": CLASSES}
+        names = tuple(map(str, range(CLASSES)))
+        spec = ModelSpec(name, options, names, PictureFormat(3, "uint8"), (0.0,) * 3, (1.0,) * 3)
+        save_model(tmp_path / "run.safetensors", trained.state_dict(), spec)
+        new = create_model(name, weights=str(tmp_path / "run.safetensors"), **{**options, "num_classes": CLASSES + 2})
+        before, after = trained.state_dict(), new.state_dict()
+        assert before.keys() == after.keys()
+        heads = {key for key in before if set(key.split(".")) & set(new.heads)}
+        assert all(torch.equal(before[key], after[key]) for key in before.keys() - heads)
+        assert any(before[key].shape != after[key].shape for key in heads)
+
     def test_crops_on_the_stride_grid_see_the_same(self, name: str) -> None:
         """Far from the border a crop whose corner is a multiple of the stride gives what the whole picture gives."""
         network = tiny(name).eval()
-        stride, reach = network.stride, 112
+        assert isinstance(network, DenseModel)
+        if network.global_context:
+            pytest.skip("every logit depends on the whole picture")
+        field = network_facts(name, num_classes=CLASSES, **TINY[name]).receptive_field
+        assert field is not None
+        stride = network.stride
+        reach = -(-field // (2 * stride)) * stride + stride
         images = torch.randn(1, 3, 2 * reach + 2 * stride, 2 * reach + 2 * stride)
         with torch.inference_mode():
             whole = network(images)

@@ -159,7 +159,8 @@ def load_weights(
     logged as information.
 
     Args:
-        new_head: the last layer (`head`) keeps its own tensors where the file's are for another number of classes.
+        new_head: the network's `heads` (see `DenseModel`) keep their own tensors where the file's are for another
+            number of classes.
 
     Raises:
         UserError: nothing fits by name, or a tensor has another shape.
@@ -175,7 +176,7 @@ def load_weights(
             tensor = adapt_channels(tensor, own[name].shape[1])
             adapted.append(name)
         if tensor.shape != own[name].shape:
-            if new_head and name.startswith("head."):
+            if new_head and set(name.split(".")) & set(getattr(network, "heads", ())):
                 continue
             raise UserError(
                 f"{file.path}: '{name}' is {tuple(tensor.shape)}, but the {type(network).__name__} has "

@@ -20,6 +20,7 @@ class DenseModel(nn.Module):
         offset: with a margin, the output size is `offset` modulo `stride`.
         auxiliary_weights: of a network with auxiliary heads (deep supervision), the factor of each one's loss in
             training; empty for a network with one output.
+        heads: names of the modules, at any depth, whose tensors depend on the number of classes.
         global_context: whether a logit depends on the whole picture (pooling over all of it), so that a crop answers
             differently however far its border is.
     """
@@ -29,6 +30,7 @@ class DenseModel(nn.Module):
     margin: int = 0
     offset: int = 0
     auxiliary_weights: tuple[float, ...] = ()
+    heads: tuple[str, ...] = ("head",)
     global_context: bool = False
 
     def logits(self, images: Tensor) -> Tensor:

@@ -1,0 +1,136 @@
+"""VGG: very deep networks of 3x3 convolutions (Simonyan & Zisserman, ICLR 2015, arXiv:1409.1556), 11 to 19 layers.
+
+Configurations A, B, D and E of the paper's table 1, each with batch norm or, as in the paper, without. The classifier
+reads 7x7 places, the last pooling's map of a 224x224 picture; maps of other sizes are averaged to 7x7 first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from pixelwise.nn.encoder import Encoder
+
+# Table 1: convolutions in each of the five blocks, which have 64, 128, 256, 512 and 512 channels.
+A = (1, 1, 2, 2, 2)
+B = (2, 2, 2, 2, 2)
+D = (2, 2, 3, 3, 3)
+E = (2, 2, 4, 4, 4)
+
+
+class VGG(Encoder):
+    """Blocks of 3x3 convolutions with a 2x2 max pooling behind each, and three fully connected layers (section 2.1).
+
+    As an encoder it gives the map before each pooling, at strides 1, 2, 4, 8 and 16, and the last pooling's.
+    torchvision's parameter names.
+
+    Args:
+        convolutions: of each of the five blocks.
+        batch_norm: between every convolution and its ReLU; the paper has none.
+        num_classes: 0 builds the encoder alone, without the classifier.
+        width: channels of the first block; the others and the fully connected layers (64 width) scale with it.
+        dropout: of the first two fully connected layers (section 3.1).
+    """
+
+    feature_strides = (1, 2, 4, 8, 16, 32)
+
+    def __init__(
+        self,
+        *,
+        convolutions: Sequence[int],
+        batch_norm: bool,
+        in_channels: int = 3,
+        num_classes: int = 1000,
+        width: int = 64,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        poolings = []
+        channels = in_channels
+        widths = [width * factor for factor in (1, 2, 4, 8, 8)]
+        for count, outputs in zip(convolutions, widths, strict=True):
+            for _ in range(count):
+                layers.append(nn.Conv2d(channels, outputs, 3, padding=1))
+                if batch_norm:
+                    layers.append(nn.BatchNorm2d(outputs))
+                layers.append(nn.ReLU(inplace=True))
+                channels = outputs
+            poolings.append(len(layers))
+            layers.append(nn.MaxPool2d(2, 2))
+        self.features = nn.Sequential(*layers)
+        self.feature_channels = (*widths, widths[-1])
+        self._pyramid_ends = (*poolings, len(layers))
+        if num_classes:
+            hidden = 64 * width
+            self.avgpool = nn.AdaptiveAvgPool2d(7)
+            self.classifier = nn.Sequential(
+                nn.Linear(channels * 7 * 7, hidden),
+                nn.ReLU(inplace=True),
+                nn.Dropout(dropout),
+                nn.Linear(hidden, hidden),
+                nn.ReLU(inplace=True),
+                nn.Dropout(dropout),
+                nn.Linear(hidden, num_classes),
+            )
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                # The paper starts its deep networks from trained shallow ones; this start needs none.
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0, 0.01)
+                nn.init.zeros_(module.bias)
+
+    def stages(self) -> list[nn.Module]:
+        return [self.features[start:end] for start, end in pairwise((0, *self._pyramid_ends))]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W), at least 32x32 -> logits (N, num_classes)."""
+        maps = self.avgpool(self.features(images))  # (N, 512, 7, 7)
+        return self.classifier(maps.flatten(1))
+
+
+def vgg11(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
+    """Configuration A: 132,863,336 parameters with 1,000 classes, 9,220,480 without the classifier."""
+    return VGG(convolutions=A, batch_norm=False, in_channels=in_channels, num_classes=num_classes, width=width)
+
+
+def vgg11_bn(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
+    """Configuration A with batch norm: 132,868,840 parameters with 1,000 classes."""
+    return VGG(convolutions=A, batch_norm=True, in_channels=in_channels, num_classes=num_classes, width=width)
+
+
+def vgg13(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
+    """Configuration B: 133,047,848 parameters with 1,000 classes."""
+    return VGG(convolutions=B, batch_norm=False, in_channels=in_channels, num_classes=num_classes, width=width)
+
+
+def vgg13_bn(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
+    """Configuration B with batch norm: 133,053,736 parameters with 1,000 classes."""
+    return VGG(convolutions=B, batch_norm=True, in_channels=in_channels, num_classes=num_classes, width=width)
+
+
+def vgg16(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
+    """Configuration D: 138,357,544 parameters with 1,000 classes, 14,714,688 without the classifier."""
+    return VGG(convolutions=D, batch_norm=False, in_channels=in_channels, num_classes=num_classes, width=width)
+
+
+def vgg16_bn(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
+    """Configuration D with batch norm: 138,365,992 parameters with 1,000 classes."""
+    return VGG(convolutions=D, batch_norm=True, in_channels=in_channels, num_classes=num_classes, width=width)
+
+
+def vgg19(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
+    """Configuration E: 143,667,240 parameters with 1,000 classes."""
+    return VGG(convolutions=E, batch_norm=False, in_channels=in_channels, num_classes=num_classes, width=width)
+
+
+def vgg19_bn(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
+    """Configuration E with batch norm: 143,678,248 parameters with 1,000 classes."""
+    return VGG(convolutions=E, batch_norm=True, in_channels=in_channels, num_classes=num_classes, width=width)

@@ -1,0 +1,123 @@
+"""Stacked hourglass (Newell, Yang, Deng, ECCV 2016, arXiv:1603.06937): heatmaps, refined from stack to stack."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixelwise.nn.pooled_norm import pooled_norm
+
+
+class Residual(nn.Module):
+    """Residual module of the paper's figure 4, left: 1x1 to half the channels, 3x3, 1x1 back, and the shortcut.
+
+    Batch norm and ReLU come before each convolution (He et al., ECCV 2016). At the bottom of an hourglass the map of a
+    small picture is a single place; in a batch of one the batch norms then use their running statistics.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        middle = outputs // 2
+        self.bn1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, middle, 1)
+        self.bn2 = nn.BatchNorm2d(middle)
+        self.conv2 = nn.Conv2d(middle, middle, 3, padding=1)
+        self.bn3 = nn.BatchNorm2d(middle)
+        self.conv3 = nn.Conv2d(middle, outputs, 1)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else None
+
+    def forward(self, maps: Tensor) -> Tensor:
+        shortcut = maps if self.shortcut is None else self.shortcut(maps)
+        maps = self.conv1(F.relu(pooled_norm(self.bn1, maps)))
+        maps = self.conv2(F.relu(pooled_norm(self.bn2, maps)))
+        maps = self.conv3(F.relu(pooled_norm(self.bn3, maps)))
+        return maps + shortcut
+
+
+class Hourglass(nn.Module):
+    """Down by max pooling, up by nearest neighbours, one residual module at each step and beside it (figure 3).
+
+    Args:
+        depth: halvings; the innermost holds one module more.
+    """
+
+    def __init__(self, depth: int, features: int) -> None:
+        super().__init__()
+        self.beside = Residual(features, features)
+        self.down = Residual(features, features)
+        self.inner = Hourglass(depth - 1, features) if depth > 1 else Residual(features, features)
+        self.up = Residual(features, features)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, features, h, w), multiples of 2**depth -> the same shape."""
+        low = self.up(self.inner(self.down(F.max_pool2d(maps, 2))))
+        return self.beside(maps) + F.interpolate(low, scale_factor=2, mode="nearest")
+
+
+class Stack(nn.Module):
+    """An hourglass, a residual module, a 1x1 convolution with batch norm and ReLU, and from its map the heatmaps."""
+
+    def __init__(self, depth: int, features: int, outputs: int) -> None:
+        super().__init__()
+        self.hourglass = Hourglass(depth, features)
+        self.residual = Residual(features, features)
+        self.linear = nn.Sequential(nn.Conv2d(features, features, 1), nn.BatchNorm2d(features), nn.ReLU(inplace=True))
+        self.head = nn.Conv2d(features, outputs, 1)
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, features, h, w) -> the same, and heatmaps (N, outputs, h, w)."""
+        maps = self.linear(self.residual(self.hourglass(maps)))
+        return maps, self.head(maps)
+
+
+class Remap(nn.Module):
+    """What a stack read, plus what it made of it, plus its heatmaps: what the next one reads (figure 4, right)."""
+
+    def __init__(self, features: int, outputs: int) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(features, features, 1)
+        self.head = nn.Conv2d(outputs, features, 1)
+
+    def forward(self, read: Tensor, made: Tensor, heatmaps: Tensor) -> Tensor:
+        return read + self.features(made) + self.head(heatmaps)
+
+
+class StackedHourglass(nn.Module):
+    """Pictures to heatmaps at a quarter of the resolution, one set a stack, each with a loss of its own (section 3.3).
+
+    The layout is that of Wei Yang's PyTorch port (bearpaw): with 16 outputs 1, 2 and 8 stacks have 3,586,960, 6,730,912
+    and 25,594,624 parameters. The authors' own (in Lua) has 160,512 fewer, whatever the number of stacks: the second of
+    the three residual modules before the stacks gives 128 channels there, not 256.
+
+    Args:
+        outputs: heatmaps: joints, or classes.
+        features: channels of everything behind the first layers, 256 in the paper.
+        depth: halvings in an hourglass.
+
+    Attributes:
+        stride: heights and widths of the pictures are multiples of this.
+    """
+
+    def __init__(self, *, stacks: int, outputs: int, in_channels: int = 3, features: int = 256, depth: int = 4) -> None:
+        super().__init__()
+        self.stride = 4 * 2**depth
+        self.conv1 = nn.Conv2d(in_channels, features // 4, 7, 2, 3)
+        self.bn1 = nn.BatchNorm2d(features // 4)
+        self.residual1 = Residual(features // 4, features // 2)
+        self.residual2 = Residual(features // 2, features)
+        self.residual3 = Residual(features, features)
+        self.stacks = nn.ModuleList(Stack(depth, features, outputs) for _ in range(stacks))
+        self.remaps = nn.ModuleList(Remap(features, outputs) for _ in range(stacks - 1))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(N, C, H, W), multiples of `stride` -> heatmaps (N, outputs, H/4, W/4) of each stack, in order."""
+        maps = F.relu(self.bn1(self.conv1(images)))  # (N, 64, H/2, W/2)
+        maps = F.max_pool2d(self.residual1(maps), 2)  # (N, 128, H/4, W/4)
+        maps = self.residual3(self.residual2(maps))  # (N, 256, H/4, W/4)
+        all_heatmaps: list[Tensor] = []
+        for number, stack in enumerate(self.stacks):
+            made, heatmaps = stack(maps)
+            all_heatmaps.append(heatmaps)
+            if number < len(self.remaps):
+                maps = self.remaps[number](maps, made, heatmaps)
+        return all_heatmaps

@@ -1,0 +1,143 @@
+"""Dilated convolutions: front end and context module (Yu & Koltun, ICLR 2016, arXiv:1511.07122).
+
+What differs from the paper: convolutions are zero-padded, where the paper mirrors the picture by the network's reach
+and uses valid convolutions. That reach is 186 pixels a side for the front end and 264 more for the context module, so a
+crop of 256 pixels would be computed as one of 1156, twenty times the arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixelwise.errors import unknown
+from pixelwise.models.classify.vgg import vgg16
+from pixelwise.models.segment.fcn import load_vgg16
+from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.encoder import widen
+
+RATES = (1, 1, 2, 4, 8, 16, 1)
+"""Table 1: dilation of the seven 3x3 layers; a receptive field of 67 x 67 places."""
+CONTEXTS = {"basic": (1, 1, 1, 1, 1, 1, 1), "large": (2, 2, 4, 8, 16, 32, 32)}
+"""Table 1: channels of the seven 3x3 layers, in multiples of the classes."""
+
+
+class ContextModule(nn.Sequential):
+    """Seven dilated 3x3 convolutions with ReLU and a 1x1 one without: from C maps to C maps (section 3).
+
+    It starts as the identity on maps that are not negative, exactly or, where layers are wider than C, but for noise;
+    the ReLUs cut off what is negative. 21 classes: 28,392 parameters with the widths of `basic`, 6,803,139 with
+    those of `large`.
+
+    Args:
+        widths: of the 3x3 layers, in multiples of C.
+    """
+
+    def __init__(self, channels: int, widths: Sequence[int]) -> None:
+        layers: list[nn.Module] = []
+        inputs = channels
+        for rate, width in zip(RATES, widths, strict=True):
+            layers += [nn.Conv2d(inputs, width * channels, 3, padding=rate, dilation=rate), nn.ReLU(inplace=True)]
+            inputs = width * channels
+        layers.append(nn.Conv2d(inputs, channels, 1))
+        super().__init__(*layers)
+        for layer in layers:
+            if isinstance(layer, nn.Conv2d):
+                start_as_identity(layer, channels, noise=0.0 if max(widths) == 1 else 1e-3)
+
+
+@torch.no_grad()
+def start_as_identity(layer: nn.Conv2d, channels: int, *, noise: float) -> None:
+    """Equations 4 and 5: a filter passes on the inputs of its own class, over the outputs of that class.
+
+    With c_i and c_{i+1} channels before and behind, output b takes input a by C / c_{i+1} at the filter's centre where
+    both belong to one class, floor(a C / c_i) = floor(b C / c_{i+1}). Through a whole module these factors cancel.
+
+    Args:
+        channels: C.
+        noise: standard deviation added to all taps, as a share of C / c_{i+1}: it tells apart the outputs of one class.
+    """
+    outputs, inputs = layer.weight.shape[:2]
+    share = channels / outputs
+    same = (torch.arange(outputs) * channels // outputs)[:, None] == (torch.arange(inputs) * channels // inputs)
+    nn.init.normal_(layer.weight, std=noise * share)
+    row, column = (side // 2 for side in layer.kernel_size)
+    layer.weight[:, :, row, column] += (share * same).to(layer.weight.device)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+class DilatedNet(DenseModel):
+    """VGG-16 without its last two poolings, dilated behind them, its classifier as convolutions; then the context.
+
+    21 classes: 134,346,581 parameters without context, 134,374,973 with the basic one, 141,149,720 with the large one.
+
+    Args:
+        context: a name in `CONTEXTS`, or None for the front end alone.
+        width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
+        dropout: behind fc6 and fc7.
+        weights: of a VGG-16 classifier or encoder.
+
+    Raises:
+        UserError: unknown context, or weights that do not fit.
+    """
+
+    stride = 8
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        in_channels: int = 3,
+        context: str | None = "basic",
+        width: int = 64,
+        dropout: float = 0.5,
+        weights: Any = None,
+    ) -> None:
+        super().__init__()
+        if context is not None and context not in CONTEXTS:
+            raise unknown("context", context, CONTEXTS)
+        self.num_classes = num_classes
+        hidden = 64 * width
+        self.encoder = vgg16(in_channels=in_channels, num_classes=0, width=width)
+        without_last_poolings(self.encoder.features)
+        self.fc6 = nn.Conv2d(8 * width, hidden, 7, padding=12, dilation=4)
+        self.fc7 = nn.Conv2d(hidden, hidden, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(dropout)
+        # All that depends on the number of classes.
+        self.head = nn.ModuleDict({"score": nn.Conv2d(hidden, num_classes, 1)})
+        if context is not None:
+            self.head["context"] = ContextModule(num_classes, CONTEXTS[context])
+        for convolution in (self.fc6, self.fc7):
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        if weights is not None:
+            load_vgg16(self, weights)
+
+    def front_end(self, images: Tensor) -> Tensor:
+        """(N, C, H, W), multiples of 8 -> scores (N, K, H/8, W/8) (section 4)."""
+        maps = self.encoder.features(images)  # (N, 512, H/8, W/8)
+        maps = self.dropout(self.relu(self.fc6(maps)))  # (N, 4096, H/8, W/8)
+        maps = self.dropout(self.relu(self.fc7(maps)))
+        return self.head["score"](maps)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, H, W), multiples of 8 -> (N, K, H, W)."""
+        scores = self.front_end(images)
+        if "context" in self.head:
+            scores = self.head["context"](scores)
+        return F.interpolate(scores, scale_factor=8, mode="bilinear")
+
+
+def without_last_poolings(features: nn.Sequential) -> None:
+    """Takes the last two poolings out of VGG's layers and dilates the block between them by 2; names stay."""
+    poolings = [number for number, layer in enumerate(features) if isinstance(layer, nn.MaxPool2d)]
+    for layer in list(features)[poolings[-2] :]:
+        if isinstance(layer, nn.Conv2d):
+            widen(layer, 2)
+    for number in poolings[-2:]:
+        features[number] = nn.Identity()

@@ -1,0 +1,197 @@
+"""FCN: fully convolutional networks (Long, Shelhamer, Darrell, CVPR 2015, arXiv:1411.4038) over VGG-16.
+
+FCN-32s, FCN-16s and FCN-8s (figure 3) share the names of their tensors, so that each is the start of the next one
+(section 4.2): the new skip scores begin at zero and the new deconvolutions bilinear, and the finer network answers as
+the coarser one did, but for the interpolation.
+
+What differs from the paper: convolutions are zero-padded at the border, fc6 by 3 places, where the paper pads the
+picture by 100 pixels and crops; all deconvolutions are learned from their bilinear start, where the paper's last one
+is fixed; the score of fc7 starts random, where the paper starts it at zero, so that all of the network learns from the
+first step.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixelwise.errors import UserError
+from pixelwise.models.classify.vgg import vgg16
+from pixelwise.models.weights import WeightsFile, load_weights, read_weights
+from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.upsampling import bilinear_kernel
+
+logger = logging.getLogger(__name__)
+
+POOLINGS = {32: (), 16: ("pool4",), 8: ("pool4", "pool3")}
+"""Stride of the prediction -> poolings whose maps are scored beside fc7, coarsest first."""
+CHANNELS = {"pool3": 4, "pool4": 8}
+"""Of VGG's maps behind the poolings, in multiples of its width."""
+
+
+class FCN(DenseModel):
+    """VGG-16 whose fully connected layers are convolutions, class scores, and their upsampling.
+
+    Args:
+        prediction_stride: 32, 16 or 8: of the finest map that is scored.
+        width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
+        dropout: behind fc6 and fc7.
+        weights: of a VGG-16 classifier, fully connected layers included where the file has them; see
+            `load_vgg16`.
+
+    Raises:
+        UserError: weights that do not fit.
+    """
+
+    stride = 32
+
+    def __init__(
+        self,
+        *,
+        prediction_stride: int,
+        num_classes: int,
+        in_channels: int = 3,
+        width: int = 64,
+        dropout: float = 0.5,
+        weights: Any = None,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.poolings = POOLINGS[prediction_stride]
+        hidden = 64 * width
+        self.encoder = vgg16(in_channels=in_channels, num_classes=0, width=width)
+        self.fc6 = nn.Conv2d(8 * width, hidden, 7, padding=3)
+        self.fc7 = nn.Conv2d(hidden, hidden, 1)
+        self.relu = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(dropout)
+        # All that depends on the number of classes, the upsampling too.
+        self.head = nn.ModuleDict({"score_fc7": nn.Conv2d(hidden, num_classes, 1)})
+        for pooling in self.poolings:
+            self.head[f"upscore_{pooling}"] = deconvolution(num_classes, 2)  # to the pooling's stride
+            self.head[f"score_{pooling}"] = nn.Conv2d(CHANNELS[pooling] * width, num_classes, 1)
+        self.head[f"upscore{prediction_stride}"] = deconvolution(num_classes, prediction_stride)
+        self.last = f"upscore{prediction_stride}"
+        self._initialise()
+        if weights is not None:
+            load_vgg16(self, weights)
+
+    def _initialise(self) -> None:
+        for convolution in (self.fc6, self.fc7):
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        for pooling in self.poolings:
+            for parameter in self.head[f"score_{pooling}"].parameters():
+                nn.init.zeros_(parameter)  # section 4.2: the net starts with unmodified predictions
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, H, W), multiples of 32 -> (N, K, H, W)."""
+        pooled: dict[str, Tensor] = {}
+        maps = images
+        for layer in self.encoder.features:
+            maps = layer(maps)
+            if isinstance(layer, nn.MaxPool2d):
+                pooled[f"pool{len(pooled) + 1}"] = maps
+        height, width = maps.shape[-2:]  # (N, 512, H/32, W/32)
+        # Zeros that fc6 would see anyway. In bfloat16 on processors, its gradient on maps of one or two places a side
+        # holds memory that was never written (torch 2.13).
+        maps = F.pad(maps, (0, max(4 - width, 0), 0, max(4 - height, 0)))
+        maps = self.dropout(self.relu(self.fc6(maps)[..., :height, :width]))  # (N, 4096, H/32, W/32)
+        maps = self.dropout(self.relu(self.fc7(maps)))
+        scores = self.head["score_fc7"](maps)  # (N, K, H/32, W/32)
+        for pooling in self.poolings:
+            scores = self.head[f"upscore_{pooling}"](scores) + self.head[f"score_{pooling}"](pooled[pooling])
+        return self.head[self.last](scores)
+
+
+def deconvolution(channels: int, factor: int) -> nn.ConvTranspose2d:
+    """A transposed convolution that makes maps `factor` (even) times as large, bilinearly before it has learned.
+
+    Of `factor`, `2 factor` and `factor // 2`: stride, kernel and padding. Within half a place of the border it
+    interpolates towards zero, as what lies outside is zero.
+    """
+    layer = nn.ConvTranspose2d(channels, channels, 2 * factor, factor, factor // 2, bias=False)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[range(channels), range(channels)] = bilinear_kernel(factor)
+    return layer
+
+
+class FullyConvolutionalVGG(Protocol):
+    """A network over a VGG encoder, whose fully connected layers it has as convolutions."""
+
+    fc6: nn.Conv2d
+    fc7: nn.Conv2d
+
+    @property
+    def encoder(self) -> Encoder: ...
+
+
+def load_vgg16(network: FullyConvolutionalVGG, weights: Any) -> None:
+    """Fills a network from a VGG classifier; the fully connected layers become convolutions of the same numbers.
+
+    A file of an encoder alone fills the encoder alone. The classifier's last layer, its own classes, is left out.
+
+    Raises:
+        UserError: weights of another network or width.
+    """
+    file = weights if isinstance(weights, WeightsFile) else read_weights(weights)
+    load_weights(network.encoder, file)
+    for convolution, name in ((network.fc6, "classifier.0"), (network.fc7, "classifier.3")):
+        key = next((key for key in file.tensors if key.endswith(f"{name}.weight")), None)
+        if key is None:
+            logger.info("%s: has no '%s'; that layer starts from random weights", file.path, name)
+            continue
+        matrix = file.tensors[key]  # (4096, 512 * 7 * 7): the columns in the order of a (512, 7, 7) map
+        if matrix.numel() != convolution.weight.numel() or len(matrix) != convolution.out_channels:
+            raise UserError(
+                f"{file.path}: '{key}' is {tuple(matrix.shape)}, expected {convolution.weight.shape[0]} x "
+                f"{convolution.weight[0].numel()}; these weights are of another network (or another width)."
+            )
+        with torch.no_grad():
+            convolution.weight.copy_(matrix.view_as(convolution.weight))
+            convolution.bias.copy_(file.tensors[key.removesuffix("weight") + "bias"])  # type: ignore[union-attr]
+
+
+def fcn32s(
+    *, num_classes: int, in_channels: int = 3, width: int = 64, dropout: float = 0.5, weights: Any = None
+) -> FCN:
+    """Scores of fc7, upsampled 32-fold; 21 classes: 136,152,917 parameters."""
+    return FCN(
+        prediction_stride=32,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        width=width,
+        dropout=dropout,
+        weights=weights,
+    )
+
+
+def fcn16s(
+    *, num_classes: int, in_channels: int = 3, width: int = 64, dropout: float = 0.5, weights: Any = None
+) -> FCN:
+    """With scores of pool4, upsampled 16-fold; 21 classes: 134,815,994 parameters."""
+    return FCN(
+        prediction_stride=16,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        width=width,
+        dropout=dropout,
+        weights=weights,
+    )
+
+
+def fcn8s(*, num_classes: int, in_channels: int = 3, width: int = 64, dropout: float = 0.5, weights: Any = None) -> FCN:
+    """With scores of pool4 and pool3, upsampled 8-fold; 21 classes: 134,489,759 parameters."""
+    return FCN(
+        prediction_stride=8,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        width=width,
+        dropout=dropout,
+        weights=weights,
+    )

@@ -1,0 +1,127 @@
+"""Stacked hourglass: the published counts, both layouts, and how stacks are joined."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from pixelwise.errors import UserError
+from pixelwise.models.catalog import create_model
+from pixelwise.models.pose.hourglass import Hourglass, Residual, StackedHourglass
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("stacks", "port", "authors"), [(1, 3_586_960, 3_426_448), (2, 6_730_912, 6_570_400), (8, 25_594_624, 25_434_112)]
+)
+def test_parameters_of_both_layouts(stacks: int, port: int, authors: int) -> None:
+    with torch.device("meta"):
+        network = StackedHourglass(stacks=stacks, outputs=16)
+        assert count(network) == port
+        network.residual2, network.residual3 = Residual(128, 128), Residual(128, 256)
+        assert count(network) == authors
+
+
+def test_a_picture_of_256_gives_heatmaps_of_64_from_every_stack() -> None:
+    with torch.device("meta"):
+        heatmaps = StackedHourglass(stacks=3, outputs=16)(torch.empty(2, 3, 256, 256))
+    assert [tuple(each.shape) for each in heatmaps] == [(2, 16, 64, 64)] * 3
+
+
+class TestHourglass:
+    def test_reaches_its_depth_and_comes_back(self) -> None:
+        sides = []
+        hourglass = Hourglass(3, 4)
+        for module in hourglass.modules():
+            if isinstance(module, Residual):
+                module.register_forward_hook(lambda module, inputs, output: sides.append(output.shape[-1]))
+        assert hourglass(torch.randn(1, 4, 16, 16)).shape == (1, 4, 16, 16)
+        # Down, the one at the bottom, then up; beside each step the module that keeps the resolution.
+        assert sorted(sides) == [2, 2, 2, 4, 4, 4, 8, 8, 8, 16]
+
+    def test_adds_what_the_way_down_made_upsampled_by_nearest_neighbours(self) -> None:
+        """With silent residual branches every module is the identity: what is left is pooling, upsampling, addition."""
+        hourglass = Hourglass(2, 4)
+        for module in hourglass.modules():
+            if isinstance(module, Residual):
+                nn.init.zeros_(module.conv3.weight)
+                nn.init.zeros_(module.conv3.bias)
+        maps = torch.randn(1, 4, 8, 8)
+        half = F.max_pool2d(maps, 2)
+        quarter = F.max_pool2d(maps, 4)
+        expected = maps + F.interpolate(half, scale_factor=2) + F.interpolate(quarter, scale_factor=4)
+        assert torch.allclose(hourglass(maps), expected, atol=1e-6)
+
+
+def test_a_residual_module_normalises_before_it_convolves() -> None:
+    torch.manual_seed(0)
+    module = Residual(4, 8).eval()
+    maps = torch.randn(1, 4, 5, 5)
+    nn.init.zeros_(module.bn3.weight)
+    nn.init.zeros_(module.bn3.bias)
+    assert torch.allclose(module(maps), module.shortcut(maps) + module.conv3.bias[:, None, None], atol=1e-6)
+    # The shortcut is as it came, negative values too.
+    assert module(maps).min() < 0
+
+
+def test_each_stack_reads_the_heatmaps_of_the_one_before_it() -> None:
+    torch.manual_seed(0)
+    network = StackedHourglass(stacks=2, outputs=3, features=16, depth=2).eval()
+    images = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        first, second = network(images)
+        network.stacks[0].head.bias += 1.0
+        moved_first, moved_second = network(images)
+        assert torch.allclose(moved_first, first + 1.0, atol=1e-5)
+        assert not torch.allclose(moved_second, second, atol=1e-3)
+        network.remaps[0].head.weight.zero_()
+        unmoved = network(images)[1]
+        network.stacks[0].head.bias -= 1.0
+        assert torch.equal(network(images)[1], unmoved)
+
+
+def test_a_stack_reads_what_the_one_before_it_read_made_and_predicted() -> None:
+    torch.manual_seed(0)
+    network = StackedHourglass(stacks=2, outputs=3, features=16, depth=2).eval()
+    read: list[torch.Tensor] = []
+    for stack in network.stacks:
+        stack.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0]))
+    with torch.no_grad():
+        first, _ = network(torch.randn(1, 3, 32, 32))
+        made, _ = network.stacks[0](read[0])
+        remap = network.remaps[0]
+        assert torch.allclose(read[1], read[0] + remap.features(made) + remap.head(first), atol=1e-6)
+
+
+def test_earlier_stacks_are_auxiliary_heads_of_weight_one() -> None:
+    torch.manual_seed(0)
+    network = create_model("hourglass", num_classes=3, stacks=3, width=4, depth=2).eval()
+    images = torch.randn(1, 3, 20, 30)
+    assert network.auxiliary_weights == (1.0, 1.0)
+    with torch.inference_mode():
+        logits, *others = network(images, auxiliary=True)
+        assert torch.equal(logits, network(images))
+        assert [each.shape for each in others] == [logits.shape] * 2
+        first = F.interpolate(
+            network.trunk(F.pad(images, (0, 2, 0, 12), "reflect"))[0], scale_factor=4, mode="bilinear"
+        )
+        assert torch.allclose(others[0], first[..., :20, :30], atol=1e-6)
+
+
+def test_one_small_picture_trains_although_the_bottom_of_the_hourglass_is_one_place() -> None:
+    torch.manual_seed(0)
+    network = create_model("hourglass", num_classes=3, width=4).train()
+    logits = network(torch.randn(1, 3, 40, 40))
+    assert logits.shape == (1, 3, 40, 40)
+    logits.square().mean().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
+
+
+def test_wrong_options_are_explained() -> None:
+    with pytest.raises(UserError, match="stacks 0, depth 4: an hourglass network has at least 1 of each"):
+        create_model("hourglass", num_classes=3, stacks=0)
