@@ -8,7 +8,17 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.losses import LOSSES, LossSum, cross_entropy, dice, focal, jaccard
+from pixelwise.losses import (
+    LOSSES,
+    LossSum,
+    bce_log_dice,
+    cross_entropy,
+    dice,
+    focal,
+    jaccard,
+    lovasz_hinge,
+    lovasz_softmax,
+)
 
 N, K, H, W = 2, 4, 5, 6
 
@@ -127,13 +137,33 @@ class TestEveryLoss:
 
     def test_gradient_equals_finite_differences(self, name: str, classes: int) -> None:
         logits, target = data(7, classes)
-        logits = logits.float().requires_grad_()
-        (gradient,) = torch.autograd.grad(LOSSES[name](logits, target), logits)
-        direction = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
-        step = 1e-2
-        with torch.no_grad():
-            ahead, behind = (float(LOSSES[name](logits + s * direction, target)) for s in (step, -step))
-        assert (ahead - behind) / (2 * step) == pytest.approx(float((gradient * direction).sum()), rel=2e-2, abs=2e-4)
+        # `gradcheck` moves every logit by 1e-6 and differentiates in float64.
+        assert torch.autograd.gradcheck(lambda given: LOSSES[name](given, target), logits.requires_grad_())
+
+    def test_float64_stays_and_float32_agrees(self, name: str, classes: int) -> None:
+        logits, target = data(8, classes)
+        double = LOSSES[name](logits, target)
+        single = LOSSES[name](logits.float(), target)
+        assert (double.dtype, single.dtype) == (torch.float64, torch.float32)
+        assert float(single) == pytest.approx(float(double), rel=1e-5)
+
+    def test_an_absent_class_changes_nothing(self, name: str, classes: int) -> None:
+        """Another logit that is nowhere in truth and nowhere likely."""
+        logits, target = data(9, 2 if classes == 1 else classes)
+        with_absent = torch.cat([logits, torch.full_like(logits[:, :1], -200.0)], 1)
+        assert float(LOSSES[name](with_absent, target)) == pytest.approx(float(LOSSES[name](logits, target)), rel=1e-9)
+
+    def test_takes_channels_last_and_bytes(self, name: str, classes: int) -> None:
+        logits, target = data(10, classes)
+        turned = logits.contiguous(memory_format=torch.channels_last)
+        expected = float(LOSSES[name](logits, target))
+        assert float(LOSSES[name](turned, target)) == pytest.approx(expected, rel=1e-9)
+
+    def test_no_pictures_at_all(self, name: str, classes: int) -> None:
+        logits = torch.zeros(0, classes, H, W, requires_grad=True)
+        value = LOSSES[name](logits, torch.zeros(0, H, W, dtype=torch.long))
+        value.backward()
+        assert float(value.detach()) == 0
 
     def test_takes_bfloat16(self, name: str, classes: int) -> None:
         logits, target = data(8, classes)
@@ -148,29 +178,68 @@ def test_one_logit_is_two_classes_with_a_background_of_0(name: str) -> None:
     if name in ("cross_entropy", "focal"):
         both = torch.cat([torch.zeros_like(logits), logits], 1)
         assert float(LOSSES[name](logits, target)) == pytest.approx(float(LOSSES[name](both, target)), rel=1e-6)
-    else:
+    elif name in ("dice", "jaccard", "bce_log_dice"):
         p, ids = pixels(logits, target)
         both_, either = (p[:, 1] * ids).sum(), p[:, 1].sum() + ids.sum()
-        score = 2 * both_ / either if name == "dice" else both_ / (either - both_)
-        assert float(LOSSES[name](logits, target)) == pytest.approx(1 - score, rel=1e-5)
+        score = both_ / (either - both_) if name == "jaccard" else 2 * both_ / either
+        expected = 1 - score
+        if name == "bce_log_dice":
+            entropy = -(ids * np.log(p[:, 1]) + (1 - ids) * np.log(1 - p[:, 1])).mean()
+            expected = entropy - np.log(score)
+        assert float(LOSSES[name](logits, target)) == pytest.approx(expected, rel=1e-9)
+    else:
+        assert name in ("lovasz_hinge", "lovasz_softmax")  # of one logit: test_losses_lovasz.py
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 1.0, 3.0]])
+def test_bce_log_dice_is_its_formula(weights: list[float] | None) -> None:
+    logits, target = data(11)
+    target[target == 2] = 0  # class 2 is absent, and so not in the mean
+    p, ids = pixels(logits, target)
+    scores = [2 * p[ids == k, k].sum() / (p[:, k].sum() + (ids == k).sum()) for k in (0, 1, 3)]
+    expected = cross_entropy_by_hand(logits, target, np.array(weights or [1.0] * K), 0.1) - np.log(np.mean(scores))
+    found = bce_log_dice(logits, target, class_weights=weights, label_smoothing=0.1)
+    assert float(found) == pytest.approx(expected, rel=1e-9)
+
+
+def test_bce_log_dice_of_what_is_certain_and_wrong_is_large_and_can_be_left() -> None:
+    target = torch.ones(1, 4, 4, dtype=torch.long)
+    logits = torch.full((1, 1, 4, 4), -50.0, requires_grad=True)
+    value = bce_log_dice(logits, target)
+    value.backward()
+    assert logits.grad is not None
+    # ln(Dice) is about -50 too, and adds as much to the gradient as the cross entropy does.
+    assert float(value.detach()) == pytest.approx(100 - np.log(2), rel=1e-3)
+    assert (logits.grad < -0.1).all()
 
 
 def test_sum_is_the_weighted_sum_of_its_terms() -> None:
     logits, target = data(10)
     weights = (1.0, 2.0, 0.5, 1.5)
-    values = LossSum({"cross_entropy": 1.0, "dice": 0.5, "jaccard": 0.2, "focal": 3.0}, class_weights=weights)(
-        logits, target
-    )
+    terms = {
+        "cross_entropy": 1.0,
+        "dice": 0.5,
+        "jaccard": 0.2,
+        "focal": 3.0,
+        "bce_log_dice": 0.7,
+        "lovasz_softmax": 2.0,
+        "lovasz_hinge": 0.3,
+    }
+    assert set(terms) == set(LOSSES)
+    values = LossSum(terms, class_weights=weights, lovasz_per_image=True, lovasz_only_present=False)(logits, target)
     alone = {
         "cross_entropy": cross_entropy(logits, target, class_weights=weights),
         "dice": dice(logits, target),
         "jaccard": jaccard(logits, target),
         "focal": focal(logits, target, class_weights=weights),
+        "bce_log_dice": bce_log_dice(logits, target, class_weights=weights),
+        "lovasz_softmax": lovasz_softmax(logits, target, per_image=True, only_present=False),
+        "lovasz_hinge": lovasz_hinge(logits, target, per_image=True, only_present=False),
     }
     for name, value in alone.items():
         assert float(values[name]) == pytest.approx(float(value), rel=1e-6)
-    expected = alone["cross_entropy"] + 0.5 * alone["dice"] + 0.2 * alone["jaccard"] + 3 * alone["focal"]
-    assert float(values["loss"]) == pytest.approx(float(expected), rel=1e-6)
+    expected = sum(terms[name] * float(value) for name, value in alone.items())
+    assert float(values["loss"]) == pytest.approx(expected, rel=1e-6)
 
 
 def test_unknown_term_names_the_nearest() -> None:

@@ -16,13 +16,22 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
     flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
     scales: Annotated[str, typer.Option(help="Average over magnifications, such as 0.75,1,1.25.")] = "1",
+    refine: Annotated[str, typer.Option(help="Sharpen by the picture: none, crf, superpixels.")] = "none",
+    instances: Annotated[str, typer.Option(help="Objects from masks: components, watershed.")] = "components",
 ) -> None:
     """Measure a trained network on labelled pictures."""
     from pixelwise import api
     from pixelwise.cli.tables import print_metrics
 
     summary = api.evaluate(
-        run, data=data, split=split, flips=flips, scales=api.parse_scales(scales), progress=not as_json
+        run,
+        data=data,
+        split=split,
+        flips=flips,
+        scales=api.parse_scales(scales),
+        refine=refine,
+        instances=instances,
+        progress=not as_json,
     )
     if as_json:
         print(json.dumps(summary, indent=2))

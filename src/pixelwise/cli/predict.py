@@ -13,14 +13,25 @@ def predict(
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Files, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the mask drawn over the picture.")] = False,
+    boundaries: Annotated[bool, typer.Option("--boundaries", help="Also write the outlines of the classes.")] = False,
     flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
     scales: Annotated[str, typer.Option(help="Average over magnifications, such as 0.75,1,1.25.")] = "1",
+    refine: Annotated[str, typer.Option(help="Sharpen by the picture: none, crf, superpixels.")] = "none",
     tile: Annotated[int | None, typer.Option(min=32, help="Side of the tiles of large pictures.")] = None,
 ) -> None:
     """Predict pictures of any size; each mask is a PNG (TIFF where it is huge) of class ids."""
     from pixelwise import api
 
     written = api.predict(
-        run, pictures, out, overlay=overlay, flips=flips, scales=api.parse_scales(scales), tile=tile, progress=True
+        run,
+        pictures,
+        out,
+        overlay=overlay,
+        boundaries=boundaries,
+        flips=flips,
+        scales=api.parse_scales(scales),
+        refine=refine,
+        tile=tile,
+        progress=True,
     )
     print(f"{len(written)} masks in {out}")

@@ -24,16 +24,24 @@ def print_metrics(summary: Mapping[str, Any]) -> None:
     table.add_column("class")
     for title in ("IoU", "Dice", "precision", "recall"):
         table.add_column(title, justify="right")
+    outlines = summary.get("boundary", {}).get("f", {})  # runs measured before there were any have none
+    if outlines:
+        table.add_column("boundary F", justify="right")
     for name, iou in summary["iou"].items():
-        table.add_row(name, number(iou), *(number(summary[key][name]) for key in ("dice", "precision", "recall")))
+        scores = [iou, *(summary[key][name] for key in ("dice", "precision", "recall"))]
+        table.add_row(name, *map(number, scores + [outlines[name]] * bool(outlines)))
     console.print(table)
     line = f"mean IoU {number(summary['mean_iou'])}   pixel accuracy {number(summary['pixel_accuracy'])}"
+    if outlines:
+        line += f"   boundary F {number(summary['boundary_f'])}"
     if "objects" in summary:
         parts = (f"{key.replace('_', ' ')} {number(value)}" for key, value in summary["objects"].items()
                  if isinstance(value, float))  # fmt: skip
         line += "\nobjects: " + "   ".join(parts)
     console.print(line, style="bold", highlight=False)
     console.print(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}", highlight=False)
+    if outlines:
+        console.print(summary["boundary"]["definition"], highlight=False)
 
 
 def print_result(run: Run) -> None:

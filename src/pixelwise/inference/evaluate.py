@@ -12,9 +12,10 @@ import numpy as np
 from pixelwise.data.dataset import Dataset, Record
 from pixelwise.data.loader import prefetch
 from pixelwise.data.sample import VOID
-from pixelwise.errors import UserError
-from pixelwise.inference.instances import connected_components
+from pixelwise.errors import UserError, unknown
+from pixelwise.inference.instances import INSTANCES
 from pixelwise.inference.predictor import Predictor
+from pixelwise.metrics.boundary import BoundaryScore
 from pixelwise.metrics.calibration import Calibration
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.instances import InstanceScore
@@ -46,13 +47,23 @@ class Evaluation:
 
 
 def evaluate_split(
-    predictor: Predictor, dataset: Dataset, split: str = "val", progress: Callable[[float], None] | None = None
+    predictor: Predictor,
+    dataset: Dataset,
+    split: str = "val",
+    progress: Callable[[float], None] | None = None,
+    *,
+    instances: str = "components",
 ) -> Evaluation:
     """Predicts every labelled picture of a split and counts.
 
+    Args:
+        instances: where the data has objects, how masks become objects, a name in `instances.INSTANCES`.
+
     Raises:
-        UserError: no such split, no labelled picture in it, or classes other than the network's.
+        UserError: an unknown name, no such split, no labelled picture in it, or classes other than the network's.
     """
+    if instances not in INSTANCES:
+        raise unknown("way to instances", instances, INSTANCES)
     if len(dataset.class_names) != len(predictor.class_names):
         raise UserError(
             f"{dataset.root}: {len(dataset.class_names)} classes ({', '.join(dataset.class_names)}), but the network "
@@ -68,6 +79,7 @@ def evaluate_split(
         raise UserError(f"{dataset.root}: no labelled picture in the split '{split}', so there is nothing to measure.")
     confusion = ConfusionMatrix(len(predictor.class_names), predictor.class_names)
     calibration = Calibration()
+    outlines = BoundaryScore(predictor.class_names)
     objects = InstanceScore() if dataset.coding.kind == "objects" else None
     scores = []
     seconds = 0.0
@@ -79,14 +91,17 @@ def evaluate_split(
         own = ConfusionMatrix(confusion.num_classes, confusion.class_names)
         own.update(prediction.mask, sample.mask)
         confusion.merge(own)
+        outlines.update(prediction.mask, sample.mask)
         counted = sample.mask != VOID
         calibration.update(prediction.confidence[counted], (prediction.mask == sample.mask)[counted])
         scores.append(PictureScore(record, own.mean_iou()))
         if objects is not None and sample.instances is not None and sample.instances.ids is not None:
-            objects.update(connected_components(prediction.mask, 1), sample.instances.ids)
+            objects.update(INSTANCES[instances](prediction.mask, 1), sample.instances.ids)
         if progress is not None:
             progress(number / len(records))
     summary = {"split": split, "pictures": len(records), **confusion.summary(split)}
+    summary["boundary"] = outlines.summary(split)
+    summary["boundary_f"] = summary["boundary"]["mean_f"]
     error = calibration.ece()
     summary["expected_calibration_error"] = None if np.isnan(error) else error
     if objects is not None:

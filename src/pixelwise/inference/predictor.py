@@ -12,20 +12,23 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from pixelwise.data.draw import background_class, overlay, palette
 from pixelwise.data.pictures import convert
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, unknown
 from pixelwise.inference.augmentation import Augmentation
 from pixelwise.inference.engine import TorchEngine
+from pixelwise.inference.outlines import OutlineWriter
 from pixelwise.inference.overview import Overview
 from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.inference.refinement import REFINEMENTS
 from pixelwise.inference.tiles import Band, Grid, Merger, Span, class_ids, grid_within, square_grid
 from pixelwise.inference.writer import MaskWriter, mask_path
 from pixelwise.models.spec import ModelSpec, load_model
 
-ACTIVATION_BYTES = 700_000_000
+ACTIVATION_BYTES = 650_000_000
 """What the tensors of one pass may take. The process as a whole stays below 2 GB (benchmarks/predict_large.md)."""
 OVERLAP = 32
 """Pixels that tiles share, or one stride if that is more: 8 are thrown away on each side, 16 blended. With the trained
@@ -98,6 +101,7 @@ class Predictor:
             `ACTIVATION_BYTES`, and takes a picture in one pass where it is no larger.
         overlap: pixels that neighbouring tiles share; None for `OVERLAP` and twice the model's margin.
         flips, scales: see `Augmentation`.
+        refine: what follows the network, a name in `refinement.REFINEMENTS`; it takes pictures of one pass only.
         batch: tiles that go through the network together; None for as many as `ACTIVATION_BYTES` allow, up to 16.
 
     Raises:
@@ -115,12 +119,16 @@ class Predictor:
         overlap: int | None = None,
         flips: str = "none",
         scales: Sequence[float] = (1.0,),
+        refine: str = "none",
         batch: int | None = None,
     ) -> None:
         self.spec = spec
         self.class_names = spec.class_names
         self.engine = TorchEngine(model, spec, device=device, precision=precision)
         self._augmentation = Augmentation(flips, scales)
+        if refine not in REFINEMENTS:
+            raise unknown("refinement", refine, REFINEMENTS)
+        self._refinement, self._refinement_name = REFINEMENTS[refine], refine
         self._tile = tile
         # A margin is mirrored at a tile's border: with it thrown away, tiles of valid convolutions are exact.
         default = max(OVERLAP, self.engine.stride) + 2 * self.engine.margin
@@ -143,6 +151,7 @@ class Predictor:
         overlap: int | None = None,
         flips: str = "none",
         scales: Sequence[float] = (1.0,),
+        refine: str = "none",
         batch: int | None = None,
     ) -> Self:
         """The predictor of a model file, such as a run's `best.safetensors`; options as for the class.
@@ -160,6 +169,7 @@ class Predictor:
             overlap=overlap,
             flips=flips,
             scales=scales,
+            refine=refine,
             batch=batch,
         )
 
@@ -167,7 +177,7 @@ class Predictor:
         """Labels a file, an array (H, W) or (H, W, C), or a Pillow image, of any mode and size.
 
         Raises:
-            UserError: a picture that cannot be read, or that does not suit the model.
+            UserError: a picture that cannot be read, that does not suit the model, or is too large to be refined.
         """
         with open_raster(picture) as raster:
             self._check(raster)
@@ -187,6 +197,7 @@ class Predictor:
         *,
         overlay: Path | str | None = None,
         confidence: Path | str | None = None,
+        boundaries: Path | str | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Path:
         """Labels a file of any size without ever holding it, or its mask, as a whole.
@@ -197,14 +208,15 @@ class Predictor:
             out: the mask's file; without .png, .tif or .tiff at its end it gets one, see `writer.mask_path`.
             overlay: a PNG of the picture tinted by class, reduced to 4096 pixels where the picture is larger.
             confidence: a file for the probability of the chosen class, times 255; named as `out` is.
+            boundaries: a file for the outlines of the mask, 255 on both sides of an edge, else 0; named as `out` is.
             progress: is called with the part that is done, 0 to 1.
 
         Returns:
             The file that the mask was written to.
 
         Raises:
-            UserError: a picture that cannot be read or does not suit the model, a file that cannot be written, or one
-                that would take the picture's own place.
+            UserError: a picture that cannot be read, does not suit the model or is too large to be refined, a file that
+                cannot be written, or one that would take the picture's own place.
         """
         path = Path(path)
         with ExitStack() as stack:
@@ -215,6 +227,7 @@ class Predictor:
                 mask_path(out, *size),
                 overlay and Path(overlay),
                 confidence and mask_path(confidence, *size),
+                boundaries and mask_path(boundaries, *size),
             ):
                 if target and os.path.realpath(target) == os.path.realpath(path):
                     raise UserError(
@@ -223,13 +236,20 @@ class Predictor:
             overview = Overview(*size) if overlay is not None else None
             masks = stack.enter_context(MaskWriter(out, *size))
             maxima = stack.enter_context(MaskWriter(confidence, *size)) if confidence is not None else None
+            outlines = (
+                OutlineWriter(stack.enter_context(MaskWriter(boundaries, *size))) if boundaries is not None else None
+            )
             grid = self.grid(*size)
             for band in self._bands(raster, grid, confidence is not None, overview, progress):
                 masks.write(band.classes)
+                if outlines is not None:
+                    outlines.write(band.classes)
                 if maxima is not None and band.confidence is not None:
                     maxima.write(band.confidence)
                 if overview is not None:
                     overview.add_mask(band.classes, band.top)
+            if outlines is not None:
+                outlines.finish()
         if overview is not None and overlay is not None:
             overview.write(Path(overlay), self.class_names)
         return masks.path
@@ -260,6 +280,13 @@ class Predictor:
                     f"{raster.name}: values from 0 to 1 found, but the model takes 0 to {top}; multiply the picture "
                     f"by {top}."
                 )
+
+        if self._refinement is not None and len(self.grid(raster.height, raster.width)) > 1:
+            raise UserError(
+                f"{raster.name}: {raster.width:,} x {raster.height:,} pixels are predicted by tiles, but refinement by "
+                f"'{self._refinement_name}' looks at a picture as a whole; leave refinement out, or give it a part or "
+                "a smaller version of the picture."
+            )
 
     def grid(self, height: int, width: int) -> Grid:
         stride = self.engine.stride
@@ -294,10 +321,18 @@ class Predictor:
                 prepared = coming.result()
                 if number + 1 < len(batches):
                     coming = reader.submit(self._read, raster, batches[number + 1], overview)
-                yield from self._augmentation(self.engine.run, prepared)
+                yield from (self._refined(raster, logits) for logits in self._augmentation(self.engine.run, prepared))
                 done += len(batches[number])
                 if progress is not None:
                     progress(done / len(grid))
+
+    def _refined(self, raster: Raster, logits: Tensor) -> Tensor:
+        """The same logits, or with refinement, which comes with whole pictures only, the logarithm of what it gives."""
+        if self._refinement is None:
+            return logits
+        image = raster.read(0, raster.height, 0, raster.width)
+        refined = self._refinement(image, logits.float().softmax(0))
+        return refined.clamp_min_(torch.finfo(torch.float32).tiny).log_()
 
     def _read(self, raster: Raster, tiles: Sequence[tuple[Span, Span]], overview: Overview | None) -> Tensor:
         blocks = []

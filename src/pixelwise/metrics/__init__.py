@@ -1,7 +1,17 @@
 """Numbers that say how good a prediction is: one accumulating object a family, none depends on batch size."""
 
+from pixelwise.metrics.boundary import BoundaryScore, boundaries
 from pixelwise.metrics.calibration import Calibration, CalibrationTable
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.instances import InstanceScore, Overlaps, overlaps
 
-__all__ = ["Calibration", "CalibrationTable", "ConfusionMatrix", "InstanceScore", "Overlaps", "overlaps"]
+__all__ = [
+    "BoundaryScore",
+    "Calibration",
+    "CalibrationTable",
+    "ConfusionMatrix",
+    "InstanceScore",
+    "Overlaps",
+    "boundaries",
+    "overlaps",
+]

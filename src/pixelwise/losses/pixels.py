@@ -1,0 +1,53 @@
+"""Means over pixels: cross entropy and focal loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pixelwise.losses.inputs import Inputs, Weights, prepare
+
+
+def cross_entropy_term(x: Inputs) -> Tensor:
+    summed = -(x.log_p_true * x.weights[x.ids] * x.counted).sum()
+    if x.label_smoothing > 0:
+        uniform = -(x.log_p * x.weights[:, None, None] * x.counted.unsqueeze(1)).sum() / len(x.weights)
+        summed = (1 - x.label_smoothing) * summed + x.label_smoothing * uniform
+    return x.mean(summed)
+
+
+def focal_term(x: Inputs) -> Tensor:
+    # 1 - p as -expm1(log p): no cancellation where p is near 1.
+    pixel = -((-torch.expm1(x.log_p_true)).clamp_min(1e-12) ** x.gamma) * x.log_p_true * x.weights[x.ids]
+    return x.mean((pixel * x.counted).sum())
+
+
+def cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int = 255,
+    *,
+    class_weights: Weights = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """Cross entropy, the mean over pixels weighted by the weight of their class.
+
+    Args:
+        class_weights: (K,), none for equal ones.
+        label_smoothing: a in y (1 - a) + a / K (Szegedy et al., CVPR 2016, section 7).
+    """
+    return cross_entropy_term(
+        prepare(logits, target, ignore_index, class_weights=class_weights, label_smoothing=label_smoothing)
+    )
+
+
+def focal(
+    logits: Tensor,
+    target: Tensor,
+    ignore_index: int = 255,
+    *,
+    gamma: float = 2.0,
+    class_weights: Weights = None,
+) -> Tensor:
+    """Focal loss (1 - p)^gamma (-log p), the weighted mean over pixels (Lin et al., ICCV 2017, equation 5)."""
+    return focal_term(prepare(logits, target, ignore_index, class_weights=class_weights, gamma=gamma))
