@@ -113,6 +113,7 @@ def test_the_whole_picture() -> None:
         lambda maps: maps + F.interpolate(F.adaptive_avg_pool2d(maps, 1), size=maps.shape[-2:], mode="bilinear")
     )
     assert receptive_field(*meta(pooled)) is None
+    assert receptive_field(*meta(nn.Sequential(nn.Conv2d(1, 2, 3), nn.GroupNorm(1, 2)))) is None
     assert receptive_field(*meta(_Call(lambda maps: maps - maps.mean((2, 3), keepdim=True)))) is None
 
 

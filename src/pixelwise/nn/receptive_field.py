@@ -148,6 +148,10 @@ def _pointwise(source: Tensor, output: Tensor, args: Any) -> dict[int, Asks]:
     return _both(make)
 
 
+def _whole(source: Tensor, output: Tensor, args: Any) -> dict[int, Asks]:
+    return _both(lambda axis: _everything)
+
+
 def _window(kernel: int, stride: int, padding: int, dilation: int) -> Asks:
     reach = dilation * (kernel - 1) - padding
     return lambda interval: (stride * interval[0] - padding, stride * interval[1] + reach)
@@ -245,7 +249,7 @@ def _constant_pad(source: Tensor, output: Tensor, args: Any) -> dict[int, Asks]:
 
 
 aten = torch.ops.aten
-LAYERS = {aten.convolution, aten.max_unpool2d, aten.native_batch_norm}
+LAYERS = {aten.convolution, aten.max_unpool2d, aten.native_batch_norm, aten.native_group_norm}
 RULES: dict[Any, Callable[[Tensor, Tensor, Any], dict[int, Asks]]] = {
     aten.convolution: _convolution,
     aten.max_pool2d_with_indices: _pool,
@@ -253,6 +257,7 @@ RULES: dict[Any, Callable[[Tensor, Tensor, Any], dict[int, Asks]]] = {
     aten.upsample_nearest2d: _scaled,
     aten.upsample_bilinear2d: _bilinear,
     aten.max_unpool2d: _scaled,
+    aten.native_group_norm: _whole,
     aten.pixel_shuffle: _scaled,
     aten.slice: _slice,
     aten.constant_pad_nd: _constant_pad,
