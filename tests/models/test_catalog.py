@@ -148,6 +148,20 @@ class TestDense:
             losses.append(float(loss.detach()))
         assert losses[-1] < 0.35 * losses[0]
 
+    def test_gradients_in_bfloat16_are_those_of_float32(self, name: str) -> None:
+        """Every convolution's, as trained: autocast, channels last. Kernels of processors have been wrong before."""
+        network = tiny(name).eval().to(memory_format=torch.channels_last)
+        images = torch.randn(2, 3, 96, 96).contiguous(memory_format=torch.channels_last)
+        weights = {key: p for key, p in network.named_parameters() if p.dim() == 4}
+        found = []
+        for dtype in (torch.float32, torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+                loss = network(images).float().square().mean()
+            found.append(torch.autograd.grad(loss, list(weights.values())))
+        for key, expected, gradient in zip(weights, *found, strict=True):
+            one, other = (each.double().flatten() / each.double().norm() for each in (expected, gradient))
+            assert float(one @ other) > 0.9, f"{key}: {float(one @ other)}"
+
     def test_weights_of_a_run_with_other_classes_fill_all_but_the_heads(self, name: str, tmp_path: Path) -> None:
         trained = tiny(name)
         options = {**TINY[name], "num_classes": CLASSES}

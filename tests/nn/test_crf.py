@@ -155,7 +155,7 @@ def test_energy_is_the_kl_divergence_up_to_a_constant() -> None:
 def test_fast_and_exact_agree_on_a_photograph() -> None:
     image = picture("detail")
     given = probabilities(image)
-    options = {"bilateral_std": 10.0, "colour_std": 15.0}
+    options = {"gaussian_weight": 3.0, "bilateral_weight": 5.0, "bilateral_std": 10.0, "colour_std": 15.0}
     exact = DenseCRF(**options, exact=True)(image, given)  # type: ignore[arg-type]
     fast = DenseCRF(**options)(image, given)  # type: ignore[arg-type]
     assert float((exact - fast).abs().mean()) < 0.02
@@ -169,7 +169,7 @@ def test_labels_move_to_the_edge_of_the_picture() -> None:
     image[:, 20:] = 200
     given = torch.full((2, 24, 40), 0.3)
     given[0, :, :23], given[1, :, 23:] = 0.7, 0.7
-    found = DenseCRF()(image, given)
+    found = DenseCRF(gaussian_weight=3.0, bilateral_weight=5.0)(image, given)
     torch.testing.assert_close(found.sum(0), torch.ones(24, 40))
     expected = torch.zeros(24, 40, dtype=torch.long)
     expected[:, 20:] = 1

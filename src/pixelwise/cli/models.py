@@ -34,8 +34,8 @@ def _dense_table(names: list[str]) -> object:
     table = Table(
         box=None,
         header_style="bold",
-        caption="At paper size, with 21 classes. Operations: GFLOP a megapixel. Receptive field: side in pixels of what "
-        "a logit depends on.",
+        caption="At paper size, with 21 classes. Operations: GFLOP a megapixel. Receptive field: side in pixels of "
+        "what a logit depends on.",
         caption_justify="left",
     )
     for title in ("segment", "parameters", "operations", "stride", "receptive field", "paper"):

@@ -33,8 +33,8 @@ class Method(ABC):
             TrainingDiverged: before anything is updated.
         """
 
-    def prepare_evaluation(self, batches: Iterable[Batch]) -> None:
-        """Called before `evaluate` with batches to train on, for what must be measured on them; most need nothing."""
+    def prepare_evaluation(self, batches: Iterable[Batch]) -> None:  # noqa: B027 (most methods need nothing)
+        """Called before `evaluate` with batches to train on, for what must be measured on them."""
 
     @abstractmethod
     def evaluate(self, batches: Iterable[Batch], *, final: bool = False) -> dict[str, float]:

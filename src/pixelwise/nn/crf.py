@@ -120,9 +120,9 @@ class DenseCRF:
         exact: compute the kernels by their definition; time and memory grow with the square of the pixels.
     """
 
-    gaussian_weight: float = 3.0
+    gaussian_weight: float = 0.5
     gaussian_std: float = 3.0
-    bilateral_weight: float = 5.0
+    bilateral_weight: float = 1.0
     bilateral_std: float = 50.0
     colour_std: float = 10.0
     iterations: int = 10

@@ -11,10 +11,11 @@ from torch.nn import functional as F
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A convolution with one filter a channel, whose gradient is as fast as it is; see `depthwise_conv2d`."""
+    """A convolution with one filter a channel, whose gradient is right and fast; see `depthwise_conv2d`."""
 
-    def __init__(self, channels: int, kernel: int, *, stride: int, bias: bool = False) -> None:
-        super().__init__(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=bias)
+    def __init__(self, channels: int, kernel: int, *, stride: int = 1, dilation: int = 1, bias: bool = False) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(channels, channels, kernel, stride, padding, dilation, groups=channels, bias=bias)
 
     def forward(self, images: Tensor) -> Tensor:
         return depthwise_conv2d(images, self.weight, self.bias, self.stride, self.padding, self.dilation)  # type: ignore[arg-type]
@@ -28,26 +29,27 @@ def depthwise_conv2d(
     padding: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> Tensor:
-    """`F.conv2d` with one filter a channel; where it strides, in bfloat16 on a CPU, with a faster gradient.
+    """`F.conv2d` with one filter a channel; in bfloat16 on a CPU with gradients that oneDNN (3.12) has slow or wrong.
 
-    There the gradient for the images takes oneDNN (3.12) twenty times as long as the convolution itself. The same
+    Of a strided one the gradient for the images takes it twenty times as long as the convolution itself. The same
     numbers come from a convolution without stride: of the outputs' gradient spread on the finer grid, zeros between,
-    with the filter turned round.
+    with the filter turned round. Of a dilated one in channels_last the gradient for the weights is wrong; in the other
+    memory format it is right.
 
     Args:
         images: (N, C, H, W).
         weight: (C, 1, kH, kW).
     """
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
-    slow = images.device.type == "cpu" and dtype == torch.bfloat16 and max(stride) > 1
-    if not slow or not torch.is_grad_enabled():
+    troubled = images.device.type == "cpu" and dtype == torch.bfloat16 and max(*stride, *dilation) > 1
+    if not troubled or not torch.is_grad_enabled():
         return F.conv2d(images, weight, bias, stride, padding, dilation, groups=len(weight))
     images, weight = images.to(dtype), weight.to(dtype)  # what autocast does, which does not look into a `Function`
-    maps = _StridedDepthwise.apply(images, weight, stride, padding, dilation)
+    maps = _Depthwise.apply(images, weight, stride, padding, dilation)
     return maps if bias is None else maps + bias.to(dtype)[:, None, None]
 
 
-class _StridedDepthwise(Function):
+class _Depthwise(Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -78,6 +80,8 @@ class _StridedDepthwise(Function):
             border = [far - pad for far, pad in zip(reach, padding, strict=True)]
             to_images = F.conv2d(spread, weight.flip(2, 3), None, 1, border, dilation, groups=len(weight))
         if ctx.needs_input_grad[1]:
+            if max(dilation) > 1:
+                gradient, images = gradient.contiguous(), images.contiguous()
             to_weight = torch.ops.aten.convolution_backward(
                 gradient,
                 images,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError
+from pixelwise.nn.atrous import AtrousConv2d
 
 
 class Encoder(nn.Module):
@@ -82,3 +83,5 @@ def widen(convolution: nn.Conv2d, rate: int) -> None:
     assert not isinstance(convolution.padding, str)
     top, left = convolution.padding
     convolution.padding = (rate * top, rate * left)
+    if type(convolution) is nn.Conv2d and convolution.groups == 1:
+        convolution.__class__ = AtrousConv2d  # the same tensors under the same names, with a right gradient

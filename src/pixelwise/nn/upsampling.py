@@ -40,7 +40,7 @@ class MaxUnpool(nn.Module):
         self.project = channels(inputs, outputs)
 
     def forward(self, maps: Tensor, indices: Tensor) -> Tensor:
-        return F.max_unpool2d(self.project(maps), indices, 2)
+        return F.max_unpool2d(self.project(maps), indices, (2, 2))
 
 
 def channels(inputs: int, outputs: int) -> nn.Module:

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from pixelwise.nn.depthwise import DepthwiseConv2d
 from pixelwise.nn.encoder import Encoder
 
 
@@ -20,7 +21,7 @@ class SeparableConv(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, dilation: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(inputs, inputs, 3, stride, dilation, dilation, groups=inputs, bias=False),
+            DepthwiseConv2d(inputs, 3, stride=stride, dilation=dilation),
             nn.BatchNorm2d(inputs),
             nn.ReLU(inplace=True),
             nn.Conv2d(inputs, outputs, 1, bias=False),

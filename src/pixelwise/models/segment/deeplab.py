@@ -18,6 +18,7 @@ from pixelwise.models.classify.vgg import vgg16
 from pixelwise.models.classify.xception import SeparableConv
 from pixelwise.models.encoders import create_encoder
 from pixelwise.models.weights import load_weights
+from pixelwise.nn.atrous import AtrousConv2d
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import Encoder, widen
 from pixelwise.nn.pooled_norm import pooled_norm
@@ -53,7 +54,7 @@ class DeepLabV1(DenseModel):
         if weights is not None:
             load_weights(self.encoder, weights)
         self.encoder.dilate(self.stride)
-        self.fc6 = nn.Conv2d(8 * width, 16 * width, 3, padding=12, dilation=12)
+        self.fc6 = AtrousConv2d(8 * width, 16 * width, 3, padding=12, dilation=12)
         self.fc7 = nn.Conv2d(16 * width, 16 * width, 1)
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
@@ -73,7 +74,7 @@ class DeepLabV1(DenseModel):
 def conv_norm_relu(inputs: int, outputs: int, kernel: int, rate: int = 1) -> nn.Sequential:
     """Convolution of a rate, batch norm, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=rate * (kernel // 2), dilation=rate, bias=False),
+        AtrousConv2d(inputs, outputs, kernel, padding=rate * (kernel // 2), dilation=rate, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from pixelwise.errors import unknown
 from pixelwise.models.classify.vgg import vgg16
 from pixelwise.models.segment.fcn import load_vgg16
+from pixelwise.nn.atrous import AtrousConv2d
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import widen
 
@@ -41,7 +42,7 @@ class ContextModule(nn.Sequential):
         layers: list[nn.Module] = []
         inputs = channels
         for rate, width in zip(RATES, widths, strict=True):
-            layers += [nn.Conv2d(inputs, width * channels, 3, padding=rate, dilation=rate), nn.ReLU(inplace=True)]
+            layers += [AtrousConv2d(inputs, width * channels, 3, padding=rate, dilation=rate), nn.ReLU(inplace=True)]
             inputs = width * channels
         layers.append(nn.Conv2d(inputs, channels, 1))
         super().__init__(*layers)
@@ -104,7 +105,7 @@ class DilatedNet(DenseModel):
         hidden = 64 * width
         self.encoder = vgg16(in_channels=in_channels, num_classes=0, width=width)
         without_last_poolings(self.encoder.features)
-        self.fc6 = nn.Conv2d(8 * width, hidden, 7, padding=12, dilation=4)
+        self.fc6 = AtrousConv2d(8 * width, hidden, 7, padding=12, dilation=4)
         self.fc7 = nn.Conv2d(hidden, hidden, 1)
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)

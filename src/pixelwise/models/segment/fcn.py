@@ -124,8 +124,11 @@ def deconvolution(channels: int, factor: int) -> nn.ConvTranspose2d:
 class FullyConvolutionalVGG(Protocol):
     """A network over a VGG encoder, whose fully connected layers it has as convolutions."""
 
-    fc6: nn.Conv2d
-    fc7: nn.Conv2d
+    @property
+    def fc6(self) -> nn.Conv2d: ...
+
+    @property
+    def fc7(self) -> nn.Conv2d: ...
 
     @property
     def encoder(self) -> Encoder: ...

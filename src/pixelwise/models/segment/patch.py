@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.errors import UserError
+from pixelwise.nn.atrous import atrous_conv2d
 from pixelwise.nn.dense import DenseModel, mirror_pad
 
 KERNELS = {65: (4, 4, 5, 4), 95: (4, 5, 4, 4)}
@@ -72,10 +73,11 @@ class PatchClassifier(DenseModel):
         maps = images
         apart = 1  # pixels between what were neighbours in the strided network
         for conv in self.convs:
-            maps = F.conv2d(maps, conv.weight, conv.bias, dilation=apart)
+            assert isinstance(conv, nn.Conv2d)
+            maps = atrous_conv2d(maps, conv.weight, conv.bias, dilation=(apart, apart))
             maps = F.max_pool2d(F.relu(maps), 2, stride=1, dilation=apart)
             apart *= 2
-        maps = F.conv2d(maps, self.hidden.weight, self.hidden.bias, dilation=apart)
+        maps = atrous_conv2d(maps, self.hidden.weight, self.hidden.bias, dilation=(apart, apart))
         return self.head(F.relu(maps))
 
     def slide(self, images: Tensor, *, rows: Sequence[int] | None = None, batch: int = 256) -> Tensor:

@@ -1,0 +1,41 @@
+"""Dilated (atrous) convolutions that can be trained in bfloat16 on a CPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BLOCK = 16
+"""Channels that oneDNN's kernels take at a time."""
+
+
+class AtrousConv2d(nn.Conv2d):
+    """A convolution whose weights' gradient is right when it is dilated; see `atrous_conv2d`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert not isinstance(self.padding, str)
+        return atrous_conv2d(images, self.weight, self.bias, self.stride, self.padding, self.dilation)
+
+
+def atrous_conv2d(
+    images: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: tuple[int, ...] = (1, 1),
+    padding: tuple[int, ...] = (0, 0),
+    dilation: tuple[int, ...] = (1, 1),
+) -> Tensor:
+    """`F.conv2d` of one group.
+
+    oneDNN (3.12, in torch 2.13) reads and writes beyond its memory in the gradient for the weights of a dilated
+    convolution in bfloat16 whose input has more than 16 channels and no multiple of 16: NaN, or the end of the process.
+    There the channels are filled up with zeros, which change nothing.
+    """
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
+    channels = images.shape[1]
+    missing = -channels % BLOCK
+    trained = torch.is_grad_enabled() and images.device.type == "cpu" and dtype == torch.bfloat16
+    if trained and missing and channels > BLOCK and max(dilation) > 1:
+        images, weight = (F.pad(each, (0, 0, 0, 0, 0, missing)) for each in (images, weight))
+    return F.conv2d(images, weight, bias, stride, padding, dilation)
