@@ -235,19 +235,18 @@ def _network(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"parameters": facts.parameters, "operations": facts.operations, "receptive_field": facts.receptive_field}
 
 
-def finished(table: str) -> list[dict[str, Any]]:
+def finished(file: Path) -> list[dict[str, Any]]:
     """The results that are there."""
-    file = RESULTS / f"{table}.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def fill(table: str, rows: list[str], seeds: tuple[int, ...], minutes: float, hours: float) -> None:
+def fill(file: Path, table: str, rows: list[str], seeds: tuple[int, ...], minutes: float, hours: float) -> None:
     """Runs what is not there yet, one row after the other, until the hours are used up."""
     deadline = time.monotonic() + 3600 * hours
-    RESULTS.mkdir(exist_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         for row in rows:
-            if any((done["row"], done["seed"]) == (row, seed) for done in finished(table)):
+            if any((done["row"], done["seed"]) == (row, seed) for done in finished(file)):
                 continue
             if time.monotonic() + 60 * minutes > deadline:
                 print(f"no time left for {row}, seed {seed}")
@@ -255,8 +254,8 @@ def fill(table: str, rows: list[str], seeds: tuple[int, ...], minutes: float, ho
             command = [sys.executable, __file__, table, "--child", row, str(seed), "--minutes", str(minutes)]
             started = time.monotonic()
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
-            with (RESULTS / f"{table}.jsonl").open("a") as file:
-                file.write(done + "\n")
+            with file.open("a") as results:
+                results.write(done + "\n")
             found = json.loads(done)
             print(
                 f"{table}: {row}, seed {seed}: {found['mean_iou']:.4f} ({time.monotonic() - started:.0f} s)", flush=True
@@ -318,9 +317,9 @@ COLUMNS: dict[str, dict[str, Cell]] = {
 }
 
 
-def show(table: str) -> str:
+def show(file: Path, table: str) -> str:
     """What is there as a table in Markdown, best first where the rows have no order of their own."""
-    results = finished(table)
+    results = finished(file)
     rows: dict[str, list[dict[str, Any]]] = {row: [] for row in TABLES[table].rows}
     for result in results:
         rows[result["row"]].append(result)
@@ -341,6 +340,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--minutes", type=float, help="of each training; default the table's own")
     parser.add_argument("--hours", type=float, default=1e9, help="stop before a row that would end later")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--show", action="store_true", help="print what is there and run nothing")
     parser.add_argument("--child", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -349,13 +349,14 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(train_row(arguments.table, arguments.child[0], int(arguments.child[1]), minutes)))
         return
+    file = arguments.results / f"{arguments.table}.jsonl"
     rows = arguments.rows or list(table.rows)
     for row in rows:
         if row not in table.rows:
             raise unknown("row", row, table.rows)
     if not arguments.show:
-        fill(arguments.table, rows, tuple(arguments.seeds or table.seeds), minutes, arguments.hours)
-    print(show(arguments.table))
+        fill(file, arguments.table, rows, tuple(arguments.seeds or table.seeds), minutes, arguments.hours)
+    print(show(file, arguments.table))
 
 
 if __name__ == "__main__":

@@ -225,8 +225,8 @@ def measure_run(run: Path, folder: Path | None, search: int) -> None:
     dataset = replace(dataset, splits={**dataset.splits, "search": dataset.splits["train"][:search]})
     row("none", "none", "search")
     for gaussian, bilateral, position, colour in (
-        (0.0, 2.0, 50, 10), (1.0, 2.0, 50, 10), (3.0, 5.0, 50, 10), (3.0, 5.0, 50, 5), (1.0, 2.0, 20, 10),
-        (1.0, 2.0, 50, 5), (1.0, 2.0, 80, 13), (3.0, 0.0, 50, 10), (1.0, 0.5, 50, 10),
+        (0.5, 1.0, 50, 10), (0.0, 1.0, 50, 10), (1.0, 2.0, 50, 10), (3.0, 5.0, 50, 10), (3.0, 5.0, 50, 5),
+        (1.0, 2.0, 20, 5), (1.0, 2.0, 50, 5), (1.0, 2.0, 80, 13), (3.0, 0.0, 50, 10), (1.0, 0.5, 50, 10),
     ):  # fmt: skip
         crf = DenseCRF(gaussian_weight=gaussian, bilateral_weight=bilateral, bilateral_std=position, colour_std=colour)
         refinement.REFINEMENTS["tried"] = lambda image, p, crf=crf: crf(torch.from_numpy(image), p)  # type: ignore[misc]

@@ -34,8 +34,8 @@ def two_halves() -> tuple[np.ndarray, torch.Tensor, np.ndarray]:
     given = torch.full((3, 40, 60), 0.1)
     for row in range(40):
         column = 30 + 3 * (-1) ** (row // 5)
-        given[0, row, :column], given[1, row, column:] = 0.6, 0.6
-        given[1, row, :column], given[0, row, column:] = 0.3, 0.3
+        given[0, row, :column], given[1, row, column:] = 0.5, 0.5
+        given[1, row, :column], given[0, row, column:] = 0.4, 0.4
     return image, given, truth
 
 
