@@ -186,7 +186,7 @@ def train_row(table: str, row: str, seed: int, minutes: float) -> dict[str, Any]
         )
         metrics, log = run.metrics, run.log()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-        rates = [entry["pictures_per_second"] for entry in log if entry["kind"] == "train" and entry["step"] > 1]
+        rates = [entry["pictures_per_second"] for entry in log if entry["kind"] == "train"]
         predictor = api.load(run.path)
         pictures = [sample.image for sample in map(open_dataset(data).load, open_dataset(data).split("val"))]
         predictor(pictures[0])

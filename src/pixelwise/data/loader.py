@@ -32,37 +32,54 @@ class Batch:
         images: (N, C, H, W) in the files' units and dtype, channels last in memory.
         masks: (N, H, W) int64 class ids, 255 = void.
         names: of the N samples.
+        weights: (N, H, W) float32 factors of the loss; None for 1 everywhere.
     """
 
     images: Tensor
     masks: Tensor
     names: tuple[str, ...]
+    weights: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         if self.images.device == device:
             return self
-        return Batch(self.images.to(device, non_blocking=True), self.masks.to(device, non_blocking=True), self.names)
+        return Batch(
+            self.images.to(device, non_blocking=True),
+            self.masks.to(device, non_blocking=True),
+            self.names,
+            None if self.weights is None else self.weights.to(device, non_blocking=True),
+        )
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stacks samples of one size; a sample without mask is void everywhere."""
     images = np.stack([sample.image for sample in samples])
     masks = [np.full(s.image.shape[:2], VOID, np.uint8) if s.mask is None else s.mask for s in samples]
+    weights = None
+    if any(sample.weights is not None for sample in samples):
+        ones = np.ones(images.shape[1:3], np.float32)
+        weights = torch.from_numpy(np.stack([ones if s.weights is None else s.weights for s in samples]))
     if images.dtype == np.uint16:  # few of torch's kernels take uint16
         images = images.astype(np.int32)
     return Batch(
         torch.from_numpy(images).permute(0, 3, 1, 2),
         torch.from_numpy(np.stack(masks)).long(),
         tuple(sample.name for sample in samples),
+        weights,
     )
 
 
 @dataclass
 class SampleCache:
-    """Decoded pictures and masks, kept until `limit` bytes are held; later ones are read anew each time."""
+    """Decoded pictures and masks, kept until `limit` bytes are held; later ones are read anew each time.
+
+    Attributes:
+        objects: whether samples come with the objects that the dataset tells apart, which takes longer.
+    """
 
     dataset: Dataset
     limit: int = 1 << 30
+    objects: bool = False
     _samples: dict[str, Sample] = field(default_factory=dict)
     _held: int = 0
     _lock: Lock = field(default_factory=Lock)
@@ -74,7 +91,7 @@ class SampleCache:
         sample = self._samples.get(record.name)
         if sample is not None:
             return sample
-        sample = self.dataset.load_without_objects(record)
+        sample = self.dataset.load(record) if self.objects else self.dataset.load_without_objects(record)
         size = sample.image.nbytes + (0 if sample.mask is None else sample.mask.nbytes)
         with self._lock:
             if record.name not in self._samples and self._held + size <= self.limit:

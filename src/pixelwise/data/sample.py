@@ -69,9 +69,11 @@ class Sample:
         image: (H, W, C) uint8, uint16 or float32, in the units of the file (0..255, 0..65535, or any).
         mask: (H, W) uint8 class ids, 255 = void; None for an unlabelled picture.
         instances: the objects, where the format knows them.
+        weights: (H, W) float32 factors of the loss; None for 1 everywhere.
     """
 
     name: str
     image: np.ndarray
     mask: np.ndarray | None = None
     instances: Instances | None = None
+    weights: np.ndarray | None = None

@@ -28,6 +28,7 @@ class Inputs:
         gamma: of the focal loss.
         per_image: Lovász losses are the mean over pictures, rather than one of all pixels of the batch.
         only_present: the Lovász softmax leaves out classes that the truth lacks.
+        pixel_weights: (N, H, W), factors of each pixel in means over pixels; None for 1.
     """
 
     log_p: Tensor
@@ -39,6 +40,7 @@ class Inputs:
     gamma: float
     per_image: bool
     only_present: bool
+    pixel_weights: Tensor | None = None
 
     @cached_property
     def counted(self) -> Tensor:
@@ -55,10 +57,18 @@ class Inputs:
         """(N, H, W) log-probability of the true class."""
         return self.log_p.gather(1, self.ids.unsqueeze(1)).squeeze(1)
 
+    @cached_property
+    def shares(self) -> Tensor:
+        """(N, H, W), by how much each pixel counts beside the weight of its class: 0 where there is no label."""
+        return self.counted if self.pixel_weights is None else self.counted * self.pixel_weights
+
     def mean(self, summed: Tensor) -> Tensor:
         """A sum over pixels divided by the sum of their weights, over all processes; 0 where that is 0."""
-        counts = torch.bincount(self.target[self.counted].flatten(), minlength=len(self.weights))
-        weight = total((counts * self.weights).sum())
+        if self.pixel_weights is None:
+            counts = torch.bincount(self.target[self.counted].flatten(), minlength=len(self.weights))
+            weight = total((counts * self.weights).sum())
+        else:
+            weight = total((self.shares * self.weights[self.ids]).sum())
         return total(summed) / weight.where(weight > 0, 1.0)
 
     def overlaps(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -89,6 +99,7 @@ def prepare(
     gamma: float = 2.0,
     per_image: bool = False,
     only_present: bool = True,
+    pixel_weights: Tensor | None = None,
 ) -> Inputs:
     """(N, K, H, W), (N, H, W) -> what the terms of a loss share; the options are those of `Inputs`."""
     one_logit = logits.shape[1] == 1
@@ -110,4 +121,5 @@ def prepare(
         gamma,
         per_image,
         only_present,
+        pixel_weights,
     )

@@ -62,8 +62,12 @@ class LossSum:
             if name not in LOSSES:
                 raise unknown("loss", name, LOSSES)
 
-    def __call__(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """(N, K, H, W), (N, H, W) -> each term by name, unweighted, and their sum as `loss`."""
+    def __call__(self, logits: Tensor, target: Tensor, pixel_weights: Tensor | None = None) -> dict[str, Tensor]:
+        """(N, K, H, W), (N, H, W) -> each term by name, unweighted, and their sum as `loss`.
+
+        Args:
+            pixel_weights: (N, H, W), for the losses that are means over pixels.
+        """
         x = prepare(
             logits,
             target,
@@ -73,6 +77,7 @@ class LossSum:
             gamma=self.focal_gamma,
             per_image=self.lovasz_per_image,
             only_present=self.lovasz_only_present,
+            pixel_weights=pixel_weights,
         )
         values = {name: _TERMS[name](x) for name in self.terms}
         values["loss"] = torch.stack([self.terms[name] * value for name, value in values.items()]).sum()

@@ -94,11 +94,12 @@ class Supervised(Method):
         """The terms of the loss by name, `loss` their sum with those of auxiliary heads."""
         weights = getattr(self.network, "auxiliary_weights", ())
         if not weights:
-            return self.loss(self._run(self.wrapped, batch.images), batch.masks)
+            return self.loss(self._run(self.wrapped, batch.images), batch.masks, batch.weights)
         logits, *others = self._run(self.wrapped, batch.images, auxiliary=True)
-        values = self.loss(logits, batch.masks)
+        values = self.loss(logits, batch.masks, batch.weights)
         auxiliary = [
-            weight * self.loss(each, batch.masks)["loss"] for weight, each in zip(weights, others, strict=True)
+            weight * self.loss(each, batch.masks, batch.weights)["loss"]
+            for weight, each in zip(weights, others, strict=True)
         ]
         values["auxiliary"] = torch.stack(auxiliary).sum()
         values["loss"] = values["loss"] + values["auxiliary"]

@@ -53,6 +53,12 @@ class LossSection(Section):
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     focal_gamma: float = Field(2.0, ge=0)
+    border_weight: float = Field(
+        0.0, ge=0, description="what pixels between touching objects count more; the paper: 10"
+    )
+    border_sigma: float = Field(5.0, gt=0, description="pixels: how wide a gap between objects still counts as one")
+    lovasz_per_image: bool = Field(False, description="Lovász losses of each picture, rather than of the batch")
+    lovasz_only_present: bool = Field(True, description="Lovász losses leave out classes that the truth lacks")
 
     @field_validator("terms")
     @classmethod

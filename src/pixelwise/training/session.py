@@ -14,10 +14,11 @@ from torch import nn
 import pixelwise
 from pixelwise import hardware
 from pixelwise.atomic import write_text
+from pixelwise.data.borders import WithBorderWeights
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, fingerprint
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.loader import EvaluationLoader, SampleCache, TrainLoader
+from pixelwise.data.loader import EvaluationLoader, SampleCache, TrainLoader, Transform
 from pixelwise.distributed import barrier, rank, world_size
 from pixelwise.errors import UserError
 from pixelwise.losses import LossSum
@@ -61,7 +62,7 @@ def open_data(recipe: Recipe) -> Data:
     """
     dataset = open_recipe_data(recipe)
     facts = fingerprint(dataset)
-    cache = SampleCache(dataset)
+    cache = SampleCache(dataset, objects=recipe.loss.border_weight > 0)
     for split, what in (("train", "there is nothing to tell apart"), ("val", "nothing could be measured")):
         counts = cache.check(dataset.split(split))
         found = [name for name, pixels in zip(dataset.class_names, counts, strict=False) if pixels]
@@ -214,6 +215,8 @@ def make_method(
             class_weights=class_weights(recipe, facts),
             label_smoothing=recipe.loss.label_smoothing,
             focal_gamma=recipe.loss.focal_gamma,
+            lovasz_per_image=recipe.loss.lovasz_per_image,
+            lovasz_only_present=recipe.loss.lovasz_only_present,
         ),
         optimizer=make_optimizer(recipe, network),
         schedule=make_schedule(recipe.schedule.name, warmup=recipe.schedule.warmup, final=recipe.schedule.final),
@@ -277,7 +280,9 @@ def execute(session: Session, display: Display) -> Position:
     hardware.keep_freed_memory()
     records = dataset.split("train")
     shared = {"rank": rank(), "processes": world_size()}
-    views = recipe.augment.complete()
+    views: Transform = recipe.augment.complete()
+    if recipe.loss.border_weight > 0:
+        views = WithBorderWeights(views, recipe.loss.border_weight, recipe.loss.border_sigma)
     loader = TrainLoader(session.cache, records, views, batch_size=train.batch_size, seed=train.seed, **shared)
     validation = EvaluationLoader(session.cache, dataset.split("val"), **shared)
     steps = None if train.epochs is None else max(round(train.epochs * len(records) / train.batch_size), 1)

@@ -49,6 +49,11 @@ def sessions(run: Run) -> Iterator[tuple[str, Session]]:
     Raises:
         UserError: as `session.start` and `session.restart`.
     """
+
+    def of(recipe: Recipe) -> tuple[object, bool]:
+        """What decides what is read of the data."""
+        return recipe.data, recipe.loss.border_weight > 0
+
     recipes = stage_recipes(load_recipe(run.stages_file))
     data = None
     before: Run | None = None
@@ -66,8 +71,8 @@ def sessions(run: Run) -> Iterator[tuple[str, Session]]:
                     recipe = build_recipe(values, words)
                 if rank() == 0:
                     folder.path.mkdir(parents=True, exist_ok=True)
-                same = data is not None and data[0] == recipe.data
+                same = data is not None and data[0] == of(recipe)
                 session = start(recipe, name=words, out=None, into=folder, data=data[1] if same and data else None)
-            data = (recipe.data, (session.dataset, session.facts, session.cache))
+            data = (of(recipe), (session.dataset, session.facts, session.cache))
             yield words, session
         before = folder
