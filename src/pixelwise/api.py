@@ -41,6 +41,20 @@ def check(data: PathLike, layout: str = "auto") -> Diagnosis:
     return examine(Path(data), layout)
 
 
+def convert(data: PathLike, *, to: str, out: PathLike, splits: Sequence[str] = (), layout: str = "auto") -> list[str]:
+    """Writes a dataset in another label format: folder, voc, coco, rle_csv or labelme; see `data.formats.convert`.
+
+    Returns:
+        What was done, in sentences.
+
+    Raises:
+        UserError: an unknown format or split, a folder that holds files already, or data that cannot be read.
+    """
+    from pixelwise.data.formats.convert import convert as write_copy
+
+    return write_copy(Path(data), to, Path(out), splits=splits, layout=layout)
+
+
 def train(
     recipe: PathLike = "unet",
     *,

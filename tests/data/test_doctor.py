@@ -17,8 +17,9 @@ from PIL import Image
 from rich.console import Console
 
 from pixelwise.data.doctor import Diagnosis, examine, fix, render
-from pixelwise.data.doctor.colours import frequent, ids_of, nearest, voc_palette
+from pixelwise.data.doctor.colours import frequent, ids_of, nearest
 from pixelwise.data.formats import open_dataset
+from pixelwise.data.formats.voc import voc_palette
 from pixelwise.data.pictures import read_ids, read_picture
 from pixelwise.errors import UserError
 

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pixelwise.data.dataset import Dataset, MaskCoding
+from pixelwise.data.dataset import Dataset, MaskCoding, Record
 from pixelwise.data.formats import LAYOUTS, open_dataset
 from pixelwise.data.formats.coding import is_lossy
 from pixelwise.data.formats.folder import pair
@@ -367,7 +367,8 @@ class TestObjects:
         save(tmp_path / "one.png", ids(0, 255, 0))
         save(tmp_path / "nothing.png", 0)
         coding = MaskCoding(kind="objects")
-        alone, both = ([tmp_path / "one.png"], [tmp_path / "one.png", tmp_path / "nothing.png"])
+        alone = Record("one", tmp_path / "x.png", (tmp_path / "one.png",))
+        both = Record("both", tmp_path / "x.png", (tmp_path / "one.png", tmp_path / "nothing.png"))
         np.testing.assert_array_equal(coding.decode(alone, 4, 6)[0], coding.decode(both, 4, 6)[0])
         assert len(coding.decode(alone, 4, 6)[1]) == len(coding.decode(both, 4, 6)[1]) == 1
 

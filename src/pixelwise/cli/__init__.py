@@ -12,7 +12,7 @@ import traceback
 
 import typer
 
-from pixelwise.cli import check, demo, evaluate, models, predict, recipes, train
+from pixelwise.cli import check, convert, demo, evaluate, models, predict, recipes, train
 from pixelwise.cli.stopping import stoppable
 from pixelwise.errors import UserError
 
@@ -26,7 +26,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Every command has its own --help. Add --debug to see the traceback behind an error.",
 )
-for verb in (demo.demo, check.check, train.train, evaluate.evaluate, predict.predict, models.models, recipes.recipes):
+for verb in (
+    demo.demo,
+    check.check,
+    convert.convert,
+    train.train,
+    evaluate.evaluate,
+    predict.predict,
+    models.models,
+    recipes.recipes,
+):
     app.command(verb.__name__)(stoppable(verb))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from pixelwise.data.pictures import PictureFormat, probe, read_ids, read_picture
+from pixelwise.data.pictures import PictureFormat, convert, probe, read_ids, read_picture
 from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.errors import UserError, unknown
 
@@ -20,7 +21,8 @@ class Record:
     Attributes:
         name: unique in the dataset: the path below the root without the suffix, `/` between folders.
         picture: the picture's file.
-        labels: its label files: none (unlabelled), one mask, or one file an object.
+        labels: its label files: none (unlabelled), one mask, one file an object, or a file of shapes, which may be that
+            of other pictures, too.
         group: pictures of one group (frames of a video, slices of a patient) always share a split.
     """
 
@@ -28,6 +30,28 @@ class Record:
     picture: Path
     labels: tuple[Path, ...] = ()
     group: str = ""
+
+
+class Coding(Protocol):
+    """How the labels of a record become class ids: files of pixels (`MaskCoding`) or shapes (`shapes.ShapeCoding`)."""
+
+    @property
+    def kind(self) -> str:
+        """`ids`, `binary`, `objects` or `shapes`."""
+
+    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
+        """The mask as (H, W) uint8 class ids, 255 = void, and the objects where the coding knows them.
+
+        Raises:
+            UserError: labels that are unreadable or cannot be of a picture of that size.
+        """
+
+    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
+        """The mask alone, which is quicker where there are many objects.
+
+        Raises:
+            UserError: as `decode`.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +63,37 @@ class MaskCoding:
             (all of class 1: several files are one object each, wherever they are not 0; a single file is a label map,
             where 0 is background and every other value an object, which holds for the file of a lone object too).
         mapping: stored value -> class id, for values that are not their own class id (CamVid's 11 is void).
+        palette: 0xRRGGBB -> class id, for masks that are colour pictures; without it they are refused.
     """
 
     kind: str = "ids"
     mapping: Mapping[int, int] = field(default_factory=dict)
+    palette: Mapping[int, int] = field(default_factory=dict)
 
-    def decode(self, files: Sequence[Path], height: int, width: int) -> tuple[np.ndarray, Instances | None]:
+    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
         """The mask as (H, W) uint8 class ids, and the objects where the coding knows them.
 
         Raises:
             UserError: a file that is unreadable, of another size than its picture, or with values that are no ids.
         """
         if self.kind != "objects":
-            return self.decode_mask(files, height, width), None
-        ids = _label_map(files, height, width)
+            return self.decode_mask(record, height, width), None
+        ids = _label_map(record.labels, height, width)
         return (ids > 0).astype(np.uint8), Instances.from_label_map(ids.astype(np.int64))
 
-    def decode_mask(self, files: Sequence[Path], height: int, width: int) -> np.ndarray:
+    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
         """The mask alone, which is quicker where there are many objects.
 
         Raises:
             UserError: as `decode`.
         """
         if self.kind == "objects":
-            return (_label_map(files, height, width) > 0).astype(np.uint8)
-        values = _read_sized(files[0], height, width)
+            return (_label_map(record.labels, height, width) > 0).astype(np.uint8)
+        file = record.labels[0]
+        values = _read_sized(file, height, width, self.palette)
         if values.max(initial=0) > 255:
             raise UserError(
-                f"{files[0]}: values up to {values.max()} found, but class ids go from 0 to 254 (255 = void); "
+                f"{file}: values up to {values.max()} found, but class ids go from 0 to 254 (255 = void); "
                 "if the values number objects, see the label-map layout in docs/data.md."
             )
         table = np.arange(256, dtype=np.uint8)
@@ -87,8 +114,32 @@ def _label_map(files: Sequence[Path], height: int, width: int) -> np.ndarray:
     return ids
 
 
-def _read_sized(file: Path, height: int, width: int) -> np.ndarray:
-    values = read_ids(file)
+def read_values(file: Path, palette: Mapping[int, int]) -> np.ndarray:
+    """The values of a mask, as `pictures.read_ids` gives them, or for colour pictures those of their colours.
+
+    Args:
+        palette: 0xRRGGBB -> value; empty to refuse colour pictures.
+
+    Raises:
+        UserError: unreadable, or a colour that is not in the palette.
+    """
+    if not palette or probe(file).mode != "RGB":
+        return read_ids(file)
+    wide = convert(read_picture(file), PictureFormat(3, "uint8"), file).astype(np.int32)
+    packed = wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]
+    colours, where = np.unique(packed, return_inverse=True)
+    for colour in colours.tolist():
+        if colour not in palette:
+            y, x = np.argwhere(packed == colour)[0]
+            raise UserError(
+                f"{file}: the colour rgb({colour >> 16},{colour >> 8 & 255},{colour & 255}) at x {x}, y {y} belongs to "
+                "no class; export the mask again without smoothing, or give colors.txt with lines `name r g b`."
+            )
+    return np.array([palette[colour] for colour in colours.tolist()], np.uint8)[where].reshape(packed.shape)
+
+
+def _read_sized(file: Path, height: int, width: int, palette: Mapping[int, int] | None = None) -> np.ndarray:
+    values = read_values(file, palette or {})
     if values.shape != (height, width):
         raise UserError(
             f"{file}: the mask is {values.shape[1]} x {values.shape[0]} but its picture is {width} x {height} "
@@ -110,7 +161,7 @@ class Dataset:
         records: in a fixed order (sorted by name).
         splits: `train`, `val`, perhaps `test` -> names of records; disjoint.
         form: what all pictures are brought to.
-        coding: how masks are stored.
+        coding: how labels are stored.
         notes: sentences on what was assumed while reading (mapped ids, a split that was made, ...).
     """
 
@@ -120,7 +171,7 @@ class Dataset:
     records: tuple[Record, ...]
     splits: Mapping[str, tuple[str, ...]]
     form: PictureFormat = field(default_factory=PictureFormat)
-    coding: MaskCoding = field(default_factory=MaskCoding)
+    coding: Coding = field(default_factory=MaskCoding)
     notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Record, ...]:
@@ -143,7 +194,7 @@ class Dataset:
         image = read_picture(record.picture, self.form)
         if not record.labels:
             return Sample(record.name, image)
-        mask, instances = self.coding.decode(record.labels, *image.shape[:2])
+        mask, instances = self.coding.decode(record, *image.shape[:2])
         self._check(mask, record)
         return Sample(record.name, image, mask, instances)
 
@@ -156,7 +207,7 @@ class Dataset:
         image = read_picture(record.picture, self.form)
         if not record.labels:
             return Sample(record.name, image)
-        mask = self.coding.decode_mask(record.labels, *image.shape[:2])
+        mask = self.coding.decode_mask(record, *image.shape[:2])
         self._check(mask, record)
         return Sample(record.name, image, mask)
 
@@ -167,7 +218,7 @@ class Dataset:
             UserError: unreadable, sizes that differ, or ids beyond the classes.
         """
         header = probe(record.picture)
-        mask = self.coding.decode_mask(record.labels, header.height, header.width)
+        mask = self.coding.decode_mask(record, header.height, header.width)
         self._check(mask, record)
         return mask
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.dataset import Dataset, Record
-from pixelwise.data.pictures import PictureFormat, probe, read_picture
+from pixelwise.data.pictures import PICTURE_SUFFIXES, PictureFormat, probe, read_picture
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
 
@@ -133,7 +133,10 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
 
 
 def digest(dataset: Dataset) -> str:
-    """BLAKE2b over names, sizes and the first and last 64 KB of every file, the class names and the splits."""
+    """BLAKE2b over names, sizes and the first and last 64 KB of every file, the class names and the splits.
+
+    Annotation files, in which a change may lie anywhere, are read whole.
+    """
     files = sorted({file for record in dataset.records for file in (record.picture, *record.labels)})
     whole = hashlib.blake2b(digest_size=16)
     with ThreadPoolExecutor() as pool:
@@ -149,7 +152,9 @@ def _ends(file: Path) -> bytes:
     parts = hashlib.blake2b(str(size).encode(), digest_size=16)
     with file.open("rb") as stream:
         parts.update(stream.read(_BLOCK))
-        if size > _BLOCK:
+        if file.suffix.lower() not in PICTURE_SUFFIXES:
+            parts.update(stream.read())
+        elif size > _BLOCK:
             stream.seek(max(_BLOCK, size - _BLOCK))
             parts.update(stream.read())
     return parts.digest()

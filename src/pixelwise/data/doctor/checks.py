@@ -14,6 +14,7 @@ CHECKS = (
     file_checks.sizes,
     mask_checks.coloured_masks,
     mask_checks.ids,
+    mask_checks.shapes,
     copy_checks.copies,
     file_checks.unpaired,
     file_checks.suffixes,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from pixelwise.data.formats.voc import VOC_VOID, voc_palette
 from pixelwise.data.sample import VOID
 
 MOST_COLOURS = 4096
@@ -14,7 +15,6 @@ LEAST_SHARE = 0.001
 """In lossy masks, a colour that has fewer pixels than this share, its surroundings included, is noise."""
 LEAST_DISTANCE = 48.0
 """In lossy masks, colours nearer than this (Euclidean, 0..255 a channel) are one."""
-VOC_VOID = (224, 224, 192)
 
 
 def colour_counts(image: np.ndarray, *, inside_only: bool = False) -> tuple[dict[int, int], int]:
@@ -63,17 +63,6 @@ def frequent(counts: Mapping[int, int]) -> list[int]:
             kept.append(int(left[0]))
         left, pixels = left[~near], pixels[~near]
     return kept
-
-
-def voc_palette() -> list[int]:
-    """0xRRGGBB of Pascal VOC's 21 classes: bit k of the class id goes to channel k mod 3, from the top bit down."""
-    palette = []
-    for class_id in range(21):
-        channels = [0, 0, 0]
-        for bit in range(8):
-            channels[bit % 3] |= (class_id >> bit & 1) << 7 - bit // 3
-        palette.append(channels[0] << 16 | channels[1] << 8 | channels[2])
-    return palette
 
 
 def ids_of(colours: Sequence[int], named: Mapping[tuple[int, int, int], str]) -> dict[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.dataset import MaskCoding
+from pixelwise.data.dataset import Coding, MaskCoding
 from pixelwise.data.doctor.diagnosis import Finding, Summary
 from pixelwise.data.doctor.look import Look, MaskLook, look_at_all
 from pixelwise.data.formats import folder, survey_folder
@@ -36,7 +36,7 @@ class Examination:
 
     survey: Survey
     looks: tuple[Look, ...]
-    coding: MaskCoding
+    coding: Coding
     class_names: tuple[str, ...]
     splits: Mapping[str, tuple[str, ...]]
     split_made: bool
@@ -46,6 +46,16 @@ class Examination:
     @property
     def root(self) -> Path:
         return self.survey.root
+
+    @property
+    def mapping(self) -> Mapping[int, int]:
+        """Stored value -> class id, where masks are files and values are not their own class id."""
+        return self.coding.mapping if isinstance(self.coding, MaskCoding) else {}
+
+    @property
+    def palette(self) -> Mapping[int, int]:
+        """0xRRGGBB -> stored value, where masks may be colour pictures."""
+        return self.coding.palette if isinstance(self.coding, MaskCoding) else {}
 
     @property
     def masks(self) -> list[MaskLook]:
@@ -73,7 +83,7 @@ class Examination:
         if mask.values is None or mask.lossy:
             return None
         table = np.arange(256)
-        for stored, class_id in {**({255: 1} if self.coding.kind == "binary" else {}), **self.coding.mapping}.items():
+        for stored, class_id in {**({255: 1} if self.coding.kind == "binary" else {}), **self.mapping}.items():
             table[stored] = class_id
         np.add.at(counts, table, mask.values)
         return counts
@@ -115,7 +125,7 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
         obstacles.append(Finding("error", "text-file", str(error)))
         pairing = folder.pair(picture_files(root))
         survey = Survey(root, "folder", folder.records_of(root, pairing)[0], orphans=tuple(map(str, pairing.orphans)))
-    looks = tuple(look_at_all(survey.records))
+    looks = tuple(look_at_all(survey.records, survey.coding))
     coding, class_names, notes = _read_coding(survey, looks)
     sound = tuple(look.record for look in looks if look.usable)
     splits: dict[str, tuple[str, ...]] = {}
@@ -140,7 +150,7 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
     )
 
 
-def _read_coding(survey: Survey, looks: tuple[Look, ...]) -> tuple[MaskCoding, tuple[str, ...], list[str]]:
+def _read_coding(survey: Survey, looks: tuple[Look, ...]) -> tuple[Coding, tuple[str, ...], list[str]]:
     if survey.coding is not None:
         return survey.coding, survey.class_names or (), []
     total = np.zeros(256, np.int64)

@@ -59,11 +59,12 @@ def unpaired(ex: Examination) -> Findings:
     if ex.masks:
         bare = tuple(ex.relative(look.record.picture) for look in ex.looks if not look.masks)
         if bare:
+            lacking = "entry in the annotation files" if ex.coding.kind == "shapes" else "mask of that name"
             yield Finding(
                 "warning",
                 "picture-without-mask",
-                f"{counted(len(bare), 'picture has', 'pictures have')} no mask of that name and no part in training; "
-                "add the mask, or leave it so for semi-supervised methods.",
+                f"{counted(len(bare), 'picture has', 'pictures have')} no {lacking} and no part in training; "
+                "label it, or leave it so for semi-supervised methods.",
                 bare,
             )
     orphans = ex.survey.orphans
@@ -87,8 +88,8 @@ def unpaired(ex: Examination) -> Findings:
         yield Finding(
             "warning",
             "list-entry-missing",
-            f"{counted(len(ex.survey.missing), 'entry', 'entries')} of the split lists without a picture here; correct "
-            "the list or add the file.",
+            f"{counted(len(ex.survey.missing), 'entry', 'entries')} of split lists or annotation files "
+            "without a picture here; correct the list or add the file.",
             ex.survey.missing,
         )
     names = Counter(without_suffix(look.record.name) for look in ex.looks)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pixelwise.data.dataset import Record
+from pixelwise.data.dataset import Coding, MaskCoding, Record, read_values
 from pixelwise.data.doctor.colours import colour_counts
 from pixelwise.data.formats.coding import is_lossy
-from pixelwise.data.pictures import Header, convert, probe, read_ids, read_picture
+from pixelwise.data.pictures import Header, convert, probe, read_picture
 from pixelwise.data.pictures import PictureFormat as Form
+from pixelwise.data.shapes import ShapeCoding
 from pixelwise.errors import UserError
 
 SUFFIXES = {
@@ -38,14 +39,16 @@ class MaskLook:
 
     Attributes:
         file: its path.
-        damage: `zero-byte`, `truncated`, `unreadable`, or empty.
-        header: None where it cannot be read.
+        damage: `zero-byte`, `truncated`, `unreadable`, `undrawn`, or empty.
+        header: None where it cannot be read, and for files of shapes.
         size: (height, width) as decoded.
         values: (256,) pixels by value; None for masks in colour, with values beyond 0 to 255, and damaged ones.
         nonzero: pixels that are not 0.
         top: the largest value; -1 for colour and damaged masks.
         colours: 0xRRGGBB -> pixels, for masks in colour and for lossy ones (there, pixels inside even areas only).
         lossy: smoothed or JPEG: values lie between the ids.
+        trouble: why shapes cannot be drawn, where `damage` is `undrawn`.
+        vanishing: shapes that cover no pixel.
     """
 
     file: Path
@@ -57,6 +60,8 @@ class MaskLook:
     top: int = -1
     colours: dict[int, int] = field(default_factory=dict)
     lossy: bool = False
+    trouble: str = ""
+    vanishing: tuple[str, ...] = ()
 
     @property
     def in_colour(self) -> bool:
@@ -112,14 +117,22 @@ def stores_ids(header: Header) -> bool:
     return header.mode in {"1", "L", "P", "LA", "I"} or header.mode.startswith("I;16")
 
 
-def look_at_all(records: Sequence[Record]) -> list[Look]:
-    """Decodes every picture and every mask once."""
+def look_at_all(records: Sequence[Record], coding: Coding | None) -> list[Look]:
+    """Decodes every picture and its labels once.
+
+    Args:
+        coding: how labels are stored, where the layout says it.
+    """
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(look_at, records))
+        return list(pool.map(partial(look_at, coding=coding), records))
 
 
-def look_at(record: Record) -> Look:
-    masks = tuple(map(_look_at_mask, record.labels))
+def look_at(record: Record, coding: Coding | None) -> Look:
+    if isinstance(coding, ShapeCoding):
+        bare = look_at(replace(record, labels=()), None)
+        return replace(bare, record=record, masks=_look_at_shapes(record, coding, bare.size))
+    palette = coding.palette if isinstance(coding, MaskCoding) else {}
+    masks = tuple(_look_at_mask(file, palette) for file in record.labels)
     look = partial(Look, record, masks=masks)
     try:
         header = probe(record.picture)
@@ -148,15 +161,34 @@ def _thumbnail(image: np.ndarray) -> np.ndarray:
     return small / length if length > max(noise, 1e-12) else np.zeros_like(small)
 
 
-def _look_at_mask(file: Path) -> MaskLook:
+def _look_at_shapes(record: Record, coding: ShapeCoding, size: tuple[int, int] | None) -> tuple[MaskLook, ...]:
+    """The shapes of one picture as the mask that they make; none for an unlabelled picture."""
+    if not record.labels:
+        return ()
+    file = record.labels[0]
+    if size is None:
+        return (MaskLook(file),)
+    try:
+        ids = coding.decode_mask(record, *size)
+        vanishing = tuple(f"{record.name}, {entry}" for entry in coding.vanishing(record, *size))
+    except UserError as error:
+        return (MaskLook(file, damage="undrawn", trouble=str(error)),)
+    values = np.bincount(ids.ravel(), minlength=256)
+    look = MaskLook(file, "", None, size, values, int(np.count_nonzero(ids)), int(ids.max(initial=0)))
+    return (replace(look, vanishing=vanishing),)
+
+
+def _look_at_mask(file: Path, palette: Mapping[int, int]) -> MaskLook:
     try:
         header = probe(file)
     except UserError:
         return MaskLook(file, damage=_kind_of_damage(file))
     try:
         if not stores_ids(header):
-            return _look_at_colours(file, header)
-        ids = read_ids(file)
+            look = _look_at_colours(file, header)
+            if look.lossy or not set(look.colours) <= set(palette):
+                return look
+        ids = read_values(file, palette)
     except UserError:
         return MaskLook(file, damage="truncated", header=header)
     nonzero, top = int(np.count_nonzero(ids)), int(ids.max(initial=0))

@@ -39,12 +39,41 @@ def coloured_masks(ex: Examination) -> Findings:
         )
 
 
+def shapes(ex: Examination) -> Findings:
+    if ex.coding.kind != "shapes":
+        return
+    troubles = tuple(f"{look.record.name}: {mask.trouble}" for look in ex.looks for mask in look.masks if mask.trouble)
+    if troubles:
+        yield Finding(
+            "error",
+            "shape-broken",
+            f"The shapes of {counted(len(troubles), 'picture', 'pictures')} cannot be drawn; correct the entries "
+            f"in the annotation file, or let {FIX} leave these pictures out.",
+            troubles,
+        )
+    vanishing = tuple(entry for mask in ex.masks for entry in mask.vanishing)
+    if vanishing:
+        yield Finding(
+            "note",
+            "shape-vanishes",
+            f"{counted(len(vanishing), 'shape covers', 'shapes cover')} no pixel's centre, being smaller than a pixel "
+            "or outside of the picture, and will not be seen.",
+            vanishing,
+        )
+    yield Finding(
+        "note",
+        "shapes",
+        "The labels are shapes in annotation files, drawn at each picture's size. Whether they were drawn on this very "
+        f"picture cannot be checked; look at some. {FIX} writes them as masks.",
+    )
+
+
 def _named(ex: Examination, top: int) -> bool:
     return ex.survey.class_names is not None and top < len(ex.survey.class_names)
 
 
 def ids(ex: Examination) -> Findings:
-    if ex.coding.kind == "objects":
+    if ex.coding.kind in ("objects", "shapes"):
         return
     clean = [mask for mask in ex.masks if not (mask.damage or mask.lossy or mask.in_colour)]
     yield from _zero_and_255(ex)
@@ -52,7 +81,7 @@ def ids(ex: Examination) -> Findings:
     beyond = []
     for mask in clean:
         ids = {mask.top} if mask.values is None else set(np.flatnonzero(mask.values).tolist())
-        ids -= {VOID, *ex.coding.mapping}
+        ids -= {VOID, *ex.mapping}
         if ids and max(ids) >= len(names):
             beyond.append(f"{ex.relative(mask.file)} (id {max(ids)})")
     if beyond:
@@ -75,7 +104,7 @@ def ids(ex: Examination) -> Findings:
 
 def _zero_and_255(ex: Examination) -> Findings:
     binary = tuple(ex.relative(mask.file) for mask in ex.masks if mask.is_0_and_255 and not mask.lossy)
-    if not binary or ex.coding.mapping:
+    if not binary or ex.mapping:
         return
     if ex.coding.kind == "binary":
         yield Finding(
@@ -108,7 +137,7 @@ def too_many_names(ex: Examination) -> bool:
     masks = [mask for mask in ex.masks if mask.values is not None and not mask.lossy]
     return (
         ex.coding.kind == "ids"
-        and not ex.coding.mapping
+        and not ex.mapping
         and len(ex.class_names) > 2
         and all(mask.is_0_or_255 for mask in masks)
         and any(mask.is_0_and_255 for mask in masks)
@@ -172,7 +201,7 @@ def _rarest(pixels: np.ndarray) -> int:
 
 
 def _void(ex: Examination, counts: dict[str, np.ndarray], pixels: np.ndarray) -> Findings:
-    if ex.coding.kind == "ids":
+    if ex.coding.kind in ("ids", "shapes"):
         blank = tuple(name for name, found in counts.items() if found[VOID] == found.sum())
         if blank:
             yield Finding(

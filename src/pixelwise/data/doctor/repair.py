@@ -8,19 +8,20 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import tifffile
 from PIL import Image
 
-from pixelwise.data.dataset import Record
+from pixelwise.data.dataset import read_values
 from pixelwise.data.doctor.colours import frequent, ids_of, nearest
 from pixelwise.data.doctor.examination import Examination, examine_files
 from pixelwise.data.doctor.look import SUFFIXES, Look, MaskLook
 from pixelwise.data.doctor.mask_checks import mixed_binary, too_many_names
+from pixelwise.data.formats.export import new_names
 from pixelwise.data.formats.survey import majority_form, seen_channels
-from pixelwise.data.listing import place, read_colours, some
+from pixelwise.data.listing import read_colours, some
 from pixelwise.data.pictures import PictureFormat, convert, read_ids, read_picture, write_png
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import groups
@@ -111,6 +112,8 @@ def _unusable(look: Look, form: PictureFormat, *, objects: bool) -> str:
     if not look.masks:
         return "no mask"
     for mask in look.masks:
+        if mask.trouble:
+            return f"its labels cannot be drawn: {mask.trouble}"
         if mask.damage:
             return f"its mask {mask.file.name} is {mask.damage}"
         if mask.size != look.size and not _is_turned(look, mask):
@@ -167,7 +170,7 @@ def _plan_ids(plan: _Plan) -> None:
     given = ex.survey.class_names
     stored = [mask for mask in masks if not _needs_colours(ex, mask)]
     values = {int(value) for mask in stored if mask.values is not None for value in np.flatnonzero(mask.values)}
-    for value, class_id in ex.coding.mapping.items():
+    for value, class_id in ex.mapping.items():
         plan.table[value] = class_id
     if VOID in values and (ex.coding.kind == "binary" or too_many_names(ex) or mixed_binary(ex)):
         plan.table[VOID] = 1
@@ -225,7 +228,7 @@ def _names(plan: _Plan, ids: list[int], named: Mapping[tuple[int, int, int], str
 
 def _write(plan: _Plan, out: Path) -> list[str]:
     ex = plan.ex
-    names = _new_names([look.record for look in plan.kept])
+    names = new_names([look.record for look in plan.kept])
     masks = "labels" if plan.objects else "masks"
     (out / "images").mkdir(parents=True)
     for look in plan.kept:
@@ -255,23 +258,6 @@ def _write(plan: _Plan, out: Path) -> list[str]:
     return done
 
 
-def _new_names(records: list[Record]) -> dict[str, str]:
-    """Old name -> path below images/: without the folders that told role and split; numbered where two would meet."""
-    keys = {record.name: PurePosixPath(place(PurePosixPath(record.name + ".png")).key) for record in records}
-    if len({key.name for key in keys.values()}) == len(keys) and any(len(record.labels) > 1 for record in records):
-        keys = {name: PurePosixPath(key.name) for name, key in keys.items()}
-    new: dict[str, str] = {}
-    taken: set[str] = set()
-    for old, key in keys.items():
-        name, number = str(key), 1
-        while name in taken:
-            number += 1
-            name = f"{key}_copy{number}"
-        taken.add(name)
-        new[old] = name
-    return new
-
-
 def _write_picture(look: Look, folder: Path, name: str) -> None:
     """Copies the bytes where they are fine, else writes the pixels without loss."""
     assert look.header is not None
@@ -292,11 +278,14 @@ def _write_picture(look: Look, folder: Path, name: str) -> None:
 
 def _ids_of(plan: _Plan, look: Look) -> np.ndarray:
     mask = look.masks[0]
+    if plan.ex.coding.kind == "shapes":
+        assert look.size is not None
+        return plan.ex.coding.decode_mask(look.record, *look.size)
     if _needs_colours(plan.ex, mask):
         image = read_picture(mask.file)
         ids = nearest(convert(image, PictureFormat(3, "uint8"), mask.file), plan.colours)
     else:
-        ids = plan.table[read_ids(mask.file)]
+        ids = plan.table[read_values(mask.file, plan.ex.palette)]
     return _upright(ids, look, mask)
 
 

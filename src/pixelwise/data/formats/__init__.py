@@ -6,14 +6,24 @@ A layout is a module with `detect(root) -> bool` and `survey(root) -> Survey`; a
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.formats import camvid, folder, labelmap, nuclei
+from pixelwise.data.formats import camvid, coco, folder, labelmap, labelme, nuclei, rle_csv, voc
 from pixelwise.data.formats.survey import Survey, complete
 from pixelwise.data.listing import picture_files
 from pixelwise.errors import UserError, unknown
 
-LAYOUTS = {"camvid": camvid, "nuclei": nuclei, "labelmap": labelmap, "folder": folder}
+LAYOUTS: dict[str, ModuleType] = {
+    "camvid": camvid,
+    "nuclei": nuclei,
+    "voc": voc,
+    "labelmap": labelmap,
+    "coco": coco,
+    "rle_csv": rle_csv,
+    "labelme": labelme,
+    "folder": folder,
+}
 """From the most specific to the one that takes anything: the order in which `auto` tries them."""
 
 
@@ -44,8 +54,9 @@ def survey_folder(root: Path, layout: str = "auto") -> Survey:
     picture_files(root)  # refuses what is no folder
     if layout == "auto":
         layout = next(name for name, module in LAYOUTS.items() if module.detect(root))
-        return LAYOUTS[layout].survey(root)
-    found = LAYOUTS[layout].survey(root)
+        recognised: Survey = LAYOUTS[layout].survey(root)
+        return recognised
+    found: Survey = LAYOUTS[layout].survey(root)
     if not found.labelled and not LAYOUTS[layout].detect(root):
         raise UserError(
             f"{root}: not in the layout '{layout}' (see docs/data.md); leave the layout out to have it found."

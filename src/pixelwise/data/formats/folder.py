@@ -10,9 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from pixelwise.data.dataset import Record
+from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.listing import Place, picture_files, place, read_classes, some, without_mask_suffix, without_suffix
+from pixelwise.data.pictures import write_png
+from pixelwise.data.sample import VOID
+from pixelwise.errors import UserError
 
 Placed = tuple[PurePosixPath, Place]
 
@@ -168,3 +174,24 @@ def _same_split(picture: Place, mask: Place) -> bool:
 
 def _last(key: str) -> str:
     return key.rsplit("/", 1)[-1]
+
+
+def write(export: Export, out: Path) -> list[str]:
+    """`images/`, `masks/` as PNGs of class ids with 255 for void, and lists.
+
+    Raises:
+        UserError: masks that would be read otherwise: void, and no class but the first, among at most two.
+    """
+    export.copy_pictures(out / "images")
+    values = set()
+    for record, sample in export.samples(export.records):
+        assert sample.mask is not None
+        values |= set(np.unique(sample.mask).tolist())
+        write_png(out / "masks" / f"{export.names[record.name]}.png", sample.mask)
+    if VOID in values and values <= {0, VOID} and len(export.dataset.class_names) <= 2:
+        raise UserError(
+            f"{export.dataset.root}: the masks hold nothing but {export.dataset.class_names[0]} and void, which as 0 "
+            "and 255 would be read as two classes; choose another format, such as voc."
+        )
+    export.write_lists(out, "images/")
+    return ["Objects are not written: the masks hold class ids alone."] if export.knows_objects() else []

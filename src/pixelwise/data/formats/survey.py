@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pixelwise.data.dataset import Dataset, MaskCoding, Record
+from pixelwise.data.dataset import Coding, Dataset, Record
 from pixelwise.data.formats.coding import decide_coding
 from pixelwise.data.listing import Names, list_file, read_lines, some
 from pixelwise.data.pictures import Header, PictureFormat, probe
@@ -27,10 +27,10 @@ class Survey:
         records: every picture, labelled or not, sorted by name.
         given: splits that the folder itself states (lists or sub-folders) -> names; may overlap where lists do.
         class_names: by class id; None where they must be counted in the masks.
-        coding: how masks are stored; None where their values must tell.
+        coding: how labels are stored; None where the values of masks must tell.
         orphans: masks that belong to no picture, relative to `root`.
         ignored: picture files that are neither pictures nor masks of the dataset, relative to `root`.
-        missing: entries of list files that name no picture: `train.txt: x.png`.
+        missing: entries of list and annotation files that name no picture: `train.txt: x.png`.
         stratify: what kind of picture a record is, so that a split which must be made holds all kinds.
         notes: what the layout assumed.
     """
@@ -40,7 +40,7 @@ class Survey:
     records: tuple[Record, ...]
     given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
-    coding: MaskCoding | None = None
+    coding: Coding | None = None
     orphans: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -102,6 +102,7 @@ def complete(survey: Survey, *, val_fraction: float, seed: int) -> Dataset:
     _refuse_useless(survey)
     labels = [record.labels[0] for record in survey.labelled]
     notes = list(survey.notes)
+    coding: Coding
     if survey.coding is None:
         coding, class_names, said = decide_coding(labels, survey.class_names)
         notes += said
@@ -133,9 +134,9 @@ def _refuse_useless(survey: Survey) -> None:
     if not labelled:
         raise UserError(
             f"{root}: {len(survey.records)} pictures found but no masks: looked for folders such as masks, labels, "
-            "annotations or SegmentationClass with files named as the pictures, and for files beside the pictures "
-            "whose names end in _mask, _label, _seg or the like; put the masks into masks/ under the names of their "
-            "pictures."
+            "annotations or SegmentationClass with files named as the pictures, for files beside the pictures whose "
+            "names end in _mask, _label, _seg or the like, for COCO's or LabelMe's JSON, and for csv files of "
+            "run-length encodings; put the masks into masks/ under the names of their pictures."
         )
     if len(labelled) == 1:
         raise UserError(
@@ -193,7 +194,7 @@ def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]]) -> list[str
         (unlisted, "pictures labelled but in no split, which are not used"),
         (survey.orphans, "masks without a picture, which are not read"),
         (survey.ignored, "picture files outside the folders of pictures and masks, which are not read"),
-        (survey.missing, "entries of split lists without a picture here"),
+        (survey.missing, "entries of split lists or annotation files without a picture here"),
     )
     return [f"{len(names)} {what}: {some(names, 3)}." for names, what in sorts if names]
 

@@ -1,0 +1,219 @@
+"""What the layouts share whose labels are shapes in annotation files: coco, labelme, rle_csv."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from pixelwise.data.dataset import Record
+from pixelwise.data.formats import folder
+from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
+from pixelwise.data.listing import SPLIT_WORDS, picture_files, place
+from pixelwise.data.sample import VOID
+from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
+from pixelwise.errors import UserError, unknown
+
+VOID_NAMES = frozenset({IGNORE, "void"})
+BACKGROUND_NAMES = frozenset({"background", "_background_", "__background__"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The pictures of a folder whose labels lie elsewhere.
+
+    Attributes:
+        records: without labels, sorted by name.
+        by_folder: name -> split, where a folder says it.
+        ignored: picture files in folders of masks.
+        notes: on names that needed their suffix.
+    """
+
+    records: tuple[Record, ...]
+    by_folder: Mapping[str, str]
+    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def pictures_of(root: Path) -> Pictures:
+    """All picture files but those in folders of masks."""
+    files = picture_files(root)
+    masks = {file for file in files if place(file).role == "mask"}
+    if len(masks) == len(files):  # labels/x.jpg beside labels/x.json
+        masks = set()
+    pairs = tuple((file, None, place(file).split) for file in files if file not in masks)
+    records, by_folder, notes = folder.records_of(root, folder.Pairing(pairs))
+    return Pictures(records, by_folder, tuple(map(str, sorted(masks))), notes)
+
+
+def has_masks(root: Path) -> bool:
+    """Whether pictures have masks as files, which go before annotation files."""
+    return any(mask is not None for _, mask, _ in folder.pair(picture_files(root)).pairs)
+
+
+def files_below(root: Path, suffix: str) -> tuple[Path, ...]:
+    """Files of one suffix at any depth, sorted; hidden ones are skipped."""
+    found = (file for file in root.rglob("*") if file.suffix.lower() == suffix and file.is_file())
+    return tuple(sorted(file for file in found if not _is_hidden(file.relative_to(root))))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        UserError: not JSON.
+    """
+    try:
+        return json.loads(file.read_bytes())
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: not UTF-8 text, so no JSON; export the annotations again.") from None
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{file}: not JSON ({error.msg}, line {error.lineno}, column {error.colno}), as after a copy that was "
+            "broken off; export the annotations again."
+        ) from None
+
+
+def need(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+    """The value of `key`.
+
+    Args:
+        where: the file and the entry, for the sentence.
+
+    Raises:
+        UserError: `entry` is no mapping, has no such key, or a value that is not of `kind`.
+    """
+    if not isinstance(entry, dict):
+        raise UserError(f"{where}: a JSON object with the key '{key}' expected, {type(entry).__name__} found.")
+    if key not in entry:
+        raise UserError(f"{where}: the key '{key}' is missing.")
+    if not isinstance(entry[key], kind) or isinstance(entry[key], bool):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        wanted = " or ".join(one.__name__ for one in kinds)
+        raise UserError(f"{where}: '{key}' is {str(entry[key])[:40]!r}, expected {wanted}.")
+    return entry[key]
+
+
+def ring_of(points: Any, where: str) -> np.ndarray:
+    """A polygon's corners (N, 2) from nested lists.
+
+    Raises:
+        UserError: no pairs of finite numbers, or fewer than three.
+    """
+    try:
+        ring = np.array(points, np.float64).reshape(-1, 2)
+    except (ValueError, TypeError):
+        raise UserError(f"{where}: the outline '{str(points)[:40]}' is not made of pairs of numbers.") from None
+    if not np.isfinite(ring).all():
+        raise UserError(f"{where}: the outline holds numbers that are not finite.")
+    if len(ring) < 3:
+        raise UserError(f"{where}: a polygon of {len(ring)} points encloses nothing; at least three are needed.")
+    return ring
+
+
+def split_in(name: str) -> str:
+    """The split that a file's name tells, or empty.
+
+    >>> split_in("instances_train2017")
+    'train'
+    """
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
+
+
+def class_table(
+    labels: Mapping[str, str], given: tuple[str, ...] | None
+) -> tuple[tuple[str, ...], dict[str, int], tuple[str, ...]]:
+    """Class names, label -> class id, and notes. What no shape covers is class 0.
+
+    Args:
+        labels: those that occur, in the order of their ids where `given` does not say it, each with a place where it
+            occurs, for the error message.
+        given: the names of classes.txt.
+
+    Raises:
+        UserError: a label that classes.txt does not name, or more than 255 classes.
+    """
+    objects = [label for label in labels if label not in VOID_NAMES | BACKGROUND_NAMES]
+    notes = []
+    if given is None:
+        names = ["background", *objects]
+    else:
+        names = [name for name in given if name != IGNORE]
+        if not names or (names[0] not in BACKGROUND_NAMES and (len(names) == 1 or names[0] in objects)):
+            names = ["background", *names]
+            notes.append("classes.txt names no background, so it is put before as class 0: what no shape covers.")
+        for label in objects:
+            if label not in (*names, *VOID_NAMES):
+                raise UserError(f"{labels[label]}: {unknown('class', label, names)}; add the name to classes.txt.")
+    if len(names) > VOID:
+        raise UserError(
+            f"{next(iter(labels.values()))}: {len(names)} classes with the background, but 255 is the most."
+        )
+    ids = dict.fromkeys(VOID_NAMES, VOID) | dict.fromkeys(BACKGROUND_NAMES, 0)
+    ids |= {name: class_id for class_id, name in enumerate(names)}
+    if any(ids[label] == VOID for label in labels):
+        notes.append("Shapes called __ignore__ or void are void: not trained on, not counted.")
+    return tuple(names), ids, tuple(notes)
+
+
+def survey_of(
+    root: Path,
+    layout: str,
+    pictures: Pictures,
+    drawings: Mapping[str, Drawing],
+    *,
+    class_names: tuple[str, ...],
+    by_file: Mapping[str, Iterable[str]],
+    missing: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Survey:
+    """The survey of pictures with shapes: a picture that has a drawing is labelled.
+
+    Args:
+        by_file: split -> names, as the annotation files' names tell; lists of pictures go before them, and they go
+            before folders.
+    """
+    records = tuple(
+        replace(record, labels=(drawing.file, *drawing.others))
+        if (drawing := drawings.get(record.name)) is not None
+        else record
+        for record in pictures.records
+    )
+    notes = [*pictures.notes, *notes]
+    given, not_found = given_splits(root, records, {})
+    if not given:
+        given = {split: tuple(sorted(set(by_file[split]))) for split in SPLITS if by_file.get(split)}
+        if given and "train" not in given and {name for names in given.values() for name in names} >= set(drawings):
+            notes.append(
+                f"All labelled pictures are in a file named {' or '.join(given)}, which leaves none to train on, so "
+                "the name is not taken for a split."
+            )
+            given = {}
+    if not given:
+        given, _ = given_splits(root, records, pictures.by_folder)
+    return Survey(
+        root=root,
+        layout=layout,
+        records=records,
+        given=given,
+        class_names=class_names,
+        coding=ShapeCoding(drawings),
+        ignored=pictures.ignored,
+        missing=(*not_found, *missing),
+        notes=tuple(notes),
+    )
+
+
+def relative(root: Path, file: Path) -> str:
+    """A file's path below the dataset's folder, with `/`."""
+    return PurePosixPath(file.relative_to(root).as_posix()).as_posix()

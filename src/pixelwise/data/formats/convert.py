@@ -1,0 +1,79 @@
+"""A dataset of any layout written in another one. The originals are only read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pixelwise.data.formats import coco, folder, labelme, open_dataset, rle_csv, voc
+from pixelwise.data.formats.export import Export, plain_names
+from pixelwise.errors import UserError, unknown
+
+WRITERS: dict[str, Callable[[Export, Path], list[str]]] = {
+    "folder": folder.write,
+    "voc": voc.write,
+    "coco": coco.write,
+    "rle_csv": rle_csv.write,
+    "labelme": labelme.write,
+}
+"""Layout -> what writes an export into a new folder and says what it assumed."""
+
+
+def convert(
+    data: Path | str, to: str, out: Path | str, *, splits: Sequence[str] = (), layout: str = "auto"
+) -> list[str]:
+    """Writes pictures as they are, labels in another format, classes.txt and the splits.
+
+    Reading the copy gives the same masks to the pixel, with the same class ids and splits. Law, for every writer:
+    `read(write(dataset)) == dataset`. Objects stay objects in coco, rle_csv and labelme.
+
+    Args:
+        data: a dataset's folder.
+        to: a name in `WRITERS`.
+        out: a new or empty folder.
+        splits: write the labelled pictures of these alone; without, all pictures, unlabelled ones too. Without `train`
+            among them, the copy says nothing of splits, because nothing could be trained on.
+        layout: that of `data`, or `auto`.
+
+    Returns:
+        What was done, in sentences.
+
+    Raises:
+        UserError: an unknown format or split, `out` holds files or lies inside of `data`, or data that cannot be read.
+    """
+    root, out = Path(data), Path(out)
+    if to not in WRITERS:
+        raise unknown("format", to, WRITERS)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: exists already; give a new folder for the converted copy.")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the converted copy.")
+    dataset = open_dataset(root, layout)
+    chosen = {split: dataset.split(split) for split in splits or dataset.splits}
+    wanted = {record.name for records in chosen.values() for record in records}
+    records = tuple(record for record in dataset.records if not splits or record.name in wanted)
+    alone = "train" not in chosen  # held-out pictures by themselves: as a dataset of their own, they are in no split
+    export = Export(dataset, records, plain_names(records), {} if alone else chosen)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        said = WRITERS[to](export, partial)
+        export.write_classes(partial)
+        if out.exists():
+            out.rmdir()
+        os.rename(partial, out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    labelled = sum(bool(record.labels) for record in records)
+    counts = ", ".join(f"{len(members)} {split}" for split, members in chosen.items())
+    return [
+        *dataset.notes,
+        f"{len(records)} pictures are written as {to}, {labelled} of them labelled ({counts}), "
+        f"with {len(dataset.class_names)} classes.",
+        *said,
+    ]
