@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pixelwise.data.backgrounds import replace_background
 from pixelwise.data.documents import bleed, draw_sheet, lit, scan
-from pixelwise.data.pictures import FULL_RANGE
+from pixelwise.data.pictures import FULL_RANGE, as_dtype
 from pixelwise.data.sample import VOID, Instances, Sample
 
 
@@ -122,7 +122,7 @@ class Augmentation(BaseModel):
         if self.noise > 0:
             full = FULL_RANGE.get(str(image.dtype), float(image.std()) or 1.0)
             noisy = image + rng.normal(0, noise * full, image.shape).astype(np.float32)
-            image = _clip(noisy, image.dtype)
+            image = as_dtype(noisy, image.dtype)
         return image
 
 
@@ -248,7 +248,7 @@ def erased(view: Sample, rng: np.random.Generator) -> Sample:
     place = (slice(top, top + rows), slice(left, left + columns))
     image = view.image.copy()
     low, high = float(image.min()), float(image.max())
-    image[place] = _clip(rng.uniform(low, high, image[place].shape), image.dtype)
+    image[place] = as_dtype(rng.uniform(low, high, image[place].shape), image.dtype)
     mask = view.mask
     if mask is not None:
         mask = mask.copy()
@@ -265,10 +265,4 @@ def _linear(image: np.ndarray, gain: float, bias: float) -> np.ndarray:
     if image.dtype == np.uint8:
         table = np.clip(np.rint(np.arange(256) * gain + bias), 0, 255).astype(np.uint8)
         return _with_channels(cv2.LUT(image, table))
-    return _clip(image.astype(np.float32) * gain + bias, image.dtype)
-
-
-def _clip(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if str(dtype) not in FULL_RANGE:
-        return values.astype(dtype)
-    return np.clip(np.rint(values), 0, FULL_RANGE[str(dtype)]).astype(dtype)
+    return as_dtype(image.astype(np.float32) * gain + bias, image.dtype)

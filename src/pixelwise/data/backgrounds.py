@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pixelwise.data.listing import picture_files
-from pixelwise.data.pictures import FULL_RANGE, PictureFormat, read_picture
+from pixelwise.data.pictures import PictureFormat, as_dtype, read_picture
 from pixelwise.errors import UserError
 
 SOFT_EDGE = 0.8
@@ -39,7 +39,7 @@ def replace_background(
     share = cv2.GaussianBlur(background.astype(np.float32), (0, 0), SOFT_EDGE)[:, :, None]
     # Inside the things the picture stays as it is, to the last digit.
     mixed = np.where(share > 0, image + share * (other.astype(np.float32) - image), image)
-    return mixed.astype(image.dtype) if str(image.dtype) not in FULL_RANGE else np.rint(mixed).astype(image.dtype)
+    return as_dtype(mixed, image.dtype)
 
 
 def _surface(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pixelwise.data.pictures import FULL_RANGE
+from pixelwise.data.pictures import FULL_RANGE, as_dtype
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,15 +111,9 @@ def scan(image: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarr
     grain = rng.normal(0, 0.05, (height, width))
     dust = -0.6 * (cv2.GaussianBlur((rng.random((height, width)) < 2e-4).astype(np.float32), (0, 0), 0.7) > 0.05)
     noisy = image + (amount * full * (streaks + bands + grain + dust * rng.random()))[:, :, None]
-    return _of_type(noisy, image.dtype)
+    return as_dtype(noisy, image.dtype)
 
 
 def lit(image: np.ndarray, light: np.ndarray) -> np.ndarray:
     """(H, W, C) under a light (H, W) of factors."""
-    return _of_type(image * light[:, :, None], image.dtype)
-
-
-def _of_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if str(dtype) not in FULL_RANGE:
-        return values.astype(dtype)
-    return np.clip(np.rint(values), 0, FULL_RANGE[str(dtype)]).astype(dtype)
+    return as_dtype(image * light[:, :, None], image.dtype)

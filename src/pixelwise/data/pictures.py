@@ -78,6 +78,13 @@ class PictureFormat:
     dtype: str = "uint8"
 
 
+def as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Computed values as a picture's type again: rounded and cut to its range, where it has one."""
+    if str(dtype) not in FULL_RANGE:
+        return values.astype(dtype)
+    return np.clip(np.rint(values), 0, FULL_RANGE[str(dtype)]).astype(dtype)
+
+
 def _unreadable(path: Path, why: str) -> UserError:
     return UserError(f"{path}: cannot be read as a picture ({why}). Replace the file or move it out of the dataset.")
 
