@@ -19,7 +19,7 @@ from pixelwise.training import stages
 from pixelwise.training.loop import Interrupted
 from pixelwise.training.progress import Display, Silent, make_display
 from pixelwise.training.run import Run, open_run
-from pixelwise.training.session import Session, execute, open_recipe_data, restart, start
+from pixelwise.training.session import Data, Session, execute, open_recipe_data, restart, start
 
 if TYPE_CHECKING:
     from pixelwise.data.doctor import Diagnosis
@@ -93,7 +93,8 @@ def train(
     planned = recipes.load_recipe(os.fspath(recipe), dict(settings))
     name, folder = os.fspath(recipe), None if out is None else os.fspath(out)
     if planned.stages:
-        return _run_stages(stages.begin(planned, name=name, out=folder), progress, yardsticks)
+        run, opened = stages.begin(planned, name=name, out=folder)
+        return _run_stages(run, progress, yardsticks, opened)
     return _run_to_the_end(start(planned, name=name, out=folder), progress, yardsticks)
 
 
@@ -111,8 +112,8 @@ def resume(run: PathLike, *, progress: bool = False) -> Run:
     return _run_to_the_end(restart(existing), progress)
 
 
-def _run_stages(run: Run, progress: bool, yardsticks: Yardsticks | None = None) -> Run:
-    for words, session in stages.sessions(run):
+def _run_stages(run: Run, progress: bool, yardsticks: Yardsticks | None = None, opened: Data | None = None) -> Run:
+    for words, session in stages.sessions(run, opened):
         if progress and rank() == 0:
             make_display().say(words)
         _run_to_the_end(session, progress, yardsticks, run.resume_command)

@@ -15,16 +15,16 @@ from pixelwise.models.weights import read_weights
 from pixelwise.training.plan import default_epochs
 from pixelwise.training.recipe import Recipe, build_recipe, load_recipe, stage_recipes, to_yaml
 from pixelwise.training.run import Run, create_run
-from pixelwise.training.session import Session, check_out, engine, open_data, restart, start
+from pixelwise.training.session import Data, Session, check_out, engine, open_data, restart, start
 
 
-def begin(recipe: Recipe, *, name: str, out: str | None) -> Run:
-    """A new folder for a recipe with stages, once its data and weights have been found good.
+def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data]:
+    """A new folder for a recipe with stages, once its data and weights have been found good, and that data.
 
     Raises:
         UserError: as `session.start`.
     """
-    dataset, facts, _ = open_data(recipe)
+    data = dataset, facts, _ = open_data(recipe)
     engine()
     check_out(out)
     values = recipe.model_dump(mode="json", exclude={"provenance"})
@@ -40,11 +40,14 @@ def begin(recipe: Recipe, *, name: str, out: str | None) -> Run:
         run = create_run(out, name, dataset.root)
         write_text(run.stages_file, to_yaml(build_recipe(values, name)))
     barrier()
-    return run if rank() == 0 else Run(Path(str(out)))
+    return (run if rank() == 0 else Run(Path(str(out)))), data
 
 
-def sessions(run: Run) -> Iterator[tuple[str, Session]]:
+def sessions(run: Run, opened: Data | None = None) -> Iterator[tuple[str, Session]]:
     """The stages of a run that are not finished yet, each with words for what it is, to be run to its end in turn.
+
+    Args:
+        opened: what `begin` gave; stages that read the same of it need not read it again.
 
     Raises:
         UserError: as `session.start` and `session.restart`.
@@ -54,8 +57,9 @@ def sessions(run: Run) -> Iterator[tuple[str, Session]]:
         """What decides what is read of the data."""
         return recipe.data, recipe.loss.border_weight > 0
 
-    recipes = stage_recipes(load_recipe(run.stages_file))
-    data = None
+    whole = load_recipe(run.stages_file)
+    recipes = stage_recipes(whole)
+    data = None if opened is None else (of(whole), opened)
     before: Run | None = None
     for number, recipe in enumerate(recipes, 1):
         folder = run if number == len(recipes) else run.stage(number)
