@@ -62,6 +62,7 @@ COMMON: dict[str, Any] = {
 }
 WIDTH = {"model.width": 16}
 RESNET = {"model.encoder": "resnet18"}
+UNET = {"model.name": "unet", "model.encoder": None, **WIDTH}
 
 SYSTEMS: dict[str, dict[str, Any]] = {
     "patch": {"model.name": "patch", "model.width": 24, "model.hidden": 100},
@@ -69,7 +70,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "fcn16s": {"model.name": "fcn16s", **WIDTH},
     "fcn8s": {"model.name": "fcn8s", **WIDTH},
     "unet_original": {"model.name": "unet_original", **WIDTH},
-    "unet": {"model.name": "unet", **WIDTH},
+    "unet": UNET,
     "unet, resnet18": {"model.name": "unet", **RESNET},
     "segnet": {"model.name": "segnet", **WIDTH},
     "deconvnet": {"model.name": "deconvnet", **WIDTH},
@@ -145,7 +146,7 @@ TABLES: dict[str, Table] = {
         (0, 1, 2),
     ),
     "losses": Table("one network, U-Net on ResNet-18", 3, LOSSES, {"model.name": "unet", **RESNET, **PLAIN}),
-    "upsampling": Table("one network, U-Net of width 16", 3, UPSAMPLING, {"model.name": "unet", **WIDTH}),
+    "upsampling": Table("one network, U-Net of width 16", 3, UPSAMPLING, UNET),
     "averaging": Table("one network, U-Net on ResNet-18", 3, AVERAGING, {"model.name": "unet", **RESNET}),
 }
 

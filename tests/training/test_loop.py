@@ -235,7 +235,7 @@ def test_resuming_needs_nothing_but_the_run(
     """The pretrained weights may be gone, and the current folder another one."""
     network = create_model("resnet18", num_classes=2)
     save_file(network.state_dict(), tmp_path / "w.safetensors")
-    options = {"model.encoder": "resnet18", "model.width": 64, "model.decoder_channels": [8, 8, 8, 8, 8]}
+    options = {"model.encoder": "resnet18", "model.width": None, "model.decoder_channels": [8, 8, 8, 8, 8]}
     monkeypatch.chdir(tmp_path)
     interrupted(scenes_folder, tmp_path / "run", monkeypatch, **options, **{"model.weights": "w.safetensors"})
     (tmp_path / "w.safetensors").unlink()

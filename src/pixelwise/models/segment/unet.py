@@ -185,8 +185,8 @@ def unet(
     in_channels: int = 3,
     encoder: str | None = None,
     weights: Any = None,
-    width: int = 64,
-    batch_norm: bool = True,
+    width: int | None = None,
+    batch_norm: bool | None = None,
     decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
     upsampling: str | None = None,
 ) -> DenseModel:
@@ -195,13 +195,14 @@ def unet(
     Args:
         encoder: name of an encoder (`resnet18`, `mobilenet_v2`, ...); None for the paper's way down.
         weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
-        width, batch_norm: of the network without encoder. 3 -> 11 classes: 31,038,283 parameters, 31,032,395 without
-            batch norm.
+        width, batch_norm: of the network without encoder; None for 64 and True. 3 -> 11 classes: 31,038,283
+            parameters, 31,032,395 without batch norm.
         decoder_channels: of the network with encoder, see `EncoderUNet`.
         upsampling: a name in `nn.upsampling.UPSAMPLINGS`; None for `transposed` without and `nearest` with encoder.
 
     Raises:
-        UserError: unknown encoder or upsampling, or weights that do not fit.
+        UserError: unknown encoder or upsampling, weights that do not fit, or an option that only the network without
+            encoder has.
     """
     if encoder is None:
         if weights is not None:
@@ -212,10 +213,16 @@ def unet(
         return UNet(
             in_channels=in_channels,
             num_classes=num_classes,
-            width=width,
-            batch_norm=batch_norm,
+            width=64 if width is None else width,
+            batch_norm=batch_norm is not False,
             upsampling=upsampling or "transposed",
         )
+    for option, value in (("width", width), ("batch_norm", batch_norm)):
+        if value is not None:
+            raise UserError(
+                f"unet: {option} is of the paper's way down, but the encoder {encoder} is given; leave one of them out "
+                "(encoder=null for the paper's way down)."
+            )
     return EncoderUNet(
         encoder=create_encoder(encoder, in_channels=in_channels, weights=weights),
         num_classes=num_classes,
