@@ -3,6 +3,7 @@
 pixelwise demo --out demo && python docs/make_images.py demo demo
 python docs/make_images.py upsampling
 python docs/make_images.py augmentation
+python docs/make_images.py overfeat
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ from pixelwise.data.draw import colourise, overlay, palette
 from pixelwise.data.pictures import write_png
 from pixelwise.data.sample import Sample
 from pixelwise.data.scenes import CLASS_NAMES, scene
+from pixelwise.inference.overfeat import Localised, localise
+from pixelwise.losses.boxes import box_l2
+from pixelwise.models.detect.overfeat import Layer, OverFeat
+from pixelwise.nn.boxes import pairwise_iou
 from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
+from pixelwise.report.boxes import overfeat_figure
 from pixelwise.report.figures import contact_sheet
 
 SCENES = ("val-0007", "val-0008", "val-0038")
@@ -132,7 +138,115 @@ def augmentation() -> None:
     write_png(IMAGES / "documents.png", contact_sheet(panels, columns=3))
 
 
-COMMANDS = {"upsampling": upsampling, "augmentation": augmentation}
+WINDOW_SIDES = (1.25, 2.3)
+"""Of the windows that a digit is shown in, as multiples of its longer side."""
+
+
+def digit_windows(
+    samples: list[Sample], count: int, side: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Windows of scenes as OverFeat learns from them: two of three show a digit near the middle, one none.
+
+    Returns:
+        (N, 1, side, side) normalised, (N,) class ids, (N, 1, 4) boxes as shares of the window, NaN for none.
+    """
+    windows, classes, boxes = [], [], []
+    while len(windows) < count:
+        sample = samples[rng.integers(len(samples))]
+        assert sample.instances is not None
+        height, width = sample.image.shape[:2]
+        middles = (sample.instances.boxes[:, :2] + sample.instances.boxes[:, 2:]) / 2
+        longest = (sample.instances.boxes[:, 2:] - sample.instances.boxes[:, :2]).max(1)
+        if len(windows) % 3:
+            chosen = int(rng.integers(len(longest)))
+            length = longest[chosen] * rng.uniform(*WINDOW_SIDES)
+            middle = middles[chosen] + rng.uniform(-0.2, 0.2, 2) * length
+        else:
+            chosen, length = -1, rng.uniform(50, 130)
+            middle = rng.uniform(0, 1, 2) * (width, height)
+        length = min(length, height)
+        corner = np.clip(middle - length / 2, 0, np.array([width, height]) - length)
+        apart = np.abs(middles - corner - length / 2).max(1) / length
+        if apart[chosen] > 0.25 if chosen >= 0 else ((apart < 0.4) & (longest > 0.3 * length)).any():
+            continue  # at the border a digit may not reach the middle; and what shows half a digit is neither
+        scale = side / length
+        matrix = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
+        windows.append(cv2.warpAffine(sample.image, matrix, (side, side), flags=cv2.INTER_AREA))
+        classes.append(int(sample.instances.classes[chosen]) if chosen >= 0 else 0)
+        box = (sample.instances.boxes[chosen] - np.tile(corner, 2)) / length
+        boxes.append(box if chosen >= 0 else np.full(4, np.nan))
+    images = torch.cat([normalised(window) for window in windows])
+    return images, torch.tensor(classes), torch.from_numpy(np.stack(boxes)).float()[:, None]
+
+
+def normalised(image: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 1, H, W): in grey, since the colour of a digit says nothing."""
+    return (torch.from_numpy(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)).float()[None, None] - 120) / 60
+
+
+def digit_finder(steps: int = 1000) -> OverFeat:
+    """A small OverFeat in the paper's two training stages: the class, then the box on maps that stay as they are."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    samples = [scene((5, number), digits=(4, 8)) for number in range(240)]
+    network = OverFeat(
+        layers=(Layer(16, 5, pool=2), Layer(32, 3, pool=2), Layer(64, 3, padding=1), Layer(64, 3, padding=1, pool=3)),
+        side=3,
+        hidden=(256, 128),
+        box_hidden=(256, 128),
+        num_classes=11,
+        in_channels=1,
+        regression=True,
+        dropout=0.2,
+    )
+    for names, count in ((network.class_branch, steps), (network.box_branch, steps // 2)):
+        parameters = [p for name in names for p in network.get_submodule(name).parameters()]
+        optimizer = torch.optim.AdamW(parameters, 2e-3, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=count)
+        for _ in range(count):
+            images, classes, boxes = digit_windows(samples, 64, network.window[0], rng)
+            if names == network.class_branch:
+                loss = F.cross_entropy(network.logits(images), classes)
+            else:
+                with torch.no_grad():
+                    maps = network.pooled(images)
+                loss = box_l2(network.regress(maps)[:, 0, 0], boxes, (classes > 0)[:, None], (1, 1))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return network.eval()
+
+
+def find_digits(network: OverFeat, sample: Sample) -> Localised:
+    image = normalised(sample.image)[0]
+    return localise(network, image, scales=(88, 104, 124, 148), background=0, least=0.3, threshold=0.9)
+
+
+def overfeat() -> None:
+    """OverFeat's steps on a scene of digits that it has not seen; prints how many digits it finds in others."""
+    network = digit_finder()
+    sample = scene((6, 0), digits=(3, 4), pool="val")
+    figure = overfeat_figure(sample.image, find_digits(network, sample), CLASS_NAMES, background=0)
+    save(figure, "overfeat.png")
+    found = shown = there = 0
+    for number in range(40):
+        sample = scene((7, number), digits=(2, 4), pool="val")
+        assert sample.instances is not None
+        boxes, classes = torch.from_numpy(sample.instances.boxes), torch.from_numpy(sample.instances.classes)
+        merged = find_digits(network, sample).merged
+        sure = merged.scores > SURE
+        fits = pairwise_iou(boxes.double(), merged.boxes[sure]) >= 0.5
+        fits &= classes[:, None] == merged.classes[sure]
+        found, shown, there = found + int(fits.any(1).sum()), shown + int(sure.sum()), there + len(boxes)
+    print(f"{found} of {there} digits found (right class, IoU >= 0.5) with {shown} boxes")
+
+
+SURE = 15.0
+"""Summed confidence from which on a merged box counts as an answer."""
+
+
+COMMANDS = {"upsampling": upsampling, "augmentation": augmentation, "overfeat": overfeat}
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["demo"]:

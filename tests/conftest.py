@@ -32,3 +32,19 @@ def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "scenes"
     write_scenes(folder, train=8, val=4, size=(64, 96))
     return folder
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scikit-learn's 8 x 8 digits 0, 1 and 2 in folders by class, 24 of each; tests must not write into it."""
+    from sklearn.datasets import load_digits
+
+    from pixelwise.data.pictures import write_png
+
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    digits = load_digits()
+    for class_id in range(3):
+        images = (digits.images[digits.target == class_id][:24] * 15.9).astype("uint8")
+        for number, image in enumerate(images):
+            write_png(folder / f"digit{class_id}" / f"{number:02d}.png", image)
+    return folder

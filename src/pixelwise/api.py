@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pixelwise import hardware
 from pixelwise.distributed import rank
 from pixelwise.errors import UserError
+from pixelwise.inference.class_predictor import ClassPredictor
 from pixelwise.inference.predictor import Predictor
+from pixelwise.models.spec import read_spec
 from pixelwise.results import finish
 from pixelwise.training import recipe as recipes
 from pixelwise.training import stages
@@ -158,22 +160,33 @@ def load(
     tile: int | None = None,
     device: str = "auto",
     precision: str = "auto",
-) -> Predictor:
-    """The predictor of a run folder, or of a model file such as its `best.safetensors`.
+) -> Predictor | ClassPredictor:
+    """What predicts with a run folder, or with a model file such as its `best.safetensors`.
 
-    `predictor(picture).mask` is (H, W) class ids; see `pixelwise.inference.predictor` for the options.
+    Of a network that labels pixels a `Predictor`: `predictor(picture).mask` is (H, W) class ids. Of a classifier a
+    `ClassPredictor`: `classifier(picture).class_name`; it takes no scales, refinement or tiles.
 
     Raises:
-        UserError: not a run, or one whose training has not yet reached its first validation.
+        UserError: not a run, one whose training has not yet reached its first validation, or options that the kind of
+            network does not have.
     """
     file = Path(path)
     if file.is_dir():
         file = open_run(file).best
         if not file.exists():
             raise UserError(f"{path}: no best.safetensors yet; go on with: {Run(Path(path)).resume_command}")
-    return Predictor.from_file(
-        file, flips=flips, scales=scales, refine=refine, tile=tile, device=device, precision=precision
-    )
+    if read_spec(file).view is None:
+        return Predictor.from_file(
+            file, flips=flips, scales=scales, refine=refine, tile=tile, device=device, precision=precision
+        )
+    for option, given in (
+        ("scales", tuple(scales) != (1.0,)),
+        ("refine", refine != "none"),
+        ("tile", tile is not None),
+    ):
+        if given:
+            raise UserError(f"{path}: a classifier of whole pictures, for which there is no --{option}; leave it out.")
+    return ClassPredictor.from_file(file, flips=flips, device=device, precision=precision)
 
 
 def evaluate(
@@ -193,7 +206,7 @@ def evaluate(
         run: a run folder or a model file.
         data: default the data the run was trained on.
         split: a split of the data, or `all` labelled pictures.
-        refine: see `pixelwise.inference.refinement`.
+        scales, refine: as for `load`.
         instances: how objects are told apart where the data has some, see `pixelwise.inference.instances`.
 
     Raises:
@@ -201,6 +214,7 @@ def evaluate(
     """
     from pixelwise.data.formats import open_dataset
     from pixelwise.inference.evaluate import evaluate_split
+    from pixelwise.inference.evaluate_classes import evaluate_classes
 
     predictor = load(run, flips=flips, scales=scales, refine=refine)
     settings = open_run(Path(run)).recipe if Path(run).is_dir() else None
@@ -213,7 +227,13 @@ def evaluate(
         dataset = open_dataset(Path(path))
     if split == "all":
         dataset = replace(dataset, splits={**dataset.splits, "all": tuple(record.name for record in dataset.records)})
+    task = "classify" if isinstance(predictor, ClassPredictor) else "segment"
+    if task != dataset.task:
+        what = "pictures sorted into classes" if dataset.task == "classify" else "pictures with masks"
+        raise UserError(f"{dataset.root}: {what}, but {predictor.spec.model} is there to {task}; give other data.")
     with _bar("measuring", progress) as advance:
+        if isinstance(predictor, ClassPredictor):
+            return evaluate_classes(predictor, dataset, split, advance).summary
         return evaluate_split(predictor, dataset, split, advance, instances=instances).summary
 
 
@@ -232,23 +252,33 @@ def predict(
 ) -> list[Path]:
     """Predicts files, or all pictures below folders, in bounded memory, and writes a mask for each.
 
-    One bad picture does not stop the others; they are named at the end.
+    A classifier writes one table, `predictions.csv`: the picture, its class, the probability, and those of the next
+    best classes. One bad picture does not stop the others; they are named at the end.
 
     Args:
         overlay: also write NAME_overlay.png, the mask drawn over the picture.
         boundaries: also write NAME_boundaries, 255 on both sides of an edge between classes, else 0.
 
     Returns:
-        The masks written, PNG, or TIFF for huge pictures: class ids.
+        The files written: masks as PNG, or TIFF for huge pictures, of class ids; or the table.
 
     Raises:
-        UserError: no picture, a result that exists already (before anything is written), or pictures that failed.
+        UserError: no picture, a result that exists already (before anything is written), options that the kind of
+            network does not have, or pictures that failed.
     """
+    from pixelwise.inference.class_table import write_classes
     from pixelwise.inference.writer import output_names
 
     given = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
     files, root = _pictures(Path(os.fspath(path)) for path in given)
     out = Path(out)
+    predictor = load(run, flips=flips, scales=scales, refine=refine, tile=tile)
+    if isinstance(predictor, ClassPredictor):
+        for option, wanted in (("overlay", overlay), ("boundaries", boundaries)):
+            if wanted:
+                raise UserError(f"{run}: a classifier of whole pictures draws nothing, so leave out --{option}.")
+        with _bar("predicting", progress) as advance:
+            return [write_classes(predictor, files, root, out, advance)]
     names = output_names(files, root)
     masks = {name.lower() for name in names}
     extras = {
@@ -272,7 +302,6 @@ def predict(
             if taken.exists():
                 raise UserError(f"{taken}: exists already and would be overwritten; give another --out, or remove it.")
     hardware.keep_freed_memory()
-    predictor = load(run, flips=flips, scales=scales, refine=refine, tile=tile)
     written, failed = [], []
     with _bar("predicting", progress) as advance:
         for number, (file, name) in enumerate(zip(files, names, strict=True)):

@@ -14,6 +14,7 @@ from pixelwise.data.loader import prefetch
 from pixelwise.data.pictures import read_ids, write_png
 from pixelwise.data.scenes import large_scene, write_scenes
 from pixelwise.errors import UserError
+from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.training.run import Run
 from pixelwise.training.session import Session
@@ -75,7 +76,7 @@ def predict_large(run: Run, out: Path) -> tuple[Path, float]:
     folder = out / "large"
     sample = large_scene(1, LARGE)
     write_png(folder / "scene.png", sample.image)
-    predictor = api.load(run.path, tile=1024)
+    predictor = Predictor.from_file(run.best, tile=1024)
     mask = predictor.predict_file(folder / "scene.png", folder / "scene_mask.png", overlay=folder / "scene_overlay.png")
     matrix = ConfusionMatrix(len(predictor.class_names), predictor.class_names)
     assert sample.mask is not None

@@ -82,7 +82,7 @@ def test_help_takes_a_fraction_of_importing_torch() -> None:
         (["train", "unet", "--data", "DATA", "--set", "model.encoder=resnet81"], "did you mean 'resnet18'"),
         (["train", "unet", "--data", "DATA", "--set", "model.weights=none.pth"], "none.pth"),
         (["train", "unet", "--data", "DATA", "--minutes", "1", "--epochs", "1"], "one budget"),
-        (["train", "resnet18", "--data", "DATA"], "classify"),
+        (["train", "resnet18", "--data", "DATA"], "tells the class of a picture as a whole"),
         (["train", "--resume", "nowhere"], "not a run folder"),
         (["train", "unet", "--resume", "nowhere"], "takes no a recipe"),
         (["evaluate", "nowhere"], "no such model file"),

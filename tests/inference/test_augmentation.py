@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.inference.augmentation import Augmentation
+from pixelwise.inference.augmentation import AveragedViews
 
 
 def images(height: int = 13, width: int = 18) -> Tensor:
@@ -21,12 +21,12 @@ def pixelwise(view: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("flips", ["none", "horizontal", "all"])
 def test_flips_change_nothing_for_a_network_that_commutes_with_them(flips: str) -> None:
-    logits = Augmentation(flips)(pixelwise, images())
+    logits = AveragedViews(flips)(pixelwise, images())
     torch.testing.assert_close(logits.softmax(1), pixelwise(images()).softmax(1), rtol=0, atol=1e-6)
 
 
 def test_without_views_logits_pass_through() -> None:
-    assert torch.equal(Augmentation()(pixelwise, images()), pixelwise(images()))
+    assert torch.equal(AveragedViews()(pixelwise, images()), pixelwise(images()))
 
 
 @pytest.mark.parametrize(("flips", "axes"), [("horizontal", [(), (3,)]), ("all", [(), (3,), (2,), (2, 3)])])
@@ -36,7 +36,7 @@ def test_the_mean_is_of_probabilities_of_turned_back_views(flips: str, axes: lis
         return pixelwise(view) * torch.linspace(0, 2, view.shape[3]) + torch.linspace(0, 1, view.shape[2])[:, None]
 
     expected = sum(by_position(images().flip(a)).softmax(1).flip(a) for a in axes) / len(axes)
-    found = Augmentation(flips)(by_position, images()).softmax(1)
+    found = AveragedViews(flips)(by_position, images()).softmax(1)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     assert (found - by_position(images()).softmax(1)).abs().max() > 0.05
 
@@ -49,17 +49,17 @@ def test_scales_are_seen_by_the_network_and_undone() -> None:
         return pixelwise(view)
 
     flat = torch.ones(1, 3, 20, 31) * torch.tensor([0.3, -1.0, 0.5])[:, None, None]
-    logits = Augmentation("none", (0.5, 1.0, 1.5))(network, flat)
+    logits = AveragedViews("none", (0.5, 1.0, 1.5))(network, flat)
     assert seen == [(10, 16), (20, 31), (30, 46)]
     torch.testing.assert_close(logits.softmax(1), pixelwise(flat).softmax(1), rtol=0, atol=1e-6)
 
 
 def test_one_pixel_survives_every_scale() -> None:
-    assert Augmentation("all", (0.1, 2.0))(pixelwise, images(1, 1)).isfinite().all()
+    assert AveragedViews("all", (0.1, 2.0))(pixelwise, images(1, 1)).isfinite().all()
 
 
 def test_certainty_survives_the_logarithm() -> None:
-    logits = Augmentation("horizontal")(lambda view: pixelwise(view) * 1e4, images())
+    logits = AveragedViews("horizontal")(lambda view: pixelwise(view) * 1e4, images())
     assert logits.isfinite().all()
     assert logits.softmax(1).isfinite().all()
 
@@ -75,4 +75,4 @@ def test_certainty_survives_the_logarithm() -> None:
 )
 def test_options_are_checked(flips: str, scales: tuple[float, ...], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        Augmentation(flips, scales)
+        AveragedViews(flips, scales)

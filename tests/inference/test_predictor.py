@@ -11,6 +11,7 @@ import tifffile
 import torch
 from PIL import Image
 from tiny_dense import Near, make_spec, near
+from torch import nn
 
 from pixelwise.errors import UserError
 from pixelwise.inference import Predictor, overview, predictor, rasters
@@ -59,6 +60,11 @@ def test_tiles_and_whole_agree(flips: str, batch: int | None) -> None:
     np.testing.assert_allclose(tiled.confidence, whole.confidence, atol=0.51 / 255)
     with pytest.raises(UserError, match=r"172 x 132 pixels is predicted by tiles.*predictor\(picture\["):
         _ = tiled.probabilities
+
+
+def test_a_network_that_labels_no_pixels_is_refused() -> None:
+    with pytest.raises(UserError, match="cannot segment"):
+        Predictor(nn.Linear(2, 2), make_spec())
 
 
 def test_tiles_of_valid_convolutions_are_exact() -> None:

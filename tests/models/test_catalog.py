@@ -17,13 +17,19 @@ from pixelwise.models.facts import network_facts
 from pixelwise.models.segment.unet import EncoderUNet
 from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.encoder import Classifier
 
 # Exact counts at paper size: (name, options) -> parameters.
 PAPER_SIZES: list[tuple[str, dict[str, Any], int]] = [
+    ("alexnet", {}, 61_100_840),
     ("deeplab_v1", {"num_classes": 21}, 20_505_429),
     ("deeplab_v3", {"num_classes": 21}, 39_638_869),
     ("deeplab_v3", {"num_classes": 21, "output_stride": 8, "auxiliary": True}, 42_004_074),
     ("deeplab_v3plus", {"num_classes": 21}, 26_696_133),
+    ("densenet121", {}, 7_978_856),
+    ("densenet161", {}, 28_681_000),
+    ("densenet169", {}, 14_149_480),
+    ("densenet201", {}, 20_013_928),
     ("dilated", {"num_classes": 21, "context": None}, 134_346_581),
     ("dilated", {"num_classes": 21, "context": "basic"}, 134_346_581 + 28_392),
     ("dilated", {"num_classes": 21, "context": "large"}, 134_346_581 + 6_803_139),
@@ -31,10 +37,21 @@ PAPER_SIZES: list[tuple[str, dict[str, Any], int]] = [
     ("fcn32s", {"num_classes": 21}, 136_152_917),
     ("fcn8s", {"num_classes": 21}, 134_489_759),
     ("fpn", {"num_classes": 21}, 28_478_933),
+    ("googlenet", {}, 6_624_904),
+    ("googlenet", {"auxiliary": True}, 13_004_888),
     ("hourglass", {"num_classes": 16, "stacks": 1}, 3_586_960),
     ("hourglass", {"num_classes": 16, "stacks": 2}, 6_730_912),
     ("hourglass", {"num_classes": 16, "stacks": 8}, 25_594_624),
+    ("localizer", {"num_classes": 1000}, 68_321_836),
+    ("inception_v3", {}, 23_834_568),
+    ("inception_v3", {"auxiliary": True}, 27_161_264),
+    ("lenet5", {}, 61_706),
+    ("mlp", {}, 636_010),
     ("mobilenet_v2", {}, 3_504_872),
+    ("overfeat_accurate", {}, 144_656_488),
+    ("overfeat_accurate", {"regression": True}, 144_656_488 + 109_061_124),
+    ("overfeat_fast", {}, 145_920_872),
+    ("overfeat_fast", {"regression": True}, 145_920_872 + 155_198_468),
     ("pspnet", {"num_classes": 21}, 46_592_597),
     ("pspnet", {"num_classes": 21, "auxiliary": True}, 48_957_802),
     ("resnet18", {}, 11_689_512),
@@ -62,16 +79,28 @@ PAPER_SIZES: list[tuple[str, dict[str, Any], int]] = [
 ]
 # Options that make each network small enough to train here in a moment.
 TINY: dict[str, dict[str, Any]] = {
+    "alexnet": {"width": 4},
     "deeplab_v1": {"width": 4},
     "deeplab_v3": {"encoder": "mobilenet_v2", "width": 32},
     "deeplab_v3plus": {"encoder": "mobilenet_v2", "width": 32},
+    "densenet121": {"growth_rate": 4},
+    "densenet161": {"growth_rate": 4},
+    "densenet169": {"growth_rate": 4},
+    "densenet201": {"growth_rate": 4},
     "dilated": {"width": 4},
     "fcn16s": {"width": 4},
     "fcn32s": {"width": 4},
     "fcn8s": {"width": 4},
     "fpn": {"encoder": "vgg11", "width": 32},
+    "googlenet": {"width": 8},
     "hourglass": {"width": 8, "depth": 3},
+    "inception_v3": {"width": 4},
+    "lenet5": {"in_channels": 3},
+    "localizer": {"encoder": "mobilenet_v2", "hidden": (32, 16), "pool": 2},
+    "mlp": {"in_channels": 3, "size": (10, 12), "hidden": (16,)},
     "mobilenet_v2": {},
+    "overfeat_accurate": {"width": 6, "regression": True},
+    "overfeat_fast": {"width": 6, "regression": True},
     "pspnet": {"encoder": "mobilenet_v2"},
     "patch": {"width": 6, "hidden": 12},
     "resnet18": {},
@@ -209,8 +238,11 @@ def test_every_encoder_serves_every_decoder(name: str) -> None:
 
 @pytest.mark.parametrize("name", list_models("classify"))
 def test_classifiers_give_class_logits(name: str) -> None:
+    network = tiny(name).eval()
+    assert isinstance(network, Classifier)
+    size = network.window or (max(network.smallest, 64),) * 2
     with torch.inference_mode():
-        assert tiny(name).eval()(torch.randn(2, 3, 64, 64)).shape == (2, CLASSES)
+        assert network(torch.randn(2, 3, *size)).shape == (2, CLASSES)
 
 
 @pytest.mark.parametrize("blocks", [1, 3, 4, 5])

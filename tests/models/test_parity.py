@@ -42,3 +42,8 @@ def test_same_names_and_same_logits(name: str, shared_folder: Path) -> None:
     assert logits[:8].tolist() == pytest.approx(vector["logits_first8"], abs=1e-4 * vector["logits_std"])
     assert float(logits.mean()) == pytest.approx(vector["logits_mean"], abs=1e-4 * vector["logits_std"])
     assert int(logits.argmax()) == vector["argmax"]
+
+
+def test_every_vector_has_a_network(shared_folder: Path) -> None:
+    vectors = json.loads((shared_folder / "reference" / "classifiers.json").read_text())
+    assert set(vectors) <= set(list_models("classify"))

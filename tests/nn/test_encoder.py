@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from pixelwise.errors import UserError
 from pixelwise.models.catalog import create_model
 from pixelwise.models.encoders import ENCODERS, create_encoder
-from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.encoder import Encoder, on_grid
 from pixelwise.nn.fuse import fold_batch_norm
 from pixelwise.nn.pooled_norm import pooled_norm
+from pixelwise.nn.receptive_field import Trace
 
 
 class Plain(Encoder):
@@ -31,6 +32,32 @@ class Plain(Encoder):
             )
             for level in range(4)
         )
+
+    def stages(self) -> list[nn.Module]:
+        return list(self.levels)
+
+
+class Reduction(nn.Module):
+    """Two filters side by side that stride, one of them behind another, as where an Inception network strides."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, 4, 3, 1, 1)
+        self.second = nn.Conv2d(4, 4, 3, 2, 1)
+        self.beside = nn.Conv2d(inputs, 4, 3, 2, 1)
+        self.behind = nn.Conv2d(8, 8, 3, 1, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.behind(torch.cat([self.second(self.first(maps)), self.beside(maps)], 1))
+
+
+class Branching(Encoder):
+    feature_strides = (2, 4, 8)
+    feature_channels = (8, 8, 8)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList([Reduction(2), Reduction(8), Reduction(8)])
 
     def stages(self) -> list[nn.Module]:
         return list(self.levels)
@@ -64,6 +91,17 @@ def test_dilated_maps_at_the_places_of_the_old_grid_are_the_old_maps(kernel: int
         assert new.shape[-2:] == (old.shape[-2] * finer, old.shape[-1] * finer)
         # Zeros are read at the same places of the plane, so this holds up to the border.
         assert torch.allclose(new[..., ::finer, ::finer], old, atol=1e-5)
+
+
+@pytest.mark.parametrize("output_stride", [2, 4])
+def test_filters_that_stride_side_by_side_all_read_the_grid_before_them(output_stride: int) -> None:
+    torch.manual_seed(0)
+    encoder = Branching()
+    images = torch.randn(1, 2, 64, 96)
+    before = maps_of(encoder, images)[-1]
+    encoder.dilate(output_stride)
+    finer = 8 // output_stride
+    assert torch.allclose(maps_of(encoder, images)[-1][..., ::finer, ::finer], before, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -206,3 +244,38 @@ class TestPooledNorm:
         with torch.inference_mode():
             expected = network(images)
             assert torch.allclose(folded(images), expected, atol=1e-4 * float(expected.abs().max()))
+
+
+class TestOnGrid:
+    @pytest.mark.parametrize("missing", [0, 1, 2, 3, 4, 5])
+    def test_the_middle_of_the_map_stays_the_middle(self, missing: int) -> None:
+        """A map whose values are its places: a place of the grid lies as far from the middle as its value says."""
+        rows, columns = torch.meshgrid(torch.arange(11.0) - 5, torch.arange(8.0) - 3.5, indexing="ij")
+        found = on_grid(torch.stack([rows, columns])[None], missing)
+        assert found.shape == (1, 2, 11 + missing, 8 + missing)
+        for axis, (size, places) in enumerate(zip(found.shape[2:], (11, 8), strict=True)):
+            expected = (torch.arange(float(size)) - (size - 1) / 2).clamp(-(places - 1) / 2, (places - 1) / 2)
+            line = found[0, 0, :, size // 2] if axis == 0 else found[0, 1, size // 2]
+            assert torch.allclose(line, expected)
+
+    def test_a_map_of_one_place_fills_its_grid(self) -> None:
+        assert torch.equal(on_grid(torch.ones(1, 1, 1, 1), 2), torch.ones(1, 1, 3, 3))
+
+    @pytest.mark.parametrize(("missing", "rows"), [(1, (4, 6)), (2, (4, 5)), (3, (3, 5))])
+    def test_its_receptive_field_is_known(self, missing: int, rows: tuple[int, int]) -> None:
+        trace = Trace(lambda maps: on_grid(maps, missing), torch.empty(1, 1, 12, 12, device="meta"))
+        field = trace.field(trace.outputs, 5, 5)
+        assert (field.top, field.bottom, field.left, field.right) == (*rows, *rows)
+        maps = torch.zeros(1, 1, 12, 12, requires_grad=True)
+        on_grid(maps, missing)[0, 0, 5, 5].backward()
+        reached = maps.grad[0, 0].nonzero()
+        assert (reached.min(), reached.max() + 1) == rows
+
+
+@pytest.mark.parametrize("model", ["unet", "linknet", "pspnet", "deeplab_v3plus", "fpn"])
+@pytest.mark.parametrize("name", ["alexnet", "densenet121", "googlenet", "inception_v3"])
+def test_networks_over_encoders_take_any_size(name: str, model: str) -> None:
+    with torch.device("meta"):
+        network = create_model(model, num_classes=3, encoder=name)
+        for size in ((1, 1), (3, 70)):
+            assert network(torch.empty(2, 3, *size)).shape == (2, 3, *size)

@@ -226,13 +226,13 @@ def test_few_and_many_classes(classes: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, classes, (64, 64))
     confusion.update(np.where(rng.random(truth.shape) < 0.8, truth, 0), truth)
-    _, page = render(tmp_path, ReportContent("many", confusion.summary(), confusion))
+    _, page = render(tmp_path, ReportContent(title="many", metrics=confusion.summary(), confusion=confusion))
     assert all(page.text.count(name) >= 3 for name in names)
 
 
 def test_a_run_with_nothing_to_show(tmp_path: Path) -> None:
     confusion = ConfusionMatrix(2, ["background", "cell"])
-    text, page = render(tmp_path, ReportContent("empty", confusion.summary(), confusion))
+    text, page = render(tmp_path, ReportContent(title="empty", metrics=confusion.summary(), confusion=confusion))
     assert set(SECTIONS) <= set(page.ids)
     assert "No examples were kept in this run." in page.text
     assert '<span class="absent" title="not defined: no labelled pixel was counted">–</span>' in text
@@ -271,7 +271,7 @@ def test_objects_and_other_numbers(tmp_path: Path) -> None:
 def test_missing_numbers_say_why(tmp_path: Path) -> None:
     confusion = ConfusionMatrix(3, ["background", "cat", "dog"])
     confusion.update(np.array([[0, 1]]), np.array([[0, 0]]))
-    text, _ = render(tmp_path, ReportContent("absent", confusion.summary(), confusion))
+    text, _ = render(tmp_path, ReportContent(title="absent", metrics=confusion.summary(), confusion=confusion))
     assert 'title="in neither truth nor prediction">–' in text
     assert 'title="not in the truth">–' in text
     assert 'title="never predicted">–' in text

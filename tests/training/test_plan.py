@@ -34,9 +34,12 @@ FACTS = Fingerprint(
 )
 
 
+UNET = create_model("unet", num_classes=3, encoder="mobilenet_v2")  # its stride is 32
+
+
 def plan(facts: Fingerprint = FACTS, **overrides: object) -> Recipe:
     recipe = load_recipe("unet", {key.replace("__", "."): value for key, value in overrides.items()})
-    return make_plan(recipe, facts, stride=32, device=CPU).recipe
+    return make_plan(recipe, facts, network=UNET, device=CPU).recipe
 
 
 @pytest.mark.parametrize("side", [1, 7, 31, 32, 33, 64, 101, 256, 512, 1040, 20_000])
@@ -53,7 +56,9 @@ def test_crops_fit_and_batches_stay_within_a_megapixel_or_so(side: int) -> None:
 
 
 def test_everything_is_decided_with_a_reason_and_what_is_set_stays() -> None:
-    made = make_plan(load_recipe("unet", {"augment.crop": [64, 96], "optimizer.lr": 0.5}), FACTS, stride=32, device=CPU)
+    made = make_plan(
+        load_recipe("unet", {"augment.crop": [64, 96], "optimizer.lr": 0.5}), FACTS, network=UNET, device=CPU
+    )
     assert made.recipe.augment.crop == (64, 96)
     assert made.recipe.optimizer.lr == 0.5
     assert not {"augment.crop", "optimizer.lr"} & made.reasons.keys()
@@ -61,7 +66,7 @@ def test_everything_is_decided_with_a_reason_and_what_is_set_stays() -> None:
     for section in ("augment", "normalize"):
         assert None not in values[section].values()
     assert all(made.reasons.values())
-    assert make_plan(made.recipe, FACTS, stride=32, device=CPU).recipe == made.recipe  # a plan is complete
+    assert make_plan(made.recipe, FACTS, network=UNET, device=CPU).recipe == made.recipe  # a plan is complete
 
 
 def test_balance_decides_the_weights() -> None:

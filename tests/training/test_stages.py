@@ -17,6 +17,7 @@ from pixelwise.errors import UserError
 from pixelwise.training import loop
 from pixelwise.training.recipe import load_recipe, stage_recipes
 from pixelwise.training.run import Run, open_run
+from pixelwise.training.tasks import TASKS
 
 RECIPE: dict[str, Any] = {
     "model": {"name": "unet", "width": 4},
@@ -119,7 +120,7 @@ def test_mistakes_name_the_stage(tmp_path: Path) -> None:
 def test_without_a_budget_the_default_is_shared(
     scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pixelwise.training.plan.VIEWS", 10)
+    monkeypatch.setattr(TASKS["segment"], "views", 10)
     run = api.train(
         written(tmp_path, train={"batch_size": 4, "validations": 1}), data=scenes_folder, out=tmp_path / "run"
     )

@@ -12,7 +12,7 @@ import traceback
 
 import typer
 
-from pixelwise.cli import check, convert, demo, evaluate, models, predict, recipes, train
+from pixelwise.cli import check, convert, demo, evaluate, models, predict, recipes, train, weights
 from pixelwise.cli.stopping import stoppable
 from pixelwise.errors import UserError
 
@@ -35,6 +35,7 @@ for verb in (
     predict.predict,
     models.models,
     recipes.recipes,
+    weights.weights,
 ):
     app.command(verb.__name__)(stoppable(verb))
 

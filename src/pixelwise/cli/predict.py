@@ -11,7 +11,7 @@ import typer
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Files, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Folder for the masks.")],
+    out: Annotated[Path, typer.Option(help="Folder for the masks, or for the table.")],
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the mask drawn over the picture.")] = False,
     boundaries: Annotated[bool, typer.Option("--boundaries", help="Also write the outlines of the classes.")] = False,
     flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
@@ -19,7 +19,7 @@ def predict(
     refine: Annotated[str, typer.Option(help="Sharpen by the picture: none, crf, superpixels.")] = "none",
     tile: Annotated[int | None, typer.Option(min=32, help="Side of the tiles of large pictures.")] = None,
 ) -> None:
-    """Predict pictures of any size; each mask is a PNG (TIFF where it is huge) of class ids."""
+    """Predict pictures of any size: a mask for each, PNG (TIFF where it is huge), or a classifier's table."""
     from pixelwise import api
 
     written = api.predict(
@@ -34,4 +34,4 @@ def predict(
         tile=tile,
         progress=True,
     )
-    print(f"{len(written)} masks in {out}")
+    print(written[0] if written[0].suffix == ".csv" else f"{len(written)} masks in {out}")

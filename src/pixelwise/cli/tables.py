@@ -19,6 +19,9 @@ def number(value: float | None) -> str:
 
 def print_metrics(summary: Mapping[str, Any]) -> None:
     """The summary of an evaluation as a table by class."""
+    if "mean_iou" not in summary:
+        _print_class_metrics(summary)
+        return
     console = Console()
     table = Table(box=None, header_style="bold")
     table.add_column("class")
@@ -42,6 +45,31 @@ def print_metrics(summary: Mapping[str, Any]) -> None:
     console.print(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}", highlight=False)
     if outlines:
         console.print(summary["boundary"]["definition"], highlight=False)
+
+
+MOST_ROWS = 40
+
+
+def _print_class_metrics(summary: Mapping[str, Any]) -> None:
+    """Of a classifier; of many classes the worst ones alone."""
+    console = Console()
+    table = Table(box=None, header_style="bold")
+    table.add_column("class")
+    for title in ("recall", "precision", "F1"):
+        table.add_column(title, justify="right")
+    names = list(summary["recall"])
+    if len(names) > MOST_ROWS:
+        names = sorted((name for name in names if summary["recall"][name] is not None), key=summary["recall"].get)
+        names = names[:MOST_ROWS]
+        table.title = f"the {MOST_ROWS} classes of lowest recall, of {len(summary['recall'])}"
+    for name in names:
+        table.add_row(name, *(number(summary[key][name]) for key in ("recall", "precision", "f1")))
+    console.print(table)
+    line = f"accuracy {number(summary['accuracy'])}   mean class accuracy {number(summary['mean_class_accuracy'])}"
+    if "top5_accuracy" in summary:
+        line += f"   top-5 accuracy {number(summary['top5_accuracy'])}"
+    console.print(line, style="bold", highlight=False)
+    console.print(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}", highlight=False)
 
 
 def print_result(run: Run) -> None:

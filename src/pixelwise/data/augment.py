@@ -155,7 +155,7 @@ class Warp:
         if mask is not None:
             mask = self._resample(mask, maps, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, VOID)
         instances = None if sample.instances is None else self._move(sample.instances, maps)
-        return Sample(sample.name, _with_channels(image), mask, instances)
+        return replace(sample, image=_with_channels(image), mask=mask, instances=instances, weights=None)
 
     def _maps(self) -> np.ndarray | None:
         """(height, width, 2) float32: where each pixel of the view comes from, for OpenCV; None where the matrix does.

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pixelwise.data.idx import read_idx
 from pixelwise.data.pictures import PictureFormat, convert, probe, read_ids, read_picture
 from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.errors import UserError, unknown
@@ -24,12 +25,20 @@ class Record:
         labels: its label files: none (unlabelled), one mask, one file an object, or a file of shapes, which may be that
             of other pictures, too.
         group: pictures of one group (frames of a video, slices of a patient) always share a split.
+        class_id: of the picture as a whole, in data that is sorted into classes.
+        place: of the picture in its file, from 0, where the file holds many (idx); None for a file of its own.
     """
 
     name: str
     picture: Path
     labels: tuple[Path, ...] = ()
     group: str = ""
+    class_id: int | None = None
+    place: int | None = None
+
+    @property
+    def labelled(self) -> bool:
+        return bool(self.labels) or self.class_id is not None
 
 
 class Coding(Protocol):
@@ -37,7 +46,7 @@ class Coding(Protocol):
 
     @property
     def kind(self) -> str:
-        """`ids`, `binary`, `objects` or `shapes`."""
+        """`ids`, `binary`, `objects`, `shapes` or `classes`."""
 
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
         """The mask as (H, W) uint8 class ids, 255 = void, and the objects where the coding knows them.
@@ -102,6 +111,30 @@ class MaskCoding:
         for stored, class_id in self.mapping.items():
             table[stored] = class_id
         return table[values]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCoding:
+    """Pictures sorted into classes: records have a `class_id`, and there are no masks."""
+
+    kind: str = "classes"
+
+    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
+        """
+        Raises:
+            UserError: always, for there is no mask.
+        """
+        raise UserError(
+            f"{record.picture}: belongs to a class as a whole and has no mask, so no network can learn from it which "
+            "pixels are what; train a classifier (pixelwise train resnet18), or add masks."
+        )
+
+    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
+        """
+        Raises:
+            UserError: as `decode`.
+        """
+        return self.decode(record, height, width)[0]
 
 
 def _label_map(files: Sequence[Path], height: int, width: int) -> np.ndarray:
@@ -185,15 +218,42 @@ class Dataset:
         wanted = set(self.splits[name])
         return tuple(record for record in self.records if record.name in wanted)
 
+    @property
+    def task(self) -> str:
+        """What can be learned from it: `classify` where pictures as a whole have a class, else `segment`."""
+        return "classify" if self.coding.kind == "classes" else "segment"
+
+    def read(self, record: Record) -> np.ndarray:
+        """One record's picture, (H, W, C), in the dataset's form.
+
+        Raises:
+            UserError: unreadable.
+        """
+        if record.place is None:
+            return read_picture(record.picture, self.form)
+        return convert(read_idx(record.picture)[record.place][:, :, None], self.form, record.picture)
+
+    def size(self, record: Record) -> tuple[int, int]:
+        """Height and width of one record's picture, from the head of its file.
+
+        Raises:
+            UserError: unreadable.
+        """
+        if record.place is None:
+            header = probe(record.picture)
+            return header.height, header.width
+        height, width = read_idx(record.picture).shape[1:]
+        return height, width
+
     def load(self, record: Record) -> Sample:
         """Reads one record's picture and labels.
 
         Raises:
             UserError: unreadable, sizes that differ, or ids beyond the classes.
         """
-        image = read_picture(record.picture, self.form)
-        if not record.labels:
-            return Sample(record.name, image)
+        image = self.read(record)
+        if not record.labels or self.task == "classify":
+            return Sample(record.name, image, class_id=record.class_id)
         mask, instances = self.coding.decode(record, *image.shape[:2])
         self._check(mask, record)
         return Sample(record.name, image, mask, instances)
@@ -204,9 +264,9 @@ class Dataset:
         Raises:
             UserError: as `load`.
         """
-        image = read_picture(record.picture, self.form)
-        if not record.labels:
-            return Sample(record.name, image)
+        if self.task == "classify" or not record.labels:
+            return self.load(record)
+        image = self.read(record)
         mask = self.coding.decode_mask(record, *image.shape[:2])
         self._check(mask, record)
         return Sample(record.name, image, mask)
@@ -217,8 +277,7 @@ class Dataset:
         Raises:
             UserError: unreadable, sizes that differ, or ids beyond the classes.
         """
-        header = probe(record.picture)
-        mask = self.coding.decode_mask(record, header.height, header.width)
+        mask = self.coding.decode_mask(record, *self.size(record))
         self._check(mask, record)
         return mask
 

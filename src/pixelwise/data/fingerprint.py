@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.dataset import Dataset, Record
-from pixelwise.data.pictures import PICTURE_SUFFIXES, PictureFormat, probe, read_picture
+from pixelwise.data.pictures import PICTURE_SUFFIXES, PictureFormat
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
 
@@ -34,9 +34,10 @@ class Fingerprint:
         form: what pictures are brought to.
         mean, std: per channel over all pixels, in the units of `form.dtype`.
         class_names: by class id.
-        class_pixels: pixels by class.
+        class_pixels: pixels by class; where pictures as a whole have a class, pictures.
         class_pictures: pictures that have the class.
-        present_pixels: by class, labelled pixels of the pictures that have it.
+        present_pixels: by class, labelled pixels of the pictures that have it; where pictures as a whole have a class,
+            all labelled pictures.
         void_fraction: share of pixels without a label.
         digest: hexadecimal; another one means that a file, a name, a class or a split has changed.
     """
@@ -102,32 +103,40 @@ def sqrt_median_frequency_weights(class_pixels: Sequence[int], present_pixels: S
 def fingerprint(dataset: Dataset) -> Fingerprint:
     """Measures a dataset: headers of all pictures, pixels of at most 200, masks of at most 1000 training pictures.
 
+    Class ids of pictures as a whole are all counted.
+
     Raises:
         UserError: a file that cannot be read, or labels that do not fit their picture or the classes.
     """
     train = dataset.split("train")
     classes = len(dataset.class_names)
     with ThreadPoolExecutor() as pool:
-        headers = list(pool.map(lambda record: probe(record.picture), dataset.records))
+        sizes = list(pool.map(dataset.size, dataset.records))
         moments = list(pool.map(lambda record: _moments(dataset, record), even_sample(train, MOST_PICTURES)))
-        counts = np.stack(list(pool.map(lambda record: _count(dataset, record), even_sample(train, MOST_MASKS))))
+        if dataset.task == "classify":
+            counts = _class_counts(dataset, train)
+        else:
+            counts = np.stack(list(pool.map(lambda record: _count(dataset, record), even_sample(train, MOST_MASKS))))
     pixels = sum(moment[0] for moment in moments)
     mean = np.sum([moment[1] for moment in moments], axis=0) / pixels
     square = np.sum([moment[2] for moment in moments], axis=0) / pixels
     labelled = counts[:, :classes]
+    present = (labelled.sum(axis=1, keepdims=True) * (labelled > 0)).sum(axis=0)
+    if dataset.task == "classify":
+        present = np.where(labelled.sum(axis=0) > 0, labelled.sum(), 0)
     return Fingerprint(
         pictures={split: len(names) for split, names in dataset.splits.items()},
-        unlabelled=sum(not record.labels for record in dataset.records),
-        height=_low_median_high([header.height for header in headers]),
-        width=_low_median_high([header.width for header in headers]),
+        unlabelled=sum(not record.labelled for record in dataset.records),
+        height=_low_median_high([height for height, _ in sizes]),
+        width=_low_median_high([width for _, width in sizes]),
         form=dataset.form,
         mean=tuple(mean.tolist()),
         std=tuple(np.sqrt(np.maximum(square - mean**2, 0)).tolist()),
         class_names=dataset.class_names,
         class_pixels=tuple(labelled.sum(axis=0).tolist()),
         class_pictures=tuple((labelled > 0).sum(axis=0).tolist()),
-        present_pixels=tuple((labelled.sum(axis=1, keepdims=True) * (labelled > 0)).sum(axis=0).tolist()),
-        void_fraction=float(counts[:, VOID].sum() / counts.sum()),
+        present_pixels=tuple(present.tolist()),
+        void_fraction=0.0 if dataset.task == "classify" else float(counts[:, VOID].sum() / counts.sum()),
         digest=digest(dataset),
     )
 
@@ -162,7 +171,7 @@ def _ends(file: Path) -> bytes:
 
 def _moments(dataset: Dataset, record: Record) -> tuple[int, np.ndarray, np.ndarray]:
     """Pixels, and per channel the sum and the sum of squares."""
-    image = read_picture(record.picture, dataset.form)
+    image = dataset.read(record)
     flat = image.reshape(-1, image.shape[2])
     if image.dtype == np.uint8:
         histograms = np.stack([np.bincount(channel, minlength=256) for channel in flat.T])
@@ -175,6 +184,12 @@ def _moments(dataset: Dataset, record: Record) -> tuple[int, np.ndarray, np.ndar
 def _count(dataset: Dataset, record: Record) -> np.ndarray:
     """Pixels by class id, (256,)."""
     return np.bincount(dataset.load_mask(record).ravel(), minlength=256)
+
+
+def _class_counts(dataset: Dataset, records: Sequence[Record]) -> np.ndarray:
+    """1 at the class of each labelled record, (pictures, classes)."""
+    ids = [record.class_id for record in records if record.class_id is not None]
+    return np.eye(len(dataset.class_names), dtype=np.int64)[ids]
 
 
 def _low_median_high(sizes: Sequence[int]) -> tuple[int, int, int]:

@@ -30,7 +30,8 @@ class Batch:
 
     Attributes:
         images: (N, C, H, W) in the files' units and dtype, channels last in memory.
-        masks: (N, H, W) int64 class ids, 255 = void.
+        masks: (N, H, W) int64 class ids, 255 = void; for pictures with a class as a whole (N, 1, 1), that
+            class, where 255 is a class like any other.
         names: of the N samples.
         weights: (N, H, W) float32 factors of the loss; None for 1 everywhere.
     """
@@ -52,9 +53,9 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stacks samples of one size; a sample without mask is void everywhere."""
+    """Stacks samples of one size; a sample without label is void everywhere."""
     images = np.stack([sample.image for sample in samples])
-    masks = [np.full(s.image.shape[:2], VOID, np.uint8) if s.mask is None else s.mask for s in samples]
+    masks = [_target(sample) for sample in samples]
     weights = None
     if any(sample.weights is not None for sample in samples):
         ones = np.ones(images.shape[1:3], np.float32)
@@ -69,17 +70,26 @@ def collate(samples: Sequence[Sample]) -> Batch:
     )
 
 
+def _target(sample: Sample) -> np.ndarray:
+    """(H, W) class ids, or (1, 1) the class of the picture as a whole."""
+    if sample.class_id is not None:
+        return np.array([[sample.class_id]])
+    return np.full(sample.image.shape[:2], VOID, np.uint8) if sample.mask is None else sample.mask
+
+
 @dataclass
 class SampleCache:
     """Decoded pictures and masks, kept until `limit` bytes are held; later ones are read anew each time.
 
     Attributes:
         objects: whether samples come with the objects that the dataset tells apart, which takes longer.
+        prepare: what is done to each sample after reading, before it is kept; None for nothing.
     """
 
     dataset: Dataset
     limit: int = 1 << 30
     objects: bool = False
+    prepare: Callable[[Sample], Sample] | None = None
     _samples: dict[str, Sample] = field(default_factory=dict)
     _held: int = 0
     _lock: Lock = field(default_factory=Lock)
@@ -92,6 +102,8 @@ class SampleCache:
         if sample is not None:
             return sample
         sample = self.dataset.load(record) if self.objects else self.dataset.load_without_objects(record)
+        if self.prepare is not None:
+            sample = self.prepare(sample)
         size = sample.image.nbytes + (0 if sample.mask is None else sample.mask.nbytes)
         with self._lock:
             if record.name not in self._samples and self._held + size <= self.limit:
@@ -195,6 +207,9 @@ class EvaluationLoader:
     """Every labelled picture of a split once, whole, or in windows where it is larger than `window`.
 
     Consecutive windows of one size are batched. With several processes each takes every `processes`-th picture.
+
+    Args:
+        view: what is done to each sample before it is cut; None for nothing.
     """
 
     def __init__(
@@ -207,16 +222,18 @@ class EvaluationLoader:
         rank: int = 0,
         processes: int = 1,
         workers: int | None = None,
+        view: Callable[[Sample], Sample] | None = None,
     ) -> None:
         self.cache = cache
-        self.records = tuple(record for record in records if record.labels)[rank::processes]
+        self.records = tuple(record for record in records if record.labelled)[rank::processes]
+        self.view = view
         self.batch_size = batch_size
         self.window = window
         self.workers = workers
 
     def __iter__(self) -> Iterator[Batch]:
         waiting: list[Sample] = []
-        for sample in prefetch(self.cache.load, self.records, self.workers):
+        for sample in prefetch(self._load, self.records, self.workers):
             for piece in windows(sample, self.window):
                 if waiting and (len(waiting) == self.batch_size or piece.image.shape != waiting[0].image.shape):
                     yield collate(waiting)
@@ -224,6 +241,10 @@ class EvaluationLoader:
                 waiting.append(piece)
         if waiting:
             yield collate(waiting)
+
+    def _load(self, record: Record) -> Sample:
+        sample = self.cache.load(record)
+        return sample if self.view is None else self.view(sample)
 
 
 def prefetch(
@@ -251,6 +272,9 @@ def prefetch(
 def windows(sample: Sample, side: int) -> Iterator[Sample]:
     """A sample cut into pieces of at most `side` x `side` pixels; itself where it is no larger."""
     height, width = sample.image.shape[:2]
+    if max(height, width) <= side:
+        yield sample
+        return
     for top in range(0, height, side):
         for left in range(0, width, side):
             here = np.s_[top : top + side, left : left + side]

@@ -69,6 +69,7 @@ class Sample:
         image: (H, W, C) uint8, uint16 or float32, in the units of the file (0..255, 0..65535, or any).
         mask: (H, W) uint8 class ids, 255 = void; None for an unlabelled picture.
         instances: the objects, where the format knows them.
+        class_id: of the picture as a whole, where the data is sorted into classes; None where not, or not known.
         weights: (H, W) float32 factors of the loss; None for 1 everywhere.
     """
 
@@ -77,3 +78,4 @@ class Sample:
     mask: np.ndarray | None = None
     instances: Instances | None = None
     weights: np.ndarray | None = None
+    class_id: int | None = None

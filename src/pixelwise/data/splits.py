@@ -6,7 +6,7 @@ import csv
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -87,13 +87,18 @@ def _rank(seed: int, group: str) -> bytes:
     return hashlib.blake2b(f"{seed}/{group}".encode(), digest_size=16).digest()
 
 
-def groups(root: Path, records: Sequence[Record]) -> tuple[tuple[str, ...], str]:
+def groups(
+    root: Path, records: Sequence[Record], within: Callable[[Record], str] | None = None
+) -> tuple[tuple[str, ...], str]:
     """The group of each record, and half a sentence on where it comes from.
 
     In this order: `groups.csv` at the root (`picture,group` a line); the sub-folder below the folder of pictures; the
     name before its trailing number (`0001TP` of `0001TP_006690`). The last two count only where they make at least
     four groups of two pictures on average, none of which holds more than half of all. Otherwise each picture stands by
     itself, except for pictures that differ in their suffix alone.
+
+    Args:
+        within: the part of a record's name in which groups are looked for; None for all of it.
 
     Raises:
         UserError: a groups.csv that cannot be understood.
@@ -103,7 +108,8 @@ def groups(root: Path, records: Sequence[Record]) -> tuple[tuple[str, ...], str]
         given = _read_groups(root / "groups.csv", records)
         ids = tuple(given.get(record.name, name) for record, name in zip(records, alone, strict=True))
         return ids, "the groups of groups.csv kept whole"
-    keys = [PurePosixPath(place(PurePosixPath(name + ".png")).key) for name in alone]
+    names = alone if within is None else [without_suffix(within(record)) for record in records]
+    keys = [PurePosixPath(place(PurePosixPath(name + ".png")).key) for name in names]
     folders = tuple(str(key.parent) if len(key.parts) > 1 else "" for key in keys)
     if _are_groups(folders):
         return folders, "sub-folders kept whole"

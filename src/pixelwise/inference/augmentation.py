@@ -18,7 +18,7 @@ FLIPS: dict[str, tuple[tuple[int, ...], ...]] = {
 """Axes of (N, C, H, W) that are turned around, for each view."""
 
 
-class Augmentation:
+class AveragedViews:
     """Views of a picture and the mean of their answers.
 
     Args:

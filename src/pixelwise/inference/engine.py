@@ -24,7 +24,7 @@ PROBE_SIDE = 128
 
 
 class TorchEngine:
-    """A dense network in evaluation mode: batch norm folded, channels last, all of it in one type.
+    """A network in evaluation mode: batch norm folded, channels last, all of it in one type.
 
     Weights are cast once; under autocast they would be at every call. The model that is given is not changed.
 
@@ -34,38 +34,37 @@ class TorchEngine:
 
     Attributes:
         device, dtype: where and in what the network runs.
-        stride: corners of tiles lie at multiples of it.
+        stride: corners of tiles lie at multiples of it; 1 for a classifier.
         margin: pixels that the network adds on each side, see `DenseModel`.
         bytes_per_pixel: the most that all tensors alive at one time take, for each pixel of the padded picture.
 
     Raises:
-        UserError: unknown device or precision, or a model that does not label pixels.
+        UserError: unknown device or precision.
     """
 
     def __init__(self, model: nn.Module, spec: ModelSpec, *, device: str = "auto", precision: str = "auto") -> None:
-        if not isinstance(model, DenseModel):
-            raise UserError(f"'{spec.model}' gives no class for each pixel, so it cannot segment pictures.")
         if precision not in PRECISIONS:
             raise unknown("precision", precision, PRECISIONS)
         self.device = _device(device)
         self.dtype: torch.dtype = preferred_dtype(self.device) if precision == "auto" else getattr(torch, precision)
-        self.stride, self.margin = model.stride, model.margin
+        self.stride, self.margin = (model.stride, model.margin) if isinstance(model, DenseModel) else (1, 0)
         self._channels = spec.form.channels
         self._mean = torch.tensor(spec.mean, device=self.device)
         self._factor = 1 / torch.tensor(spec.std, device=self.device)
         self._table = _normalisation_table(spec, self.dtype) if spec.form.dtype == "uint8" else None
 
-        side = -(-PROBE_SIDE // model.stride) * model.stride
+        side = -(-PROBE_SIDE // self.stride) * self.stride
+        height, width = spec.view or (side, side)
         parameter = next(model.parameters(), torch.empty(0))
-        example = torch.randn(1, self._channels, side, side, generator=torch.Generator().manual_seed(0))
+        example = torch.randn(1, self._channels, height, width, generator=torch.Generator().manual_seed(0))
         folded = fold_batch_norm(model, example.to(parameter.device))
         self._network = folded.to(self.device, self.dtype).requires_grad_(False)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         example = example.to(self.device, self.dtype, memory_format=torch.channels_last)
         with torch.no_grad(), _LiveBytes() as memory:
             self._network(example)
-        left, right, top, bottom = model.padding(side, side)
-        self.bytes_per_pixel = memory.peak / ((side + top + bottom) * (side + left + right))
+        left, right, top, bottom = model.padding(height, width) if isinstance(model, DenseModel) else (0, 0, 0, 0)
+        self.bytes_per_pixel = memory.peak / ((height + top + bottom) * (width + left + right))
 
     def prepare(self, images: np.ndarray) -> Tensor:
         """(N, H, W, C) pictures in the spec's form -> (N, C, H, W) normalised, on the device, channels last."""
@@ -81,12 +80,12 @@ class TorchEngine:
         return prepared.permute(0, 3, 1, 2)
 
     def run(self, prepared: Tensor) -> Tensor:
-        """(N, C, H, W) from `prepare` -> logits (N, K, H, W)."""
+        """(N, C, H, W) from `prepare` -> logits (N, K, H, W), or a classifier's (N, K)."""
         with torch.inference_mode():
             return self._network(prepared)
 
     def __call__(self, images: np.ndarray) -> Tensor:
-        """(N, H, W, C) pictures in the spec's form -> logits (N, K, H, W), on the device, in `dtype`."""
+        """(N, H, W, C) pictures in the spec's form -> logits of `run`, on the device, in `dtype`."""
         return self.run(self.prepare(images))
 
 

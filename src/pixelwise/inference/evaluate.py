@@ -64,19 +64,7 @@ def evaluate_split(
     """
     if instances not in INSTANCES:
         raise unknown("way to instances", instances, INSTANCES)
-    if len(dataset.class_names) != len(predictor.class_names):
-        raise UserError(
-            f"{dataset.root}: {len(dataset.class_names)} classes ({', '.join(dataset.class_names)}), but the network "
-            f"knows {len(predictor.class_names)} ({', '.join(predictor.class_names)}); evaluate on data with the same."
-        )
-    if set(dataset.class_names) == set(predictor.class_names) and dataset.class_names != predictor.class_names:
-        raise UserError(
-            f"{dataset.root}: the classes are {', '.join(dataset.class_names)}, but the network knows them as "
-            f"{', '.join(predictor.class_names)}, so ids differ; put classes.txt and the masks in its order."
-        )
-    records = [record for record in dataset.split(split) if record.labels]
-    if not records:
-        raise UserError(f"{dataset.root}: no labelled picture in the split '{split}', so there is nothing to measure.")
+    records = labelled_records(dataset, split, predictor.class_names)
     confusion = ConfusionMatrix(len(predictor.class_names), predictor.class_names)
     calibration = Calibration()
     outlines = BoundaryScore(predictor.class_names)
@@ -109,6 +97,28 @@ def evaluate_split(
     # Pictures that are void all over have no score; they come last.
     ranked = sorted(scores, key=lambda score: -1.0 if np.isnan(score.mean_iou) else score.mean_iou, reverse=True)
     return Evaluation(summary, confusion, calibration, tuple(ranked), seconds)
+
+
+def labelled_records(dataset: Dataset, split: str, class_names: Sequence[str]) -> list[Record]:
+    """What a network with these classes can be measured on.
+
+    Raises:
+        UserError: no such split, no labelled picture in it, or classes other than the network's.
+    """
+    if len(dataset.class_names) != len(class_names):
+        raise UserError(
+            f"{dataset.root}: {len(dataset.class_names)} classes ({', '.join(dataset.class_names)}), but the network "
+            f"knows {len(class_names)} ({', '.join(class_names)}); evaluate on data with the same."
+        )
+    if set(dataset.class_names) == set(class_names) and dataset.class_names != tuple(class_names):
+        raise UserError(
+            f"{dataset.root}: the classes are {', '.join(dataset.class_names)}, but the network knows them as "
+            f"{', '.join(class_names)}, so ids differ; put classes.txt and the labels in its order."
+        )
+    records = [record for record in dataset.split(split) if record.labelled]
+    if not records:
+        raise UserError(f"{dataset.root}: no labelled picture in the split '{split}', so there is nothing to measure.")
+    return records
 
 
 def telling(pictures: Sequence[PictureScore], each: int = 3) -> list[PictureScore]:

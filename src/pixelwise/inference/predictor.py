@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from pixelwise.data.draw import background_class, overlay, palette
 from pixelwise.data.pictures import convert
 from pixelwise.errors import UserError, unknown
-from pixelwise.inference.augmentation import Augmentation
+from pixelwise.inference.augmentation import AveragedViews
 from pixelwise.inference.engine import TorchEngine
+from pixelwise.inference.forms import check_form
 from pixelwise.inference.outlines import OutlineWriter
 from pixelwise.inference.overview import Overview
 from pixelwise.inference.rasters import Picture, Raster, open_raster
@@ -27,6 +28,7 @@ from pixelwise.inference.refinement import REFINEMENTS
 from pixelwise.inference.tiles import Band, Grid, Merger, Span, class_ids, grid_within, square_grid
 from pixelwise.inference.writer import MaskWriter, mask_path
 from pixelwise.models.spec import ModelSpec, load_model
+from pixelwise.nn.dense import DenseModel
 
 ACTIVATION_BYTES = 650_000_000
 """What the tensors of one pass may take. The process as a whole stays below 2 GB (benchmarks/predict_large.md)."""
@@ -100,12 +102,12 @@ class Predictor:
         tile: longest side of a tile in pixels; None chooses the largest tiles whose tensors stay within
             `ACTIVATION_BYTES`, and takes a picture in one pass where it is no larger.
         overlap: pixels that neighbouring tiles share; None for `OVERLAP` and twice the model's margin.
-        flips, scales: see `Augmentation`.
+        flips, scales: see `AveragedViews`.
         refine: what follows the network, a name in `refinement.REFINEMENTS`; it takes pictures of one pass only.
         batch: tiles that go through the network together; None for as many as `ACTIVATION_BYTES` allow, up to 16.
 
     Raises:
-        UserError: options that are unknown, or tiles too small for the model.
+        UserError: a model that does not label pixels, options that are unknown, or tiles too small for the model.
     """
 
     def __init__(
@@ -122,10 +124,12 @@ class Predictor:
         refine: str = "none",
         batch: int | None = None,
     ) -> None:
+        if not isinstance(model, DenseModel):
+            raise UserError(f"'{spec.model}' gives no class for each pixel, so it cannot segment pictures.")
         self.spec = spec
         self.class_names = spec.class_names
         self.engine = TorchEngine(model, spec, device=device, precision=precision)
-        self._augmentation = Augmentation(flips, scales)
+        self._augmentation = AveragedViews(flips, scales)
         if refine not in REFINEMENTS:
             raise unknown("refinement", refine, REFINEMENTS)
         self._refinement, self._refinement_name = REFINEMENTS[refine], refine
@@ -266,21 +270,7 @@ class Predictor:
         return max(int(area), (3 * (self._overlap + self.engine.stride)) ** 2)
 
     def _check(self, raster: Raster) -> None:
-        expected = self.spec.form.channels
-        if raster.channels != expected and {raster.channels, expected} != {1, 3}:
-            raise UserError(
-                f"{raster.name}: {raster.channels} channels found, but the model takes {expected}; give it pictures "
-                "like those that it was trained on."
-            )
-        if raster.dtype == "float32" and self.spec.form.dtype != "float32":
-            sample = raster.read(0, min(raster.height, 512), 0, min(raster.width, 512))
-            if sample.max() <= 1 and sample.min() >= 0 and not np.array_equal(sample, np.rint(sample)):
-                top = np.iinfo(self.spec.form.dtype).max
-                raise UserError(
-                    f"{raster.name}: values from 0 to 1 found, but the model takes 0 to {top}; multiply the picture "
-                    f"by {top}."
-                )
-
+        check_form(raster, self.spec)
         if self._refinement is not None and len(self.grid(raster.height, raster.width)) > 1:
             raise UserError(
                 f"{raster.name}: {raster.width:,} x {raster.height:,} pixels are predicted by tiles, but refinement by "

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.data.loader import Batch
+from pixelwise.data.sample import VOID
 from pixelwise.distributed import total
 from pixelwise.losses import LossSum
 from pixelwise.methods.base import Method, TrainingDiverged
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.nn.averaging import ExponentialMovingAverage, StochasticWeightAverage
+from pixelwise.nn.freezing import hold
 
 
 class Supervised(Method):
@@ -30,10 +32,15 @@ class Supervised(Method):
         ema_decay: of the averaged copy that is evaluated and exported; None for the network itself.
         swa_start: progress from which on the equal mean of the weights is evaluated and exported instead.
         dtype: of the autocast region; float32 for none.
+        frozen: modules that stay in evaluation mode, see `nn.freezing`.
         wrap: applied to the network for the forward pass of training (data parallelism).
+
+    Attributes:
+        ignore_index: the id of what is not trained on.
     """
 
     monitor = "mean_iou"
+    ignore_index = VOID
 
     def __init__(
         self,
@@ -50,6 +57,7 @@ class Supervised(Method):
         swa_start: float | None = None,
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
+        frozen: Sequence[nn.Module] = (),
         wrap: Callable[[nn.Module], nn.Module] | None = None,
     ) -> None:
         self.device = device or torch.device("cpu")
@@ -69,6 +77,7 @@ class Supervised(Method):
         self.std = torch.tensor(std, device=self.device)[:, None, None]
         self.clip_norm = clip_norm
         self.dtype = dtype
+        self.frozen = tuple(frozen)
         self.peak_rates = [group["lr"] for group in optimizer.param_groups]
 
     def step(self, batch: Batch, progress: float) -> dict[str, float]:
@@ -76,6 +85,7 @@ class Supervised(Method):
         for group, peak in zip(self.optimizer.param_groups, self.peak_rates, strict=True):
             group["lr"] = peak * factor
         self.network.train()
+        hold(self.frozen)
         batch = batch.to(self.device)
         values = self._losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -135,12 +145,20 @@ class Supervised(Method):
         if not isinstance(self.average, StochasticWeightAverage) or not self.average.started:
             return
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            self.average.refresh(self._normalised(batch.to(self.device).images) for batch in batches)
+            images = (self._normalised(batch.to(self.device).images) for batch in batches)
+            frozen = {id(module) for module in self.frozen}
+            names = {name for name, module in self.network.named_modules() if id(module) in frozen}
+            self.average.refresh(images, frozen=names)
 
-    def evaluate(self, batches: Iterable[Batch], *, final: bool = False) -> dict[str, float]:
+    def _evaluated(self, final: bool) -> dict[str, nn.Module]:
+        """What is measured, by the prefix of its scores' names: at the end the raw weights beside the averaged ones."""
         networks = {"": self.shipped}
         if final and self.shipped is not self.network:
             networks["raw_"] = self.network
+        return networks
+
+    def evaluate(self, batches: Iterable[Batch], *, final: bool = False) -> dict[str, float]:
+        networks = self._evaluated(final)
         matrices = {prefix: ConfusionMatrix(len(self.class_names), self.class_names) for prefix in networks}
         with torch.inference_mode():
             for batch in batches:

@@ -26,21 +26,26 @@ class ConfusionMatrix:
         counts: (K, K) int64 on the CPU, rows truth, columns prediction.
     """
 
-    def __init__(self, num_classes: int, class_names: Sequence[str] | None = None) -> None:
+    def __init__(self, num_classes: int, class_names: Sequence[str] | None = None, *, void: int | None = VOID) -> None:
         """Args:
-            num_classes: 1 to 255.
+            num_classes: 1 to 255, or to 10,000 without `void`.
             class_names: one a class.
+            void: 255, the id of what is not counted, or None where everything is, as for pictures with a class each.
 
         Raises:
-            ValueError: too many classes, or another number of names.
+            ValueError: too many classes, another number of names, or another `void`.
         """
-        if not 1 <= num_classes < IDS:
-            raise ValueError(f"{num_classes} classes, but a confusion matrix takes 1 to 255 (255 is void)")
+        if void not in (None, VOID):
+            raise ValueError(f"void {void}, but what is not counted has id {VOID}, or there is none")
+        most = IDS - 1 if void == VOID else 10_000
+        if not 1 <= num_classes <= most:
+            raise ValueError(f"{num_classes} classes, but a confusion matrix takes 1 to {most:,} (255 is void)")
         names = tuple(class_names) if class_names is not None else tuple(str(i) for i in range(num_classes))
         if len(names) != num_classes:
             raise ValueError(f"{len(names)} class names for {num_classes} classes")
         self.num_classes = num_classes
         self.class_names = names
+        self.void = void
         self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
 
     def update(self, prediction: Tensor | np.ndarray, target: Tensor | np.ndarray) -> None:
@@ -53,6 +58,9 @@ class ConfusionMatrix:
         Raises:
             ValueError: shapes that differ, no integers, or ids out of range. The counts are then unchanged.
         """
+        if self.void is None:
+            self._update_any(torch.as_tensor(prediction), torch.as_tensor(target))
+            return
         predicted, true = _as_bytes(prediction, "prediction"), _as_bytes(target, "target")
         if predicted.shape != true.shape:
             raise ValueError(f"prediction is {tuple(predicted.shape)} but target is {tuple(true.shape)}")
@@ -65,6 +73,19 @@ class ConfusionMatrix:
                 raise ValueError(f"{ids} holds class id {top}, but ids go from 0 to {self.num_classes - 1}")
         self.counts += table[: self.num_classes, : self.num_classes]
 
+    def _update_any(self, predicted: Tensor, true: Tensor) -> None:
+        """`update` for ids beyond a byte, of which there are never as many as there are pixels."""
+        if predicted.shape != true.shape:
+            raise ValueError(f"prediction is {tuple(predicted.shape)} but target is {tuple(true.shape)}")
+        for what, ids in (("prediction", predicted), ("target", true)):
+            outside = ids[(ids < 0) | (ids >= self.num_classes)]
+            if outside.numel():
+                raise ValueError(
+                    f"{what} holds class id {int(outside[0])}, but ids go from 0 to {self.num_classes - 1}"
+                )
+        pairs = true.flatten().cpu().long() * self.num_classes + predicted.flatten().cpu().long()
+        self.counts += torch.bincount(pairs, minlength=self.num_classes**2).view_as(self.counts)
+
     def merge(self, other: ConfusionMatrix) -> None:
         """Adds the pixels that another matrix has counted.
 
@@ -76,7 +97,7 @@ class ConfusionMatrix:
         self.counts += other.counts
 
     def __add__(self, other: ConfusionMatrix) -> ConfusionMatrix:
-        total = ConfusionMatrix(self.num_classes, self.class_names)
+        total = ConfusionMatrix(self.num_classes, self.class_names, void=self.void)
         total.merge(self)
         total.merge(other)
         return total

@@ -10,7 +10,19 @@ from typing import Any
 from torch import nn
 
 from pixelwise.errors import UserError, unknown
-from pixelwise.models.classify import mobilenet, resnet, vgg, xception
+from pixelwise.models.classify import (
+    alexnet,
+    densenet,
+    googlenet,
+    inception,
+    lenet,
+    mlp,
+    mobilenet,
+    resnet,
+    vgg,
+    xception,
+)
+from pixelwise.models.detect import localizer, overfeat
 from pixelwise.models.segment import (
     deconvnet,
     deeplab,
@@ -34,7 +46,7 @@ class Entry:
 
     Attributes:
         build: keyword-only constructor.
-        task: `segment` or `classify`.
+        task: `segment`, `classify` or `detect`.
         paper: authors, venue or preprint.
         family: networks of one family share names of tensors: weights of one fill another, as far as they go.
     """
@@ -47,24 +59,38 @@ class Entry:
 
 CHEN_2018 = "Chen et al., ECCV 2018, arXiv:1802.02611"
 HE_2016 = "He et al., CVPR 2016, arXiv:1512.03385"
+HUANG_2017 = "Huang et al., CVPR 2017, arXiv:1608.06993"
 KIRILLOV_2019 = "Kirillov et al., CVPR 2019, arXiv:1901.02446"
 LONG_2015 = "Long et al., CVPR 2015, arXiv:1411.4038"
 RONNEBERGER_2015 = "Ronneberger et al., MICCAI 2015, arXiv:1505.04597"
+SERMANET_2014 = "Sermanet et al., ICLR 2014, arXiv:1312.6229"
 SIMONYAN_2015 = "Simonyan & Zisserman, ICLR 2015, arXiv:1409.1556"
 
 MODELS: dict[str, Entry] = {
+    "alexnet": Entry(alexnet.AlexNet, "classify", "Krizhevsky et al., NIPS 2012; Krizhevsky 2014, arXiv:1404.5997"),
     "deconvnet": Entry(deconvnet.DeconvNet, "segment", "Noh et al., ICCV 2015, arXiv:1505.04366"),
     "deeplab_v1": Entry(deeplab.DeepLabV1, "segment", "Chen et al., ICLR 2015, arXiv:1412.7062"),
     "deeplab_v3": Entry(deeplab.DeepLabV3, "segment", "Chen et al. 2017, arXiv:1706.05587"),
     "deeplab_v3plus": Entry(deeplab.DeepLabV3Plus, "segment", CHEN_2018),
+    "densenet121": Entry(densenet.densenet121, "classify", HUANG_2017),
+    "densenet161": Entry(densenet.densenet161, "classify", HUANG_2017),
+    "densenet169": Entry(densenet.densenet169, "classify", HUANG_2017),
+    "densenet201": Entry(densenet.densenet201, "classify", HUANG_2017),
     "dilated": Entry(dilated.DilatedNet, "segment", "Yu & Koltun, ICLR 2016, arXiv:1511.07122"),
     "fcn16s": Entry(fcn.fcn16s, "segment", LONG_2015, family="fcn"),
     "fcn32s": Entry(fcn.fcn32s, "segment", LONG_2015, family="fcn"),
     "fcn8s": Entry(fcn.fcn8s, "segment", LONG_2015, family="fcn"),
     "fpn": Entry(fpn.fpn, "segment", KIRILLOV_2019),
+    "googlenet": Entry(googlenet.GoogLeNet, "classify", "Szegedy et al., CVPR 2015, arXiv:1409.4842"),
     "hourglass": Entry(hourglass.HourglassNet, "segment", "Newell et al., ECCV 2016, arXiv:1603.06937"),
+    "inception_v3": Entry(inception.InceptionV3, "classify", "Szegedy et al., CVPR 2016, arXiv:1512.00567"),
+    "lenet5": Entry(lenet.LeNet5, "classify", "LeCun et al., Proceedings of the IEEE 1998"),
     "linknet": Entry(linknet.LinkNet, "segment", "Chaurasia & Culurciello, VCIP 2017, arXiv:1707.03718"),
+    "localizer": Entry(localizer.Localizer, "detect", SERMANET_2014),
+    "mlp": Entry(mlp.MLP, "classify", "Simard et al., ICDAR 2003"),
     "mobilenet_v2": Entry(mobilenet.MobileNetV2, "classify", "Sandler et al., CVPR 2018, arXiv:1801.04381"),
+    "overfeat_accurate": Entry(overfeat.overfeat_accurate, "detect", SERMANET_2014),
+    "overfeat_fast": Entry(overfeat.overfeat_fast, "detect", SERMANET_2014),
     "pspnet": Entry(pspnet.pspnet, "segment", "Zhao et al., CVPR 2017, arXiv:1612.01105"),
     "patch": Entry(patch.PatchClassifier, "segment", "Ciresan et al., NIPS 2012"),
     "resnet18": Entry(resnet.resnet18, "classify", HE_2016),
@@ -105,8 +131,8 @@ def create_model(name: str, **options: Any) -> nn.Module:
     """Builds a network by name; `options` are the keywords of its constructor, unknown ones are refused.
 
     `weights` (a file, a run, a hub name) fills the encoder of a network that has one, else the whole network. Those of
-    a run of the same network, or of one of its family, fill all of it, but for a last layer of another number of
-    classes.
+    a run of the same network, or of one of its family, and those of a classifier, fill all of it but for a last layer
+    of another number of classes.
 
     Raises:
         UserError: unknown name or option, a missing option, or weights that do not fit.
@@ -128,7 +154,7 @@ def create_model(name: str, **options: Any) -> nn.Module:
     except TypeError as error:
         raise UserError(f"{name}: {error}; its options are {', '.join(parameters)}.") from error
     if file is not None:
-        load_weights(model, file, new_head=related)
+        load_weights(model, file, new_head=related or MODELS[name].task == "classify")
     return model
 
 

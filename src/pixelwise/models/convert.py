@@ -16,6 +16,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from pixelwise.errors import UserError
+from pixelwise.nn.encoder import Classifier
 from pixelwise.nn.receptive_field import Trace
 
 MapShape = tuple[int, int, int]
@@ -120,7 +121,10 @@ def _convert(classifier: nn.Module, height: int, width: int) -> fx.GraphModule:
     channels = _input_channels(classifier, height * width)
     parameter = next(classifier.parameters())
     example = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(0)).to(parameter)
-    graph = _Tracer().trace(classifier)
+    tracer = _Tracer()
+    if isinstance(classifier, Classifier):
+        tracer.traced_func_name = "logits"  # `forward` asks whether the auxiliary heads are wanted
+    graph = tracer.trace(classifier)
     with torch.no_grad():
         expected = _Shapes(fx.GraphModule(classifier, graph)).run(example)
     layers: dict[str, Any] = {}

@@ -29,6 +29,7 @@ class ModelSpec:
         class_names: by class id.
         form: channels and dtype of the pictures it takes.
         mean, std: per channel, in the units of `form.dtype`; the network sees `(picture - mean) / std`.
+        view: height and width that a classifier's pictures are brought to (`data.fit.Centre`); None for dense networks.
     """
 
     model: str
@@ -38,6 +39,7 @@ class ModelSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: Mapping[str, Any] = field(default_factory=dict)
+    view: tuple[int, int] | None = None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -48,6 +50,8 @@ class ModelSpec:
         values["form"] = PictureFormat(**values["form"])
         for name in ("class_names", "mean", "std"):
             values[name] = tuple(values[name])
+        if values.get("view") is not None:
+            values["view"] = tuple(values["view"])
         return cls(**values)
 
 

@@ -16,13 +16,10 @@ from torch import Tensor, nn
 
 from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
+from pixelwise.models.known_weights import IMAGENET_MEAN, IMAGENET_STD, check_digest, recognised
 from pixelwise.models.spec import METADATA_KEY, ModelSpec
 
 logger = logging.getLogger(__name__)
-
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
-"""Of 8-bit RGB: what published weights with torchvision's parameter names were trained with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +97,14 @@ def _from_hub(repo: str, filename: str) -> Path:
 def read_weights(weights: str | os.PathLike[str]) -> WeightsFile:
     """Reads tensors and normalisation.
 
+    A file whose name ends in a digest is compared with it. The normalisation is what the file says, else what is known
+    of published weights of that name, else ImageNet's.
+
     Raises:
         UserError: not found, damaged, or a file of pickled objects rather than of tensors.
     """
     path = locate(weights)
+    check_digest(path)
     metadata: Mapping[str, str] = {}
     if path.suffix in {".pt", ".pth", ".bin"}:
         try:
@@ -113,7 +114,7 @@ def read_weights(weights: str | os.PathLike[str]) -> WeightsFile:
                 f"{path}: not a file of tensors that can be read safely ({type(error).__name__})."
             ) from None
         nested = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-        tensors = {name: value for name, value in nested.items() if isinstance(value, Tensor)}
+        tensors = {_present_name(name): value for name, value in nested.items() if isinstance(value, Tensor)}
     else:
         try:
             with safe_open(os.fspath(path), framework="pt") as file:
@@ -130,7 +131,15 @@ def read_weights(weights: str | os.PathLike[str]) -> WeightsFile:
         scale = FULL_RANGE[spec.form.dtype] / FULL_RANGE["uint8"]
         mean, std = (tuple(value / scale for value in part) for part in (spec.mean, spec.std))
         return WeightsFile(path, tensors, mean, std, spec.model)
+    known = recognised(os.fspath(weights)) or recognised(path.name)
+    if known is not None and "input" not in metadata:
+        return WeightsFile(path, tensors, known.mean, known.std)
     return WeightsFile(path, tensors, *input_normalisation(metadata))
+
+
+def _present_name(name: str) -> str:
+    """`denselayer1.norm1.weight` of `denselayer1.norm.1.weight`, as torchvision's DenseNet files still have it."""
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
 
 
 def input_normalisation(metadata: Mapping[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -159,8 +168,8 @@ def load_weights(
     logged as information.
 
     Args:
-        new_head: the network's `heads` (see `DenseModel`) keep their own tensors where the file's are for another
-            number of classes.
+        new_head: the network's `heads` (see `DenseModel` and `Encoder`) keep their own tensors where the file's are for
+            another number of classes.
 
     Raises:
         UserError: nothing fits by name, or a tensor has another shape.
@@ -176,7 +185,7 @@ def load_weights(
             tensor = adapt_channels(tensor, own[name].shape[1])
             adapted.append(name)
         if tensor.shape != own[name].shape:
-            if new_head and set(name.split(".")) & set(getattr(network, "heads", ())):
+            if new_head and any(f".{head}." in f".{name}." for head in getattr(network, "heads", ())):
                 continue
             raise UserError(
                 f"{file.path}: '{name}' is {tuple(tensor.shape)}, but the {type(network).__name__} has "

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel
 
 
 class ExponentialMovingAverage(nn.Module):
@@ -62,7 +63,25 @@ class StochasticWeightAverage(AveragedModel):
         """Takes the network's weights of now into the mean."""
         self.update_parameters(network)
 
-    def refresh(self, images: Iterable[Tensor]) -> None:
-        """Batch-norm statistics anew, as the mean over batches of training pictures."""
-        update_bn(images, self.module)
+    def refresh(self, images: Iterable[Tensor], *, frozen: Container[str] = ()) -> None:
+        """Batch-norm statistics anew, as the mean over batches of training pictures.
+
+        Args:
+            frozen: names of modules whose statistics stay as they are.
+        """
+        norms = [
+            module
+            for name, module in self.module.named_modules()
+            if isinstance(module, _BatchNorm) and name not in frozen
+        ]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean over batches
+            norm.train()
+        with torch.no_grad():
+            for batch in images:
+                self.module(batch)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
         self.module.eval()

@@ -1,17 +1,49 @@
-"""What every classification network offers to the dense networks and detectors that are built on it."""
+"""What every classification network offers: logits of whole pictures, and maps to the networks built on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pixelwise.errors import UserError
 from pixelwise.nn.atrous import AtrousConv2d
+from pixelwise.nn.dense import mirror_pad
 
 
-class Encoder(nn.Module):
-    """Base class of classification networks: a way down in stages, each of them ending in a map of its own stride.
+class Classifier(nn.Module):
+    """Base class of networks that name what a whole picture shows.
+
+    Attributes:
+        heads: dotted names of the layers whose tensors depend on the number of classes.
+        auxiliary_weights: of a network with auxiliary heads, the factor of each one's loss in training; empty for a
+            network with one output.
+        smallest: the smallest side of a picture, in pixels, that the layers take.
+        window: height and width of the only pictures that it takes, where a fully connected layer reads a whole map;
+            None where any size from `smallest` on will do.
+    """
+
+    heads: tuple[str, ...]
+    auxiliary_weights: tuple[float, ...] = ()
+    smallest: int = 1
+    window: tuple[int, int] | None = None
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, num_classes)."""
+        raise NotImplementedError
+
+    def all_logits(self, images: Tensor) -> tuple[Tensor, ...]:
+        """`logits(images)`, then those of each auxiliary head."""
+        return (self.logits(images),)
+
+    def forward(self, images: Tensor, *, auxiliary: bool = False) -> Tensor | tuple[Tensor, ...]:
+        """(N, C, H, W) -> logits (N, num_classes); with `auxiliary` a tuple, those of all heads."""
+        return self.all_logits(images) if auxiliary else self.logits(images)
+
+
+class Encoder(Classifier):
+    """Base class of classifiers with a way down in stages, each of them ending in a map of its own stride.
 
     Attributes:
         feature_channels: of the stages' maps, finest first.
@@ -59,14 +91,16 @@ class Encoder(nn.Module):
             finer = max(stride // output_stride, 1)
             if finer == 1:
                 continue
+            before = rate
             for module in stage.modules():
                 if isinstance(module, nn.Conv2d):
-                    # A filter that strode still reads the grid before it; those behind it read a finer one than they
-                    # were made for. The 1x1 convolutions of shortcuts stride beside the filter, not before it.
+                    # A filter that strode still reads the grid before it, as does one that strode beside it; those
+                    # behind it read a finer one than they were made for. The 1x1 convolutions of shortcuts stride
+                    # beside the filter, not before it.
                     strode = max(module.stride) > 1
                     module.stride = (1, 1)
                     if max(module.kernel_size) > 1:
-                        widen(module, rate)
+                        widen(module, before if strode else rate)
                         rate = finer if strode else rate
                 elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and module.stride not in (1, (1, 1)):
                     module.kernel_size, module.stride, module.padding = 3, 1, 1
@@ -74,6 +108,41 @@ class Encoder(nn.Module):
                         module.count_include_pad = False  # the border would be darker than the picture
                     rate = finer
         self.feature_strides = tuple(min(stride, output_stride) for stride in self.feature_strides)
+
+
+class UnpaddedEncoder(Encoder):
+    """Base class of encoders some of whose layers do not pad, so that their maps have fewer places than the grid.
+
+    `pyramid` gives every map its whole grid: what is missing is shared out to both sides, where the outermost values
+    are repeated (bilinear interpolation by half a place where the number of missing places is odd). What a stage hands
+    to the next stays as it is, so classifier and encoder compute the same. A picture too small for the layers is
+    mirrored at the right and at the bottom until it suits them.
+    """
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """(N, C, H, W), multiples of the largest stride -> maps (N, feature_channels[i], H / strides[i], W / ...)."""
+        height, width = images.shape[-2:]
+        coarsest = max(self.feature_strides)
+        least = -(-self.smallest // coarsest) * coarsest
+        images = mirror_pad(images, (0, max(least - width, 0), 0, max(least - height, 0)))
+        padded = images.shape[-2]
+        return [
+            on_grid(each, padded // stride - each.shape[-2])[..., : height // stride, : width // stride]
+            for each, stride in zip(super().pyramid(images), self.feature_strides, strict=True)
+        ]
+
+
+def on_grid(maps: Tensor, missing: int) -> Tensor:
+    """(N, C, h, w) -> (N, C, h + missing, w + missing), half of it on each side, by repeating the outermost values.
+
+    >>> on_grid(Tensor([[[[1.0, 2.0, 4.0]]]]), 1)[0, 0, 0].tolist()
+    [1.0, 1.5, 3.0, 4.0]
+    """
+    if missing == 0:
+        return maps
+    each = (missing + 1) // 2
+    maps = F.pad(maps, (each,) * 4, mode="replicate")
+    return F.avg_pool2d(maps, 2, 1) if missing % 2 else maps
 
 
 def widen(convolution: nn.Conv2d, rate: int) -> None:

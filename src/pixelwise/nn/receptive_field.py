@@ -261,5 +261,6 @@ RULES: dict[Any, Callable[[Tensor, Tensor, Any], dict[int, Asks]]] = {
     aten.pixel_shuffle: _scaled,
     aten.slice: _slice,
     aten.constant_pad_nd: _constant_pad,
+    aten.replication_pad2d: _constant_pad,
 }
 """What operations that move things in the plane ask for; all others keep every place where it is, or take in all."""

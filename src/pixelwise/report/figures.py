@@ -112,22 +112,32 @@ def loss_curve(log: Log) -> Figure | None:
     return figure
 
 
+SCORES = (("mean_iou", "mean IoU"), ("accuracy", "accuracy"))
+"""What a curve shows of a validation: the first of these that was measured, and what goes with it."""
+BESIDE = {"mean_iou": ("pixel_accuracy", "pixel accuracy"), "accuracy": ("top5_accuracy", "top-5 accuracy")}
+
+
 def score_curve(log: Log) -> Figure | None:
-    """Mean IoU and pixel accuracy on the validation split by step. None without entries."""
-    entries = [
-        entry for entry in log if entry.get("kind") == "validation" and _number(entry.get("mean_iou")) is not None
+    """The score on the validation split by step, mean IoU or accuracy, and its companion. None without entries."""
+    validations = [entry for entry in log if entry.get("kind") == "validation"]
+    measured = [
+        (name, label, entries)
+        for name, label in SCORES
+        if (entries := [entry for entry in validations if _number(entry.get(name)) is not None])
     ]
-    if not entries:
+    if not measured:
         return None
+    name, label, entries = measured[0]
+    other, other_label = BESIDE[name]
     steps = [entry["step"] for entry in entries]
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(4.0, 2.5)
         marker = "o" if len(entries) < 40 else ""
-        scores = [entry["mean_iou"] for entry in entries]
-        if any(_number(entry.get("pixel_accuracy")) is not None for entry in entries):
-            accuracy = np.array([_number(entry.get("pixel_accuracy")) for entry in entries], float)
-            axes.plot(steps, accuracy, color=SECOND, linewidth=1.2, label="pixel accuracy", marker=marker, markersize=3)
-        axes.plot(steps, scores, color=ACCENT, linewidth=1.8, label="mean IoU", marker=marker, markersize=3)
+        scores = [entry[name] for entry in entries]
+        if any(_number(entry.get(other)) is not None for entry in entries):
+            values = np.array([_number(entry.get(other)) for entry in entries], float)
+            axes.plot(steps, values, color=SECOND, linewidth=1.2, label=other_label, marker=marker, markersize=3)
+        axes.plot(steps, scores, color=ACCENT, linewidth=1.8, label=label, marker=marker, markersize=3)
         best = int(np.argmax(scores))
         axes.annotate(
             f"{scores[best]:.3f}", (steps[best], scores[best]), xytext=(0, -12), ha="center", textcoords="offset points"

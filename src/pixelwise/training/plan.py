@@ -5,25 +5,20 @@ Facts come from `pixelwise.data.fingerprint`; nothing here reads a picture.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
-from pixelwise.data.augment import Augmentation
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import weights_fill
+from pixelwise.models.catalog import MODELS, weights_fill
 from pixelwise.models.weights import read_weights
-from pixelwise.training.recipe import Recipe, build_recipe
-
-CROP_SIDE = 384
-"""Longest side of a crop on a CPU: larger views cost time without showing a network of this kind more context."""
-VIEWS = 8000
-"""Views that a training without a budget makes, within 5 to 400 passes: ten minutes or so of a small U-Net."""
+from pixelwise.training.recipe import Recipe, build_recipe, default_terms
+from pixelwise.training.tasks import TASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +29,17 @@ class Plan:
     reasons: Mapping[str, str]
 
 
-def make_plan(recipe: Recipe, facts: Fingerprint, *, stride: int, device: torch.device) -> Plan:
+def make_plan(recipe: Recipe, facts: Fingerprint, *, network: nn.Module, device: torch.device) -> Plan:
     """Fills in everything that the recipe leaves open.
 
     Args:
-        stride: of the network: crops are multiples of it where the pictures allow.
+        network: the recipe's: what sizes suit it.
 
     Raises:
-        UserError: class weights of the wrong number, or weights that cannot be read.
+        UserError: class weights of the wrong number, weights that cannot be read, or sizes that the network cannot
+            take.
     """
+    task = TASKS[MODELS[recipe.model.name].task]
     values = recipe.model_dump(mode="json")
     reasons: dict[str, str] = {}
 
@@ -51,8 +48,8 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, stride: int, device: torch.
             values[section][key] = value
             reasons[f"{section}.{key}"] = why
 
-    _crop_and_batch(values, facts, stride, device, derive)
-    _views(values, facts, derive)
+    task.plan(recipe, values, facts, network, device, derive)
+    derive("loss", "terms", default_terms(values), f"what suits networks that {MODELS[recipe.model.name].task}")
     _balance(values, facts, derive)
     weights = recipe.model.options.get("weights")
     if values["optimizer"]["name"] == "adamw":
@@ -60,58 +57,30 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, stride: int, device: torch.
     else:
         derive("optimizer", "lr", 0.01, "SGD with momentum")
     if weights is not None and not weights_fill(recipe.model.name, read_weights(weights)):
-        derive("optimizer", "encoder_lr_factor", 0.3, "a pretrained encoder needs smaller steps than a new decoder")
+        derive("optimizer", "encoder_lr_factor", 0.3, "what is pretrained needs smaller steps than what is new")
     else:
         start = "random weights" if weights is None else "trained weights"
         derive("optimizer", "encoder_lr_factor", 1.0, f"all of the network starts from {start}")
     _normalisation(values, recipe, facts, derive)
     if values["train"]["minutes"] is None:
         pictures = facts.pictures["train"]
-        epochs = default_epochs(pictures)
+        epochs = default_epochs(recipe, pictures)
         why = f"{round(epochs * pictures):,} views of {pictures:,} pictures; --minutes or --epochs set another"
         derive("train", "epochs", epochs, why)
     return Plan(build_recipe(values, "the plan"), reasons)
 
 
-def default_epochs(pictures: int) -> float:
-    """Passes over the training pictures where no budget was given."""
-    return float(min(max(round(VIEWS / pictures), 5), 400))
-
-
-def _crop_and_batch(values: dict[str, Any], facts: Fingerprint, stride: int, device: torch.device, derive: Any) -> None:
-    limit = CROP_SIDE if device.type == "cpu" else 2 * CROP_SIDE
-    sides = []
-    for side in (facts.height[1], facts.width[1]):
-        # A little below the picture's own size leaves the crop room to move.
-        wanted = min(limit, side if side <= stride else max(stride, int(0.85 * side) // stride * stride))
-        sides.append(max(wanted, 1))
-    size = f"{facts.height[1]} x {facts.width[1]}"
-    derive("augment", "crop", sides, f"pictures are {size} (median); a multiple of the network's stride {stride}")
-    pixels = values["augment"]["crop"][0] * values["augment"]["crop"][1]
-    budget = (1 << 20) if device.type == "cpu" else (1 << 22)
-    batch = min(max(2 ** round(math.log2(max(budget / pixels, 1))), 2), 16)
-    derive("train", "batch_size", batch, "about a megapixel a step, 2 to 16 views")
-
-
-def _views(values: dict[str, Any], facts: Fingerprint, derive: Any) -> None:
-    derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
-    derive("augment", "rotate", 5.0, "cameras tilt a little")
-    derive("augment", "flip", "horizontal", "left and right are alike; set both where up and down are alike too")
-    derive("augment", "elastic", 0.0, "shapes are taken to be rigid; about 10 for tissue and cells")
-    colour = facts.form.channels == 3
-    derive("augment", "brightness", 0.3, "light varies")
-    derive("augment", "contrast", 0.3, "light varies")
-    derive("augment", "saturation", 0.3 if colour else 0.0, "colours vary" if colour else "not RGB")
-    for name, field in Augmentation.model_fields.items():
-        if name not in {"crop", "scale"}:
-            derive("augment", name, field.default, "off unless asked for")  # all that was not decided above
+def default_epochs(recipe: Recipe, pictures: int) -> float:
+    """Passes over the training pictures where no budget was given: 5 to 400."""
+    views = TASKS[MODELS[recipe.model.name].task].views
+    return float(min(max(round(views / pictures), 5), 400))
 
 
 def _balance(values: dict[str, Any], facts: Fingerprint, derive: Any) -> None:
     shares = [count / max(sum(facts.class_pixels), 1) for count in facts.class_pixels if count]
     ratio = max(shares) / min(shares) if shares else 1.0
     if ratio > 4:
-        why = f"the commonest class has {ratio:.0f} times the pixels of the rarest"
+        why = f"the commonest class is {ratio:.0f} times as frequent as the rarest"
         derive("loss", "class_weights", "sqrt_median_frequency", why)
     else:
         derive("loss", "class_weights", "none", "the classes are about equally frequent")

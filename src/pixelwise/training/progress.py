@@ -101,7 +101,7 @@ def make_display() -> Display:
 def status(values: Mapping[str, float]) -> str:
     """`loss 0.512  mean IoU 0.431`, as far as known."""
     parts = []
-    for key, label in (("loss", "loss"), ("mean_iou", "mean IoU")):
+    for key, label in (("loss", "loss"), ("mean_iou", "mean IoU"), ("accuracy", "accuracy")):
         if key in values:
             parts.append(f"{label} {values[key]:.3f}")
     return "  ".join(parts)

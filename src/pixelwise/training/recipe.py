@@ -47,7 +47,7 @@ class DataSection(Section):
 
 
 class LossSection(Section):
-    terms: dict[str, float] = Field({"cross_entropy": 1.0, "dice": 1.0}, description="loss: factor")
+    terms: dict[str, float] | None = Field(None, description="loss: factor; null: what suits the task")
     class_weights: Literal["none", "sqrt_median_frequency", "median_frequency"] | tuple[float, ...] | None = Field(
         None, description="of the classes in cross entropy and focal loss; null: as the balance asks"
     )
@@ -62,7 +62,9 @@ class LossSection(Section):
 
     @field_validator("terms")
     @classmethod
-    def _known(cls, terms: dict[str, float]) -> dict[str, float]:
+    def _known(cls, terms: dict[str, float] | None) -> dict[str, float] | None:
+        if terms is None:
+            return None
         if not terms:
             raise ValueError(f"at least one loss is needed, of {', '.join(sorted(LOSSES))}")
         for name in terms:
@@ -75,6 +77,12 @@ class OptimizerSection(Section):
     name: Literal["adamw", "sgd"] = "adamw"
     lr: float | None = Field(None, gt=0, description="peak learning rate; null: as optimizer and weights ask")
     encoder_lr_factor: float | None = Field(None, ge=0, description="of a pretrained encoder's rate; null: 0.3, or 1")
+    depth_decay: float = Field(
+        1.0, gt=0, le=1, description="factor of the rate from each stage of the encoder to the next"
+    )
+    freeze: int | str | tuple[str, ...] | None = Field(
+        None, description="what is not trained: the first so many layers, trunk (all but the last), or names of modules"
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(0.02, ge=0, description="of weights; biases and norms have none")
     clip_norm: float | None = Field(5.0, gt=0, description="largest gradient norm")
@@ -187,8 +195,7 @@ def load_recipe(name: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
     elif str(name) in MODELS:
         values, source = {"model": {"name": str(name)}}, f"model {name}"
     else:
-        segment = {model for model, entry in MODELS.items() if entry.task == "segment"}
-        raise unknown("model or recipe", str(name), {*recipe_names(), *segment})
+        raise unknown("model or recipe", str(name), {*recipe_names(), *MODELS})
     pairs = overrides.items() if isinstance(overrides, Mapping) else parse_overrides(overrides)
     for key, value in pairs:
         _assign(values, key, value)
@@ -262,14 +269,26 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
     """Sets a nested key; a mapping that the recipe leaves to its default (loss.terms) is added to, not replaced."""
     *sections, last = key.split(".")
     here = values
-    default: Any = Recipe(model=ModelSection(name="")).model_dump()
     for section in sections:
-        default = default.get(section, {}) if isinstance(default, dict) else {}
-        inherited = default if section == "terms" else {}
-        here = here.setdefault(section, dict(inherited))
+        if here.get(section) is None:
+            here[section] = dict(default_terms(values)) if section == "terms" else {}
+        here = here[section]
         if not isinstance(here, dict):
             raise UserError(f"--set {key}=...: '{section}' holds a value, not a section.")
     here[last] = value
+
+
+TERMS = {"segment": {"cross_entropy": 1.0, "dice": 1.0}}
+"""Task -> the loss that it is trained with unless the recipe names another; of the other tasks, cross entropy."""
+
+
+def default_terms(values: Mapping[str, Any]) -> dict[str, float]:
+    """The loss of a recipe, given as plain values, that names none."""
+    from pixelwise.models.catalog import MODELS
+
+    model = values.get("model")
+    entry = MODELS.get(model.get("name", "")) if isinstance(model, Mapping) else None
+    return TERMS.get(entry.task if entry else "segment", {"cross_entropy": 1.0})
 
 
 def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:

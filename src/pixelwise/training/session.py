@@ -14,17 +14,18 @@ from torch import nn
 import pixelwise
 from pixelwise import hardware
 from pixelwise.atomic import write_text
-from pixelwise.data.borders import WithBorderWeights
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, fingerprint
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.loader import EvaluationLoader, SampleCache, TrainLoader, Transform
+from pixelwise.data.loader import EvaluationLoader, SampleCache, TrainLoader
 from pixelwise.distributed import barrier, rank, world_size
 from pixelwise.errors import UserError
 from pixelwise.losses import LossSum
 from pixelwise.methods.supervised import Supervised
 from pixelwise.models.catalog import MODELS, create_model
 from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.freezing import freeze
 from pixelwise.nn.sync_batch_norm import synchronised
 from pixelwise.training.checkpoint import has_checkpoint
 from pixelwise.training.loop import Budget, Position, fit
@@ -33,6 +34,7 @@ from pixelwise.training.progress import Display, Silent
 from pixelwise.training.recipe import Recipe, build_recipe, digest, to_yaml
 from pixelwise.training.run import Run, create_run, open_run
 from pixelwise.training.schedule import make_schedule
+from pixelwise.training.tasks import TASKS, Task
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -50,6 +52,15 @@ class Session:
     device: torch.device
 
 
+_MISMATCH = {
+    "classify": "{root}: the pictures are sorted into classes and have no masks, but {model} labels pixels; train a "
+    "classifier (`pixelwise models --task classify`), or add masks.",
+    "segment": "{root}: the pictures have masks, but {model} tells the class of a picture as a whole; train a network "
+    "that labels pixels (`pixelwise models --task segment`; most take a classifier as encoder), or sort the pictures "
+    "into folders by class.",
+}
+"""What a dataset is for -> what is said when a network for something else is to learn from it."""
+
 Data = tuple[Dataset, Fingerprint, SampleCache]
 """Pictures and labels, facts about them, and what was read of them so far."""
 
@@ -60,18 +71,18 @@ def open_data(recipe: Recipe) -> Data:
     Raises:
         UserError: no data given, a file that cannot be used, or nothing to learn from or to measure by.
     """
+    task = MODELS[recipe.model.name].task
+    if task not in TASKS:
+        raise UserError(
+            f"model {recipe.model.name}: there is no training for the task '{task}' yet, only for {', '.join(TASKS)}; "
+            "build the network with pixelwise.create_model and train it in Python."
+        )
     dataset = open_recipe_data(recipe)
+    if task != dataset.task:
+        raise UserError(_MISMATCH[dataset.task].format(root=dataset.root, model=recipe.model.name))
     facts = fingerprint(dataset)
     cache = SampleCache(dataset, objects=recipe.loss.border_weight > 0)
-    for split, what in (("train", "there is nothing to tell apart"), ("val", "nothing could be measured")):
-        counts = cache.check(dataset.split(split))
-        found = [name for name, pixels in zip(dataset.class_names, counts, strict=False) if pixels]
-        if len(found) < (2 if split == "train" else 1):
-            held = f"only '{found[0]}'" if found else "only void (255)"
-            raise UserError(
-                f"{dataset.root}: the masks of the split '{split}' hold {held}, so {what}; look at the masks "
-                "(`pixelwise check` counts their values)."
-            )
+    TASKS[task].check(recipe, dataset, cache)
     return dataset, facts, cache
 
 
@@ -104,7 +115,8 @@ def start(recipe: Recipe, *, name: str, out: str | None, into: Run | None = None
     device, wrap = engine()
     check_out(out if into is None else str(into.path))
     network = _network(recipe, facts)
-    plan = make_plan(recipe, facts, stride=getattr(network, "stride", 1), device=device)
+    plan = make_plan(recipe, facts, network=network, device=device)
+    cache = _task(recipe).prepared(plan.recipe, dataset, cache)
     values = plan.recipe.model_dump(mode="json")
     values["data"]["path"] = str(dataset.root.resolve())
     weights = values["model"].get("weights")
@@ -155,15 +167,15 @@ def restart(run: Run) -> Session:
     device, wrap = engine()
     # A checkpoint holds every weight, so the pretrained file may be gone by now.
     network = _network(recipe, facts, pretrained=not has_checkpoint(run.path))
+    cache = _task(recipe).prepared(recipe, dataset, cache)
     return Session(recipe, dataset, facts, cache, make_method(recipe, facts, network, device, wrap), run, device)
 
 
+def _task(recipe: Recipe) -> Task:
+    return TASKS[MODELS[recipe.model.name].task]
+
+
 def _network(recipe: Recipe, facts: Fingerprint, *, pretrained: bool = True) -> nn.Module:
-    entry = MODELS.get(recipe.model.name)
-    if entry is not None and entry.task != "segment":
-        raise UserError(
-            f"model {recipe.model.name}: a {entry.task} network cannot be trained on masks; see `pixelwise models`."
-        )
     torch.manual_seed(recipe.train.seed)
     options = _options(recipe, facts)
     if not pretrained:
@@ -189,7 +201,13 @@ def model_spec(recipe: Recipe, facts: Fingerprint) -> ModelSpec:
     assert recipe.normalize.std is not None
     options = {key: value for key, value in _options(recipe, facts).items() if key != "weights"}
     return ModelSpec(
-        recipe.model.name, options, facts.class_names, facts.form, recipe.normalize.mean, recipe.normalize.std
+        recipe.model.name,
+        options,
+        facts.class_names,
+        facts.form,
+        recipe.normalize.mean,
+        recipe.normalize.std,
+        view=_task(recipe).view(recipe),
     )
 
 
@@ -199,22 +217,26 @@ def make_method(
     """Network, loss and optimiser of a planned recipe, ready for the loop.
 
     Raises:
-        UserError: a batch that is too small for the processes, or for batch norm.
+        UserError: a batch that is too small for the processes, or for batch norm; nothing to freeze, or all of it.
     """
     _check_batch(recipe, network)
+    frozen = [] if recipe.optimizer.freeze is None else freeze(network, recipe.optimizer.freeze)
     spec = model_spec(recipe, facts)
     if world_size() > 1:
         network = synchronised(network)
     # Weights move into their final memory layout before the optimiser takes hold of them.
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = recipe.train.precision
-    return Supervised(
+    method = _task(recipe).method
+    assert recipe.loss.terms is not None
+    return method(
         network,
         loss=LossSum(
             recipe.loss.terms,
             class_weights=class_weights(recipe, facts),
             label_smoothing=recipe.loss.label_smoothing,
             focal_gamma=recipe.loss.focal_gamma,
+            ignore_index=method.ignore_index,
             lovasz_per_image=recipe.loss.lovasz_per_image,
             lovasz_only_present=recipe.loss.lovasz_only_present,
         ),
@@ -228,6 +250,7 @@ def make_method(
         swa_start=recipe.train.swa_start,
         device=device,
         dtype=hardware.preferred_dtype(device) if precision == "auto" else DTYPES[precision],
+        frozen=frozen,
         wrap=wrap,
     )
 
@@ -247,26 +270,56 @@ def _check_batch(recipe: Recipe, network: nn.Module) -> None:
 
 
 def make_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    """Decay on weights alone (biases and norms are vectors), and the encoder's own rate."""
+    """Decay on weights alone (biases and norms are vectors), and rates of their own for what was trained before."""
     settings = recipe.optimizer
     assert settings.lr is not None
-    assert settings.encoder_lr_factor is not None
-    encoder = getattr(network, "encoder", None)
-    inside = set() if encoder is None else {id(parameter) for parameter in encoder.parameters()}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    factors = rate_factors(recipe, network)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for parameter in network.parameters():
-        groups.setdefault((id(parameter) in inside, parameter.dim() > 1), []).append(parameter)
+        if parameter.requires_grad:
+            groups.setdefault((factors[id(parameter)], parameter.dim() > 1), []).append(parameter)
     parameters = [
         {
             "params": members,
-            "lr": settings.lr * (settings.encoder_lr_factor if in_encoder else 1.0),
+            "lr": settings.lr * factor,
             "weight_decay": settings.weight_decay if is_weight else 0.0,
         }
-        for (in_encoder, is_weight), members in sorted(groups.items(), reverse=True, key=lambda item: item[0])
+        for (factor, is_weight), members in sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1]))
     ]
     if settings.name == "sgd":
         return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
     return torch.optim.AdamW(parameters, lr=settings.lr, fused=True)
+
+
+def rate_factors(recipe: Recipe, network: nn.Module) -> dict[int, float]:
+    """Factor of the learning rate by `id` of each parameter.
+
+    1 outside of the encoder. In it `encoder_lr_factor`, times `depth_decay` once for the last of its stages and once
+    more for each stage before. A classifier is an encoder but for its heads.
+
+    Raises:
+        UserError: rates that fall with depth, and a network without stages.
+    """
+    settings = recipe.optimizer
+    assert settings.encoder_lr_factor is not None
+    factors = {id(parameter): 1.0 for parameter in network.parameters()}
+    encoder = network if isinstance(network, Encoder) else getattr(network, "encoder", None)
+    if encoder is None:
+        if settings.depth_decay < 1:
+            raise UserError(
+                f"optimizer.depth_decay: {recipe.model.name} is not built on an encoder, so it has no stages whose "
+                "rates could fall; leave it out."
+            )
+        return factors
+    heads = getattr(encoder, "heads", ())
+    for name, parameter in encoder.named_parameters():
+        if not any(f".{head}." in f".{name}." for head in heads):
+            factors[id(parameter)] = settings.encoder_lr_factor
+    if settings.depth_decay < 1:
+        for distance, stage in enumerate(reversed(encoder.stages()), 1):
+            for parameter in stage.parameters():
+                factors[id(parameter)] = settings.encoder_lr_factor * settings.depth_decay**distance
+    return factors
 
 
 def execute(session: Session, display: Display) -> Position:
@@ -280,11 +333,10 @@ def execute(session: Session, display: Display) -> Position:
     hardware.keep_freed_memory()
     records = dataset.split("train")
     shared = {"rank": rank(), "processes": world_size()}
-    views: Transform = recipe.augment.complete()
-    if recipe.loss.border_weight > 0:
-        views = WithBorderWeights(views, recipe.loss.border_weight, recipe.loss.border_sigma)
+    task = _task(recipe)
+    views = task.training_view(recipe)
     loader = TrainLoader(session.cache, records, views, batch_size=train.batch_size, seed=train.seed, **shared)
-    validation = EvaluationLoader(session.cache, dataset.split("val"), **shared)
+    validation = EvaluationLoader(session.cache, dataset.split("val"), view=task.measured_view(recipe), **shared)
     steps = None if train.epochs is None else max(round(train.epochs * len(records) / train.batch_size), 1)
     budget = Budget(steps, train.minutes, train.validations, train.patience)
     if steps is not None:

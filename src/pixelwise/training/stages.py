@@ -30,7 +30,7 @@ def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data]:
     values = recipe.model_dump(mode="json", exclude={"provenance"})
     values["data"]["path"] = str(dataset.root.resolve())
     if values["train"]["minutes"] is None and values["train"]["epochs"] is None:
-        values["train"]["epochs"] = default_epochs(facts.pictures["train"])
+        values["train"]["epochs"] = default_epochs(recipe, facts.pictures["train"])
     weights = values["model"].get("weights")
     if weights is not None:
         read_weights(weights)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.data.doctor import copy_checks, file_checks, mask_checks
+from pixelwise.data.doctor import class_checks, copy_checks, file_checks, mask_checks
 from pixelwise.data.doctor.diagnosis import SEVERITIES, Diagnosis
 from pixelwise.data.doctor.examination import examine_files
 
@@ -16,6 +16,8 @@ CHECKS = (
     mask_checks.ids,
     mask_checks.shapes,
     copy_checks.copies,
+    class_checks.contradictions,
+    class_checks.balance,
     file_checks.unpaired,
     file_checks.suffixes,
     file_checks.pictures,

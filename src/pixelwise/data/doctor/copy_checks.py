@@ -63,7 +63,12 @@ def _claims(ex: Examination, name: str) -> str:
 
 
 def _similar_across_splits(ex: Examination) -> Iterator[str]:
-    looks = {look.record.name: look for look in ex.looks if look.thumbnail is not None and look.thumbnail.any()}
+    looks = {
+        look.record.name: look
+        for look in ex.looks
+        # Pictures of an idx file are as small as thumbnails are: many a digit 1 resembles another.
+        if look.thumbnail is not None and look.thumbnail.any() and look.record.place is None
+    }
     train = [looks[name] for name in ex.splits.get("train", ()) if name in looks]
     if not train:
         return

@@ -37,6 +37,7 @@ class Summary:
     """A dataset in numbers, of what can be read.
 
     Attributes:
+        task: what can be learnt from it: `segment`, or `classify` where pictures as a whole have a class.
         layout: how the folder is read.
         pictures: all of them, labelled or not, readable or not.
         labelled: those with a readable picture and readable labels.
@@ -45,11 +46,12 @@ class Summary:
         height, width: (smallest, median, largest) in pixels.
         modes: pictures by mode and depth, such as `RGB uint8`.
         class_names: by class id.
-        class_pixels: pixels by class over all labelled pictures.
+        class_pixels: pixels by class over all labelled pictures; to classify, pictures.
         void_pixels: pixels without a class.
         notes: sentences on what is assumed while reading.
     """
 
+    task: str
     layout: str
     pictures: int
     labelled: int

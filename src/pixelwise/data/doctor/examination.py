@@ -48,6 +48,11 @@ class Examination:
         return self.survey.root
 
     @property
+    def task(self) -> str:
+        """`classify` where pictures as a whole have a class, else `segment`."""
+        return "classify" if self.coding.kind == "classes" else "segment"
+
+    @property
     def mapping(self) -> Mapping[int, int]:
         """Stored value -> class id, where masks are files and values are not their own class id."""
         return self.coding.mapping if isinstance(self.coding, MaskCoding) else {}
@@ -70,9 +75,15 @@ class Examination:
         return file.relative_to(self.root).as_posix()
 
     def class_counts(self, look: Look) -> np.ndarray | None:
-        """Pixels by class id, (256,), as the mask is read; None where it holds no ids."""
+        """Pixels by class id, (256,), as the mask is read; None where it holds no ids.
+
+        For a picture with a class as a whole, 1 at that class, (K,).
+        """
         if not look.usable or look.size is None:
             return None
+        if self.task == "classify":
+            assert look.record.class_id is not None
+            return np.eye(1, len(self.class_names), look.record.class_id, dtype=np.int64)[0]
         counts = np.zeros(256, np.int64)
         if self.coding.kind == "objects":
             pixels = look.size[0] * look.size[1]
@@ -91,9 +102,11 @@ class Examination:
     def summary(self) -> Summary:
         sizes = [look.size for look in self.looks if look.size is not None]
         counted = [counts for look in self.looks if (counts := self.class_counts(look)) is not None]
-        pixels = np.stack([np.zeros(256, np.int64), *counted]).sum(axis=0)
+        nothing = np.zeros(len(self.class_names) if self.task == "classify" else 256, np.int64)
+        pixels = np.sum([nothing, *counted], axis=0)
         modes = Counter(f"{look.header.mode} {look.header.dtype}" for look in self.looks if look.header)
         return Summary(
+            task=self.task,
             layout=self.survey.layout,
             pictures=len(self.looks),
             labelled=len(self.sound),
@@ -104,7 +117,7 @@ class Examination:
             modes=dict(modes.most_common()),
             class_names=self.class_names,
             class_pixels=tuple(pixels[: len(self.class_names)].tolist()),
-            void_pixels=int(pixels[VOID]),
+            void_pixels=0 if self.task == "classify" else int(pixels[VOID]),
             notes=self.notes,
         )
 
@@ -130,7 +143,7 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
     sound = tuple(look.record for look in looks if look.usable)
     splits: dict[str, tuple[str, ...]] = {}
     try:
-        ids, group_note = groups(root, survey.records)
+        ids, group_note = groups(root, survey.records, survey.within)
         group_of = dict(zip((record.name for record in survey.records), ids, strict=True))
         records = tuple(replace(record, group=group_of[record.name]) for record in sound)
         splits, said = complete_splits(replace(survey, records=records), records, 0.2, 0, group_note)

@@ -15,7 +15,7 @@ from pixelwise.data.listing import counted, without_suffix
 def enough(ex: Examination) -> Findings:
     if not ex.looks:
         yield Finding("error", "no-pictures", "No PNG, JPEG, TIFF, BMP or WebP picture lies in this folder.")
-    elif not ex.masks:
+    elif not ex.masks and ex.task == "segment":
         yield Finding(
             "error",
             "no-masks",
@@ -26,7 +26,7 @@ def enough(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "too-few",
-            f"{counted(len(ex.sound), 'picture', 'pictures')} can be read with the masks, but at least two are needed: "
+            f"{counted(len(ex.sound), 'picture', 'pictures')} can be read with the label, but at least two are needed: "
             "one to learn from and one to measure on; label more.",
         )
 

@@ -15,6 +15,7 @@ import numpy as np
 from pixelwise.data.dataset import Coding, MaskCoding, Record, read_values
 from pixelwise.data.doctor.colours import colour_counts
 from pixelwise.data.formats.coding import is_lossy
+from pixelwise.data.idx import read_idx
 from pixelwise.data.pictures import Header, convert, probe, read_picture
 from pixelwise.data.pictures import PictureFormat as Form
 from pixelwise.data.shapes import ShapeCoding
@@ -102,7 +103,9 @@ class Look:
 
     @property
     def usable(self) -> bool:
-        return not self.damage and bool(self.masks) and not any(mask.damage for mask in self.masks)
+        if self.damage or not self.record.labelled:
+            return False
+        return self.record.class_id is not None or (bool(self.masks) and not any(mask.damage for mask in self.masks))
 
     @property
     def fits(self) -> bool:
@@ -128,6 +131,8 @@ def look_at_all(records: Sequence[Record], coding: Coding | None) -> list[Look]:
 
 
 def look_at(record: Record, coding: Coding | None) -> Look:
+    if record.place is not None:
+        return _described(record, read_idx(record.picture)[record.place][:, :, None])
     if isinstance(coding, ShapeCoding):
         bare = look_at(replace(record, labels=()), None)
         return replace(bare, record=record, masks=_look_at_shapes(record, coding, bare.size))
@@ -142,9 +147,14 @@ def look_at(record: Record, coding: Coding | None) -> Look:
         image = read_picture(record.picture)
     except UserError:
         return look(damage="truncated", header=header)
+    return replace(_described(record, image), header=header, masks=masks)
+
+
+def _described(record: Record, image: np.ndarray) -> Look:
+    """A picture that could be read, by its pixels."""
     content = hashlib.blake2b(f"{image.shape} {image.dtype}".encode(), digest_size=16)
     content.update(np.ascontiguousarray(image).data)
-    return look(header=header, size=image.shape[:2], pixels=content.hexdigest(), thumbnail=_thumbnail(image))
+    return Look(record, size=image.shape[:2], pixels=content.hexdigest(), thumbnail=_thumbnail(image))
 
 
 def _kind_of_damage(file: Path) -> str:

@@ -48,7 +48,13 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto") -> list[str]:
         raise UserError(f"{out}: exists already; give a new folder for the corrected copy.")
     if out.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the corrected copy.")
-    plan = _plan(examine_files(root, layout))
+    examination = examine_files(root, layout)
+    if examination.task == "classify":
+        raise UserError(
+            f"{root}: pictures sorted into classes; a corrected copy is made of pictures with masks alone. Move the "
+            "pictures that `pixelwise check DATA` names."
+        )
+    plan = _plan(examination)
     if len(plan.kept) < 2:
         raise UserError(
             f"{root}: {len(plan.kept)} pictures can be used together with their masks, but at least two are needed, so "

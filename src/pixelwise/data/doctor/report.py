@@ -35,9 +35,10 @@ def _facts(root: str, summary: Summary) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     splits = ", ".join(f"{count:,} {split}" for split, count in summary.splits.items()) or "none"
+    label = "a class" if summary.task == "classify" else "a mask that can be read"
     rows = {
         "folder": f"{root} (layout {summary.layout})",
-        "pictures": f"{summary.pictures:,}, {summary.labelled:,} of them with a mask that can be read",
+        "pictures": f"{summary.pictures:,}, {summary.labelled:,} of them with {label}",
         "splits": splits + (" (made, as the folder gives none)" if summary.split_made and summary.splits else ""),
         "width": _range(summary.width),
         "height": _range(summary.height),
@@ -62,7 +63,7 @@ def _classes(summary: Summary) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("id", justify="right")
     table.add_column("class")
-    table.add_column("share of pixels", justify="right")
+    table.add_column("share of pictures" if summary.task == "classify" else "share of pixels", justify="right")
     table.add_column("")
     total = sum(summary.class_pixels) + summary.void_pixels
     largest = max(summary.class_pixels) / total
@@ -73,7 +74,7 @@ def _classes(summary: Summary) -> Table:
         share = pixels / total
         length = min(share / largest, 1.0) * _BAR
         bar = "█" * int(length) + ("▌" if length % 1 >= 0.5 or 0 < length < 0.5 else "")
-        table.add_row(class_id, Text(name), _percent(share), Text(bar, style="dim" if class_id == "255" else "green"))
+        table.add_row(class_id, Text(name), _percent(share), Text(bar, style="dim" if name == "void" else "green"))
     return table
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.formats import camvid, coco, folder, labelmap, labelme, nuclei, rle_csv, voc
+from pixelwise.data.formats import camvid, classes, coco, folder, idx, labelmap, labelme, nuclei, rle_csv, voc
 from pixelwise.data.formats.survey import Survey, complete
 from pixelwise.data.listing import picture_files
 from pixelwise.errors import UserError, unknown
@@ -22,6 +22,8 @@ LAYOUTS: dict[str, ModuleType] = {
     "coco": coco,
     "rle_csv": rle_csv,
     "labelme": labelme,
+    "idx": idx,
+    "classes": classes,
     "folder": folder,
 }
 """From the most specific to the one that takes anything: the order in which `auto` tries them."""

@@ -51,6 +51,10 @@ def convert(
     if out.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the converted copy.")
     dataset = open_dataset(root, layout)
+    if dataset.task == "classify":
+        raise UserError(
+            f"{root}: pictures sorted into classes; only masks and objects have formats to convert between."
+        )
     chosen = {split: dataset.split(split) for split in splits or dataset.splits}
     wanted = {record.name for records in chosen.values() for record in records}
     records = tuple(record for record in dataset.records if not splits or record.name in wanted)
@@ -69,7 +73,7 @@ def convert(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    labelled = sum(bool(record.labels) for record in records)
+    labelled = sum(record.labelled for record in records)
     counts = ", ".join(f"{len(members)} {split}" for split, members in chosen.items())
     return [
         *dataset.notes,

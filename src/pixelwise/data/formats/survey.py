@@ -32,6 +32,8 @@ class Survey:
         ignored: picture files that are neither pictures nor masks of the dataset, relative to `root`.
         missing: entries of list and annotation files that name no picture: `train.txt: x.png`.
         stratify: what kind of picture a record is, so that a split which must be made holds all kinds.
+        form: of all pictures, where the layout knows it; None where their headers must tell.
+        within: what is left of a record's name when the part that says its class is taken away, for telling groups.
         notes: what the layout assumed.
     """
 
@@ -45,11 +47,13 @@ class Survey:
     ignored: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     stratify: Callable[[Record], Hashable] | None = None
+    form: PictureFormat | None = None
+    within: Callable[[Record], str] | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def labelled(self) -> tuple[Record, ...]:
-        return tuple(record for record in self.records if record.labels)
+        return tuple(record for record in self.records if record.labelled)
 
     def in_two_splits(self) -> tuple[str, ...]:
         """Names that more than one split claims."""
@@ -100,15 +104,15 @@ def complete(survey: Survey, *, val_fraction: float, seed: int) -> Dataset:
         UserError: no pictures, no masks, a single labelled picture, contradicting splits, or masks that hold no ids.
     """
     _refuse_useless(survey)
-    labels = [record.labels[0] for record in survey.labelled]
     notes = list(survey.notes)
     coding: Coding
     if survey.coding is None:
+        labels = [record.labels[0] for record in survey.labelled]
         coding, class_names, said = decide_coding(labels, survey.class_names)
         notes += said
     else:
         coding, class_names = survey.coding, survey.class_names or ("background", "object")
-    ids, group_note = groups(survey.root, survey.records)
+    ids, group_note = groups(survey.root, survey.records, survey.within)
     records = tuple(replace(record, group=group) for record, group in zip(survey.records, ids, strict=True))
     splits, said = complete_splits(survey, records, val_fraction, seed, group_note)
     return Dataset(
@@ -117,7 +121,7 @@ def complete(survey: Survey, *, val_fraction: float, seed: int) -> Dataset:
         class_names=class_names,
         records=records,
         splits=splits,
-        form=majority_form([record.picture for record in records]),
+        form=survey.form or majority_form([record.picture for record in records]),
         coding=coding,
         notes=(*notes, *said, *_left_aside(survey, splits)),
     )
@@ -129,14 +133,16 @@ def _refuse_useless(survey: Survey) -> None:
         if not any(root.iterdir()):
             raise UserError(f"{root}: the folder is empty; give a folder that holds pictures and their masks.")
         raise UserError(
-            f"{root}: no pictures found (PNG, JPEG, TIFF, BMP or WebP, at any depth); give the folder that holds them."
+            f"{root}: no pictures found (PNG, JPEG, TIFF, BMP, WebP or idx, at any depth); give the folder that holds "
+            "them."
         )
     if not labelled:
         raise UserError(
             f"{root}: {len(survey.records)} pictures found but no masks: looked for folders such as masks, labels, "
             "annotations or SegmentationClass with files named as the pictures, for files beside the pictures whose "
             "names end in _mask, _label, _seg or the like, for COCO's or LabelMe's JSON, and for csv files of "
-            "run-length encodings; put the masks into masks/ under the names of their pictures."
+            "run-length encodings; put the masks into masks/ under the names of their pictures, or, where a picture as "
+            "a whole has a class, all pictures of a class into a folder of its name."
         )
     if len(labelled) == 1:
         raise UserError(
@@ -156,7 +162,7 @@ def complete_splits(
     survey: Survey, records: Sequence[Record], val_fraction: float, seed: int, group_note: str
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
     """Labelled names by split: as given, with a `val` or `train` made where it is missing."""
-    labelled = {record.name: record for record in records if record.labels}
+    labelled = {record.name: record for record in records if record.labelled}
     splits = {split: tuple(sorted(set(names) & set(labelled))) for split, names in survey.given.items()}
     splits = {split: names for split, names in splits.items() if names}
     taken = {name for names in splits.values() for name in names}
@@ -187,7 +193,7 @@ def complete_splits(
 def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]]) -> list[str]:
     """A sentence on each sort of file that takes no part, so that nothing is dropped silently."""
     taken = {name for names in splits.values() for name in names}
-    unlabelled = [record.name for record in survey.records if not record.labels]
+    unlabelled = [record.name for record in survey.records if not record.labelled]
     unlisted = [record.name for record in survey.labelled if record.name not in taken]
     sorts = (
         (unlabelled, "pictures without a mask, which stay out of the splits"),

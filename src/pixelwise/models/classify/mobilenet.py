@@ -80,6 +80,7 @@ class MobileNetV2(Encoder):
         tf_padding: TensorFlow's SAME padding, for weights that were trained with it.
     """
 
+    heads = ("classifier.1",)
     feature_strides = (2, 4, 8, 16, 32)
     feature_channels = (16, 24, 32, 96, 320)
 
@@ -114,7 +115,7 @@ class MobileNetV2(Encoder):
     def stages(self) -> list[nn.Module]:
         return [self.features[start:end] for start, end in pairwise((0, *self._pyramid_ends))]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> logits (N, num_classes)."""
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, num_classes)."""
         pooled = self.features(images).mean((2, 3))  # (N, 1280)
         return self.classifier(pooled)

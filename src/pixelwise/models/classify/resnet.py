@@ -71,6 +71,7 @@ class ResNet(Encoder):
         num_classes: 0 builds the encoder alone, without the classifier.
     """
 
+    heads = ("fc",)
     feature_strides = (2, 4, 8, 16, 32)
 
     def __init__(
@@ -111,8 +112,8 @@ class ResNet(Encoder):
         stem = nn.Sequential(self.conv1, self.bn1, self.relu)
         return [stem, nn.Sequential(self.maxpool, self.layer1), self.layer2, self.layer3, self.layer4]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> logits (N, num_classes)."""
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, num_classes)."""
         return self.fc(self.pyramid(images)[-1].mean((2, 3)))
 
 

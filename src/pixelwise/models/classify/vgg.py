@@ -34,6 +34,8 @@ class VGG(Encoder):
         dropout: of the first two fully connected layers (section 3.1).
     """
 
+    heads = ("classifier.6",)
+    smallest = 32
     feature_strides = (1, 2, 4, 8, 16, 32)
 
     def __init__(
@@ -90,8 +92,8 @@ class VGG(Encoder):
     def stages(self) -> list[nn.Module]:
         return [self.features[start:end] for start, end in pairwise((0, *self._pyramid_ends))]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W), at least 32x32 -> logits (N, num_classes)."""
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, H, W), at least 32x32 -> (N, num_classes)."""
         maps = self.avgpool(self.features(images))  # (N, 512, 7, 7)
         return self.classifier(maps.flatten(1))
 

@@ -65,6 +65,7 @@ class Xception(Encoder):
         num_classes: 0 builds the encoder alone, without the classifier.
     """
 
+    heads = ("fc",)
     feature_strides = (2, 4, 8, 16, 32)
 
     def __init__(self, *, in_channels: int = 3, num_classes: int = 1000, width: int = 32, middle: int = 16) -> None:
@@ -109,6 +110,6 @@ class Xception(Encoder):
             nn.Sequential(self.exit1, self.exit2),
         ]
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> logits (N, num_classes)."""
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, num_classes)."""
         return self.fc(self.pyramid(images)[-1].mean((2, 3)))

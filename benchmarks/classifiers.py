@@ -1,0 +1,133 @@
+"""Classifiers measured: MNIST, a published network on photographs, and prediction against the plain way.
+
+    python benchmarks/classifiers.py mnist [--rows mlp lenet5] [--out runs/mnist]
+    python benchmarks/classifiers.py photos
+    python benchmarks/classifiers.py throughput [--repeats 5]
+
+`mnist` trains each row for its minutes and measures once on the 10,000 test pictures, which neither training nor the
+choice of weights has seen; finished rows are kept. `photos` gives MobileNetV2, weights of ImageNet, the photographs of
+`data/photos` with TensorFlow's padding, which the weights were trained with, and with symmetric padding. `throughput`
+times the plain way (eager, float32, NCHW) and ours in turn, in one process, and compares medians. Data and weights are
+looked for under $PIXELWISE_SHARED (default ../shared).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pixelwise import api, hardware
+from pixelwise.data.pictures import PictureFormat
+from pixelwise.errors import UserError
+from pixelwise.inference.class_predictor import ClassPredictor
+from pixelwise.inference.engine import TorchEngine
+from pixelwise.metrics.ranking import TopK
+from pixelwise.models.catalog import MODELS, create_model, list_models
+from pixelwise.models.spec import ModelSpec
+from pixelwise.models.weights import load_weights, read_weights
+from speed import in_turn
+
+SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
+MNIST: dict[str, tuple[float, dict[str, object]]] = {
+    "mlp": (4, {}),
+    "lenet5": (4, {}),
+    "resnet18": (8, {}),
+}
+"""Model -> minutes, and what is set."""
+BATCH, SIDE = 8, 224
+
+
+def needed(path: Path) -> Path:
+    if not path.exists():
+        raise UserError(f"{path}: not there; set PIXELWISE_SHARED.")
+    return path
+
+
+def mnist(rows: list[str], out: Path) -> None:
+    data = needed(SHARED / "data" / "mnist")
+    print("| network | minutes | views | test error | validation accuracy | training pictures/s |\n" + "|---" * 6 + "|")
+    for name in rows:
+        minutes, overrides = MNIST[name]
+        if (out / name / "recipe.yaml").exists():
+            run = api.resume(out / name)
+        else:
+            run = api.train(name, data=data, minutes=minutes, out=out / name, overrides=overrides)
+        test = api.evaluate(run.path, split="test")
+        log = run.log()
+        views = log[-1]["step"] * (run.recipe.train.batch_size or 0)
+        rate = statistics.median(entry["pictures_per_second"] for entry in log if entry["kind"] == "train")
+        error = 100 * (1 - test["accuracy"])
+        print(f"| {name} | {minutes:g} | {views:,} | {error:.2f} % | {run.metrics['accuracy']:.4f} | {rate:,.0f} |")
+
+
+def photos() -> None:
+    files = sorted(needed(SHARED / "data" / "photos").glob("*.*"))
+    weights = read_weights(needed(SHARED / "weights" / "mobilenet_v2_imagenet.safetensors"))
+    assert weights.mean is not None
+    assert weights.std is not None
+    names = tuple(map(str, range(1000)))
+    truth = np.array([int(file.name.split("_")[0]) for file in files])
+    print(f"{len(files)} photographs\n\n| padding | precision | top-1 | top-5 |\n|---|---|---|---|")
+    for padding, tensorflow in (("TensorFlow's", True), ("symmetric", False)):
+        network = create_model("mobilenet_v2", num_classes=1000, tf_padding=tensorflow)
+        load_weights(network, weights)
+        spec = ModelSpec("mobilenet_v2", {}, names, PictureFormat(), weights.mean, weights.std, view=(SIDE, SIDE))
+        for precision in ("float32", "bfloat16"):
+            predictor = ClassPredictor(network, spec, precision=precision)
+            ranks = TopK()
+            ranks.update(predictor.probabilities([predictor.read(file) for file in files]), truth)
+            print(f"| {padding} | {precision} | {ranks.accuracy(1):.3f} | {ranks.accuracy(5):.3f} |")
+
+
+def throughput(rows: list[str], repeats: int) -> None:
+    print(f"Batches of {BATCH}, medians of {repeats}.\n")
+    print("| network | view | plain: pictures/s | ours: pictures/s | ratio |\n|---|---|---|---|---|")
+    for name in rows:
+        network = create_model(name, num_classes=10 if name in ("mlp", "lenet5") else 1000).eval()
+        view = network.window or ((299, 299) if name == "inception_v3" else (SIDE, SIDE))
+        channels = 1 if name in ("mlp", "lenet5") else 3
+        form = PictureFormat(channels)
+        spec = ModelSpec(name, {}, ("a",), form, (127.5,) * channels, (127.5,) * channels, view=view)
+        engine = TorchEngine(network, spec)
+        pictures = np.random.default_rng(0).integers(0, 256, (BATCH, *view, channels), dtype=np.uint8)
+
+        def plain(network: torch.nn.Module = network, pictures: np.ndarray = pictures) -> object:
+            images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
+            with torch.inference_mode():
+                return network(images)
+
+        def ours(engine: TorchEngine = engine, pictures: np.ndarray = pictures) -> object:
+            return engine(pictures)
+
+        seconds = in_turn({"plain": plain, "ours": ours}, repeats)
+        print(
+            f"| {name} | {view[0]} x {view[1]} | {BATCH / seconds['plain']:.1f} | {BATCH / seconds['ours']:.1f} | "
+            f"{seconds['plain'] / seconds['ours']:.2f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("mnist", "photos", "throughput"))
+    parser.add_argument("--rows", nargs="+", help="networks; default all")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=Path("runs/mnist"))
+    arguments = parser.parse_args()
+    print(f"{time.strftime('%Y-%m-%d')}, {hardware.describe()}\n")
+    if arguments.what == "mnist":
+        mnist(arguments.rows or list(MNIST), arguments.out)
+    elif arguments.what == "photos":
+        photos()
+    else:
+        throughput(arguments.rows or [name for name in list_models("classify") if name in MODELS], arguments.repeats)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Pictures of any size brought to the one size that a classifier sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from pixelwise.data.sample import Sample
+
+ROOM = 8 / 7
+"""Pictures that are larger than the view are reduced to this times the view, so that the crop has room to move: 256
+pixels for a view of 224, as He et al. (CVPR 2016, section 3.4) and others since Krizhevsky et al. (2012) do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """Resizes a picture, its proportions kept, so that it covers a view of `size` (height, width).
+
+    Larger pictures become at most `ROOM` times as large as the view asks for, smaller ones exactly as large as it
+    takes. For samples without mask and objects.
+    """
+
+    size: tuple[int, int]
+
+    def __call__(self, sample: Sample) -> Sample:
+        return replace(sample, image=self.image(sample.image))
+
+    def image(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, C) -> (h, w, C) with h and w at least those of the view."""
+        height, width = image.shape[:2]
+        needed = max(self.size[0] / height, self.size[1] / width)
+        scale = needed if needed >= 1 else min(ROOM * needed, 1.0)
+        if scale == 1:
+            return image
+        rows = max(round(scale * height), self.size[0])
+        columns = max(round(scale * width), self.size[1])
+        # Area averages when reducing, for a plain sampling would pick every other line of a fine pattern.
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        parts = [  # OpenCV takes at most four channels at once, and drops an only one
+            cv2.resize(image[:, :, start : start + 4], (columns, rows), interpolation=interpolation)
+            for start in range(0, image.shape[2], 4)
+        ]
+        return np.concatenate([part.reshape(rows, columns, -1) for part in parts], axis=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """The middle of a picture, `size` (height, width), after `Cover`: what a classifier is measured and asked on."""
+
+    size: tuple[int, int]
+
+    def __call__(self, sample: Sample) -> Sample:
+        return replace(sample, image=self.image(sample.image))
+
+    def image(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, C) -> (height, width, C)."""
+        covering = Cover(self.size).image(image)
+        top = (covering.shape[0] - self.size[0]) // 2
+        left = (covering.shape[1] - self.size[1]) // 2
+        return covering[top : top + self.size[0], left : left + self.size[1]]

@@ -1,0 +1,30 @@
+"""Whether a picture is of the form that a model was trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pixelwise.errors import UserError
+from pixelwise.inference.rasters import Raster
+from pixelwise.models.spec import ModelSpec
+
+
+def check_form(raster: Raster, spec: ModelSpec) -> None:
+    """
+    Raises:
+        UserError: a picture whose channels or values are not what the model was trained on.
+    """
+    expected = spec.form.channels
+    if raster.channels != expected and {raster.channels, expected} != {1, 3}:
+        raise UserError(
+            f"{raster.name}: {raster.channels} channels found, but the model takes {expected}; give it pictures "
+            "like those that it was trained on."
+        )
+    if raster.dtype == "float32" and spec.form.dtype != "float32":
+        sample = raster.read(0, min(raster.height, 512), 0, min(raster.width, 512))
+        if sample.max() <= 1 and sample.min() >= 0 and not np.array_equal(sample, np.rint(sample)):
+            top = np.iinfo(spec.form.dtype).max
+            raise UserError(
+                f"{raster.name}: values from 0 to 1 found, but the model takes 0 to {top}; multiply the picture "
+                f"by {top}."
+            )

@@ -1,0 +1,131 @@
+"""Any classifier as a sliding window over a picture of any size: scores of every window, and the heat map of a class.
+
+The classifier becomes fully convolutional (`models/convert.py`), which answers for all windows at once, and runs on
+tiles that share a window less a stride, so that no answer is lost between them and memory does not grow with the
+picture. `slide` is the slow way, one window after the other, kept as the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelwise.errors import UserError
+from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.models.convert import FullyConvolutional
+
+
+@torch.inference_mode()
+def slide(
+    classifier: nn.Module, images: Tensor, *, window: tuple[int, int], stride: tuple[int, int], batch: int = 64
+) -> Tensor:
+    """(N, C, H, W) -> scores (N, K, h, w), one window after the other, h = 1 + (H - window) // stride.
+
+    Args:
+        classifier: (N, C, window) -> logits (N, K), in evaluation mode.
+        batch: windows that are judged together.
+
+    Raises:
+        UserError: pictures smaller than a window.
+    """
+    rows, columns = window_counts(images.shape[-2:], window, stride)
+    windows = images.unfold(2, window[0], stride[0]).unfold(3, window[1], stride[1])  # (N, C, h, w, *window), a view
+    places = torch.cartesian_prod(*(torch.arange(size) for size in (len(images), rows, columns)))
+    scores = [classifier(windows[chunk[:, 0], :, chunk[:, 1], chunk[:, 2]]) for chunk in places.split(batch)]
+    return torch.cat(scores).unflatten(0, (len(images), rows, columns)).movedim(-1, 1)
+
+
+def window_counts(size: Sequence[int], window: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
+    """How many windows lie in a picture of that height and width, down and to the right.
+
+    Raises:
+        UserError: not one.
+    """
+    if size[0] < window[0] or size[1] < window[1]:
+        raise UserError(
+            f"a picture of {size[0]} x {size[1]} pixels is smaller than the window, {window[0]} x {window[1]}; "
+            "enlarge it."
+        )
+    return 1 + (size[0] - window[0]) // stride[0], 1 + (size[1] - window[1]) // stride[1]
+
+
+def score_rows(
+    network: FullyConvolutional,
+    picture: Picture,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    tile: int = 1024,
+    margin: int = 0,
+) -> Iterator[tuple[int, Tensor]]:
+    """The scores of every window of a picture, some rows of windows at a time.
+
+    Of a classifier that pads nowhere they are those of the windows alone. One that pads sees what is around a window
+    (`fully_convolutional`), and where a tile ends sees zeros; with a `margin` as large as half its receptive field the
+    scores are those of the whole picture in one piece.
+
+    Args:
+        network: made by `fully_convolutional`, in evaluation mode.
+        picture: a file (a large TIFF is read by blocks), an array (H, W) or (H, W, C), or a Pillow image.
+        mean, std: the network sees `(picture - mean) / std`, one of each a channel, or one for all.
+        tile: about how many pixels a side are computed at a time; no less than a window is.
+        margin: pixels around each tile that are computed and thrown away.
+
+    Yields:
+        The number of the first row of windows, and (K, rows, w) float32.
+
+    Raises:
+        UserError: a picture that cannot be read, or is smaller than a window.
+    """
+    window, stride = network.window, network.stride
+    extra = [-(-margin // step) for step in stride]  # in windows
+    at_once = [1 + max(tile - side, 0) // step for side, step in zip(window, stride, strict=True)]
+    device = next(network.parameters()).device
+    with open_raster(picture) as raster:
+        size = (raster.height, raster.width)
+        counts = window_counts(size, window, stride)
+        for first_row in range(0, counts[0], at_once[0]):
+            parts = []
+            for first_column in range(0, counts[1], at_once[1]):
+                spans, cuts = [], []
+                for axis, first in enumerate((first_row, first_column)):
+                    last = min(first + at_once[axis], counts[axis])  # one past the last window
+                    begin, end = max(first - extra[axis], 0), min(last + extra[axis], counts[axis])
+                    # The last tile also has the pixels that are too few for another window.
+                    stop = size[axis] if end == counts[axis] else (end - 1) * stride[axis] + window[axis]
+                    spans.append((begin * stride[axis], stop))
+                    cuts.append(slice(first - begin, last - begin))
+                pixels = _normalised(raster, *spans[0], *spans[1], mean, std).to(device)
+                with torch.inference_mode():
+                    parts.append(network(pixels)[0, :, cuts[0], cuts[1]].float().cpu())
+            yield first_row, torch.cat(parts, -1)
+
+
+def _normalised(
+    raster: Raster, top: int, bottom: int, left: int, right: int, mean: Sequence[float], std: Sequence[float]
+) -> Tensor:
+    """A part of the picture as (1, C, h, w) float32."""
+    pixels = raster.read(top, bottom, left, right).astype(np.float32)
+    normalised = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    return torch.from_numpy(normalised).permute(2, 0, 1).unsqueeze(0).contiguous()
+
+
+def heat_map(
+    network: FullyConvolutional,
+    picture: Picture,
+    class_id: int,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    tile: int = 1024,
+    margin: int = 0,
+) -> np.ndarray:
+    """The probability of a class in every window of a picture, (h, w) float32; see `score_rows`.
+
+    `report.boxes.heat_overlay` draws it over the picture.
+    """
+    rows = score_rows(network, picture, mean=mean, std=std, tile=tile, margin=margin)
+    return np.concatenate([scores.softmax(0)[class_id].numpy() for _, scores in rows])

@@ -1,0 +1,53 @@
+"""A multilayer perceptron on the pixels (Simard, Steinkraus, Platt, ICDAR 2003: 784-800-10 on MNIST)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from pixelwise.nn.encoder import Classifier
+
+
+class MLP(Classifier):
+    """Fully connected layers with ReLU between them; 28x28 grey pixels and 10 classes: 636,010 parameters.
+
+    It knows nothing of which pixels are neighbours, and has no maps, so it is no encoder. Weights start as in He et al.
+    (ICCV 2015), which suits the ReLU.
+
+    Args:
+        size: height and width, or the side of a square, of the pictures.
+        hidden: units of each hidden layer.
+        dropout: behind each hidden layer.
+    """
+
+    heads = ("head",)
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 1,
+        num_classes: int = 10,
+        size: int | tuple[int, int] = 28,
+        hidden: Sequence[int] = (800,),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        height, width = (size, size) if isinstance(size, int) else size
+        self.window = (height, width)
+        self.smallest = min(height, width)
+        units = [in_channels * height * width, *hidden]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(units):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+        self.hidden = nn.Sequential(*layers)
+        self.head = nn.Linear(units[-1], num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) of the one size -> (N, num_classes)."""
+        return self.head(self.hidden(images.flatten(1)))

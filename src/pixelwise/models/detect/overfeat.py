@@ -1,0 +1,332 @@
+"""OverFeat: one network that names, finds and boxes objects at every place of a picture.
+
+Sermanet, Eigen, Zhang, Mathieu, Fergus, LeCun: OverFeat: Integrated Recognition, Localization and Detection using
+Convolutional Networks, ICLR 2014, arXiv:1312.6229. Networks: tables 1 and 3; dense evaluation: section 3.3 and figure
+3; regression: section 4. Several scales and merging are in `inference/overfeat.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixelwise.errors import UserError
+from pixelwise.models.detect.localizer import Localisation, start_at_the_middle
+from pixelwise.nn.boxes import area, intersection
+
+
+class Layer(NamedTuple):
+    """A column of table 1 or 3: a convolution with ReLU, and the max pooling behind it.
+
+    Attributes:
+        maps: output channels.
+        kernel, stride, padding: of the convolution.
+        pool: side and stride of the pooling, whose regions do not overlap; 1 for none.
+    """
+
+    maps: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    pool: int = 1
+
+
+FAST = (
+    Layer(96, 11, stride=4, pool=2),
+    Layer(256, 5, pool=2),
+    Layer(512, 3, padding=1),
+    Layer(1024, 3, padding=1),
+    Layer(1024, 3, padding=1, pool=2),
+)
+"""Table 1, layers 1 to 5: a window of 231 x 231 gives 6 x 6 places."""
+
+ACCURATE = (
+    Layer(96, 7, stride=2, pool=3),
+    Layer(256, 7, pool=2),
+    Layer(512, 3, padding=1),
+    Layer(512, 3, padding=1),
+    Layer(1024, 3, padding=1),
+    Layer(1024, 3, padding=1, pool=3),
+)
+"""Table 3, layers 1 to 6: a window of 221 x 221 gives 5 x 5 places."""
+
+
+class OverFeat(nn.Module):
+    """Convolutions, then two small networks on the last map: one for the class, one for the edges of the box.
+
+    No layer knows how large the picture is: the fully connected layers are convolutions, the first one with a filter as
+    large as the window's last map. `forward` takes one window, as in training; `dense_scores` takes pictures.
+
+    The regression network (section 4.1) reads the same pooled maps: dense layers, then left, top, right and bottom edge
+    of the box as shares of the window. Training has two stages (section 4.2): everything but it for the class, then it.
+
+    Args:
+        layers: of the feature extractor; the last one's pooling is what `dense_scores` repeats at every offset.
+        side: places along each side of the window's last map.
+        hidden: units of the classifier's first two fully connected layers.
+        box_hidden: units of the regression network's.
+        regression: whether there is a regression network; without, `boxes` come with B = 0.
+        per_class: one box a class (the paper's PCR) instead of one for all (SCR, which it found to be the better one).
+        valid: no padding in any layer. The window is larger then, and the network sees it and nothing else, so what it
+            says of a window does not depend on what is around it.
+        dropout: of the classifier's hidden layers.
+
+    Attributes:
+        window: height and width in pixels of what one answer is about.
+        stride: pixels from a window to the next, with the last pooling at all offsets.
+        class_branch, box_branch: names of the modules that the first stage trains, and the second.
+    """
+
+    heads: tuple[str, ...] = ("head",)
+    class_branch = ("features", "classifier", "head")
+    box_branch: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        layers: Sequence[Layer],
+        side: int,
+        hidden: Sequence[int],
+        box_hidden: Sequence[int],
+        num_classes: int,
+        in_channels: int = 3,
+        regression: bool = False,
+        per_class: bool = False,
+        valid: bool = False,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.num_boxes = (num_classes if per_class else 1) if regression else 0
+        self.per_class = per_class
+        self.side = side
+        self.pool = layers[-1].pool
+        self.stride = prod(layer.stride * layer.pool for layer in layers) // self.pool
+        size = side
+        for layer in reversed(layers):
+            size = (size * layer.pool - 1) * layer.stride + layer.kernel - (0 if valid else 2 * layer.padding)
+        self.window = (size, size)
+
+        modules: list[nn.Module] = []
+        channels = in_channels
+        for number, layer in enumerate(layers):
+            padding = 0 if valid else layer.padding
+            modules += [nn.Conv2d(channels, layer.maps, layer.kernel, layer.stride, padding), nn.ReLU(inplace=True)]
+            if layer.pool > 1 and number < len(layers) - 1:
+                modules.append(nn.MaxPool2d(layer.pool))
+            channels = layer.maps
+        self.features = nn.Sequential(*modules)
+        self.classifier = _dense_layers(channels, side, hidden, dropout)
+        self.head = nn.Conv2d(hidden[-1], num_classes, 1)
+        if regression:
+            self.regressor = _dense_layers(channels, side, box_hidden, 0.0)
+            self.box_head = nn.Conv2d(box_hidden[-1], 4 * self.num_boxes, 1)
+            self.box_branch = ("regressor", "box_head")
+            if per_class:
+                self.heads = ("head", "box_head")
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                # The paper draws from a normal distribution of standard deviation 0.01, which wants its learning rates.
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+        nn.init.normal_(self.head.weight, 0, 0.01)
+        if regression:
+            start_at_the_middle(self.box_head)
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """(N, F, h, w) -> logits (N, K, h - side + 1, w - side + 1)."""
+        return self.head(self.classifier(pooled))
+
+    def regress(self, pooled: Tensor) -> Tensor:
+        """(N, F, h, w) -> boxes (N, h - side + 1, w - side + 1, B, 4) xyxy as shares of each window."""
+        if not self.num_boxes:
+            rows, columns = (size - self.side + 1 for size in pooled.shape[-2:])
+            return pooled.new_empty(len(pooled), rows, columns, 0, 4)
+        edges = self.box_head(self.regressor(pooled))
+        return edges.movedim(1, -1).unflatten(-1, (self.num_boxes, 4))
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """(N, C, window, window) -> the last map of each window (N, F, side, side).
+
+        Raises:
+            UserError: pictures of another size.
+        """
+        if images.shape[-2:] != self.window:
+            raise UserError(
+                f"windows of {' x '.join(map(str, images.shape[-2:]))} pixels found, "
+                f"{' x '.join(map(str, self.window))} expected; `dense_scores` takes larger pictures."
+            )
+        return F.max_pool2d(self.features(images), self.pool)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, window, window) -> logits (N, K), without the box branch; errors as `pooled`."""
+        return self.classify(self.pooled(images)).flatten(1)
+
+    def forward(self, images: Tensor) -> Localisation:
+        """(N, C, window, window) -> logits (N, K) and boxes (N, B, 4) in pixels; errors as `pooled`."""
+        maps = self.pooled(images)
+        return Localisation(self.classify(maps).flatten(1), self.regress(maps)[:, 0, 0] * self.window[0])
+
+
+def _dense_layers(channels: int, side: int, hidden: Sequence[int], dropout: float) -> nn.Sequential:
+    """Fully connected layers on side x side places, as convolutions."""
+    layers: list[nn.Module] = []
+    for number, units in enumerate(hidden):
+        layers += [nn.Conv2d(channels, units, side if number == 0 else 1), nn.ReLU(inplace=True)]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        channels = units
+    return nn.Sequential(*layers)
+
+
+class DenseScores(NamedTuple):
+    """What OverFeat says at every place of a picture.
+
+    Attributes:
+        logits: (N, K, h, w).
+        boxes: (N, h, w, B, 4) xyxy in pixels of the picture.
+        windows: (h, w, 4) xyxy in pixels of the picture: what each answer is about.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+    windows: Tensor
+
+
+def dense_scores(network: OverFeat, images: Tensor, *, offsets: bool = True) -> DenseScores:
+    """The network at every window of a picture, a stride apart, each layer computed once for all of them.
+
+    The last pooling runs once for every offset (dy, dx) that is less than its side, and the answers are interleaved
+    (section 3.3, figure 3: three by three offsets for the accurate network): answer (i, j) is that for the window whose
+    top left pixel is (i stride, j stride). A network without padding (`valid`) gives what it gives for the window
+    alone; one with padding sees what is around the window where a window alone is surrounded by zeros.
+
+    Args:
+        images: (N, C, H, W), no smaller than a window.
+        offsets: False for offset (0, 0) alone, which leaves the windows `network.pool` strides apart.
+
+    Raises:
+        UserError: pictures smaller than a window.
+    """
+    if images.shape[-2] < network.window[0] or images.shape[-1] < network.window[1]:
+        raise UserError(
+            f"a picture of {' x '.join(map(str, images.shape[-2:]))} pixels is smaller than the network's window, "
+            f"{' x '.join(map(str, network.window))}; enlarge it."
+        )
+    maps = network.features(images)
+    rows, columns = (size - network.pool * network.side + 1 for size in maps.shape[-2:])  # where a window may begin
+    step = network.pool
+    if not offsets:
+        pooled = F.max_pool2d(maps, step)
+        logits, shares = network.classify(pooled), network.regress(pooled)
+    else:
+        logits = maps.new_empty(len(images), network.num_classes, rows, columns)
+        shares = maps.new_empty(len(images), rows, columns, network.num_boxes, 4)
+        for dy in range(min(step, rows)):
+            for dx in range(min(step, columns)):
+                pooled = F.max_pool2d(maps[..., dy:, dx:], step)
+                logits[..., dy::step, dx::step] = network.classify(pooled)
+                shares[:, dy::step, dx::step] = network.regress(pooled)
+    apart = network.stride * (1 if offsets else step)
+    exact = torch.promote_types(images.dtype, torch.float32)  # bfloat16 has no 257
+    top, left = (torch.arange(size, device=maps.device, dtype=exact) * apart for size in logits.shape[-2:])
+    corners = torch.stack(torch.meshgrid(left, top, indexing="xy"), -1)  # (h, w, 2)
+    windows = torch.cat([corners, corners + network.window[0]], -1)
+    boxes = shares * network.window[0] + corners.repeat(1, 1, 2).unsqueeze(2)
+    return DenseScores(logits, boxes, windows)
+
+
+def in_view(windows: Tensor, boxes: Tensor, share: float = 0.5) -> Tensor:
+    """Which windows learn to give which box: those that hold at least half of it (section 4.2).
+
+    Args:
+        windows: (h, w, 4).
+        boxes: (N, 4), the true box of each picture, in the same pixels; NaN for none.
+        share: of the box's area.
+
+    Returns:
+        (N, h, w) bool.
+    """
+    boxes = boxes[:, None, None]
+    inside = intersection(windows, boxes)
+    return (area(boxes) > 0) & (inside >= share * area(boxes))
+
+
+def overfeat_fast(
+    *,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    width: int = 96,
+    regression: bool = False,
+    per_class: bool = False,
+    valid: bool = False,
+    dropout: float = 0.5,
+) -> OverFeat:
+    """The fast model (table 1): 145,920,872 parameters with 1,000 classes; the regression network has 155,198,468.
+
+    Windows of 231 x 231 pixels (327 x 327 where `valid`), 16 pixels apart, 32 without offsets.
+
+    Args:
+        width: channels of the first layer; all the others scale with it.
+        regression, per_class, valid, dropout: see `OverFeat`.
+    """
+    return OverFeat(
+        layers=_scaled(FAST, width),
+        side=6,
+        hidden=(_times(3072, width), _times(4096, width)),
+        box_hidden=(_times(4096, width), _times(1024, width)),
+        num_classes=num_classes,
+        in_channels=in_channels,
+        regression=regression,
+        per_class=per_class,
+        valid=valid,
+        dropout=dropout,
+    )
+
+
+def overfeat_accurate(
+    *,
+    num_classes: int = 1000,
+    in_channels: int = 3,
+    width: int = 96,
+    regression: bool = False,
+    per_class: bool = False,
+    valid: bool = False,
+    dropout: float = 0.5,
+) -> OverFeat:
+    """The accurate model (table 3): 144,656,488 parameters with 1,000 classes; the regression network has 109,061,124
+    more.
+
+    Windows of 221 x 221 pixels (317 x 317 where `valid`), 12 pixels apart, 36 without offsets.
+
+    Args:
+        width: channels of the first layer; all the others scale with it.
+        regression, per_class, valid, dropout: see `OverFeat`.
+    """
+    return OverFeat(
+        layers=_scaled(ACCURATE, width),
+        side=5,
+        hidden=(_times(4096, width), _times(4096, width)),
+        box_hidden=(_times(4096, width), _times(1024, width)),
+        num_classes=num_classes,
+        in_channels=in_channels,
+        regression=regression,
+        per_class=per_class,
+        valid=valid,
+        dropout=dropout,
+    )
+
+
+def _times(units: int, width: int) -> int:
+    """Units of a layer in a network whose first layer has `width` channels instead of 96."""
+    return max(1, round(units * width / 96))
+
+
+def _scaled(layers: Sequence[Layer], width: int) -> list[Layer]:
+    return [layer._replace(maps=_times(layer.maps, width)) for layer in layers]

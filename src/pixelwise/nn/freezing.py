@@ -1,0 +1,77 @@
+"""Layers that keep what they were trained to be: neither weights nor batch-norm statistics move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from pixelwise.errors import UserError, unknown
+
+TRUNK = "trunk"
+"""Stands for everything but the heads."""
+
+
+def weight_layers(network: nn.Module) -> list[tuple[str, list[nn.Module]]]:
+    """The layers of a network in the order of their definition: the name of each convolution or fully connected layer,
+    and with it those modules that follow it and only scale and shift (batch norm)."""
+    layers: list[tuple[str, list[nn.Module]]] = []
+    for name, module in network.named_modules():
+        own = list(module.parameters(recurse=False))
+        if any(parameter.dim() > 1 for parameter in own):
+            layers.append((name, [module]))
+        elif own:
+            if not layers:  # a network that begins with a norm
+                layers.append((name, []))
+            layers[-1][1].append(module)
+    return layers
+
+
+def freeze(network: nn.Module, what: int | str | Sequence[str]) -> list[nn.Module]:
+    """Takes parameters out of the training.
+
+    Args:
+        what: the first so many layers (see `weight_layers`), `trunk` for everything but the network's `heads`, or names
+            of modules with all that is in them.
+
+    Returns:
+        The modules whose mode must stay that of evaluation (`hold`).
+
+    Raises:
+        UserError: no such module, more layers than there are, or nothing left to train.
+    """
+    layers = weight_layers(network)
+    if isinstance(what, int):
+        if what > len(layers):
+            raise UserError(f"freeze: {what} layers asked for, but the {type(network).__name__} has {len(layers)}.")
+        frozen = [module for _, modules in layers[:what] for module in modules]
+    elif what == TRUNK:
+        heads = getattr(network, "heads", ())
+        frozen = [
+            module
+            for name, modules in layers
+            for module in modules
+            if not any(f".{head}." in f".{name}." for head in heads)
+        ]
+    else:
+        modules = dict(network.named_modules())
+        names = [what] if isinstance(what, str) else what
+        for name in names:
+            if name not in modules or not name:
+                raise unknown(
+                    f"module to freeze of the {type(network).__name__}:", name, [*filter(None, modules), TRUNK]
+                )
+        frozen = [module for name in names for module in modules[name].modules()]
+    for module in frozen:
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise UserError("freeze: nothing would be left to train; freeze less.")
+    return frozen
+
+
+def hold(frozen: Sequence[nn.Module]) -> None:
+    """Keeps frozen modules in evaluation mode, so that batch norm neither uses nor follows the batch; call it after
+    `network.train()`."""
+    for module in frozen:
+        module.training = False

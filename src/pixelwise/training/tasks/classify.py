@@ -1,0 +1,118 @@
+"""A class for each picture as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import nn
+
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.fingerprint import Fingerprint
+from pixelwise.data.fit import Centre, Cover
+from pixelwise.data.loader import SampleCache, Transform
+from pixelwise.data.sample import Sample
+from pixelwise.errors import UserError
+from pixelwise.methods.classification import Classification
+from pixelwise.training.recipe import Recipe
+from pixelwise.training.tasks.base import Derive, Task
+from pixelwise.training.tasks.segment import light
+
+SIDE = 224
+"""Longest side of a view unless asked for: what published networks were trained with."""
+SIGN_SIDE = 48
+"""Grey pictures up to this are taken for signs (digits, letters): their mirror images are other signs or none."""
+
+
+class Classify(Task):
+    method = Classification
+    views = 20_000
+
+    def check(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> None:
+        for split, least in (("train", 2), ("val", 1)):
+            found = {record.class_id for record in dataset.split(split) if record.class_id is not None}
+            if len(found) < least:
+                held = dataset.class_names[next(iter(found))] if found else "nothing"
+                raise UserError(
+                    f"{dataset.root}: all pictures of the split '{split}' are of the class '{held}', so there is "
+                    "nothing to tell apart; add a folder of pictures of another class."
+                )
+
+    def plan(
+        self,
+        recipe: Recipe,
+        values: dict[str, Any],
+        facts: Fingerprint,
+        network: nn.Module,
+        device: torch.device,
+        derive: Derive,
+    ) -> None:
+        _size(values, facts, network, derive)
+        pixels = values["augment"]["crop"][0] * values["augment"]["crop"][1]
+        budget = (1 << 20) if device.type == "cpu" else (1 << 22)
+        batch = min(max(2 ** round(math.log2(max(budget / pixels, 1))), 8), 128)
+        while batch > 8 and batch * 8 > facts.pictures["train"]:  # some steps an epoch, however few the pictures
+            batch //= 2
+        derive("train", "batch_size", batch, "about a megapixel a step, 8 to 128 pictures")
+        if facts.form.channels == 1 and max(facts.height[1], facts.width[1]) <= SIGN_SIDE:
+            derive("augment", "scale", [0.9, 1.1], "small grey pictures are taken for signs such as digits")
+            derive("augment", "rotate", 8.0, "signs are written a little askew")
+            derive("augment", "flip", "none", "the mirror image of a sign is another one, or none")
+            derive("augment", "brightness", 0.0, "signs have their own black and white")
+            derive("augment", "contrast", 0.0, "signs have their own black and white")
+        else:
+            derive("augment", "scale", [1.0, 1.6], "things come in sizes; the view always lies inside the picture")
+            derive("augment", "rotate", 5.0, "cameras tilt a little")
+            derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
+        light(facts, derive)
+
+    def prepared(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
+        """Pictures are kept at the size that views of them are made from; all are read once."""
+        cover = Cover(recipe.augment.complete().crop)
+        if cache.prepare == cover:
+            return cache
+        cache = SampleCache(dataset, limit=cache.limit, prepare=cover)
+        records = [record for split in ("train", "val") for record in dataset.split(split)]
+        with ThreadPoolExecutor(thread_name_prefix="pixelwise-check") as pool:
+            for _ in pool.map(cache.load, records):
+                pass
+        return cache
+
+    def training_view(self, recipe: Recipe) -> Transform:
+        return recipe.augment.complete()
+
+    def measured_view(self, recipe: Recipe) -> Callable[[Sample], Sample] | None:
+        return Centre(recipe.augment.complete().crop)
+
+    def view(self, recipe: Recipe) -> tuple[int, int] | None:
+        return recipe.augment.complete().crop
+
+
+def _size(values: dict[str, Any], facts: Fingerprint, network: nn.Module, derive: Derive) -> None:
+    """The view: a square of the pictures' own size, within what the network takes."""
+    window = getattr(network, "window", None)
+    smallest = getattr(network, "smallest", 1)
+    size = f"{facts.height[1]} x {facts.width[1]}"
+    if window is not None:
+        derive("augment", "crop", list(window), "the one size that this network takes")
+    else:
+        own = min(facts.height[1], facts.width[1])
+        side = max(min(own, SIDE), smallest)
+        why = f"pictures are {size} (median)"
+        if side != own:
+            why += f"; {'at least' if side > own else 'at most'} {side} for time and this network"
+        derive("augment", "crop", [side, side], why)
+    crop = tuple(values["augment"]["crop"])
+    if window is not None and crop != tuple(window):
+        raise UserError(
+            f"augment.crop: {crop[0]} x {crop[1]} found, but this network takes {window[0]} x {window[1]} pixels and "
+            "nothing else; leave it out."
+        )
+    if min(crop) < smallest:
+        raise UserError(
+            f"augment.crop: {crop[0]} x {crop[1]} found, but this network takes pictures of {smallest} x {smallest} "
+            "pixels or more; set it larger (pictures are enlarged to it)."
+        )

@@ -1,0 +1,167 @@
+"""Pictures sorted into classes: folders, and MNIST's files."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sorted_pictures import idx_bytes, write_digits
+
+from pixelwise.data.doctor import examine, fix
+from pixelwise.data.fingerprint import fingerprint
+from pixelwise.data.formats import open_dataset
+from pixelwise.data.formats.convert import convert
+from pixelwise.data.pictures import write_png
+from pixelwise.errors import UserError
+
+
+def write_idx(root: Path, images: np.ndarray, labels: np.ndarray, part: str = "train", suffix: str = ".gz") -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+        content = idx_bytes(array)
+        (root / f"{part}-{name}-ubyte{suffix}").write_bytes(gzip.compress(content) if suffix else content)
+
+
+def test_a_folder_is_a_class(tmp_path: Path) -> None:
+    dataset = open_dataset(write_digits(tmp_path))
+    assert dataset.layout == "classes"
+    assert dataset.task == "classify"
+    assert dataset.class_names == ("digit0", "digit1", "digit2")
+    for record in dataset.records:
+        sample = dataset.load(record)
+        assert sample.class_id == int(record.picture.parent.name[-1])
+        assert sample.mask is None
+        assert sample.image.shape == (*dataset.size(record), 1) == (8, 8, 1)
+
+
+def test_every_class_is_held_out_in_proportion(tmp_path: Path) -> None:
+    dataset = open_dataset(write_digits(tmp_path, classes=3, each=20))
+    for split, expected in (("train", 16), ("val", 4)):
+        counts = np.bincount([record.class_id for record in dataset.split(split)])
+        assert np.abs(counts - expected).max() <= 1
+
+
+def test_folders_say_the_split(tmp_path: Path) -> None:
+    dataset = open_dataset(write_digits(tmp_path, each=4, splits=("train", "valid", "test")))
+    assert {split: len(names) for split, names in dataset.splits.items()} == {"train": 12, "val": 12, "test": 12}
+    assert dataset.class_names == ("digit0", "digit1", "digit2")
+
+
+def test_groups_within_a_class_stay_together(tmp_path: Path) -> None:
+    for class_name in ("sick", "well"):
+        for patient in range(6):
+            for number in range(3):
+                write_png(
+                    tmp_path / class_name / f"p{class_name}{patient}" / f"{number}.png", np.zeros((8, 8), np.uint8)
+                )
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_names == ("sick", "well")
+    held = {record.picture.parent for record in dataset.split("val")}
+    assert not held & {record.picture.parent for record in dataset.split("train")}
+    assert {folder.parent.name for folder in held} == {"sick", "well"}
+
+
+def test_classes_txt_gives_the_order_and_must_know_every_folder(tmp_path: Path) -> None:
+    write_digits(tmp_path)
+    (tmp_path / "classes.txt").write_text("digit2\ndigit0\ndigit1\nnever\n")
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_names == ("digit2", "digit0", "digit1", "never")
+    assert {r.class_id for r in dataset.records if r.picture.parent.name == "digit2"} == {0}
+    (tmp_path / "classes.txt").write_text("digit2\ndigit0\n")
+    with pytest.raises(UserError, match="folder 'digit1' is no class"):
+        open_dataset(tmp_path)
+
+
+def test_masks_make_it_another_task(tmp_path: Path) -> None:
+    for number in range(4):
+        write_png(tmp_path / "a" / f"{number}.png", np.zeros((8, 8), np.uint8))
+        write_png(tmp_path / "b" / f"{number}.png", np.zeros((8, 8), np.uint8))
+    assert open_dataset(tmp_path).task == "classify"
+    mask = np.zeros((8, 8), np.uint8)
+    mask[0] = 1
+    for number in range(4):
+        write_png(tmp_path / "a" / f"{number}_mask.png", mask)
+    assert open_dataset(tmp_path).task == "segment"
+
+
+@pytest.mark.parametrize("suffix", [".gz", ""])
+def test_idx_files(tmp_path: Path, suffix: str) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (30, 6, 5), np.uint8), (np.arange(30) % 3).astype(np.uint8)
+    write_idx(tmp_path, images, labels, suffix=suffix)
+    write_idx(tmp_path, images[:7, ::-1], labels[:7], "t10k", suffix=suffix)
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "idx"
+    assert dataset.class_names == ("0", "1", "2")
+    assert {split: len(names) for split, names in dataset.splits.items()} == {"train": 24, "val": 6, "test": 7}
+    by_name = {record.name: dataset.load(record) for record in dataset.records}
+    for place in range(30):
+        sample = by_name[f"train/{place:02d}"]
+        np.testing.assert_array_equal(sample.image[:, :, 0], images[place])
+        assert sample.class_id == labels[place]
+    facts = fingerprint(dataset)
+    assert facts.height == (6, 6, 6)
+    assert facts.width == (5, 5, 5)
+    assert sum(facts.class_pixels) == 24
+
+
+def test_idx_files_that_do_not_fit_are_said(tmp_path: Path) -> None:
+    images, labels = np.zeros((4, 3, 3), np.uint8), np.arange(4, dtype=np.uint8)
+    write_idx(tmp_path, images, labels[:3])
+    with pytest.raises(UserError, match="as many class ids"):
+        open_dataset(tmp_path)
+    write_idx(tmp_path, images, labels)
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    with pytest.raises(UserError, match=r"class id 3 found, but classes.txt names 2"):
+        open_dataset(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(UserError, match=r"no train-labels-idx1-ubyte"):
+        open_dataset(tmp_path)
+
+
+def test_weights_of_classes_follow_how_many_pictures_they_have(tmp_path: Path) -> None:
+    write_digits(tmp_path, classes=2, each=20)
+    for index in range(5, 20):
+        (tmp_path / "digit1" / f"{index:03d}.png").unlink()
+    facts = fingerprint(open_dataset(tmp_path))
+    assert facts.class_pixels == (16, 4)
+    assert facts.present_pixels == (20, 20)
+    rare, common = reversed(facts.median_frequency_weights())
+    assert rare / common == pytest.approx(4)
+
+
+def test_the_digest_notices_a_picture_that_changed_its_class(tmp_path: Path) -> None:
+    before = fingerprint(open_dataset(write_digits(tmp_path))).digest
+    (tmp_path / "digit0" / "000.png").rename(tmp_path / "digit1" / "900.png")
+    assert fingerprint(open_dataset(tmp_path)).digest != before
+
+
+def test_the_doctor_knows_classes(tmp_path: Path) -> None:
+    assert examine(write_digits(tmp_path / "good", classes=2, each=30)).findings == ()
+    bad = write_digits(tmp_path / "bad", classes=3, each=12, splits=("train", "val"))
+    picture = (bad / "train" / "digit0" / "000.png").read_bytes()
+    (bad / "train" / "digit1" / "copy.png").write_bytes(picture)
+    (bad / "val" / "digit2" / "cut.png").write_bytes(picture[:40])
+    for file in (bad / "train" / "digit2").iterdir():
+        file.unlink()
+    codes = {finding.code for finding in examine(bad).findings}
+    assert {"contradiction", "class-absent-from-split"} <= codes
+    assert codes & {"truncated", "unreadable"}
+    with pytest.raises(UserError, match="sorted into classes"):
+        fix(bad, tmp_path / "fixed")
+
+
+def test_the_doctor_reads_idx(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    write_idx(tmp_path, rng.integers(0, 256, (40, 6, 5), np.uint8), (np.arange(40) % 2).astype(np.uint8))
+    diagnosis = examine(tmp_path)
+    assert diagnosis.ok
+    assert diagnosis.summary.class_pixels == (20, 20)
+    assert diagnosis.summary.height == (6, 6, 6)
+
+
+def test_there_is_nothing_to_convert(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="sorted into classes"):
+        convert(write_digits(tmp_path / "data"), "voc", tmp_path / "out")
