@@ -336,7 +336,13 @@ def execute(session: Session, display: Display) -> Position:
     task = _task(recipe)
     views = task.training_view(recipe)
     loader = TrainLoader(session.cache, records, views, batch_size=train.batch_size, seed=train.seed, **shared)
-    validation = EvaluationLoader(session.cache, dataset.split("val"), view=task.measured_view(recipe), **shared)
+    validation = EvaluationLoader(
+        session.cache,
+        dataset.split("val"),
+        batch_size=task.measured_together,
+        view=task.measured_view(recipe),
+        **shared,
+    )
     steps = None if train.epochs is None else max(round(train.epochs * len(records) / train.batch_size), 1)
     budget = Budget(steps, train.minutes, train.validations, train.patience)
     if steps is not None:

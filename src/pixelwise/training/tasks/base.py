@@ -29,10 +29,12 @@ class Task(ABC):
     Attributes:
         method: how networks of the task are taught.
         views: of a training without a budget.
+        measured_together: samples of a batch in validation.
     """
 
     method: type[Supervised]
     views: int
+    measured_together: int
 
     @abstractmethod
     def check(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> None:

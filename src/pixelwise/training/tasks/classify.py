@@ -30,6 +30,7 @@ SIGN_SIDE = 48
 class Classify(Task):
     method = Classification
     views = 20_000
+    measured_together = 64
 
     def check(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> None:
         for split, least in (("train", 2), ("val", 1)):

@@ -27,6 +27,7 @@ CROP_SIDE = 384
 class Segment(Task):
     method = Supervised
     views = 8000  # ten minutes or so of a small U-Net
+    measured_together = 4
 
     def check(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> None:
         """Every label is read; see `Task.check`."""
