@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -123,8 +124,7 @@ def telling_answers(evaluation: ClassEvaluation, each: int = 12) -> dict[str, li
     and those that it is surest of and right."""
     wrong = sorted((a for a in evaluation.pictures if not a.right), key=lambda a: -float(a.probabilities.max()))
     surely_wrong = wrong[:each]
-    right = [answer for answer in evaluation.pictures if answer.right]
-    sure = right[:each]
+    sure = _of_every_class([answer for answer in evaluation.pictures if answer.right], each)
     taken = {answer.record.name for answer in (*surely_wrong, *sure)}
     unsure = sorted(
         (answer for answer in evaluation.pictures if answer.record.name not in taken),
@@ -132,3 +132,14 @@ def telling_answers(evaluation: ClassEvaluation, each: int = 12) -> dict[str, li
     )[:each]
     groups = {"Wrong, and sure of it": surely_wrong, "Least sure": unsure, "Right, and sure of it": sure}
     return {title: answers for title, answers in groups.items() if answers}
+
+
+def _of_every_class(answers: list[PictureAnswer], count: int) -> list[PictureAnswer]:
+    """At most so many of a ranking: the first of each class, then the second of each, and so on."""
+    seen: Counter[int] = Counter()
+    turns = []
+    for answer in answers:
+        turns.append(seen[answer.truth])
+        seen[answer.truth] += 1
+    chosen = sorted(range(len(answers)), key=lambda place: (turns[place], place))[:count]
+    return [answers[place] for place in sorted(chosen)]
