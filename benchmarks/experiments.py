@@ -16,11 +16,9 @@ import json
 import os
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ import cv2
 from pixelwise import api, hardware
 from pixelwise.data.formats import open_dataset
 from pixelwise.errors import UserError, unknown
+from rows import SEEDS, Cell, Result, by_row, fill, finished, mean, median, table
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
 RESULTS = Path(__file__).parent / "results"
@@ -236,102 +235,46 @@ def _network(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {"parameters": facts.parameters, "operations": facts.operations, "receptive_field": facts.receptive_field}
 
 
-def finished(file: Path) -> list[dict[str, Any]]:
-    """The results that are there."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def fill(file: Path, table: str, rows: list[str], seeds: tuple[int, ...], minutes: float, hours: float) -> None:
-    """Runs what is not there yet, one row after the other, until the hours are used up."""
-    deadline = time.monotonic() + 3600 * hours
-    file.parent.mkdir(parents=True, exist_ok=True)
-    for seed in seeds:
-        for row in rows:
-            if any((done["row"], done["seed"]) == (row, seed) for done in finished(file)):
-                continue
-            if time.monotonic() + 60 * minutes > deadline:
-                print(f"no time left for {row}, seed {seed}")
-                return
-            command = [sys.executable, __file__, table, "--child", row, str(seed), "--minutes", str(minutes)]
-            started = time.monotonic()
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
-            with file.open("a") as results:
-                results.write(done + "\n")
-            found = json.loads(done)
-            print(
-                f"{table}: {row}, seed {seed}: {found['mean_iou']:.4f} ({time.monotonic() - started:.0f} s)", flush=True
-            )
-
-
-Cell = Callable[[list[dict[str, Any]]], str]
-
-
-def _mean(name: str, form: str) -> Cell:
-    """The mean over seeds of a number, and how far the seeds are from it where there are several."""
-
-    def cell(results: list[dict[str, Any]]) -> str:
-        values = [result[name] for result in results if result[name] is not None]
-        if not values:
-            return ""
-        text = format(statistics.mean(values), form)
-        return f"{text} ± {format(statistics.stdev(values), form)}" if len(values) > 1 else text
-
-    return cell
-
-
-def _median(name: str, form: str, factor: float = 1.0) -> Cell:
-    return lambda results: format(factor * statistics.median(result[name] for result in results), form)
-
-
-def _rarest(results: list[dict[str, Any]]) -> str:
+def _rarest(results: list[Result]) -> str:
     return format(statistics.mean(result["iou"]["SignSymbol"] for result in results), ".4f")
 
 
-SCORES: dict[str, Cell] = {"mean IoU": _mean("mean_iou", ".4f"), "pixel accuracy": _mean("pixel_accuracy", ".4f")}
-SEEDS: dict[str, Cell] = {"seeds": lambda results: str(len(results))}
+SCORES: dict[str, Cell] = {"mean IoU": mean("mean_iou", ".4f"), "pixel accuracy": mean("pixel_accuracy", ".4f")}
 COLUMNS: dict[str, dict[str, Cell]] = {
     "systems": {
         **SCORES,
-        "boundary F": _mean("boundary_f", ".4f"),
-        "parameters (million)": _median("parameters", ".2f", 1e-6),
-        "GFLOP a megapixel": _median("operations", ".0f", 1e-3),
+        "boundary F": mean("boundary_f", ".4f"),
+        "parameters (million)": median("parameters", ".2f", 1e-6),
+        "GFLOP a megapixel": median("operations", ".0f", 1e-3),
         "receptive field": lambda results: str(results[0]["receptive_field"] or "all"),
-        "training pictures/s": _median("training_pictures_per_second", ".1f"),
-        "prediction pictures/s": _median("prediction_pictures_per_second", ".1f"),
-        "peak memory (GB)": _median("memory_gb", ".2f"),
-        "views": _median("views", ".0f"),
+        "training pictures/s": median("training_pictures_per_second", ".1f"),
+        "prediction pictures/s": median("prediction_pictures_per_second", ".1f"),
+        "peak memory (GB)": median("memory_gb", ".2f"),
+        "views": median("views", ".0f"),
         **SEEDS,
     },
-    "pspnet": {**SCORES, "views": _median("views", ".0f"), **SEEDS},
+    "pspnet": {**SCORES, "views": median("views", ".0f"), **SEEDS},
     "losses": {**SCORES, "IoU of SignSymbol, the rarest": _rarest, **SEEDS},
     "upsampling": {
         **SCORES,
-        "boundary F": _mean("boundary_f", ".4f"),
-        "training pictures/s": _median("training_pictures_per_second", ".1f"),
+        "boundary F": mean("boundary_f", ".4f"),
+        "training pictures/s": median("training_pictures_per_second", ".1f"),
         **SEEDS,
     },
     "averaging": {
-        "mean IoU, averaged": _mean("averaged_mean_iou", ".4f"),
-        "mean IoU, raw weights": _mean("raw_mean_iou", ".4f"),
+        "mean IoU, averaged": mean("averaged_mean_iou", ".4f"),
+        "mean IoU, raw weights": mean("raw_mean_iou", ".4f"),
         **SEEDS,
     },
 }
 
 
-def show(file: Path, table: str) -> str:
+def show(file: Path, name: str) -> str:
     """What is there as a table in Markdown, best first where the rows have no order of their own."""
-    results = finished(file)
-    rows: dict[str, list[dict[str, Any]]] = {row: [] for row in TABLES[table].rows}
-    for result in results:
-        rows[result["row"]].append(result)
-    rows = {row: found for row, found in rows.items() if found}
-    if table != "pspnet":
+    rows = by_row(finished(file), TABLES[name].rows)
+    if name != "pspnet":
         rows = dict(sorted(rows.items(), key=lambda item: -statistics.mean(r["mean_iou"] for r in item[1])))
-    columns = COLUMNS[table]
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
-    for row, found in rows.items():
-        lines.append(f"| {row} | " + " | ".join(cell(found) for cell in columns.values()) + " |")
-    return "\n".join(lines)
+    return table(rows, COLUMNS[name])
 
 
 def main() -> None:
@@ -345,18 +288,20 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print what is there and run nothing")
     parser.add_argument("--child", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    table = TABLES[arguments.table]
-    minutes = arguments.minutes or table.minutes
+    chosen = TABLES[arguments.table]
+    minutes = arguments.minutes or chosen.minutes
     if arguments.child:
         print(json.dumps(train_row(arguments.table, arguments.child[0], int(arguments.child[1]), minutes)))
         return
     file = arguments.results / f"{arguments.table}.jsonl"
-    rows = arguments.rows or list(table.rows)
+    rows = arguments.rows or list(chosen.rows)
     for row in rows:
-        if row not in table.rows:
-            raise unknown("row", row, table.rows)
+        if row not in chosen.rows:
+            raise unknown("row", row, chosen.rows)
     if not arguments.show:
-        fill(file, arguments.table, rows, tuple(arguments.seeds or table.seeds), minutes, arguments.hours)
+        keys = [(row, seed) for seed in arguments.seeds or chosen.seeds for row in rows]
+        given = [arguments.table, "--minutes", str(minutes)]
+        fill(file, __file__, keys, given, minutes=minutes, score="mean_iou", hours=arguments.hours)
     print(show(file, arguments.table))
 
 

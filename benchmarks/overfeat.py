@@ -66,7 +66,7 @@ def main() -> None:
     print(
         f"{arguments.width} x {arguments.height} pixels, overfeat_accurate, float32; {machine['processor']}, ", end=""
     )
-    print(f"{torch.get_num_threads()} threads, torch {machine['torch']}, Python {platform.python_version()}\n")
+    print(f"threads: {torch.get_num_threads()}, torch {machine['torch']}, Python {platform.python_version()}\n")
     print(
         "| window | enlarged to | windows | one after the other | dense | ratio | logits differ by | boxes by, pixels |"
     )

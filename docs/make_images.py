@@ -4,6 +4,7 @@ pixelwise demo --out demo && python docs/make_images.py demo demo
 python docs/make_images.py upsampling
 python docs/make_images.py augmentation
 python docs/make_images.py overfeat
+python docs/make_images.py explain mobilenet_v2_imagenet.safetensors
 """
 
 from __future__ import annotations
@@ -26,6 +27,23 @@ from pixelwise.data.draw import colourise, overlay, palette
 from pixelwise.data.pictures import write_png
 from pixelwise.data.sample import Sample
 from pixelwise.data.scenes import CLASS_NAMES, scene
+from pixelwise.explain import (
+    Fields,
+    Subject,
+    channel_score,
+    class_score,
+    deepdream,
+    filter_sheet,
+    grad_cam,
+    heat_overlay,
+    heatmap_sheet,
+    maximise,
+    occlusion,
+    open_subject,
+    outputs,
+    project,
+    signed_picture,
+)
 from pixelwise.inference.overfeat import Localised, localise
 from pixelwise.losses.boxes import box_l2
 from pixelwise.models.detect.overfeat import Layer, OverFeat
@@ -246,10 +264,83 @@ SURE = 15.0
 """Summed confidence from which on a merged box counts as an answer."""
 
 
+def explain(weights: Path) -> None:
+    """What a MobileNetV2 with TensorFlow's padding sees, looks for and dreams of; about five minutes on one core."""
+    subject = open_subject(f"mobilenet_v2_tf:{weights}")
+    explain_layers(subject)
+    explain_why(subject)
+    explain_maximised(subject)
+    explain_dream(subject)
+
+
+def explain_layers(subject: Subject) -> None:
+    """First filters, and the most active channels of three layers for a cat."""
+    write_png(IMAGES / "explain_filters.png", filter_sheet(subject.network, columns=16, zoom=14))
+    layers = ["features.2.conv.0", "features.4.conv.0", "features.7.conv.0"]
+    cat = subject.tensor(cv2.resize(skimage_data.chelsea(), (336, 224), interpolation=cv2.INTER_AREA))
+    maps = outputs(subject.network, cat, layers)
+    sheets = [heatmap_sheet(maps[layer][0], count=6, columns=6, side=128) for layer in layers]
+    write_png(IMAGES / "explain_maps.png", np.concatenate(sheets))
+
+
+def explain_why(subject: Subject) -> None:
+    """A row a photograph: the picture, Grad-CAM, occlusion and guided backpropagation of the most probable class."""
+    network, panels = subject.network, []
+    for photograph in (skimage_data.chelsea(), skimage_data.coffee()):
+        image = cv2.resize(photograph, (336, 224), interpolation=cv2.INTER_AREA)
+        images = subject.tensor(image)
+        with torch.no_grad():
+            shares = network(images).softmax(1)[0]
+        print("class", int(shares.argmax()), f"{float(shares.max()):.2f}")
+        score = class_score(int(shares.argmax()))
+        fields = Fields(network, ["features"], height=224, width=336, channels=3)
+        cam = fields.spread("features", grad_cam(network, images, score, layer="features"))[0]
+        drops = occlusion(network, images, score, side=56, stride=14)
+        guided = project(network, images, score, rule="guided")[0]
+        panels += [image, heat_overlay(image, cam), heat_overlay(image, drops, least=0.0), signed_picture(guided)]
+    write_png(IMAGES / "explain_why.png", contact_sheet(panels, columns=4))
+
+
+MAXIMISED = ((985, 130, 417, 340), (88, 963, 76, 1))
+"""Daisy, flamingo, balloon, zebra; macaw, pizza, tarantula, goldfish."""
+
+
+def explain_maximised(subject: Subject) -> None:
+    """Pictures to which classes answer most, made from noise."""
+    panels = []
+    for classes in MAXIMISED:
+        pictures = maximise(
+            subject.network,
+            channel_score(*classes),
+            number=len(classes),
+            size=(192, 192),
+            steps=160,
+            jitter=12,
+            rotate=8.0,
+            magnify=(0.9, 1.15),
+            bounds=subject.bounds,
+        )
+        panels += [subject.picture(picture) for picture in pictures]
+    write_png(IMAGES / "explain_maximised.png", contact_sheet(panels, columns=4))
+
+
+def explain_dream(subject: Subject) -> None:
+    """Coffee and a cat, dreamt by a layer in the middle."""
+    photographs = [
+        cv2.resize(photograph, (384, 256), interpolation=cv2.INTER_AREA)
+        for photograph in (skimage_data.coffee(), skimage_data.chelsea())
+    ]
+    images = torch.cat([subject.tensor(photograph) for photograph in photographs])
+    dreams = deepdream(subject.network, images, ["features.13.conv.0"], octaves=4, steps=10, bounds=subject.bounds)
+    write_png(IMAGES / "explain_dream.png", contact_sheet([subject.picture(dream) for dream in dreams], columns=2))
+
+
 COMMANDS = {"upsampling": upsampling, "augmentation": augmentation, "overfeat": overfeat}
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["demo"]:
         demo(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["explain"]:
+        explain(Path(sys.argv[2]))
     else:
         COMMANDS[sys.argv[1]]()

@@ -173,6 +173,19 @@ def test_classes_that_are_looked_at() -> None:
     assert len(localise(network, image, scales=(24,), background=0).candidates) == 0
 
 
+def test_each_axis_has_its_own_ratio() -> None:
+    """25 x 51 pixels become 24 x 49, so boxes come back by factors of 25/24 and 51/49."""
+    steps = localise(bright_square_finder(), torch.zeros(1, 25, 51), scales=(24,), top=1, background=0, least=0.0)
+    assert steps.scales[0].size == (24, 49)
+    ratio = torch.tensor([51 / 49, 25 / 24], dtype=torch.float64)
+    found = steps.candidates.boxes
+    assert torch.allclose(found[0], torch.cat([6 * ratio, 18 * ratio]))
+    assert torch.allclose(
+        steps.scales[0].windows[0, 1].double(),
+        torch.cat([ratio * torch.tensor([2, 0]), ratio * torch.tensor([26, 24])]),
+    )
+
+
 def test_per_class_boxes_go_with_their_class() -> None:
     torch.manual_seed(0)
     network = OverFeat(

@@ -63,6 +63,8 @@ def test_heat_stands_at_the_middle_of_its_window() -> None:
     assert np.unravel_index(change.argmax(), change.shape) == (10, 14)
     assert not change[10, :11].any()  # a window away it is cold
     assert change[10, 12] > 0
+    np.testing.assert_array_equal(change[10, 10:15], change[10, 14:19][::-1])  # alike on both sides
+    np.testing.assert_array_equal(change[6:11, 14], change[10:15, 14][::-1])
     assert not change[:7].any()
     constant = heat_overlay(image, np.ones((5, 7)), window=(5, 5), stride=(4, 4))
     assert (constant == constant[0, 0]).all()  # also beyond the outermost middles

@@ -1,0 +1,232 @@
+"""What pretrained weights are worth: curves over the number of labelled pictures.
+
+    python benchmarks/transfer.py upside_down [--rows "frozen, 64"] [--seeds 0 1 2] [--hours 1]
+    python benchmarks/transfer.py camvid
+    python benchmarks/transfer.py camvid --show
+
+`upside_down` tells photographs of people whose head is below their hips from others (Leeds Sports Pose Extended, cut
+around the person; the classes come from its joints; the last 200 pictures are measured on, as many of each class).
+`camvid` is CamVid at 240 x 180; 23 pictures are 1/16 of its labels. Each from random weights, on a trunk of ImageNet
+that stays as it is, and fine-tuned as a whole: MobileNetV2, alone or under a U-Net. Pictures are drawn anew for each
+seed, the fewer ones among the more. Every row is a training in a process of its own; run nothing beside it. Finished
+rows are kept in `benchmarks/results/`. Data and weights are looked for under $PIXELWISE_SHARED (default ../shared).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy.io import loadmat
+
+from experiments import COMMON, RESULTS, SHARED, small_camvid
+from pixelwise import api, hardware
+from pixelwise.errors import UserError, unknown
+from rows import SEEDS, Result, by_row, fill, finished, mean, median, table
+
+WEIGHTS = str(SHARED / "weights" / "mobilenet_v2_imagenet.safetensors")
+START: dict[str, dict[str, Any]] = {
+    "random": {},
+    "frozen": {"model.weights": WEIGHTS},
+    "fine-tuned": {"model.weights": WEIGHTS},
+}
+"""How a training starts, and what it sets for that."""
+VAL = 200
+"""Pictures of LSP, from its end, that are measured on; the rest is trained on."""
+SIDE = 128
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One task.
+
+    Attributes:
+        counts: of labelled pictures to train on; of each class, where pictures have one.
+        score: the number of `metrics.json` that tells how good it is.
+        settings: of every training.
+        frozen: what is frozen where the trunk stays.
+        write: writes the task's data into a folder and returns it.
+    """
+
+    about: str
+    counts: tuple[int, ...]
+    minutes: float
+    score: str
+    model: str
+    settings: dict[str, Any]
+    frozen: Any
+    write: Callable[[Path, int, int], Path]
+
+    @property
+    def rows(self) -> list[str]:
+        return [f"{start}, {count}" for count in self.counts for start in START]
+
+
+def write_upside_down(folder: Path, count: int, seed: int) -> Path:
+    """`count` training pictures of each class, in folders by class."""
+    source = SHARED / "data" / "lsp"
+    if not source.is_dir():
+        raise UserError(f"{source}: no such data; set PIXELWISE_SHARED.")
+    joints = loadmat(str(source / "joints.mat"))["joints"]  # (14, 3, pictures): x, y, visible
+    files = sorted((source / "images").iterdir())
+    hips, head = (joints[2, 1] + joints[3, 1]) / 2, joints[13, 1]
+    random = np.random.default_rng(seed)
+    for part, numbers in (("train", np.arange(len(files) - VAL)), ("val", np.arange(len(files) - VAL, len(files)))):
+        kinds = {
+            "upright": numbers[head[numbers] < hips[numbers]],
+            "upside_down": numbers[head[numbers] > hips[numbers]],
+        }
+        fewest = min(map(len, kinds.values()))
+        for kind, members in kinds.items():
+            # A permutation cut off: the fewer pictures are among the more. The same pictures to measure on for all.
+            chosen = random.permutation(members)[:count] if part == "train" else members[:fewest]
+            (folder / part / kind).mkdir(parents=True)
+            for number in chosen:
+                picture = cv2.imread(str(files[number]))
+                write_person(folder / part / kind / f"{files[number].stem}.png", picture, joints[:, :2, number])
+    return folder
+
+
+def write_person(path: Path, picture: np.ndarray, points: np.ndarray) -> None:
+    """The square around (14, 2) joints and a quarter more, mirrored where it reaches beyond the picture."""
+    low, high = points.min(0), points.max(0)
+    half = 0.625 * float((high - low).max())
+    corner = np.floor((low + high) / 2 - half).astype(int)
+    side = int(np.ceil(2 * half))
+    height, width = picture.shape[:2]
+    columns, rows = (
+        np.abs(np.arange(start, start + side)) for start in corner
+    )  # beyond the far border: mirrored as well
+    rows, columns = (
+        np.where(where < size, where, 2 * size - 2 - where).clip(0, size - 1)
+        for where, size in ((rows, height), (columns, width))
+    )
+    square = picture[rows[:, None], columns]
+    cv2.imwrite(str(path), cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+
+
+def write_camvid(folder: Path, count: int, seed: int) -> Path:
+    """CamVid with `count` of its training pictures."""
+    data = small_camvid(folder)
+    lines = (data / "train.txt").read_text().splitlines()
+    chosen = np.random.default_rng(seed).permutation(len(lines))[:count]
+    (data / "train.txt").write_text("\n".join(lines[number] for number in sorted(chosen)) + "\n")
+    return data
+
+
+CURVES = {
+    "upside_down": Curve(
+        "people upside down or not, MobileNetV2",
+        (16, 64, 200),
+        1.0,
+        "accuracy",
+        "mobilenet_v2_tf",
+        {"train.batch_size": 32, "train.validations": 4},
+        "trunk",
+        write_upside_down,
+    ),
+    "camvid": Curve(
+        "CamVid, a U-Net over MobileNetV2",
+        (6, 23, 92),
+        2.0,
+        "mean_iou",
+        "unet",
+        {**COMMON, "model.encoder": "mobilenet_v2_tf"},
+        ["encoder"],
+        write_camvid,
+    ),
+}
+
+
+def train_row(curve: Curve, row: str, seed: int, minutes: float) -> Result:
+    """One training, and what it gave."""
+    start, count = row.split(", ")
+    settings = {**curve.settings, **START[start]}
+    if start == "frozen":
+        settings["optimizer.freeze"] = curve.frozen
+    with tempfile.TemporaryDirectory() as place:
+        data = curve.write(Path(place) / "data", int(count), seed)
+        run = api.train(
+            curve.model,
+            data=data,
+            minutes=minutes,
+            out=Path(place) / "run",
+            seed=seed,
+            overrides=settings,
+            progress=True,
+        )
+        log = run.log()
+        return {
+            "row": row,
+            "seed": seed,
+            "minutes": minutes,
+            curve.score: run.metrics[curve.score],
+            "views": log[-1]["step"] * (run.recipe.train.batch_size or 0),
+            "machine": hardware.describe(),
+            "date": time.strftime("%Y-%m-%d"),
+        }
+
+
+def draw(results: list[Result], curve: Curve, path: Path) -> None:
+    """One line a start, the mean over seeds, and every seed as a dot."""
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    for start in START:
+        found = [[r[curve.score] for r in results if r["row"] == f"{start}, {count}"] for count in curve.counts]
+        there = [(count, values) for count, values in zip(curve.counts, found, strict=True) if values]
+        (line,) = axes.plot([c for c, _ in there], [float(np.mean(v)) for _, v in there], label=start)
+        for count, values in there:
+            axes.plot([count] * len(values), values, ".", color=line.get_color(), alpha=0.6)
+    axes.set_xscale("log")
+    axes.set_xticks(curve.counts, [str(count) for count in curve.counts])
+    axes.minorticks_off()
+    axes.set_xlabel("labelled pictures" + (" of each class" if curve.score == "accuracy" else ""))
+    axes.set_ylabel(curve.score.replace("_", " ").replace("iou", "IoU"))
+    axes.set_title(curve.about, loc="left", fontsize="medium")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("curve", choices=sorted(CURVES))
+    parser.add_argument("--rows", nargs="+", help="default all")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--minutes", type=float, help="of each training")
+    parser.add_argument("--hours", type=float, default=1e9, help="stop before a row that would end later")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--show", action="store_true", help="print and draw what is there and run nothing")
+    parser.add_argument("--child", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    curve = CURVES[arguments.curve]
+    minutes = arguments.minutes or curve.minutes
+    if arguments.child:
+        print(json.dumps(train_row(curve, arguments.child[0], int(arguments.child[1]), minutes)))
+        return
+    file = arguments.results / f"transfer_{arguments.curve}.jsonl"
+    rows = arguments.rows or curve.rows
+    for row in rows:
+        if row not in curve.rows:
+            raise unknown("row", row, curve.rows)
+    if not arguments.show:
+        keys = [(row, seed) for seed in arguments.seeds for row in rows]
+        given = [arguments.curve, "--minutes", str(minutes)]
+        fill(file, __file__, keys, given, minutes=minutes, score=curve.score, hours=arguments.hours)
+    results = finished(file)
+    columns = {curve.score.replace("_", " "): mean(curve.score, ".4f"), "views": median("views", ".0f"), **SEEDS}
+    print(table(by_row(results, curve.rows), columns))
+    draw(results, curve, file.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

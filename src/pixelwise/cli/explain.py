@@ -1,0 +1,51 @@
+"""`pixelwise explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def explain(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, a best.safetensors, or NAME:WEIGHTS for published weights of a classifier.",
+        ),
+    ],
+    pictures: Annotated[list[Path] | None, typer.Argument(metavar="[PICTURES...]", help="Files to look at.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The page; default explain.html in the run's folder, or here.")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Names with commas between; default the last at each size.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="Names or ids with commas between; default what it says.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder to search for the patches that channels answer to.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Coarser, in about a third of the time.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the noise from which pictures are made.")] = 0,
+) -> None:
+    """Look inside a network: what it sees, what it looks for, and why it says what it says, as one page."""
+    from pixelwise import api
+    from pixelwise.explain import explain as write_page
+
+    with api._bar("looking inside", True) as advance:
+        page = write_page(
+            run,
+            pictures or [],
+            out=out,
+            layers=_names(layers),
+            classes=_names(classes),
+            data=data,
+            quick=quick,
+            seed=seed,
+            progress=advance,
+        )
+    print(page)
+
+
+def _names(text: str | None) -> list[str]:
+    return [] if text is None else [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,91 @@
+"""Where in a picture the places of a layer's map look: exact receptive fields, and maps laid over it by them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pixelwise.explain.activations import capture, frozen
+from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.receptive_field import ReceptiveField, Trace
+
+
+class _Padded(nn.Module):
+    """A network without the mirrored border of `DenseModel`, which is no pixel of its own."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> object:
+        return self.network.logits(images) if isinstance(self.network, DenseModel) else self.network(images)
+
+
+class Fields:
+    """Receptive fields of layers, for pictures of one size; see `nn.receptive_field`, which needs no data.
+
+    Args:
+        height, width, channels: of the picture.
+
+    Raises:
+        UserError: a layer that the network does not have or does not call.
+    """
+
+    def __init__(self, network: nn.Module, layers: Iterable[str], *, height: int, width: int, channels: int) -> None:
+        self.height, self.width = height, width
+        left, right, top, bottom = network.padding(height, width) if isinstance(network, DenseModel) else (0, 0, 0, 0)
+        self._left, self._top = left, top
+        padded = _Padded(network)
+        tensors = [*padded.named_parameters(), *padded.named_buffers()]
+        empty = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
+        images = torch.empty(1, channels, height + top + bottom, width + left + right, device="meta")
+        with frozen(network), capture(network, layers) as maps:
+            self._trace = Trace(lambda images: functional_call(padded, empty, (images,)), images)
+        self._maps = maps
+
+    def box(self, layer: str, row: int, column: int) -> ReceptiveField:
+        """The pixels that a place of a layer's map depends on; may reach beyond the picture, even infinitely far.
+
+        Those of a layer without a map reach infinitely far: its values depend on the whole picture.
+        """
+        if self._maps[layer].dim() != 4:
+            return ReceptiveField(-math.inf, -math.inf, math.inf, math.inf)
+        field = self._trace.field(self._maps[layer], row, column)
+        return ReceptiveField(
+            field.top - self._top, field.left - self._left, field.bottom - self._top, field.right - self._left
+        )
+
+    def spread(self, layer: str, maps: Tensor) -> Tensor:
+        """(N, h, w) of a layer -> (N, H, W): each value at the middle of its receptive field, bilinear in between.
+
+        Strided filters look to one side of where their place would be if the map were stretched over the picture: by
+        half a place of the last map of a classifier. Where fields have no middle, as behind a pooling over the whole
+        picture, the map is stretched.
+        """
+        height, width = maps.shape[-2:]
+        first, last = self.box(layer, 0, 0), self.box(layer, height - 1, width - 1)
+        rows = _places(self.height, height, (first.top + first.bottom) / 2, (last.top + last.bottom) / 2)
+        columns = _places(self.width, width, (first.left + first.right) / 2, (last.left + last.right) / 2)
+        return _interpolate(_interpolate(maps, rows, -2), columns, -1)
+
+
+def _places(pixels: int, places: int, first: float, last: float) -> Tensor:
+    """Where the middle of each pixel lies on a map whose first and last place look at `first` and `last`."""
+    middles = torch.arange(pixels) + 0.5
+    if not math.isfinite(last - first) or last <= first:  # one place, or all look at the same: stretched
+        return middles * places / pixels - 0.5
+    return (middles - first) * (places - 1) / (last - first)
+
+
+def _interpolate(maps: Tensor, places: Tensor, axis: int) -> Tensor:
+    """Values between the places of an axis; beyond its ends the last value."""
+    places = places.to(maps.device).clamp(0, maps.shape[axis] - 1)
+    low = places.floor().long()
+    high = (low + 1).clamp_max(maps.shape[axis] - 1)
+    share = (places - low).to(maps.dtype)
+    share = share[:, None] if axis == -2 else share
+    return torch.lerp(maps.index_select(axis, low), maps.index_select(axis, high), share)

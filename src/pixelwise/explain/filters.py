@@ -1,0 +1,56 @@
+"""The filters of a first layer, as a picture."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelwise.errors import UserError
+from pixelwise.explain.layers import first_convolution
+from pixelwise.report.figures import contact_sheet
+
+
+def filter_tiles(weight: Tensor) -> list[np.ndarray]:
+    """Filters (O, I, kH, kW) as (kH, kW, 3) uint8 tiles: one in colour a filter of three channels, else one a channel.
+
+    Every filter is scaled by its own range over all its channels, from black at its least to white at its greatest
+    weight; a filter of equal weights is mid-grey. So tiles show forms and colours, not which filter is strong.
+    """
+    weight = weight.detach().float().cpu()
+    low, high = (extreme(weight, dim=(1, 2, 3), keepdim=True) for extreme in (torch.amin, torch.amax))
+    shown = torch.where(high > low, (weight - low) / (high - low).clamp_min(1e-30), 0.5)
+    shown = (255 * shown).round().byte()
+    if weight.shape[1] == 3:
+        return list(shown.permute(0, 2, 3, 1).numpy())
+    return [np.repeat(plane[:, :, None], 3, axis=2) for plane in shown.flatten(0, 1).numpy()]
+
+
+def filter_sheet(network: nn.Module, *, columns: int | None = None, zoom: int | None = None) -> np.ndarray:
+    """The first convolution's filters as one picture, see `filter_tiles`.
+
+    Args:
+        columns: tiles a row; None for a picture about as high as wide, or so that a row begins with a new filter.
+        zoom: pixels a weight; None for tiles of about 36 pixels.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        UserError: a network without convolutions.
+    """
+    convolution = first_convolution(network)
+    if convolution is None:
+        raise UserError(f"{type(network).__name__} has no convolution, so there are no filters to show.")
+    tiles = filter_tiles(convolution.weight)
+    inputs = convolution.weight.shape[1]
+    if columns is None:
+        columns = math.ceil(math.sqrt(2 * len(tiles)))
+        if inputs not in (1, 3):
+            columns = max(columns // inputs, 1) * inputs
+    zoom = zoom or max(1, round(36 / max(convolution.weight.shape[2:])))
+    large = [cv2.resize(tile, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_NEAREST) for tile in tiles]
+    return contact_sheet(large, columns, gap=2)

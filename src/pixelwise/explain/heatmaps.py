@@ -1,0 +1,95 @@
+"""Maps as something to look at: tiles of a layer, heat over a picture, gradients in grey."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from matplotlib import colormaps
+from torch import Tensor
+
+from pixelwise.data.draw import to_rgb
+from pixelwise.report.figures import contact_sheet
+
+TILES = "viridis"
+HEAT = "inferno"
+
+
+def most_active(maps: Tensor, count: int) -> list[int]:
+    """Channels of (C, h, w) with the largest standard deviation over places, first the largest; at most `count`.
+
+    So a channel that answers the same everywhere does not count as active, however much it answers.
+    """
+    return maps.flatten(1).std(1, correction=0).topk(min(count, len(maps))).indices.tolist()
+
+
+def unit_range(values: Tensor) -> np.ndarray:
+    """Any values as float32 from 0 at their least to 1 at their greatest; zeros where all are equal."""
+    array = values.detach().float().cpu().numpy()
+    low, high = float(array.min()), float(array.max())
+    return (array - low) / (high - low) if high > low else np.zeros_like(array)
+
+
+def heatmap_sheet(maps: Tensor, *, count: int = 16, columns: int = 8, side: int = 96) -> np.ndarray:
+    """The most active channels (`most_active`) of a layer as tiles, each coloured by its own range.
+
+    Args:
+        maps: (C, h, w).
+        side: pixels of the longer side of a tile; places are shown as squares.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    height, width = maps.shape[1:]
+    scale = side / max(height, width)
+    size = max(1, round(scale * width)), max(1, round(scale * height))
+    way = cv2.INTER_NEAREST if scale >= 1 else cv2.INTER_AREA
+    tiles = []
+    for channel in most_active(maps, count):
+        tile = cv2.resize(unit_range(maps[channel]), size, interpolation=way)
+        tiles.append(np.ascontiguousarray(colormaps[TILES](tile, bytes=True)[:, :, :3]))
+    return contact_sheet(tiles, min(columns, len(tiles)), gap=2)
+
+
+def heat_overlay(picture: np.ndarray, heat: Tensor, *, least: float | None = None) -> np.ndarray:
+    """Heat laid over a picture: nothing where it is at its least, and the hotter the less of the picture shows.
+
+    Args:
+        picture: (H, W) or (H, W, C), as `data.draw.to_rgb` takes it.
+        heat: (H, W).
+        least: heat up to this counts as none; None for its own least. Its greatest value is full heat.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ValueError: sizes that differ.
+    """
+    shown = to_rgb(picture)
+    if shown.shape[:2] != tuple(heat.shape):
+        raise ValueError(f"picture is {shown.shape[:2]} but heat is {tuple(heat.shape)}")
+    heat = heat.detach().float().cpu()
+    above = (heat - (float(heat.min()) if least is None else least)).clamp_min(0)
+    share = (above / above.max().clamp_min(1e-30)).numpy()[:, :, None]
+    grey = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)[:, :, None].astype(np.float32)
+    pale = 0.35 * shown + 0.35 * grey  # darker and half grey, so that the heat's own colours stand out
+    colours = colormaps[HEAT](share[:, :, 0])[:, :, :3].astype(np.float32) * 255
+    opacity = 0.85 * share
+    return np.rint((1 - opacity) * pale + opacity * colours).astype(np.uint8)
+
+
+def signed_picture(values: Tensor, *, quantile: float = 0.995) -> np.ndarray:
+    """(C, H, W) with both signs -> (H, W, 3) uint8: zero is mid-grey, `quantile` of the magnitudes black or white.
+
+    Three channels are colours; of other numbers the mean is shown.
+    """
+    array = values.detach().float().cpu().permute(1, 2, 0).numpy()
+    if array.shape[2] != 3:
+        array = np.repeat(array.mean(2, keepdims=True), 3, axis=2)
+    reach = float(np.quantile(np.abs(array), quantile)) or 1.0
+    return np.rint(127.5 + 127.5 * np.clip(array / reach, -1, 1)).astype(np.uint8)
+
+
+def saliency(gradient: Tensor) -> Tensor:
+    """(C, H, W) -> (H, W): the largest magnitude over channels (Simonyan et al. 2014, arXiv:1312.6034, section 3.1)."""
+    return torch.amax(gradient.abs(), 0)

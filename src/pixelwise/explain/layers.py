@@ -1,0 +1,98 @@
+"""Which layers a network has, in the order in which they answer, and which of them are worth a look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.explain.activations import frozen, hooked
+from pixelwise.nn.encoder import Encoder
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A module that was called and answered a tensor.
+
+    Attributes:
+        name: as in `network.named_modules()`.
+        kind: its class.
+        shape: of its (first) answer; of the last call, where there were several.
+        parameters: how many, those of the modules within it included.
+        within: how many modules are within it.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    within: int
+
+    @property
+    def places(self) -> int:
+        """Rows times columns of its map; 1 where it is none."""
+        return self.shape[2] * self.shape[3] if len(self.shape) == 4 else 1
+
+
+def list_layers(network: nn.Module, images: Tensor) -> list[Layer]:
+    """The layers that (N, C, H, W) go through, in the order in which they answer; a module stands behind its parts."""
+    modules = {name: module for name, module in network.named_modules() if name}
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, output: Any) -> None:
+        first = output[0] if isinstance(output, tuple | list) and output else output
+        if isinstance(first, Tensor):
+            shapes.pop(name, None)  # the last call decides the place in the order
+            shapes[name] = tuple(first.shape)
+
+    with frozen(network), torch.no_grad(), hooked(modules, note):
+        network(images)
+    return [
+        Layer(
+            name,
+            type(modules[name]).__name__,
+            shape,
+            sum(parameter.numel() for parameter in modules[name].parameters()),
+            sum(1 for _ in modules[name].modules()) - 1,
+        )
+        for name, shape in shapes.items()
+    ]
+
+
+def coarsest(network: nn.Module, layers: Sequence[Layer]) -> Layer | None:
+    """The last of the layers with the fewest places, but more than one: where Grad-CAM looks unless told otherwise.
+
+    It is the last map of a classifier. Of a dense network it is the bottom: of its encoder, where it has one, for the
+    pooled maps of what follows may be coarser still. None where no layer has a map.
+    """
+    inside = _encoder_prefix(network)
+    maps = [layer for layer in layers if layer.places > 1]
+    maps = [layer for layer in maps if layer.name.startswith(inside)] or maps
+    fewest = min((layer.places for layer in maps), default=0)
+    return next((layer for layer in reversed(maps) if layer.places == fewest), None)
+
+
+def stage_ends(layers: Sequence[Layer], count: int = 5) -> list[Layer]:
+    """The last map before each change of size, from the picture to the answer; at most `count`, evenly picked."""
+    maps = [layer for layer in layers if layer.places > 1]
+    ends = [one for one, following in pairwise(maps) if one.shape[2:] != following.shape[2:]] + maps[-1:]
+    if len(ends) <= count:
+        return ends
+    return [ends[round(number * (len(ends) - 1) / (count - 1))] for number in range(count)]
+
+
+def _encoder_prefix(network: nn.Module) -> str:
+    encoder = getattr(network, "encoder", None)
+    return next((f"{name}." for name, module in network.named_modules() if name and module is encoder), "")
+
+
+def first_convolution(network: nn.Module) -> nn.Conv2d | None:
+    """The convolution that sees the picture: an encoder says which, of other networks it is the first by name."""
+    encoder = getattr(network, "encoder", network)
+    if isinstance(encoder, Encoder):
+        return encoder.first_convolution()
+    return next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)

@@ -1,0 +1,61 @@
+"""What a network loses when a part of the picture is hidden (Zeiler & Fergus, ECCV 2014, section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.explain.activations import frozen
+from pixelwise.explain.target import Score
+
+
+def occlusion(
+    network: nn.Module,
+    images: Tensor,
+    score: Score,
+    *,
+    side: int = 32,
+    stride: int = 8,
+    fill: float = 0.0,
+    batch: int = 4,
+    progress: Callable[[float], None] | None = None,
+) -> Tensor:
+    """How much the score drops when a square hides a pixel: the mean over all squares that hide it.
+
+    Squares lie on a grid of `stride` that begins beyond the border, so that a pixel in a corner is hidden as often as
+    one in the middle (exactly so where `stride` divides `side`).
+
+    Args:
+        images: (1, C, H, W).
+        score: of the network's answer; that of a dense network with a fixed `region`.
+        side, stride: of the squares, in pixels.
+        fill: what is in a square; 0 is the mean colour of the pictures that the network was trained on.
+        batch: squares that are looked at together.
+        progress: is called with the part that is done, 0 to 1.
+
+    Returns:
+        (H, W); negative where hiding raises the score.
+    """
+    height, width = images.shape[-2:]
+    corners = [
+        (top, left) for top in range(stride - side, height, stride) for left in range(stride - side, width, stride)
+    ]
+    drops, hidden = images.new_zeros(height, width), images.new_zeros(height, width)
+    with frozen(network), torch.no_grad():
+        whole = score(network(images))
+        for start in range(0, len(corners), batch):
+            windows = [
+                (slice(max(top, 0), top + side), slice(max(left, 0), left + side))
+                for top, left in corners[start : start + batch]
+            ]
+            occluded = images.repeat(len(windows), 1, 1, 1)
+            for image, (rows, columns) in zip(occluded, windows, strict=True):
+                image[:, rows, columns] = fill
+            for drop, (rows, columns) in zip(whole - score(network(occluded)), windows, strict=True):
+                drops[rows, columns] += drop
+                hidden[rows, columns] += 1
+            if progress is not None:
+                progress(min(start + batch, len(corners)) / len(corners))
+    return drops / hidden

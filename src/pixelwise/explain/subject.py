@@ -1,0 +1,150 @@
+"""What is looked into: a network, and the way from picture files to its input and back."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelwise.data.draw import to_rgb
+from pixelwise.data.fit import Centre
+from pixelwise.data.pictures import FULL_RANGE, PictureFormat, as_dtype, read_picture
+from pixelwise.errors import UserError, unknown
+from pixelwise.explain.maximisation import Bounds
+from pixelwise.hardware import default_device
+from pixelwise.models.catalog import MODELS
+from pixelwise.models.encoders import ENCODERS
+from pixelwise.models.spec import ModelSpec, load_model
+from pixelwise.models.weights import load_weights, read_weights
+from pixelwise.nn.dense import DenseModel
+from pixelwise.training.run import open_run
+
+LONGEST = 512
+"""Pixels of the longer side to which larger pictures are reduced, where the network does not ask for a size itself."""
+VIEW = (224, 224)
+"""What a published classifier's pictures are brought to, unless it takes one size only."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A network and its spec; see `ModelSpec` for what that says of the pictures.
+
+    Attributes:
+        title: the run's or the model's name.
+    """
+
+    network: nn.Module
+    spec: ModelSpec
+    title: str
+
+    @property
+    def dense(self) -> bool:
+        """Whether it gives a class for each pixel."""
+        return isinstance(self.network, DenseModel)
+
+    @property
+    def device(self) -> torch.device:
+        return next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
+
+    @cached_property
+    def _normalisation(self) -> tuple[Tensor, Tensor]:
+        mean, std = (torch.tensor(part, device=self.device)[:, None, None] for part in (self.spec.mean, self.spec.std))
+        return mean, std
+
+    @cached_property
+    def bounds(self) -> Bounds | None:
+        """Black and white in normalised values, (C, 1, 1) each; None for pictures of floats, which have no range."""
+        full = FULL_RANGE.get(self.spec.form.dtype)
+        if full is None:
+            return None
+        mean, std = self._normalisation
+        return -mean / std, (full - mean) / std
+
+    def read(self, path: str | os.PathLike[str]) -> np.ndarray:
+        """A picture file as the network sees it: (H, W, C) in the spec's form, and in its size.
+
+        Raises:
+            UserError: a file that cannot be read, or does not suit the network.
+        """
+        return self.fit(read_picture(Path(path), self.spec.form))
+
+    def fit(self, picture: np.ndarray) -> np.ndarray:
+        """(H, W, C) in the size that suits: the middle of it for a classifier, at most `LONGEST` for others."""
+        if self.spec.view is not None:
+            return Centre(self.spec.view).image(picture)
+        height, width, channels = picture.shape
+        scale = LONGEST / max(height, width)
+        if scale >= 1:
+            return picture
+        size = max(1, round(scale * width)), max(1, round(scale * height))
+        return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], channels)
+
+    def tensor(self, picture: np.ndarray) -> Tensor:
+        """(H, W, C) in the spec's form -> (1, C, H, W) normalised, on the network's device."""
+        mean, std = self._normalisation
+        values = torch.from_numpy(np.ascontiguousarray(picture).astype(np.float32)).to(self.device)
+        return ((values.permute(2, 0, 1) - mean) / std)[None]
+
+    def picture(self, image: Tensor) -> np.ndarray:
+        """(C, H, W) normalised -> (H, W, 3) uint8, to be looked at."""
+        mean, std = self._normalisation
+        values = (image * std + mean).permute(1, 2, 0).cpu().numpy()
+        return to_rgb(as_dtype(values, np.dtype(self.spec.form.dtype)))
+
+
+def open_subject(run: str | os.PathLike[str]) -> Subject:
+    """The network of a run folder or a model file, or `NAME:WEIGHTS`: a classifier's name and published weights.
+
+    Names are those of the catalog and of the encoders; classes of published weights have numbers for names.
+
+    Raises:
+        UserError: not a run, no weights yet, an unknown name, or weights that do not fit.
+    """
+    path = Path(run)
+    name, colon, weights = os.fspath(run).partition(":")
+    if path.exists() or not colon:
+        return _of_run(path)
+    constructors = {**ENCODERS, **{known: entry.build for known, entry in MODELS.items() if entry.task == "classify"}}
+    if name in MODELS and name not in constructors:
+        raise UserError(
+            f"{run}: a {name} takes its number of classes from a run; give the run's folder or its model file."
+        )
+    if name not in constructors:
+        raise unknown("classifier", name, constructors)
+    network = constructors[name]()
+    file = read_weights(weights)
+    load_weights(network, file)
+    if file.mean is None or file.std is None:
+        raise UserError(f"{weights}: was trained on pictures of floats; give it as a model file, without '{name}:'.")
+    network = _prepared(network)
+    names = tuple(map(str, range(network(torch.zeros(1, 3, *_view(network), device=default_device())).shape[1])))
+    spec = ModelSpec(name, {}, names, PictureFormat(), file.mean, file.std, view=_view(network))
+    return Subject(network, spec, name)
+
+
+def _of_run(path: Path) -> Subject:
+    file = path
+    if path.is_dir():
+        file = open_run(path).best
+        if not file.exists():
+            raise UserError(f"{path}: no best.safetensors yet; let the training reach its first validation.")
+    network, spec = load_model(file)
+    title = spec.model if file == path else path.resolve().name
+    return Subject(_prepared(network), spec, title)
+
+
+def _prepared(network: nn.Module) -> nn.Module:
+    network = network.to(default_device()).eval()
+    # Depthwise layers take half the time so.
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _view(network: nn.Module) -> tuple[int, int]:
+    smallest = getattr(network, "smallest", 1)
+    return getattr(network, "window", None) or (max(VIEW[0], smallest), max(VIEW[1], smallest))

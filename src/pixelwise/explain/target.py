@@ -1,0 +1,104 @@
+"""What is explained: one number a picture, read off what a network or one of its layers answers.
+
+All functions here make a `Score`. The same ones serve classifiers, whose answers are (N, K), and dense networks and
+layers, whose answers are (N, K, H, W). For other answers (boxes, say) any function of them that gives (N,) is a score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelwise.errors import UserError, unknown
+
+Score = Callable[[Any], Tensor]
+"""What a network or a layer answers -> (N,), differentiable."""
+
+
+def class_score(class_id: int, *, region: Tensor | None = None) -> Score:
+    """The logit of a class; of a dense network its mean over a region (Vinogradova et al., AAAI 2020, equation 2).
+
+    Args:
+        region: (H, W) or (N, H, W) bool; None for the pixels that are predicted as the class, and all pixels of a
+            picture where there are none. Methods that change the picture need a region that stays, see `predicted`.
+    """
+
+    def score(output: Tensor) -> Tensor:
+        _check(output, [class_id], "classes")
+        logits = output[:, class_id]
+        if output.dim() == 2:
+            return logits
+        inside = predicted(output, class_id) if region is None else region.to(output.device).expand_as(logits)
+        weights = inside.to(logits.dtype)
+        return (logits * weights).sum((1, 2)) / weights.sum((1, 2))
+
+    return score
+
+
+def predicted(output: Tensor, class_id: int) -> Tensor:
+    """(N, K, H, W) logits -> (N, H, W) bool: where the class has the largest; everywhere in a picture without it."""
+    inside = output.argmax(1) == class_id
+    return inside | ~inside.any(2, keepdim=True).any(1, keepdim=True)
+
+
+def channel_score(*channels: int) -> Score:
+    """The mean of a channel over all its places; with several channels, the first for the first picture, and so on."""
+
+    def score(output: Tensor) -> Tensor:
+        _check(output, channels, "channels")
+        which = torch.tensor(channels, device=output.device).expand(len(output))
+        return output[torch.arange(len(output), device=output.device), which].flatten(1).mean(1)
+
+    return lambda output: score(output if output.dim() > 2 else output[..., None])
+
+
+def peak_score(channel: int) -> Score:
+    """The largest value of a channel, at whatever place: what Zeiler & Fergus (section 2.1) project back."""
+
+    def score(output: Tensor) -> Tensor:
+        _check(output, [channel], "channels")
+        return output[:, channel].reshape(len(output), -1).max(1).values
+
+    return score
+
+
+def unit_score(channel: int, row: int, column: int) -> Score:
+    """The value of a channel at one place of its map."""
+
+    def score(output: Tensor) -> Tensor:
+        _check(output, [channel], "channels")
+        if output.dim() != 4 or not (
+            -output.shape[2] <= row < output.shape[2] and -output.shape[3] <= column < output.shape[3]
+        ):
+            raise UserError(
+                f"row {row}, column {column}: the layer answers {tuple(output.shape[1:])}, without this place."
+            )
+        return output[:, channel, row, column]
+
+    return score
+
+
+def _check(output: Tensor, channels: Sequence[int], what: str) -> None:
+    found = output.shape[1]
+    for channel in channels:
+        if not 0 <= channel < found:
+            raise UserError(f"{what} 0 to {found - 1} are there, but {channel} was asked for.")
+
+
+def class_number(wanted: str | int, class_names: Sequence[str]) -> int:
+    """The id of a class given by name or by id.
+
+    Raises:
+        UserError: neither a name nor an id in range.
+    """
+    text = str(wanted)
+    if text in class_names:
+        return list(class_names).index(text)
+    if text.isdecimal():
+        if int(text) < len(class_names):
+            return int(text)
+        raise UserError(f"class {text}: the network has {len(class_names)} classes, 0 to {len(class_names) - 1}.")
+    raise unknown("class", text, class_names)
