@@ -61,6 +61,7 @@ COMMON: dict[str, Any] = {
 }
 WIDTH = {"model.width": 16}
 RESNET = {"model.encoder": "resnet18"}
+UNET_FPN = {"model.name": "unet_fpn", **RESNET}
 UNET = {"model.name": "unet", "model.encoder": None, **WIDTH}
 
 SYSTEMS: dict[str, dict[str, Any]] = {
@@ -71,6 +72,12 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "unet_original": {"model.name": "unet_original", **WIDTH},
     "unet": UNET,
     "unet, resnet18": {"model.name": "unet", **RESNET},
+    "unet, resnet18, logits at half size": {
+        "model.name": "unet",
+        **RESNET,
+        "model.decoder_channels": [256, 128, 64, 32],
+    },
+    "unet, resnet18, logits at a quarter": {"model.name": "unet", **RESNET, "model.decoder_channels": [256, 128, 128]},
     "segnet": {"model.name": "segnet", **WIDTH},
     "deconvnet": {"model.name": "deconvnet", **WIDTH},
     "ternausnet": {"model.name": "ternausnet", **WIDTH},
@@ -144,9 +151,9 @@ TABLES: dict[str, Table] = {
         {"model.name": "pspnet", **RESNET},
         (0, 1, 2),
     ),
-    "losses": Table("one network, U-Net on ResNet-18", 3, LOSSES, {"model.name": "unet", **RESNET, **PLAIN}),
+    "losses": Table("one network, U-Net + FPN on ResNet-18", 3, LOSSES, {**UNET_FPN, **PLAIN}),
     "upsampling": Table("one network, U-Net of width 16", 3, UPSAMPLING, UNET),
-    "averaging": Table("one network, U-Net on ResNet-18", 3, AVERAGING, {"model.name": "unet", **RESNET}),
+    "averaging": Table("one network, U-Net + FPN on ResNet-18", 3, AVERAGING, UNET_FPN),
 }
 
 
