@@ -315,9 +315,11 @@ def explain_maximised(subject: Subject) -> None:
             number=len(classes),
             size=(192, 192),
             steps=160,
-            jitter=12,
-            rotate=8.0,
-            magnify=(0.9, 1.15),
+            jitter=16,
+            rotate=10.0,
+            magnify=(0.85, 1.2),
+            l2=1.5e-4,
+            blur=0.1,
             bounds=subject.bounds,
         )
         panels += [subject.picture(picture) for picture in pictures]

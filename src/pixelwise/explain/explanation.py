@@ -36,6 +36,11 @@ MAXIMISED = 4
 """Classes, and channels of a layer, that are maximised."""
 PATCHES = 8
 """Pictures of a channel."""
+CLASS_L2 = 2.0
+"""Penalty on the mean square of a picture that maximises a class of a classifier, whose logits reach tens: without it
+the picture is black and white in the end."""
+BLUR = 0.1
+"""Pixels: just enough against the chequerboards of strided filters."""
 SIDE = 160
 """Pixels of the pictures that maximise a channel; of those for a class where the network does not ask for a size."""
 
@@ -295,6 +300,8 @@ def _maximise(
         jitter=max(1, min(size) // 16),
         rotate=8.0,
         magnify=(0.9, 1.15),
+        l2=0.0 if layer or subject.dense else CLASS_L2 / (size[0] * size[1]),
+        blur=BLUR,
         bounds=subject.bounds,
         seed=seed,
         progress=progress,
