@@ -1,4 +1,4 @@
-"""The whole path on embedded data: check, train, measure, predict a large picture, report."""
+"""The whole path on embedded data: check, train, measure, predict a large picture, report. And lessons: one so far."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 from pixelwise import api
 from pixelwise.baselines import ColourClassifier, always_background
 from pixelwise.data.dataset import Dataset
+from pixelwise.data.digits import write_digits
 from pixelwise.data.loader import prefetch
 from pixelwise.data.pictures import read_ids, write_png
 from pixelwise.data.scenes import large_scene, write_scenes
 from pixelwise.errors import UserError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.confusion import ConfusionMatrix
+from pixelwise.training.recipe import load_recipe
 from pixelwise.training.run import Run
 from pixelwise.training.session import Session
 
@@ -29,11 +31,30 @@ def prepare(out: Path) -> Path:
     Raises:
         UserError: `out` has something in it.
     """
+    _check_empty(out)
+    write_scenes(out / "scenes")
+    return out / "scenes"
+
+
+def _check_empty(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists already; give another --out, or remove it.")
     out.mkdir(parents=True, exist_ok=True)
-    write_scenes(out / "scenes")
-    return out / "scenes"
+
+
+def overfitting(out: Path, minutes: float | None = None) -> Run:
+    """Trains the variants of the recipe `overfitting` in `out/run`, on ten digits of each class in `out/digits`.
+
+    Args:
+        minutes: of all trainings together; None for the recipe's number of passes.
+
+    Raises:
+        UserError: `out` has something in it.
+    """
+    _check_empty(out)
+    write_digits(out / "digits")
+    each = None if minutes is None else minutes / len(load_recipe("overfitting").variants)
+    return api.train("overfitting", data=out / "digits", minutes=each, out=out / "run", progress=True)
 
 
 def train(data: Path, out: Path, minutes: float) -> tuple[Run, Mapping[str, float | None]]:

@@ -7,12 +7,25 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.errors import unknown
+
 
 def demo(
-    minutes: Annotated[float, typer.Option(min=0.05, help="Minutes of training.")] = 3.0,
-    out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("demo"),
+    lesson: Annotated[
+        str, typer.Argument(help="scenes: the whole path. overfitting: what it is, and what helps.")
+    ] = "scenes",
+    minutes: Annotated[float | None, typer.Option(min=0.05, help="Minutes of training; default about 3.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for everything it makes; default demo, or the lesson.")
+    ] = None,
 ) -> None:
     """Show the whole path on embedded data: check, train, measure, predict a large picture, report."""
+    if lesson not in LESSONS:
+        raise unknown("lesson", lesson, LESSONS)
+    LESSONS[lesson](minutes, out)
+
+
+def _scenes(minutes: float | None, out: Path | None) -> None:
     from rich.console import Console
 
     from pixelwise import api
@@ -20,13 +33,25 @@ def demo(
     from pixelwise.cli.tables import number, print_result
     from pixelwise.data.doctor import render
 
+    out = out or Path("demo")
     data = steps.prepare(out)
     print(f"scenes of handwritten digits on photographs: {data}")
     Console().print(render(api.check(data)))
-    run, yardsticks = steps.train(data, out, minutes)
+    run, yardsticks = steps.train(data, out, minutes or 3.0)
     folder, score = steps.predict_large(run, out)
     print_result(run)
     print(f"large:  {folder} (a scene of {steps.LARGE[1]} x {steps.LARGE[0]} pixels by tiles, mean IoU {score:.4f})\n")
     print("mean IoU over the 11 classes, on the same held-out scenes:")
     for name, value in {"this network": run.metrics["mean_iou"], **yardsticks}.items():
         print(f"  {number(value)}  {name}")
+
+
+def _overfitting(minutes: float | None, out: Path | None) -> None:
+    from pixelwise import demo as steps
+    from pixelwise.cli.train import print_variants
+
+    print_variants(steps.overfitting(out or Path("demo-overfitting"), minutes))
+
+
+LESSONS = {"overfitting": _overfitting, "scenes": _scenes}
+"""What is shown, by name."""

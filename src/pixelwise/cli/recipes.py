@@ -8,12 +8,18 @@ def recipes() -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from pixelwise.models.catalog import MODELS
     from pixelwise.training.recipe import load_recipe, recipe_names
 
-    table = Table(box=None, header_style="bold")
-    for title in ("recipe", "model", "for"):
-        table.add_column(title)
-    for name in recipe_names():
-        recipe = load_recipe(name)
-        table.add_row(name, recipe.model.name, recipe.about)
-    Console().print(table)
+    console = Console()
+    loaded = {name: load_recipe(name) for name in recipe_names()}
+    tasks = {name: MODELS[recipe.model.name].task for name, recipe in loaded.items()}
+    for task in sorted(set(tasks.values())):
+        table = Table(box=None, header_style="bold")
+        for title in (task, "model", "for"):
+            table.add_column(title)
+        for name, recipe in loaded.items():
+            if tasks[name] == task:
+                table.add_row(name, recipe.model.name, recipe.about)
+        console.print(table)
+        console.print()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pixelwise.errors import UserError
+
+if TYPE_CHECKING:
+    from pixelwise.training.run import Run
 
 
 def train(
@@ -33,7 +36,6 @@ def train(
     Ctrl-C saves; `--resume RUN` goes on. The plan is in RUN/recipe.yaml, the next commands in RUN/next.txt.
     """
     from pixelwise import api
-    from pixelwise.cli.tables import print_result
 
     if resume is not None:
         given = {"a recipe": recipe, "--data": data, "--minutes": minutes, "--epochs": epochs, "--out": out,
@@ -51,4 +53,35 @@ def train(
         run = api.train(
             recipe, data=data, minutes=minutes, epochs=epochs, out=out, seed=seed, overrides=set_ or (), progress=True
         )
-    print_result(run)
+    print_run(run)
+
+
+def print_run(run: Run) -> None:
+    """What a finished training ends with: its scores, or those of its variants; on the first process only."""
+    from pixelwise.cli.tables import print_result
+    from pixelwise.distributed import rank
+
+    if not run.variants_file.exists():
+        print_result(run)
+    elif rank() == 0:
+        print_variants(run)
+
+
+def print_variants(run: Run) -> None:
+    """A row a variant, and where to look."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from pixelwise.cli.tables import number
+
+    table = Table(box=None, header_style="bold")
+    table.add_column("variant")
+    for title in ("training", "validation", "gap", "epochs", "kept", "of epoch"):
+        table.add_column(title, justify="right")
+    for name, row in run.metrics["variants"].items():
+        scores = [number(row[key]) for key in ("training", "validation", "gap")]
+        table.add_row(name, *scores, f"{row['epochs']:.1f}", number(row["kept"]), f"{row['kept_epoch']:.1f}")
+    console = Console()
+    console.print(table)
+    console.print(run.metrics["definition"], highlight=False)
+    print(f"report: {run.report}\nruns:   {run.path / 'variants'}\nnext:   {run.path / 'next.txt'}")

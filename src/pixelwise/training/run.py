@@ -21,7 +21,9 @@ class Run:
     Attributes:
         path: `runs/NAME`, with `recipe.yaml`, `log.jsonl`, `last/` and `previous/`, `best.safetensors`,
             `metrics.json`, `report.html` and `next.txt`. A training in stages has `stages.yaml`, the recipe of all of
-            them, and every stage but the last in a run folder of its own, `stages/1`, `stages/2`, ...
+            them, and every stage but the last in a run folder of its own, `stages/1`, `stages/2`, ... One with variants
+            has `variants.yaml`, and all of them in run folders of their own, `variants/NAME`; of its own it has
+            `metrics.json`, `report.html` and `next.txt`, which compare them.
     """
 
     path: Path
@@ -37,6 +39,14 @@ class Run:
     def stage(self, number: int) -> Run:
         """The run of a stage that is not the last, from 1."""
         return Run(self.path / "stages" / str(number))
+
+    @property
+    def variants_file(self) -> Path:
+        return self.path / "variants.yaml"
+
+    def variant(self, name: str) -> Run:
+        """The run of a variant."""
+        return Run(self.path / "variants" / name)
 
     @property
     def best(self) -> Path:
@@ -134,6 +144,6 @@ def open_run(path: Path | str) -> Run:
         UserError: not a run folder.
     """
     run = Run(Path(path))
-    if not run.recipe_file.exists() and not run.stages_file.exists():
+    if not any(file.exists() for file in (run.recipe_file, run.stages_file, run.variants_file)):
         raise UserError(f"{path}: not a run folder (no recipe.yaml); `pixelwise train` makes one.")
     return run

@@ -41,7 +41,7 @@ def conv_norm_relu6(
     conv: nn.Module
     if tf_padding and stride > 1:
         conv = SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
-    elif groups == inputs:
+    elif groups > 1:  # not of a grey picture, whose one channel is one group of the first layer
         conv = DepthwiseConv2d(inputs, kernel, stride=stride)
     else:
         conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)

@@ -1,0 +1,322 @@
+"""A classifier cut behind any of its layers, with a new head: transfer from the depth that suits (Yosinski et al.,
+NIPS 2014, arXiv:1411.1792).
+
+The first layers of a network are of use for nearly any picture, the last ones for what it was trained on. So a network
+trained on much is cut where it begins to be about something else, and a head for the new classes is put there.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+
+from pixelwise.errors import UserError, unknown
+from pixelwise.models.weights import load_weights
+from pixelwise.nn.encoder import Classifier, Encoder
+
+Shape = tuple[int, ...]
+"""Of what one picture becomes: (channels, height, width) of maps, or (units,)."""
+
+HEAD = ("conv 16", "relu", "flatten", "dense classes")
+VIEW = 224
+"""Side of the pictures of a head that flattens, unless asked for: what published networks were trained with."""
+LARGEST = 4096
+"""Pixels; a network that takes no picture up to this side takes none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A layer as a recipe writes it.
+
+    Attributes:
+        pattern: of the whole word; its groups go to `build`.
+        form: the same for people.
+        takes: dimensions of one picture's answer before the layer: 3 for maps, 1 for a vector.
+        build: shape before the layer, groups -> the layer.
+    """
+
+    pattern: str
+    form: str
+    takes: Sequence[int]
+    build: Callable[..., nn.Module]
+
+
+def _convolution(before: Shape, channels: str, side: str | None) -> nn.Module:
+    kernel = int(side or 3)
+    return nn.Conv2d(before[0], int(channels), kernel, padding=kernel // 2)
+
+
+def _norm(before: Shape) -> nn.Module:
+    return nn.BatchNorm2d(before[0]) if len(before) == 3 else nn.BatchNorm1d(before[0])
+
+
+def _dense(before: Shape, units: str) -> nn.Module:
+    return nn.Linear(before[0], int(units))
+
+
+WORDS: dict[str, Word] = {
+    "avgpool": Word("avgpool", "avgpool", (3,), lambda _: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())),
+    "batchnorm": Word("batchnorm", "batchnorm", (1, 3), _norm),
+    "conv": Word(r"conv ([1-9]\d*)(?: (\d*[13579])x\2)?", "conv N, or conv N KxK with K odd", (3,), _convolution),
+    "dense": Word(r"dense ([1-9]\d*)", "dense N or dense classes", (1,), _dense),
+    "dropout": Word(r"dropout (0|0?\.\d+)", "dropout P with 0 <= P < 1", (1, 3), lambda _, p: nn.Dropout(float(p))),
+    "flatten": Word("flatten", "flatten", (3,), lambda _: nn.Flatten()),
+    "maxpool": Word("maxpool", "maxpool", (3,), lambda _: nn.MaxPool2d(2)),
+    "relu": Word("relu", "relu", (1, 3), lambda _: nn.ReLU()),
+}
+"""Convolutions keep the size of the plane, `maxpool` halves it, `avgpool` averages over all of it."""
+
+
+class Cut(Classifier):
+    """The layers of a classifier up to one of them, and a new head.
+
+    The default is VGG-16 behind the third convolution of its third block, without that convolution's ReLU
+    (`features.15` is with it), and a head of conv 16, flatten and dense: 2,274,138 parameters for 10 classes and
+    pictures of 224x224.
+
+    Everything behind the cut is gone; what is left keeps the names of its tensors, so published weights load by key.
+    New layers start as in He et al. (ICCV 2015). Batch norm behind `avgpool` or `flatten` needs batches of two or more.
+
+    Args:
+        network: a classifier of the catalog.
+        layer: the last one that is kept, a name of the network's `named_modules()`. A layer that is called several
+            times, such as a ReLU that a block shares, stands for its last call.
+        head: the new layers in order: `conv N` (3x3), `conv N 1x1`, `relu`, `maxpool` (2x2), `avgpool` (over the whole
+            plane), `batchnorm`, `flatten`, `dense N`, `dropout P`. One that does not end in a `dense` gets `avgpool`,
+            if it ends in maps, and `dense classes`.
+        size: height and width, or the side of a square, of the pictures; None for the network's own `window`, for 224
+            where the head flattens maps, and else for any size.
+        options: of the network's constructor (`width`).
+        weights: of the network, as for an encoder.
+
+    Attributes:
+        notes: what was put behind the given head, in sentences.
+
+    Raises:
+        UserError: an unknown network, layer or word; a layer at the end of the network, or not on the way there; words
+            that do not fit together, or end in another number than that of the classes; weights of another network.
+    """
+
+    heads = ("head",)  # all that is new, so that `freeze: trunk` keeps what was taken over
+
+    def __init__(
+        self,
+        *,
+        network: str = "vgg16",
+        layer: str = "features.14",
+        head: Sequence[str] = HEAD,
+        in_channels: int = 3,
+        num_classes: int = 10,
+        size: int | tuple[int, int] | None = None,
+        options: Mapping[str, Any] | None = None,
+        weights: Any = None,
+    ) -> None:
+        super().__init__()
+        whole = _classifier(network, in_channels, num_classes, options or {})
+        left = cut_behind(whole, layer, network)
+        if weights is not None:
+            if isinstance(whole, Encoder):
+                # The layer that adapts to other numbers of channels.
+                left.first_convolution = whole.first_convolution  # type: ignore[assignment]
+            load_weights(left, weights)
+        for name, module in left.named_children():
+            self.add_module(name, module)
+        self._code: Callable[[nn.Module, Tensor], Tensor] = type(left).forward  # finds layers by name, in any module
+        self._stages = _stages_left(whole, left)
+
+        words = [head] if isinstance(head, str) else [str(word) for word in head]
+        _check_end(words, num_classes)
+        self.window = _window(size, whole, words)
+        view = self.window or (max(VIEW, whole.smallest),) * 2
+        left.eval()  # batch norm takes one picture
+        try:
+            before = _shape(left, (in_channels, *view))
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{network}: cannot take pictures of {view[0]} x {view[1]} pixels ({str(error).splitlines()[0]}); give "
+                "another size."
+            ) from None
+        if len(before) not in (1, 3):
+            raise UserError(f"layer '{layer}': it answers neither maps nor a vector; cut behind another one.")
+        self.head = nn.Sequential()
+        for word in words:
+            before = self._append(word, before, num_classes)
+        self.notes: tuple[str, ...] = ()
+        if not words or not words[-1].startswith("dense"):
+            added = ["avgpool", "dense classes"] if len(before) == 3 else ["dense classes"]
+            for word in added:
+                before = self._append(word, before, num_classes)
+            self.notes = (f"The head does not end in 'dense classes', so {' and '.join(added)} were put behind it.",)
+        for module in self.head.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+        self.smallest = min(self.window) if self.window else self._smallest(in_channels)
+        self.train()
+
+    def _append(self, word: str, before: Shape, num_classes: int) -> Shape:
+        """Puts a layer behind the head, and gives the shape of its answer."""
+        layer = _layer(word, before, num_classes)
+        try:
+            after = _shape(layer.eval(), before)
+        except RuntimeError:
+            raise UserError(
+                f"head: '{word}' cannot reduce maps of {before[1]} x {before[2]} any further; leave it out."
+            ) from None
+        self.head.append(layer)
+        return after
+
+    def _smallest(self, in_channels: int) -> int:
+        """The side of the smallest square picture that all layers take."""
+
+        def fits(side: int) -> bool:
+            try:
+                _shape(self, (in_channels, side, side))
+            except RuntimeError:
+                return False
+            return True
+
+        self.eval()
+        high = 1
+        while not fits(high):
+            high *= 2
+            if high > LARGEST:
+                raise UserError(f"this head and the layers before it take no picture of up to {LARGEST} pixels.")
+        low = high // 2  # too small, or 0
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if fits(middle) else (middle, high)
+        return high
+
+    def stages(self) -> Sequence[nn.Module]:
+        """What is left of an encoder's stages, for rates that fall with depth; none for other networks."""
+        return self._stages
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> what the layer at the cut answers."""
+        return self._code(self, images)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, num_classes)."""
+        return self.head(self.trunk(images))
+
+
+def cut_behind(network: Classifier, layer: str, name: str) -> fx.GraphModule:
+    """The part of a classifier that one of its layers' answers depends on; modules are shared, and so are their names.
+
+    Args:
+        name: of the network, for the sentences.
+
+    Raises:
+        UserError: as `Cut`, about the layer.
+    """
+    modules = dict(network.named_modules())
+    if layer not in modules or not layer:
+        near = difflib.get_close_matches(layer, filter(None, modules), n=8, cutoff=0.4)
+        raise unknown("layer", layer, near or [child for child, _ in network.named_children()])
+    if any(f"{layer}.".startswith(f"{head}.") or f"{head}.".startswith(f"{layer}.") for head in network.heads):
+        raise UserError(f"layer '{layer}': its answers are {name}'s classes; cut before it, and the new head follows.")
+    tracer = _AroundLayer(layer, modules[layer])
+    network.eval()  # functions that ask for the mode are not followed into the unusual case
+    try:
+        graph = tracer.trace(network)
+    except (fx.proxy.TraceError, RuntimeError, TypeError, ValueError, NameError) as error:
+        raise UserError(
+            f"layer '{layer}': what {name} does around it cannot be followed ({str(error).splitlines()[0]}); cut "
+            f"behind '{layer.rpartition('.')[0]}'."
+        ) from None
+    calls = [node for node in graph.nodes if node.op == "call_module" and node.target == layer]
+    if not calls:
+        parts = [node.target for node in graph.nodes if str(node.target).startswith(f"{layer}.")]
+        nearest = f"cut behind one of its parts, such as '{parts[-1]}'" if parts else "cut behind another one"
+        raise UserError(f"layer '{layer}': {name} does not call it as a whole on the way to its answer; {nearest}.")
+    graph.erase_node(next(node for node in graph.nodes if node.op == "output"))
+    graph.output(calls[-1])
+    left = fx.GraphModule(network, graph, type(network).__name__)
+    left.graph.eliminate_dead_code()
+    left.delete_all_unused_submodules()
+    left.recompile()
+    return left
+
+
+class _AroundLayer(fx.Tracer):
+    """Records a forward pass through the modules that have the layer in them; all others stay whole."""
+
+    def __init__(self, layer: str, module: nn.Module) -> None:
+        super().__init__()
+        self.traced_func_name = "logits"  # `forward` asks whether the auxiliary heads are wanted
+        self._layer, self._module = layer, module
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return not self._layer.startswith(f"{module_qualified_name}.")
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        if isinstance(m, nn.Sequential) and m is not self._module:  # may be a slice, which has no name in the network
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+
+def _classifier(network: str, in_channels: int, num_classes: int, options: Mapping[str, Any]) -> Classifier:
+    from pixelwise.models.catalog import create_model, list_models  # which lists this module's network too
+
+    names = [name for name in list_models("classify") if name != "cut"]
+    if network not in names:
+        raise unknown("network to cut", network, names)
+    whole = create_model(network, in_channels=in_channels, num_classes=num_classes, **options)
+    assert isinstance(whole, Classifier)
+    return whole
+
+
+def _stages_left(whole: Classifier, left: nn.Module) -> tuple[nn.Module, ...]:
+    """Those modules of each stage that are left and have parameters, for stages of which there are any."""
+    if not isinstance(whole, Encoder):
+        return ()
+    kept = {id(module) for module in left.modules() if any(True for _ in module.parameters(recurse=False))}
+    stages = ([module for module in stage.modules() if id(module) in kept] for stage in whole.stages())
+    return tuple(nn.ModuleList(modules) for modules in stages if modules)
+
+
+def _window(size: int | tuple[int, int] | None, whole: Classifier, words: Sequence[str]) -> tuple[int, int] | None:
+    if size is not None:
+        height, width = (size, size) if isinstance(size, int) else size
+        return height, width
+    if whole.window is None and "flatten" in words:
+        return (max(VIEW, whole.smallest),) * 2
+    return whole.window
+
+
+def _check_end(words: Sequence[str], num_classes: int) -> None:
+    last = words[-1] if words else ""
+    if re.fullmatch(WORDS["dense"].pattern, last) and last != f"dense {num_classes}":
+        raise UserError(
+            f"head: the last layer, '{last}', gives another number of values than there are classes, {num_classes}; "
+            "write 'dense classes'."
+        )
+
+
+def _layer(word: str, before: Shape, num_classes: int) -> nn.Module:
+    name = word.partition(" ")[0]
+    if name not in WORDS:
+        raise unknown("layer of the head", name, WORDS)
+    rule = WORDS[name]
+    match = re.fullmatch(rule.pattern, f"dense {num_classes}" if word == "dense classes" else word)
+    if match is None:
+        raise UserError(f"head: '{word}' found, {rule.form} expected.")
+    if len(before) not in rule.takes:
+        needs = "maps, but a vector reaches it" if len(before) == 1 else "a vector; put flatten or avgpool before it"
+        raise UserError(f"head: '{word}' takes {needs}.")
+    return rule.build(before, *match.groups())
+
+
+def _shape(network: nn.Module, before: Shape) -> Shape:
+    """The shape of a network's answer, found without computing it."""
+    state = {name: value.to("meta") for name, value in (*network.named_parameters(), *network.named_buffers())}
+    return tuple(functional_call(network, state, (torch.empty(1, *before, device="meta"),)).shape[1:])

@@ -1,0 +1,93 @@
+"""What trainings of several runs share: one folder for all of them, and data that is read once.
+
+`stages.yaml` or `variants.yaml` holds the recipe of them all, which is what a stopped training is resumed from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pixelwise.atomic import write_text
+from pixelwise.distributed import barrier, rank
+from pixelwise.errors import UserError
+from pixelwise.models.weights import read_weights
+from pixelwise.training.plan import default_epochs
+from pixelwise.training.recipe import Recipe, build_recipe, to_yaml, variant_recipes
+from pixelwise.training.run import Run, create_run
+from pixelwise.training.session import Data, Session, check_out, engine, open_data, restart, start
+from pixelwise.training.tasks import task_of
+
+
+@dataclass(slots=True)
+class Reading:
+    """Data that was read for a recipe, kept for the next one that reads the same of it."""
+
+    recipe: Recipe
+    data: Data | None
+
+    def session(self, recipe: Recipe, into: Run, words: str) -> Session:
+        """The session of a run that was begun in a folder, or begins there.
+
+        Raises:
+            UserError: as `session.start` and `session.restart`.
+        """
+        if into.recipe_file.exists():
+            session = restart(into)
+        else:
+            if rank() == 0:
+                into.path.mkdir(parents=True, exist_ok=True)
+            same = _what_is_read(self.recipe) == _what_is_read(recipe)
+            session = start(recipe, name=words, out=None, into=into, data=self.data if same else None)
+        self.recipe, self.data = recipe, (session.dataset, session.facts, session.cache)
+        return session
+
+
+def _what_is_read(recipe: Recipe) -> tuple[object, ...]:
+    """What decides what is read of the data."""
+    return recipe.data, recipe.loss.border_weight > 0, task_of(recipe.model.name)
+
+
+def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data]:
+    """A new folder for a recipe with stages or variants, once all that can be known before the first run is good.
+
+    Returns:
+        The folder, and the data as it was read.
+
+    Raises:
+        UserError: as `session.start`, for each variant.
+    """
+    dataset, facts, _ = data = open_data(recipe)
+    engine()
+    check_out(out)
+    values = recipe.model_dump(mode="json", exclude={"provenance"})
+    values["data"]["path"] = str(dataset.root.resolve())
+    if values["train"]["minutes"] is None and values["train"]["epochs"] is None:
+        values["train"]["epochs"] = default_epochs(recipe, facts.pictures["train"])
+    _resolve_weights(values["model"], "weights")
+    for part in (*values["stages"], *values["variants"].values()):
+        _resolve_weights(part["set"], "model.weights")
+    whole = build_recipe(values, name)
+    reading = Reading(whole, data)
+    for variant, each in variant_recipes(whole).items():
+        with TemporaryDirectory(prefix="pixelwise-") as folder:
+            try:
+                reading.session(each, Run(Path(folder)), variant)
+            except UserError as error:
+                raise UserError(f"variant {variant}: {error}") from None
+    if rank() == 0:
+        run = create_run(out, name, dataset.root)
+        write_text(run.variants_file if whole.variants else run.stages_file, to_yaml(whole))
+    barrier()
+    return (run if rank() == 0 else Run(Path(str(out)))), reading.data or data
+
+
+def _resolve_weights(values: dict[str, Any], key: str) -> None:
+    """Reads weights, so that bad ones are found now, and makes their path absolute, for a resumption from elsewhere."""
+    weights = values.get(key)
+    if weights is not None:
+        read_weights(weights)
+        if Path(weights).exists():
+            values[key] = str(Path(weights).resolve())

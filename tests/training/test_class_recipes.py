@@ -1,0 +1,54 @@
+"""The recipes of classifiers that come with the package: each one trains."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pixelwise import api
+from pixelwise.models.catalog import MODELS, create_model
+from pixelwise.training.recipe import load_recipe, recipe_names
+
+NAMES = [name for name in recipe_names() if MODELS[load_recipe(name).model.name].task == "classify"]
+SMALLER: dict[str, dict[str, Any]] = {
+    "cut": {"model.options": {"width": 4}, "model.size": 32},
+    "finetune": {"model.name": "vgg11_bn", "model.width": 4},
+    "inception_v3": {"model.width": 4},
+    "mobilenet_v2": {"augment.crop": [32, 32]},
+    "overfitting": {"model.hidden": [8], "variants": {"one": {}}},
+    "resnet18": {"augment.crop": [32, 32]},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_trains(name: str, digits_folder: Path, tmp_path: Path) -> None:
+    overrides = {"train.validations": 1, "train.batch_size": 8, **SMALLER.get(name, {})}
+    run = api.train(name, data=digits_folder, epochs=0.6, out=tmp_path / "run", overrides=overrides)
+    folder = run.variant("one") if run.variants_file.exists() else run
+    steps = [entry for entry in folder.log() if entry["kind"] == "train"]
+    assert all(math.isfinite(entry["loss"]) for entry in steps)
+    with_heads = bool(load_recipe(name).model.options.get("auxiliary"))
+    assert all(("auxiliary" in entry) == with_heads for entry in steps)
+    assert run.finished
+
+
+def test_every_family_has_one() -> None:
+    families = {"mlp", "lenet", "alexnet", "vgg", "googlenet", "inception", "resnet", "densenet", "mobilenet"}
+    assert all(sum(name.startswith(family) for name in NAMES) == 1 for family in families)
+
+
+def test_finetuning_moves_the_last_layer_first(digits_folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    save_file(create_model("vgg11_bn", in_channels=1, num_classes=4, width=4).state_dict(), tmp_path / "w.safetensors")
+    overrides = {**SMALLER["finetune"], "model.weights": str(tmp_path / "w.safetensors"), "train.ema_decay": None}
+    overrides |= {"train.validations": 1, "train.batch_size": 8}
+    run = api.train("finetune", data=digits_folder, epochs=1, out=tmp_path / "run", overrides=overrides)
+    files = (tmp_path / "w.safetensors", run.stage(1).best, run.best)
+    given, first, last = ({k: v for k, v in load_file(file).items() if "classifier.6" not in k} for file in files)
+    assert all(torch.equal(given[name], first[name]) for name in given)
+    assert not any(torch.equal(first[name], last[name]) for name in given if name.endswith("weight"))
