@@ -5,6 +5,7 @@ python docs/make_images.py upsampling
 python docs/make_images.py augmentation
 python docs/make_images.py overfeat
 python docs/make_images.py explain mobilenet_v2_imagenet.safetensors
+pixelwise demo overfitting --out demo-overfitting && python docs/make_images.py overfitting demo-overfitting
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ from pixelwise.nn.boxes import pairwise_iou
 from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
 from pixelwise.report.boxes import overfeat_figure
 from pixelwise.report.figures import contact_sheet
+from pixelwise.report.variants_page import curves_sheet
+from pixelwise.results import compare_variants
+from pixelwise.training.run import Run
 
 SCENES = ("val-0007", "val-0008", "val-0038")
 
@@ -337,11 +341,19 @@ def explain_dream(subject: Subject) -> None:
     write_png(IMAGES / "explain_dream.png", contact_sheet([subject.picture(dream) for dream in dreams], columns=2))
 
 
+def overfitting(folder: Path) -> None:
+    """Accuracy and loss of each variant, on the pictures learnt from and on others."""
+    figure = curves_sheet(compare_variants(Run(folder / "run")))
+    figure.savefig(IMAGES / "overfitting.png", dpi=150)
+
+
 COMMANDS = {"upsampling": upsampling, "augmentation": augmentation, "overfeat": overfeat}
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["demo"]:
         demo(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["overfitting"]:
+        overfitting(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["explain"]:
         explain(Path(sys.argv[2]))
     else:

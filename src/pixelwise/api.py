@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from pixelwise import hardware
 from pixelwise.distributed import rank
 from pixelwise.errors import UserError
+from pixelwise.inference.box_predictor import BoxPredictor
 from pixelwise.inference.class_predictor import ClassPredictor
 from pixelwise.inference.predictor import Predictor
-from pixelwise.models.spec import read_spec
-from pixelwise.results import finish
+from pixelwise.models.catalog import MODELS
+from pixelwise.models.spec import ModelSpec, read_spec
+from pixelwise.results import finish, finish_variants
+from pixelwise.training import parts, stages, variants
 from pixelwise.training import recipe as recipes
-from pixelwise.training import stages
 from pixelwise.training.loop import Interrupted
 from pixelwise.training.progress import Display, Silent, make_display
 from pixelwise.training.run import Run, open_run
@@ -74,7 +76,8 @@ def train(
     Args:
         recipe: a model's name, a recipe's, or a YAML file.
         data: folder of the data, if the recipe does not name it.
-        minutes, epochs: the budget, if not the recipe's or the default; one of the two.
+        minutes, epochs: the budget, if not the recipe's or the default; one of the two. Each variant of a recipe has
+            all of it.
         out: the run's folder; it must not exist or be empty. Default `runs/RECIPE-DATA`.
         overrides: `section.key=value`, or a mapping of such keys to values.
         yardsticks: gives mean IoUs by name to print and draw beside the network's.
@@ -94,9 +97,9 @@ def train(
         settings.append(("train.seed", seed))
     planned = recipes.load_recipe(os.fspath(recipe), dict(settings))
     name, folder = os.fspath(recipe), None if out is None else os.fspath(out)
-    if planned.stages:
-        run, opened = stages.begin(planned, name=name, out=folder)
-        return _run_stages(run, progress, yardsticks, opened)
+    if planned.stages or planned.variants:
+        run, opened = parts.begin(planned, name=name, out=folder)
+        return _run_parts(run, progress, yardsticks, opened)
     return _run_to_the_end(start(planned, name=name, out=folder), progress, yardsticks)
 
 
@@ -109,16 +112,19 @@ def resume(run: PathLike, *, progress: bool = False) -> Run:
     existing = open_run(Path(run))
     if existing.finished:
         return existing
-    if existing.stages_file.exists():
-        return _run_stages(existing, progress)
+    if existing.stages_file.exists() or existing.variants_file.exists():
+        return _run_parts(existing, progress)
     return _run_to_the_end(restart(existing), progress)
 
 
-def _run_stages(run: Run, progress: bool, yardsticks: Yardsticks | None = None, opened: Data | None = None) -> Run:
-    for words, session in stages.sessions(run, opened):
+def _run_parts(run: Run, progress: bool, yardsticks: Yardsticks | None = None, opened: Data | None = None) -> Run:
+    compared = run.variants_file.exists()
+    for words, session in (variants if compared else stages).sessions(run, opened):
         if progress and rank() == 0:
             make_display().say(words)
         _run_to_the_end(session, progress, yardsticks, run.resume_command)
+    if compared and rank() == 0:
+        finish_variants(run)
     return run
 
 
@@ -142,7 +148,7 @@ def _run_to_the_end(
 def _announce(session: Session, display: Display) -> None:
     recipe, facts = session.recipe, session.facts
     count = sum(parameter.numel() for parameter in session.method.network.parameters())
-    for note in session.dataset.notes:
+    for note in (*session.dataset.notes, *getattr(session.method.network, "notes", ())):
         display.say(note)
     display.say(
         f"{facts.pictures['train']} pictures to train on, {facts.pictures['val']} to validate, "
@@ -160,33 +166,56 @@ def load(
     tile: int | None = None,
     device: str = "auto",
     precision: str = "auto",
-) -> Predictor | ClassPredictor:
+) -> Predictor | ClassPredictor | BoxPredictor:
     """What predicts with a run folder, or with a model file such as its `best.safetensors`.
 
     Of a network that labels pixels a `Predictor`: `predictor(picture).mask` is (H, W) class ids. Of a classifier a
-    `ClassPredictor`: `classifier(picture).class_name`; it takes no scales, refinement or tiles.
+    `ClassPredictor`: `classifier(picture).class_name`; it takes no scales, refinement or tiles. Of a network that finds
+    objects a `BoxPredictor`: `finder(picture).boxes` is (M, 4) in pixels; it takes no flips either.
 
     Raises:
         UserError: not a run, one whose training has not yet reached its first validation, or options that the kind of
             network does not have.
     """
-    file = Path(path)
-    if file.is_dir():
-        file = open_run(file).best
-        if not file.exists():
-            raise UserError(f"{path}: no best.safetensors yet; go on with: {Run(Path(path)).resume_command}")
-    if read_spec(file).view is None:
+    file = _model_file(path)
+    spec = read_spec(file)
+    task = _task(spec)
+    if task == "segment":
         return Predictor.from_file(
             file, flips=flips, scales=scales, refine=refine, tile=tile, device=device, precision=precision
         )
+    what = "a classifier of whole pictures" if task == "classify" else "a network that finds objects"
     for option, given in (
         ("scales", tuple(scales) != (1.0,)),
         ("refine", refine != "none"),
         ("tile", tile is not None),
+        ("flips", task == "detect" and flips != "none"),
     ):
         if given:
-            raise UserError(f"{path}: a classifier of whole pictures, for which there is no --{option}; leave it out.")
+            raise UserError(f"{path}: {what}, for which there is no --{option}; leave it out.")
+    if task == "detect":
+        return BoxPredictor.from_file(file, device=device, precision=precision)
     return ClassPredictor.from_file(file, flips=flips, device=device, precision=precision)
+
+
+def _model_file(path: PathLike) -> Path:
+    """The model file of a run folder, or the file itself."""
+    file = Path(path)
+    if file.is_dir():
+        run = open_run(file)
+        file = run.best
+        if run.variants_file.exists():
+            raise UserError(f"{path}: several variants; give one of them: {run.path / 'variants' / 'NAME'}.")
+        if not file.exists():
+            raise UserError(f"{path}: no best.safetensors yet; go on with: {Run(Path(path)).resume_command}")
+    return file
+
+
+def _task(spec: ModelSpec) -> str:
+    """`classify`, `detect` or `segment`."""
+    if spec.model in MODELS:
+        return MODELS[spec.model].task
+    return "segment" if spec.view is None else "classify"
 
 
 def evaluate(
@@ -214,6 +243,7 @@ def evaluate(
     """
     from pixelwise.data.formats import open_dataset
     from pixelwise.inference.evaluate import evaluate_split
+    from pixelwise.inference.evaluate_boxes import evaluate_boxes
     from pixelwise.inference.evaluate_classes import evaluate_classes
 
     predictor = load(run, flips=flips, scales=scales, refine=refine)
@@ -227,13 +257,15 @@ def evaluate(
         dataset = open_dataset(Path(path))
     if split == "all":
         dataset = replace(dataset, splits={**dataset.splits, "all": tuple(record.name for record in dataset.records)})
-    task = "classify" if isinstance(predictor, ClassPredictor) else "segment"
-    if task != dataset.task:
+    task = _task(predictor.spec)
+    if (task == "classify") != (dataset.task == "classify"):
         what = "pictures sorted into classes" if dataset.task == "classify" else "pictures with masks"
         raise UserError(f"{dataset.root}: {what}, but {predictor.spec.model} is there to {task}; give other data.")
     with _bar("measuring", progress) as advance:
         if isinstance(predictor, ClassPredictor):
             return evaluate_classes(predictor, dataset, split, advance).summary
+        if isinstance(predictor, BoxPredictor):
+            return evaluate_boxes(predictor, dataset, split, advance).summary
         return evaluate_split(predictor, dataset, split, advance, instances=instances).summary
 
 
@@ -248,24 +280,30 @@ def predict(
     scales: Sequence[float] = (1.0,),
     refine: str = "none",
     tile: int | None = None,
+    heatmap: str | None = None,
     progress: bool = False,
 ) -> list[Path]:
     """Predicts files, or all pictures below folders, in bounded memory, and writes a mask for each.
 
     A classifier writes one table, `predictions.csv`: the picture, its class, the probability, and those of the next
-    best classes. One bad picture does not stop the others; they are named at the end.
+    best classes. A network that finds objects writes one, too, `boxes.csv`: the picture, the class, the confidence, and
+    the edges x0, y0, x1, y1 of the box in the picture's own pixels. One bad picture does not stop the others; they are
+    named at the end.
 
     Args:
-        overlay: also write NAME_overlay.png, the mask drawn over the picture.
+        overlay: also write NAME_overlay.png, the mask or the boxes drawn over the picture.
         boundaries: also write NAME_boundaries, 255 on both sides of an edge between classes, else 0.
+        heatmap: of a classifier, the name of a class: it is slid over each picture instead, and NAME_heat.tif holds the
+            probability of the class in each window, NAME_heat.png shows it over the picture.
 
     Returns:
-        The files written: masks as PNG, or TIFF for huge pictures, of class ids; or the table.
+        The files written: masks as PNG, or TIFF for huge pictures, of class ids; or the table; or the heat maps.
 
     Raises:
         UserError: no picture, a result that exists already (before anything is written), options that the kind of
             network does not have, or pictures that failed.
     """
+    from pixelwise.inference.box_table import write_boxes
     from pixelwise.inference.class_table import write_classes
     from pixelwise.inference.writer import output_names
 
@@ -273,12 +311,19 @@ def predict(
     files, root = _pictures(Path(os.fspath(path)) for path in given)
     out = Path(out)
     predictor = load(run, flips=flips, scales=scales, refine=refine, tile=tile)
+    if heatmap is not None:
+        return _heat_maps(predictor, run, heatmap, files, root, out, flips != "none" or overlay or boundaries, progress)
     if isinstance(predictor, ClassPredictor):
         for option, wanted in (("overlay", overlay), ("boundaries", boundaries)):
             if wanted:
                 raise UserError(f"{run}: a classifier of whole pictures draws nothing, so leave out --{option}.")
         with _bar("predicting", progress) as advance:
             return [write_classes(predictor, files, root, out, advance)]
+    if isinstance(predictor, BoxPredictor):
+        if boundaries:
+            raise UserError(f"{run}: a network that finds objects knows no outlines, so leave out --boundaries.")
+        with _bar("predicting", progress) as advance:
+            return [write_boxes(predictor, files, root, out, advance, overlay=overlay)]
     names = output_names(files, root)
     masks = {name.lower() for name in names}
     extras = {
@@ -322,6 +367,30 @@ def predict(
     if failed:
         raise UserError(f"{len(written)} of {len(files)} pictures predicted; these failed:\n  " + "\n  ".join(failed))
     return written
+
+
+def _heat_maps(
+    predictor: Predictor | ClassPredictor | BoxPredictor,
+    run: PathLike,
+    class_name: str,
+    files: list[Path],
+    root: Path,
+    out: Path,
+    more: bool,
+    progress: bool,
+) -> list[Path]:
+    from pixelwise.inference.heat_files import SlidingClassifier, write_heat_maps
+
+    if not isinstance(predictor, ClassPredictor):
+        raise UserError(
+            f"{run}: --heatmap slides a classifier of whole pictures over larger ones, but {predictor.spec.model} says "
+            "where things are by itself; leave it out."
+        )
+    if more:
+        raise UserError("--heatmap writes its own pictures of plain views; leave out --flips, --overlay, --boundaries.")
+    classifier = SlidingClassifier(_model_file(run), class_name)
+    with _bar("sliding", progress) as advance:
+        return write_heat_maps(classifier, files, root, out, advance)
 
 
 def _pictures(paths: Iterable[Path]) -> tuple[list[Path], Path]:

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pixelwise import hardware
 from pixelwise.atomic import write_text
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint
+from pixelwise.data.objects import aimed
+from pixelwise.inference.box_predictor import BoxPredictor
 from pixelwise.inference.class_predictor import ClassPredictor
 from pixelwise.inference.evaluate import Evaluation, evaluate_split, telling
+from pixelwise.inference.evaluate_boxes import BoxEvaluation, evaluate_boxes, telling_boxes
 from pixelwise.inference.evaluate_classes import ClassEvaluation, evaluate_classes, telling_answers
 from pixelwise.inference.predictor import Predictor
+from pixelwise.models.catalog import MODELS
 from pixelwise.report import (
     ClassExample,
     ClassReportContent,
     Example,
     ReportContent,
+    figures,
     write_class_report,
     write_report,
 )
+from pixelwise.report.detect_page import BoxExample, BoxReportContent, write_box_report
+from pixelwise.report.variants_page import VariantOutcome, VariantsContent, write_variants_report
 from pixelwise.training.progress import Display
-from pixelwise.training.recipe import reasoned
+from pixelwise.training.recipe import load_recipe, reasoned, variant_recipes
 from pixelwise.training.run import Run
 from pixelwise.training.session import Session
 
@@ -39,7 +48,7 @@ def finish(session: Session, display: Display, yardsticks: Mapping[str, float | 
     display.say("measuring the best weights on the validation pictures")
     commands = next_commands(run, session.dataset)
     write_text(run.path / "next.txt", "".join(f"# {why}\n{command}\n\n" for why, command in commands))
-    measure = _finish_classifier if session.dataset.task == "classify" else _finish_segmentation
+    measure = _FINISH[MODELS[session.recipe.model.name].task]
     summary = measure(session, [command for _, command in commands], yardsticks or {})
     write_text(run.metrics_file, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
@@ -69,7 +78,114 @@ def _finish_classifier(
     return result.summary
 
 
-def _page_content(session: Session, result: Evaluation | ClassEvaluation, commands: Sequence[str]) -> dict[str, Any]:
+def _finish_detector(
+    session: Session, commands: Sequence[str], yardsticks: Mapping[str, float | None]
+) -> dict[str, Any]:
+    predictor = BoxPredictor.from_file(session.run.best)
+    result = evaluate_boxes(predictor, session.dataset, "val")
+    examples: dict[str, list[BoxExample]] = {}
+    steps = None
+    for title, answers in telling_boxes(result.pictures).items():
+        examples[title] = []
+        for answer in answers:
+            sample = aimed(session.dataset.load(answer.record))
+            assert sample.instances is not None
+            found = predictor(sample.image)
+            if found.steps is not None and steps is None:
+                steps = (sample.image, found.steps)
+            names = [session.dataset.class_names[class_id] for class_id in sample.instances.classes]
+            examples[title].append(
+                BoxExample(
+                    name=sample.name,
+                    image=sample.image,
+                    truth=(sample.instances.boxes, sample.instances.classes, names),
+                    found=(found.boxes, found.classes, found.labels()),
+                    overlap=answer.overlap,
+                )
+            )
+    content = BoxReportContent(**_page_content(session, result, commands), examples=examples, steps=steps)
+    write_box_report(session.run.report, content)
+    return result.summary
+
+
+_FINISH = {"classify": _finish_classifier, "detect": _finish_detector, "segment": _finish_segmentation}
+
+
+def finish_variants(run: Run) -> None:
+    """Compares the variants of a run, all finished, and writes `metrics.json`, `report.html` and `next.txt`."""
+    content = compare_variants(run)
+    write_text(run.path / "next.txt", "".join(f"{command}\n" for command in content.next_commands))
+    write_variants_report(run.report, content)
+    summary = {
+        "score": content.score,
+        "definition": content.definition,
+        "variants": {
+            outcome.name: {
+                "training": outcome.training,
+                "validation": outcome.validation,
+                "gap": outcome.gap,
+                "epochs": outcome.epochs,
+                "kept": outcome.kept,
+                "kept_epoch": outcome.kept_epoch,
+            }
+            for outcome in content.outcomes
+        },
+    }
+    write_text(run.metrics_file, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def compare_variants(run: Run) -> VariantsContent:
+    """What there is to say of the variants of a run, all finished; the commands are those of the best one."""
+    whole = load_recipe(run.variants_file)
+    logs = {
+        name: [entry for entry in run.variant(name).log() if entry["kind"] == "validation"]
+        for name in variant_recipes(whole)
+    }
+    score, label = next(pair for pair in figures.SCORES if all(pair[0] in log[-1] for log in logs.values()))
+    outcomes = []
+    for name, log in logs.items():
+        kept = next(entry for entry in reversed(log) if entry["best"])
+        outcomes.append(
+            VariantOutcome(
+                name=name,
+                about=whole.variants[name].about,
+                training=_defined(log[-1].get(f"training_{score}")),
+                validation=_defined(log[-1][score]),
+                kept=_defined(run.variant(name).metrics[score]),
+                epochs=log[-1]["epoch"],
+                kept_epoch=kept["epoch"],
+                log=log,
+            )
+        )
+    assert whole.data.path is not None
+    best = max(outcomes, key=lambda outcome: -1.0 if outcome.kept is None else outcome.kept)
+    commands = (run.variant(best.name).path / "next.txt").read_text()
+    return VariantsContent(
+        title=f"{len(outcomes)} variants on {Path(whole.data.path).name}",
+        about=whole.about,
+        score=score,
+        label=label,
+        definition=VARIANTS_DEFINITION.format(label=label),
+        outcomes=outcomes,
+        recipe=run.variants_file.read_text(),
+        next_commands=commands.splitlines(),
+    )
+
+
+VARIANTS_DEFINITION = (
+    "Training, validation: {label} on these pictures at the end of the training; gap: the first minus the second. "
+    "Kept: {label} on the validation pictures of the weights that are kept, the best of all validations; having been "
+    "chosen by it, they are a little worse on others."
+)
+
+
+def _defined(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _page_content(
+    session: Session, result: Evaluation | ClassEvaluation | BoxEvaluation, commands: Sequence[str]
+) -> dict[str, Any]:
     """The keywords of `report.rendering.PageContent`."""
     recipe, facts, run = session.recipe, session.facts, session.run
     log = run.log()
@@ -106,6 +222,21 @@ def _dataset_facts(dataset: Dataset, facts: Fingerprint) -> dict[str, Any]:
         "channels": f"{facts.form.channels} of {facts.form.dtype}",
         "class_shares": dict(zip(facts.class_names, facts.class_shares(), strict=True)),
         **({} if dataset.task == "classify" else {"share of void": round(facts.void_fraction, 4)}),
+        **({} if facts.objects is None else _object_facts(facts)),
+    }
+
+
+def _object_facts(facts: Fingerprint) -> dict[str, Any]:
+    objects = facts.objects
+    assert objects is not None
+    return {
+        "training pictures with an object": objects.pictures,
+        "training objects": {
+            name: count for name, count in zip(facts.class_names, objects.count, strict=True) if count
+        },
+        "longer sides of objects, of a picture's shorter one": "10 % up to {}, half up to {}, 90 % up to {}".format(
+            *objects.sides
+        ),
     }
 
 
@@ -146,11 +277,13 @@ def next_commands(run: Run, dataset: Dataset) -> list[tuple[str, str]]:
         what = "predict your own pictures (files or folders; this one is from the validation split)"
     else:
         picture, what = "PICTURES", "predict your own pictures (put their files or folders for PICTURES)"
-    drawn = "" if dataset.task == "classify" else " --overlay"
+    task = MODELS[run.recipe.model.name].task
+    drawn = "" if task == "classify" else " --overlay"
+    again = ("measure again, averaging over mirrored views: slower, often a little better",
+             f"pixelwise evaluate {path} --data {data} --flips horizontal")  # fmt: skip
     commands = [
         (what, f"pixelwise predict {path} {picture} --out {path}/predictions{drawn}"),
-        ("measure again, averaging over mirrored views: slower, often a little better",
-         f"pixelwise evaluate {path} --data {data} --flips horizontal"),
+        *([] if task == "detect" else [again]),
         ("train longer, from these weights",
          f"pixelwise train {path}/recipe.yaml --data {data} --minutes 30 "
          f"--set model.weights={path} --out {path}-longer"),

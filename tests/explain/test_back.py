@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from pixelwise.errors import UserError
 from pixelwise.explain import Fields, grad_cam, occlusion, project
 from pixelwise.explain.deconvnet import RULES
-from pixelwise.explain.target import class_score, peak_score, predicted, unit_score
+from pixelwise.explain.target import class_score, edge_score, peak_score, predicted, unit_score
 from pixelwise.models.catalog import create_model
 
 
@@ -139,6 +139,24 @@ def test_grad_cam_of_average_pooling_and_one_layer_is_cam() -> None:
         found = grad_cam(network, images, class_score(2), layer=layer)
         assert found.shape == (2, 8, 12)
         assert torch.allclose(found, cam / (8 * 12), atol=1e-7) == (layer == "2")
+
+
+def test_grad_cam_of_an_edge() -> None:
+    """With one linear layer on averages, the edge's CAM is the layer's row over the maps, in pixels of the picture."""
+    torch.manual_seed(2)
+    network = create_model("localizer", num_classes=3, encoder="resnet18", hidden=(), pool=1).eval()
+    nn.init.normal_(network.box_head.weight)
+    images = torch.randn(1, 3, 64, 96)
+    maps = network.features(images).detach()  # (1, 512, 2, 3)
+    sides = {"left": 96, "top": 64, "right": 96, "bottom": 64}
+    for number, (edge, side) in enumerate(sides.items()):
+        row = network.box_head.weight[number].detach().view(1, -1, 1, 1)
+        found = grad_cam(network, images, edge_score(edge), layer="encoder.layer4")
+        assert torch.allclose(found, (side * row * maps).sum(1).relu() / 6, atol=1e-3)
+    with pytest.raises(UserError, match="did you mean 'left'"):
+        edge_score("lefft")
+    with pytest.raises(UserError, match="boxes 0 to 0 are there"):
+        grad_cam(network, images, edge_score("top", box=1), layer="encoder.layer4")
 
 
 def test_grad_cam_of_a_dense_class_and_of_a_function_of_the_answer() -> None:

@@ -66,7 +66,7 @@ def write_model(path: Path, name: str, channels: int, dtype: str = "uint8", **op
     options = {"num_classes": 3, "in_channels": channels, **options}
     network = create_model(name, **options)
     full = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}[dtype]
-    view = (32, 32) if name == "resnet18" else None
+    view = getattr(network, "window", None) or {"resnet18": (32, 32), "localizer": (64, 64)}.get(name)
     spec = ModelSpec(
         name, options, ("background", "<cell>", "rim & wall"), PictureFormat(channels, dtype), (full / 2,) * channels,
         (full / 4,) * channels, view=view,
@@ -128,6 +128,17 @@ def test_the_page_of_a_network(
     assert done == sorted(done)
     assert done[-1] == pytest.approx(1.0)
     assert made.stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("localizer", {"encoder": "resnet18", "hidden": (8,)}), ("overfeat_small", {"regression": True})],
+)
+def test_a_network_that_gives_boxes(name: str, options: dict[str, object], pictures: Path, tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model.safetensors", name, 3, **options)
+    page = Page(explain(model, [pictures / "alpha.png"], out=tmp_path / "page.html", quick=True).read_text())
+    for shown in ("its box", "left edge", "top edge", "right edge", "bottom edge", "Occlusion"):
+        assert shown in page.text
 
 
 def test_the_whole_command_with_data_and_again_the_same_bytes(pictures: Path, tmp_path: Path) -> None:

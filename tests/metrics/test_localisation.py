@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from pixelwise.metrics.localisation import LocalisationScore
+from pixelwise.metrics.localisation import DetectionScore, LocalisationScore
 
 NAN = float("nan")
 
@@ -87,3 +88,46 @@ def test_wrong_inputs(predicted: torch.Tensor, target: torch.Tensor, overlap: to
 def test_other_thresholds_cannot_be_added() -> None:
     with pytest.raises(ValueError, match=r"0\.5 and 0\.7"):
         LocalisationScore().merge(LocalisationScore(0.7))
+
+
+def test_counts_can_be_summed_over_processes() -> None:
+    score, again = LocalisationScore(), LocalisationScore()
+    score.update(torch.tensor([3, 1]), torch.tensor([3, 0]), torch.tensor([0.7, NAN]))
+    again.counts = 2 * score.counts
+    assert again.summary() == {
+        **score.summary(),
+        "pictures": 4,
+        "boxes": 2,
+        "definition": again.summary()["definition"],
+    }
+    assert "over 2 pictures" in again.summary()["definition"]
+
+
+def detections(confidence: float, order: list[int]) -> DetectionScore:
+    """Two objects of class 1 and one of class 2; four boxes, given in any order."""
+    overlaps = np.array([[0.9, 0.6, 0.0], [0.8, 0.55, 0.0], [0.7, 0.4, 0.0], [0.0, 0.6, 0.9]])
+    classes, confidences = np.array([1, 1, 1, 1]), np.array([0.9, 0.8, 0.7, 0.3])
+    score = DetectionScore(confidence)
+    score.update(overlaps[order], classes[order], confidences[order], np.array([1, 1, 2]))
+    return score
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 1, 0, 2]])
+def test_each_object_is_found_once_by_the_surest_box(order: list[int]) -> None:
+    score = detections(0.5, order)
+    # The second box takes the second object, for the first one is found; the third one finds nothing.
+    assert (score.boxes, score.objects, score.right) == (3, 3, 2)
+    assert (score.precision(), score.recall()) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert detections(0.85, order).recall() == pytest.approx(1 / 3)
+    assert detections(0.2, order).boxes == 4
+    assert detections(0.2, order).right == 2  # the last box is of another class than the object that it fits
+
+
+def test_pictures_without_boxes_or_objects() -> None:
+    score = DetectionScore(0.5)
+    assert score.summary()["precision"] is None
+    score.update(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0), np.array([1, 1]))
+    score.update(np.zeros((1, 0)), np.array([1]), np.array([0.9]), np.zeros(0, int))
+    assert (score.precision(), score.recall()) == (0, 0)
+    with pytest.raises(ValueError, match="overlaps are"):
+        score.update(np.zeros((2, 1)), np.array([1]), np.array([0.9]), np.array([1]))

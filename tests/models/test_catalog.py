@@ -22,6 +22,7 @@ from pixelwise.nn.encoder import Classifier
 # Exact counts at paper size: (name, options) -> parameters.
 PAPER_SIZES: list[tuple[str, dict[str, Any], int]] = [
     ("alexnet", {}, 61_100_840),
+    ("cut", {}, 2_274_138),
     ("deeplab_v1", {"num_classes": 21}, 20_505_429),
     ("deeplab_v3", {"num_classes": 21}, 39_638_869),
     ("deeplab_v3", {"num_classes": 21, "output_stride": 8, "auxiliary": True}, 42_004_074),
@@ -52,6 +53,7 @@ PAPER_SIZES: list[tuple[str, dict[str, Any], int]] = [
     ("overfeat_accurate", {"regression": True}, 144_656_488 + 109_061_124),
     ("overfeat_fast", {}, 145_920_872),
     ("overfeat_fast", {"regression": True}, 145_920_872 + 155_198_468),
+    ("overfeat_small", {"regression": True}, 370_888 + 181_124),
     ("pspnet", {"num_classes": 21}, 46_592_597),
     ("pspnet", {"num_classes": 21, "auxiliary": True}, 48_957_802),
     ("resnet18", {}, 11_689_512),
@@ -80,6 +82,7 @@ PAPER_SIZES: list[tuple[str, dict[str, Any], int]] = [
 # Options that make each network small enough to train here in a moment.
 TINY: dict[str, dict[str, Any]] = {
     "alexnet": {"width": 4},
+    "cut": {"network": "resnet18", "layer": "layer2.0", "head": []},
     "deeplab_v1": {"width": 4},
     "deeplab_v3": {"encoder": "mobilenet_v2", "width": 32},
     "deeplab_v3plus": {"encoder": "mobilenet_v2", "width": 32},
@@ -101,6 +104,7 @@ TINY: dict[str, dict[str, Any]] = {
     "mobilenet_v2": {},
     "overfeat_accurate": {"width": 6, "regression": True},
     "overfeat_fast": {"width": 6, "regression": True},
+    "overfeat_small": {"width": 6, "regression": True},
     "pspnet": {"encoder": "mobilenet_v2"},
     "patch": {"width": 6, "hidden": 12},
     "resnet18": {},

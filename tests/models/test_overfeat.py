@@ -18,6 +18,7 @@ from pixelwise.models.detect.overfeat import (
     in_view,
     overfeat_accurate,
     overfeat_fast,
+    overfeat_small,
 )
 
 SMALL = {
@@ -67,9 +68,9 @@ def test_dense_equals_window_by_window_at_every_offset(name: str, options: dict[
             assert (dense.boxes - boxes).abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("build", [overfeat_fast, overfeat_accurate])
+@pytest.mark.parametrize("build", [overfeat_fast, overfeat_accurate, overfeat_small])
 @torch.no_grad()
-def test_the_papers_networks_without_padding(build: Callable[..., OverFeat]) -> None:
+def test_the_networks_without_padding(build: Callable[..., OverFeat]) -> None:
     torch.manual_seed(0)
     network = build(num_classes=3, width=3, valid=True, regression=True).eval().double()
     stride = network.stride
@@ -107,6 +108,11 @@ def test_windows_and_strides_of_the_paper() -> None:
     with torch.device("meta"):
         fast, accurate = overfeat_fast(), overfeat_accurate()
         wide = overfeat_fast(valid=True), overfeat_accurate(valid=True)
+        assert (overfeat_small().window, overfeat_small(valid=True).window, overfeat_small().stride) == (
+            (44, 44),
+            (60, 60),
+            4,
+        )
     assert (fast.window, fast.stride, fast.pool) == ((231, 231), 16, 2)
     assert (accurate.window, accurate.stride, accurate.pool) == ((221, 221), 12, 3)  # 36 without offsets
     assert [network.window[0] for network in wide] == [327, 317]

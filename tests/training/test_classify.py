@@ -129,11 +129,6 @@ def test_tasks_and_data_must_agree(digits_folder: Path, scenes_folder: Path, run
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_trained_yet_is_said(scenes_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no training for the task 'detect' yet"):
-        api.train("localizer", data=scenes_folder, out=tmp_path / "a")
-
-
 def test_a_window_is_kept_to(digits_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="takes 32 x 32 pixels and nothing else"):
         api.train("lenet5", data=digits_folder, out=tmp_path / "a", overrides={"augment.crop": [40, 40]})

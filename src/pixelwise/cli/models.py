@@ -8,7 +8,7 @@ import typer
 
 
 def models(
-    task: Annotated[str | None, typer.Option(help="segment or classify; default both.")] = None,
+    task: Annotated[str | None, typer.Option(help="segment, classify or detect; default all.")] = None,
 ) -> None:
     """List the networks with their size, arithmetic, stride, receptive field and paper."""
     from rich.console import Console

@@ -12,14 +12,17 @@ def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Files, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks, or for the table.")],
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the mask drawn over the picture.")] = False,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the mask, or boxes, drawn on it.")] = False,
     boundaries: Annotated[bool, typer.Option("--boundaries", help="Also write the outlines of the classes.")] = False,
     flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
     scales: Annotated[str, typer.Option(help="Average over magnifications, such as 0.75,1,1.25.")] = "1",
     refine: Annotated[str, typer.Option(help="Sharpen by the picture: none, crf, superpixels.")] = "none",
     tile: Annotated[int | None, typer.Option(min=32, help="Side of the tiles of large pictures.")] = None,
+    heatmap: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Slide a classifier: where it looks like this class.")
+    ] = None,
 ) -> None:
-    """Predict pictures of any size: a mask for each, PNG (TIFF where it is huge), or a classifier's table."""
+    """Predict pictures of any size: a mask for each, PNG (TIFF where it is huge), or a table of classes or boxes."""
     from pixelwise import api
 
     written = api.predict(
@@ -32,6 +35,8 @@ def predict(
         scales=api.parse_scales(scales),
         refine=refine,
         tile=tile,
+        heatmap=heatmap,
         progress=True,
     )
-    print(written[0] if written[0].suffix == ".csv" else f"{len(written)} masks in {out}")
+    what = "masks" if heatmap is None else "heat maps"
+    print(written[0] if written[0].suffix == ".csv" else f"{len(written)} {what} in {out}")

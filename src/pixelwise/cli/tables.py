@@ -68,6 +68,14 @@ def _print_class_metrics(summary: Mapping[str, Any]) -> None:
     line = f"accuracy {number(summary['accuracy'])}   mean class accuracy {number(summary['mean_class_accuracy'])}"
     if "top5_accuracy" in summary:
         line += f"   top-5 accuracy {number(summary['top5_accuracy'])}"
+    if "localised" in summary:
+        line += f"   mean IoU of boxes {number(summary['box_iou'])}   localised {number(summary['localised'])}"
+    if "objects" in summary:
+        objects = summary["objects"]
+        line += (
+            f"\nall {objects['objects']} objects, confidence {objects['confidence']:g}: precision "
+            f"{number(objects['precision'])}   recall {number(objects['recall'])}"
+        )
     console.print(line, style="bold", highlight=False)
     console.print(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}", highlight=False)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.dataset import Dataset, Record
+from pixelwise.data.objects import ObjectFacts
 from pixelwise.data.pictures import PICTURE_SUFFIXES, PictureFormat
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
@@ -40,6 +41,7 @@ class Fingerprint:
             all labelled pictures.
         void_fraction: share of pixels without a label.
         digest: hexadecimal; another one means that a file, a name, a class or a split has changed.
+        objects: of the training pictures, where the task is about objects.
     """
 
     pictures: Mapping[str, int]
@@ -55,6 +57,7 @@ class Fingerprint:
     present_pixels: tuple[int, ...]
     void_fraction: float
     digest: str
+    objects: ObjectFacts | None = None
 
     def class_shares(self) -> tuple[float, ...]:
         """Share of the labelled pixels by class."""

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
 
 import numpy as np
@@ -34,21 +34,32 @@ class Batch:
             class, where 255 is a class like any other.
         names: of the N samples.
         weights: (N, H, W) float32 factors of the loss; None for 1 everywhere.
+        boxes: (N, M, 4) float32 xyxy in pixels of the view: the objects, in the order that the samples have them in, M
+            the most that one has; NaN behind those. None where no sample knows objects.
+        classes: (N, M) int64 class ids of the objects, -1 behind those; None with the boxes.
     """
 
     images: Tensor
     masks: Tensor
     names: tuple[str, ...]
     weights: Tensor | None = None
+    boxes: Tensor | None = None
+    classes: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         if self.images.device == device:
             return self
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
         return Batch(
             self.images.to(device, non_blocking=True),
             self.masks.to(device, non_blocking=True),
             self.names,
-            None if self.weights is None else self.weights.to(device, non_blocking=True),
+            moved(self.weights),
+            moved(self.boxes),
+            moved(self.classes),
         )
 
 
@@ -67,7 +78,23 @@ def collate(samples: Sequence[Sample]) -> Batch:
         torch.from_numpy(np.stack(masks)).long(),
         tuple(sample.name for sample in samples),
         weights,
+        *_objects(samples),
     )
+
+
+def _objects(samples: Sequence[Sample]) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """`Batch.boxes` and `Batch.classes`."""
+    if all(sample.instances is None for sample in samples):
+        return None, None
+    most = max([1, *(len(sample.instances) for sample in samples if sample.instances is not None)])
+    boxes = torch.full((len(samples), most, 4), torch.nan)
+    classes = torch.full((len(samples), most), -1)
+    for row, sample in enumerate(samples):
+        if sample.instances is not None:
+            count = len(sample.instances)
+            boxes[row, :count] = torch.from_numpy(sample.instances.boxes)
+            classes[row, :count] = torch.from_numpy(sample.instances.classes)
+    return boxes, classes
 
 
 def _target(sample: Sample) -> np.ndarray:
@@ -210,6 +237,7 @@ class EvaluationLoader:
 
     Args:
         view: what is done to each sample before it is cut; None for nothing.
+        cut: the pieces that stand for a sample, instead of those windows.
     """
 
     def __init__(
@@ -223,18 +251,19 @@ class EvaluationLoader:
         processes: int = 1,
         workers: int | None = None,
         view: Callable[[Sample], Sample] | None = None,
+        cut: Callable[[Sample], Iterator[Sample]] | None = None,
     ) -> None:
         self.cache = cache
         self.records = tuple(record for record in records if record.labelled)[rank::processes]
         self.view = view
+        self.cut = cut or partial(windows, side=window)
         self.batch_size = batch_size
-        self.window = window
         self.workers = workers
 
     def __iter__(self) -> Iterator[Batch]:
         waiting: list[Sample] = []
         for sample in prefetch(self._load, self.records, self.workers):
-            for piece in windows(sample, self.window):
+            for piece in self.cut(sample):
                 if waiting and (len(waiting) == self.batch_size or piece.image.shape != waiting[0].image.shape):
                     yield collate(waiting)
                     waiting = []

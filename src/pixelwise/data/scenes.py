@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from pixelwise.atomic import write_text
+from pixelwise.data import rle
 from pixelwise.data.pictures import PictureFormat, read_picture, write_png
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.errors import UserError, unknown
@@ -153,6 +154,41 @@ def write_scenes(
     write_text(out / "classes.txt", "\n".join(CLASS_NAMES) + "\n")
     for split, listed in names.items():
         write_text(out / f"{split}.txt", "".join(f"{name}\n" for name in listed))
+
+
+def write_coco_scenes(
+    out: Path | str,
+    train: int = 240,
+    val: int = 60,
+    size: tuple[int, int] = (192, 256),
+    *,
+    digits: tuple[int, int] = (8, 14),
+    seed: int = 0,
+) -> None:
+    """Writes scenes whose labels are objects, the same bytes for the same arguments: COCO's layout, with outlines.
+
+    Raises:
+        UserError: as `scene`.
+        OSError: as the system gives it.
+    """
+    out = Path(out)
+    (out / "annotations").mkdir(parents=True, exist_ok=True)
+    categories = [{"id": class_id, "name": name} for class_id, name in enumerate(CLASS_NAMES) if class_id]
+    for number, (split, count) in enumerate((("train", train), ("val", val))):
+        pictures: list[dict[str, object]] = []
+        objects: list[dict[str, object]] = []
+        for index in range(count):
+            sample = scene((seed, number, index), size, digits=digits, pool=split)
+            assert sample.instances is not None
+            assert sample.instances.ids is not None
+            file = f"{split}-{index:04d}.png"
+            write_png(out / "images" / file, sample.image)
+            pictures.append({"id": index + 1, "file_name": file, "height": size[0], "width": size[1]})
+            for object_id, entry in enumerate(_coco_objects(sample.instances, index + 1, len(objects)), 1):
+                counts = rle.compress(rle.encode(sample.instances.ids == object_id))
+                objects.append({**entry, "segmentation": {"size": list(size), "counts": counts}})
+        content = {"images": pictures, "categories": categories, "annotations": objects}
+        write_text(out / "annotations" / f"instances_{split}.json", json.dumps(content, separators=(",", ":")))
 
 
 def _coco_objects(instances: Instances, picture: int, before: int) -> list[dict[str, object]]:

@@ -12,7 +12,7 @@ from pixelwise.explain.layers import list_layers
 from pixelwise.explain.maximisation import maximise
 from pixelwise.explain.occlusion import occlusion
 from pixelwise.explain.subject import Subject, open_subject
-from pixelwise.explain.target import channel_score, class_score, peak_score, unit_score
+from pixelwise.explain.target import channel_score, class_score, edge_score, peak_score, unit_score
 from pixelwise.explain.top_patches import top_patches
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "channel_score",
     "class_score",
     "deepdream",
+    "edge_score",
     "explain",
     "filter_sheet",
     "grad_cam",

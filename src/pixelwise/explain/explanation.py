@@ -25,13 +25,25 @@ from pixelwise.explain.maximisation import maximise
 from pixelwise.explain.occlusion import occlusion
 from pixelwise.explain.page import PageContent, Panel, Seen, write_page
 from pixelwise.explain.subject import Subject, open_subject
-from pixelwise.explain.target import Score, channel_score, class_number, class_score, predicted
+from pixelwise.explain.target import (
+    EDGES,
+    Score,
+    channel_score,
+    class_logits,
+    class_number,
+    class_score,
+    edge_score,
+    predicted,
+)
 from pixelwise.explain.top_patches import top_patches
 from pixelwise.models.catalog import MODELS
+from pixelwise.report.boxes import draw_boxes
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float], None]
 SHOWN_CLASSES = 5
+BOX = "its box"
+"""Stands where the name of a class would, over what sets the box."""
 MAXIMISED = 4
 """Classes, and channels of a layer, that are maximised."""
 PATCHES = 8
@@ -198,7 +210,8 @@ def _look(
     """Everything about one picture."""
     network, images = subject.network, subject.tensor(image)
     with frozen(network), torch.no_grad():
-        output = network(images)
+        answer = network(images)
+    output = class_logits(answer)
     names = subject.spec.class_names
     shares = output.softmax(1)[0] if not subject.dense else _area(output)
     best = shares.topk(min(SHOWN_CLASSES, len(shares)))
@@ -231,6 +244,8 @@ def _look(
             panels.append(Panel(label, heat_overlay(image, fields.spread(cam_layer.name, cam)[0])))
         panels += _by_pixels(network, image, images, score, effort, part)
         groups.append((names[class_id], panels))
+    if subject.boxes and cam_layer is not None:
+        groups.append((BOX, list(_box(subject, image, images, answer.boxes[0, 0], cam_layer.name, fields))))
     maps = outputs(network, images, heated)
     sheets = [
         Panel(_described(layer, maps[layer]), heatmap_sheet(maps[layer][0]))
@@ -257,6 +272,22 @@ def _by_pixels(
         yield Panel("Deconvnet", signed_picture(deconvnet))
 
 
+def _box(
+    subject: Subject, image: np.ndarray, images: Tensor, box: Tensor, layer: str, fields: Fields
+) -> Iterator[Panel]:
+    """The (first) box that a network gives, and what moves its edges, to either side."""
+    drawn = draw_boxes(subject.picture(images[0]), box[None].cpu().numpy(), np.zeros(1, np.int64))
+    yield Panel("Its box", drawn)
+    for edge in EDGES:
+        further = edge_score(edge)
+        there, back = (grad_cam(subject.network, images, score, layer=layer) for score in (further, _opposite(further)))
+        yield Panel(f"{edge} edge", heat_overlay(image, fields.spread(layer, there + back)[0]))
+
+
+def _opposite(score: Score) -> Score:
+    return lambda answer: -score(answer)
+
+
 def _area(output: Tensor) -> Tensor:
     """(1, K, H, W) -> (K,): the share of pixels that are predicted as each class."""
     return output.argmax(1).flatten().bincount(minlength=output.shape[1]) / output[0, 0].numel()
@@ -272,7 +303,7 @@ def _worth_explaining(subject: Subject, shares: Tensor) -> list[int]:
 
 def _named(seen: Sequence[Seen], class_names: Sequence[str]) -> list[int]:
     """The classes that were explained, or the first ones where there was no picture."""
-    explained = dict.fromkeys(name for one in seen for name, _ in one.explained)
+    explained = dict.fromkeys(name for one in seen for name, _ in one.explained if name != BOX)
     return [class_names.index(name) for name in explained] or list(range(min(MAXIMISED, len(class_names))))
 
 

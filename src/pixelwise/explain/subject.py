@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from pixelwise.data.draw import to_rgb
 from pixelwise.data.fit import Centre
+from pixelwise.data.objects import Stretch
 from pixelwise.data.pictures import FULL_RANGE, PictureFormat, as_dtype, read_picture
 from pixelwise.errors import UserError, unknown
 from pixelwise.explain.maximisation import Bounds
 from pixelwise.hardware import default_device
 from pixelwise.models.catalog import MODELS
+from pixelwise.models.detect.localizer import Localizer
+from pixelwise.models.detect.overfeat import OverFeat
 from pixelwise.models.encoders import ENCODERS
 from pixelwise.models.spec import ModelSpec, load_model
 from pixelwise.models.weights import load_weights, read_weights
@@ -49,6 +52,11 @@ class Subject:
         return isinstance(self.network, DenseModel)
 
     @property
+    def boxes(self) -> bool:
+        """Whether it gives boxes beside classes."""
+        return isinstance(self.network, Localizer | OverFeat)
+
+    @property
     def device(self) -> torch.device:
         return next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
 
@@ -75,9 +83,10 @@ class Subject:
         return self.fit(read_picture(Path(path), self.spec.form))
 
     def fit(self, picture: np.ndarray) -> np.ndarray:
-        """(H, W, C) in the size that suits: the middle of it for a classifier, at most `LONGEST` for others."""
+        """(H, W, C) in the size that suits: the middle of it for a classifier, all of it, stretched, for a network that
+        gives boxes, at most `LONGEST` for others."""
         if self.spec.view is not None:
-            return Centre(self.spec.view).image(picture)
+            return Stretch(self.spec.view).image(picture) if self.boxes else Centre(self.spec.view).image(picture)
         height, width, channels = picture.shape
         scale = LONGEST / max(height, width)
         if scale >= 1:

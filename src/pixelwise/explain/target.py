@@ -1,7 +1,8 @@
 """What is explained: one number a picture, read off what a network or one of its layers answers.
 
-All functions here make a `Score`. The same ones serve classifiers, whose answers are (N, K), and dense networks and
-layers, whose answers are (N, K, H, W). For other answers (boxes, say) any function of them that gives (N,) is a score.
+All functions here make a `Score`. The same ones serve classifiers, whose answers are (N, K), dense networks and layers,
+whose answers are (N, K, H, W), and networks that answer `logits` and `boxes`. For other answers any function of them
+that gives (N,) is a score.
 """
 
 from __future__ import annotations
@@ -16,6 +17,13 @@ from pixelwise.errors import UserError, unknown
 
 Score = Callable[[Any], Tensor]
 """What a network or a layer answers -> (N,), differentiable."""
+EDGES = ("left", "top", "right", "bottom")
+"""Of a box, in the order of its numbers."""
+
+
+def class_logits(output: Any) -> Tensor:
+    """(N, K) or (N, K, H, W): what a network answers, without its boxes where it gives some."""
+    return output if isinstance(output, Tensor) else output.logits
 
 
 def class_score(class_id: int, *, region: Tensor | None = None) -> Score:
@@ -26,7 +34,8 @@ def class_score(class_id: int, *, region: Tensor | None = None) -> Score:
             picture where there are none. Methods that change the picture need a region that stays, see `predicted`.
     """
 
-    def score(output: Tensor) -> Tensor:
+    def score(answer: Any) -> Tensor:
+        output = class_logits(answer)
         _check(output, [class_id], "classes")
         logits = output[:, class_id]
         if output.dim() == 2:
@@ -44,6 +53,25 @@ def predicted(output: Tensor, class_id: int) -> Tensor:
     return inside | ~inside.any(2, keepdim=True).any(1, keepdim=True)
 
 
+def edge_score(edge: str, box: int = 0) -> Score:
+    """Where an edge of a box lies, in pixels from the left or from the top.
+
+    Args:
+        edge: a name in `EDGES`.
+        box: which, of a network that gives several.
+    """
+    if edge not in EDGES:
+        raise unknown("edge", edge, EDGES)
+
+    def score(answer: Any) -> Tensor:
+        boxes = answer.boxes  # (N, B, 4)
+        if not 0 <= box < boxes.shape[1]:
+            raise UserError(f"boxes 0 to {boxes.shape[1] - 1} are there, but {box} was asked for.")
+        return boxes[:, box, EDGES.index(edge)]
+
+    return score
+
+
 def channel_score(*channels: int) -> Score:
     """The mean of a channel over all its places; with several channels, the first for the first picture, and so on."""
 
@@ -52,7 +80,11 @@ def channel_score(*channels: int) -> Score:
         which = torch.tensor(channels, device=output.device).expand(len(output))
         return output[torch.arange(len(output), device=output.device), which].flatten(1).mean(1)
 
-    return lambda output: score(output if output.dim() > 2 else output[..., None])
+    def of_any(answer: Any) -> Tensor:
+        output = class_logits(answer)
+        return score(output if output.dim() > 2 else output[..., None])
+
+    return of_any
 
 
 def peak_score(channel: int) -> Score:

@@ -42,6 +42,15 @@ class Detections:
         order = self.scores.argsort(descending=True, stable=True)
         return Detections(self.boxes[order], self.classes[order], self.scores[order])
 
+    def surest(self, count: int) -> Detections:
+        """At most so many boxes of each class, in the order in which they are."""
+        place = torch.zeros_like(self.classes)
+        for class_id in self.classes.unique().tolist():
+            one = self.classes == class_id
+            place[one] = torch.arange(int(one.sum()))
+        kept = place < count
+        return Detections(self.boxes[kept], self.classes[kept], self.scores[kept])
+
 
 def joined(parts: Sequence[Detections]) -> Detections:
     """All boxes of one or more parts, the surest first."""
@@ -99,6 +108,7 @@ def localise(
     background: int | None = None,
     least: float = 0.1,
     threshold: float = 0.5,
+    most: int | None = None,
 ) -> Localised:
     """Finds the objects of one picture (section 4.3).
 
@@ -118,6 +128,7 @@ def localise(
         least: places with a smaller probability give no box. 0 is the paper's algorithm to the letter, and slow: nearly
             all its boxes are of classes that are not in the picture.
         threshold: of `merge_boxes`.
+        most: boxes of a class that are merged, the surest ones; None for all, however long that takes.
 
     Raises:
         UserError: a scale smaller than the window.
@@ -140,6 +151,8 @@ def localise(
         boxes = rescale(dense.boxes[0], *back).cpu().double()
         parts.append(_candidates(probabilities, boxes, top, background, least))
     candidates = joined(parts)
+    if most is not None:
+        candidates = candidates.surest(most)
     return Localised(tuple(found), candidates, merge_boxes(candidates, threshold))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pixelwise.data.pictures import PictureFormat, convert
 from pixelwise.errors import UserError
 from pixelwise.inference.rasters import Picture, Raster, open_raster
 from pixelwise.models.convert import FullyConvolutional
@@ -58,6 +59,7 @@ def score_rows(
     *,
     mean: Sequence[float],
     std: Sequence[float],
+    form: PictureFormat | None = None,
     tile: int = 1024,
     margin: int = 0,
 ) -> Iterator[tuple[int, Tensor]]:
@@ -71,6 +73,7 @@ def score_rows(
         network: made by `fully_convolutional`, in evaluation mode.
         picture: a file (a large TIFF is read by blocks), an array (H, W) or (H, W, C), or a Pillow image.
         mean, std: the network sees `(picture - mean) / std`, one of each a channel, or one for all.
+        form: what the picture is brought to first; None for the form that it has.
         tile: about how many pixels a side are computed at a time; no less than a window is.
         margin: pixels around each tile that are computed and thrown away.
 
@@ -98,18 +101,27 @@ def score_rows(
                     stop = size[axis] if end == counts[axis] else (end - 1) * stride[axis] + window[axis]
                     spans.append((begin * stride[axis], stop))
                     cuts.append(slice(first - begin, last - begin))
-                pixels = _normalised(raster, *spans[0], *spans[1], mean, std).to(device)
+                pixels = _normalised(raster, *spans[0], *spans[1], mean, std, form).to(device)
                 with torch.inference_mode():
                     parts.append(network(pixels)[0, :, cuts[0], cuts[1]].float().cpu())
             yield first_row, torch.cat(parts, -1)
 
 
 def _normalised(
-    raster: Raster, top: int, bottom: int, left: int, right: int, mean: Sequence[float], std: Sequence[float]
+    raster: Raster,
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    form: PictureFormat | None,
 ) -> Tensor:
     """A part of the picture as (1, C, h, w) float32."""
-    pixels = raster.read(top, bottom, left, right).astype(np.float32)
-    normalised = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    pixels = raster.read(top, bottom, left, right)
+    if form is not None:
+        pixels = convert(pixels, form, raster.name)
+    normalised = (pixels.astype(np.float32) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     return torch.from_numpy(normalised).permute(2, 0, 1).unsqueeze(0).contiguous()
 
 
@@ -120,6 +132,7 @@ def heat_map(
     *,
     mean: Sequence[float],
     std: Sequence[float],
+    form: PictureFormat | None = None,
     tile: int = 1024,
     margin: int = 0,
 ) -> np.ndarray:
@@ -127,5 +140,5 @@ def heat_map(
 
     `report.boxes.heat_overlay` draws it over the picture.
     """
-    rows = score_rows(network, picture, mean=mean, std=std, tile=tile, margin=margin)
+    rows = score_rows(network, picture, mean=mean, std=std, form=form, tile=tile, margin=margin)
     return np.concatenate([scores.softmax(0)[class_id].numpy() for _, scores in rows])

@@ -1,11 +1,15 @@
-"""Box regression: the squared distance of a box's edges from the true ones."""
+"""Box regression: the squared distance of a box's edges from the true ones; and its sum with losses of the class."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from pixelwise.distributed import total
+from pixelwise.losses.sums import LossSum
 
 
 def box_l2(boxes: Tensor, target: Tensor, present: Tensor, size: tuple[float, float]) -> Tensor:
@@ -36,3 +40,42 @@ def box_l2(boxes: Tensor, target: Tensor, present: Tensor, size: tuple[float, fl
     summed = total(errors.where(present.unsqueeze(-1), 0).square().sum())
     count = total(present.sum().to(boxes.dtype))
     return summed / count.where(count > 0, 1)
+
+
+BOX_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, tuple[float, float]], Tensor]] = {"box_l2": box_l2}
+"""Name in a recipe -> function."""
+
+
+@dataclass(frozen=True)
+class LocalisationLoss:
+    """Losses of a network that gives classes and boxes.
+
+    Attributes:
+        classes: of the class logits; None where only boxes are learned.
+        boxes: name in `BOX_LOSSES` -> factor; empty where only the class is learned.
+    """
+
+    classes: LossSum | None
+    boxes: Mapping[str, float]
+
+    def __call__(
+        self,
+        logits: Tensor,
+        target: Tensor,
+        boxes: Tensor,
+        true_boxes: Tensor,
+        present: Tensor,
+        size: tuple[float, float],
+    ) -> dict[str, Tensor]:
+        """Each term by name, unweighted, and their sum as `loss`.
+
+        Args:
+            logits, target: (N, K, 1, 1) and (N, 1, 1), as `LossSum` takes them.
+            boxes, true_boxes, present, size: as `box_l2` takes them.
+        """
+        values: dict[str, Tensor] = {} if self.classes is None else self.classes(logits, target)
+        summed = values.pop("loss", boxes.new_zeros((), dtype=torch.float32))
+        for name, factor in self.boxes.items():
+            values[name] = BOX_LOSSES[name](boxes, true_boxes, present, size)
+            summed = summed + factor * values[name]
+        return {**values, "loss": summed}

@@ -44,6 +44,10 @@ class Method(ABC):
             final: the last time: whatever is worth knowing once may be measured too.
         """
 
+    def mean_loss(self, batches: Iterable[Batch]) -> float:
+        """The loss of what is evaluated, a mean over labelled pictures; every process is given the same batches."""
+        raise NotImplementedError(f"{type(self).__name__} has no one loss to measure")
+
     @abstractmethod
     def export(self) -> Mapping[str, Tensor]:
         """The state dict of the network to ship."""

@@ -172,6 +172,19 @@ class Supervised(Method):
             scores |= {f"{prefix}mean_iou": matrix.mean_iou(), f"{prefix}pixel_accuracy": matrix.pixel_accuracy()}
         return scores
 
+    def mean_loss(self, batches: Iterable[Batch]) -> float:
+        """In evaluation mode, the batches' losses weighted by the number of their pictures."""
+        trained, self.wrapped = self.wrapped, self.shipped.eval()
+        summed, pictures = 0.0, 0
+        try:
+            with torch.inference_mode():
+                for batch in batches:
+                    summed += float(self._losses(batch.to(self.device))["loss"]) * len(batch.names)
+                    pictures += len(batch.names)
+        finally:
+            self.wrapped = trained
+        return summed / pictures
+
     def export(self) -> Mapping[str, Tensor]:
         return self.shipped.state_dict()
 

@@ -1,13 +1,17 @@
-"""Whether a picture's object was named and found."""
+"""Whether a picture's object was named and found, and how many of all objects were."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from pixelwise.data.sample import VOID
 from pixelwise.metrics.calibration import UNIT
+
+_COUNTS = ("_classes", "_right", "_boxes", "_overlap", "_both", "_found")
 
 
 class LocalisationScore:
@@ -70,8 +74,18 @@ class LocalisationScore:
         """
         if self.threshold != other.threshold:
             raise ValueError(f"thresholds {self.threshold} and {other.threshold} cannot be added")
-        for name in ("_classes", "_right", "_boxes", "_overlap", "_both", "_found"):
+        for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @property
+    def counts(self) -> Tensor:
+        """(6,) float64, exact: all that was counted, to be summed over processes and set again."""
+        return torch.tensor([getattr(self, name) for name in _COUNTS], dtype=torch.float64)
+
+    @counts.setter
+    def counts(self, counts: Tensor) -> None:
+        for name, count in zip(_COUNTS, counts.tolist(), strict=True):
+            setattr(self, name, int(count))
 
     def accuracy(self) -> float:
         """The share of pictures whose class was named; NaN if none has a class."""
@@ -99,4 +113,76 @@ class LocalisationScore:
             "definition": f"over {self._both} pictures{f' of the {split} split' if split else ''} with a class and a "
             f"box: localised is the share with the right class and an IoU of at least {self.threshold:g} (ILSVRC's "
             "localisation error is one minus it); box_iou is the mean IoU of the true class's box",
+        }
+
+
+class DetectionScore:
+    """Counts objects by whether a box of the right class was found for them, and boxes by whether they are right.
+
+    In each picture boxes are taken from the surest down, and each is given the object of its class that it overlaps
+    most, of those that no surer box has (Everingham et al., IJCV 2010, section 4.4). Boxes below the least confidence
+    do not count.
+
+    Attributes:
+        confidence: the least one.
+        threshold: the least intersection over union of a box that counts as right.
+    """
+
+    def __init__(self, confidence: float, threshold: float = 0.5) -> None:
+        self.confidence = confidence
+        self.threshold = threshold
+        self.objects = self.boxes = self.right = 0
+
+    def update(
+        self,
+        overlaps: np.ndarray,
+        classes: np.ndarray,
+        confidences: np.ndarray,
+        true_classes: np.ndarray,
+    ) -> None:
+        """Adds one picture.
+
+        Args:
+            overlaps: (M, N) intersection over union of the M boxes with the N objects.
+            classes, confidences: (M,) of the boxes.
+            true_classes: (N,).
+
+        Raises:
+            ValueError: other shapes.
+        """
+        if overlaps.shape != (len(classes), len(true_classes)) or len(confidences) != len(classes):
+            raise ValueError(
+                f"overlaps are {overlaps.shape} for {len(classes)} classes and {len(confidences)} confidences of boxes "
+                f"and {len(true_classes)} objects"
+            )
+        fits = np.where(classes[:, None] == true_classes[None], overlaps, 0.0)
+        for box in np.argsort(-confidences, kind="stable"):
+            if confidences[box] < self.confidence:
+                break
+            self.boxes += 1
+            if len(true_classes) and fits[box].max() >= self.threshold:
+                self.right += 1
+                fits[:, fits[box].argmax()] = 0.0  # found once
+        self.objects += len(true_classes)
+
+    def precision(self) -> float:
+        """The share of the boxes that are right; NaN without boxes."""
+        return self.right / self.boxes if self.boxes else float("nan")
+
+    def recall(self) -> float:
+        """The share of the objects that were found; NaN without objects."""
+        return self.right / self.objects if self.objects else float("nan")
+
+    def summary(self) -> dict[str, Any]:
+        """Everything as plain JSON values; what is undefined is None."""
+        scores = {"precision": self.precision(), "recall": self.recall()}
+        return {
+            **{name: None if score != score else score for name, score in scores.items()},
+            "objects": self.objects,
+            "boxes": self.boxes,
+            "right": self.right,
+            "confidence": self.confidence,
+            "definition": f"of the boxes with a confidence of {self.confidence:g} or more, the share with the class of "
+            f"an object that no surer box has and an IoU of at least {self.threshold:g} with it is precision; of all "
+            "objects, the share that such a box was found for is recall",
         }

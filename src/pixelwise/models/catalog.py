@@ -12,6 +12,7 @@ from torch import nn
 from pixelwise.errors import UserError, unknown
 from pixelwise.models.classify import (
     alexnet,
+    cut,
     densenet,
     googlenet,
     inception,
@@ -68,6 +69,7 @@ SIMONYAN_2015 = "Simonyan & Zisserman, ICLR 2015, arXiv:1409.1556"
 
 MODELS: dict[str, Entry] = {
     "alexnet": Entry(alexnet.AlexNet, "classify", "Krizhevsky et al., NIPS 2012; Krizhevsky 2014, arXiv:1404.5997"),
+    "cut": Entry(cut.Cut, "classify", "Yosinski et al., NIPS 2014, arXiv:1411.1792"),
     "deconvnet": Entry(deconvnet.DeconvNet, "segment", "Noh et al., ICCV 2015, arXiv:1505.04366"),
     "deeplab_v1": Entry(deeplab.DeepLabV1, "segment", "Chen et al., ICLR 2015, arXiv:1412.7062"),
     "deeplab_v3": Entry(deeplab.DeepLabV3, "segment", "Chen et al. 2017, arXiv:1706.05587"),
@@ -91,6 +93,7 @@ MODELS: dict[str, Entry] = {
     "mobilenet_v2": Entry(mobilenet.MobileNetV2, "classify", "Sandler et al., CVPR 2018, arXiv:1801.04381"),
     "overfeat_accurate": Entry(overfeat.overfeat_accurate, "detect", SERMANET_2014),
     "overfeat_fast": Entry(overfeat.overfeat_fast, "detect", SERMANET_2014),
+    "overfeat_small": Entry(overfeat.overfeat_small, "detect", f"{SERMANET_2014}; smaller than any there"),
     "pspnet": Entry(pspnet.pspnet, "segment", "Zhao et al., CVPR 2017, arXiv:1612.01105"),
     "patch": Entry(patch.PatchClassifier, "segment", "Ciresan et al., NIPS 2012"),
     "resnet18": Entry(resnet.resnet18, "classify", HE_2016),

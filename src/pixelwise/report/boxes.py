@@ -83,7 +83,7 @@ def _label(
 
 
 def heat_overlay(
-    image: np.ndarray, heat: np.ndarray, *, window: tuple[int, int], stride: tuple[int, int], alpha: float = 0.6
+    image: np.ndarray, heat: np.ndarray, *, window: tuple[float, float], stride: tuple[float, float], alpha: float = 0.6
 ) -> np.ndarray:
     """A picture, greyed, under the heat map of its windows.
 
@@ -92,7 +92,8 @@ def heat_overlay(
     Args:
         image: (H, W) or (H, W, C), as `data.draw.to_rgb` takes it.
         heat: (h, w), 0..1, as `inference.sliding.heat_map` gives it.
-        window, stride: height and width in pixels of a window, and from one to the next.
+        window, stride: height and width in pixels of a window, and from one to the next; no whole numbers where the
+            picture was reduced.
         alpha: how much of the colour is seen where the heat is 1; at 0 the picture is as it was, but grey.
 
     Returns:

@@ -68,7 +68,7 @@ def write_class_report(path: Path, content: ClassReportContent) -> None:
         content,
         shown={*SCORES, "pictures", "expected_calibration_error"},
         scores={label: content.metrics[name] for name, label in SCORES.items() if name in content.metrics},
-        classes=_classes(content.confusion),
+        classes=class_rows(content.confusion),
         groups={title: [_shown(example) for example in some] for title, some in content.examples.items()},
         averaged=averaged_line(content.log, "accuracy", "accuracy"),
         confusion=svg(figures.confusion_figure(content.confusion), "confusion matrix") if few else None,
@@ -77,7 +77,7 @@ def write_class_report(path: Path, content: ClassReportContent) -> None:
     write_text(path, page)
 
 
-def _classes(confusion: ConfusionMatrix) -> list[dict[str, Any]]:
+def class_rows(confusion: ConfusionMatrix) -> list[dict[str, Any]]:
     """The rows of the table of classes, best recall first, undefined last."""
     columns = zip(
         confusion.class_names,

@@ -112,9 +112,13 @@ def loss_curve(log: Log) -> Figure | None:
     return figure
 
 
-SCORES = (("mean_iou", "mean IoU"), ("accuracy", "accuracy"))
+SCORES = (("mean_iou", "mean IoU"), ("box_iou", "mean IoU of boxes"), ("accuracy", "accuracy"))
 """What a curve shows of a validation: the first of these that was measured, and what goes with it."""
-BESIDE = {"mean_iou": ("pixel_accuracy", "pixel accuracy"), "accuracy": ("top5_accuracy", "top-5 accuracy")}
+BESIDE = {
+    "mean_iou": ("pixel_accuracy", "pixel accuracy"),
+    "box_iou": ("accuracy", "accuracy"),
+    "accuracy": ("top5_accuracy", "top-5 accuracy"),
+}
 
 
 def score_curve(log: Log) -> Figure | None:

@@ -65,7 +65,7 @@ def render(template: str, content: PageContent, *, shown: Collection[str], **val
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, percent=_percent, plain=_plain, words=_words, css=_css, value=_value)
+    environment.filters.update(number=number, percent=_percent, plain=_plain, words=_words, css=_css, value=_value)
     recipe = json.loads(json.dumps(dict(content.recipe), default=str))
     return environment.get_template(template).render(
         content=content,
@@ -130,7 +130,7 @@ def _absent(why: str) -> Markup:
     return Markup('<span class="absent" title="{}">–</span>').format(why)
 
 
-def _number(value: object, why: str = "not recorded", digits: int = 3) -> Markup | str:
+def number(value: object, why: str = "not recorded", digits: int = 3) -> Markup | str:
     """A score with three decimals, or a dash that says why there is none."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return _absent(why)

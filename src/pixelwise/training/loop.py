@@ -82,10 +82,15 @@ def fit(
     spec: ModelSpec,
     display: Display,
     device: torch.device,
+    both: tuple[EvaluationLoader, EvaluationLoader] | None = None,
 ) -> Position:
     """Trains from where the run's newest checkpoint is, or from the start, to the end of the budget.
 
     The weights with the best validation score are in `best.safetensors`, whole at every moment.
+
+    Args:
+        both: training and validation pictures as validations measure them, all of them for every process: scores on the
+            training pictures, and the losses on both, are then logged at each validation.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
@@ -133,7 +138,7 @@ def fit(
                 left = position.seconds * (1 - progress) / max(progress, 1e-9)
                 display.step(progress, {**values, **scores}, speed.rate, left)
             if progress >= (position.validations + 1) / budget.validations - 1e-9:
-                scores = _validate(method, validation, run, position, spec, loader, display, final=progress >= 1)
+                scores = _validate(method, validation, run, position, spec, loader, display, both, final=progress >= 1)
                 position.validations = min(math.floor(progress * budget.validations + 1e-9), budget.validations)
                 now = time.monotonic()
                 position.validation_seconds = now - clock
@@ -161,6 +166,7 @@ def _validate(
     spec: ModelSpec,
     loader: TrainLoader,
     display: Display,
+    both: tuple[EvaluationLoader, EvaluationLoader] | None,
     *,
     final: bool,
 ) -> dict[str, float]:
@@ -168,6 +174,10 @@ def _validate(
     with closing(loader.batches()) as batches:
         method.prepare_evaluation(itertools.islice(batches, REFRESH_BATCHES))
     scores = method.evaluate(validation, final=final)
+    if both is not None:
+        training, whole = both
+        scores |= {f"training_{name}": value for name, value in method.evaluate(training).items()}
+        scores |= {"loss": method.mean_loss(whole), "training_loss": method.mean_loss(training)}
     score = scores[method.monitor]
     score = -math.inf if math.isnan(score) else score  # nothing could be counted
     better = score > position.best_score or position.validations == 0

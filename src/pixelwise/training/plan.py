@@ -18,7 +18,7 @@ from pixelwise.errors import UserError
 from pixelwise.models.catalog import MODELS, weights_fill
 from pixelwise.models.weights import read_weights
 from pixelwise.training.recipe import Recipe, build_recipe, default_terms
-from pixelwise.training.tasks import TASKS
+from pixelwise.training.tasks import task_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, network: nn.Module, device:
         UserError: class weights of the wrong number, weights that cannot be read, or sizes that the network cannot
             take.
     """
-    task = TASKS[MODELS[recipe.model.name].task]
+    task = task_of(recipe.model.name)
     values = recipe.model_dump(mode="json")
     reasons: dict[str, str] = {}
 
@@ -72,7 +72,7 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, network: nn.Module, device:
 
 def default_epochs(recipe: Recipe, pictures: int) -> float:
     """Passes over the training pictures where no budget was given: 5 to 400."""
-    views = TASKS[MODELS[recipe.model.name].task].views
+    views = task_of(recipe.model.name).views
     return float(min(max(round(views / pictures), 5), 400))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -15,11 +16,21 @@ from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from pixelwise.data.augment import Augmentation
 from pixelwise.errors import UserError, unknown
 from pixelwise.losses import LOSSES
+from pixelwise.losses.boxes import BOX_LOSSES
 from pixelwise.training.schedule import SCHEDULES
 
 
@@ -68,9 +79,19 @@ class LossSection(Section):
         if not terms:
             raise ValueError(f"at least one loss is needed, of {', '.join(sorted(LOSSES))}")
         for name in terms:
-            if name not in LOSSES:
-                raise ValueError(str(unknown("loss", name, LOSSES)))
+            if name not in LOSSES and name not in BOX_LOSSES:
+                raise ValueError(str(unknown("loss", name, (*LOSSES, *BOX_LOSSES))))
         return terms
+
+
+class WindowsSection(Section):
+    """Of networks that look at windows of a picture: OverFeat."""
+
+    background: float = Field(1 / 3, ge=0, lt=1, description="share of windows in training that show no object")
+    scales: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, min_length=1, description="shorter sides of searched pictures; null: so that objects fill windows"
+    )
+    confidence: float = Field(0.5, gt=0, le=1, description="least confidence of a box that counts as found")
 
 
 class OptimizerSection(Section):
@@ -113,6 +134,9 @@ class TrainSection(Section):
     )
     validations: int = Field(10, ge=1, description="evenly spaced over the training")
     patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
+    measure_training: bool = Field(
+        False, description="whether validations measure the training pictures too, not augmented, and both losses"
+    )
 
     @model_validator(mode="after")
     def _one_budget(self) -> TrainSection:
@@ -145,12 +169,30 @@ class NormalizeSection(Section):
     std: tuple[float, ...] | None = None
 
 
-class Stage(Section):
-    """A part of a training: the recipe with some keys set otherwise, from the best weights of the part before."""
+class Part(Section):
+    """The recipe with some keys set otherwise."""
 
-    about: str = Field("", description="what the stage is for")
+    about: str = Field("", description="what it is for")
+    set: dict[str, Any] = Field({}, description="section.key: value, as --set takes them; null: derived from the data")
+
+
+class Stage(Part):
+    """A part of a training, from the best weights of the part before."""
+
     share: float = Field(1.0, gt=0, description="of the budget, in proportion to the other stages' shares")
-    set: dict[str, Any] = Field({}, description="section.key: value, as --set takes them")
+
+
+class Variant(Part):
+    """One of several trainings that are to be compared."""
+
+
+def _folder_name(name: str) -> str:
+    if re.fullmatch(r"\w[\w.-]*", name) is None:
+        raise ValueError("a variant's name is that of its folder too: letters, digits, '_', '-' and '.'")
+    return name
+
+
+VariantName = Annotated[str, AfterValidator(_folder_name)]
 
 
 class Recipe(Section):
@@ -158,13 +200,21 @@ class Recipe(Section):
     data: DataSection = DataSection()
     augment: AugmentSection = AugmentSection()
     normalize: NormalizeSection = NormalizeSection()
+    windows: WindowsSection = WindowsSection()
     loss: LossSection = LossSection()
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection = ScheduleSection()
     train: TrainSection = TrainSection()
     stages: tuple[Stage, ...] = Field((), description="trainings one after the other; see docs/training.md")
+    variants: dict[VariantName, Variant] = Field({}, description="trainings to compare, by name; see docs/training.md")
     about: str = Field("", description="what the recipe is for, in a sentence")
     provenance: dict[str, Any] = Field({}, description="versions and data fingerprint of a run, written by it")
+
+    @model_validator(mode="after")
+    def _stages_or_variants(self) -> Recipe:
+        if self.stages and self.variants:
+            raise ValueError("stages and variants are both set; a recipe has one of them")
+        return self
 
 
 def recipe_names() -> list[str]:
@@ -200,7 +250,8 @@ def load_recipe(name: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
     for key, value in pairs:
         _assign(values, key, value)
     recipe = build_recipe(values, source)
-    stage_recipes(recipe)  # so that a mistake in the last stage is found before the first one runs
+    stage_recipes(recipe)  # so that a mistake in the last one is found before the first one runs
+    variant_recipes(recipe)
     return recipe
 
 
@@ -211,17 +262,30 @@ def stage_recipes(recipe: Recipe) -> list[Recipe]:
         UserError: naming the stage and the key that cannot be.
     """
     whole = sum(stage.share for stage in recipe.stages)
-    recipes = []
-    for number, stage in enumerate(recipe.stages, 1):
-        values = recipe.model_dump(mode="json", exclude={"stages", "provenance"})
-        values["about"] = stage.about
-        for budget in ("epochs", "minutes"):
-            if values["train"][budget] is not None:
-                values["train"][budget] *= stage.share / whole
-        for key, value in stage.set.items():
-            _assign(values, key, value)
-        recipes.append(build_recipe(values, f"stage {number}"))
-    return recipes
+    return [
+        _part_recipe(recipe, stage, f"stage {number}", stage.share / whole)
+        for number, stage in enumerate(recipe.stages, 1)
+    ]
+
+
+def variant_recipes(recipe: Recipe) -> dict[str, Recipe]:
+    """The recipe of each variant by its name, each with the whole budget.
+
+    Raises:
+        UserError: naming the variant and the key that cannot be.
+    """
+    return {name: _part_recipe(recipe, variant, f"variant {name}") for name, variant in recipe.variants.items()}
+
+
+def _part_recipe(recipe: Recipe, part: Part, source: str, share: float = 1.0) -> Recipe:
+    values = recipe.model_dump(mode="json", exclude={"stages", "variants", "provenance"})
+    values["about"] = part.about
+    for budget in ("epochs", "minutes"):
+        if values["train"][budget] is not None:
+            values["train"][budget] *= share
+    for key, value in part.set.items():
+        _assign(values, key, value)
+    return build_recipe(values, source)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -278,7 +342,7 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
     here[last] = value
 
 
-TERMS = {"segment": {"cross_entropy": 1.0, "dice": 1.0}}
+TERMS = {"segment": {"cross_entropy": 1.0, "dice": 1.0}, "detect": {"cross_entropy": 1.0, "box_l2": 1.0}}
 """Task -> the loss that it is trained with unless the recipe names another; of the other tasks, cross entropy."""
 
 
@@ -297,13 +361,16 @@ def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
     Raises:
         UserError: naming the key, what was found and what is allowed.
     """
-    from pixelwise.models.catalog import option_names
+    from pixelwise.models.catalog import MODELS, option_names
 
     try:
         recipe = Recipe.model_validate(dict(values))
     except ValidationError as error:
         raise UserError(f"{source}: {_explain(error)}") from None
     allowed = [name for name in option_names(recipe.model.name) if name not in {"num_classes", "in_channels"}]
+    for name in recipe.loss.terms or ():
+        if name in BOX_LOSSES and MODELS[recipe.model.name].task != "detect":
+            raise UserError(f"{source}: loss.terms: {name} is a loss of boxes, and {recipe.model.name} gives none.")
     allowed.append("weights")
     for option in recipe.model.options:
         if option not in allowed:
@@ -315,7 +382,9 @@ def _explain(error: ValidationError) -> str:
     """The first problem in one sentence."""
     first = error.errors()[0]
     location = [
-        str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained", "literal["))
+        str(part)
+        for part in first["loc"]
+        if not str(part).startswith(("function-", "constrained", "literal[", "[key]"))
     ]
     key = ".".join(part for part in location if part not in {"tuple[float, ...]"})
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
@@ -327,17 +396,21 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"'{key}' is missing{more}"
     message = first["msg"].removeprefix("Value error, ")
+    if not location:
+        return f"{message}{more}"
     return f"'{key}': {message[0].lower()}{message[1:]}, found {json.dumps(first['input'], default=str)}{more}"
 
 
 def _keys_at(location: Sequence[str]) -> list[str]:
-    model: Any = Recipe
+    here: Any = Recipe
     for part in location:
-        annotation = model.model_fields[part].annotation
-        if get_origin(annotation) in (Union, UnionType):
-            annotation = next(kind for kind in get_args(annotation) if hasattr(kind, "model_fields"))
-        model = annotation
-    return list(model.model_fields)
+        if get_origin(here) in (tuple, dict):  # a place in a list, or a name that is the user's
+            here = next(kind for kind in get_args(here) if hasattr(kind, "model_fields"))
+            continue
+        here = here.model_fields[part].annotation
+        if get_origin(here) in (Union, UnionType):
+            here = next(kind for kind in get_args(here) if hasattr(kind, "model_fields"))
+    return list(here.model_fields)
 
 
 def to_yaml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
@@ -345,7 +418,7 @@ def to_yaml(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
     reasons = reasons or {}
     lines = ["# Everything this training was asked to do. Edit a copy and train again: pixelwise train COPY.yaml"]
     for section, values in recipe.model_dump(mode="json").items():
-        if section in {"about", "stages"} and not values:
+        if section in {"about", "stages", "variants"} and not values:
             continue
         if not isinstance(values, dict):
             lines.append(f"{section}: {_inline(values)}")
@@ -364,7 +437,13 @@ def _inline(value: Any) -> str:
 
 def digest(recipe: Recipe) -> str:
     """A digest of what a recipe asks for; its provenance, and comments in its file, do not matter."""
-    without = {"provenance", "about"} if recipe.stages else {"provenance", "about", "stages"}
+    without: dict[str, Any] = {"provenance": True, "about": True}
+    # What a recipe does not use of later additions does not change the digest of runs from before.
+    without |= {name: True for name in ("stages", "variants") if not getattr(recipe, name)}
+    if not recipe.train.measure_training:
+        without["train"] = {"measure_training"}
+    if recipe.windows == WindowsSection():
+        without["windows"] = True
     values = recipe.model_dump_json(exclude=without).encode()
     return hashlib.blake2b(values, digest_size=16).hexdigest()
 

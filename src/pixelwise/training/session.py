@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,10 @@ from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import EvaluationLoader, SampleCache, TrainLoader
 from pixelwise.distributed import barrier, rank, world_size
 from pixelwise.errors import UserError
-from pixelwise.losses import LossSum
 from pixelwise.methods.supervised import Supervised
 from pixelwise.models.catalog import MODELS, create_model
 from pixelwise.models.spec import ModelSpec
-from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.encoder import Classifier
 from pixelwise.nn.freezing import freeze
 from pixelwise.nn.sync_batch_norm import synchronised
 from pixelwise.training.checkpoint import has_checkpoint
@@ -34,7 +34,7 @@ from pixelwise.training.progress import Display, Silent
 from pixelwise.training.recipe import Recipe, build_recipe, digest, to_yaml
 from pixelwise.training.run import Run, create_run, open_run
 from pixelwise.training.schedule import make_schedule
-from pixelwise.training.tasks import TASKS, Task
+from pixelwise.training.tasks import Task, task_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -55,11 +55,14 @@ class Session:
 _MISMATCH = {
     "classify": "{root}: the pictures are sorted into classes and have no masks, but {model} labels pixels; train a "
     "classifier (`pixelwise models --task classify`), or add masks.",
+    "detect": "{root}: the pictures are sorted into classes as a whole, but {model} learns where objects are; train a "
+    "classifier (`pixelwise models --task classify`), or add outlines or masks of objects (docs/data.md).",
     "segment": "{root}: the pictures have masks, but {model} tells the class of a picture as a whole; train a network "
     "that labels pixels (`pixelwise models --task segment`; most take a classifier as encoder), or sort the pictures "
     "into folders by class.",
 }
-"""What a dataset is for -> what is said when a network for something else is to learn from it."""
+"""What a dataset is for -> what is said when a network for something else is to learn from it; `detect` is what one
+that finds objects is told of pictures sorted into classes."""
 
 Data = tuple[Dataset, Fingerprint, SampleCache]
 """Pictures and labels, facts about them, and what was read of them so far."""
@@ -71,18 +74,15 @@ def open_data(recipe: Recipe) -> Data:
     Raises:
         UserError: no data given, a file that cannot be used, or nothing to learn from or to measure by.
     """
-    task = MODELS[recipe.model.name].task
-    if task not in TASKS:
-        raise UserError(
-            f"model {recipe.model.name}: there is no training for the task '{task}' yet, only for {', '.join(TASKS)}; "
-            "build the network with pixelwise.create_model and train it in Python."
-        )
+    task = task_of(recipe.model.name)
     dataset = open_recipe_data(recipe)
-    if task != dataset.task:
-        raise UserError(_MISMATCH[dataset.task].format(root=dataset.root, model=recipe.model.name))
+    if task.data != dataset.task:
+        about = MODELS[recipe.model.name].task
+        sentence = _MISMATCH["detect" if about == "detect" else dataset.task]
+        raise UserError(sentence.format(root=dataset.root, model=recipe.model.name))
     facts = fingerprint(dataset)
-    cache = SampleCache(dataset, objects=recipe.loss.border_weight > 0)
-    TASKS[task].check(recipe, dataset, cache)
+    cache = task.cache(recipe, dataset)
+    facts = replace(facts, objects=task.check(recipe, dataset, cache))
     return dataset, facts, cache
 
 
@@ -172,7 +172,7 @@ def restart(run: Run) -> Session:
 
 
 def _task(recipe: Recipe) -> Task:
-    return TASKS[MODELS[recipe.model.name].task]
+    return task_of(recipe.model.name)
 
 
 def _network(recipe: Recipe, facts: Fingerprint, *, pretrained: bool = True) -> nn.Module:
@@ -207,6 +207,7 @@ def model_spec(recipe: Recipe, facts: Fingerprint) -> ModelSpec:
         facts.form,
         recipe.normalize.mean,
         recipe.normalize.std,
+        notes=_task(recipe).notes(recipe),
         view=_task(recipe).view(recipe),
     )
 
@@ -231,15 +232,7 @@ def make_method(
     assert recipe.loss.terms is not None
     return method(
         network,
-        loss=LossSum(
-            recipe.loss.terms,
-            class_weights=class_weights(recipe, facts),
-            label_smoothing=recipe.loss.label_smoothing,
-            focal_gamma=recipe.loss.focal_gamma,
-            ignore_index=method.ignore_index,
-            lovasz_per_image=recipe.loss.lovasz_per_image,
-            lovasz_only_present=recipe.loss.lovasz_only_present,
-        ),
+        loss=_task(recipe).loss(recipe, class_weights(recipe, facts)),
         optimizer=make_optimizer(recipe, network),
         schedule=make_schedule(recipe.schedule.name, warmup=recipe.schedule.warmup, final=recipe.schedule.final),
         class_names=facts.class_names,
@@ -303,20 +296,21 @@ def rate_factors(recipe: Recipe, network: nn.Module) -> dict[int, float]:
     settings = recipe.optimizer
     assert settings.encoder_lr_factor is not None
     factors = {id(parameter): 1.0 for parameter in network.parameters()}
-    encoder = network if isinstance(network, Encoder) else getattr(network, "encoder", None)
+    encoder = network if isinstance(network, Classifier) else getattr(network, "encoder", None)
+    stages: Sequence[nn.Module] = getattr(encoder, "stages", tuple)()
+    if settings.depth_decay < 1 and not stages:
+        raise UserError(
+            f"optimizer.depth_decay: {recipe.model.name} is not built on an encoder, so it has no stages whose rates "
+            "could fall; leave it out."
+        )
     if encoder is None:
-        if settings.depth_decay < 1:
-            raise UserError(
-                f"optimizer.depth_decay: {recipe.model.name} is not built on an encoder, so it has no stages whose "
-                "rates could fall; leave it out."
-            )
         return factors
     heads = getattr(encoder, "heads", ())
     for name, parameter in encoder.named_parameters():
         if not any(f".{head}." in f".{name}." for head in heads):
             factors[id(parameter)] = settings.encoder_lr_factor
     if settings.depth_decay < 1:
-        for distance, stage in enumerate(reversed(encoder.stages()), 1):
+        for distance, stage in enumerate(reversed(stages), 1):
             for parameter in stage.parameters():
                 factors[id(parameter)] = settings.encoder_lr_factor * settings.depth_decay**distance
     return factors
@@ -332,17 +326,19 @@ def execute(session: Session, display: Display) -> Position:
     assert train.batch_size is not None
     hardware.keep_freed_memory()
     records = dataset.split("train")
-    shared = {"rank": rank(), "processes": world_size()}
+    shared: dict[str, Any] = {"rank": rank(), "processes": world_size()}
     task = _task(recipe)
     views = task.training_view(recipe)
     loader = TrainLoader(session.cache, records, views, batch_size=train.batch_size, seed=train.seed, **shared)
-    validation = EvaluationLoader(
+    measured = partial(
+        EvaluationLoader,
         session.cache,
-        dataset.split("val"),
         batch_size=task.measured_together,
         view=task.measured_view(recipe),
-        **shared,
+        cut=task.measured_pieces(recipe),
     )
+    validation = measured(records=dataset.split("val"), **shared)
+    both = (measured(records=records), measured(records=dataset.split("val"))) if train.measure_training else None
     steps = None if train.epochs is None else max(round(train.epochs * len(records) / train.batch_size), 1)
     budget = Budget(steps, train.minutes, train.validations, train.patience)
     if steps is not None:
@@ -356,4 +352,5 @@ def execute(session: Session, display: Display) -> Position:
         spec=model_spec(recipe, session.facts),
         display=display if rank() == 0 else Silent(),
         device=session.device,
+        both=both,
     )

@@ -65,6 +65,8 @@ class Localizer(nn.Module):
 
     Attributes:
         class_branch, box_branch: names of the modules that the first stage trains, and the second.
+        names_background: whether class 0, where there is no object, is an answer. Here it is none: the network is asked
+            what the object of a picture is.
 
     Raises:
         UserError: unknown encoder, weights that do not fit, no box, or several boxes for each class.
@@ -73,6 +75,7 @@ class Localizer(nn.Module):
     heads: tuple[str, ...] = ("head",)
     class_branch = ("encoder", "head")
     box_branch = ("regressor", "box_head")
+    names_background = False
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -12,7 +12,9 @@ from torch import nn
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.loader import SampleCache, Transform
+from pixelwise.data.objects import ObjectFacts
 from pixelwise.data.sample import Sample
+from pixelwise.losses import LossSum
 from pixelwise.methods.supervised import Supervised
 from pixelwise.training.recipe import Recipe
 
@@ -24,21 +26,30 @@ class Derive(Protocol):
 
 
 class Task(ABC):
-    """One of the tasks of `models.catalog.Entry`.
+    """One of the tasks of `models.catalog.Entry`, or one way to do it.
 
     Attributes:
         method: how networks of the task are taught.
+        data: what `Dataset.task` must be.
         views: of a training without a budget.
         measured_together: samples of a batch in validation.
     """
 
     method: type[Supervised]
+    data: str
     views: int
     measured_together: int
 
+    def cache(self, recipe: Recipe, dataset: Dataset) -> SampleCache:
+        """Where samples are kept once they are read."""
+        return SampleCache(dataset, objects=recipe.loss.border_weight > 0)
+
     @abstractmethod
-    def check(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> None:
+    def check(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> ObjectFacts | None:
         """Whether there is something to learn and to measure by.
+
+        Returns:
+            Facts about the objects of the training pictures, where the task is about objects.
 
         Raises:
             UserError: there is not, or a label cannot be used.
@@ -68,6 +79,10 @@ class Task(ABC):
             UserError: a picture that cannot be read.
         """
 
+    def loss(self, recipe: Recipe, class_weights: tuple[float, ...] | None) -> Any:
+        """What the method takes as its loss."""
+        return class_loss(recipe, recipe.loss.terms or {}, class_weights, self.method.ignore_index)
+
     @abstractmethod
     def training_view(self, recipe: Recipe) -> Transform:
         """What makes random views of samples."""
@@ -76,6 +91,29 @@ class Task(ABC):
     def measured_view(self, recipe: Recipe) -> Callable[[Sample], Sample] | None:
         """What is done to a sample to be measured; None for nothing."""
 
+    def measured_pieces(self, recipe: Recipe) -> Callable[[Sample], Iterator[Sample]] | None:
+        """The parts of a sample that it is measured by; None for large windows side by side."""
+        return None
+
     @abstractmethod
     def view(self, recipe: Recipe) -> tuple[int, int] | None:
         """`ModelSpec.view`."""
+
+    def notes(self, recipe: Recipe) -> dict[str, Any]:
+        """`ModelSpec.notes`."""
+        return {}
+
+
+def class_loss(
+    recipe: Recipe, terms: Mapping[str, float], class_weights: tuple[float, ...] | None, ignore_index: int
+) -> LossSum:
+    """The sum of those losses of classes, as a recipe sets them."""
+    return LossSum(
+        terms,
+        class_weights=class_weights,
+        label_smoothing=recipe.loss.label_smoothing,
+        focal_gamma=recipe.loss.focal_gamma,
+        ignore_index=ignore_index,
+        lovasz_per_image=recipe.loss.lovasz_per_image,
+        lovasz_only_present=recipe.loss.lovasz_only_present,
+    )

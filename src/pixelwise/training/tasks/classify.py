@@ -29,6 +29,7 @@ SIGN_SIDE = 48
 
 class Classify(Task):
     method = Classification
+    data = "classify"
     views = 20_000
     measured_together = 64
 

@@ -26,6 +26,7 @@ CROP_SIDE = 384
 
 class Segment(Task):
     method = Supervised
+    data = "segment"
     views = 8000  # ten minutes or so of a small U-Net
     measured_together = 4
 

@@ -1,0 +1,130 @@
+"""Windows cut from pictures, each around an object or around none: what a network for windows is taught with."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pixelwise.data.augment import Augmentation
+from pixelwise.data.objects import IN_VIEW, NO_CLASS, area, boxes_alone, resized, whole_boxes
+from pixelwise.data.sample import Instances, Sample
+
+SIDES = (1.25, 2.3)
+"""Side of a window as a multiple of the longer side of the object that it shows."""
+SHIFT = 0.2
+"""How far the middle of a window may be from the middle of its object, along each axis, as a share of its side."""
+NEAR, LARGE = 0.4, 0.3
+"""What shows no object: a window without one whose middle is nearer than this share of the side to its own middle and
+whose longer side is more than this share of it. A window that shows half an object is neither, and not trained on."""
+ATTEMPTS = 10
+BACKGROUND = 0
+MEASURED = 8  # windows a picture in validation
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectWindows:
+    """Random windows of samples of `boxes_alone`, each with one object and its class, or with none and class 0.
+
+    A window around an object is `SIDES` times as large and off by `SHIFT`, and its box is the object's whole one, which
+    may reach beyond the window. A window without an object has the size of the windows that pictures are looked at
+    with. All lie within the picture.
+
+    Attributes:
+        side: of the windows in pixels, once they are brought to the size that the network takes.
+        scales: shorter sides that pictures are brought to when they are searched (`inference.overfeat.localise`).
+        background: share of windows without an object, where a picture has any.
+        augment: what else varies within a window; None for nothing.
+    """
+
+    side: int
+    scales: tuple[int, ...]
+    background: float
+    augment: Augmentation | None = None
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        assert sample.instances is not None
+        empty = rng.random() < self.background or not len(sample.instances)
+        draws = (self._empty, self._of_object) if empty else (self._of_object, self._empty)
+        for draw in np.repeat(np.array(draws, object), ATTEMPTS):
+            window = draw(sample, rng)
+            if window is not None:
+                break
+        else:  # a picture so full that nothing in it is clear
+            length = min(sample.image.shape[:2])
+            window = self._cut(sample, 0, 0, length, None, NO_CLASS)
+        return window if self.augment is None else self._varied(window, rng)
+
+    def fixed(self, sample: Sample) -> Iterator[Sample]:
+        """Some windows of a picture, plain, and the same ones every time."""
+        rng = np.random.default_rng(zlib.crc32(sample.name.encode()))
+        plain = replace(self, augment=None)
+        for _ in range(MEASURED):
+            yield plain(sample, rng)
+
+    def _of_object(self, sample: Sample, rng: np.random.Generator) -> Sample | None:
+        """A window around one of the objects; None where it shows too little of it, or another one nearer."""
+        assert sample.instances is not None
+        if not len(sample.instances):
+            return None
+        boxes = sample.instances.boxes
+        chosen = int(rng.integers(len(boxes)))
+        longest = float((boxes[chosen, 2:] - boxes[chosen, :2]).max())
+        length = longest * float(np.exp(rng.uniform(*np.log(SIDES))))
+        middle = _middles(boxes)[chosen] + rng.uniform(-SHIFT, SHIFT, 2) * length
+        left, top, length = _place(sample.image.shape[:2], middle, length)
+        apart = np.abs(_middles(boxes) - (left + length / 2, top + length / 2)).max(1)
+        low = np.maximum(boxes[:, :2], (left, top))
+        high = np.minimum(boxes[:, 2:], (left + length, top + length))
+        inside = area(np.concatenate([low, high], 1)) / np.maximum(area(boxes), 1e-6)
+        if inside[chosen] < IN_VIEW or apart.argmin() != chosen:
+            return None
+        return self._cut(sample, left, top, length, chosen, int(sample.instances.classes[chosen]))
+
+    def _empty(self, sample: Sample, rng: np.random.Generator) -> Sample | None:
+        """A window anywhere; None where it shows an object."""
+        assert sample.instances is not None
+        size = np.array(sample.image.shape[:2])
+        scale = self.scales[rng.integers(len(self.scales))]
+        left, top, length = _place(
+            sample.image.shape[:2], rng.uniform(0, 1, 2) * size[::-1], self.side * size.min() / scale
+        )
+        boxes = sample.instances.boxes
+        apart = np.abs(_middles(boxes) - (left + length / 2, top + length / 2)).max(1, initial=0)
+        longest = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0)
+        if ((apart < NEAR * length) & (longest > LARGE * length)).any():
+            return None
+        return self._cut(sample, left, top, length, None, BACKGROUND)
+
+    def _cut(self, sample: Sample, left: int, top: int, length: int, chosen: int | None, class_id: int) -> Sample:
+        assert sample.instances is not None
+        image = resized(sample.image[top : top + length, left : left + length], self.side, self.side)
+        kept = [] if chosen is None else [chosen]
+        boxes = (sample.instances.boxes[kept] - (left, top, left, top)) * (self.side / length)
+        objects = Instances(boxes.astype(np.float32), sample.instances.classes[kept])
+        return boxes_alone(Sample(sample.name, image, instances=objects, class_id=class_id))
+
+    def _varied(self, window: Sample, rng: np.random.Generator) -> Sample:
+        assert self.augment is not None
+        view = self.augment(window, rng)
+        assert view.instances is not None
+        assert window.instances is not None
+        if len(view.instances) < len(window.instances):  # moved out of view, by a shift that the recipe asks for
+            return replace(view, class_id=NO_CLASS)
+        return replace(view, instances=replace(view.instances, boxes=whole_boxes(view.instances)))
+
+
+def _middles(boxes: np.ndarray) -> np.ndarray:
+    """(N, 4) -> (N, 2) x and y."""
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def _place(size: tuple[int, ...], middle: np.ndarray, length: float) -> tuple[int, int, int]:
+    """Left, top and side in whole pixels of a square within a picture (height, width), about that middle (x, y)."""
+    whole = min(max(round(length), 1), *size)
+    left, top = (
+        int(np.clip(round(at - whole / 2), 0, room - whole)) for at, room in zip(middle, size[::-1], strict=True)
+    )
+    return left, top, whole

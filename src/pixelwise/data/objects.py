@@ -1,0 +1,150 @@
+"""Objects as boxes to learn from: facts about them, pictures brought to one size with them, and random views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from pixelwise.data.augment import Augmentation
+from pixelwise.data.sample import Instances, Sample
+
+NO_CLASS = -1
+"""Class of a picture without an object: neither trained on nor counted."""
+IN_VIEW = 0.5
+"""Least share of a box's area within a view for the object to count there (Sermanet et al. 2014, section 4.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What the objects of a set of pictures are like.
+
+    Attributes:
+        count: objects by class id.
+        pictures: those that have an object.
+        sides: longer sides of the boxes as shares of their picture's shorter side: 10th, 50th and 90th percentile.
+    """
+
+    count: tuple[int, ...]
+    pictures: int
+    sides: tuple[float, float, float]
+
+
+def object_facts(samples: Iterable[Sample], num_classes: int) -> ObjectFacts | None:
+    """Facts about the objects of samples; None where there is no object."""
+    classes, shares = [], []
+    pictures = 0
+    for sample in samples:
+        if sample.instances is None or not len(sample.instances):
+            continue
+        pictures += 1
+        boxes = sample.instances.boxes
+        classes.append(sample.instances.classes)
+        shares.append((boxes[:, 2:] - boxes[:, :2]).max(1) / min(sample.image.shape[:2]))
+    if not pictures:
+        return None
+    count = np.bincount(np.concatenate(classes), minlength=num_classes)
+    low, middle, high = np.quantile(np.concatenate(shares), (0.1, 0.5, 0.9)).round(4).tolist()
+    return ObjectFacts(tuple(count.tolist()), pictures, (low, middle, high))
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """(N, 4) xyxy -> (N,) square pixels."""
+    return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
+
+
+def boxes_alone(sample: Sample) -> Sample:
+    """A sample without mask and label map, whose objects are boxes.
+
+    The corners of each box come along as keypoints: other than boxes, these are not cut off at the edge of a view, so
+    `whole_boxes` tells how much of an object is in it.
+    """
+    instances = sample.instances
+    boxes = np.zeros((0, 4), np.float32) if instances is None else instances.boxes
+    classes = np.zeros(0, np.int64) if instances is None else instances.classes
+    return replace(sample, mask=None, instances=_with_corners(boxes, classes))
+
+
+def _with_corners(boxes: np.ndarray, classes: np.ndarray) -> Instances:
+    left, top, right, bottom = boxes.T
+    ones = np.ones_like(left)
+    corners = [left, top, ones, right, top, ones, right, bottom, ones, left, bottom, ones]
+    return Instances(boxes, classes, keypoints=np.stack(corners, -1).reshape(-1, 4, 3).astype(np.float32))
+
+
+def whole_boxes(instances: Instances) -> np.ndarray:
+    """(N, 4) float32: the boxes of `boxes_alone`, moved but not cut off."""
+    assert instances.keypoints is not None
+    points = instances.keypoints[..., :2]
+    return np.concatenate([points.min(1), points.max(1)], -1).astype(np.float32)
+
+
+def aimed(sample: Sample) -> Sample:
+    """A sample whose class is that of its largest object, and whose objects are in falling order of their area."""
+    assert sample.instances is not None
+    boxes, classes = sample.instances.boxes, sample.instances.classes
+    order = np.argsort(-area(boxes), kind="stable")
+    class_id = int(classes[order[0]]) if len(order) else NO_CLASS
+    return replace(sample, instances=Instances(boxes[order], classes[order]), class_id=class_id)
+
+
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H, W, C), any number of channels -> (height, width, C)."""
+    if image.shape[:2] == (height, width):
+        return image
+    # Area averages when reducing, for a plain sampling would pick every other line of a fine pattern.
+    flag = cv2.INTER_AREA if height * width < image.shape[0] * image.shape[1] else cv2.INTER_LINEAR
+    parts = [  # OpenCV takes at most four channels at once, and drops an only one
+        cv2.resize(image[:, :, start : start + 4], (width, height), interpolation=flag).reshape(height, width, -1)
+        for start in range(0, image.shape[2], 4)
+    ]
+    return np.concatenate(parts, axis=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Brings pictures to one size, whatever their proportions, and boxes with them.
+
+    Nothing is cut off, so no object is lost, and edges as shares of the picture's sides stay what they are.
+
+    Attributes:
+        size: height and width.
+    """
+
+    size: tuple[int, int]
+
+    def __call__(self, sample: Sample) -> Sample:
+        """A sample of `boxes_alone` at that size."""
+        plain = boxes_alone(sample)
+        assert plain.instances is not None
+        boxes = plain.instances.boxes * self._factors(*sample.image.shape[:2])
+        return replace(plain, image=self.image(sample.image), instances=_with_corners(boxes, plain.instances.classes))
+
+    def image(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, C) -> (height, width, C)."""
+        return resized(image, *self.size)
+
+    def back(self, boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+        """(N, 4) boxes of the stretched picture -> those of the picture as it came, of that size."""
+        return boxes / self._factors(height, width)
+
+    def _factors(self, height: int, width: int) -> np.ndarray:
+        return np.tile([self.size[1] / width, self.size[0] / height], 2).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectViews:
+    """Random views of samples of `boxes_alone`, aimed at the largest object in view.
+
+    Boxes are cut off at the edge of the view; objects of which less than half is in it do not count.
+    """
+
+    augment: Augmentation
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        view = self.augment(sample, rng)
+        assert view.instances is not None
+        kept = area(view.instances.boxes) >= IN_VIEW * area(whole_boxes(view.instances))
+        return aimed(replace(view, instances=Instances(view.instances.boxes[kept], view.instances.classes[kept])))

@@ -1,0 +1,98 @@
+"""A trained classifier slid over pictures: maps are those of single windows, and what makes no sense is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+
+from pixelwise import api
+from pixelwise.data.pictures import PictureFormat, write_png
+from pixelwise.errors import UserError
+from pixelwise.inference import heat_files
+from pixelwise.inference.sliding import slide
+from pixelwise.models.catalog import create_model
+from pixelwise.models.spec import ModelSpec, load_model, save_model
+
+NAMES = ("cat", "dog", "zebra")
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LeNet-5, which pads nowhere, with random weights."""
+    path = tmp_path_factory.mktemp("models") / "lenet.safetensors"
+    torch.manual_seed(0)
+    network = create_model("lenet5", num_classes=3)
+    options = {"num_classes": 3, "in_channels": 1}
+    save_model(
+        path,
+        network.state_dict(),
+        ModelSpec("lenet5", options, NAMES, PictureFormat(1), (120.0,), (60.0,), view=(32, 32)),
+    )
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    write_png(tmp_path / "in" / "grey.png", rng.integers(0, 255, (57, 70), np.uint8))
+    write_png(tmp_path / "in" / "sub" / "colour.png", rng.integers(0, 255, (40, 90, 3), np.uint8))
+    return tmp_path / "in"
+
+
+def test_maps_are_those_of_single_windows(classifier: Path, pictures: Path, tmp_path: Path) -> None:
+    written = api.predict(classifier, pictures, tmp_path / "out", heatmap="dog")
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in written] == [
+        "grey_heat.tif",
+        "sub/colour_heat.tif",
+    ]
+    network, _ = load_model(classifier)
+    pixels = torch.from_numpy(np.asarray(Image.open(pictures / "grey.png"), np.float32))[None, None]
+    expected = slide(network, (pixels - 120) / 60, window=(32, 32), stride=(4, 4)).softmax(1)[0, 1]
+    found = tifffile.imread(written[0])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    assert tifffile.imread(written[1]).shape == (3, 15)
+    drawn = np.asarray(Image.open(tmp_path / "out" / "grey_heat.png"))
+    assert drawn.shape == (57, 70, 3)
+    assert np.ptp(drawn.astype(int), axis=2).max() > 10  # coloured, where the picture is grey
+    with pytest.raises(UserError, match="would be overwritten"):
+        api.predict(classifier, pictures, tmp_path / "out", heatmap="dog")
+
+
+def test_what_makes_no_sense_is_said(classifier: Path, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'zebra'"):
+        api.predict(classifier, pictures, tmp_path / "out", heatmap="zebar")
+    with pytest.raises(UserError, match="leave out --flips"):
+        api.predict(classifier, pictures, tmp_path / "out", heatmap="dog", flips="horizontal")
+    write_png(pictures / "small.png", np.zeros((31, 99), np.uint8))
+    with pytest.raises(UserError, match=r"(?s)2 of 3 pictures done.*small\.png.*smaller than the window"):
+        api.predict(classifier, pictures, tmp_path / "out", heatmap="dog")
+    dense = tmp_path / "unet.safetensors"
+    network = create_model("unet", num_classes=3, width=4)
+    options = {"num_classes": 3, "in_channels": 3, "width": 4}
+    save_model(dense, network.state_dict(), ModelSpec("unet", options, NAMES, PictureFormat(), (0.0,) * 3, (1.0,) * 3))
+    with pytest.raises(UserError, match="unet says where things are by itself"):
+        api.predict(dense, pictures, tmp_path / "out2", heatmap="dog")
+    with pytest.raises(UserError, match="no classifier of whole pictures"):
+        heat_files.SlidingClassifier(dense, "dog")
+
+
+def test_large_pictures_are_drawn_smaller(classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pixel of the overview is the mean of a block, whatever the bands; the heat stays where it is."""
+    monkeypatch.setattr(heat_files, "OVERVIEW_SIDE", 40)
+    monkeypatch.setattr(heat_files, "BAND", 7)
+    image = np.random.default_rng(0).integers(0, 255, (91, 118), np.uint8)
+    write_png(tmp_path / "large.png", image)
+    _, spec = load_model(classifier)
+    small, factor = heat_files.overview(tmp_path / "large.png", spec)
+    assert factor == 3
+    blocks = image[:90, :117].reshape(30, 3, 39, 3).astype(float).mean((1, 3))
+    np.testing.assert_allclose(small[:, :, 0], blocks, atol=0.51)
+    api.predict(classifier, tmp_path / "large.png", tmp_path / "out", heatmap="cat")
+    assert np.asarray(Image.open(tmp_path / "out" / "large_heat.png")).shape == (30, 39, 3)
+    assert tifffile.imread(tmp_path / "out" / "large_heat.tif").shape == (15, 22)
