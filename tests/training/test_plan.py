@@ -55,6 +55,15 @@ def test_crops_fit_and_batches_stay_within_a_megapixel_or_so(side: int) -> None:
     assert planned.train.batch_size * height * width <= 1.5 * (1 << 20)
 
 
+@pytest.mark.parametrize(("side", "view"), [(8, 32), (32, 32), (100, 100), (1000, 224)])
+def test_views_of_a_classifier_leave_its_last_map_a_place(side: int, view: int) -> None:
+    """Smaller pictures are enlarged: ResNet-18 has a stride of 32."""
+    facts = replace(FACTS, height=(side,) * 3, width=(2 * side,) * 3)
+    network = create_model("resnet18", num_classes=3)
+    made = make_plan(load_recipe("resnet18"), facts, network=network, device=CPU)
+    assert made.recipe.augment.crop == (view, view)
+
+
 def test_everything_is_decided_with_a_reason_and_what_is_set_stays() -> None:
     made = make_plan(
         load_recipe("unet", {"augment.crop": [64, 96], "optimizer.lr": 0.5}), FACTS, network=UNET, device=CPU

@@ -102,7 +102,8 @@ def _size(values: dict[str, Any], facts: Fingerprint, network: nn.Module, derive
         derive("augment", "crop", list(window), "the one size that this network takes")
     else:
         own = min(facts.height[1], facts.width[1])
-        side = max(min(own, SIDE), smallest)
+        # Below its stride the last map is a single place: batch norm there has hardly anything to go by.
+        side = max(min(own, SIDE), smallest, *getattr(network, "feature_strides", ()))
         why = f"pictures are {size} (median)"
         if side != own:
             why += f"; {'at least' if side > own else 'at most'} {side} for time and this network"
