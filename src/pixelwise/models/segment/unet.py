@@ -197,7 +197,7 @@ def unet(
         weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
         width, batch_norm: of the network without encoder; None for 64 and True. 3 -> 11 classes: 31,038,283
             parameters, 31,032,395 without batch norm.
-        decoder_channels: of the network with encoder, see `EncoderUNet`.
+        decoder_channels: of the network with encoder, see `EncoderUNet`; the one without takes no notice of it.
         upsampling: a name in `nn.upsampling.UPSAMPLINGS`; None for `transposed` without and `nearest` with encoder.
 
     Raises:
