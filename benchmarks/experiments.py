@@ -304,7 +304,7 @@ def main() -> None:
     if not arguments.show:
         keys = [(row, seed) for seed in arguments.seeds or chosen.seeds for row in rows]
         given = [arguments.table, "--minutes", str(minutes)]
-        fill(file, __file__, keys, given, minutes=minutes, score="mean_iou", hours=arguments.hours)
+        fill(file, __file__, keys, given, minutes=lambda row: minutes, score="mean_iou", hours=arguments.hours)
     print(show(file, arguments.table))
 
 

@@ -19,8 +19,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +34,7 @@ from pixelwise.data.formats import open_dataset
 from pixelwise.data.objects import aimed
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError, unknown
+from rows import SEEDS, Cell, by_row, fill, finished, mean, median, table
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
 RESULTS = Path(__file__).parent / "results"
@@ -128,12 +127,13 @@ def train_row(name: str, seed: int, minutes: float) -> dict[str, Any]:
         metrics = api.evaluate(run.path)
         seconds = time.perf_counter() - started
         views = [part.log()[-1]["step"] * (part.recipe.train.batch_size or 0) for part in (run.stage(1), run)]
-        kept = ("accuracy", "box_iou", "localised", "pictures", "pictures_with_object", "objects")
+        kept = ("accuracy", "box_iou", "localised", "pictures", "pictures_with_object")
         return {
             "row": name,
             "seed": seed,
             "minutes": minutes,
-            **{key: metrics[key] for key in kept if key in metrics},
+            **{key: metrics[key] for key in kept},
+            **{key: metrics.get("objects", {}).get(key) for key in ("precision", "recall")},
             **without_looking(dataset),
             "views": views,
             "evaluation_pictures_per_second": metrics["pictures"] / seconds,
@@ -169,64 +169,19 @@ def _iou(first: np.ndarray, second: np.ndarray) -> float:
     return both / (sum(areas) - both)
 
 
-def finished(file: Path) -> list[dict[str, Any]]:
-    """The results that are there."""
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def fill(file: Path, rows: list[str], seeds: tuple[int, ...] | None, minutes: float | None, hours: float) -> None:
-    """Runs what is not there yet, one row after the other, until the hours are used up."""
-    deadline = time.monotonic() + 3600 * hours
-    file.parent.mkdir(parents=True, exist_ok=True)
-    for name in rows:
-        planned = minutes or ROWS[name].minutes
-        for seed in seeds or ROWS[name].seeds:
-            if any((done["row"], done["seed"]) == (name, seed) for done in finished(file)):
-                continue
-            if time.monotonic() + 60 * planned > deadline:
-                print(f"no time left for {name}, seed {seed}")
-                return
-            command = [sys.executable, __file__, "--child", name, str(seed), "--minutes", str(planned)]
-            started = time.monotonic()
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
-            with file.open("a") as results:
-                results.write(done + "\n")
-            print(f"{name}, seed {seed}: {time.monotonic() - started:.0f} s", flush=True)
-
-
-def _mean(results: list[dict[str, Any]], read: Callable[[dict[str, Any]], float | None]) -> str:
-    """The mean over seeds, and how far the seeds are from it where there are several."""
-    values = [value for value in map(read, results) if value is not None]
-    if not values:
-        return ""
-    text = f"{statistics.mean(values):.3f}"
-    return f"{text} ± {statistics.stdev(values):.3f}" if len(values) > 1 else text
-
-
-COLUMNS: dict[str, Callable[[dict[str, Any]], float | None]] = {
-    "accuracy": lambda result: result["accuracy"],
-    "without looking: commonest class": lambda result: result["commonest_class"],
-    "mean IoU of boxes": lambda result: result["box_iou"],
-    "without looking: mean box": lambda result: result["mean_box"],
-    "right class and IoU >= 0.5": lambda result: result["localised"],
-    "all objects: precision": lambda result: result.get("objects", {}).get("precision"),
-    "all objects: recall": lambda result: result.get("objects", {}).get("recall"),
+COLUMNS: dict[str, Cell] = {
+    "accuracy": mean("accuracy", ".3f"),
+    "without looking: commonest class": mean("commonest_class", ".3f"),
+    "mean IoU of boxes": mean("box_iou", ".3f"),
+    "without looking: mean box": mean("mean_box", ".3f"),
+    "right class and IoU >= 0.5": mean("localised", ".3f"),
+    "all objects: precision": mean("precision", ".3f"),
+    "all objects: recall": mean("recall", ".3f"),
+    "minutes": median("minutes", "g"),
+    "pictures in validation": median("pictures", "g"),
+    "pictures/s, searched": median("evaluation_pictures_per_second", ".1f"),
+    **SEEDS,
 }
-
-
-def show(file: Path) -> str:
-    """What is there as a table in Markdown."""
-    results = finished(file)
-    more = ("minutes", "pictures in validation", "pictures/s, searched", "seeds")
-    lines = ["| | " + " | ".join((*COLUMNS, *more)) + " |", "|---" * (1 + len(COLUMNS) + len(more)) + "|"]
-    for row in ROWS:
-        found = [result for result in results if result["row"] == row]
-        if found:
-            cells = [_mean(found, read) for read in COLUMNS.values()]
-            speed = statistics.median(result["evaluation_pictures_per_second"] for result in found)
-            cells += [f"{found[0]['minutes']:g}", str(found[0]["pictures"]), f"{speed:.1f}", str(len(found))]
-            lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 def main() -> None:
@@ -249,8 +204,18 @@ def main() -> None:
         if row not in ROWS:
             raise unknown("row", row, ROWS)
     if not arguments.show:
-        fill(file, rows, tuple(arguments.seeds) if arguments.seeds else None, arguments.minutes, arguments.hours)
-    print(show(file))
+        keys = [(row, seed) for row in rows for seed in arguments.seeds or ROWS[row].seeds]
+        given = [] if arguments.minutes is None else ["--minutes", str(arguments.minutes)]
+        fill(
+            file,
+            __file__,
+            keys,
+            given,
+            minutes=lambda row: arguments.minutes or ROWS[row].minutes,
+            score="box_iou",
+            hours=arguments.hours,
+        )
+    print(table(by_row(finished(file), ROWS), COLUMNS))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def fill(
     keys: Iterable[tuple[str, int]],
     arguments: Sequence[str],
     *,
-    minutes: float,
+    minutes: Callable[[str], float],
     score: str,
     hours: float,
 ) -> None:
@@ -36,7 +36,7 @@ def fill(
 
     Args:
         script: is run with `arguments` and `--child ROW SEED`; the last line that it prints is the result.
-        minutes: that a row takes at least; none is begun that would end after the hours.
+        minutes: row -> what it takes at least; none is begun that would end after the hours.
         score: the key of the result that is printed.
     """
     deadline = time.monotonic() + 3600 * hours
@@ -44,7 +44,7 @@ def fill(
     for row, seed in keys:
         if any((done["row"], done["seed"]) == (row, seed) for done in finished(file)):
             continue
-        if time.monotonic() + 60 * minutes > deadline:
+        if time.monotonic() + 60 * minutes(row) > deadline:
             print(f"no time left for {row}, seed {seed}")
             return
         command = [sys.executable, script, *arguments, "--child", row, str(seed)]
@@ -76,7 +76,7 @@ def mean(name: str, form: str) -> Cell:
     """The mean over seeds of a number, and their standard deviation where there are several."""
 
     def cell(results: list[Result]) -> str:
-        values = [result[name] for result in results if result[name] is not None]
+        values = [result[name] for result in results if result.get(name) is not None]
         if not values:
             return ""
         text = format(statistics.mean(values), form)

@@ -221,7 +221,7 @@ def main() -> None:
     if not arguments.show:
         keys = [(row, seed) for seed in arguments.seeds for row in rows]
         given = [arguments.curve, "--minutes", str(minutes)]
-        fill(file, __file__, keys, given, minutes=minutes, score=curve.score, hours=arguments.hours)
+        fill(file, __file__, keys, given, minutes=lambda row: minutes, score=curve.score, hours=arguments.hours)
     results = finished(file)
     columns = {curve.score.replace("_", " "): mean(curve.score, ".4f"), "views": median("views", ".0f"), **SEEDS}
     print(table(by_row(results, curve.rows), columns))
