@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pixelwise import api, hardware
 from pixelwise.data.dataset import Dataset
@@ -34,6 +35,7 @@ from pixelwise.data.formats import open_dataset
 from pixelwise.data.objects import aimed
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError, unknown
+from pixelwise.nn.boxes import iou
 from rows import SEEDS, Cell, by_row, fill, finished, mean, median, table
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
@@ -158,15 +160,10 @@ def without_looking(dataset: Dataset) -> dict[str, float]:
     box = np.mean([box for _, box in found["train"]], axis=0)
     return {
         "commonest_class": statistics.mean(class_id == common for class_id, _ in found["val"]),
-        "mean_box": statistics.mean(_iou(box, true) for _, true in found["val"]),
+        "mean_box": statistics.mean(
+            float(iou(torch.from_numpy(box), torch.from_numpy(true))) for _, true in found["val"]
+        ),
     }
-
-
-def _iou(first: np.ndarray, second: np.ndarray) -> float:
-    sides = np.maximum(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0)
-    areas = [float(np.prod(box[2:] - box[:2])) for box in (first, second)]
-    both = float(np.prod(sides))
-    return both / (sum(areas) - both)
 
 
 COLUMNS: dict[str, Cell] = {

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelwise import hardware
 from pixelwise.distributed import rank
 from pixelwise.errors import UserError
 from pixelwise.inference.box_predictor import BoxPredictor
@@ -305,7 +304,7 @@ def predict(
     """
     from pixelwise.inference.box_table import write_boxes
     from pixelwise.inference.class_table import write_classes
-    from pixelwise.inference.writer import output_names
+    from pixelwise.inference.mask_files import write_masks
 
     given = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
     files, root = _pictures(Path(os.fspath(path)) for path in given)
@@ -324,49 +323,8 @@ def predict(
             raise UserError(f"{run}: a network that finds objects knows no outlines, so leave out --boundaries.")
         with _bar("predicting", progress) as advance:
             return [write_boxes(predictor, files, root, out, advance, overlay=overlay)]
-    names = output_names(files, root)
-    masks = {name.lower() for name in names}
-    extras = {
-        option: suffixes
-        for option, wanted, suffixes in (
-            ("overlay", overlay, (".png",)),
-            ("boundaries", boundaries, (".png", ".tif")),
-        )
-        if wanted
-    }
-    for name in names:
-        for option in extras:
-            if f"{name}_{option}".lower() in masks:
-                raise UserError(
-                    f"{name}_{option}: the {option} of '{name}' and the mask of another picture would both be called "
-                    f"so; predict the two into different folders, or leave out --{option}."
-                )
-        results = [f"{name}.png", f"{name}.tif"]
-        results += [f"{name}_{option}{suffix}" for option, suffixes in extras.items() for suffix in suffixes]
-        for taken in (out / result for result in results):
-            if taken.exists():
-                raise UserError(f"{taken}: exists already and would be overwritten; give another --out, or remove it.")
-    hardware.keep_freed_memory()
-    written, failed = [], []
     with _bar("predicting", progress) as advance:
-        for number, (file, name) in enumerate(zip(files, names, strict=True)):
-
-            def part(done: float, before: int = number) -> None:
-                advance((before + done) / len(files))
-
-            try:
-                picture_overlay = out / f"{name}_overlay.png" if overlay else None
-                outlines = out / f"{name}_boundaries" if boundaries else None
-                written.append(
-                    predictor.predict_file(
-                        file, out / name, overlay=picture_overlay, boundaries=outlines, progress=part
-                    )
-                )
-            except UserError as error:
-                failed.append(str(error))
-    if failed:
-        raise UserError(f"{len(written)} of {len(files)} pictures predicted; these failed:\n  " + "\n  ".join(failed))
-    return written
+        return write_masks(predictor, files, root, out, advance, overlay=overlay, boundaries=boundaries)
 
 
 def _heat_maps(

@@ -70,7 +70,7 @@ def test_what_makes_no_sense_is_said(classifier: Path, pictures: Path, tmp_path:
     with pytest.raises(UserError, match="leave out --flips"):
         api.predict(classifier, pictures, tmp_path / "out", heatmap="dog", flips="horizontal")
     write_png(pictures / "small.png", np.zeros((31, 99), np.uint8))
-    with pytest.raises(UserError, match=r"(?s)2 of 3 pictures done.*small\.png.*smaller than the window"):
+    with pytest.raises(UserError, match=r"(?s)2 of 3 pictures predicted.*small\.png.*smaller than the window"):
         api.predict(classifier, pictures, tmp_path / "out", heatmap="dog")
     dense = tmp_path / "unet.safetensors"
     network = create_model("unet", num_classes=3, width=4)

@@ -9,11 +9,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pixelwise.atomic import write_text
 from pixelwise.explain.layers import Layer
-from pixelwise.report.rendering import jpeg
+from pixelwise.report.rendering import jpeg, templates
 
 LONG_SIDE = 384
 """Pixels of the longer side to which larger pictures are reduced on the page; sheets stay as they are."""
@@ -79,13 +78,7 @@ def write_page(path: Path, content: PageContent) -> None:
     Raises:
         OSError: as the system gives it.
     """
-    environment = Environment(
-        loader=PackageLoader("pixelwise.explain", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("pixelwise.explain")
     environment.filters.update(address=jpeg, reduced=reduced)
     write_text(path, environment.get_template("page.html.j2").render(content=content))
 

@@ -7,10 +7,9 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pixelwise.atomic import write_text
 from pixelwise.data.pictures import write_png
-from pixelwise.errors import UserError
 from pixelwise.inference.box_predictor import BoxPredictor
+from pixelwise.inference.many import complain, each, refuse_to_overwrite, write_table
 from pixelwise.inference.writer import output_names
 
 NAME = "boxes.csv"
@@ -36,31 +35,24 @@ def write_boxes(
     """
     drawn = [out / f"{name}_overlay.png" for name in output_names(files, root)]
     table = out / NAME
-    for taken in [table, *(drawn if overlay else [])]:
-        if taken.exists():
-            raise UserError(f"{taken}: exists already and would be overwritten; give another --out, or remove it.")
+    refuse_to_overwrite([table, *(drawn if overlay else [])])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["picture", "class", "confidence", "x0", "y0", "x1", "y1"])
-    failed = []
-    for number, (file, picture) in enumerate(zip(files, drawn, strict=True), 1):
-        try:
-            found = predictor(file)
-            name = file.relative_to(root.absolute()).as_posix()
-            for box, class_id, confidence in zip(
-                found.boxes.tolist(), found.classes.tolist(), found.confidences.tolist(), strict=True
-            ):
-                edges = [f"{edge:.2f}" for edge in box]
-                writer.writerow([name, found.class_names[class_id], f"{confidence:.6f}", *edges])
-            if overlay:
-                picture.parent.mkdir(parents=True, exist_ok=True)
-                write_png(picture, found.overlay())
-        except UserError as error:
-            failed.append(str(error))
-        progress(number / len(files))
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(table, text.getvalue())
-    if failed:
-        done = len(files) - len(failed)
-        raise UserError(f"{done} of {len(files)} pictures predicted; these failed:\n  " + "\n  ".join(failed))
+
+    def write(number: int, file: Path) -> None:
+        found = predictor(file)
+        name = file.relative_to(root.absolute()).as_posix()
+        for box, class_id, confidence in zip(
+            found.boxes.tolist(), found.classes.tolist(), found.confidences.tolist(), strict=True
+        ):
+            edges = [f"{edge:.2f}" for edge in box]
+            writer.writerow([name, found.class_names[class_id], f"{confidence:.6f}", *edges])
+        if overlay:
+            drawn[number].parent.mkdir(parents=True, exist_ok=True)
+            write_png(drawn[number], found.overlay())
+
+    failed = each(files, write, progress)
+    write_table(table, text.getvalue())
+    complain(failed, len(files))
     return table

@@ -7,9 +7,8 @@ import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pixelwise.atomic import write_text
-from pixelwise.errors import UserError
 from pixelwise.inference.class_predictor import ClassPredictor
+from pixelwise.inference.many import complain, each, refuse_to_overwrite, write_table
 
 NAME = "predictions.csv"
 RANKS = 5
@@ -25,25 +24,19 @@ def write_classes(
         UserError: the table exists already, or pictures that could not be read, once all others are written.
     """
     table = out / NAME
-    if table.exists():
-        raise UserError(f"{table}: exists already and would be overwritten; give another --out, or remove it.")
+    refuse_to_overwrite([table])
     ranks = min(RANKS, len(predictor.class_names))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     more = [f"{word}_{rank}" for rank in range(2, ranks + 1) for word in ("class", "probability")]
     writer.writerow(["picture", "class", "probability", *more])
-    failed = []
-    for number, file in enumerate(files, 1):
-        try:
-            best = predictor(file).top(ranks)
-            cells = [cell for name, probability in best for cell in (name, f"{probability:.6f}")]
-            writer.writerow([file.relative_to(root.absolute()).as_posix(), *cells])
-        except UserError as error:
-            failed.append(str(error))
-        progress(number / len(files))
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(table, text.getvalue())
-    if failed:
-        done = len(files) - len(failed)
-        raise UserError(f"{done} of {len(files)} pictures predicted; these failed:\n  " + "\n  ".join(failed))
+
+    def write(number: int, file: Path) -> None:
+        best = predictor(file).top(ranks)
+        cells = [cell for name, probability in best for cell in (name, f"{probability:.6f}")]
+        writer.writerow([file.relative_to(root.absolute()).as_posix(), *cells])
+
+    failed = each(files, write, progress)
+    write_table(table, text.getvalue())
+    complain(failed, len(files))
     return table

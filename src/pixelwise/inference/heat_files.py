@@ -15,6 +15,7 @@ from pixelwise.data.pictures import convert, write_png
 from pixelwise.errors import UserError, unknown
 from pixelwise.hardware import default_device
 from pixelwise.inference.forms import check_form
+from pixelwise.inference.many import complain, each, refuse_to_overwrite
 from pixelwise.inference.overview import OVERVIEW_SIDE
 from pixelwise.inference.rasters import open_raster
 from pixelwise.inference.sliding import heat_map, window_counts
@@ -81,30 +82,23 @@ def write_heat_maps(
     from pixelwise.report.boxes import heat_overlay
 
     targets = [out / f"{name}_heat" for name in output_names(files, root)]
-    for target in targets:
-        for taken in (target.with_name(target.name + suffix) for suffix in (".tif", ".png")):
-            if taken.exists():
-                raise UserError(f"{taken}: exists already and would be overwritten; give another --out, or remove it.")
-    written, failed = [], []
-    for number, (file, target) in enumerate(zip(files, targets, strict=True), 1):
-        try:
-            heat = classifier(file)
-            image, factor = overview(file, classifier.spec)
-            window, stride = (
-                (pair[0] / factor, pair[1] / factor) for pair in (classifier.network.window, classifier.network.stride)
-            )
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_png(target.with_name(target.name + ".png"), heat_overlay(image, heat, window=window, stride=stride))
-            stream = io.BytesIO()
-            tifffile.imwrite(stream, heat, photometric="minisblack")
-            written.append(target.with_name(target.name + ".tif"))
-            write_bytes(written[-1], stream.getvalue())
-        except UserError as error:
-            failed.append(str(error))
-        progress(number / len(files))
-    if failed:
-        raise UserError(f"{len(written)} of {len(files)} pictures done; these failed:\n  " + "\n  ".join(failed))
-    return written
+    maps, drawn = ([target.with_name(target.name + suffix) for target in targets] for suffix in (".tif", ".png"))
+    refuse_to_overwrite([*maps, *drawn])
+
+    def write(number: int, file: Path) -> None:
+        heat = classifier(file)
+        image, factor = overview(file, classifier.spec)
+        window, stride = (
+            (pair[0] / factor, pair[1] / factor) for pair in (classifier.network.window, classifier.network.stride)
+        )
+        drawn[number].parent.mkdir(parents=True, exist_ok=True)
+        write_png(drawn[number], heat_overlay(image, heat, window=window, stride=stride))
+        stream = io.BytesIO()
+        tifffile.imwrite(stream, heat, photometric="minisblack")
+        write_bytes(maps[number], stream.getvalue())
+
+    complain(each(files, write, progress), len(files))
+    return maps
 
 
 def overview(file: Path, spec: ModelSpec) -> tuple[np.ndarray, int]:

@@ -51,6 +51,17 @@ class PageContent:
     next_commands: Sequence[str] = ()
 
 
+def templates(package: str = "pixelwise.report") -> Environment:
+    """The templates of a package: escaped, and nothing undefined goes unnoticed."""
+    return Environment(
+        loader=PackageLoader(package, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def render(template: str, content: PageContent, *, shown: Collection[str], **values: Any) -> str:
     """A page from a template of this package.
 
@@ -58,13 +69,7 @@ def render(template: str, content: PageContent, *, shown: Collection[str], **val
         shown: names of metrics that the page has a place of its own for; the other numbers are listed.
         values: what the template takes beside what all pages have.
     """
-    environment = Environment(
-        loader=PackageLoader("pixelwise.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.filters.update(number=number, percent=_percent, plain=_plain, words=_words, css=_css, value=_value)
     recipe = json.loads(json.dumps(dict(content.recipe), default=str))
     return environment.get_template(template).render(

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pixelwise.atomic import write_text
 from pixelwise.report.figures import ACCENT, SECOND, STYLE
-from pixelwise.report.rendering import number, svg
+from pixelwise.report.rendering import number, svg, templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +74,7 @@ def write_variants_report(path: Path, content: VariantsContent) -> None:
     Raises:
         OSError: as the system gives it.
     """
-    environment = Environment(
-        loader=PackageLoader("pixelwise.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.filters["number"] = number
     best = max((o.kept for o in content.outcomes if o.kept is not None), default=None)
     page = environment.get_template("variants.html.j2").render(

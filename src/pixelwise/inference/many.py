@@ -1,0 +1,51 @@
+"""The same work for many pictures, where a bad one does not stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from pixelwise.atomic import write_text
+from pixelwise.errors import UserError
+
+
+def each(files: Sequence[Path], work: Callable[[int, Path], None], progress: Callable[[float], None]) -> list[str]:
+    """Calls `work(number, file)` for each file, numbers from 0.
+
+    Returns:
+        What was wrong with those for which it raised a `UserError`.
+    """
+    failed = []
+    for number, file in enumerate(files):
+        try:
+            work(number, file)
+        except UserError as error:
+            failed.append(str(error))
+        progress((number + 1) / len(files))
+    return failed
+
+
+def complain(failed: Sequence[str], count: int) -> None:
+    """
+    Raises:
+        UserError: some of `count` pictures failed.
+    """
+    if failed:
+        done = f"{count - len(failed)} of {count} pictures predicted; these failed:"
+        raise UserError("\n  ".join([done, *failed]))
+
+
+def refuse_to_overwrite(files: Iterable[Path]) -> None:
+    """
+    Raises:
+        UserError: one of the files exists already.
+    """
+    for taken in files:
+        if taken.exists():
+            raise UserError(f"{taken}: exists already and would be overwritten; give another --out, or remove it.")
+
+
+def write_table(table: Path, text: str) -> None:
+    """Writes a table, and its folder where there is none yet."""
+    table.parent.mkdir(parents=True, exist_ok=True)
+    write_text(table, text)
