@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +16,7 @@ from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
 from pixelwise.models.catalog import MODELS, weights_fill
 from pixelwise.models.weights import read_weights
+from pixelwise.training.draft import Draft
 from pixelwise.training.recipe import Recipe, build_recipe, default_terms
 from pixelwise.training.tasks import task_of
 
@@ -40,17 +40,11 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, network: nn.Module, device:
             take.
     """
     task = task_of(recipe.model.name)
-    values = recipe.model_dump(mode="json")
-    reasons: dict[str, str] = {}
-
-    def derive(section: str, key: str, value: Any, why: str) -> None:
-        if values[section][key] is None:
-            values[section][key] = value
-            reasons[f"{section}.{key}"] = why
-
-    task.plan(recipe, values, facts, network, device, derive)
+    draft = Draft(recipe.model_dump(mode="json"), facts, network, device)
+    values, derive = draft.values, draft.derive
+    task.plan(draft)
     derive("loss", "terms", default_terms(values), f"what suits networks that {MODELS[recipe.model.name].task}")
-    _balance(values, facts, derive)
+    _balance(draft)
     weights = recipe.model.options.get("weights")
     if values["optimizer"]["name"] == "adamw":
         derive("optimizer", "lr", 2e-3, "AdamW with warm-up and cosine decay")
@@ -61,13 +55,13 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, network: nn.Module, device:
     else:
         start = "random weights" if weights is None else "trained weights"
         derive("optimizer", "encoder_lr_factor", 1.0, f"all of the network starts from {start}")
-    _normalisation(values, recipe, facts, derive)
+    _normalisation(draft, recipe)
     if values["train"]["minutes"] is None:
         pictures = facts.pictures["train"]
         epochs = default_epochs(recipe, pictures)
         why = f"{round(epochs * pictures):,} views of {pictures:,} pictures; --minutes or --epochs set another"
         derive("train", "epochs", epochs, why)
-    return Plan(build_recipe(values, "the plan"), reasons)
+    return Plan(build_recipe(values, "the plan"), draft.reasons)
 
 
 def default_epochs(recipe: Recipe, pictures: int) -> float:
@@ -76,15 +70,16 @@ def default_epochs(recipe: Recipe, pictures: int) -> float:
     return float(min(max(round(views / pictures), 5), 400))
 
 
-def _balance(values: dict[str, Any], facts: Fingerprint, derive: Any) -> None:
+def _balance(draft: Draft) -> None:
+    facts = draft.facts
     shares = [count / max(sum(facts.class_pixels), 1) for count in facts.class_pixels if count]
     ratio = max(shares) / min(shares) if shares else 1.0
     if ratio > 4:
         why = f"the commonest class is {ratio:.0f} times as frequent as the rarest"
-        derive("loss", "class_weights", "sqrt_median_frequency", why)
+        draft.derive("loss", "class_weights", "sqrt_median_frequency", why)
     else:
-        derive("loss", "class_weights", "none", "the classes are about equally frequent")
-    given = values["loss"]["class_weights"]
+        draft.derive("loss", "class_weights", "none", "the classes are about equally frequent")
+    given = draft.values["loss"]["class_weights"]
     if isinstance(given, list) and len(given) != len(facts.class_names):
         raise UserError(
             f"loss.class_weights: {len(given)} weights found, {len(facts.class_names)} expected, one for each class "
@@ -104,7 +99,8 @@ def class_weights(recipe: Recipe, facts: Fingerprint) -> tuple[float, ...] | Non
     return facts.median_frequency_weights()
 
 
-def _normalisation(values: dict[str, Any], recipe: Recipe, facts: Fingerprint, derive: Any) -> None:
+def _normalisation(draft: Draft, recipe: Recipe) -> None:
+    facts, settings = draft.facts, draft.values["normalize"]
     weights = recipe.model.options.get("weights")
     channels = facts.form.channels
     mean, std, why = facts.mean, facts.std, "of the training pictures"
@@ -118,15 +114,15 @@ def _normalisation(values: dict[str, Any], recipe: Recipe, facts: Fingerprint, d
             )
             why = "what the pretrained weights were trained with"
     smallest = 1e-6 * FULL_RANGE.get(facts.form.dtype, max(map(abs, mean)))
-    derive("normalize", "mean", [_six_digits(v) for v in mean], why)
+    draft.derive("normalize", "mean", [_six_digits(v) for v in mean], why)
     # A channel that is the same everywhere says nothing, whatever it is divided by.
-    derive("normalize", "std", [_six_digits(v) if v > smallest else 1.0 for v in std], why)
+    draft.derive("normalize", "std", [_six_digits(v) if v > smallest else 1.0 for v in std], why)
     for key in ("mean", "std"):
-        found = values["normalize"][key]
+        found = settings[key]
         if len(found) != channels:
             raise UserError(f"normalize.{key}: {len(found)} numbers found, {channels} expected, one a channel.")
-    if min(values["normalize"]["std"]) <= 0:
-        raise UserError(f"normalize.std: {values['normalize']['std']} found, but pictures are divided by it: above 0.")
+    if min(settings["std"]) <= 0:
+        raise UserError(f"normalize.std: {settings['std']} found, but pictures are divided by it: above 0.")
 
 
 def _six_digits(value: float) -> float:

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
-
-import torch
-from torch import nn
+from typing import Any
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.loader import SampleCache, Transform
 from pixelwise.data.objects import ObjectFacts
 from pixelwise.data.sample import Sample
 from pixelwise.losses import LossSum
 from pixelwise.methods.supervised import Supervised
+from pixelwise.training.draft import Draft
 from pixelwise.training.recipe import Recipe
-
-
-class Derive(Protocol):
-    """Fills in what a recipe leaves open."""
-
-    def __call__(self, section: str, key: str, value: Any, why: str) -> None: ...
 
 
 class Task(ABC):
@@ -56,16 +47,8 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def plan(
-        self,
-        recipe: Recipe,
-        values: dict[str, Any],
-        facts: Fingerprint,
-        network: nn.Module,
-        device: torch.device,
-        derive: Derive,
-    ) -> None:
-        """Decides what is seen of a picture and how many go into a step. `values` is the recipe so far.
+    def plan(self, draft: Draft) -> None:
+        """Decides what is seen of a picture and how many go into a step.
 
         Raises:
             UserError: pictures that the network cannot take.

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import torch
-from torch import nn
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.fit import Centre, Cover
 from pixelwise.data.loader import SampleCache, Transform
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.methods.classification import Classification
+from pixelwise.training.draft import Draft
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.tasks.base import Derive, Task
+from pixelwise.training.tasks.base import Task
 from pixelwise.training.tasks.segment import light
 
 SIDE = 224
@@ -43,22 +38,10 @@ class Classify(Task):
                     "nothing to tell apart; add a folder of pictures of another class."
                 )
 
-    def plan(
-        self,
-        recipe: Recipe,
-        values: dict[str, Any],
-        facts: Fingerprint,
-        network: nn.Module,
-        device: torch.device,
-        derive: Derive,
-    ) -> None:
-        _size(values, facts, network, derive)
-        pixels = values["augment"]["crop"][0] * values["augment"]["crop"][1]
-        budget = (1 << 20) if device.type == "cpu" else (1 << 22)
-        batch = min(max(2 ** round(math.log2(max(budget / pixels, 1))), 8), 128)
-        while batch > 8 and batch * 8 > facts.pictures["train"]:  # some steps an epoch, however few the pictures
-            batch //= 2
-        derive("train", "batch_size", batch, "about a megapixel a step, 8 to 128 pictures")
+    def plan(self, draft: Draft) -> None:
+        _size(draft)
+        draft.derive_batch(8, 128, "pictures", steps=8)
+        facts, derive = draft.facts, draft.derive
         if facts.form.channels == 1 and max(facts.height[1], facts.width[1]) <= SIGN_SIDE:
             derive("augment", "scale", [0.9, 1.1], "small grey pictures are taken for signs such as digits")
             derive("augment", "rotate", 8.0, "signs are written a little askew")
@@ -69,7 +52,7 @@ class Classify(Task):
             derive("augment", "scale", [1.0, 1.6], "things come in sizes; the view always lies inside the picture")
             derive("augment", "rotate", 5.0, "cameras tilt a little")
             derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
-        light(facts, derive)
+        light(draft)
 
     def prepared(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
         """Pictures are kept at the size that views of them are made from; all are read once."""
@@ -93,13 +76,14 @@ class Classify(Task):
         return recipe.augment.complete().crop
 
 
-def _size(values: dict[str, Any], facts: Fingerprint, network: nn.Module, derive: Derive) -> None:
+def _size(draft: Draft) -> None:
     """The view: a square of the pictures' own size, within what the network takes."""
+    facts, network = draft.facts, draft.network
     window = getattr(network, "window", None)
     smallest = getattr(network, "smallest", 1)
     size = f"{facts.height[1]} x {facts.width[1]}"
     if window is not None:
-        derive("augment", "crop", list(window), "the one size that this network takes")
+        draft.derive("augment", "crop", list(window), "the one size that this network takes")
     else:
         own = min(facts.height[1], facts.width[1])
         # Below its stride the last map is a single place: batch norm there has hardly anything to go by.
@@ -107,8 +91,8 @@ def _size(values: dict[str, Any], facts: Fingerprint, network: nn.Module, derive
         why = f"pictures are {size} (median)"
         if side != own:
             why += f"; {'at least' if side > own else 'at most'} {side} for time and this network"
-        derive("augment", "crop", [side, side], why)
-    crop = tuple(values["augment"]["crop"])
+        draft.derive("augment", "crop", [side, side], why)
+    crop = draft.crop
     if window is not None and crop != tuple(window):
         raise UserError(
             f"augment.crop: {crop[0]} x {crop[1]} found, but this network takes {window[0]} x {window[1]} pixels and "

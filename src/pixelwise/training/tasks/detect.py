@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.loader import SampleCache, Transform, prefetch
 from pixelwise.data.object_windows import SIDES, ObjectWindows
 from pixelwise.data.objects import ObjectFacts, ObjectViews, Stretch, aimed, boxes_alone, object_facts
@@ -19,8 +16,9 @@ from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.losses.boxes import BOX_LOSSES, LocalisationLoss
 from pixelwise.methods.localisation import ClassAndBox
+from pixelwise.training.draft import Draft
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.tasks.base import Derive, Task, class_loss
+from pixelwise.training.tasks.base import Task, class_loss
 from pixelwise.training.tasks.segment import light
 
 LONGEST = 192
@@ -63,9 +61,10 @@ class Detect(Task):
         ignored = self.method.ignore_index
         return LocalisationLoss(class_loss(recipe, classes, class_weights, ignored) if classes else None, boxes)
 
-    def _plan(self, values: dict[str, Any], facts: Fingerprint, network: nn.Module, derive: Derive) -> None:
+    def _plan(self, draft: Draft) -> None:
         """What does not depend on what is looked at."""
-        if not network.num_boxes:
+        values, derive = draft.values, draft.derive
+        if not draft.network.num_boxes:
             raise UserError(
                 f"model.regression: {values['model']['name']} gives no boxes without its regression network; set "
                 "model.regression=true."
@@ -78,7 +77,7 @@ class Detect(Task):
         derive("augment", "rotate", 0.0, "the box around a turned box is too wide; cameras hardly tilt")
         derive("augment", "elastic", 0.0, "boxes of what is bent are too wide")
         derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
-        light(facts, derive)
+        light(draft)
 
     def view(self, recipe: Recipe) -> tuple[int, int] | None:
         return recipe.augment.complete().crop
@@ -89,33 +88,21 @@ class WholePictures(Detect):
 
     views = 10_000
 
-    def plan(
-        self,
-        recipe: Recipe,
-        values: dict[str, Any],
-        facts: Fingerprint,
-        network: nn.Module,
-        device: torch.device,
-        derive: Derive,
-    ) -> None:
-        height, width = facts.height[1], facts.width[1]
+    def plan(self, draft: Draft) -> None:
+        height, width = draft.facts.height[1], draft.facts.width[1]
         scale = min(1.0, LONGEST / max(height, width))
-        stride = getattr(network, "stride", 1)
+        stride = getattr(draft.network, "stride", 1)
         sides = [max(round(scale * side / stride), 1) * stride for side in (height, width)]
-        derive(
+        draft.derive(
             "augment",
             "crop",
             sides,
             f"pictures are {height} x {width} (median); at most about {LONGEST} for time, a multiple of the network's "
             f"stride {stride}, and all of a picture is brought to it",
         )
-        pixels = values["augment"]["crop"][0] * values["augment"]["crop"][1]
-        batch = _batch(pixels, device)
-        while batch > 8 and batch * 4 > facts.pictures["train"]:  # some steps an epoch, however few the pictures
-            batch //= 2
-        derive("train", "batch_size", batch, "about a megapixel a step, 8 to 128 pictures")
-        derive("augment", "scale", [1.0, 1.3], "things come in sizes; the view always lies inside the picture")
-        self._plan(values, facts, network, derive)
+        draft.derive_batch(8, 128, "pictures", steps=4)
+        draft.derive("augment", "scale", [1.0, 1.3], "things come in sizes; the view always lies inside the picture")
+        self._plan(draft)
 
     def prepared(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
         """Pictures are kept at the size of a view."""
@@ -137,29 +124,19 @@ class Windows(Detect):
     views = 100_000
     measured_together = 64
 
-    def plan(
-        self,
-        recipe: Recipe,
-        values: dict[str, Any],
-        facts: Fingerprint,
-        network: nn.Module,
-        device: torch.device,
-        derive: Derive,
-    ) -> None:
-        window = network.window
+    def plan(self, draft: Draft) -> None:
+        facts, values, derive = draft.facts, draft.values, draft.derive
+        window = draft.network.window
         assert isinstance(window, tuple)
         assert facts.objects is not None
         derive("augment", "crop", list(window), "the network's window")
-        if tuple(values["augment"]["crop"]) != window:
-            found = " x ".join(map(str, values["augment"]["crop"]))
+        if draft.crop != window:
+            found = " x ".join(map(str, draft.crop))
             raise UserError(
                 f"augment.crop: {found} found, but this network looks at windows of {window[0]} x {window[1]} pixels; "
                 "leave it out."
             )
-        batch = _batch(window[0] * window[1], device)
-        while batch > 16 and batch > facts.pictures["train"]:  # a window of each picture at most
-            batch //= 2
-        derive("train", "batch_size", batch, "about a megapixel a step, up to 128 windows")
+        draft.derive_batch(16, 128, "windows", steps=1)
         derive("augment", "scale", [1.0, 1.0], "windows come in sizes by themselves")
         small, _, large = facts.objects.sides
         why = f"at these most objects, {small:.2f} to {large:.2f} of a picture's shorter side, fill a window"
@@ -169,7 +146,7 @@ class Windows(Detect):
                 f"windows.scales: {min(values['windows']['scales'])} found, but a picture must not be smaller than the "
                 f"network's window, {window[0]} pixels; set larger ones."
             )
-        self._plan(values, facts, network, derive)
+        self._plan(draft)
 
     def prepared(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
         return cache
@@ -204,8 +181,3 @@ def search_scales(window: int, sides: tuple[float, float, float]) -> list[int]:
     low, high = (min(max(window / (fill * side), window), farthest) for side in (sides[2], sides[0]))
     count = min(math.ceil(math.log(high / low) / math.log(STEP) - 1e-9) + 1, MOST_SCALES)
     return [round(scale) for scale in np.geomspace(low, high, count)]
-
-
-def _batch(pixels: int, device: torch.device) -> int:
-    budget = (1 << 20) if device.type == "cpu" else (1 << 22)
-    return min(max(2 ** round(math.log2(max(budget / pixels, 1))), 8), 128)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any
-
-import torch
-from torch import nn
 
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.borders import WithBorderWeights
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.loader import SampleCache, Transform
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.methods.supervised import Supervised
+from pixelwise.training.draft import Draft
 from pixelwise.training.recipe import Recipe
-from pixelwise.training.tasks.base import Derive, Task
+from pixelwise.training.tasks.base import Task
 
 CROP_SIDE = 384
 """Longest side of a crop on a CPU: larger views cost time without showing a network of this kind more context."""
@@ -42,17 +37,10 @@ class Segment(Task):
                     "(`pixelwise check` counts their values)."
                 )
 
-    def plan(
-        self,
-        recipe: Recipe,
-        values: dict[str, Any],
-        facts: Fingerprint,
-        network: nn.Module,
-        device: torch.device,
-        derive: Derive,
-    ) -> None:
-        stride = getattr(network, "stride", 1)
-        limit = CROP_SIDE if device.type == "cpu" else 2 * CROP_SIDE
+    def plan(self, draft: Draft) -> None:
+        facts, derive = draft.facts, draft.derive
+        stride = getattr(draft.network, "stride", 1)
+        limit = CROP_SIDE if draft.device.type == "cpu" else 2 * CROP_SIDE
         sides = []
         for side in (facts.height[1], facts.width[1]):
             # A little below the picture's own size leaves the crop room to move.
@@ -60,15 +48,12 @@ class Segment(Task):
             sides.append(max(wanted, 1))
         size = f"{facts.height[1]} x {facts.width[1]}"
         derive("augment", "crop", sides, f"pictures are {size} (median); a multiple of the network's stride {stride}")
-        pixels = values["augment"]["crop"][0] * values["augment"]["crop"][1]
-        budget = (1 << 20) if device.type == "cpu" else (1 << 22)
-        batch = min(max(2 ** round(math.log2(max(budget / pixels, 1))), 2), 16)
-        derive("train", "batch_size", batch, "about a megapixel a step, 2 to 16 views")
+        draft.derive_batch(2, 16, "views")
         derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
         derive("augment", "rotate", 5.0, "cameras tilt a little")
         derive("augment", "flip", "horizontal", "left and right are alike; set both where up and down are alike too")
         derive("augment", "elastic", 0.0, "shapes are taken to be rigid; about 10 for tissue and cells")
-        light(facts, derive)
+        light(draft)
 
     def prepared(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
         return cache
@@ -86,9 +71,10 @@ class Segment(Task):
         return None
 
 
-def light(facts: Fingerprint, derive: Derive) -> None:
+def light(draft: Draft) -> None:
     """How light and colours vary, and nothing else that was not decided."""
-    colour = facts.form.channels == 3
+    derive = draft.derive
+    colour = draft.facts.form.channels == 3
     derive("augment", "brightness", 0.3, "light varies")
     derive("augment", "contrast", 0.3, "light varies")
     derive("augment", "saturation", 0.3 if colour else 0.0, "colours vary" if colour else "not RGB")
