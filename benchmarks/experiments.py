@@ -11,8 +11,6 @@ in pieces. `--show` prints the table of what is there. Data is looked for under 
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import resource
 import statistics
@@ -20,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,11 @@ import cv2
 
 from pixelwise import api, hardware
 from pixelwise.data.formats import open_dataset
-from pixelwise.errors import UserError, unknown
-from rows import SEEDS, Cell, Result, by_row, fill, finished, mean, median, table
+from pixelwise.errors import UserError
+from rows import SEEDS, Cell, Result, Rows, by_row, command, finished, mean, median, table
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
 RESULTS = Path(__file__).parent / "results"
-SIZE = (240, 180)
 
 
 @dataclass(frozen=True)
@@ -272,41 +270,25 @@ COLUMNS: dict[str, dict[str, Cell]] = {
 }
 
 
-def show(file: Path, name: str) -> str:
+def show(name: str, file: Path) -> None:
     """What is there as a table in Markdown, best first where the rows have no order of their own."""
     rows = by_row(finished(file), TABLES[name].rows)
     if name != "pspnet":
         rows = dict(sorted(rows.items(), key=lambda item: -statistics.mean(r["mean_iou"] for r in item[1])))
-    return table(rows, COLUMNS[name])
+    print(table(rows, COLUMNS[name]))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=sorted(TABLES))
-    parser.add_argument("--rows", nargs="+", help="default all")
-    parser.add_argument("--seeds", nargs="+", type=int)
-    parser.add_argument("--minutes", type=float, help="of each training; default the table's own")
-    parser.add_argument("--hours", type=float, default=1e9, help="stop before a row that would end later")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--show", action="store_true", help="print what is there and run nothing")
-    parser.add_argument("--child", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    chosen = TABLES[arguments.table]
-    minutes = arguments.minutes or chosen.minutes
-    if arguments.child:
-        print(json.dumps(train_row(arguments.table, arguments.child[0], int(arguments.child[1]), minutes)))
-        return
-    file = arguments.results / f"{arguments.table}.jsonl"
-    rows = arguments.rows or list(chosen.rows)
-    for row in rows:
-        if row not in chosen.rows:
-            raise unknown("row", row, chosen.rows)
-    if not arguments.show:
-        keys = [(row, seed) for seed in arguments.seeds or chosen.seeds for row in rows]
-        given = [arguments.table, "--minutes", str(minutes)]
-        fill(file, __file__, keys, given, minutes=lambda row: minutes, score="mean_iou", hours=arguments.hours)
-    print(show(file, arguments.table))
+def rows_of(name: str) -> Rows:
+    chosen = TABLES[name]
+    return Rows(
+        name,
+        list(chosen.rows),
+        partial(train_row, name),
+        minutes=lambda row: chosen.minutes,
+        seeds=lambda row: chosen.seeds,
+        score="mean_iou",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, {name: rows_of(name) for name in TABLES}, show)

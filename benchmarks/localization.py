@@ -15,7 +15,6 @@ and the mean box of the training pictures. Data and weights are looked for under
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
@@ -34,12 +33,11 @@ from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.objects import aimed
 from pixelwise.data.scenes import write_coco_scenes
-from pixelwise.errors import UserError, unknown
+from pixelwise.errors import UserError
 from pixelwise.nn.boxes import iou
-from rows import SEEDS, Cell, by_row, fill, finished, mean, median, table
+from rows import SEEDS, Cell, Rows, by_row, command, finished, mean, median, table
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
-RESULTS = Path(__file__).parent / "results"
 CLASSES = ("person", "animal", "thing")
 
 
@@ -181,39 +179,17 @@ COLUMNS: dict[str, Cell] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", nargs="+", help="default all")
-    parser.add_argument("--seeds", nargs="+", type=int)
-    parser.add_argument("--minutes", type=float, help="of each training; default the row's own")
-    parser.add_argument("--hours", type=float, default=1e9, help="stop before a row that would end later")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--show", action="store_true", help="print what is there and run nothing")
-    parser.add_argument("--child", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.child:
-        name, seed = arguments.child
-        print(json.dumps(train_row(name, int(seed), arguments.minutes or ROWS[name].minutes)))
-        return
-    file = arguments.results / "localization.jsonl"
-    rows = arguments.rows or list(ROWS)
-    for row in rows:
-        if row not in ROWS:
-            raise unknown("row", row, ROWS)
-    if not arguments.show:
-        keys = [(row, seed) for row in rows for seed in arguments.seeds or ROWS[row].seeds]
-        given = [] if arguments.minutes is None else ["--minutes", str(arguments.minutes)]
-        fill(
-            file,
-            __file__,
-            keys,
-            given,
-            minutes=lambda row: arguments.minutes or ROWS[row].minutes,
-            score="box_iou",
-            hours=arguments.hours,
-        )
+def show(name: str, file: Path) -> None:
     print(table(by_row(finished(file), ROWS), COLUMNS))
 
 
 if __name__ == "__main__":
-    main()
+    rows = Rows(
+        "localization",
+        list(ROWS),
+        train_row,
+        minutes=lambda row: ROWS[row].minutes,
+        seeds=lambda row: ROWS[row].seeds,
+        score="box_iou",
+    )
+    command(__doc__, {"localization": rows}, show)

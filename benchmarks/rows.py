@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pixelwise.errors import unknown
+
+RESULTS = Path(__file__).parent / "results"
 
 Result = dict[str, Any]
 """What one training gave; `row` and `seed` say which it was."""
@@ -22,38 +28,91 @@ def finished(file: Path) -> list[Result]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def fill(
-    file: Path,
-    script: str,
-    keys: Iterable[tuple[str, int]],
-    arguments: Sequence[str],
-    *,
-    minutes: Callable[[str], float],
-    score: str,
-    hours: float,
-) -> None:
-    """Runs the rows that are not there yet, one after the other, until the hours are used up.
+@dataclass(frozen=True)
+class Rows:
+    """Trainings whose results stand in one file.
+
+    Attributes:
+        file: its name, without `.jsonl`.
+        names: of the rows, in the order that they are run in.
+        train: row, seed and minutes -> what it gave, with `row` and `seed`.
+        minutes: of a row's training unless asked for others.
+        seeds: that a row is run with unless asked for others.
+        score: the key of a result that is printed when it is there.
+    """
+
+    file: str
+    names: Sequence[str]
+    train: Callable[[str, int, float], Result]
+    minutes: Callable[[str], float]
+    seeds: Callable[[str], Sequence[int]]
+    score: str
+
+
+def command(doc: str, tables: Mapping[str, Rows], show: Callable[[str, Path], None]) -> None:
+    """The command line of a script that fills tables.
+
+    Every row is run by the same script in a process of its own, one after the other, and a row that is there is not run
+    again, so that a table can be filled in pieces.
 
     Args:
-        script: is run with `arguments` and `--child ROW SEED`; the last line that it prints is the result.
-        minutes: row -> what it takes at least; none is begun that would end after the hours.
-        score: the key of the result that is printed.
+        doc: the script's.
+        tables: by the name that asks for them; an only one need not be asked for.
+        show: prints, and draws, what is in the file of a table.
+
+    Raises:
+        UserError: an unknown row.
     """
-    deadline = time.monotonic() + 3600 * hours
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if len(tables) > 1:
+        parser.add_argument("table", choices=sorted(tables))
+    else:
+        parser.set_defaults(table=next(iter(tables)))
+    parser.add_argument("--rows", nargs="+", help="default all")
+    parser.add_argument("--seeds", nargs="+", type=int, help="default those of each row")
+    parser.add_argument("--minutes", type=float, help="of each training; default the row's own")
+    parser.add_argument("--hours", type=float, default=1e9, help="stop before a row that would end later")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--show", action="store_true", help="print what is there and run nothing")
+    parser.add_argument("--child", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    chosen = tables[arguments.table]
+    for row in arguments.rows or []:
+        if row not in chosen.names:
+            raise unknown("row", row, chosen.names)
+    if arguments.child:
+        row, seed = arguments.child
+        print(json.dumps(chosen.train(row, int(seed), arguments.minutes or chosen.minutes(row))))
+        return
+    file = arguments.results / f"{chosen.file}.jsonl"
+    if not arguments.show:
+        fill(file, chosen, arguments)
+    show(arguments.table, file)
+
+
+def fill(file: Path, rows: Rows, arguments: argparse.Namespace) -> None:
+    """Runs the rows that are not there yet, all with one seed before any with the next one, until time is up."""
+    deadline = time.monotonic() + 3600 * arguments.hours
     file.parent.mkdir(parents=True, exist_ok=True)
-    for row, seed in keys:
+    wanted = [
+        (seed, number, row)
+        for number, row in enumerate(arguments.rows or rows.names)
+        for seed in arguments.seeds or rows.seeds(row)
+    ]
+    for seed, _, row in sorted(wanted):
         if any((done["row"], done["seed"]) == (row, seed) for done in finished(file)):
             continue
-        if time.monotonic() + 60 * minutes(row) > deadline:
+        minutes = arguments.minutes or rows.minutes(row)
+        if time.monotonic() + 60 * minutes > deadline:
             print(f"no time left for {row}, seed {seed}")
             return
-        command = [sys.executable, script, *arguments, "--child", row, str(seed)]
         started = time.monotonic()
-        line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
+        again = [sys.executable, *sys.argv, "--minutes", str(minutes), "--child", row, str(seed)]
+        line = subprocess.run(again, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
         with file.open("a") as results:
             results.write(line + "\n")
         took = time.monotonic() - started
-        print(f"{file.stem}: {row}, seed {seed}: {json.loads(line)[score]:.4f} ({took:.0f} s)", flush=True)
+        print(f"{file.stem}: {row}, seed {seed}: {json.loads(line)[rows.score]:.4f} ({took:.0f} s)", flush=True)
 
 
 def by_row(results: Iterable[Result], rows: Iterable[str]) -> dict[str, list[Result]]:

@@ -14,12 +14,11 @@ rows are kept in `benchmarks/results/`. Data and weights are looked for under $P
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.io import loadmat
 
-from experiments import COMMON, RESULTS, SHARED, small_camvid
+from experiments import COMMON, SHARED, small_camvid
 from pixelwise import api, hardware
-from pixelwise.errors import UserError, unknown
-from rows import SEEDS, Result, by_row, fill, finished, mean, median, table
+from pixelwise.errors import UserError
+from rows import SEEDS, Result, Rows, by_row, command, finished, mean, median, table
 
 WEIGHTS = str(SHARED / "weights" / "mobilenet_v2_imagenet.safetensors")
 START: dict[str, dict[str, Any]] = {
@@ -100,17 +99,11 @@ def write_person(path: Path, picture: np.ndarray, points: np.ndarray) -> None:
     """The square around (14, 2) joints and a quarter more, mirrored where it reaches beyond the picture."""
     low, high = points.min(0), points.max(0)
     half = 0.625 * float((high - low).max())
-    corner = np.floor((low + high) / 2 - half).astype(int)
+    left, top = np.floor((low + high) / 2 - half).astype(int)
     side = int(np.ceil(2 * half))
-    height, width = picture.shape[:2]
-    columns, rows = (
-        np.abs(np.arange(start, start + side)) for start in corner
-    )  # beyond the far border: mirrored as well
-    rows, columns = (
-        np.where(where < size, where, 2 * size - 2 - where).clip(0, size - 1)
-        for where, size in ((rows, height), (columns, width))
-    )
-    square = picture[rows[:, None], columns]
+    beyond = max(-left, -top, left + side - picture.shape[1], top + side - picture.shape[0], 0)
+    framed = cv2.copyMakeBorder(picture, beyond, beyond, beyond, beyond, cv2.BORDER_REFLECT_101)
+    square = framed[beyond + top :, beyond + left :][:side, :side]
     cv2.imwrite(str(path), cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
 
 
@@ -197,36 +190,24 @@ def draw(results: list[Result], curve: Curve, path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("curve", choices=sorted(CURVES))
-    parser.add_argument("--rows", nargs="+", help="default all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--minutes", type=float, help="of each training")
-    parser.add_argument("--hours", type=float, default=1e9, help="stop before a row that would end later")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--show", action="store_true", help="print and draw what is there and run nothing")
-    parser.add_argument("--child", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    curve = CURVES[arguments.curve]
-    minutes = arguments.minutes or curve.minutes
-    if arguments.child:
-        print(json.dumps(train_row(curve, arguments.child[0], int(arguments.child[1]), minutes)))
-        return
-    file = arguments.results / f"transfer_{arguments.curve}.jsonl"
-    rows = arguments.rows or curve.rows
-    for row in rows:
-        if row not in curve.rows:
-            raise unknown("row", row, curve.rows)
-    if not arguments.show:
-        keys = [(row, seed) for seed in arguments.seeds for row in rows]
-        given = [arguments.curve, "--minutes", str(minutes)]
-        fill(file, __file__, keys, given, minutes=lambda row: minutes, score=curve.score, hours=arguments.hours)
-    results = finished(file)
+def show(name: str, file: Path) -> None:
+    curve, results = CURVES[name], finished(file)
     columns = {curve.score.replace("_", " "): mean(curve.score, ".4f"), "views": median("views", ".0f"), **SEEDS}
     print(table(by_row(results, curve.rows), columns))
     draw(results, curve, file.with_suffix(".png"))
 
 
+def rows_of(name: str) -> Rows:
+    curve = CURVES[name]
+    return Rows(
+        f"transfer_{name}",
+        curve.rows,
+        partial(train_row, curve),
+        minutes=lambda row: curve.minutes,
+        seeds=lambda row: (0, 1, 2),
+        score=curve.score,
+    )
+
+
 if __name__ == "__main__":
-    main()
+    command(__doc__, {name: rows_of(name) for name in CURVES}, show)
