@@ -30,7 +30,7 @@ from pixelwise.errors import UserError
 from rows import SEEDS, Cell, Result, Rows, by_row, command, finished, mean, median, table
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
-RESULTS = Path(__file__).parent / "results"
+SIZE = (240, 180)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ CLASSES = ("person", "animal", "thing")
 
 
 def one_digit(folder: Path) -> Path:
-    write_coco_scenes(folder / "scenes", train=1000, val=200, size=(192, 256), digits=(1, 1))
+    write_coco_scenes(folder / "scenes", train=2000, val=200, size=(96, 128), digits=(1, 1))
     return folder / "scenes"
 
 
@@ -93,7 +93,7 @@ class Row:
     pretrained: bool = False
 
 
-DIGITS = {"augment.flip": "none"}
+DIGITS = {"augment.flip": "none", "train.batch_size": 32}
 FOLDS = (0, 1, 2, 3, 4)
 MOBILENET = {"model.encoder": "mobilenet_v2_tf"}
 ROWS: dict[str, Row] = {
