@@ -93,13 +93,14 @@ class Row:
     pretrained: bool = False
 
 
-DIGITS = {"augment.flip": "none", "train.batch_size": 32}
+DIGITS = {"augment.flip": "none"}
+ONE_DIGIT = {**DIGITS, "train.batch_size": 32}
 FOLDS = (0, 1, 2, 3, 4)
 MOBILENET = {"model.encoder": "mobilenet_v2_tf"}
 ROWS: dict[str, Row] = {
-    "one digit a scene: localizer": Row("localizer", one_digit, 8, DIGITS),
+    "one digit a scene: localizer": Row("localizer", one_digit, 8, ONE_DIGIT),
     "one digit a scene: localizer, a box for each class": Row(
-        "localizer", one_digit, 8, {**DIGITS, "model.per_class": True}
+        "localizer", one_digit, 8, {**ONE_DIGIT, "model.per_class": True}
     ),
     "two to four digits a scene: overfeat": Row("overfeat", some_digits, 12, DIGITS),
     "coco-mini: localizer, ImageNet's weights": Row("localizer", coco_mini, 2, MOBILENET, FOLDS, pretrained=True),
