@@ -275,6 +275,7 @@ def predict(
     *,
     overlay: bool = False,
     boundaries: bool = False,
+    instances: str | None = None,
     flips: str = "none",
     scales: Sequence[float] = (1.0,),
     refine: str = "none",
@@ -292,6 +293,9 @@ def predict(
     Args:
         overlay: also write NAME_overlay.png, the mask or the boxes drawn over the picture.
         boundaries: also write NAME_boundaries, 255 on both sides of an edge between classes, else 0.
+        instances: also tell single objects apart, of all classes but 0, by a way of `inference.instances.INSTANCES`:
+            NAME_instances.png is a 16-bit label map, and `instances.csv` has a line for each object, with its class,
+            its area in pixels, and its box and its centre in the picture's own pixels.
         heatmap: of a classifier, the name of a class: it is slid over each picture instead, and NAME_heat.tif holds the
             probability of the class in each window, NAME_heat.png shows it over the picture.
 
@@ -311,20 +315,24 @@ def predict(
     out = Path(out)
     predictor = load(run, flips=flips, scales=scales, refine=refine, tile=tile)
     if heatmap is not None:
-        return _heat_maps(predictor, run, heatmap, files, root, out, flips != "none" or overlay or boundaries, progress)
+        more = flips != "none" or overlay or boundaries or instances is not None
+        return _heat_maps(predictor, run, heatmap, files, root, out, more, progress)
     if isinstance(predictor, ClassPredictor):
-        for option, wanted in (("overlay", overlay), ("boundaries", boundaries)):
+        for option, wanted in (("overlay", overlay), ("boundaries", boundaries), ("instances", instances)):
             if wanted:
                 raise UserError(f"{run}: a classifier of whole pictures draws nothing, so leave out --{option}.")
         with _bar("predicting", progress) as advance:
             return [write_classes(predictor, files, root, out, advance)]
     if isinstance(predictor, BoxPredictor):
-        if boundaries:
-            raise UserError(f"{run}: a network that finds objects knows no outlines, so leave out --boundaries.")
+        for option, wanted in (("boundaries", boundaries), ("instances", instances)):
+            if wanted:
+                raise UserError(f"{run}: a network that finds objects knows no outlines, so leave out --{option}.")
         with _bar("predicting", progress) as advance:
             return [write_boxes(predictor, files, root, out, advance, overlay=overlay)]
     with _bar("predicting", progress) as advance:
-        return write_masks(predictor, files, root, out, advance, overlay=overlay, boundaries=boundaries)
+        return write_masks(
+            predictor, files, root, out, advance, overlay=overlay, boundaries=boundaries, instances=instances
+        )
 
 
 def _heat_maps(
@@ -345,7 +353,7 @@ def _heat_maps(
             "where things are by itself; leave it out."
         )
     if more:
-        raise UserError("--heatmap writes its own pictures of plain views; leave out --flips, --overlay, --boundaries.")
+        raise UserError("--heatmap writes its own pictures of plain views; leave out other options.")
     classifier = SlidingClassifier(_model_file(run), class_name)
     with _bar("sliding", progress) as advance:
         return write_heat_maps(classifier, files, root, out, advance)

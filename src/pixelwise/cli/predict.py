@@ -14,6 +14,9 @@ def predict(
     out: Annotated[Path, typer.Option(help="Folder for the masks, or for the table.")],
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the mask, or boxes, drawn on it.")] = False,
     boundaries: Annotated[bool, typer.Option("--boundaries", help="Also write the outlines of the classes.")] = False,
+    instances: Annotated[
+        str | None, typer.Option(help="Also tell objects apart, and measure them: components, watershed.")
+    ] = None,
     flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
     scales: Annotated[str, typer.Option(help="Average over magnifications, such as 0.75,1,1.25.")] = "1",
     refine: Annotated[str, typer.Option(help="Sharpen by the picture: none, crf, superpixels.")] = "none",
@@ -31,6 +34,7 @@ def predict(
         out,
         overlay=overlay,
         boundaries=boundaries,
+        instances=instances,
         flips=flips,
         scales=api.parse_scales(scales),
         refine=refine,

@@ -60,6 +60,25 @@ def watershed(mask: np.ndarray, class_id: int, min_pixels: int = 0, min_depth: f
     return _in_order(flood(-distance, summits, mask=region, connectivity=2)[1:-1, 1:-1], min_pixels)
 
 
+def label_objects(mask: np.ndarray, num_classes: int, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
+    """The objects of all classes but 0, in rising order of their classes.
+
+    Args:
+        mask: (H, W) class ids.
+        instances: how those of a class are told apart, of `INSTANCES`.
+
+    Returns:
+        (H, W) int32 label map, 0 where there is none, and the class ids (N,) of objects 1 to N.
+    """
+    labels = np.zeros(mask.shape, np.int32)
+    classes: list[int] = []
+    for class_id in range(1, num_classes):
+        found = instances(mask, class_id)
+        labels = np.where(found > 0, found + len(classes), labels)
+        classes += [class_id] * int(found.max(initial=0))
+    return labels, np.array(classes, np.int64)
+
+
 Instances = Callable[[np.ndarray, int], np.ndarray]
 
 INSTANCES: dict[str, Instances] = {"components": connected_components, "watershed": watershed}
