@@ -139,6 +139,7 @@ def augmentation() -> None:
         "light": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.6, "noise": 0.06, "blur": 1.5, "sharpen": 1.5},
         "erase": {"erase": 1.0},
         "background": {"background": 1.0},
+        "one object": {"objects": 1.0, "alone": True},
     }
     colours = palette(len(CLASS_NAMES))
     panels = []

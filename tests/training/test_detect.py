@@ -247,6 +247,7 @@ def test_nuclei_whose_objects_have_no_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
+        ({"augment.objects": 0.5}, "augment.objects: localizer chooses by itself"),
         ({"augment.background": 0.5}, "augment.background: .*masks, which are not kept"),
         ({"loss.terms": {"box_l3": 1.0}}, "did you mean 'box_l2'"),
     ],
@@ -256,6 +257,16 @@ def test_what_cannot_be_learned_is_said(
 ) -> None:
     with pytest.raises(UserError, match=words):
         api.train("localizer", data=coco_folder, out=tmp_path / "run", overrides={**SMALL, **overrides})
+
+
+def test_what_no_loss_reaches_stays_as_it_is(squares_folder: Path, tmp_path: Path) -> None:
+    for loss, branch in (("cross_entropy", ["regressor", "box_head"]), ("box_l2", ["encoder", "head"])):
+        overrides = {**SMALL, "stages": [], "loss.terms": {loss: 1.0}}
+        run = api.train("localizer", data=squares_folder, epochs=1, out=tmp_path / loss, overrides=overrides)
+        assert list(run.recipe.optimizer.freeze) == branch
+    kept = {**overrides, "optimizer.freeze": ["head"]}
+    run = api.train("localizer", data=squares_folder, epochs=1, out=tmp_path / "kept", overrides=kept)
+    assert list(run.recipe.optimizer.freeze) == ["head"]
 
 
 def test_windows_are_the_networks(coco_folder: Path, tmp_path: Path) -> None:

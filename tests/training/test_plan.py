@@ -78,6 +78,22 @@ def test_everything_is_decided_with_a_reason_and_what_is_set_stays() -> None:
     assert make_plan(made.recipe, FACTS, network=UNET, device=CPU).recipe == made.recipe  # a plan is complete
 
 
+def test_what_surrounds_an_object_is_class_0_where_that_is_called_background() -> None:
+    named = replace(FACTS, class_names=("Background", "cell", "wall"))
+    assert plan(named, augment__objects=1.0).augment.alone is True
+    assert plan(augment__objects=1.0).augment.alone is False
+    assert plan(named, augment__objects=1.0, augment__alone=False).augment.alone is False
+    assert plan(named).augment.alone is False
+
+
+@pytest.mark.parametrize("key", ["objects", "background"])
+def test_a_classifier_has_no_masks_to_go_by(key: str) -> None:
+    recipe = load_recipe("resnet18", {f"augment.{key}": 0.5})
+    network = create_model("resnet18", num_classes=3)
+    with pytest.raises(UserError, match=rf"^augment\.{key}: .* no masks; leave it out\.$"):
+        make_plan(recipe, FACTS, network=network, device=CPU)
+
+
 def test_balance_decides_the_weights() -> None:
     assert plan().loss.class_weights == "sqrt_median_frequency"
     assert plan(replace(FACTS, class_pixels=(40, 30, 30))).loss.class_weights == "none"

@@ -126,3 +126,12 @@ def test_without_a_budget_the_default_is_shared(
     )
     assert run.stage(1).recipe.train.epochs == pytest.approx(10 / 3)
     assert run.recipe.train.epochs == pytest.approx(5 / 3)
+
+
+def test_one_object_at_a_time_first(scenes_folder: Path, tmp_path: Path) -> None:
+    stages = [{"set": {"augment.objects": 1.0}}, {"set": {}}]
+    run = api.train(written(tmp_path, stages=stages), data=scenes_folder, epochs=2, out=tmp_path / "run")
+    first = run.stage(1).recipe.augment
+    assert (first.objects, first.alone) == (1.0, True)  # class 0 of scenes is background
+    assert (run.recipe.augment.objects, run.recipe.augment.alone) == (0.0, False)
+    assert run.finished

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pixelwise.data.backgrounds import replace_background
 from pixelwise.data.documents import bleed, draw_sheet, lit, scan
+from pixelwise.data.one_object import draw_object
 from pixelwise.data.pictures import FULL_RANGE, as_dtype
 from pixelwise.data.sample import VOID, Instances, Sample
 
@@ -24,6 +25,9 @@ def _rising(pair: tuple[float, float]) -> tuple[float, float]:
         raise ValueError("the first number must not be larger than the second")
     return pair
 
+
+MARGIN = 1.2
+"""An object's box is this much enlarged where a view is filled by it (Noh et al., ICCV 2015, section 4.2)."""
 
 Side = Annotated[int, Field(ge=1)]
 Factor = Annotated[float, Field(gt=0)]
@@ -51,6 +55,10 @@ class Augmentation(BaseModel):
     background: float = Field(0.0, ge=0, le=1, description="probability that another background is put behind the mask")
     background_class: int = Field(0, ge=0, le=254, description="the class that is background")
     backgrounds: str = Field("", description="folder of pictures for it; empty for plain, shaded and noisy surfaces")
+    objects: float = Field(
+        0.0, ge=0, le=1, description="probability that a view is filled by an object: 1.2 times its box, times scale"
+    )
+    alone: bool = Field(False, description="whether all else in such a view is labelled as class 0")
     perspective: float = Field(0.0, ge=0, le=0.25, description="the most that a corner moves, as a share of the sides")
     folds: int = Field(0, ge=0, le=8, description="the most creases of a sheet of paper")
     shading: float = Field(0.0, ge=0, le=1, description="the most that light falls off over a sheet of paper")
@@ -59,7 +67,10 @@ class Augmentation(BaseModel):
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """One view: image (crop height, crop width, C), mask and objects with it. The same rng state, the same view."""
-        warp = self.draw_warp(sample.image.shape[:2], rng)
+        box = None
+        if self.objects > 0 and rng.random() < self.objects:
+            sample, box = draw_object(sample, rng, alone=self.alone)
+        warp = self.draw_warp(sample.image.shape[:2], rng, box)
         sheet = None
         if self.perspective > 0 or self.folds > 0 or self.shading > 0:
             sheet = draw_sheet(self.crop, rng, perspective=self.perspective, folds=self.folds, shading=self.shading)
@@ -78,24 +89,34 @@ class Augmentation(BaseModel):
         view = replace(view, image=image)
         return erased(view, rng) if self.erase > 0 and rng.random() < self.erase else view
 
-    def draw_warp(self, size: tuple[int, int], rng: np.random.Generator) -> Warp:
+    def draw_warp(self, size: tuple[int, int], rng: np.random.Generator, box: np.ndarray | None = None) -> Warp:
         """The geometry of one view of a picture of `size` (height, width).
 
         The crop lies inside the magnified picture where it fits; where it is larger than the picture it contains it.
+
+        Args:
+            box: (4,) xyxy of an object that is to fill the view, with a margin (`MARGIN`): at a scale of 1 both just
+                fit into it, at larger ones the view moves within them. The object stays in the middle along the other
+                axis.
         """
         # Every number is drawn whatever the settings, so that changing one of them leaves the others' draws alone.
         scale = float(np.exp(rng.uniform(*np.log(self.scale))))
         angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))
         mirror = rng.random(2) < 0.5
         place = rng.random(2)
+        middle = np.array([size[1], size[0]]) / 2
+        if box is not None:
+            middle = (box[:2] + box[2:]) / 2
+            extent = np.maximum(MARGIN * (box[2:] - box[:2]), 1)
+            scale *= float(np.min(np.array([self.crop[1], self.crop[0]]) / extent))
         linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
         if self.flip != "none" and mirror[0]:
             linear = linear @ np.diag([-1.0, 1.0])
         if self.flip == "both" and mirror[1]:
             linear = linear @ np.diag([1.0, -1.0])
-        height, width = size
-        room = np.array([width, height]) - np.array([self.crop[1], self.crop[0]]) / scale
-        centre = np.array([width, height]) / 2 + (place - 0.5) * np.abs(room)
+        seen = np.array([self.crop[1], self.crop[0]]) / scale
+        room = np.abs((size[1], size[0]) - seen) if box is None else np.maximum(extent - seen, 0)
+        centre = middle + (place - 0.5) * room
         shift = centre - linear @ (np.array([self.crop[1], self.crop[0]]) / 2)
         if scale == 1 and angle == 0:
             shift = np.round(shift)  # pixels stay pixels

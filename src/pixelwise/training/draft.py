@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pixelwise.data.fingerprint import Fingerprint
+from pixelwise.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,14 @@ class Draft:
         if self.values[section][key] is None:
             self.values[section][key] = value
             self.reasons[f"{section}.{key}"] = why
+
+    def refuse(self, section: str, key: str, why: str) -> None:
+        """
+        Raises:
+            UserError: the recipe asks for what cannot be.
+        """
+        if self.values[section][key]:
+            raise UserError(f"{section}.{key}: {why}; leave it out.")
 
     @property
     def crop(self) -> tuple[int, int]:

@@ -440,6 +440,8 @@ def digest(recipe: Recipe) -> str:
     without: dict[str, Any] = {"provenance": True, "about": True}
     # What a recipe does not use of later additions does not change the digest of runs from before.
     without |= {name: True for name in ("stages", "variants") if not getattr(recipe, name)}
+    if not recipe.augment.complete().objects:
+        without["augment"] = {"objects", "alone"}
     if not recipe.train.measure_training:
         without["train"] = {"measure_training"}
     if recipe.windows == WindowsSection():

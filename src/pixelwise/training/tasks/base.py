@@ -33,7 +33,7 @@ class Task(ABC):
 
     def cache(self, recipe: Recipe, dataset: Dataset) -> SampleCache:
         """Where samples are kept once they are read."""
-        return SampleCache(dataset, objects=recipe.loss.border_weight > 0)
+        return SampleCache(dataset)
 
     @abstractmethod
     def check(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> ObjectFacts | None:

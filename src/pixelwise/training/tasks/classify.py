@@ -39,6 +39,8 @@ class Classify(Task):
                 )
 
     def plan(self, draft: Draft) -> None:
+        for key in ("background", "objects"):
+            draft.refuse("augment", key, "pictures sorted into classes have no masks")
         _size(draft)
         draft.derive_batch(8, 128, "pictures", steps=8)
         facts, derive = draft.facts, draft.derive

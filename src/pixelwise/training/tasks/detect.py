@@ -64,15 +64,20 @@ class Detect(Task):
     def _plan(self, draft: Draft) -> None:
         """What does not depend on what is looked at."""
         values, derive = draft.values, draft.derive
-        if not draft.network.num_boxes:
+        network: Any = draft.network
+        if not network.num_boxes:
             raise UserError(
                 f"model.regression: {values['model']['name']} gives no boxes without its regression network; set "
                 "model.regression=true."
             )
-        if (values["augment"]["background"] or 0) > 0:
-            raise UserError(
-                "augment.background: backgrounds are replaced by means of masks, which are not kept here; leave it out."
-            )
+        draft.refuse("augment", "background", "backgrounds are replaced by means of masks, which are not kept here")
+        draft.refuse("augment", "objects", f"{values['model']['name']} chooses by itself what is in a view")
+        terms = values["loss"]["terms"]
+        if terms is not None and BOX_LOSSES.keys().isdisjoint(terms):
+            derive("optimizer", "freeze", list(network.box_branch), "there is no loss of boxes")
+        elif terms is not None and BOX_LOSSES.keys() >= terms.keys():
+            why = "there is no loss of classes; boxes are learned on maps that stay as they are"
+            derive("optimizer", "freeze", list(network.class_branch), why)
         derive("loss", "class_weights", "none", "how often a class is the object does not follow from its pixels")
         derive("augment", "rotate", 0.0, "the box around a turned box is too wide; cameras hardly tilt")
         derive("augment", "elastic", 0.0, "boxes of what is bent are too wide")

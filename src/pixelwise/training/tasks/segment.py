@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.borders import WithBorderWeights
 from pixelwise.data.dataset import Dataset
+from pixelwise.data.draw import background_class
 from pixelwise.data.loader import SampleCache, Transform
+from pixelwise.data.one_object import with_objects
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.methods.supervised import Supervised
@@ -24,6 +26,9 @@ class Segment(Task):
     data = "segment"
     views = 8000  # ten minutes or so of a small U-Net
     measured_together = 4
+
+    def cache(self, recipe: Recipe, dataset: Dataset) -> SampleCache:
+        return SampleCache(dataset, objects=recipe.loss.border_weight > 0)
 
     def check(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> None:
         """Every label is read; see `Task.check`."""
@@ -53,10 +58,17 @@ class Segment(Task):
         derive("augment", "rotate", 5.0, "cameras tilt a little")
         derive("augment", "flip", "horizontal", "left and right are alike; set both where up and down are alike too")
         derive("augment", "elastic", 0.0, "shapes are taken to be rigid; about 10 for tissue and cells")
+        if draft.values["augment"]["objects"]:
+            alone = background_class(facts.class_names) is not None
+            why = f"class 0 is '{facts.class_names[0]}'" + ("" if alone else ", which is something by itself")
+            derive("augment", "alone", alone, why)
         light(draft)
 
     def prepared(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
-        return cache
+        """Where views are filled by objects, these are found once."""
+        if not recipe.augment.complete().objects or cache.prepare is with_objects:
+            return cache
+        return SampleCache(dataset, limit=cache.limit, objects=True, prepare=with_objects)
 
     def training_view(self, recipe: Recipe) -> Transform:
         views = recipe.augment.complete()
