@@ -74,6 +74,7 @@ SYSTEMS: dict[str, dict[str, Any]] = {
     "unet, resnet18, logits at a quarter": {"model.name": "unet", **RESNET, "model.decoder_channels": [256, 128, 128]},
     "segnet": {"model.name": "segnet", **WIDTH},
     "deconvnet": {"model.name": "deconvnet", **WIDTH},
+    "deconvnet, one stage": {"model.name": "deconvnet", **WIDTH, "stages": []},
     "ternausnet": {"model.name": "ternausnet", **WIDTH},
     "dilated": {"model.name": "dilated", **WIDTH},
     "deeplab_v1": {"model.name": "deeplab_v1", **WIDTH},

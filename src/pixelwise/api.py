@@ -225,7 +225,7 @@ def evaluate(
     flips: str = "none",
     scales: Sequence[float] = (1.0,),
     refine: str = "none",
-    instances: str = "components",
+    instances: str | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Scores of a trained network on labelled pictures, as in `metrics.json`.
@@ -235,7 +235,8 @@ def evaluate(
         data: default the data the run was trained on.
         split: a split of the data, or `all` labelled pictures.
         scales, refine: as for `load`.
-        instances: how objects are told apart where the data has some, see `pixelwise.inference.instances`.
+        instances: how objects are told apart, to be compared with those of the data: a name in
+            `pixelwise.inference.instances.INSTANCES`; None for `components` where all labels are objects, else none.
 
     Raises:
         UserError: nothing to measure, other classes, or a model file without `data`.
@@ -260,6 +261,8 @@ def evaluate(
     if (task == "classify") != (dataset.task == "classify"):
         what = "pictures sorted into classes" if dataset.task == "classify" else "pictures with masks"
         raise UserError(f"{dataset.root}: {what}, but {predictor.spec.model} is there to {task}; give other data.")
+    if instances is not None and task != "segment":
+        raise UserError(f"{run}: {predictor.spec.model} gives no masks with objects in them; leave out --instances.")
     with _bar("measuring", progress) as advance:
         if isinstance(predictor, ClassPredictor):
             return evaluate_classes(predictor, dataset, split, advance).summary

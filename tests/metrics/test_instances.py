@@ -77,6 +77,24 @@ def test_equals_brute_force(pair: tuple[np.ndarray, np.ndarray], sparse: bool) -
         assert score.f1() == pytest.approx(2 * hits[0] / (truths + guesses))
 
 
+@settings(max_examples=60, deadline=None)
+@given(label_maps(), st.integers(0, 2**32 - 1))
+def test_of_several_classes_each_is_matched_by_itself(pair: tuple[np.ndarray, np.ndarray], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    numbers = [np.unique(ids[ids > 0]) for ids in pair]
+    classes = [rng.integers(1, 4, len(ids)) for ids in numbers]
+    together = InstanceScore()
+    together.update(*pair, (classes[0], classes[1]))
+    apart = InstanceScore()
+    for class_id in (1, 2, 3):
+        kept = [of[which == class_id] for of, which in zip(numbers, classes, strict=True)]
+        apart.update(*(np.where(np.isin(ids, some), ids, 0) for ids, some in zip(pair, kept, strict=True)))
+    assert together.true_positives.tolist() == apart.true_positives.tolist()
+    assert (together.true_objects, together.predicted_objects) == (apart.true_objects, apart.predicted_objects)
+    with pytest.raises(ValueError, match="objects predicted and true, but classes of"):
+        together.update(*pair, (classes[0], np.append(classes[1], 1)))
+
+
 def test_pictures_in_any_order_and_grouping() -> None:
     rng = np.random.default_rng(0)
     pictures = [(rng.integers(0, 4, (6, 6)), rng.integers(0, 4, (6, 6))) for _ in range(20)]

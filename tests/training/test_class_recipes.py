@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pixelwise import api
+from pixelwise.errors import UserError
 from pixelwise.models.catalog import MODELS, create_model
 from pixelwise.training.recipe import load_recipe, recipe_names
 
@@ -23,11 +24,24 @@ SMALLER: dict[str, dict[str, Any]] = {
     "overfitting": {"model.hidden": [8], "variants": {"one": {}}},
     "resnet18": {"augment.crop": [32, 32]},
 }
+STARTS = {"cut": "vgg16", "finetune": "vgg11_bn"}
+"""Whose weights a recipe starts from that freezes them."""
+
+
+def weights_of(name: str, folder: Path) -> str:
+    torch.manual_seed(3)
+    network = create_model(name, in_channels=1, num_classes=4, width=4)
+    save_file(network.state_dict(), folder / "w.safetensors")
+    return str(folder / "w.safetensors")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_trains(name: str, digits_folder: Path, tmp_path: Path) -> None:
     overrides = {"train.validations": 1, "train.batch_size": 8, **SMALLER.get(name, {})}
+    if name in STARTS:
+        with pytest.raises(UserError, match=r"as random as it is; give \w+ weights"):
+            api.train(name, data=digits_folder, epochs=0.6, out=tmp_path / "run", overrides=overrides)
+        overrides["model.weights"] = weights_of(STARTS[name], tmp_path)
     run = api.train(name, data=digits_folder, epochs=0.6, out=tmp_path / "run", overrides=overrides)
     folder = run.variant("one") if run.variants_file.exists() else run
     steps = [entry for entry in folder.log() if entry["kind"] == "train"]
@@ -43,12 +57,11 @@ def test_every_family_has_one() -> None:
 
 
 def test_finetuning_moves_the_last_layer_first(digits_folder: Path, tmp_path: Path) -> None:
-    torch.manual_seed(3)
-    save_file(create_model("vgg11_bn", in_channels=1, num_classes=4, width=4).state_dict(), tmp_path / "w.safetensors")
-    overrides = {**SMALLER["finetune"], "model.weights": str(tmp_path / "w.safetensors"), "train.ema_decay": None}
+    weights = weights_of("vgg11_bn", tmp_path)
+    overrides = {**SMALLER["finetune"], "model.weights": weights, "train.ema_decay": None}
     overrides |= {"train.validations": 1, "train.batch_size": 8}
     run = api.train("finetune", data=digits_folder, epochs=1, out=tmp_path / "run", overrides=overrides)
-    files = (tmp_path / "w.safetensors", run.stage(1).best, run.best)
+    files = (weights, run.stage(1).best, run.best)
     given, first, last = ({k: v for k, v in load_file(file).items() if "classifier.6" not in k} for file in files)
     assert all(torch.equal(given[name], first[name]) for name in given)
     assert not any(torch.equal(first[name], last[name]) for name in given if name.endswith("weight"))

@@ -94,6 +94,12 @@ def test_a_classifier_has_no_masks_to_go_by(key: str) -> None:
         make_plan(recipe, FACTS, network=network, device=CPU)
 
 
+def test_a_trunk_of_random_weights_is_not_kept() -> None:
+    network = create_model("resnet18", num_classes=3)
+    with pytest.raises(UserError, match=r"^optimizer\.freeze: .* give resnet18 weights"):
+        make_plan(load_recipe("resnet18", {"optimizer.freeze": "trunk"}), FACTS, network=network, device=CPU)
+
+
 def test_balance_decides_the_weights() -> None:
     assert plan().loss.class_weights == "sqrt_median_frequency"
     assert plan(replace(FACTS, class_pixels=(40, 30, 30))).loss.class_weights == "none"

@@ -73,6 +73,32 @@ def test_a_stage_starts_from_the_weights_of_the_one_before(scenes_folder: Path, 
         assert torch.allclose(before[name], after[name], atol=1e-8), name
 
 
+@pytest.mark.parametrize(
+    ("number", "settings", "words"),
+    [
+        (1, {"optimizer.freeze": "trunk"}, "stage 1: optimizer.freeze: .* as random as it is"),
+        (2, {"optimizer.freeze": "encodr"}, "stage 2: unknown module to freeze"),
+        (2, {"normalize.mean": [1.0, 2.0]}, "stage 2: normalize.mean: 2 numbers found, 3 expected"),
+    ],
+)
+def test_a_mistake_in_any_stage_is_found_before_anything_is_written(
+    scenes_folder: Path, tmp_path: Path, number: int, settings: dict[str, Any], words: str
+) -> None:
+    stages = [dict(stage) for stage in RECIPE["stages"]]
+    stages[number - 1]["set"] = settings
+    with pytest.raises(UserError, match=words):
+        api.train(written(tmp_path, stages=stages), data=scenes_folder, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_later_stage_may_keep_the_trunk_of_the_one_before(scenes_folder: Path, tmp_path: Path) -> None:
+    stages = [{"set": {}}, {"set": {"optimizer.freeze": "trunk", "train.ema_decay": None}}]
+    run = api.train(written(tmp_path, stages=stages), data=scenes_folder, epochs=1, out=tmp_path / "run")
+    before, after = load_file(run.stage(1).best), load_file(run.best)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {name for name in before if name.startswith("head.")}
+
+
 class Stop(Exception):
     """Stands for the end of the process: nothing after it is written."""
 

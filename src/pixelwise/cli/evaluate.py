@@ -17,7 +17,9 @@ def evaluate(
     flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
     scales: Annotated[str, typer.Option(help="Average over magnifications, such as 0.75,1,1.25.")] = "1",
     refine: Annotated[str, typer.Option(help="Sharpen by the picture: none, crf, superpixels.")] = "none",
-    instances: Annotated[str, typer.Option(help="Objects from masks: components, watershed.")] = "components",
+    instances: Annotated[
+        str | None, typer.Option(help="Compare objects as well, told apart by: components, watershed.")
+    ] = None,
 ) -> None:
     """Measure a trained network on labelled pictures."""
     from pixelwise import api

@@ -13,7 +13,7 @@ from pixelwise.data.dataset import Dataset, Record
 from pixelwise.data.loader import prefetch
 from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError, unknown
-from pixelwise.inference.instances import INSTANCES
+from pixelwise.inference.instances import INSTANCES, label_objects
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.boundary import BoundaryScore
 from pixelwise.metrics.calibration import Calibration
@@ -52,23 +52,32 @@ def evaluate_split(
     split: str = "val",
     progress: Callable[[float], None] | None = None,
     *,
-    instances: str = "components",
+    instances: str | None = None,
 ) -> Evaluation:
     """Predicts every labelled picture of a split and counts.
 
     Args:
-        instances: where the data has objects, how masks become objects, a name in `instances.INSTANCES`.
+        instances: how masks become objects, a name in `instances.INSTANCES`, to be compared with those that the data
+            tells apart. None for `components` where every mask is an object by the data's layout, else for none.
 
     Raises:
-        UserError: an unknown name, no such split, no labelled picture in it, or classes other than the network's.
+        UserError: an unknown name, objects asked for that the data does not tell apart, no such split, no labelled
+            picture in it, or classes other than the network's.
     """
-    if instances not in INSTANCES:
+    if instances is None and dataset.coding.kind == "objects":
+        instances = "components"
+    if instances is not None and instances not in INSTANCES:
         raise unknown("way to instances", instances, INSTANCES)
+    if instances is not None and dataset.coding.kind not in {"objects", "shapes"}:
+        raise UserError(
+            f"{dataset.root}: the masks say which pixels are of a class, but not which objects there are, so objects "
+            "cannot be compared; leave out --instances."
+        )
     records = labelled_records(dataset, split, predictor.class_names)
     confusion = ConfusionMatrix(len(predictor.class_names), predictor.class_names)
     calibration = Calibration()
     outlines = BoundaryScore(predictor.class_names)
-    objects = InstanceScore() if dataset.coding.kind == "objects" else None
+    objects = None if instances is None else InstanceScore()
     scores = []
     seconds = 0.0
     for number, (record, sample) in enumerate(zip(records, prefetch(dataset.load, records), strict=True), start=1):
@@ -83,8 +92,10 @@ def evaluate_split(
         counted = sample.mask != VOID
         calibration.update(prediction.confidence[counted], (prediction.mask == sample.mask)[counted])
         scores.append(PictureScore(record, own.mean_iou()))
-        if objects is not None and sample.instances is not None and sample.instances.ids is not None:
-            objects.update(INSTANCES[instances](prediction.mask, 1), sample.instances.ids)
+        if instances is not None and objects is not None and sample.instances is not None:
+            assert sample.instances.ids is not None
+            labels, classes = label_objects(prediction.mask, len(predictor.class_names), INSTANCES[instances])
+            objects.update(labels, sample.instances.ids, (classes, sample.instances.classes))
         if progress is not None:
             progress(number / len(records))
     summary = {"split": split, "pictures": len(records), **confusion.summary(split)}

@@ -111,16 +111,22 @@ class InstanceScore:
         """(thresholds,) int64."""
         return self.true_objects - self.true_positives
 
-    def update(self, predicted: np.ndarray, true: np.ndarray) -> None:
+    def update(
+        self, predicted: np.ndarray, true: np.ndarray, classes: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> None:
         """Adds one picture.
 
         Args:
             predicted, true: (H, W) label maps, 0 = no object.
+            classes: of the predicted and of the true objects, in rising order of their ids; objects of different
+                classes do not match. None for all of one class.
 
         Raises:
-            ValueError: sizes that differ, or negative ids.
+            ValueError: sizes that differ, negative ids, or classes of another number than the objects.
         """
         found = overlaps(predicted, true)
+        if classes is not None:
+            found = _of_one_class(found, *classes)
         hits = (found.iou[:, None] > np.array(self.thresholds)).sum(0)
         objects = len(found.true_areas) + len(found.predicted_areas)
         self.true_positives += hits
@@ -183,6 +189,17 @@ class InstanceScore:
             f"TP / (TP + FP + FN), mean over t = {', '.join(f'{t:g}' for t in self.thresholds)}, then over pictures; "
             "aggregated Jaccard index: mean over pictures",
         }
+
+
+def _of_one_class(found: Overlaps, predicted_classes: np.ndarray, true_classes: np.ndarray) -> Overlaps:
+    """Without the pairs whose classes differ."""
+    counted = len(found.predicted_areas), len(found.true_areas)
+    if counted != (len(predicted_classes), len(true_classes)):
+        raise ValueError(
+            f"{counted} objects predicted and true, but classes of {len(predicted_classes), len(true_classes)}"
+        )
+    alike = predicted_classes[found.predicted] == true_classes[found.true]
+    return found._replace(true=found.true[alike], predicted=found.predicted[alike], shared=found.shared[alike])
 
 
 def _aggregated_jaccard(found: Overlaps) -> float:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +15,9 @@ from pixelwise.atomic import write_text
 from pixelwise.distributed import barrier, rank
 from pixelwise.errors import UserError
 from pixelwise.models.weights import read_weights
+from pixelwise.nn.freezing import TRUNK
 from pixelwise.training.plan import default_epochs
-from pixelwise.training.recipe import Recipe, build_recipe, to_yaml, variant_recipes
+from pixelwise.training.recipe import Recipe, build_recipe, stage_recipes, to_yaml, variant_recipes
 from pixelwise.training.run import Run, create_run
 from pixelwise.training.session import Data, Session, check_out, engine, open_data, restart, start
 from pixelwise.training.tasks import task_of
@@ -57,9 +59,10 @@ def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data]:
         The folder, and the data as it was read.
 
     Raises:
-        UserError: as `session.start`, for each variant.
+        UserError: as `session.start`, for each stage or variant.
     """
-    dataset, facts, _ = data = open_data(recipe)
+    data = open_data(recipe)
+    dataset, facts, _ = data
     engine()
     check_out(out)
     values = recipe.model_dump(mode="json", exclude={"provenance"})
@@ -71,17 +74,29 @@ def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data]:
         _resolve_weights(part["set"], "model.weights")
     whole = build_recipe(values, name)
     reading = Reading(whole, data)
-    for variant, each in variant_recipes(whole).items():
+    for number, (words, each) in enumerate(_to_be_tried(whole)):
         with TemporaryDirectory(prefix="pixelwise-") as folder:
             try:
-                reading.session(each, Run(Path(folder)), variant)
+                reading.session(each, Run(Path(folder)), words)
             except UserError as error:
-                raise UserError(f"variant {variant}: {error}") from None
+                raise UserError(f"{words}: {error}") from None
+        if number == 0 and reading.data is not None and _what_is_read(each) == _what_is_read(whole):
+            data = reading.data  # with pictures at the size that they are needed in
     if rank() == 0:
         run = create_run(out, name, dataset.root)
         write_text(run.variants_file if whole.variants else run.stages_file, to_yaml(whole))
     barrier()
-    return (run if rank() == 0 else Run(Path(str(out)))), reading.data or data
+    return (run if rank() == 0 else Run(Path(str(out)))), data
+
+
+def _to_be_tried(whole: Recipe) -> Iterator[tuple[str, Recipe]]:
+    """The recipe of each stage or variant, with what it is called."""
+    for number, recipe in enumerate(stage_recipes(whole), 1):
+        if number > 1 and recipe.optimizer.freeze == TRUNK:  # of weights that are not there yet
+            recipe = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"freeze": None})})
+        yield f"stage {number}", recipe
+    for name, recipe in variant_recipes(whole).items():
+        yield f"variant {name}", recipe
 
 
 def _resolve_weights(values: dict[str, Any], key: str) -> None:

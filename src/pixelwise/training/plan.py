@@ -16,6 +16,7 @@ from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
 from pixelwise.models.catalog import MODELS, weights_fill
 from pixelwise.models.weights import read_weights
+from pixelwise.nn.freezing import TRUNK
 from pixelwise.training.draft import Draft
 from pixelwise.training.recipe import Recipe, build_recipe, default_terms
 from pixelwise.training.tasks import task_of
@@ -36,8 +37,8 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, network: nn.Module, device:
         network: the recipe's: what sizes suit it.
 
     Raises:
-        UserError: class weights of the wrong number, weights that cannot be read, or sizes that the network cannot
-            take.
+        UserError: class weights of the wrong number, weights that cannot be read, a frozen trunk without weights, or
+            sizes that the network cannot take.
     """
     task = task_of(recipe.model.name)
     draft = Draft(recipe.model_dump(mode="json"), facts, network, device)
@@ -46,6 +47,11 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, network: nn.Module, device:
     derive("loss", "terms", default_terms(values), f"what suits networks that {MODELS[recipe.model.name].task}")
     _balance(draft)
     weights = recipe.model.options.get("weights")
+    if weights is None and recipe.optimizer.freeze == TRUNK:
+        raise UserError(
+            f"optimizer.freeze: all but the last layer would stay as random as it is; give {recipe.model.name} weights "
+            "(--set model.weights=FILE_OR_HUB_NAME, see `pixelwise weights`), or leave freeze out."
+        )
     if values["optimizer"]["name"] == "adamw":
         derive("optimizer", "lr", 2e-3, "AdamW with warm-up and cosine decay")
     else:

@@ -32,10 +32,12 @@ class Classify(Task):
         for split, least in (("train", 2), ("val", 1)):
             found = {record.class_id for record in dataset.split(split) if record.class_id is not None}
             if len(found) < least:
-                held = dataset.class_names[next(iter(found))] if found else "nothing"
+                held = f"all pictures of the split '{split}' are of the class '{dataset.class_names[min(found)]}'"
+                if not found:
+                    held = f"no picture of the split '{split}' has a class"
                 raise UserError(
-                    f"{dataset.root}: all pictures of the split '{split}' are of the class '{held}', so there is "
-                    "nothing to tell apart; add a folder of pictures of another class."
+                    f"{dataset.root}: {held}, so there is nothing to tell apart; give two classes or more, each with "
+                    "two pictures or more."
                 )
 
     def plan(self, draft: Draft) -> None:
