@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -48,6 +50,23 @@ def test_picture_mask_box_and_keypoints_stay_together(seed: int, bent: dict[str,
         if visible:  # a corner of the square: some of it, and some ground, within two pixels
             near = inside[max(int(y) - 3, 0) : int(y) + 3, max(int(x) - 3, 0) : int(x) + 3]
             assert 0 < near.mean() < 1 or near.size < 36
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_boxes_move_whether_or_not_their_outline_is_known(seed: int) -> None:
+    """The same square as an object with pixels and as a box alone."""
+    blob = blob_sample()
+    assert blob.instances is not None
+    twice = Instances(blob.instances.boxes.repeat(2, 0), np.array([1, 7]), blob.instances.ids)
+    views = Augmentation(crop=(80, 90), scale=(0.7, 1.4), flip="both")
+    view = views(replace(blob, instances=twice), np.random.default_rng(seed))
+    found = view.instances
+    assert found is not None
+    if len(found) == 2:
+        assert (found.classes.tolist(), found.outlined) == ([1, 7], 1)
+        np.testing.assert_allclose(found.boxes[0], found.boxes[1], atol=1.0)
+    else:  # less than a pixel of the box is in view
+        assert len(found) == 0
 
 
 @pytest.mark.parametrize("seed", range(6))

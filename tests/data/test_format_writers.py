@@ -167,6 +167,34 @@ def test_crowds_stay_crowds_in_coco(tmp_path: Path) -> None:
     assert sum(counts[0]) > 0
 
 
+def test_boxes_without_an_outline_come_back_from_coco(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", special_masks(True))
+    convert(tmp_path / "data", "coco", tmp_path / "one")
+    for file in (tmp_path / "one/annotations").iterdir():
+        content = json.loads(file.read_text())
+        for annotation in content["annotations"][::2]:
+            left, top, width, height = annotation.pop("bbox")
+            annotation.update(segmentation=[], bbox=[left + 0.25, top, width + 0.5, height])
+        file.write_text(json.dumps(content))
+    assert not any("box" in sentence for sentence in convert(tmp_path / "one", "coco", tmp_path / "two")[3:])
+    one, two = open_dataset(tmp_path / "one"), open_dataset(tmp_path / "two")
+    assert_same(one, two)
+    bare = 0
+    for record in one.split("train"):
+        objects, others = (dataset.load(record).instances for dataset in (one, two))
+        assert objects is not None
+        assert others is not None
+        bare += len(objects) - objects.outlined
+        kept = [
+            sorted([class_id, *box] for class_id, box in zip(o.classes.tolist(), o.boxes.tolist(), strict=True))
+            for o in (objects, others)
+        ]
+        assert kept[0] == kept[1]
+    assert bare
+    said = convert(tmp_path / "one", "labelme", tmp_path / "three")
+    assert any("have a box but no outline; labelme holds none of them" in sentence for sentence in said)
+
+
 @pytest.mark.parametrize("to", WRITERS)
 def test_names_that_end_alike_stay_apart(tmp_path: Path, to: str) -> None:
     for number, name in enumerate(("x", "a/x", "b/a/x", "b_a_x")):

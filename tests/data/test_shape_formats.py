@@ -351,13 +351,42 @@ class TestCoco:
             open_dataset(tmp_path)
         assert "text-file" in {finding.code for finding in examine(tmp_path).findings}
 
-    def test_boxes_without_outlines_are_refused(self, tmp_path: Path) -> None:
+    def test_of_a_box_without_an_outline_the_pixels_are_not_known(self, tmp_path: Path) -> None:
         pictures(tmp_path, "a", "b", "c")
-        dump(
-            tmp_path / "x.json",
-            coco_file(annotations=[{"id": 1, "image_id": 7, "category_id": 3, "bbox": [0, 0, 1, 1]}]),
-        )
-        with pytest.raises(UserError, match="boxes without an outline"):
+        bare = {"id": 8, "image_id": 7, "category_id": 90, "bbox": [2.4, 2, 4.2, 9]}
+        dump(tmp_path / "x.json", coco_file(annotations=[*coco_file()["annotations"][:2], bare]))
+        dataset = open_dataset(tmp_path)
+        sample = dataset.load(dataset.records[0])
+        assert sample.mask is not None
+        objects = sample.instances
+        assert objects is not None
+        assert objects.ids is not None
+        assert (objects.classes.tolist(), objects.outlined) == ([1, 2, 2], 2)
+        np.testing.assert_allclose(objects.boxes[2], [2.4, 2, 6.6, 6], rtol=1e-6)  # cut off at the border
+        expected = np.zeros((HEIGHT, WIDTH), int)
+        expected[2:, 2:7] = 255
+        expected[1:4, 1:5] = 1  # outlines are known, whatever box they lie in
+        expected[0, 0] = 2
+        np.testing.assert_array_equal(sample.mask, expected)
+        np.testing.assert_array_equal(dataset.load_mask(dataset.records[0]), expected)
+        assert np.unique(objects.ids).tolist() == [0, 1, 2]
+        assert any(note.startswith("1 annotations have a box but no outline") for note in dataset.notes)
+
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [
+            ({}, r"neither an outline \(segmentation\) nor a box \(bbox\)"),
+            ({"bbox": [0, 0, 1]}, r"expected \[left, top, width, height\]"),
+            ({"bbox": [0, 0, -1, 1]}, r"the bbox is \[0, 0, -1, 1\]"),
+            ({"bbox": [0, 0, "x", 1]}, "the bbox is"),
+            ({"bbox": [0, 0, float("nan"), 1]}, "the bbox is"),
+        ],
+    )
+    def test_a_broken_box_is_told(self, tmp_path: Path, more: dict[str, Any], words: str) -> None:
+        pictures(tmp_path, "a", "b", "c")
+        annotation = {"id": 5, "image_id": 7, "category_id": 3, "segmentation": [], **more}
+        dump(tmp_path / "x.json", coco_file(annotations=[annotation]))
+        with pytest.raises(UserError, match=r"x\.json, annotation 5: .*" + words):
             open_dataset(tmp_path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from itertools import pairwise
@@ -257,6 +258,23 @@ def test_what_cannot_be_learned_is_said(
 ) -> None:
     with pytest.raises(UserError, match=words):
         api.train("localizer", data=coco_folder, out=tmp_path / "run", overrides={**SMALL, **overrides})
+
+
+def test_boxes_without_outlines_are_enough(squares_folder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "boxes"
+    shutil.copytree(squares_folder, data)
+    content = json.loads((data / "instances.json").read_text())
+    for annotation in content["annotations"]:
+        outline = np.array(annotation.pop("segmentation")[0]).reshape(-1, 2)
+        annotation["bbox"] = [*outline.min(0).tolist(), *np.ptp(outline, 0).tolist()]
+    (data / "instances.json").write_text(json.dumps(content))
+    runs = [
+        api.train("localizer", data=folder, epochs=1, out=tmp_path / f"{number}", overrides=SMALL)
+        for number, folder in enumerate((squares_folder, data))
+    ]
+    assert runs[0].metrics == runs[1].metrics  # outlines of squares say nothing else
+    with pytest.raises(UserError, match=r"boxes without outlines.*only 'background'; train a network"):
+        api.train("unet", data=data, out=tmp_path / "unet")
 
 
 def test_what_no_loss_reaches_stays_as_it_is(squares_folder: Path, tmp_path: Path) -> None:

@@ -231,18 +231,19 @@ class Warp:
             inside = (keypoints[..., :2] >= 0).all(-1) & (keypoints[..., :2] < (width, height)).all(-1)
             keypoints[..., 2] *= inside
         ids = instances.ids
+        outlined = instances.outlined
+        left, top, right, bottom = instances.boxes[outlined:].T
+        corners = np.stack([left, top, right, top, right, bottom, left, bottom], -1).reshape(-1, 4, 2)
+        moved = self.forward(corners)
+        boxes = np.concatenate([moved.min(1), moved.max(1)], -1).clip(0, (width, height, width, height))
+        kept = np.flatnonzero((boxes[:, 2:] - boxes[:, :2] >= 1).all(-1))
+        boxes = boxes[kept].astype(np.float32)
+        kept = kept + outlined
         if ids is not None:
             ids = self._resample(ids.astype(np.float32), maps, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT).astype(np.int64)
-            kept = np.unique(ids[ids > 0]) - 1
-            boxes_and_ids = Instances.from_label_map(ids, instances.classes[kept])
-            boxes, ids = boxes_and_ids.boxes, boxes_and_ids.ids
-        else:
-            left, top, right, bottom = instances.boxes.T
-            corners = np.stack([left, top, right, top, right, bottom, left, bottom], -1).reshape(-1, 4, 2)
-            moved = self.forward(corners)
-            boxes = np.concatenate([moved.min(1), moved.max(1)], -1).clip(0, (width, height, width, height))
-            kept = np.flatnonzero((boxes[:, 2:] - boxes[:, :2] >= 1).all(-1))
-            boxes = boxes[kept].astype(np.float32)
+            seen = np.unique(ids[ids > 0]) - 1
+            label_map = Instances.from_label_map(ids, instances.classes[seen])
+            boxes, ids, kept = np.concatenate([label_map.boxes, boxes]), label_map.ids, np.concatenate([seen, kept])
         keypoints = None if keypoints is None else keypoints[kept]
         return Instances(boxes=boxes, classes=instances.classes[kept], ids=ids, keypoints=keypoints)
 

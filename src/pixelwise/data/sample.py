@@ -18,6 +18,7 @@ class Instances:
         boxes: (N, 4) float32, `xyxy` in pixels, continuous coordinates (pixel centres at +0.5).
         classes: (N,) int64 class ids.
         ids: (H, W) int32 label map, 0 where there is no object, i + 1 on the pixels of object i; None for boxes alone.
+            Objects of which only the box is known have no pixels there, and come last.
         keypoints: (N, J, 3) float32 `(x, y, visible)`; None where there are none.
     """
 
@@ -28,6 +29,11 @@ class Instances:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def outlined(self) -> int:
+        """How many objects have pixels in `ids`: the first so many."""
+        return 0 if self.ids is None else int(self.ids.max(initial=0))
 
     @classmethod
     def from_label_map(cls, ids: np.ndarray, classes: np.ndarray | int = 1) -> Instances:

@@ -128,6 +128,31 @@ class Counts:
         return Patch(0, 0, rle.decode(counts, height, width))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Box:
+    """An object somewhere between four edges, in pixels; which pixels are its own is not known."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def draw(self, height: int, width: int) -> Patch:
+        """All pixels whose centre lies between the edges.
+
+        Raises:
+            UserError: never.
+        """
+        left, right = (int(np.clip(np.ceil(edge - 0.5), 0, width)) for edge in (self.left, self.right))
+        top, bottom = (int(np.clip(np.ceil(edge - 0.5), 0, height)) for edge in (self.top, self.bottom))
+        return Patch(top, left, np.ones((max(bottom - top, 0), max(right - left, 0)), bool))
+
+    def within(self, height: int, width: int) -> np.ndarray:
+        """(4,) float32 xyxy, cut off at the picture's borders."""
+        edges = np.array([self.left, self.top, self.right, self.bottom], np.float32)
+        return edges.clip(0, (width, height, width, height))
+
+
 def fill(rings: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
     """The pixels whose centres lie inside of closed rings (N, 2) `x, y`, by the even-odd rule: (H, W) bool."""
     toggles = np.zeros((height, width + 1), bool)
@@ -168,6 +193,11 @@ class Shape:
     crowd: bool = False
     entry: str = ""
 
+    @property
+    def painted(self) -> int:
+        """What its pixels become in a mask."""
+        return VOID if isinstance(self.region, Box) else self.class_id
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawing:
@@ -191,16 +221,22 @@ class ShapeCoding:
     """Shapes by the name of the record. Pixels that no shape covers are of class 0.
 
     Crowds are painted first, then the larger before the smaller, so that small things stay on top of what they lie on;
-    among equals the later is on top.
+    among equals the later is on top. Below them all, a box without an outline is void: something there is an object.
     """
 
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
     kind: ClassVar[str] = "shapes"
 
+    @property
+    def bare_boxes(self) -> int:
+        """How many shapes are boxes without an outline."""
+        return sum(isinstance(shape.region, Box) for drawing in self.drawings.values() for shape in drawing.shapes)
+
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
         """The mask as (H, W) uint8 class ids, and the objects: every shape that is neither crowd nor class 0 nor void.
 
-        An object is what can be seen of it; one that others hide altogether is left out.
+        An object is what can be seen of it; one that others hide altogether is left out. Of boxes without an outline,
+        which come last, it is not known what can be seen.
 
         Raises:
             UserError: shapes that cannot be of a picture of that size.
@@ -208,13 +244,24 @@ class ShapeCoding:
         mask = np.zeros((height, width), np.uint8)
         ids = np.zeros((height, width), np.int32)
         classes = []
+        bare: list[tuple[int, np.ndarray]] = []
         for number, (shape, patch) in enumerate(self._in_order(record, height, width), start=1):
-            mask[patch.window][patch.mask] = shape.class_id
-            is_object = not shape.crowd and shape.class_id not in (0, VOID)
-            ids[patch.window][patch.mask] = number if is_object else 0
+            mask[patch.window][patch.mask] = shape.painted
             classes.append(shape.class_id)
+            is_object = not shape.crowd and shape.class_id not in (0, VOID)
+            if not isinstance(shape.region, Box):
+                ids[patch.window][patch.mask] = number if is_object else 0
+            elif is_object and patch.mask.any():
+                bare.append((shape.class_id, shape.region.within(height, width)))
         seen = np.unique(ids)
-        return mask, Instances.from_label_map(ids, np.array(classes, np.int64)[seen[seen > 0] - 1])
+        outlined = Instances.from_label_map(ids, np.array(classes, np.int64)[seen[seen > 0] - 1])
+        if not bare:
+            return mask, outlined
+        boxes = np.stack([box for _, box in bare])
+        bare_classes = np.array([class_id for class_id, _ in bare], np.int64)
+        return mask, Instances(
+            np.concatenate([outlined.boxes, boxes]), np.concatenate([outlined.classes, bare_classes]), outlined.ids
+        )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
         """The mask alone.
@@ -224,7 +271,7 @@ class ShapeCoding:
         """
         mask = np.zeros((height, width), np.uint8)
         for shape, patch in self._in_order(record, height, width):
-            mask[patch.window][patch.mask] = shape.class_id
+            mask[patch.window][patch.mask] = shape.painted
         return mask
 
     def vanishing(self, record: Record, height: int, width: int) -> list[str]:
@@ -249,4 +296,9 @@ class ShapeCoding:
                 drawn.append((shape, shape.region.draw(height, width)))
             except UserError as error:
                 raise UserError(f"{drawing.file}, {shape.entry} ({record.picture.name}): {error}") from None
-        return sorted(drawn, key=lambda pair: (not pair[0].crowd, -int(np.count_nonzero(pair[1].mask))))
+
+        def place(pair: tuple[Shape, Patch]) -> tuple[bool, bool, int]:
+            shape, patch = pair
+            return not isinstance(shape.region, Box), not shape.crowd, -int(np.count_nonzero(patch.mask))
+
+        return sorted(drawn, key=place)

@@ -95,7 +95,8 @@ def evaluate_split(
         if instances is not None and objects is not None and sample.instances is not None:
             assert sample.instances.ids is not None
             labels, classes = label_objects(prediction.mask, len(predictor.class_names), INSTANCES[instances])
-            objects.update(labels, sample.instances.ids, (classes, sample.instances.classes))
+            true_classes = sample.instances.classes[: sample.instances.outlined]
+            objects.update(labels, sample.instances.ids, (classes, true_classes))
         if progress is not None:
             progress(number / len(records))
     summary = {"split": split, "pictures": len(records), **confusion.summary(split)}

@@ -2,7 +2,8 @@
 
     train2017/x.jpg + annotations/instances_train2017.json
 
-Outlines are polygons, whose union is the object, or run-length encodings, as numbers or compressed.
+Outlines are polygons, whose union is the object, or run-length encodings, as numbers or compressed. An annotation may
+have a box alone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.listing import Names, read_classes, some
 from pixelwise.data.sample import VOID
-from pixelwise.data.shapes import IGNORE, Counts, Drawing, Patch, Polygons, Region, Shape
+from pixelwise.data.shapes import IGNORE, Box, Counts, Drawing, Patch, Polygons, Region, Shape
 from pixelwise.errors import UserError
 
 
@@ -86,10 +88,6 @@ def survey(root: Path) -> Survey:
         )
         for name, (file, *others) in reading.files.items()
     }
-    if not any(drawing.shapes for drawing in drawings.values()) and reading.boxes:
-        raise UserError(
-            f"{kept[0][0]}: all {reading.boxes} annotations are boxes without an outline, so no pixel has a class."
-        )
     return survey_of(
         root,
         "coco",
@@ -170,15 +168,19 @@ def _read(root: Path, file: Path, content: Any, finder: Names, reading: _Reading
             raise UserError(f"{where}: image_id {image_id} is none of the images in this file.")
         if category_id not in label_of:
             raise UserError(f"{where}: category_id {category_id} is none of the categories in this file.")
-        if not annotation.get("segmentation"):
-            reading.boxes += 1
-            continue
         crowd = bool(annotation.get("iscrowd"))
-        region = _region(annotation["segmentation"], where)
+        region: Region
+        if annotation.get("segmentation"):
+            region = _region(annotation["segmentation"], where)
+        elif "bbox" in annotation:
+            region = _box(annotation["bbox"], where)
+        else:
+            raise UserError(f"{where}: neither an outline (segmentation) nor a box (bbox).")
         for name in names_of[image_id]:
             own = entry if file == next(iter(reading.files[name])) else f"{entry} of {relative(root, file)}"
             reading.shapes[name].append((label_of[category_id], Shape(0, region, crowd, own)))
             reading.crowds += crowd
+            reading.boxes += isinstance(region, Box)
 
 
 def _region(segmentation: Any, where: str) -> Region:
@@ -197,20 +199,30 @@ def _region(segmentation: Any, where: str) -> Region:
     return Polygons(tuple((ring_of(ring, where),) for ring in segmentation))
 
 
+def _box(bbox: Any, where: str) -> Box:
+    numbers = isinstance(bbox, list) and all(isinstance(value, int | float) and isfinite(value) for value in bbox)
+    if not numbers or len(bbox) != 4 or min(bbox[2:]) < 0:
+        raise UserError(f"{where}: the bbox is {str(bbox)[:60]}, expected [left, top, width, height] in pixels.")
+    left, top, width, height = map(float, bbox)
+    return Box(left, top, left + width, top + height)
+
+
 def _notes(root: Path, kept: list[tuple[Path, Any]], reading: _Reading, drawings: dict[str, Drawing]) -> list[str]:
     ids = list(dict.fromkeys(category["id"] for _, content in kept for category in content["categories"]))
     order = "classes.txt" if (root / "classes.txt").is_file() else "their ids"
-    shapes = sum(len(drawing.shapes) for drawing in drawings.values())
+    shapes = sum(len(drawing.shapes) for drawing in drawings.values()) - reading.boxes
     bare = sum(not drawing.shapes for drawing in drawings.values())
     notes = [
         f"{some([relative(root, file) for file, _ in kept], 3)}: {shapes} outlines on {len(drawings)} pictures, "
-        f"{bare} of them without any, which show background.",
+        f"{bare} of them without any object, which show background.",
         f"Category ids {some(ids, 3)} are the classes from 1 on in the order of {order}; 0 is what no outline covers.",
     ]
     if reading.crowds:
         notes.append(f"{reading.crowds} crowds are labelled as their category, beneath the single objects.")
     if reading.boxes:
-        notes.append(f"{reading.boxes} annotations have a box but no outline and are not read.")
+        notes.append(
+            f"{reading.boxes} annotations have a box but no outline; the pixels in it are void, where no outline is."
+        )
     return notes
 
 
@@ -218,7 +230,8 @@ def write(export: Export, out: Path) -> list[str]:
     """`images/` and `annotations/instances_SPLIT.json`, every outline as a compressed run-length encoding.
 
     An annotation is an object, or where objects are not known, a connected region of one class; where they are, pixels
-    outside of them are a crowd. Class 0 is what no annotation covers, void the category `__ignore__`.
+    outside of them are a crowd. Objects without an outline have a box alone. Class 0 is what no annotation covers, void
+    the category `__ignore__`.
     """
     export.copy_pictures(out / "images")
     (out / "annotations").mkdir()
@@ -232,7 +245,16 @@ def write(export: Export, out: Path) -> list[str]:
             image_id += 1
             height, width = sample.mask.shape
             images.append({"id": image_id, "file_name": export.picture(record), "height": height, "width": width})
-            for part in parts_of(sample.mask, sample.instances, connected=sample.instances is None):
+            mask = sample.mask.copy()
+            for class_id, box in export.bare_boxes(sample):
+                inside = mask[box.draw(height, width).window]
+                inside[inside == VOID] = 0  # what is void for a box is so without being said
+                written += 1
+                bbox = [box.left, box.top, box.right - box.left, box.bottom - box.top]
+                annotations.append(
+                    {"id": written, "image_id": image_id, "category_id": class_id, "bbox": bbox, "iscrowd": 0}
+                )
+            for part in parts_of(mask, sample.instances, connected=sample.instances is None):
                 void |= part.class_id == VOID
                 written += 1
                 crowd = sample.instances is not None and not part.is_object

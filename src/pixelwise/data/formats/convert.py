@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pixelwise.data.formats import coco, folder, labelme, open_dataset, rle_csv, voc
 from pixelwise.data.formats.export import Export, plain_names
+from pixelwise.data.shapes import ShapeCoding
 from pixelwise.errors import UserError, unknown
 
 WRITERS: dict[str, Callable[[Export, Path], list[str]]] = {
@@ -27,7 +28,8 @@ def convert(
     """Writes pictures as they are, labels in another format, classes.txt and the splits.
 
     Reading the copy gives the same masks to the pixel, with the same class ids and splits. Law, for every writer:
-    `read(write(dataset)) == dataset`. Objects stay objects in coco, rle_csv and labelme.
+    `read(write(dataset)) == dataset`. Objects stay objects in coco, rle_csv and labelme; boxes without an outline in
+    coco alone.
 
     Args:
         data: a dataset's folder.
@@ -73,6 +75,11 @@ def convert(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    if to != "coco" and isinstance(dataset.coding, ShapeCoding) and dataset.coding.bare_boxes:
+        said.append(
+            f"{dataset.coding.bare_boxes} objects of {root} have a box but no outline; {to} holds none of them, their "
+            "pixels are void."
+        )
     labelled = sum(record.labelled for record in records)
     counts = ", ".join(f"{len(members)} {split}" for split, members in chosen.items())
     return [

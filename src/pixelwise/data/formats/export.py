@@ -13,7 +13,7 @@ import numpy as np
 from pixelwise.data.dataset import Dataset, Record
 from pixelwise.data.listing import place
 from pixelwise.data.sample import VOID, Instances, Sample
-from pixelwise.data.shapes import IGNORE, Patch
+from pixelwise.data.shapes import IGNORE, Box, Patch
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,14 @@ class Export:
 
     def knows_objects(self) -> bool:
         return self.dataset.coding.kind in ("objects", "shapes")
+
+    def bare_boxes(self, sample: Sample) -> list[tuple[int, Box]]:
+        """The objects without an outline, each with its class."""
+        if sample.instances is None:
+            return []
+        bare = slice(sample.instances.outlined, None)
+        classes, boxes = sample.instances.classes[bare].tolist(), sample.instances.boxes[bare].tolist()
+        return [(class_id, Box(*edges)) for class_id, edges in zip(classes, boxes, strict=True)]
 
     def label(self, class_id: int) -> str:
         """The name of a class, `__ignore__` for void."""
@@ -128,7 +136,7 @@ def parts_of(mask: np.ndarray, instances: Instances | None, *, connected: bool) 
     parts = []
     rest = mask.copy()
     if instances is not None and instances.ids is not None:
-        for number, class_id in enumerate(instances.classes.tolist(), start=1):
+        for number, class_id in enumerate(instances.classes[: instances.outlined].tolist(), start=1):
             left, top, right, bottom = instances.boxes[number - 1].astype(int).tolist()
             patch = Patch(top, left, instances.ids[top:bottom, left:right] == number)
             rest[patch.window][patch.mask] = 0

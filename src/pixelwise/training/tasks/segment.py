@@ -11,6 +11,7 @@ from pixelwise.data.draw import background_class
 from pixelwise.data.loader import SampleCache, Transform
 from pixelwise.data.one_object import with_objects
 from pixelwise.data.sample import Sample
+from pixelwise.data.shapes import ShapeCoding
 from pixelwise.errors import UserError
 from pixelwise.methods.supervised import Supervised
 from pixelwise.training.draft import Draft
@@ -37,6 +38,12 @@ class Segment(Task):
             found = [name for name, pixels in zip(dataset.class_names, counts, strict=False) if pixels]
             if len(found) < (2 if split == "train" else 1):
                 held = f"only '{found[0]}'" if found else "only void (255)"
+                if isinstance(dataset.coding, ShapeCoding) and dataset.coding.bare_boxes:
+                    raise UserError(
+                        f"{dataset.root}: the split '{split}' has boxes without outlines, which do not say what pixels "
+                        f"are, and beside them {held}; train a network that finds objects (`pixelwise models --task "
+                        "detect`), or draw outlines."
+                    )
                 raise UserError(
                     f"{dataset.root}: the masks of the split '{split}' hold {held}, so {what}; look at the masks "
                     "(`pixelwise check` counts their values)."
