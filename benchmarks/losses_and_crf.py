@@ -205,8 +205,10 @@ def measure_run(run: Path, folder: Path | None, search: int) -> None:
     existing = open_run(run)
     dataset = open_dataset(folder) if folder is not None else open_recipe_data(existing.recipe)
     rarest = min(existing.metrics["iou"], key=lambda name: existing.metrics["iou"][name] or 1.0)
-    print(f"\n| {run.name} on validation | mean IoU | pixel accuracy | boundary F | {rarest} (worst) | s a picture |")
-    print("|---|---|---|---|---|---|")
+
+    def heading(pictures: str) -> None:
+        print(f"\n| {pictures} | mean IoU | pixel accuracy | boundary F | {rarest} (worst) | s a picture |")
+        print("|---|---|---|---|---|---|")
 
     def row(name: str, of: Any, split: str) -> None:
         result = evaluate_split(api.load(run, refine=of), dataset, split)
@@ -217,11 +219,12 @@ def measure_run(run: Path, folder: Path | None, search: int) -> None:
             flush=True,
         )
 
+    heading("validation")
     for name in refinement.REFINEMENTS:
         row(name, name, "val")
     if not search:
         return
-    print(f"\nCRFs on the first {search} training pictures\n")
+    heading(f"first {search} training pictures")
     dataset = replace(dataset, splits={**dataset.splits, "search": dataset.splits["train"][:search]})
     row("none", "none", "search")
     for gaussian, bilateral, position, colour in (
