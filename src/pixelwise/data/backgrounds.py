@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pixelwise.data.fit import resized
 from pixelwise.data.listing import picture_files
 from pixelwise.data.pictures import PictureFormat, as_dtype, read_picture
 from pixelwise.errors import UserError
@@ -68,9 +69,9 @@ def _cutting(folder: str, shape: tuple[int, int, int], dtype: np.dtype, rng: np.
     files = _pictures(folder)
     picture = _read(files[rng.integers(len(files))], channels, str(dtype))
     factor = max(height / picture.shape[0], width / picture.shape[1], 1.0) * rng.uniform(1, 1.3)
-    size = (max(round(picture.shape[1] * factor), width), max(round(picture.shape[0] * factor), height))
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR).reshape(size[1], size[0], channels)
-    top, left = rng.integers(size[1] - height + 1), rng.integers(size[0] - width + 1)
+    rows, columns = max(round(picture.shape[0] * factor), height), max(round(picture.shape[1] * factor), width)
+    picture = resized(picture, rows, columns)
+    top, left = rng.integers(rows - height + 1), rng.integers(columns - width + 1)
     return picture[top : top + height, left : left + width]
 
 

@@ -1,4 +1,4 @@
-"""Pictures of any size brought to the one size that a classifier sees."""
+"""Pictures of any size brought to another one: that which a classifier sees."""
 
 from __future__ import annotations
 
@@ -12,6 +12,19 @@ from pixelwise.data.sample import Sample
 ROOM = 8 / 7
 """Pictures that are larger than the view are reduced to this times the view, so that the crop has room to move: 256
 pixels for a view of 224, as He et al. (CVPR 2016, section 3.4) and others since Krizhevsky et al. (2012) do."""
+
+
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H, W, C), any number of channels -> (height, width, C)."""
+    if image.shape[:2] == (height, width):
+        return image
+    # Area averages when reducing, for a plain sampling would pick every other line of a fine pattern.
+    flag = cv2.INTER_AREA if height * width < image.shape[0] * image.shape[1] else cv2.INTER_LINEAR
+    parts = [  # OpenCV takes at most four channels at once, and drops an only one
+        cv2.resize(image[:, :, start : start + 4], (width, height), interpolation=flag).reshape(height, width, -1)
+        for start in range(0, image.shape[2], 4)
+    ]
+    return np.concatenate(parts, axis=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +49,7 @@ class Cover:
             return image
         rows = max(round(scale * height), self.size[0])
         columns = max(round(scale * width), self.size[1])
-        # Area averages when reducing, for a plain sampling would pick every other line of a fine pattern.
-        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        parts = [  # OpenCV takes at most four channels at once, and drops an only one
-            cv2.resize(image[:, :, start : start + 4], (columns, rows), interpolation=interpolation)
-            for start in range(0, image.shape[2], 4)
-        ]
-        return np.concatenate([part.reshape(rows, columns, -1) for part in parts], axis=2)
+        return resized(image, rows, columns)
 
 
 @dataclass(frozen=True, slots=True)

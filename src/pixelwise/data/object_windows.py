@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pixelwise.data.augment import Augmentation
-from pixelwise.data.objects import IN_VIEW, NO_CLASS, area, boxes_alone, resized, whole_boxes
+from pixelwise.data.fit import resized
+from pixelwise.data.objects import IN_VIEW, NO_CLASS, area, boxes_alone, whole_boxes
 from pixelwise.data.sample import Instances, Sample
 
 SIDES = (1.25, 2.3)

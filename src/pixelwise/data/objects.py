@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 
 from pixelwise.data.augment import Augmentation
+from pixelwise.data.fit import resized
 from pixelwise.data.sample import Instances, Sample
 
 NO_CLASS = -1
@@ -88,19 +88,6 @@ def aimed(sample: Sample) -> Sample:
     order = np.argsort(-area(boxes), kind="stable")
     class_id = int(classes[order[0]]) if len(order) else NO_CLASS
     return replace(sample, instances=Instances(boxes[order], classes[order]), class_id=class_id)
-
-
-def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(H, W, C), any number of channels -> (height, width, C)."""
-    if image.shape[:2] == (height, width):
-        return image
-    # Area averages when reducing, for a plain sampling would pick every other line of a fine pattern.
-    flag = cv2.INTER_AREA if height * width < image.shape[0] * image.shape[1] else cv2.INTER_LINEAR
-    parts = [  # OpenCV takes at most four channels at once, and drops an only one
-        cv2.resize(image[:, :, start : start + 4], (width, height), interpolation=flag).reshape(height, width, -1)
-        for start in range(0, image.shape[2], 4)
-    ]
-    return np.concatenate(parts, axis=2)
 
 
 @dataclass(frozen=True, slots=True)

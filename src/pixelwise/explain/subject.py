@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pixelwise.data.draw import to_rgb
-from pixelwise.data.fit import Centre
+from pixelwise.data.fit import Centre, resized
 from pixelwise.data.objects import Stretch
 from pixelwise.data.pictures import FULL_RANGE, PictureFormat, as_dtype, read_picture
 from pixelwise.errors import UserError, unknown
@@ -87,12 +86,9 @@ class Subject:
         gives boxes, at most `LONGEST` for others."""
         if self.spec.view is not None:
             return Stretch(self.spec.view).image(picture) if self.boxes else Centre(self.spec.view).image(picture)
-        height, width, channels = picture.shape
-        scale = LONGEST / max(height, width)
-        if scale >= 1:
-            return picture
-        size = max(1, round(scale * width)), max(1, round(scale * height))
-        return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], channels)
+        height, width = picture.shape[:2]
+        scale = min(1.0, LONGEST / max(height, width))
+        return resized(picture, max(1, round(scale * height)), max(1, round(scale * width)))
 
     def tensor(self, picture: np.ndarray) -> Tensor:
         """(H, W, C) in the spec's form -> (1, C, H, W) normalised, on the network's device."""
