@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,11 +24,21 @@ def scene(channels: int = 1) -> Sample:
     return Sample("scene", image, mask)
 
 
-def test_connected_regions_are_objects_and_specks_are_not() -> None:
+def test_connected_regions_are_objects() -> None:
     found = with_objects(scene()).instances
     assert found is not None
     boxes = {(class_id, *box) for class_id, box in zip(found.classes.tolist(), found.boxes.tolist(), strict=True)}
-    assert boxes == {(1, 90, 70, 130, 90), (2, 10, 20, 50, 60), (2, 30, 24, 40, 34)}
+    assert boxes == {(1, 5, 5, 6, 6), (1, 90, 70, 130, 90), (2, 10, 20, 50, 60), (2, 30, 24, 40, 34)}
+
+
+def test_a_speck_is_not_chosen() -> None:
+    sample = with_objects(scene())
+    drawn = [draw_object(sample, np.random.default_rng(seed), alone=False)[1] for seed in range(30)]
+    assert {box[0] for box in drawn if box is not None} == {10, 30, 90}
+    assert sample.instances is not None
+    alone = Instances(sample.instances.boxes[:1], sample.instances.classes[:1])
+    assert alone.boxes.tolist() == [[5, 5, 6, 6]]
+    assert draw_object(replace(sample, instances=alone), np.random.default_rng(0), alone=True)[1] is None
 
 
 def test_what_the_data_tells_apart_is_kept() -> None:

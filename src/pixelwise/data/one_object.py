@@ -10,42 +10,44 @@ import numpy as np
 from pixelwise.data.sample import VOID, Instances, Sample
 
 LEAST = 0.04
-"""Longer side of the smallest region that is an object, as a share of its picture's shorter side."""
+"""Longer side of the smallest object that a view is filled by, as a share of its picture's shorter side."""
 BACKGROUND = 0
 
 
 def with_objects(sample: Sample) -> Sample:
     """A sample whose objects are known: where the data does not tell them apart, the boxes of the connected regions of
-    each class but `BACKGROUND`, small ones left out."""
+    each class but `BACKGROUND`."""
     if sample.instances is not None or sample.mask is None:
         return sample
-    least = LEAST * min(sample.mask.shape)
     boxes, classes = [], []
     for class_id in np.unique(sample.mask).tolist():
         if class_id in (BACKGROUND, VOID):
             continue
         of_class = (sample.mask == class_id).astype(np.uint8)
         left, top, width, height = cv2.connectedComponentsWithStats(of_class, connectivity=8)[2][1:, :4].T
-        found = np.stack([left, top, left + width, top + height], 1)[np.maximum(width, height) >= least]
-        boxes.append(found)
-        classes += [class_id] * len(found)
+        boxes.append(np.stack([left, top, left + width, top + height], 1))
+        classes += [class_id] * len(boxes[-1])
     stacked = np.concatenate([np.zeros((0, 4)), *boxes]).astype(np.float32)
     return replace(sample, instances=Instances(stacked, np.array(classes, np.int64)))
 
 
 def draw_object(sample: Sample, rng: np.random.Generator, *, alone: bool) -> tuple[Sample, np.ndarray | None]:
-    """Chooses one of the objects of a sample, each as likely as any other.
+    """Chooses one of the objects of a sample, each as likely as any other, but for the smallest (`LEAST`).
 
     Args:
         alone: everything else is `BACKGROUND` in the mask; void stays void.
 
     Returns:
-        The sample, and the box (4,) xyxy around the object in pixels, None where there is no object.
+        The sample, and the box (4,) xyxy around the object in pixels, None where there is none to choose.
     """
     objects = sample.instances
-    if objects is None or not len(objects):
+    if objects is None:
         return sample, None
-    chosen = int(rng.integers(len(objects)))
+    longest = (objects.boxes[:, 2:] - objects.boxes[:, :2]).max(1, initial=0)
+    large = np.flatnonzero(longest >= LEAST * min(sample.image.shape[:2]))
+    if not len(large):
+        return sample, None
+    chosen = int(rng.choice(large))
     box = objects.boxes[chosen]
     if not alone or sample.mask is None:
         return sample, box

@@ -138,11 +138,7 @@ class Box:
     bottom: float
 
     def draw(self, height: int, width: int) -> Patch:
-        """All pixels whose centre lies between the edges.
-
-        Raises:
-            UserError: never.
-        """
+        """All pixels whose centre lies between the edges."""
         left, right = (int(np.clip(np.ceil(edge - 0.5), 0, width)) for edge in (self.left, self.right))
         top, bottom = (int(np.clip(np.ceil(edge - 0.5), 0, height)) for edge in (self.top, self.bottom))
         return Patch(top, left, np.ones((max(bottom - top, 0), max(right - left, 0)), bool))

@@ -94,7 +94,7 @@ def evaluate_split(
         scores.append(PictureScore(record, own.mean_iou()))
         if instances is not None and objects is not None and sample.instances is not None:
             assert sample.instances.ids is not None
-            labels, classes = label_objects(prediction.mask, len(predictor.class_names), INSTANCES[instances])
+            labels, classes = label_objects(prediction.mask, INSTANCES[instances])
             true_classes = sample.instances.classes[: sample.instances.outlined]
             objects.update(labels, sample.instances.ids, (classes, true_classes))
         if progress is not None:

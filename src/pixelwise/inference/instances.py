@@ -9,6 +9,8 @@ import numpy as np
 from skimage.morphology import local_maxima, reconstruction
 from skimage.segmentation import watershed as flood
 
+from pixelwise.data.sample import VOID
+
 
 def connected_components(mask: np.ndarray, class_id: int, min_pixels: int = 0) -> np.ndarray:
     """Numbers the connected regions of one class; pixels that touch at a corner are connected.
@@ -60,11 +62,11 @@ def watershed(mask: np.ndarray, class_id: int, min_pixels: int = 0, min_depth: f
     return _in_order(flood(-distance, summits, mask=region, connectivity=2)[1:-1, 1:-1], min_pixels)
 
 
-def label_objects(mask: np.ndarray, num_classes: int, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
+def label_objects(mask: np.ndarray, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
     """The objects of all classes but 0, in rising order of their classes.
 
     Args:
-        mask: (H, W) class ids.
+        mask: (H, W) class ids, 255 = void.
         instances: how those of a class are told apart, of `INSTANCES`.
 
     Returns:
@@ -72,7 +74,7 @@ def label_objects(mask: np.ndarray, num_classes: int, instances: Instances) -> t
     """
     labels = np.zeros(mask.shape, np.int32)
     classes: list[int] = []
-    for class_id in range(1, num_classes):
+    for class_id in np.setdiff1d(mask, (0, VOID)).tolist():
         found = instances(mask, class_id)
         labels = np.where(found > 0, found + len(classes), labels)
         classes += [class_id] * int(found.max(initial=0))

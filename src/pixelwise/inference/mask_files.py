@@ -110,7 +110,7 @@ def _write_instances(mask_file: Path, out: Path, class_names: Sequence[str], way
             f"{mask_file}: written, but {width:,} x {height:,} pixels are too many to tell objects apart in, which "
             f"looks at a mask as a whole, {LARGEST:,} at most; take parts of the picture."
         )
-    labels, classes = label_objects(mask, len(class_names), INSTANCES[way])
+    labels, classes = label_objects(mask, INSTANCES[way])
     if len(classes) > MOST:
         raise UserError(
             f"{mask_file}: written, but has {len(classes):,} objects; a label map of 16 bits holds {MOST:,}."
