@@ -102,10 +102,10 @@ ROWS: dict[str, Row] = {
     "one digit a scene: localizer, a box for each class": Row(
         "localizer", one_digit, 8, {**ONE_DIGIT, "model.per_class": True}
     ),
-    "two to four digits a scene: overfeat": Row("overfeat", some_digits, 12, DIGITS),
-    "coco-mini: localizer, ImageNet's weights": Row("localizer", coco_mini, 2, MOBILENET, FOLDS, pretrained=True),
-    "coco-mini: localizer, random weights": Row("localizer", coco_mini, 2, MOBILENET, FOLDS),
-    "coco-mini: overfeat": Row("overfeat", coco_mini, 3, {}, FOLDS),
+    "two to four digits a scene: overfeat": Row("overfeat", some_digits, 10, DIGITS),
+    "coco-mini: localizer, ImageNet's weights": Row("localizer", coco_mini, 1.5, MOBILENET, FOLDS, pretrained=True),
+    "coco-mini: localizer, random weights": Row("localizer", coco_mini, 1.5, MOBILENET, FOLDS),
+    "coco-mini: overfeat": Row("overfeat", coco_mini, 2.5, {}, FOLDS),
 }
 
 

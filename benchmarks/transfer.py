@@ -120,7 +120,7 @@ CURVES = {
     "upside_down": Curve(
         "people upside down or not, MobileNetV2",
         (16, 64, 200),
-        1.0,
+        0.6,
         "accuracy",
         "mobilenet_v2",
         {"model.tf_padding": True, "train.batch_size": 32, "train.validations": 4},
@@ -130,7 +130,7 @@ CURVES = {
     "camvid": Curve(
         "CamVid, a U-Net over MobileNetV2",
         (6, 23, 92),
-        2.0,
+        1.2,
         "mean_iou",
         "unet",
         {**COMMON, "model.encoder": "mobilenet_v2_tf"},
