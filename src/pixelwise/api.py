@@ -108,7 +108,7 @@ def resume(run: PathLike, *, progress: bool = False) -> Run:
     Raises:
         UserError: not a run, or its recipe or data changed.
     """
-    existing = open_run(Path(run))
+    existing = open_run(Path(run)).whole
     if existing.finished:
         return existing
     if existing.stages_file.exists() or existing.variants_file.exists():
@@ -121,24 +121,20 @@ def _run_parts(run: Run, progress: bool, yardsticks: Yardsticks | None = None, o
     for words, session in (variants if compared else stages).sessions(run, opened):
         if progress and rank() == 0:
             make_display().say(words)
-        _run_to_the_end(session, progress, yardsticks, run.resume_command)
+        _run_to_the_end(session, progress, yardsticks)
     if compared and rank() == 0:
         finish_variants(run)
     return run
 
 
-def _run_to_the_end(
-    session: Session, progress: bool, yardsticks: Yardsticks | None = None, resume_command: str | None = None
-) -> Run:
+def _run_to_the_end(session: Session, progress: bool, yardsticks: Yardsticks | None = None) -> Run:
     display = make_display() if progress and rank() == 0 else Silent()
     if progress:
         _announce(session, display)
     try:
         execute(session, display)
     except Interrupted:
-        raise KeyboardInterrupt(
-            f"stopped; everything is saved. Go on with: {resume_command or session.run.resume_command}"
-        ) from None
+        raise KeyboardInterrupt(f"stopped; everything is saved. Go on with: {session.run.resume_command}") from None
     if rank() == 0:
         finish(session, display, yardsticks(session) if yardsticks else None)
     return session.run

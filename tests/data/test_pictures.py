@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from pixelwise.data.pictures import PictureFormat, convert, probe, read_ids, read_picture, write_png
+from pixelwise.data import pictures
+from pixelwise.data.pictures import PictureFormat, convert, from_pillow, probe, read_ids, read_picture, write_png
 from pixelwise.errors import UserError
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8)
@@ -63,6 +64,18 @@ def test_exif_orientation(orientation: int, suffix: str, tmp_path: Path) -> None
     header = probe(path)
     assert (header.height, header.width) == expected.shape[:2]
     assert header.rotated == (orientation != 1)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "F", "I", "I;16", "I;16B", "CMYK"])
+def test_large_pictures_are_taken_out_in_strips(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = mode.startswith("I;16")
+    image = Image.fromarray(RGB).convert("I" if deep else mode)
+    image = image.convert(mode) if deep else image
+    whole = from_pillow(image)
+    monkeypatch.setattr(pictures, "STRIP_PIXELS", 2 * image.width)  # of five rows: two strips and a half
+    strips = from_pillow(image)
+    assert strips.dtype == whole.dtype
+    np.testing.assert_array_equal(strips, whole)
 
 
 def test_masks_turn_as_pictures_do(tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_the_page_of_a_network(
 )
 def test_a_network_that_gives_boxes(name: str, options: dict[str, object], pictures: Path, tmp_path: Path) -> None:
     model = write_model(tmp_path / "model.safetensors", name, 3, **options)
-    page = Page(explain(model, [pictures / "alpha.png"], out=tmp_path / "page.html", quick=True).read_text())
+    page = Page(explain(model, [pictures / "alpha.png"], out=tmp_path, quick=True).read_text())
     for shown in ("its box", "left edge", "top edge", "right edge", "bottom edge", "Occlusion"):
         assert shown in page.text
 
@@ -189,7 +189,7 @@ def pixelwise(*arguments: object) -> tuple[int, str]:
         (["MODEL", "PICTURE", "--classes", "cel"], "did you mean '<cell>'"),
         (["MODEL", "PICTURE", "--classes", "7"], "3 classes, 0 to 2"),
         (["MODEL", "PICTURE", "--data", "EMPTY"], "no pictures in this folder"),
-        (["MODEL", "PICTURE", "--out", "EMPTY"], "a folder; give the name of the page"),
+        (["MODEL", "PICTURE", "--out", "page"], "ends in .html, such as page.html"),
         (["MODEL", "PICTURE", "--out", "nowhere/page.html"], "no folder nowhere"),
         (["nothing", "PICTURE"], "nothing"),
         (["unet:WEIGHTS", "PICTURE"], "takes its number of classes from a run"),

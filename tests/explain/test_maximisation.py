@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pixelwise.errors import UserError
 from pixelwise.explain import deepdream, maximise
 from pixelwise.explain.activations import outputs
-from pixelwise.explain.maximisation import COLOURS, frequencies, gaussian_transfer, moved, variation
+from pixelwise.explain.maximisation import COLOURS, frequencies, gaussian_transfer, moved, spectrum_scale, variation
 from pixelwise.explain.target import channel_score, class_score, peak_score, unit_score
 from pixelwise.models.catalog import create_model
 
@@ -39,6 +39,23 @@ def test_the_optimum_of_a_linear_network(channels: int, frequency: bool) -> None
     )
     expected = layers[1].weight[2].detach().view(1, channels, 6, 6) / 0.8
     assert torch.allclose(found, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("options", [{"frequency": False}, {"decay": 1.0}, {"decay": 1.5}])
+def test_the_optimum_of_a_given_norm(options: dict[str, float]) -> None:
+    """Of all x of one norm, w.x is largest for the one along w; a scale of the score changes nothing."""
+    layers = linear(3)
+    weight = layers[1].weight[2].detach().view(1, 3, 6, 6)
+    expected = 0.3 * weight / weight.square().mean().sqrt()
+    for score in (class_score(2), lambda answer: 20 * answer[:, 2]):
+        found = maximise(layers, score, size=(6, 6), steps=2000, rate=0.01, contrast=0.3, **options)  # type: ignore[arg-type]
+        assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_a_steeper_spectrum_moves_as_far() -> None:
+    flat, steep = (spectrum_scale((24, 30), decay) for decay in (1.0, 1.5))
+    assert steep.square().mean() == pytest.approx(float(flat.square().mean()))
+    assert torch.allclose(steep / flat**1.5, (steep / flat**1.5)[0, 0].expand_as(flat))
 
 
 def test_normalised_steps_go_straight_to_the_optimum() -> None:

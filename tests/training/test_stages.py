@@ -131,7 +131,10 @@ def test_killed_between_the_stages(scenes_folder: Path, tmp_path: Path, referenc
     for path in (tmp_path / "run").iterdir():
         if path.name not in {"stages.yaml", "stages"}:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    run = api.resume(tmp_path / "run")
+    first = open_run(tmp_path / "run").stage(1)
+    assert first.resume_command == open_run(tmp_path / "run").resume_command
+    run = api.resume(first.path)
+    assert run.path == tmp_path / "run"
     assert run.metrics == open_run(reference).metrics
 
 

@@ -17,9 +17,7 @@ def explain(
         ),
     ],
     pictures: Annotated[list[Path] | None, typer.Argument(metavar="[PICTURES...]", help="Files to look at.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The page; default explain.html in the run's folder, or here.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The page, or its folder; default the run's, or here.")] = None,
     layers: Annotated[
         str | None, typer.Option(help="Names with commas between; default the last at each size.")
     ] = None,

@@ -18,6 +18,8 @@ from pixelwise.errors import UserError
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 MAX_PIXELS = 1_000_000_000
 """Larger pictures are refused, unless they are TIFFs that can be read by blocks (`pixelwise.inference`)."""
+STRIP_PIXELS = 1 << 24
+"""Taken out of a Pillow image at once."""
 
 # What the decoders raise on damaged files; tifffile and its codecs let low-level errors through.
 _DAMAGE = (
@@ -195,7 +197,8 @@ def from_pillow(opened: Image.Image) -> np.ndarray:
     Raises:
         OSError: pixels that are read only now, and cannot be.
     """
-    image = ImageOps.exif_transpose(opened)
+    # `exif_transpose` copies upright pictures, too.
+    image = opened if opened.getexif().get(0x0112, 1) == 1 else ImageOps.exif_transpose(opened)
     if image.mode == "P":
         image = image.convert("RGB")
     elif image.mode in ("LA", "La", "PA"):
@@ -204,10 +207,23 @@ def from_pillow(opened: Image.Image) -> np.ndarray:
         image = image.convert("L")
     elif image.mode not in ("L", "RGB", "I", "F") and not image.mode.startswith("I;16"):
         image = image.convert("RGB")
-    array = np.array(image)
+    array = _pixels(image)
     if array.dtype == np.int32:
         array = np.clip(array, 0, 65535).astype(np.uint16)
     return array[:, :, None] if array.ndim == 2 else array
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    """`np.array(image)`, in strips where it is large: for what it gives out, Pillow needs twice the memory again."""
+    width, height = image.size
+    rows = max(STRIP_PIXELS // width, 1)
+    if height <= rows:
+        return np.array(image)
+    first = np.asarray(image.crop((0, 0, width, rows)))
+    array = np.empty((height, *first.shape[1:]), first.dtype)
+    for top in range(0, height, rows):
+        array[top : top + rows] = np.asarray(image.crop((0, top, width, min(top + rows, height))))
+    return array
 
 
 def _decode_tiff(path: Path, header: Header) -> np.ndarray:

@@ -86,7 +86,7 @@ def explain(
     Args:
         run: a run folder, a model file, or `NAME:WEIGHTS` for published weights of a classifier; see `open_subject`.
         pictures: files to explain the network on; they may be none.
-        out: the page; default `explain.html` in the run folder, or here where there is none.
+        out: the page, or a folder for `explain.html`; default the run folder, or here where there is none.
         layers: whose maps are shown and whose channels are maximised; default the last at each size.
         classes: names or ids to explain; default what the network says.
         data: a folder of pictures to search for those that the maximised channels answer to most.
@@ -163,9 +163,11 @@ class _Parts:
 
 
 def _target(out: PathLike | None, run: Path) -> Path:
-    target = Path(out) if out is not None else (run if run.is_dir() else Path()) / "explain.html"
+    target = Path(out) if out is not None else run if run.is_dir() else Path()
     if target.is_dir():
-        raise UserError(f"{target}: a folder; give the name of the page in it, such as {target / 'explain.html'}.")
+        target /= "explain.html"
+    if target.suffix not in (".html", ".htm"):
+        raise UserError(f"{target}: the name of a page ends in .html, such as {target}.html.")
     if not target.parent.is_dir():
         raise UserError(f"{target}: there is no folder {target.parent} to write it into.")
     return target

@@ -1,10 +1,11 @@
 """Activation maximisation: the picture that a feature answers most to, found from noise by gradient ascent.
 
-Erhan et al. 2009; Simonyan et al. 2014, arXiv:1312.6034, section 2: the picture I with the largest
-S(I) - lambda |I|^2. Without more it is full of high frequencies, which fool the network and show nothing. Against them
-there are penalties (Mahendran & Vedaldi, CVPR 2015: total variation), blur between steps (Yosinski et al. 2015),
-looking at it moved a little in every step, and a search among frequencies instead of pixels (Olah et al., Feature
-Visualization, Distill 2017).
+Erhan et al. 2009: the picture I with the largest S(I) among those of one norm; Simonyan et al. 2014, arXiv:1312.6034,
+section 2: with the largest S(I) - lambda |I|^2. The norm does the same whatever the scale of S is. Without more the
+picture is full of high frequencies, which fool the network and show nothing. Against them there are penalties
+(Mahendran & Vedaldi, CVPR 2015: total variation), blur between steps (Yosinski et al. 2015), looking at it moved a
+little in every step, and a search among frequencies instead of pixels (Olah et al., Feature Visualization, Distill
+2017).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def maximise(
     steps: int = 256,
     rate: float = 0.05,
     frequency: bool = True,
+    decay: float = 1.0,
+    contrast: float | None = None,
     l2: float = 0.0,
     total_variation: float = 0.0,
     blur: float = 0.0,
@@ -61,6 +64,9 @@ def maximise(
         rate: of Adam; with `normalise_gradient` the length of a step, see there.
         frequency: search among frequencies, each scaled as they are in photographs (1/f), colours along the axes of
             photographs where there are three channels. False searches among pixels.
+        decay: the power of f in that; above 1, large shapes come before fine ones.
+        contrast: the largest root mean square of a picture, which is scaled down to it. Of frequencies within bounds it
+            is that of the sigmoid's argument: 1 is about what photographs have.
         l2, total_variation: factors of the sums over squares, and over differences of neighbours, taken off the score.
         blur: standard deviation in pixels of a gaussian after each step.
         jitter: the picture is moved by up to as many pixels, at random in each step, round the border.
@@ -77,19 +83,26 @@ def maximise(
     limits = None if bounds is None else tuple(bound.to(device) for bound in bounds)
     shape = (in_channels, *size)
     if frequency:
-        scale = spectrum_scale(size).to(device)
+        scale = spectrum_scale(size, decay).to(device)
         noise = 0.01 * torch.randn(in_channels, *scale.shape, 2, generator=random)
     else:
         noise = 0.01 * torch.randn(shape, generator=random)
     values = noise.to(device).repeat(number, *(1,) * noise.dim()).requires_grad_()
 
+    def free() -> Tensor:
+        plain: Tensor = values
+        if frequency:
+            plain = torch.fft.irfft2(torch.view_as_complex(values) * scale, s=size, norm="ortho")
+            if in_channels == 3:
+                plain = torch.einsum("ac,nahw->nchw", torch.tensor(COLOURS, device=device), plain)
+        if contrast is not None:
+            plain = plain * (contrast / plain.square().mean((1, 2, 3), keepdim=True).sqrt()).clamp_max(1)
+        return plain
+
     def picture() -> Tensor:
-        if not frequency:
-            return values
-        plain = torch.fft.irfft2(torch.view_as_complex(values) * scale, s=size, norm="ortho")
-        if in_channels == 3:
-            plain = torch.einsum("ac,nahw->nchw", torch.tensor(COLOURS, device=device), plain)
-        return plain if limits is None else limits[0] + (limits[1] - limits[0]) * plain.sigmoid()
+        if limits is None or not frequency:
+            return free()
+        return limits[0] + (limits[1] - limits[0]) * free().sigmoid()
 
     smooth = gaussian_transfer(size, blur).to(device)
     optimizer = torch.optim.Adam([values], rate)
@@ -124,9 +137,14 @@ def frequencies(size: tuple[int, int]) -> Tensor:
     return (rows[:, None].square() + columns.square()).sqrt()
 
 
-def spectrum_scale(size: tuple[int, int]) -> Tensor:
-    """1/f, and for the mean what the lowest frequency has: amplitudes as photographs have them (Field 1987)."""
-    return 1 / frequencies(size).clamp_min(1 / max(size))
+def spectrum_scale(size: tuple[int, int], decay: float = 1.0) -> Tensor:
+    """1/f^decay, and for the mean what the lowest frequency has: with 1, amplitudes of photographs (Field 1987).
+
+    The mean square is that of 1/f whatever the power, so that a step moves a picture as far.
+    """
+    photographs = 1 / frequencies(size).clamp_min(1 / max(size))
+    scale = photographs**decay
+    return scale * (photographs.square().mean() / scale.square().mean()).sqrt()
 
 
 def gaussian_transfer(size: tuple[int, int], deviation: float) -> Tensor:

@@ -61,8 +61,16 @@ class Run:
         return self.path / "report.html"
 
     @property
+    def whole(self) -> Run:
+        """The run that this one is a stage or a variant of; of others, themselves."""
+        above = Run(self.path.parent.parent)
+        files = {"stages": above.stages_file, "variants": above.variants_file}
+        file = files.get(self.path.parent.name)
+        return above if file is not None and file.exists() else self
+
+    @property
     def resume_command(self) -> str:
-        return f"pixelwise train --resume {shlex.quote(str(self.path))}"
+        return f"pixelwise train --resume {shlex.quote(str(self.whole.path))}"
 
     @property
     def recipe(self) -> Recipe:
