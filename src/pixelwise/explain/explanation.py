@@ -48,11 +48,9 @@ MAXIMISED = 4
 """Classes, and channels of a layer, that are maximised."""
 PATCHES = 8
 """Pictures of a channel."""
-CLASS_L2 = 2.0
-"""Penalty on the mean square of a picture that maximises a class of a classifier, whose logits reach tens: without it
-the picture is black and white in the end."""
-BLUR = 0.1
-"""Pixels: just enough against the chequerboards of strided filters."""
+CONTRAST, DECAY, BLUR = 1.0, 1.1, 0.1
+"""Of pictures that maximise something: as much contrast as photographs have, shapes rather than texture, and just enough
+blur against the chequerboards of strided filters."""
 SIDE = 160
 """Pixels of the pictures that maximise a channel; of those for a class where the network does not ask for a size."""
 
@@ -330,11 +328,12 @@ def _maximise(
         size=size,
         in_channels=subject.spec.form.channels,
         steps=effort.steps,
-        jitter=max(1, min(size) // 16),
-        rotate=8.0,
-        magnify=(0.9, 1.15),
-        l2=0.0 if layer or subject.dense else CLASS_L2 / (size[0] * size[1]),
+        decay=DECAY,
+        contrast=CONTRAST,
         blur=BLUR,
+        jitter=max(1, min(size) // 6),
+        rotate=20.0,
+        magnify=(0.75, 1.2),
         bounds=subject.bounds,
         seed=seed,
         progress=progress,
