@@ -306,33 +306,30 @@ def explain_why(subject: Subject) -> None:
     write_png(IMAGES / "explain_why.png", contact_sheet(panels, columns=4))
 
 
-MAXIMISED = ((985, 130, 417, 340), (88, 963, 76, 1))
+CHANNELS = (("features.4", (3, 19, 18, 11)), ("features.10", (50, 41, 19, 61)))
+CLASSES = (("", (985, 130, 417, 340)), ("", (88, 963, 76, 1)))
 """Daisy, flamingo, balloon, zebra; macaw, pizza, tarantula, goldfish."""
-CHANNELS = {"features.4": (3, 19, 18, 11), "features.10": (50, 41, 19, 61)}
 
 
 def explain_maximised(subject: Subject) -> None:
     """Pictures to which channels and classes answer most, made from noise."""
-    channels = [_maximised(subject, layer, numbers) for layer, numbers in CHANNELS.items()]
-    write_png(IMAGES / "explain_channels.png", contact_sheet([picture for row in channels for picture in row], columns=4))
-    classes = [_maximised(subject, "", ids) for ids in MAXIMISED]
-    write_png(IMAGES / "explain_maximised.png", contact_sheet([picture for row in classes for picture in row], columns=4))
-
-
-def _maximised(subject: Subject, layer: str, numbers: tuple[int, ...]) -> list[np.ndarray]:
-    pictures = maximise(
-        subject.network,
-        channel_score(*numbers),
-        layer=layer,
-        number=len(numbers),
-        size=(192, 192),
-        contrast=1.0,
-        jitter=32,
-        rotate=20.0,
-        magnify=(0.75, 1.2),
-        bounds=subject.bounds,
-    )
-    return [subject.picture(picture) for picture in pictures]
+    for name, wanted in (("explain_channels.png", CHANNELS), ("explain_maximised.png", CLASSES)):
+        panels = []
+        for layer, numbers in wanted:
+            pictures = maximise(
+                subject.network,
+                channel_score(*numbers),
+                layer=layer,
+                number=len(numbers),
+                size=(192, 192),
+                contrast=1.0,
+                jitter=32,
+                rotate=20.0,
+                magnify=(0.75, 1.2),
+                bounds=subject.bounds,
+            )
+            panels += [subject.picture(picture) for picture in pictures]
+        write_png(IMAGES / name, contact_sheet(panels, columns=4))
 
 
 def explain_dream(subject: Subject) -> None:
