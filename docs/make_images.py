@@ -270,7 +270,7 @@ SURE = 15.0
 
 
 def explain(weights: Path) -> None:
-    """What a MobileNetV2 with TensorFlow's padding sees, looks for and dreams of; about five minutes on one core."""
+    """What a MobileNetV2 with TensorFlow's padding sees, looks for and dreams of; about six minutes on one core."""
     subject = open_subject(f"mobilenet_v2_tf:{weights}")
     explain_layers(subject)
     explain_why(subject)
