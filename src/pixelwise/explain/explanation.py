@@ -49,8 +49,8 @@ MAXIMISED = 4
 PATCHES = 8
 """Pictures of a channel."""
 CONTRAST, DECAY, BLUR = 1.0, 1.1, 0.1
-"""Of pictures that maximise something: as much contrast as photographs have, shapes rather than texture, and just enough
-blur against the chequerboards of strided filters."""
+"""Of pictures that maximise something: as much contrast as photographs have, shapes a little rather than texture, and
+just enough blur against the chequerboards of strided filters."""
 SIDE = 160
 """Pixels of the pictures that maximise a channel; of those for a class where the network does not ask for a size."""
 

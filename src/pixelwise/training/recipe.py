@@ -13,160 +13,25 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    create_model,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from pixelwise.data.augment import Augmentation
 from pixelwise.errors import UserError, unknown
-from pixelwise.losses import LOSSES
 from pixelwise.losses.boxes import BOX_LOSSES
-from pixelwise.training.schedule import SCHEDULES
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ModelSection(BaseModel):
-    """The network. Keys beside `name` are options of its constructor, checked against it."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    name: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        return dict(self.model_extra or {})
-
-
-class DataSection(Section):
-    path: str | None = Field(None, description="folder of the data; --data sets it")
-    layout: str = Field("auto", description="format of the folder; auto recognises it")
-    val_fraction: float = Field(0.2, gt=0, lt=1, description="share held out where the data has no split of its own")
-    split_seed: int = Field(0, ge=0, description="chooses which; apart from train.seed, so that seeds can be compared")
-
-
-class LossSection(Section):
-    terms: dict[str, float] | None = Field(None, description="loss: factor; null: what suits the task")
-    class_weights: Literal["none", "sqrt_median_frequency", "median_frequency"] | tuple[float, ...] | None = Field(
-        None, description="of the classes in cross entropy and focal loss; null: as the balance asks"
-    )
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    focal_gamma: float = Field(2.0, ge=0)
-    border_weight: float = Field(
-        0.0, ge=0, description="what pixels between touching objects count more; the paper: 10"
-    )
-    border_sigma: float = Field(5.0, gt=0, description="pixels: how wide a gap between objects still counts as one")
-    lovasz_per_image: bool = Field(False, description="Lovász losses of each picture, rather than of the batch")
-    lovasz_only_present: bool = Field(True, description="Lovász losses leave out classes that the truth lacks")
-
-    @field_validator("terms")
-    @classmethod
-    def _known(cls, terms: dict[str, float] | None) -> dict[str, float] | None:
-        if terms is None:
-            return None
-        if not terms:
-            raise ValueError(f"at least one loss is needed, of {', '.join(sorted(LOSSES))}")
-        for name in terms:
-            if name not in LOSSES and name not in BOX_LOSSES:
-                raise ValueError(str(unknown("loss", name, (*LOSSES, *BOX_LOSSES))))
-        return terms
-
-
-class WindowsSection(Section):
-    """Of networks that look at windows of a picture: OverFeat."""
-
-    background: float = Field(1 / 3, ge=0, lt=1, description="share of windows in training that show no object")
-    scales: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
-        None, min_length=1, description="shorter sides of searched pictures; null: so that objects fill windows"
-    )
-    confidence: float = Field(0.5, gt=0, le=1, description="least confidence of a box that counts as found")
-
-
-class OptimizerSection(Section):
-    name: Literal["adamw", "sgd"] = "adamw"
-    lr: float | None = Field(None, gt=0, description="peak learning rate; null: as optimizer and weights ask")
-    encoder_lr_factor: float | None = Field(None, ge=0, description="of a pretrained encoder's rate; null: 0.3, or 1")
-    depth_decay: float = Field(
-        1.0, gt=0, le=1, description="factor of the rate from each stage of the encoder to the next"
-    )
-    freeze: int | str | tuple[str, ...] | None = Field(
-        None, description="what is not trained: the first so many layers, trunk (all but the last), or names of modules"
-    )
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
-    weight_decay: float = Field(0.02, ge=0, description="of weights; biases and norms have none")
-    clip_norm: float | None = Field(5.0, gt=0, description="largest gradient norm")
-
-
-class ScheduleSection(Section):
-    name: str = "cosine"
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the training in which the rate rises")
-    final: float = Field(0.0, ge=0, le=1, description="factor that the rate ends at; above 0 for swa_start")
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name not in SCHEDULES:
-            raise ValueError(str(unknown("schedule", name, SCHEDULES)))
-        return name
-
-
-class TrainSection(Section):
-    epochs: float | None = Field(None, gt=0, description="passes over the training pictures; repeatable to the byte")
-    minutes: float | None = Field(None, gt=0, description="of wall clock, validation included, instead of epochs")
-    batch_size: int | None = Field(None, ge=1, description="of all processes together")
-    seed: int = Field(0, ge=0)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    ema_decay: float | None = Field(0.99, gt=0, lt=1, description="of the averaged weights; null: none")
-    swa_start: float | None = Field(
-        None, ge=0, lt=1, description="share of the training after which weights are averaged equally, instead of ema"
-    )
-    validations: int = Field(10, ge=1, description="evenly spaced over the training")
-    patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
-    measure_training: bool = Field(
-        False, description="whether validations measure the training pictures too, not augmented, and both losses"
-    )
-
-    @model_validator(mode="after")
-    def _one_budget(self) -> TrainSection:
-        if self.epochs is not None and self.minutes is not None:
-            raise ValueError("epochs and minutes are both set; leave one of them null")
-        return self
-
-
-class _Views(Section):
-    def complete(self) -> Augmentation:
-        return Augmentation(**self.model_dump(exclude_none=True))
-
-
-AugmentSection = create_model(  # type: ignore[call-overload]
-    "AugmentSection",
-    __base__=_Views,
-    **{
-        # The description is metadata too, so that there always is some.
-        name: (Annotated[field.annotation, field.description, *field.metadata] | None, None)
-        for name, field in Augmentation.model_fields.items()
-    },
+from pixelwise.training.sections import (
+    AugmentSection,
+    DataSection,
+    LossSection,
+    ModelSection,
+    NormalizeSection,
+    OptimizerSection,
+    ScheduleSection,
+    Section,
+    TrainSection,
+    WindowsSection,
 )
-"""`Augmentation` with its own constraints, any of it left to the plan."""
-
-
-class NormalizeSection(Section):
-    """`(picture - mean) / std` per channel, in the units of the files; null: of the weights, else of the data."""
-
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
 
 
 class Part(Section):
