@@ -52,6 +52,14 @@ def test_the_optimum_of_a_given_norm(options: dict[str, float]) -> None:
         assert torch.allclose(found, expected, atol=1e-4)
 
 
+def test_contrast_is_a_limit_and_no_aim() -> None:
+    layers = linear(3)
+    options = {"size": (6, 6), "steps": 1500, "rate": 0.005, "frequency": False, "l2": 0.4}
+    found = maximise(layers, class_score(2), contrast=10.0, **options)  # type: ignore[arg-type]
+    expected = layers[1].weight[2].detach().view(1, 3, 6, 6) / 0.8
+    assert torch.allclose(found, expected, atol=2e-3)
+
+
 def test_a_steeper_spectrum_moves_as_far() -> None:
     flat, steep = (spectrum_scale((24, 30), decay) for decay in (1.0, 1.5))
     assert steep.square().mean() == pytest.approx(float(flat.square().mean()))
