@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 
@@ -41,20 +42,61 @@ class Record:
         return bool(self.labels) or self.class_id is not None
 
 
-class Coding(Protocol):
-    """How the labels of a record become class ids: files of pixels (`MaskCoding`) or shapes (`shapes.ShapeCoding`)."""
+KNOWLEDGE = {
+    "classes": "a class per picture",
+    "pixels": "a class per pixel",
+    "objects": "which objects there are",
+    "outlines": "the outline of each object",
+    "keypoints": "the joints of each object",
+    "pairs": "pairs of pictures",
+    "values": "a number per pixel",
+}
+"""What a dataset may know of its pictures."""
+_OF_MASKS = {"objects": frozenset({"pixels", "objects", "outlines"})}
+
+
+UNLABELLED = "unlabelled"
+"""The split of pictures that have no labels, or whose labels are not to be read."""
+
+
+class Coding(ABC):
+    """How the labels of a record are read: files of pixels (`MaskCoding`), shapes (`shapes.ShapeCoding`), or folders
+    by class (`ClassCoding`)."""
 
     @property
+    @abstractmethod
     def kind(self) -> str:
-        """`ids`, `binary`, `objects`, `shapes` or `classes`."""
+        """`ids`, `binary`, `objects`, `shapes`, `classes` or `values`."""
 
+    @property
+    @abstractmethod
+    def knows(self) -> frozenset[str]:
+        """Words of `KNOWLEDGE`: what the labels say of a picture."""
+
+    def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
+        """The sample with its labels.
+
+        Args:
+            objects: whether the objects are wanted as well as the mask.
+
+        Raises:
+            UserError: labels that are unreadable, or cannot be those of a picture of that size.
+        """
+        height, width = sample.image.shape[:2]
+        if not objects:
+            return replace(sample, mask=self.decode_mask(record, height, width))
+        mask, instances = self.decode(record, height, width)
+        return replace(sample, mask=mask, instances=instances)
+
+    @abstractmethod
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
         """The mask as (H, W) uint8 class ids, 255 = void, and the objects where the coding knows them.
 
         Raises:
-            UserError: labels that are unreadable or cannot be of a picture of that size.
+            UserError: labels that are unreadable, or cannot be those of a picture of that size.
         """
 
+    @abstractmethod
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
         """The mask alone, which is quicker where there are many objects.
 
@@ -64,7 +106,7 @@ class Coding(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class MaskCoding:
+class MaskCoding(Coding):
     """How stored values become class ids.
 
     Attributes:
@@ -78,6 +120,10 @@ class MaskCoding:
     kind: str = "ids"
     mapping: Mapping[int, int] = field(default_factory=dict)
     palette: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def knows(self) -> frozenset[str]:
+        return _OF_MASKS.get(self.kind, frozenset({"pixels"}))
 
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
         """The mask as (H, W) uint8 class ids, and the objects where the coding knows them.
@@ -114,10 +160,14 @@ class MaskCoding:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassCoding:
+class ClassCoding(Coding):
     """Pictures sorted into classes: records have a `class_id`, and there are no masks."""
 
-    kind: str = "classes"
+    kind: ClassVar[str] = "classes"
+    knows: ClassVar[frozenset[str]] = frozenset({"classes"})
+
+    def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
+        return sample  # the record's class is all there is
 
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
         """
@@ -135,6 +185,14 @@ class ClassCoding:
             UserError: as `decode`.
         """
         return self.decode(record, height, width)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class NoCoding(ClassCoding):
+    """Pictures without labels."""
+
+    kind: ClassVar[str] = "none"
+    knows: ClassVar[frozenset[str]] = frozenset()
 
 
 def _label_map(files: Sequence[Path], height: int, width: int) -> np.ndarray:
@@ -192,7 +250,8 @@ class Dataset:
         layout: the name of the format that read it (`folder`, `camvid`, `nuclei`, ...).
         class_names: by class id.
         records: in a fixed order (sorted by name).
-        splits: `train`, `val`, perhaps `test` -> names of records; disjoint.
+        splits: `train`, `val`, perhaps `test` -> names of labelled records; perhaps `unlabelled` -> pictures without
+            labels that are there to learn from; disjoint.
         form: what all pictures are brought to.
         coding: how labels are stored.
         notes: sentences on what was assumed while reading (mapped ids, a split that was made, ...).
@@ -219,9 +278,9 @@ class Dataset:
         return tuple(record for record in self.records if record.name in wanted)
 
     @property
-    def task(self) -> str:
-        """What can be learned from it: `classify` where pictures as a whole have a class, else `segment`."""
-        return "classify" if self.coding.kind == "classes" else "segment"
+    def knows(self) -> frozenset[str]:
+        """Words of `KNOWLEDGE`: what the labels say of a picture."""
+        return self.coding.knows
 
     def read(self, record: Record) -> np.ndarray:
         """One record's picture, (H, W, C), in the dataset's form.
@@ -245,31 +304,21 @@ class Dataset:
         height, width = read_idx(record.picture).shape[1:]
         return height, width
 
-    def load(self, record: Record) -> Sample:
+    def load(self, record: Record, *, objects: bool = True) -> Sample:
         """Reads one record's picture and labels.
+
+        Args:
+            objects: whether the objects are wanted; telling many of them apart takes longer than all the rest.
 
         Raises:
             UserError: unreadable, sizes that differ, or ids beyond the classes.
         """
-        image = self.read(record)
-        if not record.labels or self.task == "classify":
-            return Sample(record.name, image, class_id=record.class_id)
-        mask, instances = self.coding.decode(record, *image.shape[:2])
-        self._check(mask, record)
-        return Sample(record.name, image, mask, instances)
-
-    def load_without_objects(self, record: Record) -> Sample:
-        """As `load`, but without `instances`, which take longer than the rest where there are many.
-
-        Raises:
-            UserError: as `load`.
-        """
-        if self.task == "classify" or not record.labels:
-            return self.load(record)
-        image = self.read(record)
-        mask = self.coding.decode_mask(record, *image.shape[:2])
-        self._check(mask, record)
-        return Sample(record.name, image, mask)
+        sample = Sample(record.name, self.read(record), class_id=record.class_id)
+        if record.labels:
+            sample = self.coding.label(sample, record, objects=objects)
+        if sample.mask is not None:
+            self._check(sample.mask, record)
+        return sample
 
     def load_mask(self, record: Record) -> np.ndarray:
         """The class ids of a labelled record, (H, W) uint8, without decoding the picture.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -11,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.data.dataset import Dataset, Record
-from pixelwise.data.objects import ObjectFacts
+from pixelwise.data.dataset import UNLABELLED, Dataset, Record
+from pixelwise.data.loader import SampleCache
+from pixelwise.data.objects import ObjectFacts, object_facts, object_sizes
 from pixelwise.data.pictures import PICTURE_SUFFIXES, PictureFormat
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
@@ -103,6 +105,23 @@ def sqrt_median_frequency_weights(class_pixels: Sequence[int], present_pixels: S
     return tuple(weight**0.5 for weight in median_frequency_weights(class_pixels, present_pixels))
 
 
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What one reading of all labels found.
+
+    Attributes:
+        facts: see `Fingerprint`.
+        class_counts: split -> pixels by class id, (256,); pictures by class, (K,), where pictures have a class.
+        objects: split -> facts about its objects; None where there are none.
+        values: split -> how many pixels have a number.
+    """
+
+    facts: Fingerprint
+    class_counts: Mapping[str, np.ndarray]
+    objects: Mapping[str, ObjectFacts | None]
+    values: Mapping[str, int]
+
+
 def fingerprint(dataset: Dataset) -> Fingerprint:
     """Measures a dataset: headers of all pictures, pixels of at most 200, masks of at most 1000 training pictures.
 
@@ -111,21 +130,93 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
     Raises:
         UserError: a file that cannot be read, or labels that do not fit their picture or the classes.
     """
-    train = dataset.split("train")
-    classes = len(dataset.class_names)
-    with ThreadPoolExecutor() as pool:
+    return take_stock(dataset, None).facts
+
+
+def take_stock(dataset: Dataset, cache: SampleCache | None) -> Stock:
+    """Reads every label of the splits `train` and `val` once, and the headers of all pictures.
+
+    Args:
+        cache: keeps what is read as long as it has room; None to keep nothing.
+
+    Raises:
+        UserError: the first file that cannot be read, or labels that do not fit their picture or the classes.
+    """
+    reader = _Reader(dataset, cache)
+    splits = {split: dataset.split(split) for split in ("train", "val")}
+    records = list(dict.fromkeys(record for split in splits.values() for record in split))
+    with ThreadPoolExecutor(thread_name_prefix="pixelwise-check") as pool:
         sizes = list(pool.map(dataset.size, dataset.records))
-        moments = list(pool.map(lambda record: _moments(dataset, record), even_sample(train, MOST_PICTURES)))
-        if dataset.task == "classify":
-            counts = _class_counts(dataset, train)
-        else:
-            counts = np.stack(list(pool.map(lambda record: _count(dataset, record), even_sample(train, MOST_MASKS))))
-    pixels = sum(moment[0] for moment in moments)
-    mean = np.sum([moment[1] for moment in moments], axis=0) / pixels
-    square = np.sum([moment[2] for moment in moments], axis=0) / pixels
+        seen = {record.name: found for record, found in zip(records, pool.map(reader.read, records), strict=True)}
+    of_split = {split: [seen[record.name] for record in members] for split, members in splits.items()}
+    classes = len(dataset.class_names)
+    return Stock(
+        facts=_facts(dataset, sizes, seen, of_split["train"]),
+        class_counts={split: np.sum([each.classes for each in found], axis=0) for split, found in of_split.items()},
+        objects={
+            split: object_facts((each.objects for each in found if each.objects is not None), classes)
+            for split, found in of_split.items()
+        },
+        values={split: sum(each.values for each in found) for split, found in of_split.items()},
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What is kept of one picture: counts by class, sizes of its objects, moments of its channels."""
+
+    classes: np.ndarray
+    objects: tuple[np.ndarray, np.ndarray] | None = None
+    moments: tuple[int, np.ndarray, np.ndarray] | None = None
+    values: int = 0
+
+
+class _Reader:
+    """Reads a record and keeps facts about it."""
+
+    def __init__(self, dataset: Dataset, cache: SampleCache | None) -> None:
+        self.dataset = dataset
+        self.cache = cache
+        self.measured = {record.name for record in even_sample(dataset.split("train"), MOST_PICTURES)}
+
+    def read(self, record: Record) -> _Seen:
+        dataset, wanted = self.dataset, record.name in self.measured
+        if not record.labels or "classes" in dataset.knows:
+            counts = np.zeros(len(dataset.class_names), np.int64)
+            if record.class_id is not None:
+                counts[record.class_id] = 1
+            return _Seen(counts, moments=_moments(dataset.read(record)) if wanted else None)
+        room = self.cache is not None and self.cache.held < self.cache.limit
+        if "pixels" in dataset.knows and not room and not (self.cache is not None and self.cache.objects):
+            counts = np.bincount(dataset.load_mask(record).ravel(), minlength=256)
+            return _Seen(counts, moments=_moments(dataset.read(record)) if wanted else None)
+        objects = self.cache is not None and self.cache.objects
+        sample = dataset.load(record, objects=objects)
+        if self.cache is not None:
+            self.cache.keep(record, sample)
+        counts = np.zeros(256, np.int64) if sample.mask is None else np.bincount(sample.mask.ravel(), minlength=256)
+        return _Seen(
+            counts,
+            object_sizes(sample) if objects else None,
+            _moments(sample.image) if wanted else None,
+            0 if sample.values is None else int(np.isfinite(sample.values).sum()),
+        )
+
+
+def _facts(
+    dataset: Dataset, sizes: Sequence[tuple[int, int]], seen: Mapping[str, _Seen], train: Sequence[_Seen]
+) -> Fingerprint:
+    classes = len(dataset.class_names)
+    of_pixels = "pixels" in dataset.knows
+    measured = [each.moments for each in seen.values() if each.moments is not None]
+    counts = np.stack([each.classes for each in (even_sample(train, MOST_MASKS) if of_pixels else train)])
+    pixels = sum(moment[0] for moment in measured)
+    mean = np.sum([moment[1] for moment in measured], axis=0) / pixels
+    square = np.sum([moment[2] for moment in measured], axis=0) / pixels
     labelled = counts[:, :classes]
-    present = (labelled.sum(axis=1, keepdims=True) * (labelled > 0)).sum(axis=0)
-    if dataset.task == "classify":
+    if of_pixels:
+        present = (labelled.sum(axis=1, keepdims=True) * (labelled > 0)).sum(axis=0)
+    else:
         present = np.where(labelled.sum(axis=0) > 0, labelled.sum(), 0)
     return Fingerprint(
         pictures={split: len(names) for split, names in dataset.splits.items()},
@@ -139,7 +230,7 @@ def fingerprint(dataset: Dataset) -> Fingerprint:
         class_pixels=tuple(labelled.sum(axis=0).tolist()),
         class_pictures=tuple((labelled > 0).sum(axis=0).tolist()),
         present_pixels=tuple(present.tolist()),
-        void_fraction=0.0 if dataset.task == "classify" else float(counts[:, VOID].sum() / counts.sum()),
+        void_fraction=float(counts[:, VOID].sum() / counts.sum()) if of_pixels else 0.0,
         digest=digest(dataset),
     )
 
@@ -153,9 +244,10 @@ def digest(dataset: Dataset) -> str:
     whole = hashlib.blake2b(digest_size=16)
     with ThreadPoolExecutor() as pool:
         for file, ends in zip(files, pool.map(_ends, files), strict=True):
-            whole.update(f"{file.relative_to(dataset.root).as_posix()}\0".encode())
+            whole.update(f"{Path(os.path.relpath(file, dataset.root)).as_posix()}\0".encode())
             whole.update(ends)
-    whole.update(repr((dataset.class_names, sorted(dataset.splits.items()))).encode())
+    splits = sorted(item for item in dataset.splits.items() if item[0] != UNLABELLED)  # all other pictures are in it
+    whole.update(repr((dataset.class_names, splits)).encode())
     return whole.hexdigest()
 
 
@@ -172,9 +264,8 @@ def _ends(file: Path) -> bytes:
     return parts.digest()
 
 
-def _moments(dataset: Dataset, record: Record) -> tuple[int, np.ndarray, np.ndarray]:
+def _moments(image: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
     """Pixels, and per channel the sum and the sum of squares."""
-    image = dataset.read(record)
     flat = image.reshape(-1, image.shape[2])
     if image.dtype == np.uint8:
         histograms = np.stack([np.bincount(channel, minlength=256) for channel in flat.T])
@@ -182,17 +273,6 @@ def _moments(dataset: Dataset, record: Record) -> tuple[int, np.ndarray, np.ndar
         return len(flat), (histograms @ values).astype(np.float64), (histograms @ values**2).astype(np.float64)
     exact = flat.astype(np.float64)
     return len(flat), exact.sum(axis=0), (exact**2).sum(axis=0)
-
-
-def _count(dataset: Dataset, record: Record) -> np.ndarray:
-    """Pixels by class id, (256,)."""
-    return np.bincount(dataset.load_mask(record).ravel(), minlength=256)
-
-
-def _class_counts(dataset: Dataset, records: Sequence[Record]) -> np.ndarray:
-    """1 at the class of each labelled record, (pictures, classes)."""
-    ids = [record.class_id for record in records if record.class_id is not None]
-    return np.eye(len(dataset.class_names), dtype=np.int64)[ids]
 
 
 def _low_median_high(sizes: Sequence[int]) -> tuple[int, int, int]:

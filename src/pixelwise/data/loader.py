@@ -7,176 +7,165 @@ decoded pictures are shared in one cache.
 from __future__ import annotations
 
 import os
+import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from threading import Lock
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pixelwise.data.dataset import Dataset, Record
-from pixelwise.data.sample import VOID, Sample
+from pixelwise.data.sample import Sample
+from pixelwise.data.targets import Targets, stack
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Pictures and labels of one step.
+    """The pictures of one step, and what is known of them.
 
     Attributes:
         images: (N, C, H, W) in the files' units and dtype, channels last in memory.
-        masks: (N, H, W) int64 class ids, 255 = void; for pictures with a class as a whole (N, 1, 1), that
-            class, where 255 is a class like any other.
         names: of the N samples.
-        weights: (N, H, W) float32 factors of the loss; None for 1 everywhere.
-        boxes: (N, M, 4) float32 xyxy in pixels of the view: the objects, in the order that the samples have them in, M
-            the most that one has; NaN behind those. None where no sample knows objects.
-        classes: (N, M) int64 class ids of the objects, -1 behind those; None with the boxes.
+        targets: their labels; None for a stream of pictures alone.
     """
 
     images: Tensor
-    masks: Tensor
     names: tuple[str, ...]
-    weights: Tensor | None = None
-    boxes: Tensor | None = None
-    classes: Tensor | None = None
+    targets: Any = None  # of the kind that the task's criterion takes
 
     def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
         if self.images.device == device:
             return self
-
-        def moved(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
-
-        return Batch(
-            self.images.to(device, non_blocking=True),
-            self.masks.to(device, non_blocking=True),
-            self.names,
-            moved(self.weights),
-            moved(self.boxes),
-            moved(self.classes),
-        )
+        targets = None if self.targets is None else self.targets.to(device)
+        return Batch(self.images.to(device, non_blocking=True), self.names, targets)
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Stacks samples of one size; a sample without label is void everywhere."""
-    images = np.stack([sample.image for sample in samples])
-    masks = [_target(sample) for sample in samples]
-    weights = None
-    if any(sample.weights is not None for sample in samples):
-        ones = np.ones(images.shape[1:3], np.float32)
-        weights = torch.from_numpy(np.stack([ones if s.weights is None else s.weights for s in samples]))
-    if images.dtype == np.uint16:  # few of torch's kernels take uint16
-        images = images.astype(np.int32)
+def collate(samples: Sequence[Sample], targets: type[Targets] | None) -> Batch:
+    """Stacks samples of one size, with labels of that kind; None for the pictures alone."""
     return Batch(
-        torch.from_numpy(images).permute(0, 3, 1, 2),
-        torch.from_numpy(np.stack(masks)).long(),
+        stack([sample.image for sample in samples]),
         tuple(sample.name for sample in samples),
-        weights,
-        *_objects(samples),
+        None if targets is None else targets.collate(samples),
     )
 
 
-def _objects(samples: Sequence[Sample]) -> tuple[Tensor, Tensor] | tuple[None, None]:
-    """`Batch.boxes` and `Batch.classes`."""
-    if all(sample.instances is None for sample in samples):
-        return None, None
-    most = max([1, *(len(sample.instances) for sample in samples if sample.instances is not None)])
-    boxes = torch.full((len(samples), most, 4), torch.nan)
-    classes = torch.full((len(samples), most), -1)
-    for row, sample in enumerate(samples):
-        if sample.instances is not None:
-            count = len(sample.instances)
-            boxes[row, :count] = torch.from_numpy(sample.instances.boxes)
-            classes[row, :count] = torch.from_numpy(sample.instances.classes)
-    return boxes, classes
-
-
-def _target(sample: Sample) -> np.ndarray:
-    """(H, W) class ids, or (1, 1) the class of the picture as a whole."""
-    if sample.class_id is not None:
-        return np.array([[sample.class_id]])
-    return np.full(sample.image.shape[:2], VOID, np.uint8) if sample.mask is None else sample.mask
+Prepare = Callable[[Sample], Sample]
 
 
 @dataclass
 class SampleCache:
-    """Decoded pictures and masks, kept until `limit` bytes are held; later ones are read anew each time.
+    """Decoded samples, kept until `limit` bytes are held; later ones are read anew each time.
 
     Attributes:
+        limit: bytes of all arrays of the samples that are kept.
         objects: whether samples come with the objects that the dataset tells apart, which takes longer.
-        prepare: what is done to each sample after reading, before it is kept; None for nothing.
+        prepare: what is done to each sample after reading, before it is kept, one after the other.
     """
 
     dataset: Dataset
     limit: int = 1 << 30
     objects: bool = False
-    prepare: Callable[[Sample], Sample] | None = None
+    prepare: tuple[Prepare, ...] = ()
     _samples: dict[str, Sample] = field(default_factory=dict)
     _held: int = 0
     _lock: Lock = field(default_factory=Lock)
 
     def load(self, record: Record) -> Sample:
-        """Raises:
-        UserError: as `Dataset.load`.
-        """
-        sample = self._samples.get(record.name)
-        if sample is not None:
-            return sample
-        sample = self.dataset.load(record) if self.objects else self.dataset.load_without_objects(record)
-        if self.prepare is not None:
-            sample = self.prepare(sample)
-        size = sample.image.nbytes + (0 if sample.mask is None else sample.mask.nbytes)
-        with self._lock:
-            if record.name not in self._samples and self._held + size <= self.limit:
-                self._samples[record.name] = sample
-                self._held += size
-        return sample
-
-    def check(self, records: Sequence[Record]) -> np.ndarray:
-        """Reads every labelled record once, before anything depends on it: pixels by class id, (256,).
-
-        While the cache has room pictures are decoded into it, so the work is not lost; later only masks are.
+        """The prepared sample of a record.
 
         Raises:
-            UserError: as `Dataset.load`, for the first record that cannot be used.
+            UserError: as `Dataset.load`.
         """
+        sample = self._samples.get(record.name)
+        return self.keep(record, self.dataset.load(record, objects=self.objects)) if sample is None else sample
 
-        def count(record: Record) -> np.ndarray:
-            full = self._held >= self.limit
-            mask = self.dataset.load_mask(record) if full else self.load(record).mask
-            assert mask is not None
-            return np.bincount(mask.ravel(), minlength=256)
+    def keep(self, record: Record, sample: Sample) -> Sample:
+        """Prepares a sample that was just read, and keeps it where there is room."""
+        for prepare in self.prepare:
+            sample = prepare(sample)
+        with self._lock:
+            if record.name not in self._samples and self._held + sample.nbytes <= self.limit:
+                self._samples[record.name] = sample
+                self._held += sample.nbytes
+        return sample
 
+    @property
+    def held(self) -> int:
+        """Bytes of the samples that are kept."""
+        return self._held
+
+    def then(self, *prepare: Prepare) -> SampleCache:
+        """A cache of the same dataset with these preparations: this one if it has them, else one that takes over what
+        this one holds, as far as it is prepared so."""
+        if self.prepare == prepare:
+            return self
+        other = SampleCache(self.dataset, self.limit, self.objects, prepare)
+        done = len(self.prepare)
+        if prepare[:done] == self.prepare:
+            rest = SampleCache(self.dataset, self.limit, self.objects, prepare[done:])
+            for record in self.dataset.records:
+                sample = self._samples.pop(record.name, None)
+                if sample is not None:
+                    rest.keep(record, sample)
+            other._samples, other._held = rest._samples, rest._held
+            self._held = 0
+        return other
+
+    def read_all(self, records: Sequence[Record]) -> None:
+        """Reads every record once, so that a file that cannot be used is found before anything depends on it.
+
+        Raises:
+            UserError: as `load`, for the first record that cannot be used.
+        """
         with ThreadPoolExecutor(thread_name_prefix="pixelwise-check") as pool:
-            return np.sum(list(pool.map(count, records)), axis=0)
+            for _ in pool.map(self.load, records):
+                pass
 
 
-def ordering(count: int, seed: int, position: int) -> tuple[int, int]:
-    """Which of `count` records stands at `position` of the endless shuffled stream, and in which epoch."""
+def ordering(count: int, seed: Sequence[int], position: int) -> tuple[int, int]:
+    """Which of `count` records stands at `position` of an endless shuffled stream, and in which epoch.
+
+    Args:
+        seed: one or two numbers, see `stream_seed`.
+    """
     epoch, place = divmod(position, count)
-    return int(_permutation(count, seed, epoch)[place]), epoch
+    return int(_permutation(count, tuple(seed), epoch)[place]), epoch
 
 
-@lru_cache(maxsize=4)
-def _permutation(count: int, seed: int, epoch: int) -> np.ndarray:
-    return np.random.default_rng((seed, epoch)).permutation(count)
+@lru_cache(maxsize=8)
+def _permutation(count: int, seed: tuple[int, ...], epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed[0], epoch, *seed[1:])).permutation(count)
+
+
+LABELLED = "labelled"
+"""The stream whose order depends on the seed alone, so that adding other streams to a run does not change it."""
+
+
+def stream_seed(seed: int, stream: str) -> tuple[int, ...]:
+    """What the order of a stream depends on: the run's seed and, for all but `labelled`, the stream's name."""
+    return (seed,) if stream == LABELLED else (seed, zlib.crc32(stream.encode()), 1)
 
 
 class TrainLoader:
-    """Full batches of random views, without end; each epoch of the stream is a new permutation.
+    """Full batches of random crops, without end; each epoch of the stream is a new permutation.
 
-    Batch number `step` is a function of (seed, step) alone, so a resumed run goes on with the same pictures and views.
-    With several processes each takes every `processes`-th sample of the same global batch.
+    Batch number `step` is a function of (seed, stream, step) alone, so a resumed run continues with the same pictures
+    and crops. With several processes each one takes every `processes`-th sample of the same global batch.
 
     Args:
         records: at least one.
+        targets: the labels that batches carry; None for pictures alone.
         batch_size: of all processes together.
+        stream: name of the stream, see `stream_seed`.
         workers: threads; None for as many as the machine has processors, at most 8.
     """
 
@@ -186,8 +175,10 @@ class TrainLoader:
         records: Sequence[Record],
         transform: Transform,
         *,
+        targets: type[Targets] | None,
         batch_size: int,
         seed: int,
+        stream: str = LABELLED,
         rank: int = 0,
         processes: int = 1,
         workers: int | None = None,
@@ -196,17 +187,19 @@ class TrainLoader:
         self.cache = cache
         self.records = tuple(records)
         self.transform = transform
+        self.targets = targets
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank
         self.processes = processes
         self.workers = workers or min(8, os.cpu_count() or 1)
         self.prefetch = prefetch
+        self._seed = stream_seed(seed, stream)
 
-    def view(self, position: int) -> Sample:
+    def crop(self, position: int) -> Sample:
         """The sample at a position of the stream."""
-        index, epoch = ordering(len(self.records), self.seed, position)
-        rng = np.random.default_rng((self.seed, epoch, index))
+        index, epoch = ordering(len(self.records), self._seed, position)
+        rng = np.random.default_rng((self._seed[0], epoch, index, *self._seed[1:]))
         return self.transform(self.cache.load(self.records[index]), rng)
 
     def batches(self, start: int = 0) -> Generator[Batch, None, None]:
@@ -223,21 +216,21 @@ class TrainLoader:
                     while len(pending) <= self.prefetch:
                         first = step * self.batch_size
                         positions = range(first + self.rank, first + self.batch_size, self.processes)
-                        pending.append([pool.submit(self.view, position) for position in positions])
+                        pending.append([pool.submit(self.crop, position) for position in positions])
                         step += 1
-                    yield collate([future.result() for future in pending.popleft()])
+                    yield collate([future.result() for future in pending.popleft()], self.targets)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
 
 class EvaluationLoader:
-    """Every labelled picture of a split once, whole, or in windows where it is larger than `window`.
+    """Every record once, in order, as groups of samples whose pictures are of one size.
 
-    Consecutive windows of one size are batched. With several processes each takes every `processes`-th picture.
+    With several processes each one takes every `processes`-th record.
 
     Args:
-        view: what is done to each sample before it is cut; None for nothing.
-        cut: the pieces that stand for a sample, instead of those windows.
+        transform: what is done to each sample; None for nothing.
+        pieces: the parts that a sample is measured by; None for the sample itself.
     """
 
     def __init__(
@@ -246,48 +239,52 @@ class EvaluationLoader:
         records: Sequence[Record],
         *,
         batch_size: int = 4,
-        window: int = 1024,
         rank: int = 0,
         processes: int = 1,
         workers: int | None = None,
-        view: Callable[[Sample], Sample] | None = None,
-        cut: Callable[[Sample], Iterator[Sample]] | None = None,
+        transform: Callable[[Sample], Sample] | None = None,
+        pieces: Callable[[Sample], Iterator[Sample]] | None = None,
     ) -> None:
         self.cache = cache
-        self.records = tuple(record for record in records if record.labelled)[rank::processes]
-        self.view = view
-        self.cut = cut or partial(windows, side=window)
+        self.records = tuple(records)[rank::processes]
+        self.transform = transform
+        self.pieces = pieces or _itself
         self.batch_size = batch_size
         self.workers = workers
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[list[Sample]]:
         waiting: list[Sample] = []
         for sample in prefetch(self._load, self.records, self.workers):
-            for piece in self.cut(sample):
+            for piece in self.pieces(sample):
                 if waiting and (len(waiting) == self.batch_size or piece.image.shape != waiting[0].image.shape):
-                    yield collate(waiting)
+                    yield waiting
                     waiting = []
                 waiting.append(piece)
         if waiting:
-            yield collate(waiting)
+            yield waiting
 
     def _load(self, record: Record) -> Sample:
         sample = self.cache.load(record)
-        return sample if self.view is None else self.view(sample)
+        return sample if self.transform is None else self.transform(sample)
 
 
-def prefetch(
-    load: Callable[[Record], Sample], records: Sequence[Record], workers: int | None = None
-) -> Iterator[Sample]:
-    """Samples in order, read ahead by threads; memory holds a few at a time.
+def _itself(sample: Sample) -> Iterator[Sample]:
+    yield sample
+
+
+T = TypeVar("T")
+
+
+def prefetch(load: Callable[[Record], T], records: Sequence[Record], workers: int | None = None) -> Iterator[T]:
+    """What `load` gives for each record, in order, read ahead by threads; memory holds a few at a time.
 
     Raises:
-        UserError: as `load`, at the sample that has the problem.
+        UserError: as `load`, at the record that has the problem.
     """
     workers = workers or min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers, thread_name_prefix="pixelwise-loader") as pool:
         try:
-            pending: deque[Future[Sample]] = deque()
+            pending: deque[Future[T]] = deque()
             for record in records:
                 pending.append(pool.submit(load, record))
                 if len(pending) > 2 * workers:
@@ -298,13 +295,16 @@ def prefetch(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def windows(sample: Sample, side: int) -> Iterator[Sample]:
-    """A sample cut into pieces of at most `side` x `side` pixels; itself where it is no larger."""
+WINDOW = 1024
+"""Longest side in pixels of what a dense network is validated on at once."""
+
+
+def windows(sample: Sample, side: int = WINDOW) -> Iterator[Sample]:
+    """A sample cut into parts of at most `side` x `side` pixels with all their labels; itself where it is no larger."""
     height, width = sample.image.shape[:2]
     if max(height, width) <= side:
         yield sample
         return
     for top in range(0, height, side):
         for left in range(0, width, side):
-            here = np.s_[top : top + side, left : left + side]
-            yield Sample(sample.name, sample.image[here], None if sample.mask is None else sample.mask[here])
+            yield sample.window(top, left, side, side)

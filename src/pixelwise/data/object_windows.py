@@ -10,8 +10,9 @@ import numpy as np
 
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.fit import resized
-from pixelwise.data.objects import IN_VIEW, NO_CLASS, area, boxes_alone, whole_boxes
+from pixelwise.data.objects import IN_VIEW, area, boxes_alone, whole_boxes
 from pixelwise.data.sample import Instances, Sample
+from pixelwise.data.targets import NO_CLASS
 
 SIDES = (1.25, 2.3)
 """Side of a window as a multiple of the longer side of the object that it shows."""

@@ -10,9 +10,8 @@ import numpy as np
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.fit import resized
 from pixelwise.data.sample import Instances, Sample
+from pixelwise.data.targets import NO_CLASS
 
-NO_CLASS = -1
-"""Class of a picture without an object: neither trained on nor counted."""
 IN_VIEW = 0.5
 """Least share of a box's area within a view for the object to count there (Sermanet et al. 2014, section 4.2)."""
 
@@ -32,22 +31,23 @@ class ObjectFacts:
     sides: tuple[float, float, float]
 
 
-def object_facts(samples: Iterable[Sample], num_classes: int) -> ObjectFacts | None:
-    """Facts about the objects of samples; None where there is no object."""
-    classes, shares = [], []
-    pictures = 0
-    for sample in samples:
-        if sample.instances is None or not len(sample.instances):
-            continue
-        pictures += 1
-        boxes = sample.instances.boxes
-        classes.append(sample.instances.classes)
-        shares.append((boxes[:, 2:] - boxes[:, :2]).max(1) / min(sample.image.shape[:2]))
-    if not pictures:
+def object_sizes(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """The objects of a sample: class ids (N,), and longer sides (N,) as shares of the picture's shorter one."""
+    if sample.instances is None:
+        return np.zeros(0, np.int64), np.zeros(0, np.float32)
+    boxes = sample.instances.boxes
+    return sample.instances.classes, (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0) / min(sample.image.shape[:2])
+
+
+def object_facts(sizes: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> ObjectFacts | None:
+    """Facts about the objects of pictures, from the `object_sizes` of each; None where there is no object."""
+    found = [(classes, sides) for classes, sides in sizes if len(classes)]
+    if not found:
         return None
-    count = np.bincount(np.concatenate(classes), minlength=num_classes)
-    low, middle, high = np.quantile(np.concatenate(shares), (0.1, 0.5, 0.9)).round(4).tolist()
-    return ObjectFacts(tuple(count.tolist()), pictures, (low, middle, high))
+    count = np.bincount(np.concatenate([classes for classes, _ in found]), minlength=num_classes)
+    sides = np.concatenate([sides for _, sides in found])
+    low, middle, high = np.quantile(sides, (0.1, 0.5, 0.9)).round(4).tolist()
+    return ObjectFacts(tuple(count.tolist()), len(found), (low, middle, high))
 
 
 def area(boxes: np.ndarray) -> np.ndarray:

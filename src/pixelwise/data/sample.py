@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -31,9 +31,36 @@ class Instances:
         return len(self.boxes)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        arrays = (getattr(self, each.name) for each in fields(self))
+        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+
+    @property
     def outlined(self) -> int:
         """How many objects have pixels in `ids`: the first so many."""
         return 0 if self.ids is None else int(self.ids.max(initial=0))
+
+    def window(self, top: int, left: int, height: int, width: int) -> Instances:
+        """The objects that are in a window of the picture, in its coordinates and cut off at its edge.
+
+        Objects of which nothing is in the window are left out. The numbers in `ids` follow.
+        """
+        low, high = (left, top, left, top), (width, height, width, height)
+        boxes = np.clip(self.boxes - low, 0, high).astype(np.float32)
+        kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        ids = None
+        if self.ids is not None:
+            part = self.ids[top : top + height, left : left + width]
+            seen = np.zeros(len(self) + 1, bool)
+            seen[np.unique(part)] = True
+            # An outlined object whose box reaches into the window, but none of its pixels, is not in it.
+            kept[: self.outlined] &= seen[1 : self.outlined + 1]
+            numbers = np.zeros(len(self) + 1, np.int32)
+            numbers[1:][kept] = np.arange(1, kept.sum() + 1)
+            ids = numbers[part]
+        keypoints = None if self.keypoints is None else _in_window(self.keypoints[kept], low[:2], high[:2])
+        return replace(self, boxes=boxes[kept], classes=self.classes[kept], ids=ids, keypoints=keypoints)
 
     @classmethod
     def from_label_map(cls, ids: np.ndarray, classes: np.ndarray | int = 1) -> Instances:
@@ -66,6 +93,14 @@ class Instances:
         return cls(boxes=boxes, classes=filled, ids=label_map)
 
 
+def _in_window(keypoints: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """(N, J, 3) keypoints in the coordinates of a window, invisible where they are outside it."""
+    moved = keypoints.copy()
+    moved[..., :2] -= corner
+    moved[..., 2] *= ((moved[..., :2] >= 0) & (moved[..., :2] < size)).all(-1)
+    return moved
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """One picture and what is known about it.
@@ -75,8 +110,10 @@ class Sample:
         image: (H, W, C) uint8, uint16 or float32, in the units of the file (0..255, 0..65535, or any).
         mask: (H, W) uint8 class ids, 255 = void; None for an unlabelled picture.
         instances: the objects, where the format knows them.
-        class_id: of the picture as a whole, where the data is sorted into classes; None where not, or not known.
         weights: (H, W) float32 factors of the loss; None for 1 everywhere.
+        class_id: of the picture as a whole, where the data is sorted into classes; None where not, or not known.
+        values: (H, W) float32, one number per pixel, NaN = void; None where the data has none.
+        partner: (H, W, C), the other picture of a pair; None where the data has no pairs.
     """
 
     name: str
@@ -85,3 +122,25 @@ class Sample:
     instances: Instances | None = None
     weights: np.ndarray | None = None
     class_id: int | None = None
+    values: np.ndarray | None = None
+    partner: np.ndarray | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        held = (self.image, self.mask, self.weights, self.values, self.partner)
+        own = sum(array.nbytes for array in held if array is not None)
+        return own + (0 if self.instances is None else self.instances.nbytes)
+
+    def window(self, top: int, left: int, height: int, width: int) -> Sample:
+        """A rectangle of the picture with all its labels, smaller where it reaches beyond the picture.
+
+        The class of the picture as a whole stays; the other picture of a pair is not kept.
+        """
+        here = np.s_[top : top + height, left : left + width]
+        image = self.image[here]
+        mask, weights, values = (
+            None if array is None else array[here] for array in (self.mask, self.weights, self.values)
+        )
+        instances = None if self.instances is None else self.instances.window(top, left, *image.shape[:2])
+        return replace(self, image=image, mask=mask, weights=weights, values=values, instances=instances, partner=None)

@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 
 from pixelwise.data import rle
-from pixelwise.data.dataset import Record
+from pixelwise.data.dataset import Coding, Record
 from pixelwise.data.sample import VOID, Instances
 from pixelwise.errors import UserError
 
@@ -213,7 +213,7 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ShapeCoding:
+class ShapeCoding(Coding):
     """Shapes by the name of the record. Pixels that no shape covers are of class 0.
 
     Crowds are painted first, then the larger before the smaller, so that small things stay on top of what they lie on;
@@ -222,6 +222,7 @@ class ShapeCoding:
 
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
     kind: ClassVar[str] = "shapes"
+    knows: ClassVar[frozenset[str]] = frozenset({"pixels", "objects", "outlines"})
 
     @property
     def bare_boxes(self) -> int:

@@ -43,10 +43,7 @@ class TorchEngine:
     """
 
     def __init__(self, model: nn.Module, spec: ModelSpec, *, device: str = "auto", precision: str = "auto") -> None:
-        if precision not in PRECISIONS:
-            raise unknown("precision", precision, PRECISIONS)
-        self.device = _device(device)
-        self.dtype: torch.dtype = preferred_dtype(self.device) if precision == "auto" else getattr(torch, precision)
+        self.device, self.dtype = device_and_dtype(device, precision)
         self.stride, self.margin = (model.stride, model.margin) if isinstance(model, DenseModel) else (1, 0)
         self._channels = spec.form.channels
         self._mean = torch.tensor(spec.mean, device=self.device)
@@ -91,6 +88,19 @@ class TorchEngine:
 
 ROWS = 64
 """Rows of pictures that are normalised at a time, so that no float32 copy of a whole picture is made."""
+
+
+def device_and_dtype(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
+    """Where and in what a network runs, from the names that a user gave.
+
+    Raises:
+        UserError: unknown device or precision.
+    """
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    where = _device(device)
+    dtype: torch.dtype = preferred_dtype(where) if precision == "auto" else getattr(torch, precision)
+    return where, dtype
 
 
 def _device(name: str) -> torch.device:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -45,7 +47,11 @@ def refuse_to_overwrite(files: Iterable[Path]) -> None:
             raise UserError(f"{taken}: exists already and would be overwritten; give another --out, or remove it.")
 
 
-def write_table(table: Path, text: str) -> None:
-    """Writes a table, and its folder where there is none yet."""
+def write_rows(table: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a table as CSV, and its folder where there is none yet."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
     table.parent.mkdir(parents=True, exist_ok=True)
-    write_text(table, text)
+    write_text(table, text.getvalue())

@@ -1,347 +1,217 @@
-"""From a picture of any size and kind to its mask."""
+"""A trained network ready to answer for pictures of any size and kind: the one predictor, whatever the task."""
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Generic, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from pydantic import BaseModel, ConfigDict, Field
 
-from pixelwise.data.draw import background_class, overlay, palette
 from pixelwise.data.pictures import convert
-from pixelwise.errors import UserError, unknown
-from pixelwise.inference.augmentation import AveragedViews
-from pixelwise.inference.engine import TorchEngine
+from pixelwise.errors import UserError
 from pixelwise.inference.forms import check_form
-from pixelwise.inference.outlines import OutlineWriter
-from pixelwise.inference.overview import Overview
+from pixelwise.inference.many import complain, each, refuse_to_overwrite, write_rows
 from pixelwise.inference.rasters import Picture, Raster, open_raster
-from pixelwise.inference.refinement import REFINEMENTS
-from pixelwise.inference.tiles import Band, Grid, Merger, Span, class_ids, grid_within, square_grid
-from pixelwise.inference.writer import MaskWriter, mask_path
-from pixelwise.models.spec import ModelSpec, load_model
-from pixelwise.nn.dense import DenseModel
+from pixelwise.inference.writer import output_names
+from pixelwise.models.spec import ModelSpec
 
-ACTIVATION_BYTES = 650_000_000
-"""What the tensors of one pass may take. The process as a whole stays below 2 GB (benchmarks/predict_large.md)."""
-OVERLAP = 32
-"""Pixels that tiles share, or one stride if that is more: 8 are thrown away on each side, 16 blended. With the trained
-networks that were tried, twice as many left as many pixels unlike those of one pass, for 4 % more time."""
+Progress = Callable[[float], None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class InferenceOptions(BaseModel):
+    """What every task's prediction takes; tasks add their own fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str = Field("auto", description="auto, or a name that torch knows, such as cpu or cuda:1")
+    precision: str = Field("auto", description="float32, bfloat16, or auto: bfloat16 where the processor multiplies it")
+
+
 class Prediction:
-    """What a model says of one picture.
+    """What a network says of one picture."""
+
+    def rows(self) -> Sequence[Sequence[object]]:
+        """Its lines in the table of all pictures, without the picture's name; none for tasks without a table."""
+        return ()
+
+    def overlay(self) -> np.ndarray:
+        """(H, W, 3) uint8: the answer drawn over the picture.
+
+        Raises:
+            NotImplementedError: the answer is not about places.
+        """
+        raise NotImplementedError(f"a {type(self).__name__} says nothing about places in the picture")
+
+
+P = TypeVar("P", bound=Prediction)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written of one picture.
 
     Attributes:
-        mask: (H, W) uint8 class ids.
+        files: the results that are named to the user.
+        rows: lines of the table, without the picture's name.
+    """
+
+    files: tuple[Path, ...] = ()
+    rows: Sequence[Sequence[object]] = ()
+
+
+class Inference(ABC, Generic[P]):
+    """How the networks of one task are asked for predictions, and what is written of them.
+
+    Attributes:
+        batch_size: pictures that `measured` takes at once.
+        table: name of the one table of all pictures; None for no table.
+        columns: of that table, after the picture's name.
+        suffixes: of the files of one picture: word that is appended to its name, empty for none -> suffixes of which
+            the writer chooses.
+    """
+
+    batch_size: int = 1
+    table: str | None = None
+    columns: Sequence[str] = ()
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+
+    @property
+    def suffixes(self) -> Mapping[str, tuple[str, ...]]:
+        return {}
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, C) in the spec's form -> what `measured` takes of it."""
+        return image
+
+    @abstractmethod
+    def predict(self, raster: Raster, picture: Picture) -> P:
+        """The answer for an open picture, which has the channels and values that the network takes.
+
+        Args:
+            picture: what was opened.
+
+        Raises:
+            UserError: a picture that is too large, or cannot be read.
+        """
+
+    def measured(self, prepared: Sequence[np.ndarray]) -> list[P]:
+        """The answers for pictures that `prepare` gave, for an evaluation: uncertain ones that `predict` leaves out are
+        among them."""
+        answers = []
+        for image in prepared:
+            with open_raster(image) as raster:
+                answers.append(self.predict(raster, image))
+        return answers
+
+    @abstractmethod
+    def write(self, file: Path, target: Path, progress: Progress) -> Written:
+        """Predicts one file and writes what belongs to it alone.
+
+        Args:
+            target: where its results go, without suffix.
+
+        Raises:
+            UserError: a picture that cannot be read, does not suit the network or is too large.
+        """
+
+
+class Predictor(Generic[P]):
+    """A network ready to answer for pictures of any size and kind.
+
+    Attributes:
+        inference: how it is asked.
+        spec: what it takes and answers.
         class_names: by class id.
     """
 
-    mask: np.ndarray
-    class_names: tuple[str, ...]
-    _picture: Picture
-    _logits: Tensor | None
-    _confidence: np.ndarray | None
+    def __init__(self, inference: Inference[P]) -> None:
+        self.inference = inference
+        self.spec = inference.spec
+        self.class_names = inference.spec.class_names
 
-    @property
-    def probabilities(self) -> np.ndarray:
-        """(K, H, W) float32, summing to 1 over the classes.
+    def __call__(self, picture: Picture) -> P:
+        """The answer for a file, an array (H, W) or (H, W, C), or a Pillow image, of any mode and size.
 
         Raises:
-            UserError: for a picture that was too large for one pass.
-        """
-        if self._logits is None:
-            height, width = self.mask.shape
-            raise UserError(
-                f"a picture of {width:,} x {height:,} pixels is predicted by tiles, and the probabilities of all its "
-                f"{len(self.class_names)} classes are not kept; predict a region of it, such as "
-                "predictor(picture[:2000, :2000]), or use `.confidence`."
-            )
-        return self._logits.float().softmax(0).numpy()
-
-    @property
-    def confidence(self) -> np.ndarray:
-        """(H, W) float32, the probability of the class in `mask`; in steps of 1/255 for pictures predicted by tiles."""
-        if self._confidence is not None:
-            return self._confidence.astype(np.float32) / 255
-        return self.probabilities.max(axis=0)
-
-    def overlay(self, alpha: float = 0.5) -> np.ndarray:
-        """(H, W, 3) uint8: the picture tinted by class, a class named `background` left as it is."""
-        with open_raster(self._picture) as raster:
-            image = raster.read(0, raster.height, 0, raster.width)
-        background = background_class(self.class_names)
-        colours = palette(len(self.class_names), background)
-        return overlay(image, self.mask, colours, alpha, background=background)
-
-    def save(self, path: Path | str) -> Path:
-        """Writes the mask, a grey picture of class ids, and gives the file's name: see `writer.mask_path`.
-
-        Raises:
-            UserError: where the file cannot be written.
-        """
-        with MaskWriter(path, *self.mask.shape) as writer:
-            writer.write(self.mask)
-        return writer.path
-
-
-class Predictor:
-    """A model ready to label pictures of any size, in bounded memory.
-
-    Args:
-        device, precision: see `TorchEngine`.
-        tile: longest side of a tile in pixels; None chooses the largest tiles whose tensors stay within
-            `ACTIVATION_BYTES`, and takes a picture in one pass where it is no larger.
-        overlap: pixels that neighbouring tiles share; None for `OVERLAP` and twice the model's margin.
-        flips, scales: see `AveragedViews`.
-        refine: what follows the network, a name in `refinement.REFINEMENTS`; it takes pictures of one pass only.
-        batch: tiles that go through the network together; None for as many as `ACTIVATION_BYTES` allow, up to 16.
-
-    Raises:
-        UserError: a model that does not label pixels, options that are unknown, or tiles too small for the model.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        spec: ModelSpec,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        tile: int | None = None,
-        overlap: int | None = None,
-        flips: str = "none",
-        scales: Sequence[float] = (1.0,),
-        refine: str = "none",
-        batch: int | None = None,
-    ) -> None:
-        if not isinstance(model, DenseModel):
-            raise UserError(f"'{spec.model}' gives no class for each pixel, so it cannot segment pictures.")
-        self.spec = spec
-        self.class_names = spec.class_names
-        self.engine = TorchEngine(model, spec, device=device, precision=precision)
-        self._augmentation = AveragedViews(flips, scales)
-        if refine not in REFINEMENTS:
-            raise unknown("refinement", refine, REFINEMENTS)
-        self._refinement, self._refinement_name = REFINEMENTS[refine], refine
-        self._tile = tile
-        # A margin is mirrored at a tile's border: with it thrown away, tiles of valid convolutions are exact.
-        default = max(OVERLAP, self.engine.stride) + 2 * self.engine.margin
-        self._overlap = default if overlap is None else overlap
-        if self._overlap < 0 or (batch is not None and batch < 1):
-            raise UserError(f"overlap {self._overlap} and batch {batch}: expected at least 0 and at least 1.")
-        if tile is not None:  # says now, not at the first picture, that tiles are too small
-            square_grid(tile, tile, tile=tile, overlap=self._overlap, stride=self.engine.stride)
-        self._area = self._affordable_area()
-        self._batch = batch or max(1, min(16, self._area // (tile or math.isqrt(self._area)) ** 2))
-
-    @classmethod
-    def from_file(
-        cls,
-        path: Path | str,
-        *,
-        device: str = "auto",
-        precision: str = "auto",
-        tile: int | None = None,
-        overlap: int | None = None,
-        flips: str = "none",
-        scales: Sequence[float] = (1.0,),
-        refine: str = "none",
-        batch: int | None = None,
-    ) -> Self:
-        """The predictor of a model file, such as a run's `best.safetensors`; options as for the class.
-
-        Raises:
-            UserError: a file that is missing, damaged, or not written by pixelwise.
-        """
-        model, spec = load_model(path)
-        return cls(
-            model,
-            spec,
-            device=device,
-            precision=precision,
-            tile=tile,
-            overlap=overlap,
-            flips=flips,
-            scales=scales,
-            refine=refine,
-            batch=batch,
-        )
-
-    def __call__(self, picture: Picture) -> Prediction:
-        """Labels a file, an array (H, W) or (H, W, C), or a Pillow image, of any mode and size.
-
-        Raises:
-            UserError: a picture that cannot be read, that does not suit the model, or is too large to be refined.
+            UserError: a picture that cannot be read, does not suit the network, or is too large for the options.
         """
         with open_raster(picture) as raster:
-            self._check(raster)
-            grid = self.grid(raster.height, raster.width)
-            if len(grid) == 1:
-                logits = next(self._logits(raster, grid, None, None)).cpu()
-                return Prediction(class_ids(logits), self.class_names, picture, logits, None)
-            bands = list(self._bands(raster, grid, confidence=True))
-        mask = np.concatenate([band.classes for band in bands])
-        confidence = np.concatenate([band.confidence for band in bands if band.confidence is not None])
-        return Prediction(mask, self.class_names, picture, None, confidence)
+            check_form(raster, self.spec)
+            return self.inference.predict(raster, picture)
 
-    def predict_file(
-        self,
-        path: Path | str,
-        out: Path | str,
-        *,
-        overlay: Path | str | None = None,
-        confidence: Path | str | None = None,
-        boundaries: Path | str | None = None,
-        progress: Callable[[float], None] | None = None,
-    ) -> Path:
-        """Labels a file of any size without ever holding it, or its mask, as a whole.
-
-        Files of results are complete or not there.
-
-        Args:
-            out: the mask's file; without .png, .tif or .tiff at its end it gets one, see `writer.mask_path`.
-            overlay: a PNG of the picture tinted by class, reduced to 4096 pixels where the picture is larger.
-            confidence: a file for the probability of the chosen class, times 255; named as `out` is.
-            boundaries: a file for the outlines of the mask, 255 on both sides of an edge, else 0; named as `out` is.
-            progress: is called with the part that is done, 0 to 1.
-
-        Returns:
-            The file that the mask was written to.
+    def read(self, picture: Picture) -> np.ndarray:
+        """A picture as the network sees it, before normalisation.
 
         Raises:
-            UserError: a picture that cannot be read, does not suit the model or is too large to be refined, a file that
-                cannot be written, or one that would take the picture's own place.
+            UserError: as for a call.
         """
-        path = Path(path)
-        with ExitStack() as stack:
-            raster = stack.enter_context(open_raster(path))
-            self._check(raster)
-            size = raster.height, raster.width
-            for target in (
-                mask_path(out, *size),
-                overlay and Path(overlay),
-                confidence and mask_path(confidence, *size),
-                boundaries and mask_path(boundaries, *size),
-            ):
-                if target and os.path.realpath(target) == os.path.realpath(path):
-                    raise UserError(
-                        f"{path}: the result would overwrite the picture itself; choose another place for it."
-                    )
-            overview = Overview(*size) if overlay is not None else None
-            masks = stack.enter_context(MaskWriter(out, *size))
-            maxima = stack.enter_context(MaskWriter(confidence, *size)) if confidence is not None else None
-            outlines = (
-                OutlineWriter(stack.enter_context(MaskWriter(boundaries, *size))) if boundaries is not None else None
-            )
-            grid = self.grid(*size)
-            for band in self._bands(raster, grid, confidence is not None, overview, progress):
-                masks.write(band.classes)
-                if outlines is not None:
-                    outlines.write(band.classes)
-                if maxima is not None and band.confidence is not None:
-                    maxima.write(band.confidence)
-                if overview is not None:
-                    overview.add_mask(band.classes, band.top)
-            if outlines is not None:
-                outlines.finish()
-        if overview is not None and overlay is not None:
-            overview.write(Path(overlay), self.class_names)
-        return masks.path
+        with open_raster(picture) as raster:
+            check_form(raster, self.spec)
+            pixels = raster.read(0, raster.height, 0, raster.width)
+            return self.inference.prepare(convert(pixels, self.spec.form, raster.name))
 
-    def _affordable_area(self) -> int:
-        """Pixels of a tile whose tensors stay within `ACTIVATION_BYTES`, at every scale and with the sum of views."""
-        scales = self._augmentation.scales
-        side = math.sqrt(ACTIVATION_BYTES / self.engine.bytes_per_pixel) - 2 * self.engine.margin
-        area = (max(side, 1) / max(scales)) ** 2
-        if (
-            not self._augmentation.is_identity
-        ):  # three float32 tensors of probabilities: the sum, a view's, and a resized one
-            area = min(area, ACTIVATION_BYTES / (12 * len(self.class_names) * max(1.0, *scales) ** 2))
-        return max(int(area), (3 * (self._overlap + self.engine.stride)) ** 2)
+    def write_all(
+        self, files: Sequence[Path], root: Path, out: Path, progress: Progress = lambda done: None
+    ) -> list[Path]:
+        """Predicts files one after the other and writes the results, in bounded memory.
 
-    def _check(self, raster: Raster) -> None:
-        check_form(raster, self.spec)
-        if self._refinement is not None and len(self.grid(raster.height, raster.width)) > 1:
-            raise UserError(
-                f"{raster.name}: {raster.width:,} x {raster.height:,} pixels are predicted by tiles, but refinement by "
-                f"'{self._refinement_name}' looks at a picture as a whole; leave refinement out, or give it a part or "
-                "a smaller version of the picture."
-            )
+        Results are named by a picture's place below `root`. One bad picture does not stop the others.
 
-    def grid(self, height: int, width: int) -> Grid:
-        stride = self.engine.stride
-        if self._tile is not None:
-            return square_grid(height, width, tile=self._tile, overlap=self._overlap, stride=stride)
-        return grid_within(height, width, area=self._area, overlap=self._overlap, stride=stride)
+        Returns:
+            The results of the pictures; where there are none, the table.
 
-    def _bands(
-        self,
-        raster: Raster,
-        grid: Grid,
-        confidence: bool,
-        overview: Overview | None = None,
-        progress: Callable[[float], None] | None = None,
-    ) -> Iterator[Band]:
-        merger = Merger(grid, len(self.class_names), confidence=confidence)
-        for logits in self._logits(raster, grid, overview, progress):
-            band = merger.add(logits)
-            del logits  # else it stays in memory while the network works on the next tile
-            if band is not None:
-                yield band
+        Raises:
+            UserError: two results of one name, or one that exists already (before anything is written); or pictures
+                that failed, once all others are written.
+        """
+        inference = self.inference
+        names = output_names(files, root)
+        _refuse_collisions(names, inference.suffixes)
+        table = None if inference.table is None else out / inference.table
+        refuse_to_overwrite(
+            [
+                *([] if table is None else [table]),
+                *(out / result for name in names for result in _results(name, inference.suffixes)),
+            ]
+        )
+        written: list[Path] = []
+        rows: list[Sequence[object]] = []
 
-    def _logits(
-        self, raster: Raster, grid: Grid, overview: Overview | None, progress: Callable[[float], None] | None
-    ) -> Iterator[Tensor]:
-        """(K, h, w) logits of every tile; while the network works on some, a thread reads and decodes the next."""
-        done = 0
-        batches = _batches(grid, self._batch)
-        with ThreadPoolExecutor(1, "read") as reader:
-            coming = reader.submit(self._read, raster, batches[0], overview)
-            for number in range(len(batches)):
-                prepared = coming.result()
-                if number + 1 < len(batches):
-                    coming = reader.submit(self._read, raster, batches[number + 1], overview)
-                yield from (self._refined(raster, logits) for logits in self._augmentation(self.engine.run, prepared))
-                done += len(batches[number])
-                if progress is not None:
-                    progress(done / len(grid))
+        def work(number: int, file: Path) -> None:
+            done = inference.write(file, out / names[number], lambda share: progress((number + share) / len(files)))
+            written.extend(done.files)
+            picture = file.relative_to(root.absolute()).as_posix()
+            rows.extend((picture, *row) for row in done.rows)
 
-    def _refined(self, raster: Raster, logits: Tensor) -> Tensor:
-        """The same logits, or with refinement, which comes with whole pictures only, the logarithm of what it gives."""
-        if self._refinement is None:
-            return logits
-        image = raster.read(0, raster.height, 0, raster.width)
-        refined = self._refinement(image, logits.float().softmax(0))
-        return refined.clamp_min_(torch.finfo(torch.float32).tiny).log_()
-
-    def _read(self, raster: Raster, tiles: Sequence[tuple[Span, Span]], overview: Overview | None) -> Tensor:
-        blocks = []
-        for ys, xs in tiles:
-            block = raster.read(ys.start, ys.stop, xs.start, xs.stop)
-            if overview is not None:
-                overview.add_block(block, ys.start, xs.start)
-            blocks.append(convert(block, self.spec.form, raster.name))
-        return self.engine.prepare(np.stack(blocks))
+        failed = each(files, work, progress)
+        if table is not None:
+            write_rows(table, ("picture", *inference.columns), rows)
+        complain(failed, len(files))
+        return written or ([] if table is None else [table])
 
 
-def _batches(grid: Grid, size: int) -> list[list[tuple[Span, Span]]]:
-    """The grid's tiles in order, in runs of at most `size` of one shape."""
-    batches: list[list[tuple[Span, Span]]] = []
-    shape = (0, 0)
-    for ys, xs in grid:
-        previous, shape = shape, (ys.stop - ys.start, xs.stop - xs.start)
-        if shape == previous and len(batches[-1]) < size:
-            batches[-1].append((ys, xs))
-        else:
-            batches.append([(ys, xs)])
-    return batches
+def _results(name: str, suffixes: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """All names that the results of one picture may have."""
+    return [f"{name}_{word}{end}" if word else f"{name}{end}" for word, ends in suffixes.items() for end in ends]
+
+
+def _refuse_collisions(names: Sequence[str], suffixes: Mapping[str, tuple[str, ...]]) -> None:
+    """
+    Raises:
+        UserError: a further result of one picture has the name of another picture's result.
+    """
+
+    taken = {name.lower() for name in names} if "" in suffixes else set()
+    for name in names:
+        for word in suffixes:
+            if word and f"{name}_{word}".lower() in taken:
+                raise UserError(
+                    f"{name}_{word}: the {word} of '{name}' and the mask of another picture would have the same name; "
+                    f"predict the two into different folders, or leave out --{word}."
+                )

@@ -16,7 +16,7 @@ row, and of the tiles that went before only the ramps are kept: never the logits
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -162,28 +162,41 @@ class Band:
 
     Attributes:
         top: the first row.
-        classes: (rows, W) uint8 class ids.
+        classes: (rows, W) uint8 class ids, of the largest answer; None if not asked for.
         confidence: (rows, W) uint8, the largest class probability times 255; None if not asked for.
-        probabilities: (K, rows, W) float32; None if not asked for.
+        blended: (K, rows, W) float32, the activated answers of the tiles, blended where they overlap; None if not asked
+            for.
     """
 
     top: int
-    classes: np.ndarray
+    classes: np.ndarray | None
     confidence: np.ndarray | None
-    probabilities: np.ndarray | None
+    blended: np.ndarray | None
 
 
 class Merger:
-    """Takes the logits of a grid's tiles in the grid's order and gives back finished bands.
+    """Takes what a network answers for a grid's tiles, in the grid's order, and gives back finished bands.
 
     Args:
-        confidence, probabilities: what bands hold beside the classes.
+        channels: K, of the answers.
+        classes, confidence, blended: what bands hold.
+        activation: what is blended where tiles overlap: (K, h, w) answers -> (K, h, w) float32 on the CPU.
     """
 
-    def __init__(self, grid: Grid, num_classes: int, *, confidence: bool = False, probabilities: bool = False) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        channels: int,
+        *,
+        classes: bool = True,
+        confidence: bool = False,
+        blended: bool = False,
+        activation: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         self.grid = grid
-        self.num_classes = num_classes
-        self._wanted = (confidence, probabilities)
+        self.channels = channels
+        self._wanted = (classes, confidence, blended)
+        self._activate = activation or softmax
         self._next = 0
         self._fade_in = ((torch.arange(grid.ramp) + 0.5) / max(grid.ramp, 1)).float()
         self._above = self._seam()
@@ -209,10 +222,10 @@ class Merger:
         top = ys.begin + top_ramp
         self._put(top, xs.begin + left_ramp, solid[..., begin + left_ramp : end])
         if left_ramp:
-            self._left += _softmax(solid[..., begin : begin + left_ramp]) * fade_in
-            self._put(top, xs.begin, self._left, are_probabilities=True)
+            self._left += self._activate(solid[..., begin : begin + left_ramp]) * fade_in
+            self._put(top, xs.begin, self._left, activated=True)
         if right_ramp:
-            self._left = _softmax(solid[..., end : end + right_ramp]) * fade_out
+            self._left = self._activate(solid[..., end : end + right_ramp]) * fade_out
 
         across = torch.cat([fade_in[:left_ramp], torch.ones(end - begin - left_ramp), fade_out[:right_ramp]])
         for seam, first, size, fade in (
@@ -221,47 +234,53 @@ class Merger:
         ):
             if size:
                 strip = logits[:, first : first + size, begin : end + right_ramp]
-                seam[..., xs.begin : xs.end + right_ramp] += _softmax(strip) * (fade[:, None] * across)
+                seam[..., xs.begin : xs.end + right_ramp] += self._activate(strip) * (fade[:, None] * across)
         return None if column < len(self.grid.columns) - 1 else self._finish(row)
 
     def _seam(self) -> Tensor:
         ramp = self.grid.ramp if len(self.grid.rows) > 1 else 0
-        return torch.zeros(self.num_classes, ramp, self.grid.width)
+        return torch.zeros(self.channels, ramp, self.grid.width)
 
     def _new_band(self, rows: Span) -> Band:
         shape = (rows.end - rows.begin, self.grid.width)
-        confidence, probabilities = self._wanted
+        classes, confidence, blended = self._wanted
         return Band(
             top=rows.begin,
-            classes=np.empty(shape, np.uint8),
+            classes=np.empty(shape, np.uint8) if classes else None,
             confidence=np.empty(shape, np.uint8) if confidence else None,
-            probabilities=np.empty((self.num_classes, *shape), np.float32) if probabilities else None,
+            blended=np.empty((self.channels, *shape), np.float32) if blended else None,
         )
 
     def _finish(self, row: int) -> Band:
         band = self._band
         if row > 0 and self.grid.ramp:
-            self._put(band.top, 0, self._above, are_probabilities=True)
+            self._put(band.top, 0, self._above, activated=True)
         if row < len(self.grid.rows) - 1:
             self._above, self._below = self._below, self._above.zero_()
             self._band = self._new_band(self.grid.rows[row + 1])
         return band
 
-    def _put(self, top: int, left: int, scores: Tensor, *, are_probabilities: bool = False) -> None:
-        """Writes the answer for (K, h, w) logits or probabilities at a place of the picture into the current band."""
+    def _put(self, top: int, left: int, scores: Tensor, *, activated: bool = False) -> None:
+        """Writes (K, h, w) answers, activated or not yet, at a place of the picture into the current band."""
         height, width = scores.shape[-2:]
         place = (slice(top - self._band.top, top - self._band.top + height), slice(left, left + width))
-        self._band.classes[place] = class_ids(scores)
-        if not any(self._wanted):
+        if self._band.classes is not None:
+            self._band.classes[place] = class_ids(scores)
+        if self._band.confidence is None and self._band.blended is None:
             return
-        probabilities = scores if are_probabilities else _softmax(scores)
+        values = scores if activated else self._activate(scores)
         if self._band.confidence is not None:
-            self._band.confidence[place] = (probabilities.amax(0) * 255).round_().numpy()
-        if self._band.probabilities is not None:
-            self._band.probabilities[:, place[0], place[1]] = probabilities.numpy()
+            self._band.confidence[place] = (values.amax(0) * 255).round_().numpy()
+        if self._band.blended is not None:
+            self._band.blended[:, place[0], place[1]] = values.numpy()
 
 
-def _softmax(logits: Tensor) -> Tensor:
+def as_they_are(answers: Tensor) -> Tensor:
+    """(K, h, w) of any floating type and device -> the same values as float32 on the CPU."""
+    return answers.float().cpu()
+
+
+def softmax(logits: Tensor) -> Tensor:
     """(K, h, w) of any floating type and device -> float32 probabilities on the CPU."""
     return logits.float().softmax(0).cpu()
 

@@ -3,58 +3,164 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from torch import Tensor
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
 
-from pixelwise.data.loader import Batch
+from pixelwise.data.dataset import UNLABELLED
+from pixelwise.data.loader import LABELLED, Batch
 from pixelwise.errors import UserError
+from pixelwise.recipe.draft import Draft
+from pixelwise.recipe.recipe import PlannedRecipe
 
 
 class TrainingDiverged(UserError):
     """A loss or gradient is no longer a finite number; the last checkpoint is from before."""
 
 
-class Method(ABC):
-    """Owns its networks and optimisers; the loop owns time, order, checkpoints and the log.
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What a method draws a batch of at every step.
 
     Attributes:
-        monitor: the value of `evaluate` by which the best weights are chosen, larger is better.
+        name: the order of the pictures depends on the run's seed and on it.
+        splits: of the dataset, whose pictures are drawn; those that the dataset lacks are left out.
+        targets: whether batches carry labels.
     """
 
-    monitor: str
+    name: str
+    splits: tuple[str, ...] = ("train",)
+    targets: bool = True
+
+
+LABELLED_STREAM = Stream(LABELLED)
+UNLABELLED_STREAM = Stream(UNLABELLED, (UNLABELLED, "train"), targets=False)
+"""Every picture that may be looked at without its label, those of the training split among them."""
+
+
+class MethodOptions(BaseModel):
+    """The keys of a recipe's `method` section beside its name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Criterion = Callable[[Any, Any], dict[str, Tensor]]
+"""What a network answers, and the targets of the batch -> the terms of the loss by name, `loss` their sum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """The forward pass as networks are trained and validated: normalised pictures, channels last, autocast.
+
+    Attributes:
+        mean, std: (C, 1, 1), in the units of the pictures; the network sees `(picture - mean) / std`.
+        dtype: of the autocast region; float32 for none.
+    """
+
+    mean: Tensor
+    std: Tensor
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) in the units of the files -> float32, as the network sees them."""
+        return ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def autocast(self) -> torch.autocast:
+        """The region in which the network runs."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def __call__(self, network: Callable[..., Any], images: Tensor, **options: Any) -> Any:
+        """What the network answers for pictures (N, C, H, W) in the units of the files."""
+        with self.autocast():
+            return network(self.normalised(images), **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a method is made from.
+
+    Attributes:
+        network: as the catalog built it, on the device and in its final memory layout.
+        criterion: what the task minimises; None for a network that implements `losses` itself.
+        logits: what a network answers -> class logits (N, K, ...); None where the task has no classes.
+        frozen: modules that stay in evaluation mode, see `nn.freezing`.
+    """
+
+    network: nn.Module
+    recipe: PlannedRecipe
+    options: Any
+    forward: Forward
+    criterion: Criterion | None
+    logits: Callable[[Any], Tensor] | None = None
+    frozen: Sequence[nn.Module] = ()
+
+
+class Method(ABC):
+    """Owns networks and optimisers; the loop owns time, order, validation, checkpoints and the log.
+
+    Attributes:
+        Options: what a recipe may say in its `method` section beside the name.
+        streams: what is drawn per step; the first one counts the epochs.
+        forward: see `Forward`.
+        network: the weights of the last step.
+    """
+
+    Options: ClassVar[type[MethodOptions]] = MethodOptions
+    streams: ClassVar[tuple[Stream, ...]] = (LABELLED_STREAM,)
+    forward: Forward
+    network: nn.Module
+
+    def __init__(self, setup: Setup) -> None:
+        """
+        Raises:
+            UserError: a network that cannot be taught so.
+        """
+        self.forward = setup.forward
+        self.network = setup.network
+
+    @classmethod
+    def plan(cls, draft: Draft) -> None:
+        """Decides what the method wants of other sections of the recipe, where they are open.
+
+        Raises:
+            UserError: the recipe asks for what the method cannot do.
+        """
 
     @abstractmethod
-    def step(self, batch: Batch, progress: float) -> dict[str, float]:
-        """One update; `progress` runs from 0 to 1 over the training. Returns scalars by name, `loss` among them.
+    def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, float]:
+        """One update.
+
+        Args:
+            batches: one per stream, by its name.
+            progress: from 0 to 1 over the training run.
+
+        Returns:
+            Scalars by name, `loss` among them.
 
         Raises:
             TrainingDiverged: before anything is updated.
         """
 
     def prepare_evaluation(self, batches: Iterable[Batch]) -> None:  # noqa: B027 (most methods need nothing)
-        """Called before `evaluate` with batches to train on, for what must be measured on them."""
+        """Called before the shipped network is evaluated, with batches of the first stream, for what must be measured
+        on them."""
 
-    @abstractmethod
-    def evaluate(self, batches: Iterable[Batch], *, final: bool = False) -> dict[str, float]:
-        """Scores on labelled pictures, `monitor` among them; the same on every process.
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss of a network in its present mode, `loss` their sum."""
+        raise NotImplementedError(f"{type(self).__name__} does not minimise a single loss")
 
-        Args:
-            final: the last time: whatever is worth knowing once may be measured too.
-        """
-
-    def mean_loss(self, batches: Iterable[Batch]) -> float:
-        """The loss of what is evaluated, a mean over labelled pictures; every process is given the same batches."""
-        raise NotImplementedError(f"{type(self).__name__} has no one loss to measure")
-
-    @abstractmethod
-    def export(self) -> Mapping[str, Tensor]:
-        """The state dict of the network to ship."""
+    def shipped(self) -> nn.Module:
+        """The network that is evaluated and exported: `network`, or the average of its weights."""
+        return self.network
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on: nested dicts and lists of tensors, numbers and strings."""
+        """Everything needed to continue: nested dicts and lists of tensors, numbers and strings."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

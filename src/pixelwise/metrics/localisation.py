@@ -165,6 +165,18 @@ class DetectionScore:
                 fits[:, fits[box].argmax()] = 0.0  # found once
         self.objects += len(true_classes)
 
+    def merge(self, other: DetectionScore) -> None:
+        """Adds the pictures that another one has counted.
+
+        Raises:
+            ValueError: another confidence or threshold.
+        """
+        if (self.confidence, self.threshold) != (other.confidence, other.threshold):
+            raise ValueError("detections of different confidences or thresholds cannot be added")
+        self.objects += other.objects
+        self.boxes += other.boxes
+        self.right += other.right
+
     def precision(self) -> float:
         """The share of the boxes that are right; NaN without boxes."""
         return self.right / self.boxes if self.boxes else float("nan")

@@ -38,6 +38,17 @@ class TopK:
         self.pictures += len(truth)
         self._hits += (rank[:, None] <= np.arange(len(self._hits))).sum(0)
 
+    def merge(self, other: TopK) -> None:
+        """Adds the pictures that another one has counted.
+
+        Raises:
+            ValueError: another number of ranks.
+        """
+        if len(self._hits) != len(other._hits):
+            raise ValueError(f"{len(self._hits)} and {len(other._hits)} ranks cannot be added")
+        self.pictures += other.pictures
+        self._hits += other._hits
+
     def accuracy(self, k: int) -> float:
         """The share of pictures whose class is among the first k; NaN if there are none.
 

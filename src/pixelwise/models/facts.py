@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pixelwise.models.catalog import create_model
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.receptive_field import receptive_field
 
@@ -34,16 +32,9 @@ class NetworkFacts:
     receptive_field: int | None
 
 
-def network_facts(name: str, **options: Any) -> NetworkFacts:
-    """The facts of a dense network of the catalog; its tensors take no memory.
-
-    Raises:
-        UserError: as `create_model`.
-    """
-    with torch.device("meta"):
-        network = create_model(name, **options)
-    assert isinstance(network, DenseModel)
-    network.eval()
+def network_facts(network: DenseModel) -> NetworkFacts:
+    """The facts of a dense network built on the device `meta`, where its tensors take no memory."""
+    network = network.eval()
     left, right, top, bottom = network.padding(SIDE, SIDE)
     size = (SIDE + top + bottom, SIDE + left + right)
     channels = next(module.in_channels for module in network.modules() if isinstance(module, nn.Conv2d))

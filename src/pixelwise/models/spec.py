@@ -11,8 +11,9 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
+from pixelwise.atomic import write_bytes
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
 
@@ -29,7 +30,9 @@ class ModelSpec:
         class_names: by class id.
         form: channels and dtype of the pictures it takes.
         mean, std: per channel, in the units of `form.dtype`; the network sees `(picture - mean) / std`.
-        view: height and width that a classifier's pictures are brought to (`data.fit.Centre`); None for dense networks.
+        notes: what the task needs beside that for prediction.
+        view: height and width that pictures are brought to; None for networks that take any size.
+        task: name of the task that the network was trained for; empty in files of version 0.1.
     """
 
     model: str
@@ -40,6 +43,7 @@ class ModelSpec:
     std: tuple[float, ...]
     notes: Mapping[str, Any] = field(default_factory=dict)
     view: tuple[int, int] | None = None
+    task: str = ""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -60,8 +64,6 @@ def save_model(path: Path | str, tensors: Mapping[str, Tensor], spec: ModelSpec)
 
     The bytes depend on the tensors and the spec alone.
     """
-    from pixelwise.atomic import write_bytes
-
     ordered = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
     write_bytes(Path(path), save(ordered, metadata={METADATA_KEY: spec.to_json()}))
 
@@ -86,16 +88,7 @@ def read_spec(path: Path | str) -> ModelSpec:
     return ModelSpec.from_json(metadata[METADATA_KEY])
 
 
-def load_model(path: Path | str) -> tuple[nn.Module, ModelSpec]:
-    """Builds the model of a file and loads its weights, in evaluation mode.
-
-    Raises:
-        UserError: missing, damaged, or not written by pixelwise.
-    """
-    from pixelwise.models.catalog import create_model
-
-    spec = read_spec(path)
-    model = create_model(spec.model, **spec.options)
+def read_tensors(path: Path | str) -> dict[str, Tensor]:
+    """The tensors of a model file by name."""
     with safe_open(os.fspath(path), framework="pt") as file:
-        model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    return model.eval(), spec
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -10,14 +10,14 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from pixelwise.data.loader import EvaluationLoader, TrainLoader
+from pixelwise.data.loader import TrainLoader
 from pixelwise.distributed import any_process, from_first, rank
 from pixelwise.errors import UserError
 from pixelwise.methods.base import Method
@@ -25,6 +25,7 @@ from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
 from pixelwise.training.progress import Display
 from pixelwise.training.run import Run
+from pixelwise.training.validation import Validation
 
 LOG_EVERY = 10
 CHECKPOINT_SECONDS = 60.0
@@ -74,23 +75,21 @@ class Position:
 
 def fit(
     method: Method,
-    loader: TrainLoader,
-    validation: EvaluationLoader,
+    loaders: Mapping[str, TrainLoader],
+    validation: Validation,
     *,
     run: Run,
     budget: Budget,
     spec: ModelSpec,
     display: Display,
     device: torch.device,
-    both: tuple[EvaluationLoader, EvaluationLoader] | None = None,
 ) -> Position:
     """Trains from where the run's newest checkpoint is, or from the start, to the end of the budget.
 
     The weights with the best validation score are in `best.safetensors`, whole at every moment.
 
     Args:
-        both: training and validation pictures as validations measure them, all of them for every process: scores on the
-            training pictures, and the losses on both, are then logged at each validation.
+        loaders: one per stream of the method, by its name.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
@@ -98,6 +97,8 @@ def fit(
         UserError: a picture cannot be read, or the disk refuses a write.
     """
     position = _restore(method, run)
+    loader = loaders[method.streams[0].name]
+    monitor = validation.headlines[0]
     sums: dict[str, float] = defaultdict(float)
     summed = 0
     scores: dict[str, float] = {}
@@ -113,7 +114,10 @@ def fit(
         saved_at = time.monotonic()
         save_cost = saved_at - started
 
-    with display, stop_signals() as stop, closing(loader.batches(position.step)) as batches:
+    with display, stop_signals() as stop, ExitStack() as stack:
+        batches = {
+            name: stack.enter_context(closing(each.batches(position.step))) for name, each in loaders.items()
+        }
         while not position.done:
             if any_process(stop.is_set(), device):
                 save()
@@ -121,7 +125,7 @@ def fit(
             progress = from_first(position.progress(budget), device)
             if progress < 1:
                 torch.manual_seed(step_seed(loader.seed, position.step, rank()))
-                values = method.step(next(batches), progress)
+                values = method.step({name: next(stream) for name, stream in batches.items()}, progress)
                 position.step += 1
                 for name, value in values.items():
                     sums[name] += value
@@ -136,9 +140,12 @@ def fit(
                     _log(run, "train", position, loader, means | {"pictures_per_second": round(speed.rate, 3)})
                 progress = from_first(position.progress(budget), device)
                 left = position.seconds * (1 - progress) / max(progress, 1e-9)
-                display.step(progress, {**values, **scores}, speed.rate, left)
+                shown = {"loss": values["loss"]}
+                if monitor.key in scores:
+                    shown[monitor.label] = scores[monitor.key]
+                display.step(progress, shown, speed.rate, left)
             if progress >= (position.validations + 1) / budget.validations - 1e-9:
-                scores = _validate(method, validation, run, position, spec, loader, display, both, final=progress >= 1)
+                scores = _validate(method, validation, run, position, spec, loader, display, final=progress >= 1)
                 position.validations = min(math.floor(progress * budget.validations + 1e-9), budget.validations)
                 now = time.monotonic()
                 position.validation_seconds = now - clock
@@ -160,38 +167,40 @@ def step_seed(*place: int) -> int:
 
 def _validate(
     method: Method,
-    validation: EvaluationLoader,
+    validation: Validation,
     run: Run,
     position: Position,
     spec: ModelSpec,
     loader: TrainLoader,
     display: Display,
-    both: tuple[EvaluationLoader, EvaluationLoader] | None,
     *,
     final: bool,
 ) -> dict[str, float]:
     torch.manual_seed(step_seed(loader.seed, position.step, rank()))
     with closing(loader.batches()) as batches:
         method.prepare_evaluation(itertools.islice(batches, REFRESH_BATCHES))
-    scores = method.evaluate(validation, final=final)
-    if both is not None:
-        training, whole = both
-        scores |= {f"training_{name}": value for name, value in method.evaluate(training).items()}
-        scores |= {"loss": method.mean_loss(whole), "training_loss": method.mean_loss(training)}
-    score = scores[method.monitor]
+    scores = validation(method, final=final)
+    monitor = validation.headlines[0]
+    score = scores[monitor.key] if monitor.higher else -scores[monitor.key]
     score = -math.inf if math.isnan(score) else score  # nothing could be counted
     better = score > position.best_score or position.validations == 0
     if better:
         position.best_score, position.best_step, position.stale = score, position.step, 0
         if rank() == 0:
             try:
-                save_model(run.best, method.export(), spec)
+                save_model(run.best, method.shipped().state_dict(), spec)
             except OSError as error:
                 raise _disk_error(run, error) from error
     else:
         position.stale += 1
+    if rank() == 0:
+        try:
+            run.add_snapshots(position.step, validation.snapshots(method))
+        except OSError as error:
+            raise _disk_error(run, error) from error
     _log(run, "validation", position, loader, {**scores, "best": better})
-    words = ", ".join(f"{name.replace('_', ' ').replace('iou', 'IoU')} {value:.4f}" for name, value in scores.items())
+    labels = {headline.key: headline.label for headline in validation.headlines}
+    words = ", ".join(f"{labels.get(name, name.replace('_', ' '))} {value:.4f}" for name, value in scores.items())
     epoch = position.step * loader.batch_size / len(loader.records)
     display.say(f"step {position.step}, epoch {epoch:.1f}: validation {words}{' (best so far)' if better else ''}")
     return scores

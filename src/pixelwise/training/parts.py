@@ -1,6 +1,6 @@
-"""What trainings of several runs share: one folder for all of them, and data that is read once.
+"""What recipes of several runs share: one folder for all of them, and data that is read once.
 
-`stages.yaml` or `variants.yaml` holds the recipe of them all, which is what a stopped training is resumed from.
+`stages.yaml` or `variants.yaml` holds the recipe of them all, which is what stopped runs are resumed from.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from pixelwise.atomic import write_text
+from pixelwise.catalog import system
 from pixelwise.distributed import barrier, rank
 from pixelwise.errors import UserError
 from pixelwise.models.weights import read_weights
 from pixelwise.nn.freezing import TRUNK
+from pixelwise.recipe.recipe import Recipe, to_yaml
 from pixelwise.training.plan import default_epochs
-from pixelwise.training.recipe import Recipe, build_recipe, stage_recipes, to_yaml, variant_recipes
+from pixelwise.training.recipes import build_recipe, stage_recipes, variant_recipes
 from pixelwise.training.run import Run, create_run
 from pixelwise.training.session import Data, Session, check_out, engine, open_data, restart, start
-from pixelwise.training.tasks import task_of
 
 
 @dataclass(slots=True)
@@ -43,13 +44,14 @@ class Reading:
                 into.path.mkdir(parents=True, exist_ok=True)
             same = _what_is_read(self.recipe) == _what_is_read(recipe)
             session = start(recipe, name=words, out=None, into=into, data=self.data if same else None)
-        self.recipe, self.data = recipe, (session.dataset, session.facts, session.cache)
+        self.recipe, self.data = recipe, session.data
         return session
 
 
 def _what_is_read(recipe: Recipe) -> tuple[object, ...]:
     """What decides what is read of the data."""
-    return recipe.data, recipe.loss.border_weight > 0, task_of(recipe.model.name)
+    tasks = system(recipe.model.name).tasks
+    return recipe.data, recipe.loss.border_weight > 0, bool(recipe.augment.objects), recipe.task, tasks
 
 
 def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data]:
@@ -62,13 +64,16 @@ def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data]:
         UserError: as `session.start`, for each stage or variant.
     """
     data = open_data(recipe)
-    dataset, facts, _ = data
+    dataset = data.dataset
     engine()
     check_out(out)
     values = recipe.model_dump(mode="json", exclude={"provenance"})
     values["data"]["path"] = str(dataset.root.resolve())
     if values["train"]["minutes"] is None and values["train"]["epochs"] is None:
-        values["train"]["epochs"] = default_epochs(recipe, facts.pictures["train"])
+        values["train"]["epochs"] = default_epochs(data.task, data.facts.pictures["train"])
+    unlabelled = values["data"]["unlabelled"]
+    if unlabelled is not None:
+        values["data"]["unlabelled"] = str(Path(unlabelled).resolve())
     _resolve_weights(values["model"], "weights")
     for part in (*values["stages"], *values["variants"].values()):
         _resolve_weights(part["set"], "model.weights")

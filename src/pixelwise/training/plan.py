@@ -11,26 +11,27 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from pixelwise.catalog import METHODS, system, weights_fill
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import MODELS, weights_fill
 from pixelwise.models.weights import read_weights
 from pixelwise.nn.freezing import TRUNK
-from pixelwise.training.draft import Draft
-from pixelwise.training.recipe import Recipe, build_recipe, default_terms
-from pixelwise.training.tasks import task_of
+from pixelwise.recipe.draft import Draft
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.tasks.base import Task
+from pixelwise.training.recipes import build_planned, method_options
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A complete recipe, and why each derived value is what it is (`section.key` -> words)."""
 
-    recipe: Recipe
+    recipe: PlannedRecipe
     reasons: Mapping[str, str]
 
 
-def make_plan(recipe: Recipe, facts: Fingerprint, *, network: nn.Module, device: torch.device) -> Plan:
+def make_plan(recipe: Recipe, facts: Fingerprint, task: Task, *, network: nn.Module, device: torch.device) -> Plan:
     """Fills in everything that the recipe leaves open.
 
     Args:
@@ -40,12 +41,13 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, network: nn.Module, device:
         UserError: class weights of the wrong number, weights that cannot be read, a frozen trunk without weights, or
             sizes that the network cannot take.
     """
-    task = task_of(recipe.model.name)
     draft = Draft(recipe.model_dump(mode="json"), facts, network, device)
     values, derive = draft.values, draft.derive
+    values["task"] = task.name
+    _method(draft, recipe)
     task.plan(draft)
-    derive("loss", "terms", default_terms(values), f"what suits networks that {MODELS[recipe.model.name].task}")
-    _balance(draft)
+    derive("loss", "terms", dict(task.terms), f"what suits networks that {task.name}")
+    derive("loss", "class_weights", "none", "there are no classes to weigh")
     weights = recipe.model.options.get("weights")
     if weights is None and recipe.optimizer.freeze == TRUNK:
         raise UserError(
@@ -64,39 +66,31 @@ def make_plan(recipe: Recipe, facts: Fingerprint, *, network: nn.Module, device:
     _normalisation(draft, recipe)
     if values["train"]["minutes"] is None:
         pictures = facts.pictures["train"]
-        epochs = default_epochs(recipe, pictures)
-        why = f"{round(epochs * pictures):,} views of {pictures:,} pictures; --minutes or --epochs set another"
+        epochs = default_epochs(task, pictures)
+        why = f"{round(epochs * pictures):,} crops of {pictures:,} pictures; --minutes or --epochs set another"
         derive("train", "epochs", epochs, why)
-    return Plan(build_recipe(values, "the plan"), draft.reasons)
+    return Plan(build_planned(values, "the plan"), draft.reasons)
 
 
-def default_epochs(recipe: Recipe, pictures: int) -> float:
+def _method(draft: Draft, recipe: Recipe) -> None:
+    """The method, with all of its options."""
+    name = recipe.method.name or system(recipe.model.name).method
+    if recipe.method.name is None:
+        draft.reasons["method.name"] = f"how {recipe.model.name} is taught unless another is named"
+    options = method_options(name, recipe.method.options, "the recipe")
+    draft.values["method"] = {"name": name, **options.model_dump(mode="json")}
+    METHODS[name].plan(draft)
+
+
+def default_epochs(task: Task, pictures: int) -> float:
     """Passes over the training pictures where no budget was given: 5 to 400."""
-    views = task_of(recipe.model.name).views
-    return float(min(max(round(views / pictures), 5), 400))
+    return float(min(max(round(task.crops / pictures), 5), 400))
 
 
-def _balance(draft: Draft) -> None:
-    facts = draft.facts
-    shares = [count / max(sum(facts.class_pixels), 1) for count in facts.class_pixels if count]
-    ratio = max(shares) / min(shares) if shares else 1.0
-    if ratio > 4:
-        why = f"the commonest class is {ratio:.0f} times as frequent as the rarest"
-        draft.derive("loss", "class_weights", "sqrt_median_frequency", why)
-    else:
-        draft.derive("loss", "class_weights", "none", "the classes are about equally frequent")
-    given = draft.values["loss"]["class_weights"]
-    if isinstance(given, list) and len(given) != len(facts.class_names):
-        raise UserError(
-            f"loss.class_weights: {len(given)} weights found, {len(facts.class_names)} expected, one for each class "
-            f"({', '.join(facts.class_names)})."
-        )
-
-
-def class_weights(recipe: Recipe, facts: Fingerprint) -> tuple[float, ...] | None:
+def class_weights(recipe: PlannedRecipe, facts: Fingerprint) -> tuple[float, ...] | None:
     """The weights that a planned recipe's `loss.class_weights` stands for; None for equal ones."""
     wanted = recipe.loss.class_weights
-    if wanted is None or wanted == "none":
+    if wanted == "none":
         return None
     if isinstance(wanted, tuple):
         return wanted
@@ -126,7 +120,7 @@ def _normalisation(draft: Draft, recipe: Recipe) -> None:
     for key in ("mean", "std"):
         found = settings[key]
         if len(found) != channels:
-            raise UserError(f"normalize.{key}: {len(found)} numbers found, {channels} expected, one a channel.")
+            raise UserError(f"normalize.{key}: {len(found)} numbers found, {channels} expected, one per channel.")
     if min(settings["std"]) <= 0:
         raise UserError(f"normalize.std: {settings['std']} found, but pictures are divided by it: above 0.")
 

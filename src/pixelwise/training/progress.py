@@ -99,12 +99,8 @@ def make_display() -> Display:
 
 
 def status(values: Mapping[str, float]) -> str:
-    """`loss 0.512  mean IoU 0.431`, as far as known."""
-    parts = []
-    for key, label in (("loss", "loss"), ("mean_iou", "mean IoU"), ("accuracy", "accuracy")):
-        if key in values:
-            parts.append(f"{label} {values[key]:.3f}")
-    return "  ".join(parts)
+    """`loss 0.512  mean IoU 0.431`."""
+    return "  ".join(f"{label} {value:.3f}" for label, value in values.items())
 
 
 def clock(seconds: float) -> str:

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pixelwise.atomic import write_text
 from pixelwise.errors import UserError
-from pixelwise.training.recipe import Recipe, load_recipe
+from pixelwise.data.pictures import write_png
+from pixelwise.recipe.recipe import PlannedRecipe
+from pixelwise.training.recipes import load_planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,13 @@ class Run:
         return f"pixelwise train --resume {shlex.quote(str(self.whole.path))}"
 
     @property
-    def recipe(self) -> Recipe:
-        return load_recipe(self.recipe_file)
+    def planned(self) -> PlannedRecipe:
+        """The complete recipe of the run.
+
+        Raises:
+            UserError: a file that is gone, or not what a run writes.
+        """
+        return load_planned(self.recipe_file)
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -106,6 +115,16 @@ class Run:
     def append_log(self, entry: Mapping[str, Any]) -> None:
         with (self.path / "log.jsonl").open("a") as file:
             file.write(json.dumps(entry) + "\n")
+
+    def add_snapshots(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+        """Keeps pictures (H, W, 3) uint8 of a training run at a step, by name."""
+        for name, picture in pictures.items():
+            write_png(self.path / "snapshots" / f"{name}-{step:08d}.png", picture)
+
+    def snapshots(self, name: str) -> list[tuple[int, Path]]:
+        """(step, file) of all pictures of that name, in the order of the steps."""
+        files = sorted((self.path / "snapshots").glob(f"{name}-*.png"))
+        return [(int(file.stem.rpartition("-")[2]), file) for file in files]
 
     def cut_log(self, step: int) -> None:
         """Drops what was logged after `step`, before a resumed run logs it again."""

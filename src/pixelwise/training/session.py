@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,78 +14,89 @@ from torch import nn
 import pixelwise
 from pixelwise import hardware
 from pixelwise.atomic import write_text
-from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint, fingerprint
+from pixelwise.catalog import METHODS, create_model, system
+from pixelwise.data.dataset import KNOWLEDGE, Dataset, Record
+from pixelwise.data.fingerprint import Fingerprint, take_stock
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import EvaluationLoader, SampleCache, TrainLoader
 from pixelwise.distributed import barrier, rank, world_size
 from pixelwise.errors import UserError
-from pixelwise.methods.supervised import Supervised
-from pixelwise.models.catalog import MODELS, create_model
+from pixelwise.methods.base import Forward, Method, Setup, Stream
 from pixelwise.models.spec import ModelSpec
-from pixelwise.nn.encoder import Classifier
 from pixelwise.nn.freezing import freeze
 from pixelwise.nn.sync_batch_norm import synchronised
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe, digest, to_yaml
+from pixelwise.tasks.base import Task
 from pixelwise.training.checkpoint import has_checkpoint
 from pixelwise.training.loop import Budget, Position, fit
 from pixelwise.training.plan import class_weights, make_plan
 from pixelwise.training.progress import Display, Silent
-from pixelwise.training.recipe import Recipe, build_recipe, digest, to_yaml
+from pixelwise.training.recipes import build_planned, method_options, task_named
 from pixelwise.training.run import Run, create_run, open_run
-from pixelwise.training.schedule import make_schedule
-from pixelwise.training.tasks import Task, task_of
+from pixelwise.training.validation import Validation
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """A training that can start: a planned recipe, its data, read and found good, its method and its run folder."""
+class Data:
+    """Pictures and labels, read and found good for a task, facts about them, and what was read of them so far."""
 
-    recipe: Recipe
     dataset: Dataset
     facts: Fingerprint
     cache: SampleCache
-    method: Supervised
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A training run that can start: a planned recipe, its data, its method and its run folder."""
+
+    recipe: PlannedRecipe
+    data: Data
+    method: Method
+    spec: ModelSpec
     run: Run
     device: torch.device
 
-
-_MISMATCH = {
-    "classify": "{root}: the pictures are sorted into classes and have no masks, but {model} labels pixels; train a "
-    "classifier (`pixelwise models --task classify`), or add masks.",
-    "detect": "{root}: the pictures are sorted into classes as a whole, but {model} learns where objects are; train a "
-    "classifier (`pixelwise models --task classify`), or add outlines or masks of objects (docs/data.md).",
-    "segment": "{root}: the pictures have masks, but {model} tells the class of a picture as a whole; train a network "
-    "that labels pixels (`pixelwise models --task segment`; most take a classifier as encoder), or sort the pictures "
-    "into folders by class.",
-}
-"""What a dataset is for -> what is said when a network for something else is to learn from it; `detect` is what one
-that finds objects is told of pictures sorted into classes."""
-
-Data = tuple[Dataset, Fingerprint, SampleCache]
-"""Pictures and labels, facts about them, and what was read of them so far."""
+    @property
+    def task(self) -> Task:
+        """What is learned."""
+        return self.data.task
 
 
-def open_data(recipe: Recipe) -> Data:
+def open_data(recipe: Recipe | PlannedRecipe) -> Data:
     """The recipe's dataset and the facts about it, fit for training: every label is read before anything else happens.
 
     Raises:
         UserError: no data given, a file that cannot be used, or nothing to learn from or to measure by.
     """
-    task = task_of(recipe.model.name)
     dataset = open_recipe_data(recipe)
-    if task.data != dataset.task:
-        about = MODELS[recipe.model.name].task
-        sentence = _MISMATCH["detect" if about == "detect" else dataset.task]
-        raise UserError(sentence.format(root=dataset.root, model=recipe.model.name))
-    facts = fingerprint(dataset)
+    task = _suited_task(recipe, dataset)
     cache = task.cache(recipe, dataset)
-    facts = replace(facts, objects=task.check(recipe, dataset, cache))
-    return dataset, facts, cache
+    stock = take_stock(dataset, cache)
+    task.check(dataset, stock)
+    facts = replace(stock.facts, objects=stock.objects["train"] if "objects" in task.needs else None)
+    return Data(dataset, facts, cache, task)
 
 
-def open_recipe_data(recipe: Recipe) -> Dataset:
+def _suited_task(recipe: Recipe | PlannedRecipe, dataset: Dataset) -> Task:
+    """The task that the recipe names, or the first of the network's that the labels are good for.
+
+    Raises:
+        UserError: the labels are good for none of them.
+    """
+    name = recipe.model.name
+    tasks = system(name).tasks if recipe.task is None else (task_named(name, recipe.task),)
+    for task in tasks:
+        if task.needs <= dataset.knows:
+            return task
+    known = " and ".join(KNOWLEDGE[word] for word in sorted(dataset.knows)) or "nothing, for there are none"
+    needed = " or ".join(" and ".join(KNOWLEDGE[word] for word in sorted(task.needs)) for task in tasks)
+    raise UserError(f"{dataset.root}: the labels say {known}, but {name} learns from {needed}; {tasks[0].hint}.")
+
+
+def open_recipe_data(recipe: Recipe | PlannedRecipe) -> Dataset:
     """The recipe's dataset, split as the recipe says.
 
     Raises:
@@ -95,7 +105,12 @@ def open_recipe_data(recipe: Recipe) -> Dataset:
     if recipe.data.path is None:
         raise UserError("no data: give a folder with --data (or data.path in the recipe).")
     return open_dataset(
-        recipe.data.path, recipe.data.layout, val_fraction=recipe.data.val_fraction, seed=recipe.data.split_seed
+        recipe.data.path,
+        recipe.data.layout,
+        val_fraction=recipe.data.val_fraction,
+        seed=recipe.data.split_seed,
+        labels=any(task.needs for task in system(recipe.model.name).tasks),
+        unlabelled=recipe.data.unlabelled,
     )
 
 
@@ -111,33 +126,34 @@ def start(recipe: Recipe, *, name: str, out: str | None, into: Run | None = None
     Raises:
         UserError: as `open_data`, `make_plan` and `create_model`.
     """
-    dataset, facts, cache = data or open_data(recipe)
-    device, wrap = engine()
+    data = data or open_data(recipe)
+    device = engine()
     check_out(out if into is None else str(into.path))
-    network = _network(recipe, facts)
-    plan = make_plan(recipe, facts, network=network, device=device)
-    cache = _task(recipe).prepared(plan.recipe, dataset, cache)
+    network = _network(recipe, data)
+    plan = make_plan(recipe, data.facts, data.task, network=network, device=device)
+    data = replace(data, cache=data.task.prepared(plan.recipe, data.dataset, data.cache))
     values = plan.recipe.model_dump(mode="json")
-    values["data"]["path"] = str(dataset.root.resolve())
-    weights = values["model"].get("weights")
-    if weights is not None and Path(weights).exists():
-        values["model"]["weights"] = str(Path(weights).resolve())  # the run can be resumed from another folder
+    for section, key in (("data", "path"), ("data", "unlabelled"), ("model", "weights")):
+        path = values[section].get(key)
+        if path is not None and Path(path).exists():
+            values[section][key] = str(Path(path).resolve())  # the run can be resumed from another folder
     values["provenance"] = {
-        "recipe_digest": digest(build_recipe(values, "the plan")),
-        "data_digest": facts.digest,
-        "data": facts.to_dict(),
+        "recipe_digest": digest(build_planned(values, "the plan")),
+        "data_digest": data.facts.digest,
+        "data": data.facts.to_dict(),
         "pixelwise": pixelwise.__version__,
         **hardware.describe(),
     }
-    planned = build_recipe(values, "the plan")
-    method = make_method(planned, facts, network, device, wrap)
+    planned = build_planned(values, "the plan")
+    spec = model_spec(planned, data)
+    method = make_method(planned, data, network, device)
     if rank() == 0:
-        run = into or create_run(out, name, dataset.root)
+        run = into or create_run(out, name, data.dataset.root)
         write_text(run.recipe_file, to_yaml(planned, plan.reasons))
     barrier()
     if rank() != 0:
         run = into or open_run(str(out))
-    return Session(planned, dataset, facts, cache, method, run, device)
+    return Session(planned, data, method, spec, run, device)
 
 
 def check_out(out: str | None) -> None:
@@ -153,167 +169,109 @@ def restart(run: Run) -> Session:
     """The session of an existing run, as its recipe says.
 
     Raises:
-        UserError: the data is gone or fails its checks, or it or the recipe changed since the run was started.
+        UserError: the data is gone or fails its checks, or it, the recipe or pixelwise itself changed since the run was
+            started.
     """
-    recipe = run.recipe
-    dataset, facts, cache = open_data(recipe)
-    for what, found in (("recipe", digest(recipe)), ("data", facts.digest)):
+    recipe = run.planned
+    version = recipe.provenance.get("pixelwise")
+    if version != pixelwise.__version__:
+        raise UserError(
+            f"{run.path}: was started by pixelwise {version}, and this is {pixelwise.__version__}, which uses such runs "
+            f"but cannot continue them; {_from_its_weights(run)}"
+        )
+    data = open_data(recipe)
+    for what, found in (("recipe", digest(recipe)), ("data", data.facts.digest)):
         if recipe.provenance.get(f"{what}_digest") != found:
             raise UserError(
                 f"{run.path}: the {what} changed since this run was started, so it cannot be resumed; undo the change, "
-                f"or start a new run from its weights: pixelwise train {shlex.quote(str(run.recipe_file))} "
-                f"--set model.weights={shlex.quote(str(run.path))} --out NEW_RUN"
+                f"or {_from_its_weights(run)}"
             )
-    device, wrap = engine()
+    device = engine()
     # A checkpoint holds every weight, so the pretrained file may be gone by now.
-    network = _network(recipe, facts, pretrained=not has_checkpoint(run.path))
-    cache = _task(recipe).prepared(recipe, dataset, cache)
-    return Session(recipe, dataset, facts, cache, make_method(recipe, facts, network, device, wrap), run, device)
+    network = _network(recipe, data, pretrained=not has_checkpoint(run.path))
+    data = replace(data, cache=data.task.prepared(recipe, data.dataset, data.cache))
+    spec = model_spec(recipe, data)
+    return Session(recipe, data, make_method(recipe, data, network, device), spec, run, device)
 
 
-def _task(recipe: Recipe) -> Task:
-    return task_of(recipe.model.name)
+def _from_its_weights(run: Run) -> str:
+    return (
+        f"start a new run from its weights: pixelwise train {shlex.quote(str(run.recipe_file))} "
+        f"--set model.weights={shlex.quote(str(run.path))} --out NEW_RUN"
+    )
 
 
-def _network(recipe: Recipe, facts: Fingerprint, *, pretrained: bool = True) -> nn.Module:
+def _network(recipe: Recipe | PlannedRecipe, data: Data, *, pretrained: bool = True) -> nn.Module:
     torch.manual_seed(recipe.train.seed)
-    options = _options(recipe, facts)
+    options = data.task.network_options(recipe, data.facts)
     if not pretrained:
         options.pop("weights", None)
     return create_model(recipe.model.name, **options)
 
 
-def _options(recipe: Recipe, facts: Fingerprint) -> dict[str, Any]:
-    return {**recipe.model.options, "in_channels": facts.form.channels, "num_classes": len(facts.class_names)}
-
-
-def engine() -> tuple[torch.device, Any]:
-    """The device, and what wraps a network for data parallelism (nothing in a single process)."""
+def engine() -> torch.device:
+    """The device; joins the other processes of the run, if there are any."""
     from accelerate import Accelerator
 
-    accelerator = Accelerator(cpu=hardware.default_device().type == "cpu")
-    return accelerator.device, accelerator.prepare_model if accelerator.num_processes > 1 else None
+    return Accelerator(cpu=hardware.default_device().type == "cpu").device
 
 
-def model_spec(recipe: Recipe, facts: Fingerprint) -> ModelSpec:
+def model_spec(recipe: PlannedRecipe, data: Data) -> ModelSpec:
     """What the trained network needs beside its weights."""
-    assert recipe.normalize.mean is not None
-    assert recipe.normalize.std is not None
-    options = {key: value for key, value in _options(recipe, facts).items() if key != "weights"}
+    task, facts = data.task, data.facts
+    options = {key: value for key, value in task.network_options(recipe, facts).items() if key != "weights"}
     return ModelSpec(
         recipe.model.name,
         options,
-        facts.class_names,
+        task.class_names(facts),
         facts.form,
         recipe.normalize.mean,
         recipe.normalize.std,
-        notes=_task(recipe).notes(recipe),
-        view=_task(recipe).view(recipe),
+        notes=task.notes(recipe),
+        view=task.view(recipe),
+        task=task.name,
     )
 
 
-def make_method(
-    recipe: Recipe, facts: Fingerprint, network: nn.Module, device: torch.device, wrap: Callable[..., nn.Module] | None
-) -> Supervised:
-    """Network, loss and optimiser of a planned recipe, ready for the loop.
+def make_method(recipe: PlannedRecipe, data: Data, network: nn.Module, device: torch.device) -> Method:
+    """The method of a planned recipe, ready for the loop.
 
     Raises:
-        UserError: a batch that is too small for the processes, or for batch norm; nothing to freeze, or all of it.
+        UserError: a batch that is too small for the processes, or for batch norm; nothing to freeze, or all of it; or a
+            network that the method cannot teach.
     """
     _check_batch(recipe, network)
     frozen = [] if recipe.optimizer.freeze is None else freeze(network, recipe.optimizer.freeze)
-    spec = model_spec(recipe, facts)
     if world_size() > 1:
         network = synchronised(network)
     # Weights move into their final memory layout before the optimiser takes hold of them.
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    precision = recipe.train.precision
-    method = _task(recipe).method
-    assert recipe.loss.terms is not None
-    return method(
-        network,
-        loss=_task(recipe).loss(recipe, class_weights(recipe, facts)),
-        optimizer=make_optimizer(recipe, network),
-        schedule=make_schedule(recipe.schedule.name, warmup=recipe.schedule.warmup, final=recipe.schedule.final),
-        class_names=facts.class_names,
-        mean=spec.mean,
-        std=spec.std,
-        clip_norm=recipe.optimizer.clip_norm,
-        ema_decay=recipe.train.ema_decay,
-        swa_start=recipe.train.swa_start,
-        device=device,
-        dtype=hardware.preferred_dtype(device) if precision == "auto" else DTYPES[precision],
-        frozen=frozen,
-        wrap=wrap,
+    precision, task = recipe.train.precision, data.task
+    forward = Forward(
+        torch.tensor(recipe.normalize.mean, device=device)[:, None, None],
+        torch.tensor(recipe.normalize.std, device=device)[:, None, None],
+        device,
+        hardware.preferred_dtype(device) if precision == "auto" else DTYPES[precision],
+    )
+    options = method_options(recipe.method.name, recipe.method.options, "the recipe")
+    criterion = task.criterion(recipe, class_weights(recipe, data.facts), network)
+    logits = task.logits if task.gives_logits else None
+    return METHODS[recipe.method.name](
+        Setup(network, recipe, options, forward, criterion, logits, frozen)
     )
 
 
-def _check_batch(recipe: Recipe, network: nn.Module) -> None:
-    batch, crop = recipe.train.batch_size, recipe.augment.complete().crop
-    assert batch is not None
+def _check_batch(recipe: PlannedRecipe, network: nn.Module) -> None:
+    batch, crop = recipe.train.batch_size, recipe.crop
     if batch < world_size():
         raise UserError(f"train.batch_size: {batch} is less than the {world_size()} processes; set it larger.")
     stride = getattr(network, "stride", 1)
     normalises = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     if batch == 1 and normalises and max(crop) <= stride:
         raise UserError(
-            f"train.batch_size: a batch of 1 with views of {crop[1]} x {crop[0]} pixels leaves batch norm one value at "
+            f"train.batch_size: a batch of 1 with crops of {crop[1]} x {crop[0]} pixels leaves batch norm one value at "
             f"the network's stride of {stride}; set it to 2 or more."
         )
-
-
-def make_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    """Decay on weights alone (biases and norms are vectors), and rates of their own for what was trained before."""
-    settings = recipe.optimizer
-    assert settings.lr is not None
-    factors = rate_factors(recipe, network)
-    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            groups.setdefault((factors[id(parameter)], parameter.dim() > 1), []).append(parameter)
-    parameters = [
-        {
-            "params": members,
-            "lr": settings.lr * factor,
-            "weight_decay": settings.weight_decay if is_weight else 0.0,
-        }
-        for (factor, is_weight), members in sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1]))
-    ]
-    if settings.name == "sgd":
-        return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
-    return torch.optim.AdamW(parameters, lr=settings.lr, fused=True)
-
-
-def rate_factors(recipe: Recipe, network: nn.Module) -> dict[int, float]:
-    """Factor of the learning rate by `id` of each parameter.
-
-    1 outside of the encoder. In it `encoder_lr_factor`, times `depth_decay` once for the last of its stages and once
-    more for each stage before. A classifier is an encoder but for its heads.
-
-    Raises:
-        UserError: rates that fall with depth, and a network without stages.
-    """
-    settings = recipe.optimizer
-    assert settings.encoder_lr_factor is not None
-    factors = {id(parameter): 1.0 for parameter in network.parameters()}
-    encoder = network if isinstance(network, Classifier) else getattr(network, "encoder", None)
-    stages: Sequence[nn.Module] = getattr(encoder, "stages", tuple)()
-    if settings.depth_decay < 1 and not stages:
-        raise UserError(
-            f"optimizer.depth_decay: {recipe.model.name} is not built on an encoder, so it has no stages whose rates "
-            "could fall; leave it out."
-        )
-    if encoder is None:
-        return factors
-    heads = getattr(encoder, "heads", ())
-    for name, parameter in encoder.named_parameters():
-        if not any(f".{head}." in f".{name}." for head in heads):
-            factors[id(parameter)] = settings.encoder_lr_factor
-    if settings.depth_decay < 1:
-        for distance, stage in enumerate(reversed(stages), 1):
-            for parameter in stage.parameters():
-                factors[id(parameter)] = settings.encoder_lr_factor * settings.depth_decay**distance
-    return factors
 
 
 def execute(session: Session, display: Display) -> Position:
@@ -322,35 +280,63 @@ def execute(session: Session, display: Display) -> Position:
     Raises:
         Interrupted, TrainingDiverged, UserError: as `fit`.
     """
-    recipe, dataset, train = session.recipe, session.dataset, session.recipe.train
-    assert train.batch_size is not None
-    hardware.keep_freed_memory()
-    records = dataset.split("train")
+    recipe, data, train = session.recipe, session.data, session.recipe.train
+    task = data.task
     shared: dict[str, Any] = {"rank": rank(), "processes": world_size()}
-    task = _task(recipe)
-    views = task.training_view(recipe)
-    loader = TrainLoader(session.cache, records, views, batch_size=train.batch_size, seed=train.seed, **shared)
+    loaders = {
+        stream.name: TrainLoader(
+            data.cache,
+            stream_records(data.dataset, stream),
+            task.training_transform(recipe),
+            targets=task.targets if stream.targets else None,
+            batch_size=train.batch_size,
+            seed=train.seed,
+            stream=stream.name,
+            **shared,
+        )
+        for stream in session.method.streams
+    }
     measured = partial(
         EvaluationLoader,
-        session.cache,
-        batch_size=task.measured_together,
-        view=task.measured_view(recipe),
-        cut=task.measured_pieces(recipe),
+        data.cache,
+        batch_size=task.validation_batch,
+        transform=task.validation_transform(recipe),
+        pieces=task.validation_pieces(recipe),
     )
-    validation = measured(records=dataset.split("val"), **shared)
-    both = (measured(records=records), measured(records=dataset.split("val"))) if train.measure_training else None
+    records = data.dataset.split("train")
+    held_out = [r for r in data.dataset.split("val") if r.labelled or not task.needs]
+    validation = Validation(
+        task,
+        session.spec,
+        recipe,
+        measured(records=held_out, **shared),
+        both=(measured(records=records), measured(records=held_out)) if train.measure_training else None,
+    )
     steps = None if train.epochs is None else max(round(train.epochs * len(records) / train.batch_size), 1)
     budget = Budget(steps, train.minutes, train.validations, train.patience)
     if steps is not None:
         budget = Budget(steps, None, min(train.validations, steps), train.patience)
     return fit(
         session.method,
-        loader,
+        loaders,
         validation,
         run=session.run,
         budget=budget,
-        spec=model_spec(recipe, session.facts),
+        spec=session.spec,
         display=display if rank() == 0 else Silent(),
         device=session.device,
-        both=both,
     )
+
+
+def stream_records(dataset: Dataset, stream: Stream) -> list[Record]:
+    """The pictures that a stream draws from.
+
+    Raises:
+        UserError: there are none.
+    """
+    records = [record for split in stream.splits if split in dataset.splits for record in dataset.split(split)]
+    if not records:
+        raise UserError(
+            f"{dataset.root}: no pictures for the stream '{stream.name}' (splits {', '.join(stream.splits)})."
+        )
+    return records

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from pixelwise.distributed import barrier
 from pixelwise.training.parts import Reading
-from pixelwise.training.recipe import build_recipe, load_recipe, stage_recipes
+from pixelwise.training.recipes import build_recipe, load_recipe, stage_recipes
 from pixelwise.training.run import Run
 from pixelwise.training.session import Data, Session
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from pixelwise.distributed import barrier
 from pixelwise.training.parts import Reading
-from pixelwise.training.recipe import load_recipe, variant_recipes
+from pixelwise.training.recipes import load_recipe, variant_recipes
 from pixelwise.training.run import Run
 from pixelwise.training.session import Data, Session
 

@@ -5,10 +5,11 @@ A layout is a module with `detect(root) -> bool` and `survey(root) -> Survey`; a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
-from pixelwise.data.dataset import Dataset
+from pixelwise.data.dataset import UNLABELLED, Dataset, Record
 from pixelwise.data.formats import camvid, classes, coco, folder, idx, labelmap, labelme, nuclei, rle_csv, voc
 from pixelwise.data.formats.survey import Survey, complete
 from pixelwise.data.listing import picture_files
@@ -29,7 +30,15 @@ LAYOUTS: dict[str, ModuleType] = {
 """From the most specific to the one that takes anything: the order in which `auto` tries them."""
 
 
-def open_dataset(path: Path | str, layout: str = "auto", *, val_fraction: float = 0.2, seed: int = 0) -> Dataset:
+def open_dataset(
+    path: Path | str,
+    layout: str = "auto",
+    *,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    labels: bool = True,
+    unlabelled: Path | str | None = None,
+) -> Dataset:
     """Reads what a folder holds: pictures, where their labels lie, classes and splits. No picture is decoded.
 
     Args:
@@ -37,12 +46,30 @@ def open_dataset(path: Path | str, layout: str = "auto", *, val_fraction: float 
         layout: a name in `LAYOUTS`, or `auto`.
         val_fraction: the share of labelled pictures that is held out where the folder gives no split.
         seed: chooses which ones.
+        labels: whether the splits are made of the labelled pictures alone; False for methods that need no labels.
+        unlabelled: a folder of further pictures for the split `unlabelled`, whose labels are not read.
 
     Raises:
         UserError: no such folder or layout, no pictures, no masks, fewer than two labelled pictures, or masks that
             hold no class ids; `pixelwise.data.doctor.examine` tells all that is wrong at once.
     """
-    return complete(survey_folder(Path(path), layout), val_fraction=val_fraction, seed=seed)
+    survey = survey_folder(Path(path), layout)
+    dataset = complete(survey, val_fraction=val_fraction, seed=seed, labels=labels)
+    return dataset if unlabelled is None else _with_unlabelled(dataset, Path(unlabelled))
+
+
+def _with_unlabelled(dataset: Dataset, folder: Path) -> Dataset:
+    """The dataset with the pictures of another folder in the split `unlabelled`."""
+    records = tuple(
+        Record(f"{UNLABELLED}/{record.name}", record.picture, place=record.place)
+        for record in survey_folder(folder).records
+    )
+    if not records:
+        raise UserError(f"{folder}: no pictures found, so there are none without labels to learn from; give another.")
+    names = (*dataset.splits.get(UNLABELLED, ()), *(record.name for record in records))
+    return replace(
+        dataset, records=(*dataset.records, *records), splits={**dataset.splits, UNLABELLED: names}
+    )
 
 
 def survey_folder(root: Path, layout: str = "auto") -> Survey:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pixelwise.data.dataset import UNLABELLED
 from pixelwise.data.formats import coco, folder, labelme, open_dataset, rle_csv, voc
 from pixelwise.data.formats.export import Export, plain_names
 from pixelwise.data.shapes import ShapeCoding
@@ -53,11 +54,12 @@ def convert(
     if out.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the converted copy.")
     dataset = open_dataset(root, layout)
-    if dataset.task == "classify":
+    if "pixels" not in dataset.knows:
         raise UserError(
-            f"{root}: pictures sorted into classes; only masks and objects have formats to convert between."
+            f"{root}: the pictures have no masks; only masks and objects have formats to convert between."
         )
-    chosen = {split: dataset.split(split) for split in splits or dataset.splits}
+    labelled_splits = [split for split in dataset.splits if split != UNLABELLED]
+    chosen = {split: dataset.split(split) for split in splits or labelled_splits}
     wanted = {record.name for records in chosen.values() for record in records}
     records = tuple(record for record in dataset.records if not splits or record.name in wanted)
     alone = "train" not in chosen  # held-out pictures by themselves: as a dataset of their own, they are in no split

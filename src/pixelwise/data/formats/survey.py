@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pixelwise.data.dataset import Coding, Dataset, Record
+from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, NoCoding, Record
 from pixelwise.data.formats.coding import decide_coding
 from pixelwise.data.listing import Names, list_file, read_lines, some
 from pixelwise.data.pictures import Header, PictureFormat, probe
@@ -97,24 +97,35 @@ def given_splits(
     return given, tuple(missing)
 
 
-def complete(survey: Survey, *, val_fraction: float, seed: int) -> Dataset:
+def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = True) -> Dataset:
     """Decides the coding, the classes, the form and the splits.
+
+    Args:
+        labels: whether pictures without labels are of no use for training and validation; where they are of use,
+            `train` and `val` are made of all pictures.
 
     Raises:
         UserError: no pictures, no masks, a single labelled picture, contradicting splits, or masks that hold no ids.
     """
-    _refuse_useless(survey)
+    _refuse_useless(survey, labels)
     notes = list(survey.notes)
     coding: Coding
-    if survey.coding is None:
-        labels = [record.labels[0] for record in survey.labelled]
-        coding, class_names, said = decide_coding(labels, survey.class_names)
+    if survey.coding is None and survey.labelled:
+        masks = [record.labels[0] for record in survey.labelled]
+        coding, class_names, said = decide_coding(masks, survey.class_names)
         notes += said
+    elif survey.coding is None:
+        coding, class_names = NoCoding(), ()
     else:
         coding, class_names = survey.coding, survey.class_names or ("background", "object")
     ids, group_note = groups(survey.root, survey.records, survey.within)
     records = tuple(replace(record, group=group) for record, group in zip(survey.records, ids, strict=True))
-    splits, said = complete_splits(survey, records, val_fraction, seed, group_note)
+    taking_part = tuple(record for record in records if record.labelled or not labels)
+    splits, said = complete_splits(survey, taking_part, val_fraction, seed, group_note)
+    held_out = {name for split in ("val", "test") for name in survey.given.get(split, ())}
+    spare = tuple(r.name for r in records if labels and not r.labelled and r.name not in held_out)
+    if spare:
+        splits[UNLABELLED] = spare
     return Dataset(
         root=survey.root,
         layout=survey.layout,
@@ -123,12 +134,12 @@ def complete(survey: Survey, *, val_fraction: float, seed: int) -> Dataset:
         splits=splits,
         form=survey.form or majority_form([record.picture for record in records]),
         coding=coding,
-        notes=(*notes, *said, *_left_aside(survey, splits)),
+        notes=(*notes, *said, *_left_aside(survey, splits, labels)),
     )
 
 
-def _refuse_useless(survey: Survey) -> None:
-    root, labelled = survey.root, survey.labelled
+def _refuse_useless(survey: Survey, labels: bool) -> None:
+    root, labelled = survey.root, survey.labelled if labels else survey.records
     if not survey.records:
         if not any(root.iterdir()):
             raise UserError(f"{root}: the folder is empty; give a folder that holds pictures and their masks.")
@@ -145,9 +156,10 @@ def _refuse_useless(survey: Survey) -> None:
             "a whole has a class, all pictures of a class into a folder of its name."
         )
     if len(labelled) == 1:
+        what, fix = ("has a mask", "label another one") if labels else ("is there", "add another one")
         raise UserError(
-            f"{root}: only one picture has a mask ({labelled[0].name}), and at least two are needed: one to learn "
-            "from and one held out to measure; label another one."
+            f"{root}: only one picture {what} ({labelled[0].name}), and at least two are needed: one to learn "
+            f"from and one held out to measure; {fix}."
         )
     double = survey.in_two_splits()
     if double:
@@ -161,8 +173,12 @@ def _refuse_useless(survey: Survey) -> None:
 def complete_splits(
     survey: Survey, records: Sequence[Record], val_fraction: float, seed: int, group_note: str
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Labelled names by split: as given, with a `val` or `train` made where it is missing."""
-    labelled = {record.name: record for record in records if record.labelled}
+    """Names by split: as given, with a `val` or `train` made where it is missing.
+
+    Args:
+        records: what there is to split: the labelled ones, or all where labels are of no use.
+    """
+    labelled = {record.name: record for record in records}
     splits = {split: tuple(sorted(set(names) & set(labelled))) for split, names in survey.given.items()}
     splits = {split: names for split, names in splits.items() if names}
     taken = {name for names in splits.values() for name in names}
@@ -190,13 +206,13 @@ def complete_splits(
     return {split: splits[split] for split in SPLITS if split in splits}, notes
 
 
-def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]]) -> list[str]:
+def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: bool) -> list[str]:
     """A sentence on each sort of file that takes no part, so that nothing is dropped silently."""
     taken = {name for names in splits.values() for name in names}
-    unlabelled = [record.name for record in survey.records if not record.labelled]
+    unlabelled = [record.name for record in survey.records if labels and not record.labelled]
     unlisted = [record.name for record in survey.labelled if record.name not in taken]
     sorts = (
-        (unlabelled, "pictures without a mask, which stay out of the splits"),
+        (unlabelled, "pictures without labels, which take part only in methods that learn from such pictures"),
         (unlisted, "pictures labelled but in no split, which are not used"),
         (survey.orphans, "masks without a picture, which are not read"),
         (survey.ignored, "picture files outside the folders of pictures and masks, which are not read"),

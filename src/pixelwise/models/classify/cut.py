@@ -18,6 +18,8 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from pixelwise.errors import UserError, unknown
+from pixelwise.models.classify.table import CLASSIFIERS
+from pixelwise.models.construct import construct
 from pixelwise.models.weights import load_weights
 from pixelwise.nn.encoder import Classifier, Encoder
 
@@ -265,14 +267,10 @@ class _AroundLayer(fx.Tracer):
 
 
 def _classifier(network: str, in_channels: int, num_classes: int, options: Mapping[str, Any]) -> Classifier:
-    from pixelwise.models.catalog import create_model, list_models  # which lists this module's network too
-
-    names = [name for name in list_models("classify") if name != "cut"]
-    if network not in names:
-        raise unknown("network to cut", network, names)
-    whole = create_model(network, in_channels=in_channels, num_classes=num_classes, **options)
-    assert isinstance(whole, Classifier)
-    return whole
+    if network not in CLASSIFIERS:
+        raise unknown("network to cut", network, CLASSIFIERS)
+    build = CLASSIFIERS[network]
+    return construct(network, build, {"in_channels": in_channels, "num_classes": num_classes, **options})
 
 
 def _stages_left(whole: Classifier, left: nn.Module) -> tuple[nn.Module, ...]:

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import tifffile
+from torch import nn
 
 from pixelwise.atomic import write_bytes
 from pixelwise.data.pictures import convert, write_png
 from pixelwise.errors import UserError, unknown
 from pixelwise.hardware import default_device
 from pixelwise.inference.forms import check_form
-from pixelwise.inference.many import complain, each, refuse_to_overwrite
 from pixelwise.inference.overview import OVERVIEW_SIDE
 from pixelwise.inference.rasters import open_raster
-from pixelwise.inference.sliding import heat_map, window_counts
-from pixelwise.inference.writer import output_names
+from pixelwise.tasks.classify.sliding import heat_map, window_counts
 from pixelwise.models.convert import fully_convolutional
-from pixelwise.models.spec import ModelSpec, load_model
+from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.encoder import Classifier
+from pixelwise.report.boxes import heat_overlay
 
 BAND = 64  # rows of an overview that are read at a time
 
@@ -36,18 +36,18 @@ class SlidingClassifier:
         class_name: what is looked for.
 
     Raises:
-        UserError: a file that holds no classifier, a class that it does not know, or a classifier that cannot be made
+        UserError: a network that is no classifier, a class that it does not know, or a classifier that cannot be made
             fully convolutional.
     """
 
-    def __init__(self, path: Path | str, class_name: str) -> None:
-        model, self.spec = load_model(path)
-        if self.spec.view is None:
-            raise UserError(f"'{self.spec.model}' is no classifier of whole pictures.")
-        if class_name not in self.spec.class_names:
-            raise unknown(f"class of {path}:", class_name, self.spec.class_names)
-        self.class_id = self.spec.class_names.index(class_name)
-        self.network = fully_convolutional(model.to(default_device()), self.spec.view).eval()
+    def __init__(self, model: nn.Module, spec: ModelSpec, class_name: str) -> None:
+        if spec.view is None or not isinstance(model, Classifier):
+            raise UserError(f"'{spec.model}' is no classifier of whole pictures.")
+        if class_name not in spec.class_names:
+            raise unknown(f"class of {spec.model}:", class_name, spec.class_names)
+        self.spec = spec
+        self.class_id = spec.class_names.index(class_name)
+        self.network = fully_convolutional(model.to(default_device()), spec.view).eval()
 
     def __call__(self, file: Path) -> np.ndarray:
         """(h, w) float32: the probability of the class in each window.
@@ -67,38 +67,28 @@ class SlidingClassifier:
         return heat_map(self.network, file, self.class_id, mean=spec.mean, std=spec.std, form=spec.form, margin=margin)
 
 
-def write_heat_maps(
-    classifier: SlidingClassifier, files: Sequence[Path], root: Path, out: Path, progress: Callable[[float], None]
-) -> list[Path]:
-    """Writes for each picture `NAME_heat.tif`, the probability of the class in each window as float32, and
-    `NAME_heat.png`, the same over the picture, reduced where that is large.
+def write_heat_map(classifier: SlidingClassifier, file: Path, target: Path) -> Path:
+    """Writes `TARGET_heat.tif`, the probability of the class in each window as float32, and `TARGET_heat.png`, the same
+    over the picture, reduced where that is large.
 
     Returns:
-        The TIFFs.
+        The TIFF.
 
     Raises:
-        UserError: a result exists already, or pictures that could not be used, once all others are done.
+        UserError: a picture that cannot be read, does not suit the network, or is smaller than a window.
     """
-    from pixelwise.report.boxes import heat_overlay
-
-    targets = [out / f"{name}_heat" for name in output_names(files, root)]
-    maps, drawn = ([target.with_name(target.name + suffix) for target in targets] for suffix in (".tif", ".png"))
-    refuse_to_overwrite([*maps, *drawn])
-
-    def write(number: int, file: Path) -> None:
-        heat = classifier(file)
-        image, factor = overview(file, classifier.spec)
-        window, stride = (
-            (pair[0] / factor, pair[1] / factor) for pair in (classifier.network.window, classifier.network.stride)
-        )
-        drawn[number].parent.mkdir(parents=True, exist_ok=True)
-        write_png(drawn[number], heat_overlay(image, heat, window=window, stride=stride))
-        stream = io.BytesIO()
-        tifffile.imwrite(stream, heat, photometric="minisblack")
-        write_bytes(maps[number], stream.getvalue())
-
-    complain(each(files, write, progress), len(files))
-    return maps
+    heat = classifier(file)
+    image, factor = overview(file, classifier.spec)
+    window, stride = (
+        (pair[0] / factor, pair[1] / factor) for pair in (classifier.network.window, classifier.network.stride)
+    )
+    drawn, written = (target.with_name(f"{target.name}_heat{suffix}") for suffix in (".png", ".tif"))
+    drawn.parent.mkdir(parents=True, exist_ok=True)
+    write_png(drawn, heat_overlay(image, heat, window=window, stride=stride))
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, heat, photometric="minisblack")
+    write_bytes(written, stream.getvalue())
+    return written
 
 
 def overview(file: Path, spec: ModelSpec) -> tuple[np.ndarray, int]:

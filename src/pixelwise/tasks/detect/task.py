@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor, nn
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.loader import SampleCache, Transform, prefetch
+from pixelwise.data.fingerprint import Stock
+from pixelwise.data.loader import SampleCache, Transform
 from pixelwise.data.object_windows import SIDES, ObjectWindows
-from pixelwise.data.objects import ObjectFacts, ObjectViews, Stretch, aimed, boxes_alone, object_facts
+from pixelwise.data.objects import ObjectViews, Stretch, aimed, boxes_alone
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
-from pixelwise.losses.boxes import BOX_LOSSES, LocalisationLoss
-from pixelwise.methods.localisation import ClassAndBox
-from pixelwise.training.draft import Draft
-from pixelwise.training.recipe import Recipe
-from pixelwise.training.tasks.base import Task, class_loss
-from pixelwise.training.tasks.segment import light
+from pixelwise.losses import LOSSES
+from pixelwise.losses.boxes import BOX_LOSSES
+from pixelwise.methods.base import Criterion, Forward
+from pixelwise.models.detect.localizer import Localisation
+from pixelwise.models.spec import ModelSpec
+from pixelwise.recipe.draft import Draft
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.report.blocks import Block, Section
+from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.tasks.detect import report
+from pixelwise.tasks.detect.criterion import AimedTargets, ClassAndBox
+from pixelwise.tasks.detect.inference import BoxInference, BoxPrediction, DetectOptions, ranked_boxes
+from pixelwise.tasks.detect.scores import BoxScores
 
 LONGEST = 192
-"""Longer side of a view of a whole picture unless asked for."""
+"""Longer side of a crop of a whole picture unless asked for."""
 MOST_SCALES = 6  # as many as the paper's
 FARTHEST = 4.0  # of the shorter side of an enlarged picture, in windows: beyond, searching takes too long
 STEP = 1.35  # between scales; an object fits windows of nearly twice that range
@@ -31,35 +40,52 @@ STEP = 1.35  # between scales; an object fits windows of nearly twice that range
 class Detect(Task):
     """What all networks need that learn from objects with a class and a box."""
 
-    method = ClassAndBox
-    data = "segment"
-    measured_together = 16
+    name = "detect"
+    needs = frozenset({"objects"})
+    hint = (
+        "write the data as COCO, where every connected region of a class is an object (`pixelwise convert DATA --to "
+        "coco --out DIR`), or add outlines or boxes of objects (docs/data.md)"
+    )
+    targets = AimedTargets
+    terms = {"cross_entropy": 1.0, "box_l2": 1.0}
+    losses = frozenset({*LOSSES, *BOX_LOSSES})
+    gives_logits = True
+    validation_batch = 16
+    options = DetectOptions
+    predict_flags = " --overlay"
+    searches = False
+    """Whether all objects of a picture are looked for, rather than the one that the picture shows."""
 
     def cache(self, recipe: Recipe, dataset: Dataset) -> SampleCache:
-        return SampleCache(dataset, objects=True, prepare=boxes_alone)
+        return SampleCache(dataset, objects=True, prepare=(boxes_alone,))
 
-    def check(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> ObjectFacts:
-        """Every label is read; see `Task.check`."""
-        facts = {}
+    def check(self, dataset: Dataset, stock: Stock) -> None:
         for split, what in (("train", "there is nothing to find"), ("val", "nothing could be measured")):
-            facts[split] = object_facts(prefetch(cache.load, dataset.split(split)), len(dataset.class_names))
-            if facts[split] is None and dataset.coding.kind in {"ids", "binary"}:
-                raise UserError(
-                    f"{dataset.root}: the masks say which pixels are of a class, but not which objects there are, and "
-                    f"{recipe.model.name} learns from objects; write them as COCO, where every connected region of a "
-                    f"class is one (pixelwise convert {dataset.root} --to coco --out DIR), or see docs/data.md."
-                )
-            if facts[split] is None:
+            if stock.objects[split] is None:
                 raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
-        assert facts["train"] is not None
-        return facts["train"]
 
-    def loss(self, recipe: Recipe, class_weights: tuple[float, ...] | None) -> LocalisationLoss:
-        terms = recipe.loss.terms or {}
-        boxes = {name: factor for name, factor in terms.items() if name in BOX_LOSSES}
-        classes = {name: factor for name, factor in terms.items() if name not in BOX_LOSSES}
-        ignored = self.method.ignore_index
-        return LocalisationLoss(class_loss(recipe, classes, class_weights, ignored) if classes else None, boxes)
+    def criterion(
+        self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module
+    ) -> Criterion:
+        return ClassAndBox(recipe, class_weights, per_class=bool(network.per_class))
+
+    def logits(self, answer: Localisation) -> Tensor:
+        return answer.logits
+
+    def scores(self, spec: ModelSpec, recipe: PlannedRecipe | None = None, options: Any = None) -> BoxScores:
+        terms = None if recipe is None else recipe.loss.terms
+        confidence = float(spec.notes.get("confidence", 0.0)) if self.searches and recipe is None else None
+        return BoxScores(spec.class_names, terms=terms, confidence=confidence)
+
+    def predictions(
+        self, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+    ) -> list[BoxPrediction]:
+        answer = forward(network, images)
+        found = []
+        for logits, boxes, sample in zip(answer.logits, answer.boxes, samples, strict=True):
+            ranked = ranked_boxes(network, logits, boxes)
+            found.append(BoxPrediction(*ranked, (), sample.image))
+        return found
 
     def _plan(self, draft: Draft) -> None:
         """What does not depend on what is looked at."""
@@ -82,16 +108,30 @@ class Detect(Task):
         derive("augment", "rotate", 0.0, "the box around a turned box is too wide; cameras hardly tilt")
         derive("augment", "elastic", 0.0, "boxes of what is bent are too wide")
         derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
-        light(draft)
+        draft.derive_light()
 
-    def view(self, recipe: Recipe) -> tuple[int, int] | None:
-        return recipe.augment.complete().crop
+    def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
+        return recipe.crop
+
+    def inference(self, network: nn.Module, spec: ModelSpec, options: DetectOptions) -> BoxInference:
+        return BoxInference(network, spec, options)
+
+    def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
+        return None if spec.view is None else Stretch(spec.view).image
+
+    def sections(
+        self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
+    ) -> list[Section]:
+        return report.evaluation_sections(evaluation)
+
+    def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        return report.tables(summary)
 
 
 class WholePictures(Detect):
     """For networks that see the whole picture at once (`Localizer`)."""
 
-    views = 10_000
+    crops = 10_000
 
     def plan(self, draft: Draft) -> None:
         height, width = draft.facts.height[1], draft.facts.width[1]
@@ -106,28 +146,26 @@ class WholePictures(Detect):
             f"stride {stride}, and all of a picture is brought to it",
         )
         draft.derive_batch(8, 128, "pictures", steps=4)
-        draft.derive("augment", "scale", [1.0, 1.3], "things come in sizes; the view always lies inside the picture")
+        draft.derive("augment", "scale", [1.0, 1.3], "things come in sizes; the crop always lies inside the picture")
         self._plan(draft)
 
-    def prepared(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
-        """Pictures are kept at the size of a view."""
-        stretch = Stretch(recipe.augment.complete().crop)
-        if cache.prepare == stretch:
-            return cache
-        return SampleCache(dataset, limit=cache.limit, objects=True, prepare=stretch)
+    def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
+        """Pictures are kept at the size of a crop."""
+        return cache.then(boxes_alone, Stretch(recipe.crop))
 
-    def training_view(self, recipe: Recipe) -> Transform:
-        return ObjectViews(recipe.augment.complete())
+    def training_transform(self, recipe: PlannedRecipe) -> Transform:
+        return ObjectViews(recipe.augment)
 
-    def measured_view(self, recipe: Recipe) -> Callable[[Sample], Sample] | None:
+    def validation_transform(self, recipe: PlannedRecipe) -> Callable[[Sample], Sample]:
         return aimed
 
 
 class Windows(Detect):
     """For networks that see one window of a picture (`OverFeat`)."""
 
-    views = 100_000
-    measured_together = 64
+    crops = 100_000
+    validation_batch = 64
+    searches = True
 
     def plan(self, draft: Draft) -> None:
         facts, values, derive = draft.facts, draft.values, draft.derive
@@ -153,26 +191,17 @@ class Windows(Detect):
             )
         self._plan(draft)
 
-    def prepared(self, recipe: Recipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
-        return cache
-
-    def training_view(self, recipe: Recipe) -> Transform:
+    def training_transform(self, recipe: PlannedRecipe) -> Transform:
         return self._windows(recipe)
 
-    def measured_view(self, recipe: Recipe) -> Callable[[Sample], Sample] | None:
-        return None
-
-    def measured_pieces(self, recipe: Recipe) -> Callable[[Sample], Iterator[Sample]] | None:
+    def validation_pieces(self, recipe: PlannedRecipe) -> Callable[[Sample], Iterator[Sample]]:
         return self._windows(recipe).fixed
 
-    def notes(self, recipe: Recipe) -> dict[str, Any]:
-        assert recipe.windows.scales is not None
+    def notes(self, recipe: PlannedRecipe) -> dict[str, Any]:
         return {"scales": list(recipe.windows.scales), "confidence": recipe.windows.confidence}
 
-    def _windows(self, recipe: Recipe) -> ObjectWindows:
-        views = recipe.augment.complete()
-        assert recipe.windows.scales is not None
-        return ObjectWindows(views.crop[0], recipe.windows.scales, recipe.windows.background, views)
+    def _windows(self, recipe: PlannedRecipe) -> ObjectWindows:
+        return ObjectWindows(recipe.crop[0], recipe.windows.scales, recipe.windows.background, recipe.augment)
 
 
 def search_scales(window: int, sides: tuple[float, float, float]) -> list[int]:

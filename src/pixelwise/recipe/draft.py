@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pixelwise.data.augment import Augmentation
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.errors import UserError
 
@@ -47,16 +48,17 @@ class Draft:
 
     @property
     def crop(self) -> tuple[int, int]:
-        """Height and width of a view, once they are decided."""
+        """Height and width of a crop, once they are decided."""
         height, width = self.values["augment"]["crop"]
         return height, width
 
     def derive_batch(self, least: int, most: int, what: str, *, steps: int = 0) -> None:
-        """Decides how many views go into a step: a megapixel or so, four where there is a GPU.
+        """Decides how many crops go into a step: about a megapixel, four where there is a GPU.
 
         Args:
-            what: a view is called, in the plural.
-            steps: an epoch has this many at least, however few the pictures, unless a step had less than `least` then.
+            least, most: limits of the batch.
+            what: the plural of what a crop is called.
+            steps: an epoch has at least so many steps, however few the pictures, as long as `least` allows it.
         """
         megapixels = 1 if self.device.type == "cpu" else 4
         budget = megapixels * (1 << 20) / math.prod(self.crop)
@@ -65,3 +67,34 @@ class Draft:
             batch //= 2
         size = "a megapixel" if megapixels == 1 else f"{megapixels} megapixels"
         self.derive("train", "batch_size", batch, f"about {size} a step, {least} to {most} {what}")
+
+    def derive_class_weights(self) -> None:
+        """Decides from the balance of the classes whether rare ones weigh more in the loss.
+
+        Raises:
+            UserError: weights for another number of classes.
+        """
+        facts = self.facts
+        shares = [count / max(sum(facts.class_pixels), 1) for count in facts.class_pixels if count]
+        ratio = max(shares) / min(shares) if shares else 1.0
+        if ratio > 4:
+            why = f"the commonest class is {ratio:.0f} times as frequent as the rarest"
+            self.derive("loss", "class_weights", "sqrt_median_frequency", why)
+        else:
+            self.derive("loss", "class_weights", "none", "the classes are about equally frequent")
+        given = self.values["loss"]["class_weights"]
+        if isinstance(given, list) and len(given) != len(facts.class_names):
+            raise UserError(
+                f"loss.class_weights: {len(given)} weights found, {len(facts.class_names)} expected, one per class "
+                f"({', '.join(facts.class_names)})."
+            )
+
+    def derive_light(self) -> None:
+        """Decides how brightness and colours vary, and switches off every augmentation that is still open."""
+        colour = self.facts.form.channels == 3
+        self.derive("augment", "brightness", 0.3, "light varies")
+        self.derive("augment", "contrast", 0.3, "light varies")
+        self.derive("augment", "saturation", 0.3 if colour else 0.0, "colours vary" if colour else "not RGB")
+        for name, each in Augmentation.model_fields.items():
+            if name not in {"crop", "scale"}:
+                self.derive("augment", name, each.default, "off unless asked for")

@@ -1,4 +1,8 @@
-"""The sections of a recipe: what can be said of a training, with its defaults and limits."""
+"""The sections of a recipe: the settings of a training run, with their defaults and limits.
+
+`None` stands for "derive it from the data" where the description says `null:`; the `Planned` sections are the same
+without those open fields. Elsewhere `None` switches something off.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from pixelwise.data.augment import Augmentation
 from pixelwise.errors import unknown
-from pixelwise.losses import LOSSES
-from pixelwise.losses.boxes import BOX_LOSSES
-from pixelwise.training.schedule import SCHEDULES
+from pixelwise.recipe.schedules import SCHEDULES
 
 
 class Section(BaseModel):
+    """A group of settings; unknown keys are refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ModelSection(BaseModel):
-    """The network. Keys beside `name` are options of its constructor, checked against it."""
+class Named(BaseModel):
+    """Something chosen by name; the keys beside `name` are its options, checked by whoever knows it."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -26,12 +30,28 @@ class ModelSection(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
+        """All keys but `name`."""
         return dict(self.model_extra or {})
+
+
+class ModelSection(Named):
+    """The network, and options of its constructor."""
+
+
+class MethodSection(Named):
+    """How the network is taught, and the options of that method."""
+
+    name: str | None = Field(None, description="null: what suits the network")  # type: ignore[assignment]
+
+
+class PlannedMethod(Named):
+    """A method and all of its options."""
 
 
 class DataSection(Section):
     path: str | None = Field(None, description="folder of the data; --data sets it")
     layout: str = Field("auto", description="format of the folder; auto recognises it")
+    unlabelled: str | None = Field(None, description="folder of pictures without labels; --unlabelled sets it")
     val_fraction: float = Field(0.2, gt=0, lt=1, description="share held out where the data has no split of its own")
     split_seed: int = Field(0, ge=0, description="chooses which; apart from train.seed, so that seeds can be compared")
 
@@ -50,27 +70,34 @@ class LossSection(Section):
     lovasz_per_image: bool = Field(False, description="Lovász losses of each picture, rather than of the batch")
     lovasz_only_present: bool = Field(True, description="Lovász losses leave out classes that the truth lacks")
 
-    @field_validator("terms")
-    @classmethod
-    def _known(cls, terms: dict[str, float] | None) -> dict[str, float] | None:
-        if terms is None:
-            return None
-        if not terms:
-            raise ValueError(f"at least one loss is needed, of {', '.join(sorted(LOSSES))}")
-        for name in terms:
-            if name not in LOSSES and name not in BOX_LOSSES:
-                raise ValueError(str(unknown("loss", name, (*LOSSES, *BOX_LOSSES))))
-        return terms
+
+class PlannedLoss(LossSection):
+    terms: dict[str, float]  # empty for a network that brings its own loss
+    class_weights: Literal["none", "sqrt_median_frequency", "median_frequency"] | tuple[float, ...]
 
 
 class WindowsSection(Section):
-    """Of networks that look at windows of a picture: OverFeat."""
+    """Of networks that look at windows of a picture."""
 
     background: float = Field(1 / 3, ge=0, lt=1, description="share of windows in training that show no object")
     scales: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
         None, min_length=1, description="shorter sides of searched pictures; null: so that objects fill windows"
     )
     confidence: float = Field(0.5, gt=0, le=1, description="least confidence of a box that counts as found")
+
+    @field_validator("scales", mode="before")
+    @classmethod
+    def _none(cls, scales: Any) -> Any:
+        return scales or None  # a plan writes an empty list for networks that look at whole pictures
+
+
+class PlannedWindows(WindowsSection):
+    scales: tuple[Annotated[int, Field(ge=1)], ...] = ()  # none for networks that look at whole pictures
+
+    @field_validator("scales", mode="before")
+    @classmethod
+    def _none(cls, scales: Any) -> Any:
+        return scales or ()
 
 
 class OptimizerSection(Section):
@@ -84,8 +111,16 @@ class OptimizerSection(Section):
         None, description="what is not trained: the first so many layers, trunk (all but the last), or names of modules"
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        (0.9, 0.999), description="of adamw: decay of the averages of the gradient and of its square"
+    )
     weight_decay: float = Field(0.02, ge=0, description="of weights; biases and norms have none")
     clip_norm: float | None = Field(5.0, gt=0, description="largest gradient norm")
+
+
+class PlannedOptimizer(OptimizerSection):
+    lr: float = Field(gt=0)
+    encoder_lr_factor: float = Field(ge=0)
 
 
 class ScheduleSection(Section):
@@ -124,16 +159,21 @@ class TrainSection(Section):
         return self
 
 
-class _Views(Section):
-    def complete(self) -> Augmentation:
-        return Augmentation(**self.model_dump(exclude_none=True))
+class PlannedTrain(TrainSection):
+    batch_size: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _a_budget(self) -> PlannedTrain:
+        if self.epochs is None and self.minutes is None:
+            raise ValueError("neither epochs nor minutes is set")
+        return self
 
 
 AugmentSection = create_model(  # type: ignore[call-overload]
     "AugmentSection",
-    __base__=_Views,
+    __base__=Section,
     **{
-        # The description is metadata too, so that there always is some.
+        # Annotated takes at least one item of metadata, which the description is.
         name: (Annotated[field.annotation, field.description, *field.metadata] | None, None)
         for name, field in Augmentation.model_fields.items()
     },
@@ -146,3 +186,8 @@ class NormalizeSection(Section):
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+
+
+class PlannedNormalize(NormalizeSection):
+    mean: tuple[float, ...]
+    std: tuple[float, ...]

@@ -1,0 +1,525 @@
+"""Every system by name: a new one is one file, one line here, one recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pixelwise.errors import unknown
+from pixelwise.methods.base import Method
+from pixelwise.methods.supervised import Supervised
+from pixelwise.models.classify.cut import Cut
+from pixelwise.models.classify.table import CLASSIFIERS
+from pixelwise.models.construct import construct, keywords
+from pixelwise.models.detect import localizer, overfeat
+from pixelwise.models.segment import (
+    deconvnet,
+    deeplab,
+    dilated,
+    fcn,
+    fpn,
+    hourglass,
+    linknet,
+    patch,
+    pspnet,
+    segnet,
+    ternausnet,
+    unet,
+)
+from pixelwise.models.spec import ModelSpec, read_spec, read_tensors
+from pixelwise.models.weights import WeightsFile, load_weights, read_weights
+from pixelwise.tasks.base import Task
+from pixelwise.tasks.classify.task import Classify
+from pixelwise.tasks.detect.task import WholePictures, Windows
+from pixelwise.tasks.segment.task import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One line of the catalog.
+
+    Attributes:
+        build: keyword-only constructor of the network.
+        tasks: what the network can be trained for; the labels decide between several, the first of which is the usual
+            one.
+        paper: authors, venue or preprint.
+        method: how it is taught unless a recipe names another method, a name in `METHODS`.
+        family: networks of one family share names of tensors: weights of one fill another, as far as they go.
+        parameters: (options, exact number of parameters at paper size).
+        tiny: options that make the network small enough to train in a test.
+    """
+
+    build: Callable[..., nn.Module]
+    tasks: tuple[Task, ...]
+    paper: str
+    method: str = "supervised"
+    family: str | None = None
+    parameters: tuple[tuple[Mapping[str, Any], int], ...] = ()
+    tiny: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Task:
+        """The usual task."""
+        return self.tasks[0]
+
+
+METHODS: dict[str, type[Method]] = {"supervised": Supervised}
+"""Name in a recipe -> how networks are taught."""
+
+CLASSIFY = (Classify(),)
+DENSE = (Segment(),)
+WHOLE = (WholePictures(),)
+WINDOWS = (Windows(),)
+
+CHEN_2018 = "Chen et al., ECCV 2018, arXiv:1802.02611"
+HE_2016 = "He et al., CVPR 2016, arXiv:1512.03385"
+HUANG_2017 = "Huang et al., CVPR 2017, arXiv:1608.06993"
+KIRILLOV_2019 = "Kirillov et al., CVPR 2019, arXiv:1901.02446"
+LONG_2015 = "Long et al., CVPR 2015, arXiv:1411.4038"
+RONNEBERGER_2015 = "Ronneberger et al., MICCAI 2015, arXiv:1505.04597"
+SERMANET_2014 = "Sermanet et al., ICLR 2014, arXiv:1312.6229"
+SIMONYAN_2015 = "Simonyan & Zisserman, ICLR 2015, arXiv:1409.1556"
+
+SYSTEMS: dict[str, System] = {
+    "alexnet": System(
+        CLASSIFIERS["alexnet"],
+        CLASSIFY,
+        "Krizhevsky et al., NIPS 2012; Krizhevsky 2014, arXiv:1404.5997",
+        parameters=(({}, 61_100_840),),
+        tiny={"width": 4},
+    ),
+    "cut": System(
+        Cut,
+        CLASSIFY,
+        "Yosinski et al., NIPS 2014, arXiv:1411.1792",
+        parameters=(({}, 2_274_138),),
+        tiny={"network": "resnet18", "layer": "layer2.0", "head": []},
+    ),
+    "deconvnet": System(
+        deconvnet.DeconvNet,
+        DENSE,
+        "Noh et al., ICCV 2015, arXiv:1505.04366",
+        parameters=(({"num_classes": 21}, 251_805_653),),
+        tiny={"width": 8},
+    ),
+    "deeplab_v1": System(
+        deeplab.DeepLabV1,
+        DENSE,
+        "Chen et al., ICLR 2015, arXiv:1412.7062",
+        parameters=(({"num_classes": 21}, 20_505_429),),
+        tiny={"width": 4},
+    ),
+    "deeplab_v3": System(
+        deeplab.DeepLabV3,
+        DENSE,
+        "Chen et al. 2017, arXiv:1706.05587",
+        parameters=(
+            ({"num_classes": 21}, 39_638_869),
+            ({"num_classes": 21, "output_stride": 8, "auxiliary": True}, 42_004_074),
+        ),
+        tiny={"encoder": "mobilenet_v2", "width": 32},
+    ),
+    "deeplab_v3plus": System(
+        deeplab.DeepLabV3Plus,
+        DENSE,
+        CHEN_2018,
+        parameters=(({"num_classes": 21}, 26_696_133),),
+        tiny={"encoder": "mobilenet_v2", "width": 32},
+    ),
+    "densenet121": System(
+        CLASSIFIERS["densenet121"],
+        CLASSIFY,
+        HUANG_2017,
+        parameters=(({}, 7_978_856),),
+        tiny={"growth_rate": 4},
+    ),
+    "densenet161": System(
+        CLASSIFIERS["densenet161"],
+        CLASSIFY,
+        HUANG_2017,
+        parameters=(({}, 28_681_000),),
+        tiny={"growth_rate": 4},
+    ),
+    "densenet169": System(
+        CLASSIFIERS["densenet169"],
+        CLASSIFY,
+        HUANG_2017,
+        parameters=(({}, 14_149_480),),
+        tiny={"growth_rate": 4},
+    ),
+    "densenet201": System(
+        CLASSIFIERS["densenet201"],
+        CLASSIFY,
+        HUANG_2017,
+        parameters=(({}, 20_013_928),),
+        tiny={"growth_rate": 4},
+    ),
+    "dilated": System(
+        dilated.DilatedNet,
+        DENSE,
+        "Yu & Koltun, ICLR 2016, arXiv:1511.07122",
+        parameters=(
+            ({"num_classes": 21, "context": None}, 134_346_581),
+            ({"num_classes": 21, "context": "basic"}, 134_346_581 + 28_392),
+            ({"num_classes": 21, "context": "large"}, 134_346_581 + 6_803_139),
+        ),
+        tiny={"width": 4},
+    ),
+    "fcn16s": System(
+        fcn.fcn16s,
+        DENSE,
+        LONG_2015,
+        family="fcn",
+        parameters=(({"num_classes": 21}, 134_815_994),),
+        tiny={"width": 4},
+    ),
+    "fcn32s": System(
+        fcn.fcn32s,
+        DENSE,
+        LONG_2015,
+        family="fcn",
+        parameters=(({"num_classes": 21}, 136_152_917),),
+        tiny={"width": 4},
+    ),
+    "fcn8s": System(
+        fcn.fcn8s,
+        DENSE,
+        LONG_2015,
+        family="fcn",
+        parameters=(({"num_classes": 21}, 134_489_759),),
+        tiny={"width": 4},
+    ),
+    "fpn": System(
+        fpn.fpn,
+        DENSE,
+        KIRILLOV_2019,
+        parameters=(({"num_classes": 21}, 28_478_933),),
+        tiny={"encoder": "vgg11", "width": 32},
+    ),
+    "googlenet": System(
+        CLASSIFIERS["googlenet"],
+        CLASSIFY,
+        "Szegedy et al., CVPR 2015, arXiv:1409.4842",
+        parameters=(
+            ({}, 6_624_904),
+            ({"auxiliary": True}, 13_004_888),
+        ),
+        tiny={"width": 8},
+    ),
+    "hourglass": System(
+        hourglass.HourglassNet,
+        DENSE,
+        "Newell et al., ECCV 2016, arXiv:1603.06937",
+        parameters=(
+            ({"num_classes": 16, "stacks": 1}, 3_586_960),
+            ({"num_classes": 16, "stacks": 2}, 6_730_912),
+            ({"num_classes": 16, "stacks": 8}, 25_594_624),
+        ),
+        tiny={"width": 8, "depth": 3},
+    ),
+    "inception_v3": System(
+        CLASSIFIERS["inception_v3"],
+        CLASSIFY,
+        "Szegedy et al., CVPR 2016, arXiv:1512.00567",
+        parameters=(
+            ({}, 23_834_568),
+            ({"auxiliary": True}, 27_161_264),
+        ),
+        tiny={"width": 4},
+    ),
+    "lenet5": System(
+        CLASSIFIERS["lenet5"],
+        CLASSIFY,
+        "LeCun et al., Proceedings of the IEEE 1998",
+        parameters=(({}, 61_706),),
+        tiny={"in_channels": 3},
+    ),
+    "linknet": System(
+        linknet.LinkNet,
+        DENSE,
+        "Chaurasia & Culurciello, VCIP 2017, arXiv:1707.03718",
+        parameters=(({"num_classes": 11}, 11_535_659),),
+    ),
+    "localizer": System(
+        localizer.Localizer,
+        WHOLE,
+        SERMANET_2014,
+        parameters=(({"num_classes": 1000}, 68_321_836),),
+        tiny={"encoder": "mobilenet_v2", "hidden": (32, 16), "pool": 2},
+    ),
+    "mlp": System(
+        CLASSIFIERS["mlp"],
+        CLASSIFY,
+        "Simard et al., ICDAR 2003",
+        parameters=(({}, 636_010),),
+        tiny={"in_channels": 3, "size": (10, 12), "hidden": (16,)},
+    ),
+    "mobilenet_v2": System(
+        CLASSIFIERS["mobilenet_v2"],
+        CLASSIFY,
+        "Sandler et al., CVPR 2018, arXiv:1801.04381",
+        parameters=(({}, 3_504_872),),
+    ),
+    "overfeat_accurate": System(
+        overfeat.overfeat_accurate,
+        WINDOWS,
+        SERMANET_2014,
+        parameters=(
+            ({}, 144_656_488),
+            ({"regression": True}, 253_717_612),
+        ),
+        tiny={"width": 6, "regression": True},
+    ),
+    "overfeat_fast": System(
+        overfeat.overfeat_fast,
+        WINDOWS,
+        SERMANET_2014,
+        parameters=(
+            ({}, 145_920_872),
+            ({"regression": True}, 301_119_340),
+        ),
+        tiny={"width": 6, "regression": True},
+    ),
+    "overfeat_small": System(
+        overfeat.overfeat_small,
+        WINDOWS,
+        f"{SERMANET_2014}; smaller than any there",
+        parameters=(({"regression": True}, 552_012),),
+        tiny={"width": 6, "regression": True},
+    ),
+    "pspnet": System(
+        pspnet.pspnet,
+        DENSE,
+        "Zhao et al., CVPR 2017, arXiv:1612.01105",
+        parameters=(
+            ({"num_classes": 21}, 46_592_597),
+            ({"num_classes": 21, "auxiliary": True}, 48_957_802),
+        ),
+        tiny={"encoder": "mobilenet_v2"},
+    ),
+    "patch": System(
+        patch.PatchClassifier,
+        DENSE,
+        "Ciresan et al., NIPS 2012",
+        tiny={"width": 6, "hidden": 12},
+    ),
+    "resnet18": System(
+        CLASSIFIERS["resnet18"],
+        CLASSIFY,
+        HE_2016,
+        parameters=(({}, 11_689_512),),
+    ),
+    "resnet34": System(
+        CLASSIFIERS["resnet34"],
+        CLASSIFY,
+        HE_2016,
+        parameters=(({}, 21_797_672),),
+    ),
+    "resnet50": System(
+        CLASSIFIERS["resnet50"],
+        CLASSIFY,
+        HE_2016,
+        parameters=(({}, 25_557_032),),
+    ),
+    "resnet101": System(
+        CLASSIFIERS["resnet101"],
+        CLASSIFY,
+        HE_2016,
+        parameters=(({}, 44_549_160),),
+    ),
+    "resnet152": System(
+        CLASSIFIERS["resnet152"],
+        CLASSIFY,
+        HE_2016,
+        parameters=(({}, 60_192_808),),
+    ),
+    "segnet": System(
+        segnet.SegNet,
+        DENSE,
+        "Badrinarayanan et al., TPAMI 2017, arXiv:1511.00561",
+        parameters=(({"num_classes": 11}, 29_449_355),),
+        tiny={"width": 4},
+    ),
+    "ternausnet": System(
+        ternausnet.TernausNet,
+        DENSE,
+        "Iglovikov & Shvets 2018, arXiv:1801.05746",
+        parameters=(({"num_classes": 1}, 22_927_393),),
+        tiny={"width": 8},
+    ),
+    "unet": System(
+        unet.unet,
+        DENSE,
+        RONNEBERGER_2015,
+        parameters=(
+            ({"num_classes": 11}, 31_038_283),
+            ({"num_classes": 11, "batch_norm": False}, 31_032_395),
+        ),
+        tiny={"width": 8},
+    ),
+    "unet_fpn": System(
+        fpn.unet_fpn,
+        DENSE,
+        KIRILLOV_2019,
+        parameters=(({"num_classes": 21}, 32_531_481),),
+        tiny={"encoder": "vgg11", "decoder_channels": (16, 8, 8, 8, 8)},
+    ),
+    "unet_original": System(
+        unet.unet_original,
+        DENSE,
+        RONNEBERGER_2015,
+        parameters=(({"in_channels": 1, "num_classes": 2}, 31_030_658),),
+        tiny={"width": 8, "in_channels": 3},
+    ),
+    "vgg11": System(
+        CLASSIFIERS["vgg11"],
+        CLASSIFY,
+        SIMONYAN_2015,
+        parameters=(({}, 132_863_336),),
+        tiny={"width": 4},
+    ),
+    "vgg11_bn": System(
+        CLASSIFIERS["vgg11_bn"],
+        CLASSIFY,
+        SIMONYAN_2015,
+        parameters=(({}, 132_868_840),),
+        tiny={"width": 4},
+    ),
+    "vgg13": System(
+        CLASSIFIERS["vgg13"],
+        CLASSIFY,
+        SIMONYAN_2015,
+        parameters=(({}, 133_047_848),),
+        tiny={"width": 4},
+    ),
+    "vgg13_bn": System(
+        CLASSIFIERS["vgg13_bn"],
+        CLASSIFY,
+        SIMONYAN_2015,
+        parameters=(({}, 133_053_736),),
+        tiny={"width": 4},
+    ),
+    "vgg16": System(
+        CLASSIFIERS["vgg16"],
+        CLASSIFY,
+        SIMONYAN_2015,
+        parameters=(({}, 138_357_544),),
+        tiny={"width": 4},
+    ),
+    "vgg16_bn": System(
+        CLASSIFIERS["vgg16_bn"],
+        CLASSIFY,
+        SIMONYAN_2015,
+        parameters=(({}, 138_365_992),),
+        tiny={"width": 4},
+    ),
+    "vgg19": System(
+        CLASSIFIERS["vgg19"],
+        CLASSIFY,
+        SIMONYAN_2015,
+        parameters=(({}, 143_667_240),),
+        tiny={"width": 4},
+    ),
+    "vgg19_bn": System(
+        CLASSIFIERS["vgg19_bn"],
+        CLASSIFY,
+        SIMONYAN_2015,
+        parameters=(({}, 143_678_248),),
+        tiny={"width": 4},
+    ),
+    "xception": System(
+        CLASSIFIERS["xception"],
+        CLASSIFY,
+        CHEN_2018,
+        parameters=(({}, 39_916_312),),
+        tiny={"width": 4, "middle": 2},
+    ),
+}
+
+
+def system(name: str) -> System:
+    """The catalog's line of a network.
+
+    Raises:
+        UserError: unknown name.
+    """
+    if name not in SYSTEMS:
+        raise unknown("model", name, SYSTEMS)
+    return SYSTEMS[name]
+
+
+def task_names() -> list[str]:
+    """The names of all tasks, sorted."""
+    return sorted({task.name for each in SYSTEMS.values() for task in each.tasks})
+
+
+def list_models(task: str | None = None) -> list[str]:
+    """Names in the catalog, of the networks that can be trained for one task, or of all.
+
+    Raises:
+        UserError: unknown task.
+    """
+    if task is not None and task not in task_names():
+        raise unknown("task", task, task_names())
+    return sorted(name for name, each in SYSTEMS.items() if task is None or task in {one.name for one in each.tasks})
+
+
+def create_model(name: str, **options: Any) -> nn.Module:
+    """Builds a network by name; `options` are the keywords of its constructor, unknown ones are refused.
+
+    `weights` (a file, a run, a hub name) fills the encoder of a network that has one, else the whole network. Those of
+    a run of the same network, or of one of its family, and those of a classifier, fill all of it but for a last layer
+    with another number of outputs.
+
+    Raises:
+        UserError: unknown name or option, a missing option, or weights that do not fit.
+    """
+    build = system(name).build
+    weights = options.pop("weights", None)
+    file = None if weights is None else read_weights(weights)
+    related = file is not None and weights_fill(name, file)
+    if file is not None and not related and "weights" in keywords(build):
+        options["weights"], file = file, None
+    model = construct(name, build, options)
+    if file is not None:
+        load_weights(model, file, new_head=related or name in CLASSIFIERS)
+    return model
+
+
+def load_model(path: Path | str) -> tuple[nn.Module, ModelSpec]:
+    """Builds the network of a model file and loads its weights, in evaluation mode.
+
+    Raises:
+        UserError: missing, damaged, or not written by pixelwise.
+    """
+    spec = read_spec(path)
+    model = create_model(spec.model, **spec.options)
+    model.load_state_dict(read_tensors(path))
+    return model.eval(), spec
+
+
+def task_of(spec: ModelSpec) -> Task:
+    """What the network of a model file was trained for."""
+    tasks = system(spec.model).tasks
+    return next((task for task in tasks if task.name == spec.task), tasks[0])
+
+
+def weights_fill(name: str, file: WeightsFile) -> bool:
+    """Whether a file holds the whole of a network (a run of it, or of one of its family), not its encoder alone."""
+    if file.model not in SYSTEMS:
+        return False
+    family = system(name).family
+    return file.model == name or (family is not None and family == SYSTEMS[file.model].family)
+
+
+def option_names(name: str) -> list[str]:
+    """The keywords that a network's constructor takes.
+
+    Raises:
+        UserError: unknown name.
+    """
+    return keywords(system(name).build)

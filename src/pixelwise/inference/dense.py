@@ -1,0 +1,127 @@
+"""Dense networks over pictures of any size, in bounded memory: whole where they fit, by tiles where not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor
+
+from pixelwise.data.pictures import convert
+from pixelwise.errors import UserError
+from pixelwise.inference.augmentation import AveragedViews
+from pixelwise.inference.engine import TorchEngine
+from pixelwise.inference.overview import Overview
+from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Progress
+from pixelwise.inference.rasters import Raster
+from pixelwise.inference.tiles import Grid, Span, grid_within, square_grid
+from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.dense import DenseModel
+
+ACTIVATION_BYTES = 650_000_000
+"""What the tensors of one pass may take. The process as a whole stays below 2 GB (benchmarks/predict_large.md)."""
+OVERLAP = 32
+"""Pixels that tiles share, or one stride if that is more: 8 are thrown away on each side, 16 blended. With the trained
+networks that were tried, twice as many left as many pixels unlike those of one pass, for 4 % more time."""
+
+P = TypeVar("P", bound=Prediction)
+
+
+class DenseOptions(InferenceOptions):
+    """Options of all tasks whose networks answer for every pixel."""
+
+    tile: int | None = Field(None, description="longest side of a tile in pixels; null: as large as memory allows")
+    overlap: int | None = Field(None, ge=0, description="pixels that neighbouring tiles share; null: 32 or a stride")
+    batch: int | None = Field(None, ge=1, description="tiles that go through the network together; null: up to 16")
+
+
+class DenseInference(Inference[P]):
+    """A dense network that is asked by tiles where a picture is too large for one pass.
+
+    Args:
+        views: which views of a picture are averaged; None for the picture as it is.
+
+    Raises:
+        UserError: a network that does not answer per pixel, options that are unknown, or tiles too small for it.
+    """
+
+    def __init__(
+        self, model: object, spec: ModelSpec, options: DenseOptions, views: AveragedViews | None = None
+    ) -> None:
+        if not isinstance(model, DenseModel):
+            raise UserError(f"'{spec.model}' gives no answer per pixel, so it cannot be asked for one.")
+        super().__init__(spec)
+        self.engine = TorchEngine(model, spec, device=options.device, precision=options.precision)
+        self.views = views or AveragedViews()
+        self._tile = options.tile
+        # A margin is mirrored at a tile's border: with it thrown away, tiles of valid convolutions are exact.
+        default = max(OVERLAP, self.engine.stride) + 2 * self.engine.margin
+        self._overlap = default if options.overlap is None else options.overlap
+        if options.tile is not None:  # says now, not at the first picture, that tiles are too small
+            square_grid(options.tile, options.tile, tile=options.tile, overlap=self._overlap, stride=self.engine.stride)
+        self._area = self._affordable_area()
+        self._batch = options.batch or max(1, min(16, self._area // (options.tile or math.isqrt(self._area)) ** 2))
+
+    def _affordable_area(self) -> int:
+        """Pixels of a tile whose tensors stay within `ACTIVATION_BYTES`, at every scale and with the sum of views."""
+        scales = self.views.scales
+        side = math.sqrt(ACTIVATION_BYTES / self.engine.bytes_per_pixel) - 2 * self.engine.margin
+        area = (max(side, 1) / max(scales)) ** 2
+        if not self.views.is_identity:  # three float32 tensors of probabilities: the sum, a view's, and a resized one
+            area = min(area, ACTIVATION_BYTES / (12 * self.channels * max(1.0, *scales) ** 2))
+        return max(int(area), (3 * (self._overlap + self.engine.stride)) ** 2)
+
+    @property
+    def channels(self) -> int:
+        """K, of the network's answers."""
+        return len(self.spec.class_names)
+
+    def grid(self, height: int, width: int) -> Grid:
+        """The tiles of a picture; one where it fits into one pass."""
+        stride = self.engine.stride
+        if self._tile is not None:
+            return square_grid(height, width, tile=self._tile, overlap=self._overlap, stride=stride)
+        return grid_within(height, width, area=self._area, overlap=self._overlap, stride=stride)
+
+    def answers(
+        self, raster: Raster, grid: Grid, overview: Overview | None = None, progress: Progress | None = None
+    ) -> Iterator[Tensor]:
+        """(K, h, w) what the network answers for each tile; while it works on some, a thread reads the next ones."""
+        done = 0
+        batches = _batches(grid, self._batch)
+        with ThreadPoolExecutor(1, "read") as reader:
+            coming = reader.submit(self._read, raster, batches[0], overview)
+            for number in range(len(batches)):
+                prepared = coming.result()
+                if number + 1 < len(batches):
+                    coming = reader.submit(self._read, raster, batches[number + 1], overview)
+                yield from self.views(self.engine.run, prepared)
+                done += len(batches[number])
+                if progress is not None:
+                    progress(done / len(grid))
+
+    def _read(self, raster: Raster, tiles: Sequence[tuple[Span, Span]], overview: Overview | None) -> Tensor:
+        blocks = []
+        for ys, xs in tiles:
+            block = raster.read(ys.start, ys.stop, xs.start, xs.stop)
+            if overview is not None:
+                overview.add_block(block, ys.start, xs.start)
+            blocks.append(convert(block, self.spec.form, raster.name))
+        return self.engine.prepare(np.stack(blocks))
+
+
+def _batches(grid: Grid, size: int) -> list[list[tuple[Span, Span]]]:
+    """The grid's tiles in order, in runs of at most `size` of one shape."""
+    batches: list[list[tuple[Span, Span]]] = []
+    shape = (0, 0)
+    for ys, xs in grid:
+        previous, shape = shape, (ys.stop - ys.start, xs.stop - xs.start)
+        if shape == previous and len(batches[-1]) < size:
+            batches[-1].append((ys, xs))
+        else:
+            batches.append([(ys, xs)])
+    return batches

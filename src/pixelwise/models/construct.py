@@ -1,0 +1,32 @@
+"""Networks built from keywords that a user gave."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pixelwise.errors import UserError, unknown
+
+N = TypeVar("N")
+
+
+def keywords(build: Callable[..., object]) -> list[str]:
+    """The keywords that a constructor takes."""
+    return list(inspect.signature(build).parameters)
+
+
+def construct(name: str, build: Callable[..., N], options: Mapping[str, Any]) -> N:
+    """`build(**options)`, with a sentence for keywords that are unknown or missing.
+
+    Raises:
+        UserError: an unknown or a missing option, or what the constructor refuses.
+    """
+    allowed = keywords(build)
+    for option in options:
+        if option not in allowed:
+            raise unknown(f"option of {name}:", option, allowed)
+    try:
+        return build(**options)
+    except TypeError as error:
+        raise UserError(f"{name}: {error}; its options are {', '.join(allowed)}.") from error

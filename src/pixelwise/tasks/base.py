@@ -1,0 +1,251 @@
+"""What a task is: everything that depends on what is asked of a picture, behind one contract."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.loader import SampleCache, Transform
+from pixelwise.data.sample import Sample
+from pixelwise.data.targets import Targets
+from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Predictor
+from pixelwise.methods.base import Criterion, Forward
+from pixelwise.metrics.headline import Headline
+from pixelwise.models.spec import ModelSpec
+from pixelwise.recipe.draft import Draft
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.report.blocks import Block, Section
+
+P = TypeVar("P", bound=Prediction)
+Snapshots = Callable[[str], Sequence[tuple[int, Path]]]
+"""Name -> (step, file) of the pictures of that name that a run kept, in the order of the steps."""
+
+
+class Scores(ABC, Generic[P]):
+    """Accumulates how good predictions are, one picture at a time: in validation, at the end and in `evaluate`."""
+
+    @property
+    @abstractmethod
+    def headlines(self) -> Sequence[Headline]:
+        """The scores that stand for all others; the first one chooses the best weights."""
+
+    @abstractmethod
+    def update(self, prediction: P, sample: Sample) -> None:
+        """Adds one picture."""
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
+        """Adds the pictures that another one has counted."""
+
+    @abstractmethod
+    def values(self) -> dict[str, float]:
+        """The headlines' values by key; NaN for what is undefined."""
+
+    @abstractmethod
+    def summary(self, split: str) -> dict[str, Any]:
+        """Everything as plain JSON values, `definition` among them; what is undefined is None.
+
+        Raises:
+            UserError: nothing was counted.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A network measured on a split.
+
+    Attributes:
+        summary: what `metrics.json` holds; depends on data and weights alone.
+        scores: what it was computed from.
+        seconds: of prediction, without reading.
+    """
+
+    predictor: Predictor
+    dataset: Dataset
+    split: str
+    summary: Mapping[str, Any]
+    scores: Any
+    seconds: float
+
+
+class Task(ABC):
+    """One thing that can be asked of a picture, or one way to do it.
+
+    Attributes:
+        name: as `pixelwise models --task` takes it.
+        needs: words of `data.dataset.KNOWLEDGE` that a dataset must know; none for what needs no labels.
+        hint: how to get there from other data, the end of a sentence.
+        targets: the labels of a batch; None for pictures alone.
+        terms: the loss unless a recipe names another: name -> factor.
+        losses: the names that a recipe may use; none where networks bring their own loss.
+        gives_logits: whether networks answer class logits, see `logits`.
+        decided_options: of a network's constructor, those that the data decides rather than a recipe.
+        crops: how many are seen by a training run without a budget.
+        validation_batch: samples that are validated together.
+        options: what prediction takes.
+        predicts, samples: whether `pixelwise predict` and `pixelwise sample` have something to do.
+        predict_flags, again: of the commands that a report suggests: what `pixelwise predict` should be told, and a
+            reason and flags to evaluate once more with; None for nothing.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]]
+    hint: ClassVar[str]
+    targets: ClassVar[type[Targets] | None]
+    terms: ClassVar[Mapping[str, float]] = {}
+    losses: ClassVar[frozenset[str]] = frozenset()
+    decided_options: ClassVar[frozenset[str]] = frozenset({"in_channels", "num_classes"})
+    gives_logits: ClassVar[bool] = False
+    crops: ClassVar[int]
+    validation_batch: ClassVar[int]
+    options: ClassVar[type[InferenceOptions]]
+    predicts: ClassVar[bool] = True
+    samples: ClassVar[bool] = False
+    predict_flags: ClassVar[str] = ""
+    again: ClassVar[tuple[str, str] | None] = None
+
+    # The network and its data.
+
+    def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
+        """The keywords of the network's constructor: those of the recipe, and `decided_options`."""
+        decided = {"in_channels": facts.form.channels, "num_classes": len(facts.class_names)}
+        return {**recipe.model.options, **decided}
+
+    def class_names(self, facts: Fingerprint) -> tuple[str, ...]:
+        """`ModelSpec.class_names`."""
+        return facts.class_names
+
+    def cache(self, recipe: Recipe, dataset: Dataset) -> SampleCache:
+        """Where samples are kept once they are read."""
+        return SampleCache(dataset)
+
+    @abstractmethod
+    def check(self, dataset: Dataset, stock: Stock) -> None:
+        """Finds out whether there is something to learn and to measure by.
+
+        Raises:
+            UserError: there is not.
+        """
+
+    # The plan.
+
+    @abstractmethod
+    def plan(self, draft: Draft) -> None:
+        """Decides how pictures are cropped and augmented, how many go into a step, and whatever else is the task's.
+
+        Raises:
+            UserError: pictures or labels that the network cannot take.
+        """
+
+    def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
+        """The cache for a planned recipe: the same one if it serves, with what it already holds.
+
+        Raises:
+            UserError: a picture that cannot be read.
+        """
+        return cache
+
+    def training_transform(self, recipe: PlannedRecipe) -> Transform:
+        """What makes random crops of samples."""
+        return recipe.augment
+
+    def validation_transform(self, recipe: PlannedRecipe) -> Callable[[Sample], Sample] | None:
+        """What is done to a sample to be validated; None for nothing."""
+        return None
+
+    def validation_pieces(self, recipe: PlannedRecipe) -> Callable[[Sample], Iterator[Sample]] | None:
+        """The parts of a sample that it is validated by; None for the sample itself."""
+        return None
+
+    # Teaching and measuring.
+
+    @abstractmethod
+    def criterion(
+        self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module
+    ) -> Criterion | None:
+        """What is minimised between a network's answers and the targets; None for networks that bring their own loss."""
+
+    def logits(self, answer: Any) -> Tensor:
+        """Of what a network answers the class logits (N, K, ...)."""
+        raise NotImplementedError(f"networks of the task '{self.name}' answer no class logits")
+
+    @abstractmethod
+    def scores(self, spec: ModelSpec, recipe: PlannedRecipe | None = None, options: Any = None) -> Scores[Any]:
+        """An empty accumulator.
+
+        Args:
+            recipe: of a run whose validations are to be counted, quickly; None for a complete evaluation.
+            options: of the prediction, as `evaluation_options` gave them.
+        """
+
+    def evaluation_options(self, dataset: Dataset, options: Any) -> Any:
+        """The options of prediction for an evaluation, completed from what the data knows.
+
+        Raises:
+            UserError: options that ask for what the data does not know.
+        """
+        return options
+
+    @abstractmethod
+    def predictions(
+        self, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+    ) -> Sequence[Prediction]:
+        """What a network in evaluation mode says of samples of one size, in validation.
+
+        Args:
+            images: of the samples, (N, C, H, W) in the units of the files, on the network's device.
+        """
+
+    def snapshots(self, network: nn.Module) -> Mapping[str, np.ndarray]:
+        """Pictures (H, W, 3) uint8 that show how far the training is, by name; kept at each validation."""
+        return {}
+
+    # What ships.
+
+    def view(self, recipe: PlannedRecipe) -> tuple[int, int] | None:
+        """`ModelSpec.view`: height and width that pictures are brought to; None for any size."""
+        return None
+
+    def notes(self, recipe: PlannedRecipe) -> dict[str, Any]:
+        """`ModelSpec.notes`: what prediction needs beside the rest of the spec."""
+        return {}
+
+    @abstractmethod
+    def inference(self, network: nn.Module, spec: ModelSpec, options: Any) -> Inference:
+        """How a network is asked about pictures of any size and kind.
+
+        Raises:
+            UserError: options that are impossible, or a network of another task.
+        """
+
+    def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
+        """What brings a picture (H, W, C) to the size that the network looks at; None where any size will do."""
+        return None
+
+    # What people look at.
+
+    @abstractmethod
+    def sections(
+        self,
+        evaluation: Evaluation,
+        baselines: Mapping[str, float | None],
+        snapshots: Snapshots,
+    ) -> list[Section]:
+        """The sections of the report that are about the answers.
+
+        Args:
+            baselines: the first headline's value for what was not learned by this run, by name.
+            snapshots: the pictures that the method `snapshots` gave while training.
+        """
+
+    @abstractmethod
+    def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        """A summary as it is printed."""

@@ -1,0 +1,161 @@
+"""A class for each picture as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from pixelwise.data.dataset import UNLABELLED, Dataset
+from pixelwise.data.fingerprint import Stock
+from pixelwise.data.fit import Centre, Cover
+from pixelwise.data.loader import SampleCache
+from pixelwise.data.sample import Sample
+from pixelwise.data.targets import NO_CLASS, ClassTargets
+from pixelwise.errors import UserError
+from pixelwise.losses import LOSSES
+from pixelwise.methods.base import Criterion, Forward
+from pixelwise.models.spec import ModelSpec
+from pixelwise.recipe.draft import Draft
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.report.blocks import Block, Section
+from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.tasks.classify import report
+from pixelwise.tasks.classify.inference import ClassifyInference, ClassifyOptions, ClassPrediction
+from pixelwise.tasks.classify.scores import ClassScores
+from pixelwise.tasks.criteria import class_loss
+
+SIDE = 224
+"""Longest side of a crop unless asked for: what published networks were trained with."""
+SIGN_SIDE = 48
+"""Grey pictures up to this are taken for signs (digits, letters): their mirror images are other signs or none."""
+
+
+class Classify(Task):
+    name = "classify"
+    needs = frozenset({"classes"})
+    hint = (
+        "train a network that labels pixels (`pixelwise models --task segment`; most take a classifier as encoder), or "
+        "sort the pictures into folders by class"
+    )
+    targets = ClassTargets
+    terms = {"cross_entropy": 1.0}
+    losses = frozenset(LOSSES)
+    gives_logits = True
+    crops = 20_000
+    validation_batch = 64
+    options = ClassifyOptions
+    again = ("measure again, averaging over mirrored views: slower, often a little better", " --flips horizontal")
+
+    def check(self, dataset: Dataset, stock: Stock) -> None:
+        for split, least in (("train", 2), ("val", 1)):
+            found = np.flatnonzero(stock.class_counts[split])
+            if len(found) < least:
+                held = f"no picture of the split '{split}' has a class"
+                if len(found):
+                    held = f"all pictures of the split '{split}' are of the class '{dataset.class_names[found[0]]}'"
+                raise UserError(
+                    f"{dataset.root}: {held}, so there is nothing to tell apart; give two classes or more, each with "
+                    "two pictures or more."
+                )
+
+    def plan(self, draft: Draft) -> None:
+        for key in ("background", "objects"):
+            draft.refuse("augment", key, "pictures sorted into classes have no masks")
+        _size(draft)
+        draft.derive_batch(8, 128, "pictures", steps=8)
+        facts, derive = draft.facts, draft.derive
+        if facts.form.channels == 1 and max(facts.height[1], facts.width[1]) <= SIGN_SIDE:
+            derive("augment", "scale", [0.9, 1.1], "small grey pictures are taken for signs such as digits")
+            derive("augment", "rotate", 8.0, "signs are written a little askew")
+            derive("augment", "flip", "none", "the mirror image of a sign is another one, or none")
+            derive("augment", "brightness", 0.0, "signs have their own black and white")
+            derive("augment", "contrast", 0.0, "signs have their own black and white")
+        else:
+            derive("augment", "scale", [1.0, 1.6], "things come in sizes; the crop always lies inside the picture")
+            derive("augment", "rotate", 5.0, "cameras tilt a little")
+            derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
+        draft.derive_light()
+        draft.derive_class_weights()
+
+    def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
+        """Pictures are kept at the size that crops of them are made from; all are read once."""
+        covered = cache.then(Cover(recipe.crop))
+        if covered is not cache:
+            splits = (split for split in ("train", "val", UNLABELLED) if split in dataset.splits)
+            covered.read_all([record for split in splits for record in dataset.split(split)])
+        return covered
+
+    def validation_transform(self, recipe: PlannedRecipe) -> Callable[[Sample], Sample]:
+        return Centre(recipe.crop)
+
+    def criterion(
+        self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module
+    ) -> Criterion:
+        """Losses of pixels serve pictures as well: a picture is a map of one pixel."""
+        loss = class_loss(recipe, recipe.loss.terms, class_weights, NO_CLASS)
+
+        def criterion(logits: Tensor, targets: ClassTargets) -> dict[str, Tensor]:
+            return loss(logits[..., None, None], targets.classes[:, None, None])
+
+        return criterion
+
+    def logits(self, answer: Tensor) -> Tensor:
+        return answer
+
+    def scores(self, spec: ModelSpec, recipe: PlannedRecipe | None = None, options: Any = None) -> ClassScores:
+        return ClassScores(spec.class_names, thorough=recipe is None)
+
+    def predictions(
+        self, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+    ) -> list[ClassPrediction]:
+        probabilities = forward(network, images).float().softmax(1).cpu().numpy()
+        return [ClassPrediction(own, ()) for own in probabilities]
+
+    def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
+        return recipe.crop
+
+    def inference(self, network: nn.Module, spec: ModelSpec, options: ClassifyOptions) -> ClassifyInference:
+        return ClassifyInference(network, spec, options)
+
+    def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
+        return None if spec.view is None else Centre(spec.view).image
+
+    def sections(
+        self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
+    ) -> list[Section]:
+        return report.evaluation_sections(evaluation)
+
+    def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        return report.tables(summary)
+
+
+def _size(draft: Draft) -> None:
+    """The crop: a square of the pictures' own size, within what the network takes."""
+    facts, network = draft.facts, draft.network
+    window = getattr(network, "window", None)
+    smallest = getattr(network, "smallest", 1)
+    size = f"{facts.height[1]} x {facts.width[1]}"
+    if window is not None:
+        draft.derive("augment", "crop", list(window), "the one size that this network takes")
+    else:
+        own = min(facts.height[1], facts.width[1])
+        # Below its stride the last map is a single place: batch norm there has hardly anything to go by.
+        side = max(min(own, SIDE), smallest, *getattr(network, "feature_strides", ()))
+        why = f"pictures are {size} (median)"
+        if side != own:
+            why += f"; {'at least' if side > own else 'at most'} {side} for time and this network"
+        draft.derive("augment", "crop", [side, side], why)
+    crop = draft.crop
+    if window is not None and crop != tuple(window):
+        raise UserError(
+            f"augment.crop: {crop[0]} x {crop[1]} found, but this network takes {window[0]} x {window[1]} pixels and "
+            "nothing else; leave it out."
+        )
+    if min(crop) < smallest:
+        raise UserError(
+            f"augment.crop: {crop[0]} x {crop[1]} found, but this network takes pictures of {smallest} x {smallest} "
+            "pixels or more; set it larger (pictures are enlarged to it)."
+        )

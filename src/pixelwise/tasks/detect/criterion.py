@@ -1,0 +1,80 @@
+"""What networks minimise that give a class and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from pixelwise.data.sample import Sample
+from pixelwise.data.targets import NO_CLASS, ClassTargets, ObjectTargets, Targets
+from pixelwise.losses.boxes import BOX_LOSSES, LocalisationLoss
+from pixelwise.models.detect.localizer import Localisation
+from pixelwise.recipe.recipe import PlannedRecipe
+from pixelwise.tasks.criteria import class_loss
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AimedTargets(Targets):
+    """The class of each crop as a whole, that of the object that it is about, and its objects."""
+
+    crops: ClassTargets
+    objects: ObjectTargets
+
+    @classmethod
+    def collate(cls, samples: Sequence[Sample]) -> Self:
+        return cls(ClassTargets.collate(samples), ObjectTargets.collate(samples))
+
+
+class ClassAndBox:
+    """Losses between what a network says of crops, logits (N, K) and boxes (N, B, 4), and their objects.
+
+    A crop has a class, that of its largest object (`data.objects`) or of the one that it was cut around
+    (`data.object_windows`), or none; then only its boxes are learned, if it has any. A single box is that of this
+    object; several boxes are those of the largest objects of its class, in falling order; with one box per class, each
+    is that of the largest object of its class. Boxes without a truth have no part in the loss.
+
+    The terms of the loss decide what is learned: the class, the boxes, or both at once. The paper trains them one after
+    the other (Sermanet et al., ICLR 2014, section 4.2), which is a recipe with two stages and a frozen class branch.
+    """
+
+    def __init__(self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, *, per_class: bool) -> None:
+        terms = recipe.loss.terms
+        boxes = {name: factor for name, factor in terms.items() if name in BOX_LOSSES}
+        classes = {name: factor for name, factor in terms.items() if name not in BOX_LOSSES}
+        self.loss = LocalisationLoss(
+            class_loss(recipe, classes, class_weights, NO_CLASS) if classes else None, boxes
+        )
+        self.size = recipe.crop
+        self.per_class = per_class
+
+    def __call__(self, answer: Localisation, targets: AimedTargets) -> dict[str, Tensor]:
+        boxes, present = true_boxes(targets, answer.boxes.shape[1], per_class=self.per_class)
+        classes = targets.crops.classes[:, None, None]
+        return self.loss(answer.logits[..., None, None], classes, answer.boxes, boxes, present, self.size)
+
+
+def true_boxes(targets: AimedTargets, count: int, *, per_class: bool) -> tuple[Tensor, Tensor]:
+    """What a network's boxes should be, (N, B, 4), and whether there is a truth, (N, B) bool.
+
+    Args:
+        count: B; the number of classes for one box per class.
+        per_class: box b is that of class b.
+    """
+    crops, classes = targets.crops.classes, targets.objects.classes
+    rows = len(classes)
+    if per_class:
+        wanted = torch.arange(count, device=classes.device).expand(rows, count)
+        fits = classes[:, None] == wanted[:, :, None]  # (N, B, M)
+        place, present = fits.int().argmax(2), fits.any(2)  # the first one, which is the largest
+    else:
+        fits = (classes == crops.view(rows, 1)) & (classes != NO_CLASS)  # (N, M)
+        order = (~fits).int().argsort(dim=1, stable=True)[:, :count]  # those that fit first, in their order
+        spare = order.new_zeros(rows, count - order.shape[1])
+        place = torch.cat([order, spare], 1)
+        number = torch.arange(count, device=place.device)
+        present = number < fits.sum(1, keepdim=True)
+    return targets.objects.boxes.gather(1, place.unsqueeze(2).expand(-1, -1, 4)), present

@@ -1,0 +1,186 @@
+"""How well objects are named and found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from pixelwise.data.object_windows import BACKGROUND
+from pixelwise.data.objects import aimed
+from pixelwise.data.sample import VOID, Instances, Sample
+from pixelwise.data.targets import NO_CLASS
+from pixelwise.errors import UserError
+from pixelwise.losses.boxes import BOX_LOSSES
+from pixelwise.metrics.calibration import Calibration
+from pixelwise.metrics.confusion import ConfusionMatrix
+from pixelwise.metrics.headline import Headline
+from pixelwise.metrics.localisation import DetectionScore, LocalisationScore
+from pixelwise.nn.boxes import iou, pairwise_iou
+from pixelwise.tasks.base import Scores
+from pixelwise.tasks.classify.scores import class_summary
+from pixelwise.tasks.detect.inference import BoxPrediction
+
+LOCALISED = Headline(
+    "localised",
+    "right class, IoU of 0.5 or more",
+    definition="The part of the pictures whose object was named and found: one minus ILSVRC's localisation error, with "
+    "one answer per picture.",
+)
+BOX_IOU = Headline(
+    "box_iou",
+    "mean IoU of boxes",
+    definition="The mean over pictures of the IoU of their object's box with the box that was predicted for its class, "
+    "0 where there is none.",
+)
+ACCURACY = Headline(
+    "accuracy",
+    "accuracy of the class",
+    definition="The part of the pictures whose most probable class is that of their object.",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxAnswer:
+    """One picture and how well its largest object was found.
+
+    Attributes:
+        overlap: IoU of that object's box with the one that its class is given; NaN for a picture without object.
+        right: whether the most probable class is that object's.
+    """
+
+    name: str
+    overlap: float
+    right: bool
+
+
+class BoxScores(Scores[BoxPrediction]):
+    """Counts pictures by whether the class of their object is right and how well its box fits, and all objects by
+    whether they were found.
+
+    Args:
+        terms: of the loss of a run that is validated, which decide what chooses the best weights: accuracy while the
+            class is learned, the mean IoU of boxes while boxes are, and the share of pictures with the right class and
+            an IoU of 0.5 while both are. None for a complete evaluation.
+        confidence: the least one of a box that counts, for a network that looks for all objects; None for one that
+            gives the object of the picture.
+
+    Attributes:
+        confusion: classes of the largest objects, and those that they were taken for.
+        calibration: of the class; None for a network that looks for all objects.
+        pictures: in the order in which they were counted.
+    """
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        *,
+        terms: Mapping[str, float] | None = None,
+        confidence: float | None = None,
+    ) -> None:
+        self.confusion = ConfusionMatrix(len(class_names), class_names, void=None)
+        self.largest = LocalisationScore()
+        self.every = None if confidence is None else DetectionScore(confidence)
+        self.calibration = Calibration() if confidence is None else None
+        self.pictures: list[BoxAnswer] = []
+        boxes = terms is None or not BOX_LOSSES.keys().isdisjoint(terms)
+        classes = terms is None or not BOX_LOSSES.keys() >= terms.keys()
+        self._headlines: tuple[Headline, ...] = (ACCURACY,)
+        if boxes:
+            self._headlines = (LOCALISED, BOX_IOU, ACCURACY) if classes else (BOX_IOU, ACCURACY, LOCALISED)
+
+    @property
+    def headlines(self) -> Sequence[Headline]:
+        return self._headlines
+
+    def update(self, prediction: BoxPrediction, sample: Sample) -> None:
+        objects = _largest_first(sample)
+        own = sample.class_id if sample.class_id is not None else int(objects.classes[0]) if len(objects) else NO_CLASS
+        predicted = int(prediction.classes[0]) if len(prediction) else BACKGROUND
+        overlap = _overlap(prediction, objects, own)
+        self.largest.update(
+            torch.tensor([predicted]), torch.tensor([VOID if own == NO_CLASS else own]), torch.tensor([overlap])
+        )
+        self.pictures.append(BoxAnswer(sample.name, overlap, len(prediction) > 0 and predicted == own))
+        if len(objects):
+            self.confusion.update(np.array([predicted]), np.array([own]))
+            if self.calibration is not None:
+                self.calibration.update(prediction.confidences[:1], np.array([predicted == own]))
+        if self.every is not None:
+            both = pairwise_iou(torch.from_numpy(prediction.boxes), torch.from_numpy(objects.boxes)).numpy()
+            self.every.update(both, prediction.classes, prediction.confidences, objects.classes)
+
+    def merge(self, other: BoxScores) -> None:
+        self.confusion.merge(other.confusion)
+        self.largest.merge(other.largest)
+        self.pictures += other.pictures
+        if self.every is not None and other.every is not None:
+            self.every.merge(other.every)
+        if self.calibration is not None and other.calibration is not None:
+            self.calibration.merge(other.calibration)
+
+    def values(self) -> dict[str, float]:
+        largest = self.largest
+        values = {
+            "accuracy": largest.accuracy(),
+            "box_iou": largest.mean_iou(),
+            "localised": largest.localised(),
+        }
+        return {name: value for name, value in values.items() if name in {line.key for line in self._headlines}}
+
+    def summary(self, split: str) -> dict[str, Any]:
+        if not self.confusion.pixels:
+            raise UserError(f"no object in the pictures of the split '{split}', so nothing to measure.")
+        scores = self.largest.summary(split)
+        summary: dict[str, Any] = {"split": split, **class_summary(self.confusion, split), **scores}
+        summary["pictures"] = len(self.pictures)
+        summary["pictures_with_object"] = scores["pictures"]
+        summary["definition"] = "the object of a picture is its largest one; " + scores["definition"]
+        if self.every is not None:
+            summary["objects"] = self.every.summary()
+        if self.calibration is not None:
+            error = self.calibration.ece()
+            summary["expected_calibration_error"] = None if math.isnan(error) else error
+        return summary
+
+    def telling(self, each: int = 3) -> dict[str, list[BoxAnswer]]:
+        """The best, the middle and the worst few pictures, none twice; those without an object are left out."""
+        ranked = sorted(
+            (answer for answer in self.pictures if not math.isnan(answer.overlap)),
+            key=lambda answer: answer.overlap,
+            reverse=True,
+        )
+        if len(ranked) <= 3 * each:
+            return {"Examples": ranked} if ranked else {}
+        middle = (len(ranked) - each) // 2
+        return {"Best": ranked[:each], "Middle": ranked[middle : middle + each], "Worst": ranked[-each:]}
+
+
+def _largest_first(sample: Sample) -> Instances:
+    """The objects of a picture, the largest first."""
+    none = Instances(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    objects = aimed(Sample(sample.name, sample.image, instances=sample.instances or none)).instances
+    assert objects is not None
+    return objects
+
+
+def _overlap(prediction: BoxPrediction, objects: Instances, class_id: int) -> float:
+    """IoU of the boxes predicted for a class with its largest objects, the mean where there are several; NaN without
+    an object of the class, 0 without a box."""
+    truth = objects.boxes[objects.classes == class_id]
+    if not len(truth) or class_id == NO_CLASS:
+        return math.nan
+    of_class = prediction.boxes[prediction.classes == class_id]
+    if prediction.steps is not None:  # all objects were looked for: the first box is the most certain one
+        of_class, truth = of_class[:1], truth[:1]
+    elif not len(of_class):
+        # A network that gives one box whatever the class is judged by it even where the class is wrong.
+        of_class = prediction.boxes
+    if not len(of_class):
+        return 0.0
+    count = min(len(of_class), len(truth))
+    return float(iou(torch.from_numpy(of_class[:count]), torch.from_numpy(truth[:count])).mean())

@@ -1,0 +1,48 @@
+"""The objects of a mask, as a label map and as lines of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from skimage.measure import regionprops_table
+
+from pixelwise.data.pictures import read_ids
+from pixelwise.errors import UserError
+from pixelwise.inference.writer import MaskWriter
+from pixelwise.tasks.segment.instances import INSTANCES, label_objects
+
+TABLE = "instances.csv"
+COLUMNS = ("instance", "class", "pixels", "x0", "y0", "x1", "y1", "centre_x", "centre_y")
+MOST = np.iinfo(np.uint16).max
+LARGEST = 50_000_000
+"""Pixels of a mask in which objects are told apart; some 3 GB of memory."""
+
+
+def write_objects(mask_file: Path, out: Path, class_names: Sequence[str], way: str) -> list[tuple[object, ...]]:
+    """Writes the label map of a mask's objects, and returns a line of the table for each.
+
+    Raises:
+        UserError: a mask too large to be looked at as a whole, or more objects than 16 bits can number.
+    """
+    mask = read_ids(mask_file)
+    height, width = mask.shape
+    if mask.size > LARGEST:
+        raise UserError(
+            f"{mask_file}: written, but {width:,} x {height:,} pixels are too many to tell objects apart in, which "
+            f"looks at a mask as a whole, {LARGEST:,} at most; take parts of the picture."
+        )
+    labels, classes = label_objects(mask, INSTANCES[way])
+    if len(classes) > MOST:
+        raise UserError(
+            f"{mask_file}: written, but has {len(classes):,} objects; a label map of 16 bits holds {MOST:,}."
+        )
+    with MaskWriter(out, height, width, np.uint16) as writer:
+        writer.write(labels)
+    found = regionprops_table(labels, properties=("label", "area", "bbox", "centroid"))
+    top, left, bottom, right = (found[f"bbox-{side}"].tolist() for side in range(4))
+    y, x = ([f"{where + 0.5:.2f}" for where in found[f"centroid-{axis}"]] for axis in range(2))  # of pixel centres
+    named = [class_names[class_id] for class_id in classes]
+    areas = found["area"].astype(int).tolist()
+    return list(zip(found["label"].tolist(), named, areas, left, top, right, bottom, x, y, strict=True))

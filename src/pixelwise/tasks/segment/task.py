@@ -1,0 +1,156 @@
+"""A class per pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelwise.data.borders import WithBorderWeights
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.draw import background_class
+from pixelwise.data.fingerprint import Stock
+from pixelwise.data.loader import SampleCache, Transform, windows
+from pixelwise.data.one_object import with_objects
+from pixelwise.data.sample import Sample
+from pixelwise.data.shapes import ShapeCoding
+from pixelwise.data.targets import PixelTargets
+from pixelwise.errors import UserError
+from pixelwise.inference.tiles import class_ids
+from pixelwise.losses import LOSSES
+from pixelwise.methods.base import Criterion, Forward
+from pixelwise.models.spec import ModelSpec
+from pixelwise.recipe.draft import Draft
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.report.blocks import Block, Section
+from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.tasks.criteria import class_loss
+from pixelwise.tasks.crops import plan_dense_crop
+from pixelwise.tasks.segment import report
+from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions, SegmentPrediction
+from pixelwise.tasks.segment.scores import SegmentScores
+
+
+class Segment(Task):
+    name = "segment"
+    needs = frozenset({"pixels"})
+    hint = "train a classifier (`pixelwise models --task classify`), or add masks"
+    targets = PixelTargets
+    terms = {"cross_entropy": 1.0, "dice": 1.0}
+    losses = frozenset(LOSSES)
+    gives_logits = True
+    crops = 8000  # about ten minutes of a small U-Net
+    validation_batch = 4
+    options = SegmentOptions
+    predict_flags = " --overlay"
+    again = ("measure again, averaging over mirrored views: slower, often a little better", " --flips horizontal")
+
+    def cache(self, recipe: Recipe, dataset: Dataset) -> SampleCache:
+        return SampleCache(dataset, objects=recipe.loss.border_weight > 0 or bool(recipe.augment.objects))
+
+    def check(self, dataset: Dataset, stock: Stock) -> None:
+        for split, what in (("train", "there is nothing to tell apart"), ("val", "nothing could be measured")):
+            counts = stock.class_counts[split]
+            found = [name for name, pixels in zip(dataset.class_names, counts, strict=False) if pixels]
+            if len(found) < (2 if split == "train" else 1):
+                held = f"only '{found[0]}'" if found else "only void (255)"
+                if isinstance(dataset.coding, ShapeCoding) and dataset.coding.bare_boxes:
+                    raise UserError(
+                        f"{dataset.root}: the split '{split}' has boxes without outlines, which do not say what pixels "
+                        f"are, and beside them {held}; train a network that finds objects (`pixelwise models --task "
+                        "detect`), or draw outlines."
+                    )
+                raise UserError(
+                    f"{dataset.root}: the masks of the split '{split}' hold {held}, so {what}; look at the masks "
+                    "(`pixelwise check` counts their values)."
+                )
+
+    def plan(self, draft: Draft) -> None:
+        facts, derive = draft.facts, draft.derive
+        plan_dense_crop(draft, 2, 16)
+        derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
+        derive("augment", "rotate", 5.0, "cameras tilt a little")
+        derive("augment", "flip", "horizontal", "left and right are alike; set both where up and down are alike too")
+        derive("augment", "elastic", 0.0, "shapes are taken to be rigid; about 10 for tissue and cells")
+        if draft.values["augment"]["objects"]:
+            alone = background_class(facts.class_names) is not None
+            why = f"class 0 is '{facts.class_names[0]}'" + ("" if alone else ", which is something by itself")
+            derive("augment", "alone", alone, why)
+        draft.derive_light()
+        draft.derive_class_weights()
+
+    def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
+        """Where crops are filled by objects, these are found once."""
+        return cache.then(with_objects) if recipe.augment.objects else cache.then()
+
+    def training_transform(self, recipe: PlannedRecipe) -> Transform:
+        if recipe.loss.border_weight > 0:
+            return WithBorderWeights(recipe.augment, recipe.loss.border_weight, recipe.loss.border_sigma)
+        return recipe.augment
+
+    def validation_pieces(self, recipe: PlannedRecipe) -> Callable[[Sample], Iterator[Sample]]:
+        return windows
+
+    def criterion(
+        self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module
+    ) -> Criterion:
+        loss = class_loss(recipe, recipe.loss.terms, class_weights)
+
+        def criterion(logits: Tensor, targets: PixelTargets) -> dict[str, Tensor]:
+            return loss(logits, targets.masks, targets.weights)
+
+        return criterion
+
+    def logits(self, answer: Tensor) -> Tensor:
+        return answer
+
+    def scores(
+        self, spec: ModelSpec, recipe: PlannedRecipe | None = None, options: SegmentOptions | None = None
+    ) -> SegmentScores:
+        instances = None if options is None else options.instances
+        return SegmentScores(spec.class_names, thorough=recipe is None, instances=instances)
+
+    def evaluation_options(self, dataset: Dataset, options: SegmentOptions) -> SegmentOptions:
+        """Objects are compared where every mask is an object by the data's layout, unless asked otherwise.
+
+        Raises:
+            UserError: objects asked for that the data does not tell apart.
+        """
+        if options.instances is None and dataset.coding.kind == "objects":
+            return options.model_copy(update={"instances": "components"})
+        if options.instances is not None and "objects" not in dataset.knows:
+            raise UserError(
+                f"{dataset.root}: the masks say which pixels are of a class, but not which objects there are, so "
+                "objects cannot be compared; leave out --instances."
+            )
+        return options
+
+    def predictions(
+        self, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+    ) -> list[SegmentPrediction]:
+        logits = forward(network, images)
+        return [
+            SegmentPrediction(mask_of(own), (), sample.image, own.cpu(), None)
+            for own, sample in zip(logits, samples, strict=True)
+        ]
+
+    def inference(self, network: nn.Module, spec: ModelSpec, options: SegmentOptions) -> SegmentInference:
+        return SegmentInference(network, spec, options)
+
+    def sections(
+        self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
+    ) -> list[Section]:
+        return report.evaluation_sections(evaluation, baselines)
+
+    def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        return report.tables(summary)
+
+
+def mask_of(logits: Tensor) -> np.ndarray:
+    """(K, H, W) -> (H, W) uint8 class ids; a single logit is the foreground's against 0."""
+    if logits.shape[0] == 1:
+        return (logits[0] > 0).to(torch.uint8).cpu().numpy()
+    return class_ids(logits)

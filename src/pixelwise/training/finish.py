@@ -1,0 +1,236 @@
+"""The end of a training run: measured on held-out pictures, reported, and what to do next."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixelwise import hardware
+from pixelwise.atomic import write_text
+from pixelwise.catalog import load_model
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.fingerprint import Fingerprint
+from pixelwise.errors import UserError
+from pixelwise.inference.evaluate import measurable, measure
+from pixelwise.inference.predictor import Predictor
+from pixelwise.metrics.headline import Headline
+from pixelwise.recipe.recipe import reasoned
+from pixelwise.report.page import write_page
+from pixelwise.report.run_page import RunContent, run_page
+from pixelwise.report.variants import VariantOutcome, VariantsContent, variants_page
+from pixelwise.tasks.base import Evaluation, Task
+from pixelwise.training.progress import Display
+from pixelwise.training.recipes import load_recipe, task_named, variant_recipes
+from pixelwise.training.run import Run
+from pixelwise.training.session import Session
+
+
+def evaluate_split(
+    predictor: Predictor[Any],
+    task: Task,
+    dataset: Dataset,
+    split: str,
+    options: Any = None,
+    progress: Any = lambda done: None,
+) -> Evaluation:
+    """Predicts every labelled picture of a split and counts.
+
+    Raises:
+        UserError: no such split, nothing to measure in it, or classes other than the network's.
+    """
+    records = measurable(dataset, split, predictor.class_names, task.needs)
+    scores = task.scores(predictor.spec, options=options)
+    seconds = measure(predictor, dataset, records, scores, progress)
+    try:
+        summary = scores.summary(split)
+    except UserError as error:
+        raise UserError(f"{dataset.root}: {error}") from None
+    return Evaluation(predictor, dataset, split, summary, scores, seconds)
+
+
+def finish(session: Session, display: Display, baselines: Mapping[str, float | None] | None = None) -> None:
+    """Measures the best weights, and writes `metrics.json`, `report.html` and `next.txt`.
+
+    Args:
+        baselines: the first headline's value for what was not learned by this run, by name, for the report.
+    """
+    run, task, dataset = session.run, session.task, session.data.dataset
+    display.say("measuring the best weights on the validation pictures")
+    commands = next_commands(run, dataset, task)
+    write_text(run.path / "next.txt", "".join(f"# {why}\n{command}\n\n" for why, command in commands))
+    model, spec = load_model(run.best)
+    options = task.evaluation_options(dataset, task.options())
+    predictor = Predictor(task.inference(model, spec, options))
+    evaluation = evaluate_split(predictor, task, dataset, "val", options)
+    sections = task.sections(evaluation, baselines or {}, run.snapshots)
+    content = _run_content(session, evaluation, [command for _, command in commands])
+    write_page(run.report, run_page(content, sections))
+    write_text(run.metrics_file, json.dumps(dict(evaluation.summary), indent=2, allow_nan=False) + "\n")
+
+
+def finish_variants(run: Run) -> None:
+    """Compares the variants of a run, all finished, and writes `metrics.json`, `report.html` and `next.txt`."""
+    content = compare_variants(run)
+    write_text(run.path / "next.txt", "".join(f"{command}\n" for command in content.next_commands))
+    write_page(run.report, variants_page(content))
+    summary = {
+        "score": content.headline.key,
+        "definition": content.definition,
+        "variants": {
+            outcome.name: {
+                "training": outcome.training,
+                "validation": outcome.validation,
+                "gap": outcome.gap,
+                "epochs": outcome.epochs,
+                "kept": outcome.kept,
+                "kept_epoch": outcome.kept_epoch,
+            }
+            for outcome in content.outcomes
+        },
+    }
+    write_text(run.metrics_file, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def compare_variants(run: Run) -> VariantsContent:
+    """What there is to say of the variants of a run, all finished; the commands are those of the best one."""
+    whole = load_recipe(run.variants_file)
+    names = list(variant_recipes(whole))
+    logs = {
+        name: [entry for entry in run.variant(name).log() if entry["kind"] == "validation"] for name in names
+    }
+    score = _first_headline(run.variant(names[0]))
+    outcomes = []
+    for name, log in logs.items():
+        kept = next(entry for entry in reversed(log) if entry["best"])
+        outcomes.append(
+            VariantOutcome(
+                name=name,
+                about=whole.variants[name].about,
+                training=_defined(log[-1].get(f"training_{score.key}")),
+                validation=_defined(log[-1][score.key]),
+                kept=_defined(run.variant(name).metrics[score.key]),
+                epochs=log[-1]["epoch"],
+                kept_epoch=kept["epoch"],
+                log=log,
+            )
+        )
+    best = outcomes[score.best([outcome.kept for outcome in outcomes]) or 0]
+    commands = (run.variant(best.name).path / "next.txt").read_text()
+    return VariantsContent(
+        title=f"{len(outcomes)} variants on {Path(whole.data.path or '').name}",
+        about=whole.about,
+        headline=score,
+        definition=VARIANTS_DEFINITION.format(label=score.label),
+        outcomes=outcomes,
+        recipe=run.variants_file.read_text(),
+        next_commands=commands.splitlines(),
+    )
+
+
+VARIANTS_DEFINITION = (
+    "Training, validation: {label} on these pictures at the end of the training run; gap: the first minus the second. "
+    "Kept: {label} on the validation pictures of the weights that are kept, the best of all validations; since they "
+    "were chosen by it, they are a little worse on other pictures."
+)
+
+
+def _first_headline(run: Run) -> Headline:
+    """What the best weights of a run are chosen by."""
+    model, spec = load_model(run.best)
+    recipe = run.planned
+    return task_named(spec.model, recipe.task).scores(spec, recipe).headlines[0]
+
+
+def _defined(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _run_content(session: Session, evaluation: Evaluation, commands: Sequence[str]) -> RunContent:
+    recipe, data, run = session.recipe, session.data, session.run
+    log = run.log()
+    trained = max((entry["seconds"] for entry in log), default=0.0)
+    rates = sorted(entry["pictures_per_second"] for entry in log if entry["kind"] == "train")
+    return RunContent(
+        title=f"{recipe.model.name} on {data.dataset.root.resolve().name}",
+        recipe=recipe.model_dump(mode="json", exclude={"provenance"}),
+        reasons=[row for row in reasoned(run.recipe_file) if row[2]],
+        dataset=_dataset_facts(data.dataset, data.facts),
+        log=log,
+        timing={
+            "training seconds": round(trained, 1),
+            "training pictures per second": round(rates[len(rates) // 2], 1) if rates else None,
+            "prediction pictures per second": round(
+                evaluation.summary["pictures"] / max(evaluation.seconds, 1e-9), 1
+            ),
+        },
+        next_commands=list(commands),
+        hardware=hardware.describe(),
+        headlines=session.task.scores(session.spec, recipe).headlines,
+    )
+
+
+def _dataset_facts(dataset: Dataset, facts: Fingerprint) -> dict[str, Any]:
+    low, middle, high = zip(facts.width, facts.height, strict=True)
+    sizes = "{} x {}".format(*middle)
+    if low != high:
+        sizes += " (from {} x {} to {} x {})".format(*low, *high)
+    found: dict[str, Any] = {
+        "pictures": dict(facts.pictures),
+        "layout": dataset.layout,
+        "size (width x height)": sizes,
+        "channels": f"{facts.form.channels} of {facts.form.dtype}",
+    }
+    if sum(facts.class_pixels):
+        found["class_shares"] = dict(zip(facts.class_names, facts.class_shares(), strict=True))
+    if "pixels" in dataset.knows:
+        found["share of void"] = round(facts.void_fraction, 4)
+    return {**found, **_object_facts(facts)}
+
+
+def _object_facts(facts: Fingerprint) -> dict[str, Any]:
+    objects = facts.objects
+    if objects is None:
+        return {}
+    return {
+        "training pictures with an object": objects.pictures,
+        "training objects": {
+            name: count for name, count in zip(facts.class_names, objects.count, strict=True) if count
+        },
+        "longer sides of objects, of a picture's shorter one": "10 % up to {}, half up to {}, 90 % up to {}".format(
+            *objects.sides
+        ),
+    }
+
+
+def next_commands(run: Run, dataset: Dataset, task: Task) -> list[tuple[str, str]]:
+    """What one would run next: pairs of a reason and the exact command."""
+    path, data = shlex.quote(str(run.path.resolve())), shlex.quote(str(dataset.root.resolve()))
+    record = dataset.split("val")[0]
+    if record.place is None:
+        picture = shlex.quote(str(record.picture.resolve()))
+        what = "predict your own pictures (files or folders; this one is from the validation split)"
+    else:
+        picture, what = "PICTURES", "predict your own pictures (put their files or folders for PICTURES)"
+    commands = []
+    if task.predicts:
+        commands.append((what, f"pixelwise predict {path} {picture} --out {path}/predictions{task.predict_flags}"))
+    if task.samples:
+        commands.append(("make pictures", f"pixelwise sample {path} --count 64 --out {path}/samples"))
+    if "test" in dataset.splits:
+        commands.append(("measure on the test split, once", f"pixelwise evaluate {path} --data {data} --split test"))
+    if task.again is not None:
+        why, flags = task.again
+        commands.append((why, f"pixelwise evaluate {path} --data {data}{flags}"))
+    commands.append(
+        (
+            "train longer, from these weights",
+            f"pixelwise train {path}/recipe.yaml --data {data} --minutes 30 "
+            f"--set model.weights={path} --out {path}-longer",
+        )
+    )
+    return commands

@@ -1,0 +1,95 @@
+"""What is measured while a network is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pixelwise.data.loader import EvaluationLoader, collate
+from pixelwise.data.targets import stack
+from pixelwise.distributed import gathered
+from pixelwise.methods.base import Method
+from pixelwise.metrics.headline import Headline
+from pixelwise.models.spec import ModelSpec
+from pixelwise.recipe.recipe import PlannedRecipe
+from pixelwise.tasks.base import Scores, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Measures a method's networks on held-out pictures by the scores of the task.
+
+    Attributes:
+        loader: the held-out pictures, each process its share of them.
+        both: training and held-out pictures, all of them for every process: scores on the training pictures, and the
+            losses on both, are then measured as well.
+    """
+
+    task: Task
+    spec: ModelSpec
+    recipe: PlannedRecipe
+    loader: EvaluationLoader
+    both: tuple[EvaluationLoader, EvaluationLoader] | None = None
+
+    @property
+    def headlines(self) -> tuple[Headline, ...]:
+        """The scores that are measured; the first one chooses the best weights."""
+        return tuple(self._scores().headlines)
+
+    def __call__(self, method: Method, *, final: bool) -> dict[str, float]:
+        """The headlines by key; the same on every process.
+
+        Args:
+            final: the last time: the raw weights are measured beside averaged ones, their keys beginning with `raw_`.
+        """
+        networks = {"": method.shipped()}
+        if final and method.shipped() is not method.network:
+            networks["raw_"] = method.network
+        values: dict[str, float] = {}
+        for prefix, scores in self._measured(method, networks, self.loader).items():
+            first, *others = gathered(scores)
+            for other in others:
+                first.merge(other)
+            values |= {f"{prefix}{key}": value for key, value in first.values().items()}
+        if self.both is not None:
+            training, held_out = self.both
+            found = self._measured(method, {"": method.shipped()}, training)[""].values()
+            values |= {f"training_{key}": value for key, value in found.items()}
+            values |= {"loss": self._mean_loss(method, held_out), "training_loss": self._mean_loss(method, training)}
+        return values
+
+    def snapshots(self, method: Method) -> Mapping[str, np.ndarray]:
+        """Pictures that show how far the training is."""
+        return self.task.snapshots(method.shipped().eval())
+
+    def _scores(self) -> Scores[Any]:
+        return self.task.scores(self.spec, self.recipe)
+
+    def _measured(
+        self, method: Method, networks: Mapping[str, nn.Module], loader: EvaluationLoader
+    ) -> dict[str, Scores[Any]]:
+        counted = {prefix: self._scores() for prefix in networks}
+        with torch.inference_mode():
+            for samples in loader:
+                images = stack([sample.image for sample in samples]).to(method.forward.device)
+                for prefix, network in networks.items():
+                    predictions = self.task.predictions(method.forward, network.eval(), samples, images)
+                    for prediction, sample in zip(predictions, samples, strict=True):
+                        counted[prefix].update(prediction, sample)
+        return counted
+
+    def _mean_loss(self, method: Method, loader: EvaluationLoader) -> float:
+        """Of the shipped network in evaluation mode: the losses of batches, weighted by the number of their pictures."""
+        network = method.shipped().eval()
+        summed, pictures = 0.0, 0
+        with torch.inference_mode():
+            for samples in loader:
+                batch = collate(samples, self.task.targets).to(method.forward.device)
+                summed += float(method.losses(network, batch)["loss"]) * len(samples)
+                pictures += len(samples)
+        return summed / pictures
