@@ -10,7 +10,8 @@ import torch
 
 from pixelwise.data.draw import palette
 from pixelwise.inference.overfeat import Detections, Localised, Scale, merge_boxes
-from pixelwise.report.boxes import draw_boxes, heat_overlay, overfeat_figure
+from pixelwise.report.boxes import draw_boxes, heat_overlay
+from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
 
 
 def test_a_box_colours_the_outermost_pixels_that_it_covers() -> None:

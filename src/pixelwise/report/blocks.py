@@ -79,11 +79,13 @@ class Column:
     Attributes:
         right: whether its cells are aligned to the right, as numbers are.
         width: of the table's, in percent; None for as wide as its cells.
+        soft: whether its cells are smaller and paler, as remarks are.
         optional: whether narrow screens leave the column out.
     """
 
     title: str = ""
     right: bool = False
+    soft: bool = False
     width: int | None = None
     optional: bool = False
 

@@ -1,7 +1,7 @@
 """What stands in a cell of a table, a tile or a caption: numbers, shares, bars, colours, links.
 
-Each class implements markupsafe's `__html__`, so a template writes `{{ cell }}`, whatever the cell is. Plain strings are
-escaped by the template.
+Each class implements markupsafe's `__html__`, so a template writes `{{ cell }}` for all of them. Plain strings
+are cells too; the template escapes them.
 """
 
 from __future__ import annotations
