@@ -11,8 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from page_reader import PageReader
 
+from page_reader import PageReader
 from pixelwise.data.sample import VOID
 from pixelwise.data.scenes import CLASS_NAMES, scene
 from pixelwise.metrics import Calibration, ConfusionMatrix, InstanceScore

@@ -38,8 +38,8 @@ METHODS = {
     "Gradient": "How the class changes with each pixel; the largest over the colours (Simonyan et al. 2014).",
     "Guided, deconvnet": "The gradient with another rule in every ReLU on the way back: only what is positive passes "
     "(deconvnet), and only where the ReLU passed its input (guided; Springenberg et al. 2015). Both are sharp, but "
-    "show what is in the picture more than why the class was chosen. Deconvnet knows the picture by the switches of max "
-    "pooling alone, so it is left out for networks without max pooling.",
+    "show what is in the picture more than why the class was chosen. Deconvnet knows the picture by the switches of "
+    "max pooling alone, so it is left out for networks without max pooling.",
     "Layers": "The most active channels of a layer, each coloured by its own range.",
     "Maximised": "Gradient ascent from noise among frequencies, the picture moved, turned and magnified in each step "
     "(Olah et al. 2017), its contrast held at that of a photograph (Erhan et al. 2009).",

@@ -10,7 +10,7 @@ from pixelwise.report.pictures import svg
 from pixelwise.report.run_page import missing
 from pixelwise.report.values import number, sortable
 
-MOST_CLASSES = 30
+MOST_CLASSES = 32
 """With more classes the confusion matrix is replaced by its largest errors."""
 CALIBRATION_ERROR = "calibration error (0 is best)"
 ABSENT, NOT_PREDICTED, NOT_TRUE = "in neither truth nor prediction", "never predicted", "not in the truth"
