@@ -31,12 +31,12 @@ from pixelwise.data.scenes import CLASS_NAMES, scene
 from pixelwise.explain import (
     Fields,
     Subject,
+    attribution_overlay,
     channel_score,
     class_score,
     deepdream,
     filter_sheet,
     grad_cam,
-    heat_overlay,
     heatmap_sheet,
     maximise,
     occlusion,
@@ -50,10 +50,10 @@ from pixelwise.losses.boxes import box_l2
 from pixelwise.models.detect.overfeat import Layer, OverFeat
 from pixelwise.nn.boxes import pairwise_iou
 from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
-from pixelwise.report.boxes import overfeat_figure
 from pixelwise.report.figures import contact_sheet
-from pixelwise.report.variants_page import curves_sheet
+from pixelwise.report.variants import curves_sheet
 from pixelwise.results import compare_variants
+from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
 from pixelwise.training.run import Run
 
 SCENES = ("val-0007", "val-0008", "val-0038")
@@ -302,7 +302,12 @@ def explain_why(subject: Subject) -> None:
         cam = fields.spread("features", grad_cam(network, images, score, layer="features"))[0]
         drops = occlusion(network, images, score, side=56, stride=14)
         guided = project(network, images, score, rule="guided")[0]
-        panels += [image, heat_overlay(image, cam), heat_overlay(image, drops, least=0.0), signed_picture(guided)]
+        panels += [
+            image,
+            attribution_overlay(image, cam),
+            attribution_overlay(image, drops, least=0.0),
+            signed_picture(guided),
+        ]
     write_png(IMAGES / "explain_why.png", contact_sheet(panels, columns=4))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,66 +21,71 @@ from pixelwise.inference.evaluate_boxes import BoxEvaluation, evaluate_boxes, te
 from pixelwise.inference.evaluate_classes import ClassEvaluation, evaluate_classes, telling_answers
 from pixelwise.inference.predictor import Predictor
 from pixelwise.models.catalog import MODELS
-from pixelwise.report import (
-    ClassExample,
-    ClassReportContent,
-    Example,
-    ReportContent,
-    figures,
-    write_class_report,
-    write_report,
-)
-from pixelwise.report.detect_page import BoxExample, BoxReportContent, write_box_report
-from pixelwise.report.variants_page import VariantOutcome, VariantsContent, write_variants_report
+from pixelwise.report import RunContent, Section, run_page, write_page
+from pixelwise.report.variants import VariantOutcome, VariantsContent, variants_page
+from pixelwise.tasks.classify import report as classify_report
+from pixelwise.tasks.classify.report import ClassExample
+from pixelwise.tasks.detect import report as detect_report
+from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
+from pixelwise.tasks.detect.report import BoxExample
+from pixelwise.tasks.segment import report as segment_report
+from pixelwise.tasks.segment.report import Example
 from pixelwise.training.progress import Display
 from pixelwise.training.recipe import load_recipe, reasoned, variant_recipes
 from pixelwise.training.run import Run
 from pixelwise.training.session import Session
 
+HEADLINES = {
+    "classify": classify_report.HEADLINES,
+    "detect": detect_report.HEADLINES,
+    "segment": segment_report.HEADLINES,
+}
+
 
 def finish(session: Session, display: Display, yardsticks: Mapping[str, float | None] | None = None) -> None:
-    """Measures the best weights, and writes `metrics.json`, `report.html` and `next.txt`.
+    """Evaluates the best weights, and writes `metrics.json`, `report.html` and `next.txt`.
 
     Args:
-        yardsticks: mean IoU of what was not learned by this run, by name, for the report.
+        yardsticks: mean IoU of methods that need no network, by name, for the report.
     """
     run = session.run
     display.say("measuring the best weights on the validation pictures")
     commands = next_commands(run, session.dataset)
     write_text(run.path / "next.txt", "".join(f"# {why}\n{command}\n\n" for why, command in commands))
-    measure = _FINISH[MODELS[session.recipe.model.name].task]
-    summary = measure(session, [command for _, command in commands], yardsticks or {})
-    write_text(run.metrics_file, json.dumps(summary, indent=2, allow_nan=False) + "\n")
+    task = MODELS[session.recipe.model.name].task
+    result, sections = _FINISH[task](session, yardsticks or {})
+    content = RunContent(
+        **_run_content(session, result), headlines=HEADLINES[task], next_commands=[command for _, command in commands]
+    )
+    write_page(run.report, run_page(content, sections))
+    write_text(run.metrics_file, json.dumps(result.summary, indent=2, allow_nan=False) + "\n")
 
 
-def _finish_segmentation(
-    session: Session, commands: Sequence[str], yardsticks: Mapping[str, float | None]
-) -> dict[str, Any]:
+def _finish_segmentation(session: Session, baselines: Mapping[str, float | None]) -> tuple[Evaluation, list[Section]]:
     predictor = Predictor.from_file(session.run.best)
     result = evaluate_split(predictor, session.dataset, "val")
-    content = ReportContent(
-        **_page_content(session, result, commands),
+    return result, segment_report.sections(
+        summary=result.summary,
+        confusion=result.confusion,
+        calibration=result.calibration,
         examples=_examples(session.dataset, predictor, result),
-        yardsticks=yardsticks,
+        baselines=baselines,
     )
-    write_report(session.run.report, content)
-    return result.summary
 
 
 def _finish_classifier(
-    session: Session, commands: Sequence[str], yardsticks: Mapping[str, float | None]
-) -> dict[str, Any]:
+    session: Session, baselines: Mapping[str, float | None]
+) -> tuple[ClassEvaluation, list[Section]]:
     result = evaluate_classes(ClassPredictor.from_file(session.run.best), session.dataset, "val")
-    content = ClassReportContent(
-        **_page_content(session, result, commands), examples=_class_examples(session.dataset, result)
+    return result, classify_report.sections(
+        summary=result.summary,
+        confusion=result.confusion,
+        calibration=result.calibration,
+        examples=_class_examples(session.dataset, result),
     )
-    write_class_report(session.run.report, content)
-    return result.summary
 
 
-def _finish_detector(
-    session: Session, commands: Sequence[str], yardsticks: Mapping[str, float | None]
-) -> dict[str, Any]:
+def _finish_detector(session: Session, baselines: Mapping[str, float | None]) -> tuple[BoxEvaluation, list[Section]]:
     predictor = BoxPredictor.from_file(session.run.best)
     result = evaluate_boxes(predictor, session.dataset, "val")
     examples: dict[str, list[BoxExample]] = {}
@@ -92,7 +97,7 @@ def _finish_detector(
             assert sample.instances is not None
             found = predictor(sample.image)
             if found.steps is not None and steps is None:
-                steps = (sample.image, found.steps)
+                steps = overfeat_figure(sample.image, found.steps, session.dataset.class_names, background=0)
             names = [session.dataset.class_names[class_id] for class_id in sample.instances.classes]
             examples[title].append(
                 BoxExample(
@@ -103,21 +108,30 @@ def _finish_detector(
                     overlap=answer.overlap,
                 )
             )
-    content = BoxReportContent(**_page_content(session, result, commands), examples=examples, steps=steps)
-    write_box_report(session.run.report, content)
-    return result.summary
+    return result, detect_report.sections(
+        summary=result.summary,
+        confusion=result.confusion,
+        calibration=result.calibration,
+        examples=examples,
+        steps=steps,
+    )
 
 
-_FINISH = {"classify": _finish_classifier, "detect": _finish_detector, "segment": _finish_segmentation}
+Finished = Evaluation | ClassEvaluation | BoxEvaluation
+_FINISH: dict[str, Callable[[Session, Mapping[str, float | None]], tuple[Finished, list[Section]]]] = {
+    "classify": _finish_classifier,
+    "detect": _finish_detector,
+    "segment": _finish_segmentation,
+}
 
 
 def finish_variants(run: Run) -> None:
     """Compares the variants of a run, all finished, and writes `metrics.json`, `report.html` and `next.txt`."""
     content = compare_variants(run)
     write_text(run.path / "next.txt", "".join(f"{command}\n" for command in content.next_commands))
-    write_variants_report(run.report, content)
+    write_page(run.report, variants_page(content))
     summary = {
-        "score": content.score,
+        "score": content.headline.key,
         "definition": content.definition,
         "variants": {
             outcome.name: {
@@ -141,7 +155,9 @@ def compare_variants(run: Run) -> VariantsContent:
         name: [entry for entry in run.variant(name).log() if entry["kind"] == "validation"]
         for name in variant_recipes(whole)
     }
-    score, label = next(pair for pair in figures.SCORES if all(pair[0] in log[-1] for log in logs.values()))
+    headlines = HEADLINES[MODELS[next(iter(variant_recipes(whole).values())).model.name].task]
+    headline = next(one for one in headlines if all(one.key in log[-1] for log in logs.values()))
+    score = headline.key
     outcomes = []
     for name, log in logs.items():
         kept = next(entry for entry in reversed(log) if entry["best"])
@@ -163,9 +179,8 @@ def compare_variants(run: Run) -> VariantsContent:
     return VariantsContent(
         title=f"{len(outcomes)} variants on {Path(whole.data.path).name}",
         about=whole.about,
-        score=score,
-        label=label,
-        definition=VARIANTS_DEFINITION.format(label=label),
+        headline=headline,
+        definition=VARIANTS_DEFINITION.format(label=headline.label),
         outcomes=outcomes,
         recipe=run.variants_file.read_text(),
         next_commands=commands.splitlines(),
@@ -183,10 +198,8 @@ def _defined(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else value
 
 
-def _page_content(
-    session: Session, result: Evaluation | ClassEvaluation | BoxEvaluation, commands: Sequence[str]
-) -> dict[str, Any]:
-    """The keywords of `report.rendering.PageContent`."""
+def _run_content(session: Session, result: Finished) -> dict[str, Any]:
+    """The keywords of `report.RunContent`, except headlines and commands."""
     recipe, facts, run = session.recipe, session.facts, session.run
     log = run.log()
     trained = max((entry["seconds"] for entry in log), default=0.0)
@@ -197,15 +210,11 @@ def _page_content(
         "reasons": [row for row in reasoned(run.recipe_file) if row[2]],
         "dataset": _dataset_facts(session.dataset, facts),
         "log": log,
-        "metrics": result.summary,
-        "confusion": result.confusion,
-        "calibration": result.calibration,
         "timing": {
             "training seconds": round(trained, 1),
             "training pictures per second": round(rates[len(rates) // 2], 1) if rates else None,
             "prediction pictures per second": round(result.summary["pictures"] / max(result.seconds, 1e-9), 1),
         },
-        "next_commands": list(commands),
         "hardware": hardware.describe(),
     }
 

@@ -19,7 +19,7 @@ from pixelwise import cli
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.scenes import scene
 from pixelwise.errors import UserError
-from pixelwise.explain import explain, filter_sheet, heat_overlay, heatmap_sheet, open_subject, signed_picture
+from pixelwise.explain import attribution_overlay, explain, filter_sheet, heatmap_sheet, open_subject, signed_picture
 from pixelwise.explain.filters import filter_tiles
 from pixelwise.explain.heatmaps import most_active
 from pixelwise.explain.target import class_number
@@ -269,14 +269,14 @@ def test_heat_leaves_cold_places_alone() -> None:
     picture = np.full((4, 6, 3), (200, 100, 50), np.uint8)
     heat = torch.zeros(4, 6)
     heat[1, 2] = 7
-    shown = heat_overlay(picture, heat)
+    shown = attribution_overlay(picture, heat)
     cold = shown[0, 0].tolist()
     assert np.array_equal(shown[2:], np.broadcast_to(cold, (2, 6, 3)))
     assert cold[0] > cold[1] > cold[2]  # still the picture's colour
     assert shown[1, 2].astype(int).sum() > 500  # inferno ends in pale yellow
-    assert np.array_equal(heat_overlay(picture, -heat, least=0.0), np.broadcast_to(cold, (4, 6, 3)))
+    assert np.array_equal(attribution_overlay(picture, -heat, least=0.0), np.broadcast_to(cold, (4, 6, 3)))
     with pytest.raises(ValueError, match="picture is"):
-        heat_overlay(picture, torch.zeros(6, 4))
+        attribution_overlay(picture, torch.zeros(6, 4))
 
 
 @pytest.mark.parametrize("channels", [1, 3, 5])

@@ -8,9 +8,15 @@ import sys
 import numpy as np
 import pytest
 
-from pixelwise.data.draw import palette
-from pixelwise.metrics import Calibration, ConfusionMatrix
+from pixelwise.metrics import Calibration, ConfusionMatrix, Headline
 from pixelwise.report import figures
+
+SCORES = (
+    Headline("mean_iou", "mean IoU"),
+    Headline("pixel_accuracy", "pixel accuracy"),
+    Headline("psnr", "PSNR in dB", limits=(0, None)),
+    Headline("fid", "FID", higher=False, limits=(0, None)),
+)
 
 
 def counted(classes: int) -> ConfusionMatrix:
@@ -36,9 +42,8 @@ def test_confusion_shows_row_percentages() -> None:
 @pytest.mark.parametrize("classes", [1, 2, 17, 32])
 def test_every_class_is_named(classes: int) -> None:
     confusion = counted(classes)
-    for figure in (figures.confusion_figure(confusion), figures.class_bars(confusion, palette(classes))):
-        svg = figures.inline_svg(figure, "a figure")
-        assert all(f">kind {class_id}<" in svg for class_id in range(classes))
+    svg = figures.inline_svg(figures.confusion_figure(confusion), "a figure")
+    assert all(f">kind {class_id}<" in svg for class_id in range(classes))
 
 
 def test_svg_fits_into_a_page() -> None:
@@ -53,11 +58,57 @@ def test_svg_fits_into_a_page() -> None:
 def test_curves_need_entries() -> None:
     train = {"kind": "train", "step": 1, "loss": 0.5, "learning_rate": 0.1, "dice": 0.2}
     validation = {"kind": "validation", "step": 1, "mean_iou": 0.3}
-    assert figures.loss_curve([validation]) is figures.score_curve([train]) is None
+    assert figures.loss_curve([validation]) is figures.score_curve([train], SCORES) is None
     assert figures.learning_rate_curve([train]) is None
-    curves = figures.loss_curve([train]), figures.score_curve([validation]), figures.learning_rate_curve([train] * 2)
+    curves = (
+        figures.loss_curve([train]),
+        figures.score_curve([validation], SCORES),
+        figures.learning_rate_curve([train] * 2),
+    )
     assert all(curve is not None and figures.inline_svg(curve, "curve") for curve in curves)
     assert figures.loss_curve([{**train, "loss": float("nan")}]) is None
+
+
+def validations(**scores: list[float]) -> list[dict[str, object]]:
+    """A log with one entry per score."""
+    return [
+        {"kind": "validation", "step": 10 * step, **dict(zip(scores, values, strict=True))}
+        for step, values in enumerate(zip(*scores.values(), strict=True), 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("log", "lines", "marked", "limits"),
+    [
+        # The first headline and the next one that was logged, the best entry of the first one marked.
+        (
+            validations(pixel_accuracy=[0.8, 0.9, 0.95], mean_iou=[0.2, 0.5, 0.4]),
+            ["pixel accuracy", "mean IoU"],
+            (20, 0.5),
+            (0, 1),
+        ),
+        # Smaller is better: the best entry is the least.
+        (validations(fid=[90.0, 30.0, 45.0]), ["FID"], (20, 30.0), (0, None)),
+        # Scores with other limits do not share an axis; a headline without an entry is passed over.
+        (validations(pixel_accuracy=[0.25, 0.5], psnr=[10.0, 20.0]), ["pixel accuracy"], (20, 0.5), (0, 1)),
+        (validations(psnr=[10.0, 20.0], fid=[9.0, 5.0]), ["FID", "PSNR in dB"], (20, 20.0), (0, None)),
+        # An undefined score is no point.
+        (validations(mean_iou=[float("nan"), 0.25, 0.125]), ["mean IoU"], (20, 0.25), (0, 1)),
+    ],
+)
+def test_the_score_curve(
+    log: list[dict[str, object]], lines: list[str], marked: tuple[int, float], limits: tuple[float, float | None]
+) -> None:
+    figure = figures.score_curve(log, SCORES)
+    assert figure is not None
+    axes = figure.axes[0]
+    assert [line.get_label() for line in axes.lines] == lines
+    (note,) = axes.texts
+    assert note.xy == marked  # type: ignore[attr-defined]
+    assert note.get_text() == f"{marked[1]:.3f}"
+    low, high = axes.get_ylim()
+    assert low == limits[0]
+    assert high == limits[1] or (limits[1] is None and high > marked[1])
 
 
 def test_smoothing_keeps_lines() -> None:
@@ -69,13 +120,14 @@ def test_smoothing_keeps_lines() -> None:
     assert figures._smoothed(line[:19]) is None
 
 
-def test_reliability_and_legend_can_be_drawn() -> None:
+def test_reliability_says_what_was_counted() -> None:
     calibration = Calibration()
     for shown in (calibration, Calibration(3)):
         assert "ECE" in figures.inline_svg(figures.reliability_figure(shown), "reliability")
     calibration.update(np.array([0.2, 0.9]), np.array([False, True]))
     assert "ECE 0.150" in figures.inline_svg(figures.reliability_figure(calibration), "reliability")
-    assert ">cat<" in figures.inline_svg(figures.legend(["dog", "cat"], palette(2)), "legend")
+    for unit in ("pixel", "picture"):
+        assert figures.reliability_figure(calibration, unit).axes[1].get_ylabel() == f"% of {unit}s"
 
 
 def test_contact_sheet() -> None:

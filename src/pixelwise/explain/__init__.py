@@ -7,7 +7,7 @@ from pixelwise.explain.deepdream import deepdream
 from pixelwise.explain.explanation import explain
 from pixelwise.explain.fields import Fields
 from pixelwise.explain.filters import filter_sheet
-from pixelwise.explain.heatmaps import heat_overlay, heatmap_sheet, signed_picture
+from pixelwise.explain.heatmaps import attribution_overlay, heatmap_sheet, signed_picture
 from pixelwise.explain.layers import list_layers
 from pixelwise.explain.maximisation import maximise
 from pixelwise.explain.occlusion import occlusion
@@ -18,6 +18,7 @@ from pixelwise.explain.top_patches import top_patches
 __all__ = [
     "Fields",
     "Subject",
+    "attribution_overlay",
     "channel_score",
     "class_score",
     "deepdream",
@@ -25,7 +26,6 @@ __all__ = [
     "explain",
     "filter_sheet",
     "grad_cam",
-    "heat_overlay",
     "heatmap_sheet",
     "list_layers",
     "maximise",

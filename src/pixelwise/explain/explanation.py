@@ -19,11 +19,11 @@ from pixelwise.explain.cam import grad_cam
 from pixelwise.explain.deconvnet import project
 from pixelwise.explain.fields import Fields
 from pixelwise.explain.filters import filter_sheet
-from pixelwise.explain.heatmaps import heat_overlay, heatmap_sheet, most_active, saliency, signed_picture
+from pixelwise.explain.heatmaps import attribution_overlay, heatmap_sheet, most_active, saliency, signed_picture
 from pixelwise.explain.layers import Layer, coarsest, first_convolution, list_layers, stage_ends
 from pixelwise.explain.maximisation import maximise
 from pixelwise.explain.occlusion import occlusion
-from pixelwise.explain.page import PageContent, Panel, Seen, write_page
+from pixelwise.explain.page import PageContent, Panel, Seen, explain_page
 from pixelwise.explain.subject import Subject, open_subject
 from pixelwise.explain.target import (
     EDGES,
@@ -37,6 +37,7 @@ from pixelwise.explain.target import (
 )
 from pixelwise.explain.top_patches import top_patches
 from pixelwise.models.catalog import MODELS
+from pixelwise.report import write_page
 from pixelwise.report.boxes import draw_boxes
 
 PathLike = str | os.PathLike[str]
@@ -125,19 +126,17 @@ def explain(
     maximised += [
         _maximised_channels(subject, layer, some, effort, seed, report.next()) for layer, some in channels.items()
     ]
-    write_page(
-        target,
-        PageContent(
-            title=subject.title,
-            facts=_facts(subject),
-            dense=subject.dense,
-            layers=known,
-            filters=filter_sheet(subject.network) if first_convolution(subject.network) is not None else None,
-            pictures=seen,
-            maximised=[group for group in maximised if group[1]],
-            patches=patches,
-        ),
+    content = PageContent(
+        title=subject.title,
+        facts=_facts(subject),
+        dense=subject.dense,
+        layers=known,
+        filters=filter_sheet(subject.network) if first_convolution(subject.network) is not None else None,
+        pictures=seen,
+        maximised=[group for group in maximised if group[1]],
+        patches=patches,
     )
+    write_page(target, explain_page(content))
     return target
 
 
@@ -241,7 +240,7 @@ def _look(
         if cam_layer is not None:
             cam = grad_cam(network, images, score, layer=cam_layer.name)
             label = f"Grad-CAM at {cam_layer.name}"
-            panels.append(Panel(label, heat_overlay(image, fields.spread(cam_layer.name, cam)[0])))
+            panels.append(Panel(label, attribution_overlay(image, fields.spread(cam_layer.name, cam)[0])))
         panels += _by_pixels(network, image, images, score, effort, part)
         groups.append((names[class_id], panels))
     if subject.boxes and cam_layer is not None:
@@ -262,9 +261,9 @@ def _by_pixels(
 ) -> Iterator[Panel]:
     stride = max(1, round(min(image.shape[:2]) / effort.squares))
     drops = occlusion(network, images, score, side=2 * stride, stride=stride, progress=progress)
-    yield Panel("Occlusion", heat_overlay(image, drops, least=0.0))
+    yield Panel("Occlusion", attribution_overlay(image, drops, least=0.0))
     gradient = saliency(project(network, images, score, rule="gradient")[0])
-    yield Panel("Gradient", heat_overlay(np.zeros_like(image), gradient))
+    yield Panel("Gradient", attribution_overlay(np.zeros_like(image), gradient))
     yield Panel("Guided backpropagation", signed_picture(project(network, images, score, rule="guided")[0]))
     deconvnet, of_nothing = (project(network, each, score, rule="deconvnet")[0] for each in (images, 0 * images))
     # Without max pooling there are no switches, and what comes back is the same for every picture.
@@ -281,7 +280,7 @@ def _box(
     for edge in EDGES:
         further = edge_score(edge)
         there, back = (grad_cam(subject.network, images, score, layer=layer) for score in (further, _opposite(further)))
-        yield Panel(f"{edge} edge", heat_overlay(image, fields.spread(layer, there + back)[0]))
+        yield Panel(f"{edge} edge", attribution_overlay(image, fields.spread(layer, there + back)[0]))
 
 
 def _opposite(score: Score) -> Score:

@@ -51,13 +51,13 @@ def heatmap_sheet(maps: Tensor, *, count: int = 16, columns: int = 8, side: int 
     return contact_sheet(tiles, min(columns, len(tiles)), gap=2)
 
 
-def heat_overlay(picture: np.ndarray, heat: Tensor, *, least: float | None = None) -> np.ndarray:
-    """Heat laid over a picture: nothing where it is at its least, and the hotter the less of the picture shows.
+def attribution_overlay(picture: np.ndarray, heat: Tensor, *, least: float | None = None) -> np.ndarray:
+    """An attribution map over a picture: the more a place contributes, the more its colour covers the picture.
 
     Args:
         picture: (H, W) or (H, W, C), as `data.draw.to_rgb` takes it.
         heat: (H, W).
-        least: heat up to this counts as none; None for its own least. Its greatest value is full heat.
+        least: values up to this one stay clear; None for the least value of the map. The greatest is fully coloured.
 
     Returns:
         (H, W, 3) uint8.

@@ -1,21 +1,49 @@
-"""What was found in a network as one HTML file that needs nothing else."""
+"""What was found inside a network, as a page of blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 
-from pixelwise.atomic import write_text
 from pixelwise.explain.layers import Layer
-from pixelwise.report.rendering import jpeg, templates
+from pixelwise.report.blocks import (
+    Block,
+    Column,
+    Definitions,
+    Details,
+    Facts,
+    Grid,
+    Heading,
+    Page,
+    Panels,
+    Picture,
+    Section,
+    Sheets,
+    Table,
+    Text,
+)
+from pixelwise.report.cells import Bar, Percent
+from pixelwise.report.pictures import fitted_size, jpeg, resized
 
 LONG_SIDE = 384
-"""Pixels of the longer side to which larger pictures are reduced on the page; sheets stay as they are."""
+"""Pixels of the longer side to which larger pictures are reduced on the page; contact sheets keep their size."""
+METHODS = {
+    "Grad-CAM": "The last layer's maps, each weighted by how much the class gains from it, summed (Selvaraju et al. "
+    "2017). Bright: evidence for the class.",
+    "Occlusion": "A grey square hides a part of the picture; bright where that costs the class most (Zeiler & Fergus "
+    "2014).",
+    "Gradient": "How the class changes with each pixel; the largest over the colours (Simonyan et al. 2014).",
+    "Guided, deconvnet": "The gradient with another rule in every ReLU on the way back: only what is positive passes "
+    "(deconvnet), and only where the ReLU passed its input (guided; Springenberg et al. 2015). Both are sharp, but "
+    "show what is in the picture more than why the class was chosen. Deconvnet knows the picture by the switches of "
+    "max pooling alone, so it is left out for networks without max pooling.",
+    "Layers": "The most active channels of a layer, each coloured by its own range.",
+    "Maximised": "Gradient ascent from noise among frequencies, the picture moved, turned and magnified in each step "
+    "(Olah et al. 2017), its contrast held at that of a photograph (Erhan et al. 2009).",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,10 +64,10 @@ class Seen:
 
     Attributes:
         name: of the picture.
-        size: (height, width) as the network sees it.
+        size: (height, width) as the network receives it.
         classes: (name, share) of the most probable classes, or of the commonest ones in a mask; best first.
         explained: (name of a class, panels on it).
-        heatmaps: one sheet a layer.
+        heatmaps: one contact sheet per layer.
     """
 
     name: str
@@ -51,13 +79,13 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PageContent:
-    """Everything on the page; what there is not is left empty, and the page leaves it out or says so.
+    """Everything on the page. A part that is empty is left out.
 
     Attributes:
-        facts: of the network, names -> values.
-        dense: whether classes are those of pixels.
-        layers: in the order in which they answer.
-        filters: the sheet of the first layer.
+        facts: about the network, name -> value.
+        dense: whether the network gives each pixel a class.
+        layers: in the order in which they are computed.
+        filters: the contact sheet of the first convolution; None where there is no convolution.
         maximised: (what was maximised, its panels).
         patches: (channel of a layer, its panels).
     """
@@ -68,24 +96,88 @@ class PageContent:
     layers: Sequence[Layer]
     filters: np.ndarray | None = None
     pictures: Sequence[Seen] = ()
-    maximised: Sequence[tuple[str, Sequence[Panel]]] = field(default_factory=tuple)
-    patches: Sequence[tuple[str, Sequence[Panel]]] = field(default_factory=tuple)
+    maximised: Sequence[tuple[str, Sequence[Panel]]] = ()
+    patches: Sequence[tuple[str, Sequence[Panel]]] = ()
 
 
-def write_page(path: Path, content: PageContent) -> None:
-    """Writes the page: complete under its final name, or not at all.
+def explain_page(content: PageContent) -> Page:
+    """The page: the network, each picture, maximised pictures, strongest patches, and how all of it was made."""
+    sections = [_network(content)]
+    for number, seen in enumerate(content.pictures, start=1):
+        sections.append(_picture_section(seen, number, dense=content.dense))
+    if content.maximised:
+        what = "Pictures made from noise, to which a class or a channel responds as strongly as could be found."
+        blocks: list[Block] = [Text(what, soft=True)]
+        for name, panels in content.maximised:
+            shown = [_picture(panel) for panel in panels]
+            blocks += [Heading(name), Panels(shown, columns=max(len(shown), 3), small=len(shown) < 4)]
+        sections.append(Section("maximised", "What it looks for", blocks))
+    if content.patches:
+        what = (
+            "Of all pictures of the dataset, those to which a channel responds most, cropped to its exact receptive "
+            "field; strongest first."
+        )
+        blocks = [Text(what, soft=True)]
+        for name, panels in content.patches:
+            blocks += [Heading(name), Grid([_picture(panel) for panel in panels], columns=len(panels))]
+        sections.append(Section("patches", "Where it found it", blocks))
+    sections.append(Section("methods", "How this was made", [Definitions(METHODS)]))
+    return Page(f"Inside {content.title}", sections)
 
-    Raises:
-        OSError: as the system gives it.
+
+def _network(content: PageContent) -> Section:
+    blocks: list[Block] = [Facts(content.facts)]
+    if content.filters is not None:
+        scaled = "Each filter is scaled by its own range, from its least weight (black) to its greatest (white)."
+        filters = _sheet(content.filters, "", "Filters of the first layer")
+        blocks += [Heading("First filters"), Sheets([filters]), Text(scaled, soft=True)]
+    else:
+        blocks.append(Text("The network has no convolution, so there are no filters to show.", soft=True))
+    columns = Column("layer"), Column("kind"), Column("output"), Column("parameters", right=True)
+    rows = [
+        (
+            layer.name,
+            layer.kind,
+            " × ".join(str(size) for size in layer.shape[1:]),
+            f"{layer.parameters:,}" if layer.parameters else "",
+        )
+        for layer in content.layers
+    ]
+    title = f"{len(rows)} layers, in the order in which they are computed"
+    return Section("network", "The network", [*blocks, Details(title, [Table(columns, rows, tall=True)])])
+
+
+def _picture_section(seen: Seen, number: int, *, dense: bool) -> Section:
+    """Everything about one picture; the list of sections links to the first of them."""
+    columns = Column(), Column(), Column(right=True)
+    blocks: list[Block] = [
+        Table(columns, [(name, Bar(share), Percent(share)) for name, share in seen.classes], compact=True)
+    ]
+    for name, panels in seen.explained:
+        heading = f"What makes it {name}" if dense else f"Why {name}?"
+        blocks += [Heading(heading), Panels([_picture(panel, seen.name) for panel in panels])]
+    if seen.heatmaps:
+        sheets = [_sheet(panel.picture, panel.label, f"Maps of {panel.label}") for panel in seen.heatmaps]
+        blocks.append(Details("What its layers respond to", [Sheets(sheets)], open=number == 1))
+    return Section(
+        "pictures" if number == 1 else f"picture-{number}",
+        seen.name,
+        blocks,
+        note=f"{seen.size[1]} × {seen.size[0]}",
+        link="What it sees" if number == 1 else "",
+    )
+
+
+def _picture(panel: Panel, source: str = "") -> Picture:
+    """A panel at no more than `LONG_SIDE` pixels.
+
+    Args:
+        source: name of the picture that the panel explains, if any.
     """
-    environment = templates("pixelwise.explain")
-    environment.filters.update(address=jpeg, reduced=reduced)
-    write_text(path, environment.get_template("page.html.j2").render(content=content))
+    size = fitted_size(panel.picture, LONG_SIDE)
+    alt = f"{panel.label} of {source}" if source else panel.label
+    return Picture(jpeg(resized(panel.picture, size)), size, (panel.label,), alt)
 
 
-def reduced(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) with at most `LONG_SIDE` pixels a side."""
-    scale = LONG_SIDE / max(picture.shape[:2])
-    if scale >= 1:
-        return picture
-    return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+def _sheet(picture: np.ndarray, label: str, alt: str) -> Picture:
+    return Picture(jpeg(picture), (picture.shape[1], picture.shape[0]), (label,) if label else (), alt)

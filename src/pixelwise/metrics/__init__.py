@@ -1,8 +1,9 @@
-"""Numbers that say how good a prediction is: one accumulating object a family, none depends on batch size."""
+"""Numbers that say how good a prediction is: one accumulating object per family. None depends on the batch size."""
 
 from pixelwise.metrics.boundary import BoundaryScore, boundaries
 from pixelwise.metrics.calibration import Calibration, CalibrationTable
 from pixelwise.metrics.confusion import ConfusionMatrix
+from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.instances import InstanceScore, Overlaps, overlaps
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "Calibration",
     "CalibrationTable",
     "ConfusionMatrix",
+    "Headline",
     "InstanceScore",
     "Overlaps",
     "boundaries",

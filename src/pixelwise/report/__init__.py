@@ -1,6 +1,7 @@
-"""What people look at after a run: figures and the one-file HTML page."""
+"""Figures, and the one-file HTML page that is made of blocks. Nothing here knows a task."""
 
-from pixelwise.report.classes_page import ClassExample, ClassReportContent, write_class_report
-from pixelwise.report.page import Example, ReportContent, write_report
+from pixelwise.report.blocks import Page, Section
+from pixelwise.report.page import write_page
+from pixelwise.report.run_page import RunContent, run_page
 
-__all__ = ["ClassExample", "ClassReportContent", "Example", "ReportContent", "write_class_report", "write_report"]
+__all__ = ["Page", "RunContent", "Section", "run_page", "write_page"]

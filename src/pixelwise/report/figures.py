@@ -7,7 +7,6 @@ shows the same figure on light and on dark.
 from __future__ import annotations
 
 import io
-import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,10 +19,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from pixelwise.metrics import Calibration, ConfusionMatrix
+from pixelwise.metrics import Calibration, ConfusionMatrix, Headline
 
 INK = "#1b1d23"
 ACCENT = "#2f7fd0"
@@ -78,7 +76,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _by_step(axes: Axes, title: str, limits: tuple[float, float | None]) -> None:
+def _by_step(axes: Axes, title: str, limits: tuple[float | None, float | None]) -> None:
     axes.set(title=title, xlabel="step", ylim=limits)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.grid(visible=True)
@@ -112,42 +110,41 @@ def loss_curve(log: Log) -> Figure | None:
     return figure
 
 
-SCORES = (("mean_iou", "mean IoU"), ("box_iou", "mean IoU of boxes"), ("accuracy", "accuracy"))
-"""What a curve shows of a validation: the first of these that was measured, and what goes with it."""
-BESIDE = {
-    "mean_iou": ("pixel_accuracy", "pixel accuracy"),
-    "box_iou": ("accuracy", "accuracy"),
-    "accuracy": ("top5_accuracy", "top-5 accuracy"),
-}
+def score_curve(log: Log, headlines: Sequence[Headline]) -> Figure | None:
+    """The task's first headline on the validation split by step, its best entry marked.
 
+    A headline that was never logged is passed over. The next headline that was logged is drawn beside the first one
+    where both share an axis, that is, have the same limits.
 
-def score_curve(log: Log) -> Figure | None:
-    """The score on the validation split by step, mean IoU or accuracy, and its companion. None without entries."""
+    Returns:
+        The figure, or None where no headline was logged.
+    """
     validations = [entry for entry in log if entry.get("kind") == "validation"]
-    measured = [
-        (name, label, entries)
-        for name, label in SCORES
-        if (entries := [entry for entry in validations if _number(entry.get(name)) is not None])
-    ]
-    if not measured:
+    logged = [one for one in headlines if any(_number(entry.get(one.key)) is not None for entry in validations)]
+    if not logged:
         return None
-    name, label, entries = measured[0]
-    other, other_label = BESIDE[name]
+    first, beside = logged[0], [other for other in logged[1:2] if other.limits == logged[0].limits]
+    entries = [entry for entry in validations if _number(entry.get(first.key)) is not None]
     steps = [entry["step"] for entry in entries]
+    scores = [float(entry[first.key]) for entry in entries]
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(4.0, 2.5)
         marker = "o" if len(entries) < 40 else ""
-        scores = [entry[name] for entry in entries]
-        if any(_number(entry.get(other)) is not None for entry in entries):
-            values = np.array([_number(entry.get(other)) for entry in entries], float)
-            axes.plot(steps, values, color=SECOND, linewidth=1.2, label=other_label, marker=marker, markersize=3)
-        axes.plot(steps, scores, color=ACCENT, linewidth=1.8, label=label, marker=marker, markersize=3)
-        best = int(np.argmax(scores))
+        for other in beside:
+            values = np.array([_number(entry.get(other.key)) for entry in entries], float)
+            axes.plot(steps, values, color=SECOND, linewidth=1.2, label=other.label, marker=marker, markersize=3)
+        axes.plot(steps, scores, color=ACCENT, linewidth=1.8, label=first.label, marker=marker, markersize=3)
+        best = first.best(scores)
+        assert best is not None
         axes.annotate(
-            f"{scores[best]:.3f}", (steps[best], scores[best]), xytext=(0, -12), ha="center", textcoords="offset points"
+            f"{scores[best]:.3f}",
+            (steps[best], scores[best]),
+            xytext=(0, -12 if first.higher else 6),
+            ha="center",
+            textcoords="offset points",
         )
-        axes.legend(fontsize=8, loc="lower right")
-        _by_step(axes, "Validation", (0, 1))
+        axes.legend(fontsize=8, loc="lower right" if first.higher else "upper right")
+        _by_step(axes, "Validation", first.limits)
     return figure
 
 
@@ -196,8 +193,13 @@ def confusion_figure(confusion: ConfusionMatrix) -> Figure:
     return figure
 
 
-def reliability_figure(calibration: Calibration) -> Figure:
-    """Accuracy by confidence (Guo et al. 2017, figure 1), above the share of pixels in each bin."""
+def reliability_figure(calibration: Calibration, unit: str = "pixel") -> Figure:
+    """Accuracy by confidence (Guo et al. 2017, figure 1), above the share of predictions in each bin.
+
+    Args:
+        calibration: the counts.
+        unit: what each confidence is about: `pixel`, `picture`.
+    """
     table = calibration.table()
     width = 1 / calibration.bins
     centres = (np.arange(calibration.bins) + 0.5) * width
@@ -211,43 +213,7 @@ def reliability_figure(calibration: Calibration) -> Figure:
         upper.set(title=f"Calibration: ECE {calibration.ece():.3f}", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
         upper.legend(fontsize=8, loc="upper left")
         lower.bar(centres, table.count / total * 100, width * 0.92, color=INK, alpha=0.45)
-        lower.set(xlabel="confidence", ylabel="% of pixels")
-    return figure
-
-
-def class_bars(confusion: ConfusionMatrix, colours: np.ndarray | None = None) -> Figure:
-    """IoU of each class, best first; classes without one come last.
-
-    Args:
-        confusion: the counts.
-        colours: (256, 3) uint8 of `pixelwise.data.draw.palette`; one colour for all where there are none.
-    """
-    scores = confusion.iou().numpy()
-    order = np.argsort(np.nan_to_num(-scores, nan=1.0), kind="stable")
-    tints: Any = ACCENT if colours is None else colours[order] / 255
-    with matplotlib.rc_context(STYLE):
-        figure, axes = _figure(4.4, 0.6 + 0.22 * len(scores))
-        places = np.arange(len(scores))
-        axes.barh(places, np.nan_to_num(scores[order]), 0.72, color=tints)
-        axes.set_yticks(places, [confusion.class_names[class_id] for class_id in order])
-        axes.tick_params(axis="y", length=0)
-        for place, score in enumerate(scores[order].tolist()):
-            text = "absent" if math.isnan(score) else f"{score:.2f}"
-            axes.text((0 if math.isnan(score) else score) + 0.01, place, text, va="center", fontsize=8)
-        axes.set(xlabel="IoU", xlim=(0, 1.08), ylim=(len(scores) - 0.4, -0.6))
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    return figure
-
-
-def legend(class_names: Sequence[str], colours: np.ndarray, columns: int = 1) -> Figure:
-    """Class names beside their colours, to stand next to coloured masks."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(1.8 * columns, 0.1 + 0.22 * -(-len(class_names) // columns)))
-        patches = [
-            Patch(facecolor=colour / 255, edgecolor=INK, linewidth=0.4, label=name)
-            for name, colour in zip(class_names, colours, strict=False)
-        ]
-        figure.legend(handles=patches, ncols=columns, loc="center", handlelength=1.2, handleheight=1.0)
+        lower.set(xlabel="confidence", ylabel=f"% of {unit}s")
     return figure
 
 
@@ -256,7 +222,7 @@ def contact_sheet(images: Sequence[np.ndarray], columns: int, gap: int = 6) -> n
 
     Args:
         images: (H, W, 3) uint8 each, at least one.
-        columns: pictures a row.
+        columns: pictures per row.
         gap: white pixels between and around.
 
     Returns:

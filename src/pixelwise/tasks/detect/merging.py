@@ -1,7 +1,7 @@
 """OverFeat's way from a picture to a few boxes: several scales, a class and a box at every place, greedy merging.
 
 Sermanet et al., ICLR 2014, arXiv:1312.6229, sections 3.3 and 4.3. What `localise` returns keeps every step, to be drawn
-(`report.boxes.overfeat_figure`).
+(`tasks.detect.overfeat_figure`).
 """
 
 from __future__ import annotations

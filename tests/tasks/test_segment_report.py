@@ -1,20 +1,23 @@
-"""The report page: whole, safe, self-contained, and honest about what it lacks."""
+"""The page of a run that labels pixels: whole, safe, self-contained, and frank about what it lacks."""
 
 from __future__ import annotations
 
 import math
 import re
-from html.parser import HTMLParser
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from page_reader import PageReader
 from pixelwise.data.sample import VOID
 from pixelwise.data.scenes import CLASS_NAMES, scene
 from pixelwise.metrics import Calibration, ConfusionMatrix, InstanceScore
-from pixelwise.report import Example, ReportContent, write_report
+from pixelwise.report import Page, RunContent, run_page, write_page
+from pixelwise.tasks.segment.report import HEADLINES, Example, sections
 
 SECTIONS = (
     "scores",
@@ -28,43 +31,17 @@ SECTIONS = (
     "machine",
     "next",
 )
-VOID_ELEMENTS = frozenset({"meta", "img", "br", "hr", "link", "input"})
 
 
-class Page(HTMLParser):
-    """Collects ids, text, scripts and addresses, and sees that every element is closed in order."""
+@dataclass
+class Report:
+    """What the page of a run on pixels is made of: the values of `RunContent`, and those of the task's sections."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.addresses: list[str] = []
-        self.tags: set[str] = set()
-        self.text = ""
-        self.feed(text)
-        self.close()
-        assert not self.open
+    run: dict[str, Any]
+    task: dict[str, Any]
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        if tag not in VOID_ELEMENTS:
-            self.open.append(tag)
-        for name, value in attributes:
-            if name == "id" and value:
-                self.ids.append(value)
-            if name in ("src", "href", "xlink:href") and value:
-                self.addresses.append(value)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attributes)
-        if tag not in VOID_ELEMENTS:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
+    def page(self) -> Page:
+        return run_page(RunContent(**self.run, headlines=HEADLINES), sections(**self.task))
 
 
 def mistaken(mask: np.ndarray, rng: np.random.Generator, classes: int) -> np.ndarray:
@@ -81,7 +58,17 @@ def mistaken(mask: np.ndarray, rng: np.random.Generator, classes: int) -> np.nda
     return table[moved]
 
 
-def content(**changes: object) -> ReportContent:
+RUN = ("title", "recipe", "reasons", "dataset", "log", "timing", "hardware", "next_commands")
+
+
+def report(**values: object) -> Report:
+    return Report(
+        {name: value for name, value in values.items() if name in RUN},
+        {name: value for name, value in values.items() if name not in RUN},
+    )
+
+
+def content(**changes: object) -> Report:
     """A run that never happened, on pictures that did."""
     rng = np.random.default_rng(0)
     confusion, calibration = ConfusionMatrix(len(CLASS_NAMES), CLASS_NAMES), Calibration()
@@ -117,7 +104,7 @@ def content(**changes: object) -> ReportContent:
     ]  # fmt: skip
     values: dict[str, object] = {
         "title": "Digits on photographs: U-Net on MobileNetV2",
-        "metrics": confusion.summary("val"),
+        "summary": confusion.summary("val"),
         "confusion": confusion,
         "calibration": calibration,
         "recipe": {"model": {"name": "unet", "encoder": "mobilenet_v2"}, "epochs": 10, "where": Path("scenes")},
@@ -134,26 +121,26 @@ def content(**changes: object) -> ReportContent:
         "timing": {"training_seconds": 172.4, "pictures_per_second": 25.31, "prediction_seconds": 0.034},
         "hardware": {"processor": "two cores", "precision": "bf16", "torch": "2.13.0"},
         "next_commands": ["pixelwise predict runs/digits pictures/ --out masks/", "pixelwise explain runs/digits"],
-        "yardsticks": {"colour alone": 0.052, "always background": 0.078},
+        "baselines": {"colour alone": 0.052, "always background": 0.078},
     }  # fmt: skip
-    return ReportContent(**(values | changes))  # type: ignore[arg-type]
+    return report(**(values | changes))
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("run") / "report.html"
-    write_report(path, content())
+    write_page(path, content().page())
     return path.read_text(encoding="utf-8")
 
 
-def render(path: Path, given: ReportContent) -> tuple[str, Page]:
-    write_report(path / "report.html", given)
+def render(path: Path, given: Report) -> tuple[str, PageReader]:
+    write_page(path / "report.html", given.page())
     text = (path / "report.html").read_text(encoding="utf-8")
-    return text, Page(text)
+    return text, PageReader(text)
 
 
 def test_whole_and_self_contained(written: str) -> None:
-    page = Page(written)
+    page = PageReader(written)
     assert set(SECTIONS) <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     assert not re.search(r"https?://", written)
@@ -173,7 +160,7 @@ def test_whole_and_self_contained(written: str) -> None:
 
 
 def test_numbers_are_those_of_the_metrics(written: str) -> None:
-    summary = content().metrics
+    summary = content().task["summary"]
     for name in ("mean_iou", "pixel_accuracy", "mean_accuracy", "mean_dice"):
         assert f"<b>{summary[name]:.3f}</b>" in written
     assert "dataset-level (one confusion matrix over all pixels of the val split), void excluded" in written
@@ -194,9 +181,9 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     mask = np.array([[0, 1], [2, 2]], np.uint8)
     text, page = render(
         tmp_path,
-        ReportContent(
+        report(
             title=evil,
-            metrics=confusion.summary(evil) | {evil: 1.0},
+            summary=confusion.summary(evil) | {evil: 1.0},
             confusion=confusion,
             recipe={evil: evil},
             reasons=[(evil, evil, evil)],
@@ -209,7 +196,7 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
             timing={evil: evil},
             hardware={evil: 1},
             next_commands=[evil],
-            yardsticks={evil: 0.1},
+            baselines={evil: 0.1},
         ),
     )
     assert "script" not in page.tags
@@ -226,13 +213,13 @@ def test_few_and_many_classes(classes: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, classes, (64, 64))
     confusion.update(np.where(rng.random(truth.shape) < 0.8, truth, 0), truth)
-    _, page = render(tmp_path, ReportContent(title="many", metrics=confusion.summary(), confusion=confusion))
+    _, page = render(tmp_path, report(title="many", summary=confusion.summary(), confusion=confusion))
     assert all(page.text.count(name) >= 3 for name in names)
 
 
 def test_a_run_with_nothing_to_show(tmp_path: Path) -> None:
     confusion = ConfusionMatrix(2, ["background", "cell"])
-    text, page = render(tmp_path, ReportContent(title="empty", metrics=confusion.summary(), confusion=confusion))
+    text, page = render(tmp_path, report(title="empty", summary=confusion.summary(), confusion=confusion))
     assert set(SECTIONS) <= set(page.ids)
     assert "No examples were kept in this run." in page.text
     assert '<span class="absent" title="not defined: no labelled pixel was counted">–</span>' in text
@@ -260,9 +247,9 @@ def test_objects_and_other_numbers(tmp_path: Path) -> None:
     objects = InstanceScore()
     objects.update(np.array([[0, 1, 1]]), np.array([[0, 2, 2]]))
     base = content()
-    metrics = {**base.metrics, "pictures": 60, "boundary_f1": 0.625, "objects": objects.summary()}
+    summary = {**base.task["summary"], "pictures": 60, "boundary_f1": 0.625, "objects": objects.summary()}
     timing = {"training seconds": 172.4, "reading_seconds": 4.25, "pictures per second": None}
-    text, page = render(tmp_path, content(metrics=metrics, timing=timing))
+    text, page = render(tmp_path, content(summary=summary, timing=timing))
     for shown in ("boundary f1", "0.625", "dsb score", "IoU > t", "2 min 52 s", "4.25 s"):
         assert shown in page.text
     assert '<dt>pictures per second</dt><dd><span class="absent" title="not recorded">–</span></dd>' in text
@@ -271,7 +258,7 @@ def test_objects_and_other_numbers(tmp_path: Path) -> None:
 def test_missing_numbers_say_why(tmp_path: Path) -> None:
     confusion = ConfusionMatrix(3, ["background", "cat", "dog"])
     confusion.update(np.array([[0, 1]]), np.array([[0, 0]]))
-    text, _ = render(tmp_path, ReportContent(title="absent", metrics=confusion.summary(), confusion=confusion))
+    text, _ = render(tmp_path, report(title="absent", summary=confusion.summary(), confusion=confusion))
     assert 'title="in neither truth nor prediction">–' in text
     assert 'title="not in the truth">–' in text
     assert 'title="never predicted">–' in text

@@ -1,0 +1,164 @@
+"""Variants of one recipe side by side: a table and the curves of each, as a page and as a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import MaxNLocator
+
+from pixelwise.metrics import Headline
+from pixelwise.report.blocks import Code, Column, Commands, Details, Figure, Figures, Page, Section, Table, Text
+from pixelwise.report.cells import Cell, Link, Number
+from pixelwise.report.figures import ACCENT, SECOND, STYLE
+from pixelwise.report.pictures import svg
+from pixelwise.report.run_page import missing
+from pixelwise.report.values import sentence
+
+
+@dataclass(frozen=True, slots=True)
+class VariantOutcome:
+    """The outcome of one variant.
+
+    Attributes:
+        about: the purpose of the variant.
+        training, validation: the score on the pictures of that split at the end of the run; None where it was not
+            measured.
+        kept: the validation score of the weights that were kept, the best of the run.
+        epochs, kept_epoch: passes over the training pictures at the end of the run, and until the kept weights.
+        log: the entries of `log.jsonl` of kind `validation`.
+    """
+
+    name: str
+    about: str
+    training: float | None
+    validation: float | None
+    kept: float | None
+    epochs: float
+    kept_epoch: float
+    log: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def gap(self) -> float | None:
+        """Training minus validation: how much of the score does not carry over to other pictures."""
+        return None if self.training is None or self.validation is None else self.training - self.validation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VariantsContent:
+    """The page of a recipe's variants.
+
+    Attributes:
+        about: the purpose of the recipe.
+        headline: the score that is compared.
+        definition: what the columns of the table mean, in sentences.
+        recipe: as YAML.
+        next_commands: to copy; lines that begin with # are comments, and left out.
+    """
+
+    title: str
+    about: str
+    headline: Headline
+    definition: str
+    outcomes: Sequence[VariantOutcome]
+    recipe: str = ""
+    next_commands: Sequence[str] = field(default=())
+
+
+def variants_page(content: VariantsContent) -> Page:
+    """The page that compares variants: a table, the curves of each, the recipe and the next commands."""
+    label = content.headline.label
+    heading = f"{label[:1].upper()}{label[1:]} of each variant"
+    commands = [line for line in content.next_commands if line and not line.startswith("#")]
+    drawn = [
+        Figure(svg(curves(one, content), f"scores and losses of {one.name}"), one.name, one.about)
+        for one in content.outcomes
+    ]
+    return Page(
+        content.title,
+        [
+            Section("table", heading, [_table(content), Text(content.definition, soft=True)], link="Table"),
+            Section("curves", "Curves", [Figures(drawn)]),
+            Section("recipe", "Recipe", [Details("The whole recipe", [Code(content.recipe)])]),
+            Section("next", "What next", [Commands(commands) if commands else missing("Nothing was suggested.")]),
+        ],
+        about=sentence(content.about),
+    )
+
+
+def _table(content: VariantsContent) -> Table:
+    """A row per variant; `training` and `gap` only where some variant was measured on training pictures."""
+    place = content.headline.best([one.kept for one in content.outcomes])
+    best = None if place is None else content.outcomes[place].kept
+    measured = any(one.training is not None for one in content.outcomes)
+    rows = []
+    for one in content.outcomes:
+        row: list[tuple[Column, Cell]] = [
+            (Column("variant"), Link(one.name, f"variants/{one.name}/report.html")),
+            (Column("training", right=True), Number(one.training)),
+            (Column("validation", right=True), Number(one.validation)),
+            (Column("gap", right=True), Number(one.gap)),
+            (Column("epochs", right=True), Number(one.epochs, digits=1)),
+            (Column("kept", right=True), Number(one.kept, best=best is not None and one.kept == best)),
+            (Column("of epoch", right=True), Number(one.kept_epoch, digits=1)),
+            (Column("", soft=True, optional=True), one.about),
+        ]
+        rows.append([pair for pair in row if measured or pair[0].title not in ("training", "gap")])
+    columns = [column for column, _ in rows[0]] if rows else []
+    return Table(columns, [[cell for _, cell in row] for row in rows])
+
+
+def curves(outcome: VariantOutcome, content: VariantsContent) -> Drawing:
+    """Score and loss of one variant by epoch, on axes with the same limits for all variants."""
+    with matplotlib.rc_context(STYLE):
+        figure = Drawing(figsize=(4.6, 2.1), layout="constrained")
+        _draw(figure.subplots(1, 2), outcome, content)
+    return figure
+
+
+def curves_sheet(content: VariantsContent, columns: int = 3) -> Drawing:
+    """All variants in one figure, `columns` per row: the score and the loss of each side by side."""
+    rows = math.ceil(len(content.outcomes) / columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Drawing(figsize=(4.1 * columns, 2.0 * rows), layout="constrained")
+        parts = figure.subfigures(rows, columns, squeeze=False)
+        for outcome, part in zip(content.outcomes, parts.flat, strict=False):
+            ends = " to ".join(f"{value:.3f}" for value in (outcome.training, outcome.validation) if value is not None)
+            part.suptitle(f"{outcome.name}: {ends}", fontsize=9, x=0.02, ha="left")
+            _draw(part.subplots(1, 2), outcome, content)
+    return figure
+
+
+def _draw(pair: Iterable[Axes], outcome: VariantOutcome, content: VariantsContent) -> None:
+    longest = max(other.epochs for other in content.outcomes)
+    losses = [
+        value for other in content.outcomes for key in ("loss", "training_loss") for _, value in _curve(other, key)
+    ]
+    headline = content.headline
+    low, high = headline.limits
+    # A little more than the range, so that a line along the top is seen.
+    limits = (low, None if high is None else high + 0.03 * (high - (low or 0))), (0, 1.05 * max(losses, default=1.0))
+    for axes, key, label, limit in zip(pair, (headline.key, "loss"), (headline.label, "loss"), limits, strict=True):
+        for name, colour, words in ((f"training_{key}", ACCENT, "training"), (key, SECOND, "validation")):
+            points = _curve(outcome, name)
+            if points:
+                axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.5, label=words)
+        axes.set(xlim=(0, longest), ylim=limit)
+        axes.set_title(label, fontsize=8)
+        axes.set_xlabel("epoch", fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.grid(visible=True)
+        if key == headline.key:
+            axes.legend(fontsize=7, loc="lower right" if headline.higher else "upper right")
+
+
+def _curve(outcome: VariantOutcome, name: str) -> list[tuple[float, float]]:
+    """(epoch, value) of each entry in which the value was measured."""
+    values = ((entry["epoch"], entry.get(name)) for entry in outcome.log)
+    return [(epoch, value) for epoch, value in values if value is not None and math.isfinite(value)]

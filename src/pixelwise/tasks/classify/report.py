@@ -1,0 +1,115 @@
+"""The sections of a report on classifiers of whole pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pixelwise.data.draw import to_rgb
+from pixelwise.metrics import Calibration, ConfusionMatrix, Headline
+from pixelwise.report.blocks import Block, Grid, Heading, Numbers, Picture, Section, Text
+from pixelwise.report.cells import Cell, Percent, Strong
+from pixelwise.report.classes import (
+    calibration_definition,
+    calibration_section,
+    calibration_tile,
+    class_scores_section,
+    confusion_section,
+    counted,
+)
+from pixelwise.report.pictures import fitted_size, jpeg, resized
+from pixelwise.report.run_page import missing
+from pixelwise.report.scores import definitions, other_numbers, tiles
+from pixelwise.report.values import sentence
+
+LONG_SIDE = 200  # pixels of the pictures on the page
+HEADLINES = (
+    Headline(
+        "accuracy", "accuracy", definition="The share of the pictures whose most probable class is the true one."
+    ),
+    Headline(
+        "top5_accuracy", "top-5 accuracy",
+        definition="The share of the pictures whose true class is among the five most probable ones.",
+    ),
+    Headline(
+        "mean_class_accuracy", "mean class accuracy",
+        definition="The mean of the classes' recall, each class counting alike.",
+    ),
+)  # fmt: skip
+TERMS = {
+    "recall": "Of the pictures of the class, the share that was found.",
+    "precision": "Of the pictures predicted as the class, the share that is of it.",
+    "F1": "The harmonic mean of precision and recall.",
+    **calibration_definition("picture"),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassExample:
+    """One picture with the classifier's answer.
+
+    Attributes:
+        name: of the picture.
+        image: (H, W, C), any depth.
+        truth, predicted: class names.
+        confidence: the probability of the predicted class.
+    """
+
+    name: str
+    image: np.ndarray
+    truth: str
+    predicted: str
+    confidence: float
+
+
+def sections(
+    *,
+    summary: Mapping[str, Any],
+    confusion: ConfusionMatrix,
+    calibration: Calibration | None = None,
+    examples: Mapping[str, Sequence[ClassExample]] | None = None,
+    headlines: Sequence[Headline] = HEADLINES,
+) -> list[Section]:
+    """Scores, examples, classes, confusion, calibration and definitions.
+
+    Args:
+        summary: the values of `metrics.json`; numbers that are no headlines are listed.
+        confusion: counts of pictures.
+        calibration: of the confidences on the same split; None where they were not kept.
+        examples: title of a group -> its pictures, in the order in which they are shown.
+        headlines: the scores that stand first.
+    """
+    shown = tiles(summary, headlines, "not defined: no picture was counted")
+    if calibration is not None:
+        shown.append(calibration_tile(calibration, "picture"))
+    definition = sentence(summary.get("definition", ""))
+    scores: list[Block] = [
+        Numbers(shown),
+        Text(f"{definition} {counted(confusion.pixels, 'picture')}".strip(), soft=True),
+        *other_numbers(summary, {*(one.key for one in headlines), "pictures", "expected_calibration_error"}),
+    ]
+    grids: list[Block] = []
+    for title, some in (examples or {}).items():
+        grids += [Heading(title), Grid([_picture(one) for one in some])]
+    return [
+        Section("scores", "Scores", scores),
+        Section("examples", "Examples", grids or [missing("No examples were kept in this run.")]),
+        class_scores_section(confusion, "picture"),
+        confusion_section(confusion, "picture", errors=True),
+        calibration_section(calibration, "picture"),
+        definitions(headlines, TERMS),
+    ]
+
+
+def _picture(example: ClassExample) -> Picture:
+    size = fitted_size(example.image, LONG_SIDE, enlarge=True)
+    shown = resized(to_rgb(example.image), size, enlarging=cv2.INTER_NEAREST)  # pixels of small pictures stay pixels
+    confidence = Percent(example.confidence)
+    caption: list[Cell] = [Strong(example.truth), " ", confidence]
+    if example.predicted != example.truth:
+        caption = [Strong(example.predicted, wrong=True), " ", confidence, f"\nis {example.truth}"]
+    return Picture(jpeg(shown), size, caption, example.name)

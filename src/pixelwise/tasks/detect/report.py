@@ -1,0 +1,168 @@
+"""The sections of a report on networks that find objects and give them boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+
+from pixelwise.data.draw import background_class, palette, to_rgb
+from pixelwise.metrics import Calibration, ConfusionMatrix, Headline
+from pixelwise.report.blocks import Block, Facts, Figure, Heading, Numbers, Panels, Picture, Section, Text
+from pixelwise.report.boxes import draw_boxes
+from pixelwise.report.cells import Number, Strong
+from pixelwise.report.classes import (
+    calibration_definition,
+    calibration_section,
+    calibration_tile,
+    class_scores_section,
+    confusion_section,
+)
+from pixelwise.report.pictures import fitted_size, jpeg, resized, svg
+from pixelwise.report.run_page import missing
+from pixelwise.report.scores import definitions, other_numbers, tiles
+from pixelwise.report.values import sentence
+
+LONG_SIDE = 480  # pixels of the pictures on the page
+HEADLINES = (
+    Headline(
+        "localised", "right class, IoU of 0.5 or more",
+        definition="The share of the pictures whose object was classified and located: one minus ILSVRC's localisation "
+        "error, with one answer per picture.",
+    ),
+    Headline(
+        "box_iou", "mean IoU of boxes",
+        definition="The mean over pictures of the IoU between the box of the picture's object and the box predicted "
+        "for its class, 0 where there is none.",
+    ),
+    Headline(
+        "accuracy", "accuracy of the class",
+        definition="The share of the pictures whose most confident class is that of their object.",
+    ),
+)  # fmt: skip
+OBJECT_HEADLINES = (
+    Headline(
+        "precision", "precision, all objects",
+        definition="Of the boxes above the least confidence, the share that is right: of the class of an object that "
+        "no more confident box has, with an IoU of 0.5 or more.",
+    ),
+    Headline("recall", "recall, all objects", definition="Of all objects, the share for which a right box was found."),
+)  # fmt: skip
+"""The scores of networks that search whole pictures, under `objects` in `metrics.json`."""
+TERMS = {
+    "object of a picture": "The object whose box is the largest. Pictures without an object are not counted here.",
+    "IoU of two boxes": "The area that both cover, divided by the area that either covers (intersection over union). 1 "
+    "is perfect.",
+    "recall, precision, F1 of a class": "Recall: of the pictures whose object is of the class, the share predicted "
+    "as it. Precision: of the pictures predicted as the class, the share whose object is of it. F1: the harmonic mean "
+    "of both.",
+    **calibration_definition("picture"),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxExample:
+    """One picture with its objects and the boxes that were found.
+
+    Attributes:
+        name: of the picture.
+        image: (H, W, C), any depth.
+        truth, found: boxes (N, 4) xyxy in pixels, class ids (N,), and a label per box.
+        overlap: IoU of the largest object's box with the box found for it; NaN without an object.
+    """
+
+    name: str
+    image: np.ndarray
+    truth: tuple[np.ndarray, np.ndarray, Sequence[str]]
+    found: tuple[np.ndarray, np.ndarray, Sequence[str]]
+    overlap: float
+
+
+def sections(
+    *,
+    summary: Mapping[str, Any],
+    confusion: ConfusionMatrix,
+    calibration: Calibration | None = None,
+    examples: Mapping[str, Sequence[BoxExample]] | None = None,
+    steps: Drawing | None = None,
+    headlines: Sequence[Headline] = HEADLINES,
+) -> list[Section]:
+    """Scores, examples, classes, confusion, calibration and definitions.
+
+    Args:
+        summary: the values of `metrics.json`; for networks that search whole pictures, `DetectionScore.summary` under
+            `objects`. Numbers that are no headlines are listed.
+        confusion: counts of pictures by the class of their largest object. Class 0 is the background.
+        calibration: of the confidences on the same split; None where they were not kept.
+        examples: title of a group -> its pictures, in the order in which they are shown.
+        steps: the figure of how OverFeat comes to its boxes (`overfeat_figure`); None for other networks.
+        headlines: the scores that stand first.
+    """
+    objects = summary.get("objects") or {}
+    shown = [
+        *tiles(objects, OBJECT_HEADLINES, "not defined: no object was counted"),
+        *tiles(summary, headlines, "not defined: no picture was counted"),
+    ]
+    if calibration is not None:
+        shown.append(calibration_tile(calibration, "picture"))
+    scores: list[Block] = [
+        Numbers(shown),
+        Text(sentence(summary.get("definition", "")), soft=True),
+        *other_numbers(summary, {*(one.key for one in headlines), "pictures", "expected_calibration_error"}),
+    ]
+    keys = {one.key for one in OBJECT_HEADLINES}
+    if objects:
+        rest = {name: value for name, value in objects.items() if name not in keys}
+        scores += [Heading("All objects"), Facts(rest)]
+    return [
+        Section("scores", "Scores", scores),
+        Section("examples", "Examples", _examples(examples or {}, confusion.class_names, steps)),
+        class_scores_section(confusion, "picture", without=0),
+        confusion_section(confusion, "picture", errors=True),
+        calibration_section(calibration, "picture"),
+        definitions([*(OBJECT_HEADLINES if objects else ()), *headlines], TERMS),
+    ]
+
+
+def _examples(examples: Mapping[str, Sequence[BoxExample]], names: Sequence[str], steps: Drawing | None) -> list[Block]:
+    colours = palette(len(names), background_class(names))
+    blocks: list[Block] = []
+    for title, some in examples.items():
+        blocks += [Heading(title), *(_panels(one, colours) for one in some)]
+    if not blocks:
+        blocks = [missing("No examples were kept in this run.")]
+    if steps is not None:
+        how_to_read = (
+            "Each cell of the upper maps is at the middle of a window, in the colour of the window's most likely "
+            "class. Boxes that agree are merged, and their confidences are added."
+        )
+        drawn = svg(steps, "scores without and with offsets, all boxes, merged boxes")
+        blocks += [
+            Heading("How the boxes of the first picture come about"),
+            Figure(drawn, form="wide"),
+            Text(how_to_read, soft=True),
+        ]
+    return blocks
+
+
+def _panels(example: BoxExample, colours: np.ndarray) -> Panels:
+    """The picture with its objects, and with the boxes that were found, side by side."""
+    size = fitted_size(example.image, LONG_SIDE, enlarge=True)
+    scale = LONG_SIDE / max(example.image.shape[:2])
+    picture = resized(to_rgb(example.image), size)
+    caption = (
+        Strong(example.name), " · IoU of its largest object ", Number(example.overlap, "no object"),
+    )  # fmt: skip
+    pictures = [
+        Picture(
+            jpeg(draw_boxes(picture, boxes * scale, classes, labels, colours=colours)),
+            size,
+            (title,),
+            f"{title} in {example.name}",
+        )
+        for title, (boxes, classes, labels) in (("Truth", example.truth), ("Found", example.found))
+    ]
+    return Panels(pictures, caption, columns=2)

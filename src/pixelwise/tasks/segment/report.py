@@ -1,0 +1,237 @@
+"""The sections of a report on networks that label pixels."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+
+from pixelwise.data.draw import background_class, palette, to_rgb
+from pixelwise.data.sample import VOID
+from pixelwise.metrics import Calibration, ConfusionMatrix, Headline
+from pixelwise.report.blocks import (
+    Block,
+    Column,
+    Facts,
+    Heading,
+    Legend,
+    Numbers,
+    Panels,
+    Picture,
+    Section,
+    Table,
+    Text,
+)
+from pixelwise.report.cells import Bar, Cell, Number, Percent, Strong, Swatch
+from pixelwise.report.classes import (
+    ABSENT,
+    NOT_PREDICTED,
+    NOT_TRUE,
+    calibration_definition,
+    calibration_section,
+    calibration_tile,
+    confusion_section,
+    counted,
+)
+from pixelwise.report.pictures import fitted_size, jpeg, png, resized
+from pixelwise.report.run_page import missing
+from pixelwise.report.scores import comparison, definitions, other_numbers, tiles
+from pixelwise.report.values import css, sentence, sortable
+
+LONG_SIDE = 640  # pixels of the pictures on the page
+ERROR_COLOUR = (229, 36, 94)
+HEADLINES = (
+    Headline(
+        "mean_iou", "mean IoU",
+        definition="The mean of the classes' IoU, each class counting alike. It is computed once, over all pixels of "
+        "the split together; a class in neither truth nor prediction is left out.",
+    ),
+    Headline(
+        "pixel_accuracy", "pixel accuracy",
+        definition="The share of all pixels whose class is right. Large classes dominate it.",
+    ),
+    Headline("mean_accuracy", "mean accuracy", definition="The mean of the classes' recall."),
+    Headline("mean_dice", "mean Dice", definition="The mean of the classes' Dice, each class counting alike."),
+)  # fmt: skip
+TERMS = {
+    "IoU of a class": "Pixels that truth and prediction both give to the class, divided by the pixels that either "
+    "gives to it (intersection over union, Jaccard). 1 is perfect.",
+    "Dice of a class": "Twice the shared pixels, divided by the sum of the true and the predicted ones (F1). It is "
+    "never below the IoU.",
+    "precision": "Of the pixels predicted as the class, the share that is right.",
+    "recall": "Of the true pixels of the class, the share that was found.",
+    **calibration_definition("pixel"),
+    "void": "Pixels without a label. They are never trained on and never counted.",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One picture with its prediction.
+
+    Attributes:
+        name: of the picture.
+        image: (H, W, C), any depth.
+        prediction: (H, W) class ids.
+        truth: (H, W) class ids, 255 = void; None where it is not known.
+        mean_iou: of this picture alone; NaN without truth.
+        confidence: (H, W) probability of the predicted class, 0..1; None where it was not kept.
+    """
+
+    name: str
+    image: np.ndarray
+    prediction: np.ndarray
+    truth: np.ndarray | None = None
+    mean_iou: float = math.nan
+    confidence: np.ndarray | None = None
+
+
+def sections(
+    *,
+    summary: Mapping[str, Any],
+    confusion: ConfusionMatrix,
+    calibration: Calibration | None = None,
+    examples: Sequence[Example] = (),
+    baselines: Mapping[str, float | None] | None = None,
+    headlines: Sequence[Headline] = HEADLINES,
+) -> list[Section]:
+    """Scores, examples, classes, confusion, calibration and definitions.
+
+    Args:
+        summary: the values of `metrics.json`: `ConfusionMatrix.summary`, `InstanceScore.summary` under `objects` where
+            objects were compared, and any other numbers, which are listed.
+        confusion: counts of pixels.
+        calibration: of the confidences on the same split; None where they were not kept.
+        examples: in any order; the page sorts them into best, middle and worst.
+        baselines: method that needs no network -> its score by the first headline.
+        headlines: the scores that stand first.
+    """
+    names = confusion.class_names
+    colours = palette(len(names), background_class(names))
+    return [
+        Section("scores", "Scores", _scores(summary, confusion, calibration, baselines or {}, headlines)),
+        Section("examples", "Examples", _examples(examples, names, colours)),
+        _classes(confusion, colours),
+        confusion_section(confusion, "pixel"),
+        calibration_section(calibration, "pixel"),
+        definitions(headlines, TERMS),
+    ]
+
+
+def _scores(
+    summary: Mapping[str, Any],
+    confusion: ConfusionMatrix,
+    calibration: Calibration | None,
+    baselines: Mapping[str, float | None],
+    headlines: Sequence[Headline],
+) -> list[Block]:
+    shown = tiles(summary, headlines, "not defined: no labelled pixel was counted")
+    if calibration is not None:
+        shown.append(calibration_tile(calibration, "pixel"))
+    definition = sentence(summary.get("definition", ""))
+    blocks: list[Block] = [
+        Numbers(shown),
+        Text(f"{definition} {counted(confusion.pixels, 'pixel')}".strip(), soft=True),
+        *other_numbers(summary, {*(one.key for one in headlines), "pixels", "expected_calibration_error"}),
+    ]
+    if summary.get("objects"):
+        blocks += [Heading("Objects"), Facts(summary["objects"])]
+    if baselines and headlines:
+        first = headlines[0]
+        blocks += [
+            Heading("Compared with methods that need no network"),
+            comparison(baselines, summary.get(first.key), first),
+        ]
+    return blocks
+
+
+def _classes(confusion: ConfusionMatrix, colours: np.ndarray) -> Section:
+    """The scores of each class, best IoU first, undefined last."""
+    columns = (
+        Column("class"), Column("IoU", right=True), Column(width=26), Column("Dice", right=True),
+        Column("precision", right=True), Column("recall", right=True), Column("share of pixels", right=True),
+    )  # fmt: skip
+    scores = zip(
+        confusion.class_names,
+        colours,
+        confusion.iou().tolist(),
+        confusion.dice().tolist(),
+        confusion.precision().tolist(),
+        confusion.recall().tolist(),
+        (confusion.true_pixels / max(confusion.pixels, 1)).tolist(),
+        strict=False,  # the palette has a colour for every id of a byte
+    )
+    rows = [
+        (
+            Swatch(name, css(colour)), Number(iou, ABSENT), Bar(iou), Number(dice, ABSENT),
+            Number(precision, NOT_PREDICTED), Number(recall, NOT_TRUE), Percent(share),
+        )
+        for name, colour, iou, dice, precision, recall, share in sorted(scores, key=lambda row: -sortable(row[2]))
+    ]  # fmt: skip
+    remark = "Best first. Share of pixels: how much of the counted truth is of the class."
+    return Section("classes", "Classes", [Table(columns, rows), Text(remark, soft=True)])
+
+
+def _examples(examples: Sequence[Example], names: Sequence[str], colours: np.ndarray) -> list[Block]:
+    """Examples by how well they went, under a legend of the classes."""
+    if not examples:
+        return [missing("No examples were kept in this run.")]
+    legend = [Swatch(name, css(colours[class_id])) for class_id, name in enumerate(names)]
+    if any(one.truth is not None and (one.truth == VOID).any() for one in examples):
+        legend.append(Swatch("void (no label)", css(colours[VOID])))
+    legend.append(Swatch("wrong pixel", "var(--wrong)"))
+    blocks: list[Block] = [Legend(legend)]
+    known = sorted((one for one in examples if not math.isnan(one.mean_iou)), key=lambda one: -one.mean_iou)
+    if len(known) < 3:
+        groups = [("Examples", known)]
+    else:
+        ends = [round(len(known) * part / 3) for part in range(4)]
+        thirds = [known[low:high] for low, high in itertools.pairwise(ends)]
+        groups = list(zip(("Best", "Middle", "Worst"), thirds, strict=True))
+    groups.append(("Without truth", [one for one in examples if math.isnan(one.mean_iou)]))
+    for title, some in groups:
+        if some:
+            blocks += [Heading(title), *(_panels(one, colours) for one in some)]
+    return blocks
+
+
+def _panels(example: Example, colours: np.ndarray) -> Panels:
+    """Picture, truth, prediction, errors and confidence, as far as they are known."""
+    size = fitted_size(example.prediction, LONG_SIDE)
+    picture = resized(to_rgb(example.image), size)
+    prediction = cv2.resize(example.prediction.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    shown = [("Picture", jpeg(picture))]
+    caption: list[Cell] = [
+        Strong(example.name), " · mean IoU of this picture ", Number(example.mean_iou, "no truth to compare with"),
+    ]  # fmt: skip
+    if example.truth is not None:
+        truth = cv2.resize(example.truth.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        shown.append(("Truth", png(truth, colours)))
+        labelled = example.truth != VOID
+        if labelled.any():
+            wrong = float((example.truth != example.prediction)[labelled].mean())
+            caption += [" · ", Percent(wrong), " of its pixels wrong"]
+    shown.append(("Prediction", png(prediction, colours)))
+    if example.truth is not None:
+        shown.append(("Errors", jpeg(_errors(picture, truth, prediction))))
+    if example.confidence is not None:
+        confidence = cv2.resize(example.confidence.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        tinted = colormaps["viridis"](np.clip(confidence, 0, 1), bytes=True)[:, :, :3]
+        shown.append(("Confidence (bright = sure)", jpeg(np.ascontiguousarray(tinted))))
+    pictures = [Picture(address, size, (label,), f"{label} of {example.name}") for label, address in shown]
+    return Panels(pictures, caption, columns=max(len(pictures), 3))
+
+
+def _errors(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """The picture, grey and pale, with wrong pixels in one loud colour and void dark."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    pale = np.repeat((150 + grey * 0.4)[:, :, None], 3, axis=2).astype(np.uint8)
+    pale[truth == VOID] = 90
+    pale[(truth != prediction) & (truth != VOID)] = ERROR_COLOUR
+    return pale
