@@ -39,6 +39,8 @@ def distance_map(ids: np.ndarray, *, normalised: bool = False) -> np.ndarray:
         here = objects.ids[top:bottom, left:right] == number
         framed = np.pad(here, 1).astype(np.uint8)
         inside = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+        # OpenCV's square root differs in its last bit from one run to another; the squared distances are whole numbers.
+        inside = np.sqrt(np.rint(inside * inside))
         if normalised:
             inside /= inside.max()
         distances[top:bottom, left:right][here] = inside[here]
