@@ -1,7 +1,7 @@
-"""Distance maps of objects: regression targets whose maxima are the objects' middles and whose valleys part those that touch.
+"""Distance maps of objects: regression targets that are largest in an object's middle and smallest where objects touch.
 
-A network that predicts them tells touching nuclei apart by a watershed (Naylor et al., IEEE TMI 2019, section III), which
-connected components of a mask cannot.
+A watershed of the predicted map separates touching nuclei (Naylor et al., IEEE TMI 2019), which connected components of
+a mask cannot do.
 """
 
 from __future__ import annotations

@@ -143,9 +143,7 @@ def picture_files(root: Path, suffixes: Collection[str] = PICTURE_SUFFIXES) -> t
         below[:] = sorted(name for name in below if not name.startswith(".") and name != "__MACOSX")
         here = PurePosixPath(Path(folder).relative_to(root).as_posix())
         found += [
-            here / name
-            for name in names
-            if not name.startswith(".") and PurePosixPath(name).suffix.lower() in suffixes
+            here / name for name in names if not name.startswith(".") and PurePosixPath(name).suffix.lower() in suffixes
         ]
     return tuple(sorted(found))
 

@@ -1,8 +1,8 @@
 """The embedded data of regression: scenes of handwritten digits with the distance of each pixel to its digit's outline.
 
-The distance is exact, since the digits' masks are, and a network can learn it from what surrounds a pixel: how far the
-rim is shows in the picture. It is the target that parts touching nuclei as well (`pixelwise.data.distances`). The height
-of a relief that is lit from one side would not do, because ink and photographs hide the shading.
+The distance is exact, because the digits' masks are, and a network can learn it from a pixel's surroundings, because
+the outline is visible. It is also the target that separates touching nuclei (`pixelwise.data.distances`). The height of
+a relief lit from one side would be a poor target: ink and photographs hide the shading.
 """
 
 from __future__ import annotations

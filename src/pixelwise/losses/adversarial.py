@@ -1,8 +1,8 @@
-"""Losses of a generative adversarial network (Goodfellow et al., NeurIPS 2014), functions of the discriminator's logits.
+"""Losses of a generative adversarial network (Goodfellow et al., NeurIPS 2014) from the discriminator's logits.
 
 Logits may have any shape: one per picture, or one per patch. Losses are computed in float32 whatever the logits' dtype
-(float64 stays), as softplus, so they are finite for logits of any size. In a run of several processes the means are over
-the logits of all of them.
+(float64 stays), as softplus, so they are finite for logits of any size. In a run of several processes the means are
+over the logits of all of them.
 """
 
 from __future__ import annotations

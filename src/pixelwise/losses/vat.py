@@ -13,6 +13,7 @@ around the call keeps running statistics as they are.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
@@ -155,6 +156,6 @@ def _per_picture(values: Tensor, images: Tensor) -> Tensor:
     return values.view(-1, *[1] * (images.dim() - 1))
 
 
-def _replayed(device: torch.device) -> torch.random.fork_rng:  # type: ignore[valid-type]
-    """Within it, random numbers are those that come next; on leaving, they are still those that come next."""
+def _replayed(device: torch.device) -> AbstractContextManager[None]:
+    """Restores the state of torch's random numbers on leaving, so that the next pass draws the same ones again."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])

@@ -1,8 +1,8 @@
-"""How far generated pictures are from real ones, measured between two sets of features: KID and the Fréchet distance.
+"""Distances between generated and real pictures, measured on two sets of features: KID and the Fréchet distance.
 
-Features are those of a classifier that knows the data. With Inception's the Fréchet distance is the published FID
-(Heusel et al., NeurIPS 2017); on digits they mean little, and a classifier trained on the digits serves instead. Distances
-are comparable only between sets that were made by the same network.
+Features come from a classifier that knows the data. With those of Inception the Fréchet distance is the published FID
+(Heusel et al., NeurIPS 2017); for digits they mean little, and a classifier trained on digits takes its place. Two
+distances are comparable only if the same network made their features.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROWS = 1024
 
 
 class KernelDistance(NamedTuple):
-    """KID: its mean over subsets, and the standard deviation between them (NaN where all features were used at once)."""
+    """KID: the mean over subsets and their standard deviation, which is NaN for one estimate from all features."""
 
     mean: float
     deviation: float
@@ -25,7 +25,7 @@ class KernelDistance(NamedTuple):
 def kernel_distance(
     features: np.ndarray, others: np.ndarray, *, subsets: int = 0, subset_size: int = 1000, seed: int = 0
 ) -> KernelDistance:
-    """Kernel inception distance (Bińkowski et al., ICLR 2018): the unbiased estimate of the squared maximum mean discrepancy.
+    """Kernel inception distance (Bińkowski et al., ICLR 2018): an unbiased squared maximum mean discrepancy (MMD).
 
     The kernel is (x.y / D + 1)^3 (section 3.1). The estimate has expectation 0 where both sets come from one
     distribution, so it may be negative; unlike the Fréchet distance it has no bias from the number of pictures.
@@ -73,8 +73,9 @@ def gaussian_frechet_distance(
 ) -> float:
     """The Fréchet distance between two Gaussians; at least 0, and never NaN.
 
-    The trace of (S1 S2)^(1/2) is the sum of the roots of the eigenvalues of A S2 A with A = S1^(1/2), which is symmetric;
-    singular covariances, of fewer pictures than features, give eigenvalues of 0 that rounding may take below.
+    The trace of (S1 S2)^(1/2) is the sum of the square roots of the eigenvalues of A S2 A with A = S1^(1/2), which is
+    symmetric. Covariances of fewer pictures than features are singular: rounding makes some of their eigenvalues
+    negative, and these count as 0.
 
     Args:
         mean, other_mean: (D,).
@@ -100,9 +101,7 @@ def _mmd2(x: np.ndarray, y: np.ndarray) -> float:
 
 def _kernel_sum(x: np.ndarray, y: np.ndarray) -> float:
     """The sum of (x.y / D + 1)^3 over all pairs of rows."""
-    return sum(
-        float(((x[start : start + ROWS] @ y.T / x.shape[1] + 1) ** 3).sum()) for start in range(0, len(x), ROWS)
-    )
+    return sum(float(((x[start : start + ROWS] @ y.T / x.shape[1] + 1) ** 3).sum()) for start in range(0, len(x), ROWS))
 
 
 def _checked(features: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""How far predicted values are from the true ones: MAE, RMSE, R², and the count error of density maps."""
+"""Scores of per-pixel regression: MAE, RMSE, R², and the count error of density maps."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ class ValueScore:
         of_split = f" of the {split} split" if split else ""
         unit = f", in {self.unit}" if self.unit else ""
         definition = (
-            f"over all {self.pixels} pixels with a known value in {self.pictures} pictures{of_split}: the mean absolute "
-            f"error (MAE) and the root mean squared error (RMSE){unit}, and R², the share of the true values' variance "
-            "that is predicted"
+            f"over all {self.pixels} pixels with a known value in {self.pictures} pictures{of_split}: mean absolute "
+            f"error (MAE) and root mean squared error (RMSE){unit}, and R², the share of the true values' variance that "
+            "is predicted"
         )
         if self.density:
             scores["count_error"] = self.count_error()

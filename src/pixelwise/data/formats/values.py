@@ -1,8 +1,9 @@
 """Pictures with maps of numbers: depth, heights, densities, distances; one file per picture, under the picture's name.
 
-images/x.jpg + depth/x.tif      train/images/x.png + train/values/x.npy      images/x.png + depth/x.png (16 bits) + values.txt
+images/x.jpg + depth/x.tif      train/images/x.png + train/values/x.npy      images/x.png + depth/x.png + values.txt
 
-Maps are float TIFFs, `.npy` arrays of two dimensions, or 16-bit PNGs or TIFFs of whole numbers whose scale `values.txt` states.
+Maps are float TIFFs, `.npy` arrays of two dimensions, or 16-bit PNGs or TIFFs of whole numbers, whose scale
+`values.txt` states.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ def detect(root: Path) -> bool:
         return False
     sample = [root / file for file in even_sample(maps, 20)]
     try:
-        floats = all([_dtype(file).kind == "f" for file in sample])
+        kinds = {_dtype(file).kind for file in sample}
     except UserError:  # pictures, or damaged: told by the layout that takes them for masks
         return False
     stated = (root / STATEMENTS).is_file()
-    if word in MASK_WORDS and not stated and not (floats and any(map(_has_fractions, sample))):
+    if word in MASK_WORDS and not stated and not (kinds == {"f"} and any(map(_has_fractions, sample))):
         return False
     if any(layout.detect(root) for layout in (coco, rle_csv, labelme, idx)):
         return False
@@ -78,7 +79,7 @@ def survey(root: Path) -> Survey:
 
 
 def _maps(root: Path) -> tuple[str, list[PurePosixPath]]:
-    """The folder word in use and the files in its folders, which may lie in folders of splits but not among pictures."""
+    """The folder word in use and the files in its folders, which may lie below folders of splits but not of pictures."""
     found: dict[str, list[PurePosixPath]] = defaultdict(list)
     for file in picture_files(root, VALUE_SUFFIXES):
         folders = [part.lower() for part in file.parts[:-1]]

@@ -40,7 +40,9 @@ class DCGAN(nn.Module):
     def __init__(self, *, in_channels: int = 3, size: int = 64, latent: int = 100, width: int = 64) -> None:
         super().__init__()
         if size < 16 or size & (size - 1):
-            raise UserError(f"DCGAN makes square pictures of 16, 32, 64 ... pixels, not of {size}; choose one of these.")
+            raise UserError(
+                f"DCGAN makes square pictures of 16, 32, 64 ... pixels, not of {size}; choose one of these."
+            )
         self.latent = latent
         self.generator = Generator(in_channels, size, latent, width)
         self.discriminator = Discriminator(in_channels, size, width)

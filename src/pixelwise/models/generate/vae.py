@@ -250,7 +250,7 @@ class Decoder(nn.Module):
 
 
 def _plan(size: tuple[int, int], width: int) -> tuple[tuple[int, int, int, int], list[int], int, int]:
-    """Border to add (left, right, top, bottom), channels after each halving, and rows and columns of the coarsest maps."""
+    """Border to add (left, right, top, bottom), channels after each halving, rows and columns of the coarsest maps."""
     halvings = max(1, math.ceil(math.log2(min(size) / SMALLEST_MAP)))
     stride = 2**halvings
     rows, columns = (-(-side // stride) for side in size)
