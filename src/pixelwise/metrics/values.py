@@ -101,8 +101,8 @@ class ValueScore:
         unit = f", in {self.unit}" if self.unit else ""
         definition = (
             f"over all {self.pixels} pixels with a known value in {self.pictures} pictures{of_split}: mean absolute "
-            f"error (MAE) and root mean squared error (RMSE){unit}, and R², the share of the true values' variance that "
-            "is predicted"
+            f"error (MAE) and root mean squared error (RMSE){unit}, and R², the share of the true values' variance "
+            "that is predicted"
         )
         if self.density:
             scores["count_error"] = self.count_error()

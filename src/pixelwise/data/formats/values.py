@@ -38,7 +38,7 @@ def detect(root: Path) -> bool:
     sample = [root / file for file in even_sample(maps, 20)]
     try:
         kinds = {_dtype(file).kind for file in sample}
-    except UserError:  # pictures, or damaged: told by the layout that takes them for masks
+    except UserError:  # pictures or damaged files; the layouts that follow report them
         return False
     stated = (root / STATEMENTS).is_file()
     if word in MASK_WORDS and not stated and not (kinds == {"f"} and any(map(_has_fractions, sample))):
@@ -63,7 +63,7 @@ def survey(root: Path) -> Survey:
     pairing = _pair(root, word, maps)
     records, by_folder, notes = folder.records_of(root, pairing)
     given, missing = given_splits(root, records, by_folder)
-    unit = f" in {coding.unit}" if coding.unit else ""
+    unit = f" ({coding.unit})" if coding.unit else ""
     return Survey(
         root=root,
         layout="values",
@@ -79,7 +79,7 @@ def survey(root: Path) -> Survey:
 
 
 def _maps(root: Path) -> tuple[str, list[PurePosixPath]]:
-    """The folder word in use and the files in its folders, which may lie below folders of splits but not of pictures."""
+    """The folder word in use, and the files in folders of that name, none of which is below a folder of pictures."""
     found: dict[str, list[PurePosixPath]] = defaultdict(list)
     for file in picture_files(root, VALUE_SUFFIXES):
         folders = [part.lower() for part in file.parts[:-1]]
@@ -110,7 +110,7 @@ def _pair(root: Path, word: str, maps: list[PurePosixPath]) -> folder.Pairing:
 def _stores_whole_numbers(file: Path) -> bool:
     try:
         return _dtype(file).kind != "f"
-    except UserError:  # told when that file is read
+    except UserError:  # reported when the file is read
         return False
 
 
