@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -119,8 +119,11 @@ def without_suffix(path: str) -> str:
     return path[: -len(pure.suffix)] if pure.suffix.lower() in PICTURE_SUFFIXES else path
 
 
-def picture_files(root: Path) -> tuple[PurePosixPath, ...]:
+def picture_files(root: Path, suffixes: Collection[str] = PICTURE_SUFFIXES) -> tuple[PurePosixPath, ...]:
     """All files with a picture's suffix, at any depth, relative to `root`, sorted; hidden ones are skipped.
+
+    Args:
+        suffixes: in lower case, with their dot.
 
     Raises:
         UserError: `root` is missing or no folder.
@@ -140,9 +143,7 @@ def picture_files(root: Path) -> tuple[PurePosixPath, ...]:
         below[:] = sorted(name for name in below if not name.startswith(".") and name != "__MACOSX")
         here = PurePosixPath(Path(folder).relative_to(root).as_posix())
         found += [
-            here / name
-            for name in names
-            if not name.startswith(".") and PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
+            here / name for name in names if not name.startswith(".") and PurePosixPath(name).suffix.lower() in suffixes
         ]
     return tuple(sorted(found))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from pixelwise.data.dataset import UNLABELLED, Dataset, Record
-from pixelwise.data.formats import camvid, classes, coco, folder, idx, labelmap, labelme, nuclei, rle_csv, voc
+from pixelwise.data.formats import camvid, classes, coco, folder, idx, labelmap, labelme, nuclei, rle_csv, values, voc
 from pixelwise.data.formats.survey import Survey, complete
 from pixelwise.data.listing import picture_files
 from pixelwise.errors import UserError, unknown
@@ -19,6 +19,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "camvid": camvid,
     "nuclei": nuclei,
     "voc": voc,
+    "values": values,
     "labelmap": labelmap,
     "coco": coco,
     "rle_csv": rle_csv,

@@ -1,0 +1,137 @@
+"""Pictures with maps of numbers: depth, heights, densities, distances; one file per picture, under the picture's name.
+
+images/x.jpg + depth/x.tif      train/images/x.png + train/values/x.npy      images/x.png + depth/x.png + values.txt
+
+Maps are float TIFFs, `.npy` arrays of two dimensions, or 16-bit PNGs or TIFFs of whole numbers, whose scale
+`values.txt` states.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from pixelwise.data.formats import coco, folder, idx, labelme, rle_csv
+from pixelwise.data.formats.survey import Survey, given_splits
+from pixelwise.data.listing import MASK_WORDS, PICTURE_WORDS, picture_files, place
+from pixelwise.data.pictures import probe
+from pixelwise.data.splits import even_sample
+from pixelwise.data.values import STATEMENTS, VALUE_SUFFIXES, lacks_scale, read_coding, read_map
+from pixelwise.errors import UserError
+
+VALUE_WORDS = ("values", "depth", "heights", "density", "distance", "maps", "targets")
+"""Names of the folder with the maps; of several, the first one here counts."""
+
+
+def detect(root: Path) -> bool:
+    """Pictures in `images/` (or a folder of that meaning), and maps of numbers under their names in a folder of
+    `VALUE_WORDS`, judged by 20 of them; no labels of another layout.
+
+    16-bit PNGs without a stated scale count as well, so that `survey` can say what they lack; not in `targets`, where
+    they are label maps.
+    """
+    word, maps = _maps(root)
+    if not maps or not any(mask for _, mask, _ in _pair(root, word, maps).pairs):
+        return False
+    sample = [root / file for file in even_sample(maps, 20)]
+    try:
+        kinds = {_dtype(file).kind for file in sample}
+    except UserError:  # pictures or damaged files; the layouts that follow report them
+        return False
+    stated = (root / STATEMENTS).is_file()
+    if word in MASK_WORDS and not stated and not (kinds == {"f"} and any(map(_has_fractions, sample))):
+        return False
+    if any(layout.detect(root) for layout in (coco, rle_csv, labelme, idx)):
+        return False
+    others = set(picture_files(root)) - set(maps)
+    return not any(mask for _, mask, _ in folder.pair(sorted(others)).pairs)
+
+
+def survey(root: Path) -> Survey:
+    """Every picture with its map, where one has its name.
+
+    Raises:
+        UserError: a list file or values.txt that cannot be read, or whole numbers without a stated scale.
+    """
+    word, maps = _maps(root)
+    coding = read_coding(root, word if word in ("depth", "density", "distance") else "value")
+    whole = [root / file for file in even_sample(maps, 20) if _stores_whole_numbers(root / file)]
+    if whole and coding.scale is None:
+        raise lacks_scale(whole[0])
+    pairing = _pair(root, word, maps)
+    records, by_folder, notes = folder.records_of(root, pairing)
+    given, missing = given_splits(root, records, by_folder)
+    unit = f" ({coding.unit})" if coding.unit else ""
+    return Survey(
+        root=root,
+        layout="values",
+        records=records,
+        given=given,
+        class_names=(coding.name,),
+        coding=coding,
+        orphans=tuple(map(str, pairing.orphans)),
+        ignored=tuple(str(file) for file in pairing.ignored if file.parts[0] not in folder.EXTRAS),
+        missing=missing,
+        notes=(*notes, f"The files in {word} hold one {coding.name}{unit} per pixel, not class ids."),
+    )
+
+
+def _maps(root: Path) -> tuple[str, list[PurePosixPath]]:
+    """The folder word in use, and the files in folders of that name, none of which is below a folder of pictures."""
+    found: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for file in picture_files(root, VALUE_SUFFIXES):
+        folders = [part.lower() for part in file.parts[:-1]]
+        words = [part for part in folders if part in VALUE_WORDS]
+        if len(words) == 1 and not PICTURE_WORDS & set(folders):
+            found[words[0]].append(file)
+    word = next((word for word in VALUE_WORDS if found[word]), VALUE_WORDS[0])
+    return word, found[word]
+
+
+def _pair(root: Path, word: str, maps: list[PurePosixPath]) -> folder.Pairing:
+    """Pairs as the folder layout does, the folder of maps taken for one of masks."""
+    as_mask = {
+        PurePosixPath(*("masks" if part.lower() == word else part for part in file.parts)): file for file in maps
+    }
+    pictures = [file for file in picture_files(root) if place(file).role == "picture"]
+    if not pictures:
+        return folder.Pairing(())
+    pairing = folder.pair([*pictures, *as_mask])
+    taken = {*pictures, *maps}
+    return folder.Pairing(
+        pairs=tuple((picture, mask and as_mask[mask], split) for picture, mask, split in pairing.pairs),
+        orphans=tuple(as_mask[file] for file in pairing.orphans),
+        ignored=tuple(file for file in picture_files(root) if file not in taken),
+    )
+
+
+def _stores_whole_numbers(file: Path) -> bool:
+    try:
+        return _dtype(file).kind != "f"
+    except UserError:  # reported when the file is read
+        return False
+
+
+def _has_fractions(file: Path) -> bool:
+    """Whether a map of floats holds what no class id can be: fractions, negative numbers, NaN."""
+    try:
+        values = read_map(file)
+    except UserError:
+        return False
+    return not bool(np.all((values >= 0) & (values == np.rint(values))))
+
+
+def _dtype(file: Path) -> np.dtype:
+    """The type of a map's numbers, from the head of its file.
+
+    Raises:
+        UserError: unreadable, several channels, or 8-bit numbers.
+    """
+    if file.suffix.lower() == ".npy":
+        return read_map(file).dtype
+    header = probe(file)
+    if header.channels != 1 or header.dtype in ("uint8", "bool"):
+        raise UserError(f"{file}: {header.channels} channels of {header.dtype}, expected one of floats or 16 bits.")
+    return np.dtype(header.dtype)

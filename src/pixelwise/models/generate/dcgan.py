@@ -1,0 +1,112 @@
+"""DCGAN (Radford, Metz, Chintala, ICLR 2016, arXiv:1511.06434): a convolutional generator and its discriminator.
+
+The rules of section 3: strided convolutions in the discriminator and transposed ones in the generator take the place of
+pooling; there are no fully connected layers; batch norm in both networks, except after the generator's last layer and
+the discriminator's first; ReLU in the generator with tanh at its output, leaky ReLU of slope 0.2 in the discriminator.
+Tensors have the names and shapes of PyTorch's example (`main.0.weight`), whose last convolution of the discriminator
+gives one logit.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.errors import UserError
+
+COARSEST = 4
+"""Height and width of the maps beside the code."""
+
+
+class DCGAN(nn.Module):
+    """Figure 1 with four halvings; each network doubles its channels where it halves its maps.
+
+    3 channels, 64x64, latent 100, width 64: generator 3,576,704 parameters, discriminator 2,765,568. Weights start from
+    N(0, 0.02), the factors of batch norm from N(1, 0.02) (section 4).
+
+    Batch norm is that of the network's mode: statistics of the batch in training mode, running ones in eval mode.
+
+    Args:
+        size: height and width of the pictures, a power of two from 16; 32 suits MNIST with a border of 2 pixels.
+        latent: dimensions of the code z, drawn from N(0, I).
+        width: channels of the maps at half the size.
+
+    Raises:
+        UserError: another size.
+    """
+
+    input_range = (-1.0, 1.0)
+
+    def __init__(self, *, in_channels: int = 3, size: int = 64, latent: int = 100, width: int = 64) -> None:
+        super().__init__()
+        if size < 16 or size & (size - 1):
+            raise UserError(
+                f"DCGAN makes square pictures of 16, 32, 64 ... pixels, not of {size}; choose one of these."
+            )
+        self.latent = latent
+        self.generator = Generator(in_channels, size, latent, width)
+        self.discriminator = Discriminator(in_channels, size, width)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, 0.0, 0.02)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.weight, 1.0, 0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Codes (N, latent) -> pictures (N, C, size, size) in -1..1."""
+        return self.generator(z)
+
+    def discriminate(self, images: Tensor) -> Tensor:
+        """Pictures (N, C, size, size) in -1..1 -> logits (N,) of being real."""
+        return self.discriminator(images)
+
+    def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """(count, latent) codes from N(0, I), drawn on the CPU, so that a seed means the same on every device."""
+        weight = next(self.parameters())
+        return torch.randn(count, self.latent, generator=generator).to(weight)
+
+    @torch.no_grad()
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """(count, C, size, size) in -1..1."""
+        return self(self.noise(count, generator))
+
+
+class Generator(nn.Module):
+    """From a code to 4x4 maps and on by transposed convolutions, each of which doubles height and width."""
+
+    def __init__(self, out_channels: int, size: int, latent: int, width: int) -> None:
+        super().__init__()
+        channels = width * size // COARSEST // 2  # (N, 512, 4, 4) for 64x64 and width 64
+        layers: list[nn.Module] = [nn.ConvTranspose2d(latent, channels, COARSEST, bias=False)]
+        while channels > width:
+            layers += [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+            layers.append(nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1, bias=False))
+            channels //= 2
+        layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]  # (N, width, size / 2, size / 2)
+        layers += [nn.ConvTranspose2d(width, out_channels, 4, stride=2, padding=1, bias=False), nn.Tanh()]
+        self.main = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(N, latent) -> (N, C, size, size) in -1..1."""
+        return self.main(z[:, :, None, None])
+
+
+class Discriminator(nn.Module):
+    """The generator's mirror image; a 4x4 convolution without padding takes the last maps to one logit."""
+
+    def __init__(self, in_channels: int, size: int, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1, bias=False)]
+        layers.append(nn.LeakyReLU(0.2, inplace=True))
+        channels = width
+        while channels < width * size // COARSEST // 2:
+            layers.append(nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1, bias=False))
+            layers += [nn.BatchNorm2d(2 * channels), nn.LeakyReLU(0.2, inplace=True)]
+            channels *= 2
+        layers.append(nn.Conv2d(channels, 1, COARSEST, bias=False))  # from (N, 512, 4, 4) to (N, 1, 1, 1)
+        self.main = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, size, size) -> (N,)"""
+        return self.main(images).flatten()
