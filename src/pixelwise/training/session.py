@@ -221,10 +221,10 @@ def make_method(
         UserError: a batch that is too small for the processes, or for batch norm; nothing to freeze, or all of it.
     """
     _check_batch(recipe, network)
-    frozen = [] if recipe.optimizer.freeze is None else freeze(network, recipe.optimizer.freeze)
-    spec = model_spec(recipe, facts)
     if world_size() > 1:
         network = synchronised(network)
+    frozen = [] if recipe.optimizer.freeze is None else freeze(network, recipe.optimizer.freeze)
+    spec = model_spec(recipe, facts)
     # Weights move into their final memory layout before the optimiser takes hold of them.
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision = recipe.train.precision
