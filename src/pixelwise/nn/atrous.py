@@ -45,7 +45,7 @@ def atrous_conv2d(
 
 def with_atrous_convolutions(network: nn.Module) -> nn.Module:
     """Exchanges every dilated `nn.Conv2d` of one group for an `AtrousConv2d`, in place; tensors and names stay."""
-    convolutions = {
+    convolutions: dict[nn.Module, nn.Module] = {
         module: _counterpart(module)
         for module in network.modules()
         if type(module) is nn.Conv2d and module.groups == 1 and max(module.dilation) > 1
