@@ -161,6 +161,31 @@ def test_changing_one_setting_leaves_the_other_draws_alone() -> None:
     assert np.allclose(np.abs(plain.matrix[:, :2]), np.abs(unflipped.matrix[:, :2]))
 
 
+def left_over(**settings: object) -> object:
+    """State of the generator after one view: equal states mean equally many numbers drawn."""
+    rng = np.random.default_rng(9)
+    Augmentation(**{"crop": (48, 48), **settings})(blob_sample(), rng)
+    return rng.bit_generator.state
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"scale": (0.5, 2.0)}, {"rotate": 30}, {"flip": "both"}, {"brightness": 0.5}, {"contrast": 0.5},
+     {"saturation": 0.5}, {"blur": 2.0}],
+)  # fmt: skip
+def test_what_is_always_drawn_costs_no_further_draws(setting: dict[str, object]) -> None:
+    assert left_over(**setting) == left_over()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"objects": 0.5}, {"elastic": 2.0}, {"perspective": 0.1}, {"folds": 2}, {"shading": 0.5}, {"background": 0.5},
+     {"sharpen": 0.5}, {"noise": 0.1}, {"ink": 1.0}, {"scan": 0.5}, {"erase": 0.5}],
+)  # fmt: skip
+def test_what_is_drawn_only_if_on_moves_the_draws_after_it(setting: dict[str, object]) -> None:
+    assert left_over(**setting) != left_over()
+
+
 def test_brightness_saturation_and_noise_do_what_they_say() -> None:
     grey = np.full((20, 20, 3), 100, np.uint8)
     colour = grey + np.array([50, 0, 20], np.uint8)

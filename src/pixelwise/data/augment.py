@@ -66,7 +66,22 @@ class Augmentation(BaseModel):
     scan: float = Field(0.0, ge=0, le=1, description="the most of a scanner's streaks, bands, grain and dust")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """One view: image (crop height, crop width, C), mask and objects with it. The same rng state, the same view."""
+        """One view: image (crop height, crop width, C), mask and objects with it. The same rng state, the same view.
+
+        Random numbers are drawn in this order:
+
+        - `objects`, and then which object: only if `objects` is above 0;
+        - scale, angle, two flips and the place: always, whatever the settings;
+        - the elastic field: only if `elastic` is above 0;
+        - the sheet of paper: only if `perspective`, `folds` or `shading` is above 0;
+        - `background`: only if above 0, and the new background only in the views that get one;
+        - gain, contrast, saturation, level of noise and blur: always, whatever the settings;
+        - `sharpen`, then one number per value of the picture for `noise`, then `ink`, then `scan`: each only if above 0;
+        - `erase`: only if above 0, and the rectangle only in the views that get one.
+
+        So a change of a setting that is always drawn leaves all other draws alone, while one of the others that is
+        turned on or off moves everything drawn after it in the same view.
+        """
         box = None
         if self.objects > 0 and rng.random() < self.objects:
             sample, box = draw_object(sample, rng, alone=self.alone)
@@ -99,7 +114,8 @@ class Augmentation(BaseModel):
                 fit into it, at larger ones the view moves within them. The object stays in the middle along the other
                 axis.
         """
-        # Every number is drawn whatever the settings, so that changing one of them leaves the others' draws alone.
+        # Drawn whatever the settings, so that changing one of them leaves the others' draws alone; the elastic field,
+        # below, is not.
         scale = float(np.exp(rng.uniform(*np.log(self.scale))))
         angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))
         mirror = rng.random(2) < 0.5
