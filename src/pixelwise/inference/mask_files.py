@@ -12,7 +12,6 @@ from skimage.measure import regionprops_table
 
 from pixelwise.data.pictures import read_ids
 from pixelwise.errors import UserError, unknown
-from pixelwise.hardware import keep_freed_memory
 from pixelwise.inference.instances import INSTANCES, label_objects
 from pixelwise.inference.many import complain, each, refuse_to_overwrite, write_table
 from pixelwise.inference.predictor import Predictor
@@ -70,7 +69,6 @@ def write_masks(
         results = [f"{name}.png", f"{name}.tif"]
         results += [f"{name}_{option}{suffix}" for option, suffixes in extras.items() for suffix in suffixes]
         refuse_to_overwrite(out / result for result in results)
-    keep_freed_memory()
     written = []
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -324,7 +324,6 @@ def execute(session: Session, display: Display) -> Position:
     """
     recipe, dataset, train = session.recipe, session.dataset, session.recipe.train
     assert train.batch_size is not None
-    hardware.keep_freed_memory()
     records = dataset.split("train")
     shared: dict[str, Any] = {"rank": rank(), "processes": world_size()}
     task = _task(recipe)
