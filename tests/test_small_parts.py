@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,51 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
             atomic.write_text(file, "new")
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+IMPORTS = """
+import importlib, os, pkgutil, sys
+import cv2, numpy, torch
+from PIL import Image, ImageFile
+
+def settings():
+    return (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES, cv2.getNumThreads(), dict(os.environ),
+            torch.get_num_threads(), torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(),
+            numpy.geterr(), sys.getswitchinterval())
+
+cv2.setNumThreads(3)
+before = settings()
+import pixelwise
+for module in pkgutil.walk_packages(pixelwise.__path__, "pixelwise."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+    assert settings() == before, module.name
+"""
+
+
+def test_importing_the_package_changes_no_setting_of_the_process() -> None:
+    done = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+USE = """
+import sys
+from unittest import mock
+import cv2
+from pixelwise import api
+cv2.setNumThreads(3)
+with mock.patch("ctypes.CDLL", side_effect=AssertionError("malloc was set")):
+    run = api.train("unet", data=sys.argv[1], out=sys.argv[2] + "/run", epochs=0.25, overrides=[
+        "model.width=2", "model.encoder=null", "augment.crop=[32,48]", "train.batch_size=2", "train.validations=1"])
+    api.predict(run.path, [sys.argv[1] + "/images"], sys.argv[2] + "/out")
+assert cv2.getNumThreads() == 3
+"""
+
+
+def test_the_api_changes_no_setting_of_the_process(scenes_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", USE, str(scenes_folder), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_the_public_names_exist() -> None:

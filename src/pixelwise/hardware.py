@@ -37,6 +37,9 @@ def keep_freed_memory() -> None:
     Training allocates the same tensors in every step; zeroing their pages anew costs 5 to 25 % of it on a CPU. All
     threads share one arena, so that what one of them frees serves the others: 0.4 GB less in the prediction of large
     pictures. Does nothing where the C library is not glibc.
+
+    It changes the whole process for good, so the library leaves it to its caller: the command line calls it, and a
+    program that trains or predicts through the API may call it once at its start.
     """
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return

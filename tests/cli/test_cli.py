@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -27,7 +29,6 @@ def pixelwise(*arguments: object) -> tuple[int, str]:
     """Exit status, and what was printed to the error stream; in this process, which is a hundred times faster."""
     import contextlib
     import io
-    from unittest import mock
 
     out, err = io.StringIO(), io.StringIO()
     with (
@@ -57,6 +58,24 @@ def test_help_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "predict" in done.stdout
+
+
+def test_the_command_line_prepares_its_process(run: Path, scenes_folder: Path, tmp_path: Path) -> None:
+    """Threads are left to pixelwise; freed memory is kept where networks run."""
+    before = cv2.getNumThreads()
+    pictures = scenes_folder / "images"
+    try:
+        for arguments, memory in (
+            (["check", scenes_folder, "--json"], False),
+            (["predict", run, pictures, "--out", tmp_path / "masks"], True),
+        ):
+            cv2.setNumThreads(3)
+            with mock.patch("pixelwise.hardware.keep_freed_memory") as kept:
+                assert pixelwise(*arguments)[0] == 0
+            assert cv2.getNumThreads() == 1
+            assert kept.called == memory
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_help_takes_a_fraction_of_importing_torch() -> None:

@@ -93,6 +93,66 @@ def test_forward_inverts_the_map_of_pixels(elastic: float) -> None:
     assert np.abs(warp.forward(source) - points).max() < (0.3 if elastic else 1e-9)
 
 
+MIRROR = Warp(np.array([[-1.0, 0.0, 96.0], [0.0, 1.0, 0.0]]), (96, 96))
+UPSIDE_DOWN = Warp(np.array([[1.0, 0.0, 0.0], [0.0, -1.0, 96.0]]), (96, 96))
+HALF_TURN = Warp(np.array([[-1.0, 0.0, 96.0], [0.0, -1.0, 96.0]]), (96, 96))
+
+
+def person(outlined: bool) -> Sample:
+    """Someone who faces us: nose, left and right wrist, left and right ankle; the left ones are at the right."""
+    sample = blob_sample()
+    keypoints = np.array([[[55, 32, 1], [68, 35, 1], [42, 36, 2], [60, 48, 1], [50, 49, 0]]], np.float32)
+    assert sample.instances is not None
+    ids = sample.instances.ids if outlined else None
+    return replace(sample, instances=replace(sample.instances, ids=ids, keypoints=keypoints, sides=((1, 2), (3, 4))))
+
+
+def joints(sample: Sample) -> np.ndarray:
+    assert sample.instances is not None
+    assert sample.instances.keypoints is not None
+    return sample.instances.keypoints[0]
+
+
+@pytest.mark.parametrize("outlined", [True, False])
+@pytest.mark.parametrize("mirror", [MIRROR, UPSIDE_DOWN])
+def test_a_mirror_image_mirrored_again_is_the_original(outlined: bool, mirror: Warp) -> None:
+    sample = person(outlined)
+    assert sample.instances is not None
+    again = mirror.apply(mirror.apply(sample))
+    assert again.instances is not None
+    assert np.array_equal(again.image, sample.image)
+    assert np.array_equal(joints(again), joints(sample))
+    assert np.array_equal(again.instances.boxes, sample.instances.boxes)
+    assert again.instances.sides == sample.instances.sides
+
+
+def test_left_and_right_joints_change_places_in_a_mirror_image_alone() -> None:
+    """Whoever faces us has the left wrist at the right of the picture, mirrored or not."""
+    sample = person(True)
+    mirrored, turned = joints(MIRROR.apply(sample)), joints(HALF_TURN.apply(sample))
+    assert mirrored.tolist() == [[41, 32, 1], [54, 36, 2], [28, 35, 1], [46, 49, 0], [36, 48, 1]]
+    assert turned[:, 0].tolist() == (96 - joints(sample)[:, 0]).tolist()
+    assert np.array_equal(turned[:, 2], joints(sample)[:, 2])
+    bent = replace(MIRROR, displacement=elastic_field((96, 96), 1.0, np.random.default_rng(0)))
+    assert np.abs(joints(bent.apply(sample)) - mirrored).max() < 5
+    sideless = replace(sample, instances=replace(sample.instances, sides=()))
+    assert joints(MIRROR.apply(sideless))[:, 2].tolist() == joints(sample)[:, 2].tolist()
+
+
+def test_extents_are_boxes_that_the_view_does_not_cut_off() -> None:
+    sample = blob_sample()
+    assert sample.instances is not None
+    boxes = np.array([[10, 20, 50, 40], [60, 60, 90, 80], [0, 0, 5, 5]], np.float32)
+    objects = Instances(boxes, np.array([1, 2, 3]), extents=boxes)
+    view = Warp(np.array([[0.5, 0.0, 30.0], [0.0, 0.5, 25.0]]), (96, 96)).apply(replace(sample, instances=objects))
+    assert view.instances is not None
+    assert view.instances.classes.tolist() == [1, 2]
+    assert view.instances.boxes.tolist() == [[0, 0, 40, 30], [60, 70, 96, 96]]
+    assert view.instances.extents is not None
+    assert view.instances.extents.tolist() == [[-40, -10, 40, 30], [60, 70, 120, 110]]
+    assert view.instances.extents.dtype == np.float32
+
+
 def test_boxes_without_a_label_map_enclose_their_corners() -> None:
     sample = blob_sample()
     assert sample.instances is not None
@@ -159,6 +219,31 @@ def test_changing_one_setting_leaves_the_other_draws_alone() -> None:
     plain = WILD.draw_warp((96, 96), np.random.default_rng(9))
     unflipped = WILD.model_copy(update={"flip": "none"}).draw_warp((96, 96), np.random.default_rng(9))
     assert np.allclose(np.abs(plain.matrix[:, :2]), np.abs(unflipped.matrix[:, :2]))
+
+
+def left_over(**settings: object) -> object:
+    """State of the generator after one view: equal states mean equally many numbers drawn."""
+    rng = np.random.default_rng(9)
+    Augmentation(**{"crop": (48, 48), **settings})(blob_sample(), rng)
+    return rng.bit_generator.state
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"scale": (0.5, 2.0)}, {"rotate": 30}, {"flip": "both"}, {"brightness": 0.5}, {"contrast": 0.5},
+     {"saturation": 0.5}, {"blur": 2.0}],
+)  # fmt: skip
+def test_what_is_always_drawn_costs_no_further_draws(setting: dict[str, object]) -> None:
+    assert left_over(**setting) == left_over()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"objects": 0.5}, {"elastic": 2.0}, {"perspective": 0.1}, {"folds": 2}, {"shading": 0.5}, {"background": 0.5},
+     {"sharpen": 0.5}, {"noise": 0.1}, {"ink": 1.0}, {"scan": 0.5}, {"erase": 0.5}],
+)  # fmt: skip
+def test_what_is_drawn_only_if_on_moves_the_draws_after_it(setting: dict[str, object]) -> None:
+    assert left_over(**setting) != left_over()
 
 
 def test_brightness_saturation_and_noise_do_what_they_say() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,6 @@ from pixelwise.data.objects import (
     boxes_alone,
     object_facts,
     resized,
-    whole_boxes,
 )
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import scene, write_coco_scenes
@@ -96,8 +96,27 @@ def test_stretch_there_and_back() -> None:
     np.testing.assert_allclose(boxes_of(view)[0], [10, 30, 22, 80])
     np.testing.assert_allclose(stretch.back(boxes_of(view), 60, 80), boxes_of(sample))
     assert view.instances is not None
-    np.testing.assert_allclose(whole_boxes(view.instances), boxes_of(view))
+    np.testing.assert_array_equal(view.instances.extents, boxes_of(view))
     assert (view.image[35:75, 12:20] == 70).all()
+
+
+def test_joints_follow_their_objects_through_stretch_and_windows() -> None:
+    """A joint in the middle of each box stays in its middle; pairs of sides and visibility stay."""
+    sample = painted([[10, 10, 22, 20], [50, 30, 64, 48]], [3, 5])
+    middles = np.concatenate([(boxes_of(sample)[:, :2] + boxes_of(sample)[:, 2:]) / 2, [[1], [2]]], 1)
+    assert sample.instances is not None
+    objects = replace(sample.instances, keypoints=middles[:, None].astype(np.float32), sides=((0, 0),))
+    sample = replace(sample, instances=objects)
+    views = [Stretch((90, 70))(sample)]
+    views += [ObjectWindows(32, (60,), 0.0)(boxes_alone(sample), np.random.default_rng(seed)) for seed in range(5)]
+    views += [ObjectViews(Augmentation(crop=(60, 80)))(boxes_alone(sample), np.random.default_rng(0))]
+    for view in views:
+        found = view.instances
+        assert found is not None
+        assert found.keypoints is not None
+        assert found.sides == ((0, 0),)
+        np.testing.assert_allclose(found.keypoints[:, 0, :2], (found.boxes[:, :2] + found.boxes[:, 2:]) / 2, rtol=1e-5)
+        np.testing.assert_array_equal(found.keypoints[:, 0, 2], (found.classes == 5) + 1)
 
 
 def test_any_number_of_channels_is_resized() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -169,6 +170,38 @@ class TestConvert:
     def test_no_natural_conversion(self) -> None:
         with pytest.raises(UserError, match="5 channels found, 3 expected"):
             convert(np.zeros((2, 2, 5), np.uint8), PictureFormat(3, "uint8"))
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_png_that_cannot_be_written_leaves_the_old_one(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "x.png"
+    write_png(file, RGB)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"os.{call}", fail)
+        with pytest.raises(OSError, match="No space"):
+            write_png(file, 255 - RGB)
+    np.testing.assert_array_equal(read_picture(file), RGB)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_pillows_limit_is_lifted_for_opening_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3)
+    write_png(tmp_path / "x.png", RGB)
+    with ThreadPoolExecutor(4) as pool:
+        for picture in pool.map(read_picture, [tmp_path / "x.png"] * 40):
+            np.testing.assert_array_equal(picture, RGB)
+    (tmp_path / "y.png").write_bytes(b"text")
+    with pytest.raises(UserError, match="not a known picture format"):
+        read_picture(tmp_path / "y.png")
+    assert Image.MAX_IMAGE_PIXELS == 3
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(tmp_path / "x.png")
 
 
 def test_write_png_round_trip(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,3 +50,20 @@ def test_no_objects() -> None:
     found = Instances.from_label_map(np.zeros((3, 4), np.int64))
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)
+
+
+def test_selected_objects_keep_all_but_the_label_map() -> None:
+    ids = np.array([[1, 0, 2], [3, 3, 0]], np.int32)
+    plain = Instances.from_label_map(ids, np.array([5, 6, 7]))
+    keypoints = np.arange(3 * 2 * 3, dtype=np.float32).reshape(3, 2, 3)
+    objects = replace(plain, keypoints=keypoints, sides=((0, 1),), extents=plain.boxes + 0.5)
+    for which in ([2, 0], np.array([2, 0])):
+        chosen = objects.select(which)
+        assert chosen.classes.tolist() == [7, 5]
+        assert chosen.ids is None
+        assert chosen.sides == ((0, 1),)
+        assert chosen.keypoints is not None
+        assert chosen.extents is not None
+        assert np.array_equal(chosen.keypoints, keypoints[[2, 0]])
+        assert np.array_equal(chosen.extents, chosen.boxes + 0.5)
+    assert objects.select(np.array([False, True, False])).classes.tolist() == [6]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
 from pixelwise.data.pictures import PictureFormat
@@ -131,9 +132,18 @@ def test_hub_names_go_to_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert asked == [("someone/resnet", "model.safetensors"), ("someone/resnet", "sub/other.safetensors")]
 
 
-def test_a_hub_that_cannot_be_reached_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionError("no route"),  # of the system
+        HTTPError("proxy refused"),  # of the hub's HTTP client, which derives from Exception alone
+        LocalEntryNotFoundError("not in the cache"),
+        HFValidationError("no such form of name"),
+    ],
+)
+def test_a_hub_that_cannot_be_reached_is_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(repo: str, filename: str) -> str:
-        raise ConnectionError("no route")
+        raise error
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     with pytest.raises(UserError, match="Hugging Face hub did not give"):

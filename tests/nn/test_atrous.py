@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pixelwise.nn.atrous import AtrousConv2d, atrous_conv2d
+from pixelwise.models.catalog import create_model
+from pixelwise.models.encoders import create_encoder
+from pixelwise.models.segment.deeplab import apply_multi_grid
+from pixelwise.nn.atrous import AtrousConv2d, atrous_conv2d, with_atrous_convolutions
 from pixelwise.nn.encoder import widen
 
 GRADIENT = """
@@ -52,8 +55,35 @@ def test_it_is_the_convolution() -> None:
     assert torch.allclose(filled.float(), expected, atol=0.05)
 
 
-def test_widened_filters_are_safe() -> None:
-    layer = torch.nn.Conv2d(24, 24, 3, padding=1)
-    widen(layer, 2)
-    assert isinstance(layer, AtrousConv2d)
-    assert (layer.dilation, layer.padding) == ((2, 2), (2, 2))
+def test_dilated_filters_are_exchanged_and_share_their_tensors() -> None:
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(24, 24, 3, padding=1),
+        torch.nn.Conv2d(24, 24, 3, padding=1),
+        torch.nn.Conv2d(24, 24, 3, padding=1, groups=24),
+    ).eval()
+    before = dict(network.named_parameters())
+    for layer in (network[0], network[2]):
+        widen(layer, 2)
+    drawn = torch.get_rng_state()
+    assert with_atrous_convolutions(network) is network
+    assert torch.equal(torch.get_rng_state(), drawn), "what is drawn after it must not change"
+    assert [type(layer) for layer in network] == [AtrousConv2d, torch.nn.Conv2d, torch.nn.Conv2d]
+    assert (network[0].dilation, network[0].padding, network[0].training) == ((2, 2), (2, 2), False)
+    after = dict(network.named_parameters())
+    assert list(after) == list(before)
+    assert all(after[name] is before[name] for name in before)
+
+
+@pytest.mark.parametrize("build", ["dilate", "multi_grid", "front_end"])
+def test_networks_that_dilate_use_the_safe_convolution(build: str) -> None:
+    with torch.device("meta"):
+        if build == "dilate":
+            network: torch.nn.Module = create_encoder("resnet50", output_stride=8)
+        elif build == "multi_grid":
+            network = create_encoder("resnet18")
+            apply_multi_grid(network, (2, 4))
+        else:
+            network = create_model("dilated", num_classes=3, width=4)
+    dilated = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d) and max(m.dilation) > 1]
+    assert dilated
+    assert all(isinstance(module, AtrousConv2d) for module in dilated)

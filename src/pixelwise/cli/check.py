@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.process import prepare_for_pictures
+
 
 def check(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with pictures and masks.")],
@@ -17,10 +19,11 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
     fix: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a corrected copy to this new folder.")] = None,
 ) -> None:
-    """Examine a dataset: what is wrong, in which files, and what to do. Exit status 1 if anything must be mended."""
+    """Examine a dataset: what is wrong, in which files, and what to do. Exit status 1 if anything must be fixed."""
     from pixelwise.data.doctor import examine, render
     from pixelwise.data.doctor import fix as write_copy
 
+    prepare_for_pictures()
     diagnosis = examine(data, layout)
     if as_json:
         print(json.dumps(diagnosis.to_dict(), indent=2))

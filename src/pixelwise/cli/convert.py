@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.process import prepare_for_pictures
+
 
 def convert(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with pictures and labels of any layout.")],
@@ -18,5 +20,6 @@ def convert(
     """Write a dataset in another label format: same pictures, same masks to the pixel, same splits."""
     from pixelwise import api
 
+    prepare_for_pictures()
     for line in api.convert(data, to=to, out=out, splits=split or (), layout=layout):
         print(line)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.process import prepare_for_networks
 from pixelwise.errors import unknown
 
 
@@ -22,6 +23,7 @@ def demo(
     """Show the whole path on embedded data: check, train, measure, predict a large picture, report."""
     if lesson not in LESSONS:
         raise unknown("lesson", lesson, LESSONS)
+    prepare_for_networks()
     LESSONS[lesson](minutes, out)
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.process import prepare_for_networks
+
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
@@ -25,6 +27,7 @@ def evaluate(
     from pixelwise import api
     from pixelwise.cli.tables import print_metrics
 
+    prepare_for_networks()
     summary = api.evaluate(
         run,
         data=data,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.process import prepare_for_networks
+
 
 def explain(
     run: Annotated[
@@ -30,6 +32,7 @@ def explain(
     from pixelwise import api
     from pixelwise.explain import explain as write_page
 
+    prepare_for_networks()
     with api._bar("looking inside", True) as advance:
         page = write_page(
             run,

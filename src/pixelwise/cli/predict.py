@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.process import prepare_for_networks
+
 
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
@@ -28,6 +30,7 @@ def predict(
     """Predict pictures of any size: a mask for each, PNG (TIFF where it is huge), or a table of classes or boxes."""
     from pixelwise import api
 
+    prepare_for_networks()
     written = api.predict(
         run,
         pictures,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pixelwise.cli.process import prepare_for_networks
 from pixelwise.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def train(
     """
     from pixelwise import api
 
+    prepare_for_networks()
     if resume is not None:
         given = {"a recipe": recipe, "--data": data, "--minutes": minutes, "--epochs": epochs, "--out": out,
                  "--set": set_, "--seed": seed}  # fmt: skip
@@ -44,7 +46,7 @@ def train(
         if extra:
             raise UserError(
                 f"--resume goes on exactly as the run was started, so it takes no {' and no '.join(extra)}; "
-                f"for another training start from RUN/recipe.yaml."
+                f"for another run start from RUN/recipe.yaml."
             )
         run = api.resume(resume, progress=True)
     elif recipe is None:
@@ -57,7 +59,7 @@ def train(
 
 
 def print_run(run: Run) -> None:
-    """What a finished training ends with: its scores, or those of its variants; on the first process only."""
+    """Prints the scores of a finished run, or those of its variants, on the first process only."""
     from pixelwise.cli.tables import print_result
     from pixelwise.distributed import rank
 
@@ -68,7 +70,7 @@ def print_run(run: Run) -> None:
 
 
 def print_variants(run: Run) -> None:
-    """A row a variant, and where to look."""
+    """One row per variant, and where to look."""
     from rich.console import Console
     from rich.table import Table
 

@@ -66,7 +66,22 @@ class Augmentation(BaseModel):
     scan: float = Field(0.0, ge=0, le=1, description="the most of a scanner's streaks, bands, grain and dust")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """One view: image (crop height, crop width, C), mask and objects with it. The same rng state, the same view."""
+        """One view: image (crop height, crop width, C), mask and objects with it. The same rng state, the same view.
+
+        Random numbers are drawn in this order:
+
+        - `objects`, and then which object: only if `objects` is above 0;
+        - scale, angle, two flips and the place: always, whatever the settings;
+        - the elastic field: only if `elastic` is above 0;
+        - the sheet of paper: only if `perspective`, `folds` or `shading` is above 0;
+        - `background`: only if above 0, and the new background only in the views that get one;
+        - gain, contrast, saturation, level of noise and blur: always, whatever the settings;
+        - `sharpen`, one number per value of the picture for `noise`, `ink`, `scan`: each only if above 0;
+        - `erase`: only if above 0, and the rectangle only in the views that get one.
+
+        So a change of a setting that is always drawn leaves all other draws alone, while one of the others that is
+        turned on or off moves everything drawn after it in the same view.
+        """
         box = None
         if self.objects > 0 and rng.random() < self.objects:
             sample, box = draw_object(sample, rng, alone=self.alone)
@@ -99,7 +114,8 @@ class Augmentation(BaseModel):
                 fit into it, at larger ones the view moves within them. The object stays in the middle along the other
                 axis.
         """
-        # Every number is drawn whatever the settings, so that changing one of them leaves the others' draws alone.
+        # Drawn whatever the settings, so that changing one of them leaves the others' draws alone; the elastic field,
+        # below, is not.
         scale = float(np.exp(rng.uniform(*np.log(self.scale))))
         angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))
         mirror = rng.random(2) < 0.5
@@ -161,6 +177,11 @@ class Warp:
     size: tuple[int, int]
     displacement: np.ndarray | None = None
 
+    @property
+    def mirrors(self) -> bool:
+        """Whether the view is a mirror image: one flip is, two flips and any rotation are not."""
+        return bool(np.linalg.det(self.matrix[:, :2]) < 0)
+
     def displaced(self, displacement: np.ndarray) -> Warp:
         """The same warp behind another one: each pixel of the view first moves by (height, width, 2) of its pixels."""
         in_picture = displacement @ self.matrix[:, :2].T
@@ -169,7 +190,10 @@ class Warp:
         return replace(self, displacement=in_picture.astype(np.float32))
 
     def apply(self, sample: Sample) -> Sample:
-        """Resamples picture (linear, mirrored border) and labels (nearest, void outside), and moves the objects."""
+        """Resamples picture (linear, mirrored border) and labels (nearest, void outside), and moves the objects.
+
+        In a mirror image left and right joints (`Instances.sides`) change places.
+        """
         maps = self._maps()
         image = self._resample(sample.image, maps, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
         mask = sample.mask
@@ -230,12 +254,12 @@ class Warp:
             keypoints[..., :2] = self.forward(keypoints[..., :2])
             inside = (keypoints[..., :2] >= 0).all(-1) & (keypoints[..., :2] < (width, height)).all(-1)
             keypoints[..., 2] *= inside
+            if self.mirrors:
+                for left, right in instances.sides:
+                    keypoints[:, [left, right]] = keypoints[:, [right, left]]
         ids = instances.ids
         outlined = instances.outlined
-        left, top, right, bottom = instances.boxes[outlined:].T
-        corners = np.stack([left, top, right, top, right, bottom, left, bottom], -1).reshape(-1, 4, 2)
-        moved = self.forward(corners)
-        boxes = np.concatenate([moved.min(1), moved.max(1)], -1).clip(0, (width, height, width, height))
+        boxes = self._move_boxes(instances.boxes[outlined:]).clip(0, (width, height, width, height))
         kept = np.flatnonzero((boxes[:, 2:] - boxes[:, :2] >= 1).all(-1))
         boxes = boxes[kept].astype(np.float32)
         kept = kept + outlined
@@ -244,8 +268,22 @@ class Warp:
             seen = np.unique(ids[ids > 0]) - 1
             label_map = Instances.from_label_map(ids, instances.classes[seen])
             boxes, ids, kept = np.concatenate([label_map.boxes, boxes]), label_map.ids, np.concatenate([seen, kept])
-        keypoints = None if keypoints is None else keypoints[kept]
-        return Instances(boxes=boxes, classes=instances.classes[kept], ids=ids, keypoints=keypoints)
+        extents = instances.extents
+        return Instances(
+            boxes=boxes,
+            classes=instances.classes[kept],
+            ids=ids,
+            keypoints=None if keypoints is None else keypoints[kept],
+            sides=instances.sides,
+            extents=None if extents is None else self._move_boxes(extents[kept]).astype(np.float32),
+        )
+
+    def _move_boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """(N, 4) xyxy of the picture -> (N, 4) around the four moved corners of each, not cut off at the edges."""
+        left, top, right, bottom = boxes.T
+        corners = np.stack([left, top, right, top, right, bottom, left, bottom], -1).reshape(-1, 4, 2)
+        moved = self.forward(corners)
+        return np.concatenate([moved.min(1), moved.max(1)], -1)
 
 
 def elastic_field(size: tuple[int, int], sigma: float, rng: np.random.Generator) -> np.ndarray:

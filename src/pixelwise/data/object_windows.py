@@ -10,8 +10,8 @@ import numpy as np
 
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.fit import resized
-from pixelwise.data.objects import IN_VIEW, area, boxes_alone, whole_boxes
-from pixelwise.data.sample import Instances, Sample
+from pixelwise.data.objects import IN_VIEW, area, boxes_alone
+from pixelwise.data.sample import Sample
 from pixelwise.data.targets import NO_CLASS
 
 SIDES = (1.25, 2.3)
@@ -103,9 +103,12 @@ class ObjectWindows:
     def _cut(self, sample: Sample, left: int, top: int, length: int, chosen: int | None, class_id: int) -> Sample:
         assert sample.instances is not None
         image = resized(sample.image[top : top + length, left : left + length], self.side, self.side)
-        kept = [] if chosen is None else [chosen]
-        boxes = (sample.instances.boxes[kept] - (left, top, left, top)) * (self.side / length)
-        objects = Instances(boxes.astype(np.float32), sample.instances.classes[kept])
+        objects = sample.instances.select([] if chosen is None else [chosen])
+        boxes = (objects.boxes - (left, top, left, top)) * (self.side / length)
+        keypoints = objects.keypoints
+        if keypoints is not None:
+            keypoints = ((keypoints - (left, top, 0)) * (*[self.side / length] * 2, 1)).astype(np.float32)
+        objects = replace(objects, boxes=boxes.astype(np.float32), keypoints=keypoints)
         return boxes_alone(Sample(sample.name, image, instances=objects, class_id=class_id))
 
     def _varied(self, window: Sample, rng: np.random.Generator) -> Sample:
@@ -115,7 +118,8 @@ class ObjectWindows:
         assert window.instances is not None
         if len(view.instances) < len(window.instances):  # moved out of view, by a shift that the recipe asks for
             return replace(view, class_id=NO_CLASS)
-        return replace(view, instances=replace(view.instances, boxes=whole_boxes(view.instances)))
+        assert view.instances.extents is not None
+        return replace(view, instances=replace(view.instances, boxes=view.instances.extents))
 
 
 def _middles(boxes: np.ndarray) -> np.ndarray:

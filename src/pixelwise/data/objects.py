@@ -56,38 +56,20 @@ def area(boxes: np.ndarray) -> np.ndarray:
 
 
 def boxes_alone(sample: Sample) -> Sample:
-    """A sample without mask and label map, whose objects are boxes.
-
-    The corners of each box come along as keypoints: other than boxes, these are not cut off at the edge of a view, so
-    `whole_boxes` tells how much of an object is in it.
-    """
-    instances = sample.instances
-    boxes = np.zeros((0, 4), np.float32) if instances is None else instances.boxes
-    classes = np.zeros(0, np.int64) if instances is None else instances.classes
-    return replace(sample, mask=None, instances=_with_corners(boxes, classes))
-
-
-def _with_corners(boxes: np.ndarray, classes: np.ndarray) -> Instances:
-    left, top, right, bottom = boxes.T
-    ones = np.ones_like(left)
-    corners = [left, top, ones, right, top, ones, right, bottom, ones, left, bottom, ones]
-    return Instances(boxes, classes, keypoints=np.stack(corners, -1).reshape(-1, 4, 3).astype(np.float32))
-
-
-def whole_boxes(instances: Instances) -> np.ndarray:
-    """(N, 4) float32: the boxes of `boxes_alone`, moved but not cut off."""
-    assert instances.keypoints is not None
-    points = instances.keypoints[..., :2]
-    return np.concatenate([points.min(1), points.max(1)], -1).astype(np.float32)
+    """A sample without mask and label map, whose objects are boxes; `extents` tell how much of each is in a view."""
+    objects = sample.instances
+    if objects is None:
+        objects = Instances(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    objects = replace(objects, ids=None, extents=objects.boxes.astype(np.float32))
+    return replace(sample, mask=None, instances=objects)
 
 
 def aimed(sample: Sample) -> Sample:
     """A sample whose class is that of its largest object, and whose objects are in falling order of their area."""
     assert sample.instances is not None
-    boxes, classes = sample.instances.boxes, sample.instances.classes
-    order = np.argsort(-area(boxes), kind="stable")
-    class_id = int(classes[order[0]]) if len(order) else NO_CLASS
-    return replace(sample, instances=Instances(boxes[order], classes[order]), class_id=class_id)
+    objects = sample.instances.select(np.argsort(-area(sample.instances.boxes), kind="stable"))
+    class_id = int(objects.classes[0]) if len(objects) else NO_CLASS
+    return replace(sample, instances=objects, class_id=class_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +88,12 @@ class Stretch:
         """A sample of `boxes_alone` at that size."""
         plain = boxes_alone(sample)
         assert plain.instances is not None
-        boxes = plain.instances.boxes * self._factors(*sample.image.shape[:2])
-        return replace(plain, image=self.image(sample.image), instances=_with_corners(boxes, plain.instances.classes))
+        factors = self._factors(*sample.image.shape[:2])
+        boxes, keypoints = plain.instances.boxes * factors, plain.instances.keypoints
+        if keypoints is not None:
+            keypoints = keypoints * np.array([*factors[:2], 1], np.float32)
+        objects = replace(plain.instances, boxes=boxes, keypoints=keypoints, extents=boxes.astype(np.float32))
+        return replace(plain, image=self.image(sample.image), instances=objects)
 
     def image(self, image: np.ndarray) -> np.ndarray:
         """(H, W, C) -> (height, width, C)."""
@@ -132,6 +118,8 @@ class ObjectViews:
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         view = self.augment(sample, rng)
-        assert view.instances is not None
-        kept = area(view.instances.boxes) >= IN_VIEW * area(whole_boxes(view.instances))
-        return aimed(replace(view, instances=Instances(view.instances.boxes[kept], view.instances.classes[kept])))
+        objects = view.instances
+        assert objects is not None
+        assert objects.extents is not None
+        kept = area(objects.boxes) >= IN_VIEW * area(objects.extents)
+        return aimed(replace(view, instances=objects.select(kept)))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import io
 import struct
+import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 import tifffile
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pixelwise.atomic import write_bytes
 from pixelwise.errors import UserError
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
@@ -38,8 +41,7 @@ _DAMAGE = (
     tifffile.TiffFileError,
 )
 
-Image.MAX_IMAGE_PIXELS = None  # checked here, against MAX_PIXELS and with a sentence, before anything is decoded
-cv2.setNumThreads(0)  # the loader's threads are the parallelism
+_opening = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,24 @@ def _unreadable(path: Path, why: str) -> UserError:
     return UserError(f"{path}: cannot be read as a picture ({why}). Replace the file or move it out of the dataset.")
 
 
+def open_image(file: Path | str | BinaryIO) -> Image.Image:
+    """`PIL.Image.open` for pictures of any size; pixels are decoded later, as usual.
+
+    Pillow's limit against decompression bombs is a setting of the whole process, checked when a file is opened. It is
+    lifted for that moment alone: `read_picture` checks sizes against `MAX_PIXELS` before anything is decoded.
+
+    Raises:
+        OSError: as Pillow gives it: missing, or not a picture (`PIL.UnidentifiedImageError`).
+    """
+    with _opening:  # one thread at a time, so that each puts back what the others found
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            return Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
 def probe(path: Path | str) -> Header:
     """Reads a file's header only.
 
@@ -105,7 +125,7 @@ def probe(path: Path | str) -> Header:
             magic = file.read(32)
         if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
             return _probe_tiff(path)
-        with Image.open(path) as image:
+        with open_image(path) as image:
             # The base class's method: the one of PNG decodes all pixels in search of an eXIf chunk after them.
             orientation = Image.Image.getexif(image).get(0x0112, 1)
             rotated = orientation in range(2, 9)
@@ -187,7 +207,7 @@ def _decode(path: Path, header: Header) -> np.ndarray:
         if data is None:
             raise OSError("truncated or damaged")
         return np.ascontiguousarray(data[:, :, 2::-1])
-    with Image.open(path) as opened:
+    with open_image(path) as opened:
         return from_pillow(opened)
 
 
@@ -217,7 +237,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
     """`np.array(image)`, in strips where it is large: for what it gives out, Pillow needs twice the memory again."""
     width, height = image.size
     rows = max(STRIP_PIXELS // width, 1)
-    if height <= rows:
+    if height <= rows or width > STRIP_PIXELS:
         return np.array(image)
     first = np.asarray(image.crop((0, 0, width, rows)))
     array = np.empty((height, *first.shape[1:]), first.dtype)
@@ -310,7 +330,7 @@ def read_ids(path: Path | str) -> np.ndarray:
         return array.astype(np.int32 if array.dtype.itemsize > 1 else np.uint8, copy=False)
     if header.mode in ("1", "L", "P", "LA", "I") or header.mode.startswith("I;16"):
         try:
-            with Image.open(path) as opened:
+            with open_image(path) as opened:
                 # An EXIF rotation on a mask is as binding as one on a picture.
                 image = ImageOps.exif_transpose(opened)
                 if image.mode == "1":
@@ -327,13 +347,15 @@ def read_ids(path: Path | str) -> np.ndarray:
 
 
 def write_png(path: Path | str, array: np.ndarray) -> None:
-    """Writes (H, W) or (H, W, 3) uint8, or (H, W) uint16, as PNG: complete under its final name, or not at all."""
+    """Writes (H, W) or (H, W, 3) uint8, or (H, W) uint16, as PNG: complete under its final name, or not at all.
+
+    Its folder is made if need be.
+
+    Raises:
+        OSError: as the system gives it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        Image.fromarray(array).save(partial, format="PNG", compress_level=3)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    encoded = io.BytesIO()
+    Image.fromarray(array).save(encoded, format="PNG", compress_level=3)
+    write_bytes(path, encoded.getvalue())

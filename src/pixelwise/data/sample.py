@@ -20,12 +20,18 @@ class Instances:
         ids: (H, W) int32 label map, 0 where there is no object, i + 1 on the pixels of object i; None for boxes alone.
             Objects of which only the box is known have no pixels there, and come last.
         keypoints: (N, J, 3) float32 `(x, y, visible)`; None where there are none.
+        sides: pairs of joints (left, right), as indices into the J keypoints, that change places when the picture is
+            mirrored: the left wrist of the person in the mirror image is the right wrist of the person before it.
+        extents: (N, 4) float32, the boxes moved along but not cut off at the edges of a view; None where nobody needs
+            to know how much of an object is in view.
     """
 
     boxes: np.ndarray
     classes: np.ndarray
     ids: np.ndarray | None = None
     keypoints: np.ndarray | None = None
+    sides: tuple[tuple[int, int], ...] = ()
+    extents: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -60,7 +66,23 @@ class Instances:
             numbers[1:][kept] = np.arange(1, kept.sum() + 1)
             ids = numbers[part]
         keypoints = None if self.keypoints is None else _in_window(self.keypoints[kept], low[:2], high[:2])
-        return replace(self, boxes=boxes[kept], classes=self.classes[kept], ids=ids, keypoints=keypoints)
+        extents = None if self.extents is None else (self.extents[kept] - low).astype(np.float32)
+        return replace(
+            self, boxes=boxes[kept], classes=self.classes[kept], ids=ids, keypoints=keypoints, extents=extents
+        )
+
+    def select(self, which: np.ndarray | list[int]) -> Instances:
+        """The objects at these indices, in this order, or where this mask (N,) holds.
+
+        The label map, which numbers objects by their order, is left out.
+        """
+        return Instances(
+            self.boxes[which],
+            self.classes[which],
+            keypoints=None if self.keypoints is None else self.keypoints[which],
+            sides=self.sides,
+            extents=None if self.extents is None else self.extents[which],
+        )
 
     @classmethod
     def from_label_map(cls, ids: np.ndarray, classes: np.ndarray | int = 1) -> Instances:

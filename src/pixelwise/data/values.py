@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import tifffile
 
 from pixelwise.atomic import write_bytes
-from pixelwise.data.dataset import Record
+from pixelwise.data.dataset import Coding, Record
 from pixelwise.data.listing import read_lines
 from pixelwise.data.pictures import probe, read_picture
-from pixelwise.data.sample import Instances
+from pixelwise.data.sample import Instances, Sample
 from pixelwise.errors import UserError, unknown
 
 VALUE_SUFFIXES = frozenset({".tif", ".tiff", ".npy", ".png"})
@@ -22,22 +23,25 @@ STATEMENTS = "values.txt"
 
 
 @dataclass(frozen=True, slots=True)
-class ValueCoding:
+class ValueCoding(Coding):
     """How stored numbers become values: `stored * scale`, void where they are `void` or not finite.
 
     Attributes:
-        kind: `values`.
         scale: of one stored step; None where `values.txt` states none, which is 1 for floats.
         unit: of the values, for axes and tables; may be empty.
         void: the stored number of pixels whose value is unknown, beside NaN and infinity; None where there is none.
         name: what the values are (`depth`, `height`).
     """
 
-    kind: str = "values"
+    kind: ClassVar[str] = "values"
+    knows: ClassVar[frozenset[str]] = frozenset({"values"})
     scale: float | None = None
     unit: str = ""
     void: float | None = None
     name: str = "value"
+
+    def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
+        return replace(sample, values=self.decode_values(record, *sample.image.shape[:2]))
 
     def decode_values(self, record: Record, height: int, width: int) -> np.ndarray:
         """A record's values as (H, W) float32, NaN where they are unknown.

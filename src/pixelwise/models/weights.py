@@ -80,13 +80,14 @@ def locate(weights: str | os.PathLike[str]) -> Path:
 
 
 def _from_hub(repo: str, filename: str) -> Path:
-    import httpx2 as httpx  # what huggingface_hub raises from when there is no network
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    # HTTPError is the base class of the errors of the hub's HTTP client (requests, httpx or httpx2, by version).
+    from huggingface_hub.errors import HFValidationError, HTTPError
 
     try:
         return Path(hf_hub_download(repo, filename))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+    except (HTTPError, HFValidationError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"weights '{repo}': no such local file, and the Hugging Face hub did not give {filename} ({reason}). "

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.nn.replace import replace_modules
+
 BLOCK = 16
 """Channels that oneDNN's kernels take at a time."""
 
@@ -39,3 +41,29 @@ def atrous_conv2d(
     if trained and missing and channels > BLOCK and max(dilation) > 1:
         images, weight = (F.pad(each, (0, 0, 0, 0, 0, missing)) for each in (images, weight))
     return F.conv2d(images, weight, bias, stride, padding, dilation)
+
+
+def with_atrous_convolutions(network: nn.Module) -> nn.Module:
+    """Exchanges every dilated `nn.Conv2d` of one group for an `AtrousConv2d`, in place; tensors and names stay."""
+    convolutions: dict[nn.Module, nn.Module] = {
+        module: _counterpart(module)
+        for module in network.modules()
+        if type(module) is nn.Conv2d and module.groups == 1 and max(module.dilation) > 1
+    }
+    return replace_modules(network, convolutions)
+
+
+def _counterpart(convolution: nn.Conv2d) -> AtrousConv2d:
+    assert not isinstance(convolution.padding, str)
+    counterpart = AtrousConv2d(
+        convolution.in_channels,
+        convolution.out_channels,
+        convolution.kernel_size,  # type: ignore[arg-type]
+        stride=convolution.stride,  # type: ignore[arg-type]
+        padding=convolution.padding,  # type: ignore[arg-type]
+        dilation=convolution.dilation,  # type: ignore[arg-type]
+        bias=convolution.bias is not None,
+        device="meta",  # neither memory nor random numbers: the tensors are the old ones
+    )
+    counterpart.weight, counterpart.bias = convolution.weight, convolution.bias
+    return counterpart.train(convolution.training)

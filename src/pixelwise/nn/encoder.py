@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.errors import UserError
-from pixelwise.nn.atrous import AtrousConv2d
+from pixelwise.nn.atrous import with_atrous_convolutions
 from pixelwise.nn.dense import mirror_pad
 
 
@@ -107,6 +107,7 @@ class Encoder(Classifier):
                     if isinstance(module, nn.AvgPool2d):
                         module.count_include_pad = False  # the border would be darker than the picture
                     rate = finer
+        with_atrous_convolutions(self)
         self.feature_strides = tuple(min(stride, output_stride) for stride in self.feature_strides)
 
 
@@ -146,11 +147,12 @@ def on_grid(maps: Tensor, missing: int) -> Tensor:
 
 
 def widen(convolution: nn.Conv2d, rate: int) -> None:
-    """Spreads the taps of a filter `rate` times as far, and its padding with them."""
+    """Spreads the taps of a filter `rate` times as far, and its padding with them.
+
+    The caller passes the finished network to `nn.atrous.with_atrous_convolutions`, for a right gradient in bfloat16.
+    """
     rows, columns = convolution.dilation
     convolution.dilation = (rate * rows, rate * columns)
     assert not isinstance(convolution.padding, str)
     top, left = convolution.padding
     convolution.padding = (rate * top, rate * left)
-    if type(convolution) is nn.Conv2d and convolution.groups == 1:
-        convolution.__class__ = AtrousConv2d  # the same tensors under the same names, with a right gradient

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from pixelwise.nn.replace import replace_modules
+
 TOLERANCE = 1e-4
 """Largest change of the output that is rounding, relative to the largest value of the output."""
 
@@ -35,7 +37,7 @@ def fold_batch_norm(model: nn.Module, example: Tensor) -> nn.Module:
         return plain
     for convolution, norm in pairs:
         _fold(convolution, norm)
-    _replace({norm: nn.Identity() for _, norm in pairs}, folded)
+    replace_modules(folded, {norm: nn.Identity() for _, norm in pairs})
     with torch.no_grad():
         expected, found = plain(example), folded(example)
     scale = expected.abs().amax().clamp_min(1e-12)
@@ -103,11 +105,3 @@ def _fold(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> 
     dtype = convolution.weight.dtype
     convolution.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
     convolution.bias = nn.Parameter(shift.to(dtype), requires_grad=False)
-
-
-def _replace(replacements: dict[nn.Module, nn.Module], model: nn.Module) -> None:
-    """Puts modules in place of others, under every name that they have."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if child in replacements:
-                setattr(parent, name, replacements[child])

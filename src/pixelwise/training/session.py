@@ -241,9 +241,9 @@ def make_method(recipe: PlannedRecipe, data: Data, network: nn.Module, device: t
             network that the method cannot teach.
     """
     _check_batch(recipe, network)
-    frozen = [] if recipe.optimizer.freeze is None else freeze(network, recipe.optimizer.freeze)
     if world_size() > 1:
         network = synchronised(network)
+    frozen = [] if recipe.optimizer.freeze is None else freeze(network, recipe.optimizer.freeze)
     # Weights move into their final memory layout before the optimiser takes hold of them.
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision, task = recipe.train.precision, data.task

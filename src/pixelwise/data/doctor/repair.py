@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image
 
 from pixelwise.data.dataset import read_values
 from pixelwise.data.doctor.colours import frequent, ids_of, nearest
@@ -22,7 +21,7 @@ from pixelwise.data.doctor.mask_checks import mixed_binary, too_many_names
 from pixelwise.data.formats.export import new_names
 from pixelwise.data.formats.survey import majority_form, seen_channels
 from pixelwise.data.listing import read_colours, some
-from pixelwise.data.pictures import PictureFormat, convert, read_ids, read_picture, write_png
+from pixelwise.data.pictures import PictureFormat, convert, open_image, read_ids, read_picture, write_png
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import groups
 from pixelwise.errors import UserError
@@ -312,7 +311,7 @@ def _upright(ids: np.ndarray, look: Look, mask: MaskLook) -> np.ndarray:
     """Turns a mask that fits the picture as stored in the way the picture is turned."""
     if mask.size == look.size or not _is_turned(look, mask):
         return ids
-    with Image.open(look.record.picture) as picture:
+    with open_image(look.record.picture) as picture:
         orientation = picture.getexif().get(0x0112, 1)
     turns = {5: ids.T, 6: np.rot90(ids, -1), 7: ids[::-1, ::-1].T, 8: np.rot90(ids)}
     return np.ascontiguousarray(turns[orientation])

@@ -35,6 +35,7 @@ from pixelwise.data.formats.annotations import (
 from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.listing import Names, counted, read_classes
+from pixelwise.data.pictures import open_image
 from pixelwise.data.shapes import Disc, Drawing, Patch, Polygons, Region, Shape, fill
 from pixelwise.errors import UserError
 
@@ -160,7 +161,7 @@ def _mask(points: list[Any], entry: Any, where: str) -> Region:
     corner, opposite = _two(points, "mask", where)
     try:
         png = base64.b64decode(need(entry, "mask", str, where), validate=True)
-        with Image.open(io.BytesIO(png)) as image:
+        with open_image(io.BytesIO(png)) as image:
             mask = np.array(image.convert("L")) > 0
     except (binascii.Error, UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise UserError(f"{where}: the mask is no PNG in base64 ({error}).") from None

@@ -18,7 +18,7 @@ from pixelwise.models.classify.vgg import vgg16
 from pixelwise.models.classify.xception import SeparableConv
 from pixelwise.models.encoders import create_encoder
 from pixelwise.models.weights import load_weights
-from pixelwise.nn.atrous import AtrousConv2d
+from pixelwise.nn.atrous import AtrousConv2d, with_atrous_convolutions
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import Encoder, widen
 from pixelwise.nn.pooled_norm import pooled_norm
@@ -157,6 +157,7 @@ def apply_multi_grid(encoder: Encoder, multi_grid: Sequence[int]) -> None:
     for block, factor in zip(blocks, multi_grid, strict=True):
         for convolution in _wide_convolutions(block):
             widen(convolution, factor)
+    with_atrous_convolutions(encoder)
 
 
 def _wide_convolutions(block: nn.Module) -> list[nn.Conv2d]:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from pixelwise.errors import unknown
 from pixelwise.models.classify.vgg import vgg16
 from pixelwise.models.segment.fcn import load_vgg16
-from pixelwise.nn.atrous import AtrousConv2d
+from pixelwise.nn.atrous import AtrousConv2d, with_atrous_convolutions
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import widen
 
@@ -142,3 +142,4 @@ def without_last_poolings(features: nn.Sequential) -> None:
             widen(layer, 2)
     for number in poolings[-2:]:
         features[number] = nn.Identity()
+    with_atrous_convolutions(features)
