@@ -14,27 +14,28 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "UserError": "pixelwise.errors",
     "check": "pixelwise.api",
-    "create_model": "pixelwise.models.catalog",
+    "create_model": "pixelwise.catalog",
     "evaluate": "pixelwise.api",
-    "list_models": "pixelwise.models.catalog",
+    "list_models": "pixelwise.catalog",
     "list_recipes": "pixelwise.api",
     "load": "pixelwise.api",
     "open_dataset": "pixelwise.data.formats",
     "predict": "pixelwise.api",
     "resume": "pixelwise.api",
+    "sample": "pixelwise.api",
     "train": "pixelwise.api",
 }
 
 if TYPE_CHECKING:
-    from pixelwise.api import check, evaluate, list_recipes, load, predict, resume, train
+    from pixelwise.api import check, evaluate, list_recipes, load, predict, resume, sample, train
+    from pixelwise.catalog import create_model, list_models
     from pixelwise.data.formats import open_dataset
     from pixelwise.errors import UserError
-    from pixelwise.models.catalog import create_model, list_models
 
 __all__ = [
     "UserError",
@@ -47,6 +48,7 @@ __all__ = [
     "open_dataset",
     "predict",
     "resume",
+    "sample",
     "train",
 ]
 

@@ -7,29 +7,46 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import Progress
+
+from pixelwise.catalog import load_model, task_of
+from pixelwise.data.doctor import Diagnosis, examine
+from pixelwise.data.formats import open_dataset
+from pixelwise.data.formats.convert import convert as write_copy
+from pixelwise.data.listing import picture_files
+from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.distributed import rank
 from pixelwise.errors import UserError
-from pixelwise.inference.box_predictor import BoxPredictor
-from pixelwise.inference.class_predictor import ClassPredictor
 from pixelwise.inference.predictor import Predictor
-from pixelwise.models.catalog import MODELS
-from pixelwise.models.spec import ModelSpec, read_spec
-from pixelwise.results import finish, finish_variants
-from pixelwise.training import parts, stages, variants
-from pixelwise.training import recipe as recipes
+from pixelwise.models.spec import read_spec
+from pixelwise.report.blocks import Block
+from pixelwise.training import parts, recipes, stages, variants
+from pixelwise.training.finish import evaluate_split, finish, finish_variants
 from pixelwise.training.loop import Interrupted
 from pixelwise.training.progress import Display, Silent, make_display
 from pixelwise.training.run import Run, open_run
 from pixelwise.training.session import Data, Session, execute, open_recipe_data, restart, start
 
-if TYPE_CHECKING:
-    from pixelwise.data.doctor import Diagnosis
-
 PathLike = str | os.PathLike[str]
-Yardsticks = Callable[[Session], Mapping[str, float | None]]
-"""Gives mean IoUs by name, to print and draw beside the network's."""
+Baselines = Callable[[Session], Mapping[str, float | None]]
+"""Gives the first headline's value for methods that need no training, by name, to print and draw beside the network's."""
+NEUTRAL: Mapping[str, Any] = {
+    "flips": "none",
+    "scales": (1.0,),
+    "refine": "none",
+    "tile": None,
+    "device": "auto",
+    "precision": "auto",
+    "overlay": False,
+    "boundaries": False,
+    "instances": None,
+    "heatmap": None,
+}
+"""Options of prediction that mean "as usual", whether or not a network has such an option."""
 
 
 def list_recipes() -> list[str]:
@@ -39,8 +56,6 @@ def list_recipes() -> list[str]:
 
 def check(data: PathLike, layout: str = "auto") -> Diagnosis:
     """Examines a dataset: everything that is wrong with it, with files and fixes; see `pixelwise.data.doctor`."""
-    from pixelwise.data.doctor import examine
-
     return examine(Path(data), layout)
 
 
@@ -53,8 +68,6 @@ def convert(data: PathLike, *, to: str, out: PathLike, splits: Sequence[str] = (
     Raises:
         UserError: an unknown format or split, a folder that holds files already, or data that cannot be read.
     """
-    from pixelwise.data.formats.convert import convert as write_copy
-
     return write_copy(Path(data), to, Path(out), splits=splits, layout=layout)
 
 
@@ -62,44 +75,47 @@ def train(
     recipe: PathLike = "unet",
     *,
     data: PathLike | None = None,
+    unlabelled: PathLike | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
     out: PathLike | None = None,
     seed: int | None = None,
     overrides: Sequence[str] | Mapping[str, Any] = (),
     progress: bool = False,
-    yardsticks: Yardsticks | None = None,
+    baselines: Baselines | None = None,
 ) -> Run:
     """Plans, trains, measures on the validation split, and writes the report.
 
     Args:
         recipe: a model's name, a recipe's, or a YAML file.
         data: folder of the data, if the recipe does not name it.
+        unlabelled: folder of further pictures, for methods that learn from pictures without labels.
         minutes, epochs: the budget, if not the recipe's or the default; one of the two. Each variant of a recipe has
             all of it.
         out: the run's folder; it must not exist or be empty. Default `runs/RECIPE-DATA`.
         overrides: `section.key=value`, or a mapping of such keys to values.
-        yardsticks: gives mean IoUs by name to print and draw beside the network's.
+        baselines: see `Baselines`.
 
     Raises:
         UserError: anything about recipe, data, weights or folders that cannot work, before anything is written.
         KeyboardInterrupt: on Ctrl-C, after the state was saved.
     """
     if minutes is not None and epochs is not None:
-        raise UserError("--minutes and --epochs are both given; a training has one budget, so leave one out.")
+        raise UserError("--minutes and --epochs are both given; a run has one budget, so leave one out.")
     settings = list(overrides.items() if isinstance(overrides, Mapping) else recipes.parse_overrides(overrides))
     if minutes is not None or epochs is not None:
         settings += [("train.minutes", minutes), ("train.epochs", epochs)]
-    if data is not None:
-        settings.append(("data.path", os.fspath(data)))
+    for key, folder in (("data.path", data), ("data.unlabelled", unlabelled)):
+        if folder is not None:
+            settings.append((key, os.fspath(folder)))
     if seed is not None:
         settings.append(("train.seed", seed))
     planned = recipes.load_recipe(os.fspath(recipe), dict(settings))
-    name, folder = os.fspath(recipe), None if out is None else os.fspath(out)
+    name, target = os.fspath(recipe), None if out is None else os.fspath(out)
     if planned.stages or planned.variants:
-        run, opened = parts.begin(planned, name=name, out=folder)
-        return _run_parts(run, progress, yardsticks, opened)
-    return _run_to_the_end(start(planned, name=name, out=folder), progress, yardsticks)
+        run, opened = parts.begin(planned, name=name, out=target)
+        return _run_parts(run, progress, baselines, opened)
+    return _run_to_the_end(start(planned, name=name, out=target), progress, baselines)
 
 
 def resume(run: PathLike, *, progress: bool = False) -> Run:
@@ -116,18 +132,18 @@ def resume(run: PathLike, *, progress: bool = False) -> Run:
     return _run_to_the_end(restart(existing), progress)
 
 
-def _run_parts(run: Run, progress: bool, yardsticks: Yardsticks | None = None, opened: Data | None = None) -> Run:
+def _run_parts(run: Run, progress: bool, baselines: Baselines | None = None, opened: Data | None = None) -> Run:
     compared = run.variants_file.exists()
     for words, session in (variants if compared else stages).sessions(run, opened):
         if progress and rank() == 0:
             make_display().say(words)
-        _run_to_the_end(session, progress, yardsticks)
+        _run_to_the_end(session, progress, baselines)
     if compared and rank() == 0:
         finish_variants(run)
     return run
 
 
-def _run_to_the_end(session: Session, progress: bool, yardsticks: Yardsticks | None = None) -> Run:
+def _run_to_the_end(session: Session, progress: bool, baselines: Baselines | None = None) -> Run:
     display = make_display() if progress and rank() == 0 else Silent()
     if progress:
         _announce(session, display)
@@ -136,18 +152,21 @@ def _run_to_the_end(session: Session, progress: bool, yardsticks: Yardsticks | N
     except Interrupted:
         raise KeyboardInterrupt(f"stopped; everything is saved. Go on with: {session.run.resume_command}") from None
     if rank() == 0:
-        finish(session, display, yardsticks(session) if yardsticks else None)
+        finish(session, display, baselines(session) if baselines else None)
     return session.run
 
 
 def _announce(session: Session, display: Display) -> None:
-    recipe, facts = session.recipe, session.facts
-    count = sum(parameter.numel() for parameter in session.method.network.parameters())
-    for note in (*session.dataset.notes, *getattr(session.method.network, "notes", ())):
+    recipe, facts, network = session.recipe, session.data.facts, session.method.network
+    count = sum(parameter.numel() for parameter in network.parameters())
+    for note in (*session.data.dataset.notes, *getattr(network, "notes", ())):
         display.say(note)
+    unlabelled = facts.pictures.get("unlabelled", 0)
     display.say(
         f"{facts.pictures['train']} pictures to train on, {facts.pictures['val']} to validate, "
-        f"{len(facts.class_names)} classes; {recipe.model.name} with {count / 1e6:.1f} million parameters"
+        + (f"{unlabelled} without labels, " if unlabelled else "")
+        + (f"{len(facts.class_names)} classes; " if session.spec.class_names else "")
+        + f"{recipe.model.name} with {count / 1e6:.1f} million parameters"
     )
     display.say(f"plan: {session.run.recipe_file}")
 
@@ -161,40 +180,62 @@ def load(
     tile: int | None = None,
     device: str = "auto",
     precision: str = "auto",
-) -> Predictor | ClassPredictor | BoxPredictor:
+    **options: Any,
+) -> Predictor[Any]:
     """What predicts with a run folder, or with a model file such as its `best.safetensors`.
 
-    Of a network that labels pixels a `Predictor`: `predictor(picture).mask` is (H, W) class ids. Of a classifier a
-    `ClassPredictor`: `classifier(picture).class_name`; it takes no scales, refinement or tiles. Of a network that finds
-    objects a `BoxPredictor`: `finder(picture).boxes` is (M, 4) in pixels; it takes no flips either.
+    `predictor(picture)` gives the prediction of the network's task: `.mask`, (H, W) class ids, of a network that labels
+    pixels; `.class_name` of a classifier; `.boxes`, (M, 4) in pixels, of a network that finds objects; `.values`, (H, W)
+    numbers, of a regression.
+
+    Args:
+        flips, scales, refine, tile, device, precision, options: of the task's `InferenceOptions`; those that its
+            networks do not have must be left as they are.
 
     Raises:
-        UserError: not a run, one whose training has not yet reached its first validation, or options that the kind of
-            network does not have.
+        UserError: not a run, one that has not yet reached its first validation, or options that the kind of network
+            does not have.
     """
-    file = _model_file(path)
-    spec = read_spec(file)
-    task = _task(spec)
-    if task == "segment":
-        return Predictor.from_file(
-            file, flips=flips, scales=scales, refine=refine, tile=tile, device=device, precision=precision
-        )
-    what = "a classifier of whole pictures" if task == "classify" else "a network that finds objects"
-    for option, given in (
-        ("scales", tuple(scales) != (1.0,)),
-        ("refine", refine != "none"),
-        ("tile", tile is not None),
-        ("flips", task == "detect" and flips != "none"),
-    ):
-        if given:
-            raise UserError(f"{path}: {what}, for which there is no --{option}; leave it out.")
-    if task == "detect":
-        return BoxPredictor.from_file(file, device=device, precision=precision)
-    return ClassPredictor.from_file(file, flips=flips, device=device, precision=precision)
+    given = {"flips": flips, "scales": tuple(scales), "refine": refine, "tile": tile, "device": device,
+             "precision": precision, **options}  # fmt: skip
+    return _predictor(path, given)
 
 
-def _model_file(path: PathLike) -> Path:
-    """The model file of a run folder, or the file itself."""
+def _predictor(path: PathLike, given: Mapping[str, Any]) -> Predictor[Any]:
+    file = model_file(path)
+    task = task_of(read_spec(file))
+    options = _options(path, given)
+    model, spec = load_model(file)
+    return Predictor(task.inference(model, spec, options))
+
+
+def _options(path: PathLike, given: Mapping[str, Any]) -> Any:
+    """The task's options from those that a user gave.
+
+    Raises:
+        UserError: an option that the task does not have, or a value that it does not take.
+    """
+    spec = read_spec(model_file(path))
+    task = task_of(spec)
+    wanted = {name: value for name, value in given.items() if name not in NEUTRAL or value != NEUTRAL[name]}
+    for name in wanted:
+        if name not in task.options.model_fields:
+            raise UserError(
+                f"{path}: a {spec.model} that was trained to {task.name} has no option --{name}; leave it out (it has "
+                f"{', '.join(sorted(task.options.model_fields))})."
+            )
+    try:
+        return task.options(**wanted)
+    except ValidationError as error:
+        raise UserError(f"{path}: {recipes.explain_error(error, task.options)}") from None
+
+
+def model_file(path: PathLike) -> Path:
+    """The model file of a run folder, or the file itself.
+
+    Raises:
+        UserError: not a run, several variants, or a run that has not yet reached its first validation.
+    """
     file = Path(path)
     if file.is_dir():
         run = open_run(file)
@@ -204,13 +245,6 @@ def _model_file(path: PathLike) -> Path:
         if not file.exists():
             raise UserError(f"{path}: no best.safetensors yet; go on with: {Run(Path(path)).resume_command}")
     return file
-
-
-def _task(spec: ModelSpec) -> str:
-    """`classify`, `detect` or `segment`."""
-    if spec.model in MODELS:
-        return MODELS[spec.model].task
-    return "segment" if spec.view is None else "classify"
 
 
 def evaluate(
@@ -223,6 +257,7 @@ def evaluate(
     refine: str = "none",
     instances: str | None = None,
     progress: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Scores of a trained network on labelled pictures, as in `metrics.json`.
 
@@ -230,41 +265,42 @@ def evaluate(
         run: a run folder or a model file.
         data: default the data the run was trained on.
         split: a split of the data, or `all` labelled pictures.
-        scales, refine: as for `load`.
+        flips, scales, refine, options: as for `load`.
         instances: how objects are told apart, to be compared with those of the data: a name in
-            `pixelwise.inference.instances.INSTANCES`; None for `components` where all labels are objects, else none.
+            `tasks.segment.instances.INSTANCES`; None for `components` where all labels are objects, else none.
 
     Raises:
-        UserError: nothing to measure, other classes, or a model file without `data`.
+        UserError: nothing to measure, other classes, labels that say something else than the network, or a model file
+            without `data`.
     """
-    from pixelwise.data.formats import open_dataset
-    from pixelwise.inference.evaluate import evaluate_split
-    from pixelwise.inference.evaluate_boxes import evaluate_boxes
-    from pixelwise.inference.evaluate_classes import evaluate_classes
-
-    predictor = load(run, flips=flips, scales=scales, refine=refine)
-    settings = open_run(Path(run)).recipe if Path(run).is_dir() else None
+    given = {"flips": flips, "scales": tuple(scales), "refine": refine, "instances": instances, **options}
+    completed = _options(run, given)
+    model, spec = load_model(model_file(run))
+    task = task_of(spec)
+    settings = open_run(Path(run)).planned if Path(run).is_dir() else None
     path = data if data is not None or settings is None else settings.data.path
     if path is None:
         raise UserError(f"{run}: a model file does not say where its data is; give --data.")
     if settings is not None and Path(path).resolve() == Path(settings.data.path or "").resolve():
         dataset = open_recipe_data(settings)  # split exactly as it was for the training
     else:
-        dataset = open_dataset(Path(path))
+        dataset = open_dataset(Path(path), labels=bool(task.needs))
     if split == "all":
         dataset = replace(dataset, splits={**dataset.splits, "all": tuple(record.name for record in dataset.records)})
-    task = _task(predictor.spec)
-    if (task == "classify") != (dataset.task == "classify"):
-        what = "pictures sorted into classes" if dataset.task == "classify" else "pictures with masks"
-        raise UserError(f"{dataset.root}: {what}, but {predictor.spec.model} is there to {task}; give other data.")
-    if instances is not None and task != "segment":
-        raise UserError(f"{run}: {predictor.spec.model} gives no masks with objects in them; leave out --instances.")
-    with _bar("measuring", progress) as advance:
-        if isinstance(predictor, ClassPredictor):
-            return evaluate_classes(predictor, dataset, split, advance).summary
-        if isinstance(predictor, BoxPredictor):
-            return evaluate_boxes(predictor, dataset, split, advance).summary
-        return evaluate_split(predictor, dataset, split, advance, instances=instances).summary
+    if not task.needs <= dataset.knows:
+        raise UserError(
+            f"{dataset.root}: the labels do not say what {spec.model} predicts, which was trained to {task.name}; give "
+            "other data."
+        )
+    completed = task.evaluation_options(dataset, completed)
+    predictor = Predictor(task.inference(model, spec, completed))
+    with bar("measuring", progress) as advance:
+        return dict(evaluate_split(predictor, task, dataset, split, completed, advance).summary)
+
+
+def tables(run: PathLike, summary: Mapping[str, Any]) -> list[Block]:
+    """The summary of an evaluation of a run or a model file, as it is printed."""
+    return task_of(read_spec(model_file(run))).tables(summary)
 
 
 def predict(
@@ -281,22 +317,24 @@ def predict(
     tile: int | None = None,
     heatmap: str | None = None,
     progress: bool = False,
+    **options: Any,
 ) -> list[Path]:
-    """Predicts files, or all pictures below folders, in bounded memory, and writes a mask for each.
+    """Predicts files, or all pictures below folders, in bounded memory, and writes what the network's task writes.
 
-    A classifier writes one table, `predictions.csv`: the picture, its class, the probability, and those of the next
-    best classes. A network that finds objects writes one, too, `boxes.csv`: the picture, the class, the confidence, and
-    the edges x0, y0, x1, y1 of the box in the picture's own pixels. One bad picture does not stop the others; they are
-    named at the end.
+    A network that labels pixels writes a mask for each picture, a regression a float TIFF. A classifier writes one
+    table, `predictions.csv`: the picture, its class, the probability, and those of the next best classes. A network
+    that finds objects writes `boxes.csv`: the picture, the class, the confidence, and the edges x0, y0, x1, y1 of the
+    box in the picture's own pixels. One bad picture does not stop the others; they are named at the end.
 
     Args:
-        overlay: also write NAME_overlay.png, the mask or the boxes drawn over the picture.
+        overlay: also write NAME_overlay.png, the answer drawn over the picture.
         boundaries: also write NAME_boundaries, 255 on both sides of an edge between classes, else 0.
-        instances: also tell single objects apart, of all classes but 0, by a way of `inference.instances.INSTANCES`:
+        instances: also tell single objects apart, of all classes but 0, by a way of `tasks.segment.instances`:
             NAME_instances.png is a 16-bit label map, and `instances.csv` has a line for each object, with its class,
             its area in pixels, and its box and its centre in the picture's own pixels.
         heatmap: of a classifier, the name of a class: it is slid over each picture instead, and NAME_heat.tif holds the
             probability of the class in each window, NAME_heat.png shows it over the picture.
+        flips, scales, refine, tile, options: as for `load`.
 
     Returns:
         The files written: masks as PNG, or TIFF for huge pictures, of class ids; or the table; or the heat maps.
@@ -305,64 +343,37 @@ def predict(
         UserError: no picture, a result that exists already (before anything is written), options that the kind of
             network does not have, or pictures that failed.
     """
-    from pixelwise.inference.box_table import write_boxes
-    from pixelwise.inference.class_table import write_classes
-    from pixelwise.inference.mask_files import write_masks
-
     given = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
     files, root = _pictures(Path(os.fspath(path)) for path in given)
-    out = Path(out)
-    predictor = load(run, flips=flips, scales=scales, refine=refine, tile=tile)
-    if heatmap is not None:
-        more = flips != "none" or overlay or boundaries or instances is not None
-        return _heat_maps(predictor, run, heatmap, files, root, out, more, progress)
-    if isinstance(predictor, ClassPredictor):
-        for option, wanted in (("overlay", overlay), ("boundaries", boundaries), ("instances", instances)):
-            if wanted:
-                raise UserError(f"{run}: a classifier of whole pictures draws nothing, so leave out --{option}.")
-        with _bar("predicting", progress) as advance:
-            return [write_classes(predictor, files, root, out, advance)]
-    if isinstance(predictor, BoxPredictor):
-        for option, wanted in (("boundaries", boundaries), ("instances", instances)):
-            if wanted:
-                raise UserError(f"{run}: a network that finds objects knows no outlines, so leave out --{option}.")
-        with _bar("predicting", progress) as advance:
-            return [write_boxes(predictor, files, root, out, advance, overlay=overlay)]
-    with _bar("predicting", progress) as advance:
-        return write_masks(
-            predictor, files, root, out, advance, overlay=overlay, boundaries=boundaries, instances=instances
-        )
+    wanted = {"flips": flips, "scales": tuple(scales), "refine": refine, "tile": tile, "overlay": overlay,
+              "boundaries": boundaries, "instances": instances, "heatmap": heatmap, **options}  # fmt: skip
+    predictor = _predictor(run, wanted)
+    with bar("predicting", progress) as advance:
+        return predictor.write_all(files, root, Path(out), advance)
 
 
-def _heat_maps(
-    predictor: Predictor | ClassPredictor | BoxPredictor,
-    run: PathLike,
-    class_name: str,
-    files: list[Path],
-    root: Path,
-    out: Path,
-    more: bool,
-    progress: bool,
-) -> list[Path]:
-    from pixelwise.inference.heat_files import SlidingClassifier, write_heat_maps
+def sample(run: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -> list[Path]:
+    """Pictures that a generative network makes: one sheet, and a file for each.
 
-    if not isinstance(predictor, ClassPredictor):
-        raise UserError(
-            f"{run}: --heatmap slides a classifier of whole pictures over larger ones, but {predictor.spec.model} says "
-            "where things are by itself; leave it out."
-        )
-    if more:
-        raise UserError("--heatmap writes its own pictures of plain views; leave out other options.")
-    classifier = SlidingClassifier(_model_file(run), class_name)
-    with _bar("sliding", progress) as advance:
-        return write_heat_maps(classifier, files, root, out, advance)
+    Args:
+        out: a folder; it must not hold results of that name yet.
+        seed: of the noise; the same seed gives the same pictures.
+
+    Returns:
+        The sheet, then the single pictures.
+
+    Raises:
+        UserError: a network that makes no pictures, or a result that exists already.
+    """
+    model, spec = load_model(model_file(run))
+    task = task_of(spec)
+    if not task.samples:
+        raise UserError(f"{run}: a {spec.model} was trained to {task.name} and makes no pictures.")
+    return task.write_samples(model, spec, Path(out), count=count, seed=seed)
 
 
 def _pictures(paths: Iterable[Path]) -> tuple[list[Path], Path]:
     """All picture files, and the folder that result names are relative to."""
-    from pixelwise.data.listing import picture_files
-    from pixelwise.data.pictures import PICTURE_SUFFIXES
-
     files: list[Path] = []
     roots: list[Path] = []
     for path in paths:
@@ -397,11 +408,8 @@ def parse_scales(text: str) -> tuple[float, ...]:
 
 
 @contextmanager
-def _bar(title: str, wanted: bool) -> Iterator[Callable[[float], None]]:
+def bar(title: str, wanted: bool) -> Iterator[Callable[[float], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     console = Console(stderr=True)
     if not (wanted and console.is_terminal):
         yield lambda done: None

@@ -15,9 +15,8 @@ from pixelwise.data.loader import prefetch
 from pixelwise.data.pictures import read_ids, write_png
 from pixelwise.data.scenes import large_scene, write_scenes
 from pixelwise.errors import UserError
-from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.confusion import ConfusionMatrix
-from pixelwise.training.recipe import load_recipe
+from pixelwise.training.recipes import load_recipe
 from pixelwise.training.run import Run
 from pixelwise.training.session import Session
 
@@ -58,20 +57,20 @@ def overfitting(out: Path, minutes: float | None = None) -> Run:
 
 
 def train(data: Path, out: Path, minutes: float) -> tuple[Run, Mapping[str, float | None]]:
-    """Trains the recipe `scenes-unet` in `out/run`; gives the run, and the mean IoU of both yardsticks."""
+    """Trains the recipe `scenes-unet` in `out/run`; gives the run, and the mean IoU of both baselines."""
     measured: dict[str, float | None] = {}
 
     def measure(session: Session) -> Mapping[str, float | None]:
-        measured.update(yardsticks(session))
+        measured.update(baselines(session))
         return measured
 
-    run = api.train("scenes-unet", data=data, minutes=minutes, out=out / "run", progress=True, yardsticks=measure)
+    run = api.train("scenes-unet", data=data, minutes=minutes, out=out / "run", progress=True, baselines=measure)
     return run, measured
 
 
-def yardsticks(session: Session) -> Mapping[str, float | None]:
+def baselines(session: Session) -> Mapping[str, float | None]:
     """Mean IoU, on the same pictures, of the background everywhere, and of a classifier that sees a pixel's colour."""
-    dataset = session.dataset
+    dataset = session.data.dataset
     training = (
         (sample.image, sample.mask)
         for sample in prefetch(dataset.load, dataset.split("train"))
@@ -97,8 +96,10 @@ def predict_large(run: Run, out: Path) -> tuple[Path, float]:
     folder = out / "large"
     sample = large_scene(1, LARGE)
     write_png(folder / "scene.png", sample.image)
-    predictor = Predictor.from_file(run.best, tile=1024)
-    mask = predictor.predict_file(folder / "scene.png", folder / "scene_mask.png", overlay=folder / "scene_overlay.png")
+    predictor = api.load(run.best, tile=1024)
+    mask = predictor.inference.predict_file(
+        folder / "scene.png", folder / "scene_mask.png", overlay=folder / "scene_overlay.png"
+    )
     matrix = ConfusionMatrix(len(predictor.class_names), predictor.class_names)
     assert sample.mask is not None
     matrix.update(read_ids(mask), sample.mask)

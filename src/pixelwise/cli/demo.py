@@ -39,12 +39,12 @@ def _scenes(minutes: float | None, out: Path | None) -> None:
     data = steps.prepare(out)
     print(f"scenes of handwritten digits on photographs: {data}")
     Console().print(render(api.check(data)))
-    run, yardsticks = steps.train(data, out, minutes or 3.0)
+    run, baselines = steps.train(data, out, minutes or 3.0)
     folder, score = steps.predict_large(run, out)
     print_result(run)
     print(f"large:  {folder} (a scene of {steps.LARGE[1]} x {steps.LARGE[0]} pixels by tiles, mean IoU {score:.4f})\n")
     print("mean IoU over the 11 classes, on the same held-out scenes:")
-    for name, value in {"this network": run.metrics["mean_iou"], **yardsticks}.items():
+    for name, value in {"this network": run.metrics["mean_iou"], **baselines}.items():
         print(f"  {number(value)}  {name}")
 
 

@@ -25,7 +25,7 @@ def evaluate(
 ) -> None:
     """Measure a trained network on labelled pictures."""
     from pixelwise import api
-    from pixelwise.cli.tables import print_metrics
+    from pixelwise.cli.tables import print_blocks
 
     prepare_for_networks()
     summary = api.evaluate(
@@ -41,4 +41,4 @@ def evaluate(
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
-        print_metrics(summary)
+        print_blocks(api.tables(run, summary))

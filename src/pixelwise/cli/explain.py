@@ -33,7 +33,7 @@ def explain(
     from pixelwise.explain import explain as write_page
 
     prepare_for_networks()
-    with api._bar("looking inside", True) as advance:
+    with api.bar("looking inside", True) as advance:
         page = write_page(
             run,
             pictures or [],

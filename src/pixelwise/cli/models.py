@@ -13,14 +13,14 @@ def models(
     """List the networks with their size, arithmetic, stride, receptive field and paper."""
     from rich.console import Console
 
-    from pixelwise.models.catalog import MODELS, list_models
-    from pixelwise.models.encoders import ENCODERS
+    from pixelwise.catalog import SYSTEMS, list_models
+    from pixelwise.models.classify.table import ENCODERS
 
     names = list_models(task)
     console = Console()
-    for kind in sorted({MODELS[name].task for name in names}):
+    for kind in sorted({SYSTEMS[name].task for name in names}):
         table = _dense_table if kind == "segment" else _classifier_table
-        console.print(table([name for name in names if MODELS[name].task == kind]))
+        console.print(table([name for name in names if SYSTEMS[name].task == kind]))
         console.print()
     console.print(f"Encoders for networks that take one: {', '.join(sorted(ENCODERS))}", highlight=False)
 
@@ -28,7 +28,7 @@ def models(
 def _dense_table(names: list[str]) -> object:
     from rich.table import Table
 
-    from pixelwise.models.catalog import MODELS
+    from pixelwise.catalog import SYSTEMS
     from pixelwise.models.facts import network_facts
 
     table = Table(
@@ -48,7 +48,7 @@ def _dense_table(names: list[str]) -> object:
             f"{facts.operations / 1e3:,.0f}",
             str(facts.stride),
             "whole picture" if facts.receptive_field is None else str(facts.receptive_field),
-            MODELS[name].paper,
+            SYSTEMS[name].paper,
         )
     return table
 
@@ -57,7 +57,7 @@ def _classifier_table(names: list[str]) -> object:
     import torch
     from rich.table import Table
 
-    from pixelwise.models.catalog import MODELS, create_model
+    from pixelwise.catalog import SYSTEMS, create_model
 
     table = Table(box=None, header_style="bold", caption="With 1,000 classes.", caption_justify="left")
     for title in ("classify", "parameters", "paper"):
@@ -65,5 +65,5 @@ def _classifier_table(names: list[str]) -> object:
     for name in names:
         with torch.device("meta"):  # counts without allocating
             network = create_model(name, num_classes=1000)
-        table.add_row(name, f"{sum(parameter.numel() for parameter in network.parameters()):,}", MODELS[name].paper)
+        table.add_row(name, f"{sum(parameter.numel() for parameter in network.parameters()):,}", SYSTEMS[name].paper)
     return table

@@ -8,12 +8,12 @@ def recipes() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pixelwise.models.catalog import MODELS
-    from pixelwise.training.recipe import load_recipe, recipe_names
+    from pixelwise.catalog import system
+    from pixelwise.training.recipes import load_recipe, recipe_names
 
     console = Console()
     loaded = {name: load_recipe(name) for name in recipe_names()}
-    tasks = {name: MODELS[recipe.model.name].task for name, recipe in loaded.items()}
+    tasks = {name: system(recipe.model.name).task.name for name, recipe in loaded.items()}
     for task in sorted(set(tasks.values())):
         table = Table(box=None, header_style="bold")
         for title in (task, "model", "for"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+
+from pixelwise.report import blocks, cells
 
 if TYPE_CHECKING:
     from pixelwise.training.run import Run
@@ -17,73 +19,48 @@ def number(value: float | None) -> str:
     return "–" if value is None or value != value else f"{value:.4f}"
 
 
-def print_metrics(summary: Mapping[str, Any]) -> None:
-    """The summary of an evaluation as a table by class."""
-    if "mean_iou" not in summary:
-        _print_class_metrics(summary)
-        return
+def print_blocks(parts: Sequence[blocks.Block]) -> None:
+    """Headings, tables and paragraphs of a report, on a terminal."""
     console = Console()
+    for part in parts:
+        if isinstance(part, blocks.Table):
+            console.print(_table(part))
+        elif isinstance(part, blocks.Heading):
+            console.print(part.text, style="bold", highlight=False)
+        elif isinstance(part, blocks.Text):
+            strong = any(isinstance(cell, cells.Strong) for cell in part.cells)
+            text = "".join(plain(cell) for cell in part.cells)
+            console.print(text, style="bold" if strong else None, highlight=False, markup=False)
+
+
+def _table(part: blocks.Table) -> Table:
     table = Table(box=None, header_style="bold")
-    table.add_column("class")
-    for title in ("IoU", "Dice", "precision", "recall"):
-        table.add_column(title, justify="right")
-    outlines = summary.get("boundary", {}).get("f", {})  # runs measured before there were any have none
-    if outlines:
-        table.add_column("boundary F", justify="right")
-    for name, iou in summary["iou"].items():
-        scores = [iou, *(summary[key][name] for key in ("dice", "precision", "recall"))]
-        table.add_row(name, *map(number, scores + [outlines[name]] * bool(outlines)))
-    console.print(table)
-    line = f"mean IoU {number(summary['mean_iou'])}   pixel accuracy {number(summary['pixel_accuracy'])}"
-    if outlines:
-        line += f"   boundary F {number(summary['boundary_f'])}"
-    if "objects" in summary:
-        parts = (f"{key.replace('_', ' ')} {number(value)}" for key, value in summary["objects"].items()
-                 if isinstance(value, float))  # fmt: skip
-        line += "\nobjects: " + "   ".join(parts)
-    console.print(line, style="bold", highlight=False)
-    console.print(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}", highlight=False)
-    if outlines:
-        console.print(summary["boundary"]["definition"], highlight=False)
+    for place, column in enumerate(part.columns):
+        # What names a row is never cut: folded where the terminal is narrow.
+        table.add_column(column.title, justify="right" if column.right else "left", overflow="fold", no_wrap=place > 0)
+    for row in part.rows:
+        table.add_row(*map(plain, row))
+    return table
 
 
-MOST_ROWS = 40
-
-
-def _print_class_metrics(summary: Mapping[str, Any]) -> None:
-    """Of a classifier; of many classes the worst ones alone."""
-    console = Console()
-    table = Table(box=None, header_style="bold")
-    table.add_column("class")
-    for title in ("recall", "precision", "F1"):
-        table.add_column(title, justify="right")
-    names = list(summary["recall"])
-    if len(names) > MOST_ROWS:
-        names = sorted((name for name in names if summary["recall"][name] is not None), key=summary["recall"].get)
-        names = names[:MOST_ROWS]
-        table.title = f"the {MOST_ROWS} classes of lowest recall, of {len(summary['recall'])}"
-    for name in names:
-        table.add_row(name, *(number(summary[key][name]) for key in ("recall", "precision", "f1")))
-    console.print(table)
-    line = f"accuracy {number(summary['accuracy'])}   mean class accuracy {number(summary['mean_class_accuracy'])}"
-    if "top5_accuracy" in summary:
-        line += f"   top-5 accuracy {number(summary['top5_accuracy'])}"
-    if "localised" in summary:
-        line += f"   mean IoU of boxes {number(summary['box_iou'])}   localised {number(summary['localised'])}"
-    if "objects" in summary:
-        objects = summary["objects"]
-        line += (
-            f"\nall {objects['objects']} objects, confidence {objects['confidence']:g}: precision "
-            f"{number(objects['precision'])}   recall {number(objects['recall'])}"
-        )
-    console.print(line, style="bold", highlight=False)
-    console.print(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}", highlight=False)
+def plain(cell: cells.Cell) -> str:
+    """A cell as text."""
+    if isinstance(cell, cells.Number):
+        if isinstance(cell.value, int):
+            return f"{cell.value:,}"
+        return "–" if cell.value is None or cell.value != cell.value else f"{cell.value:.{cell.digits}f}"
+    if isinstance(cell, cells.Percent):
+        return "–" if cell.value is None or cell.value != cell.value else f"{100 * cell.value:.1f} %"
+    if isinstance(cell, cells.Bar):
+        return ""
+    return cell if isinstance(cell, str) else cell.text
 
 
 def print_result(run: Run) -> None:
     """The table of a finished run, and where to look; on the first process only."""
+    from pixelwise import api
     from pixelwise.distributed import rank
 
     if rank() == 0:
-        print_metrics(run.metrics)
+        print_blocks(api.tables(run.path, run.metrics))
         print(f"report: {run.report}\nnext:   {run.path / 'next.txt'}")

@@ -19,6 +19,9 @@ def train(
         str | None, typer.Argument(metavar="MODEL_OR_RECIPE", help="A model, a recipe's name, or a YAML file.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks.")] = None,
+    unlabelled: Annotated[
+        Path | None, typer.Option(help="Folder with further pictures, for methods that learn without labels.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes of training.")] = None,
     epochs: Annotated[
         float | None, typer.Option(min=0.0001, help="Passes over the data; repeatable to the byte.")
@@ -40,7 +43,7 @@ def train(
 
     prepare_for_networks()
     if resume is not None:
-        given = {"a recipe": recipe, "--data": data, "--minutes": minutes, "--epochs": epochs, "--out": out,
+        given = {"a recipe": recipe, "--data": data, "--unlabelled": unlabelled, "--minutes": minutes, "--epochs": epochs, "--out": out,
                  "--set": set_, "--seed": seed}  # fmt: skip
         extra = [name for name, value in given.items() if value is not None]
         if extra:
@@ -53,7 +56,15 @@ def train(
         raise UserError("what to train? Give a model or recipe (`pixelwise train unet --data DATA`), or --resume RUN.")
     else:
         run = api.train(
-            recipe, data=data, minutes=minutes, epochs=epochs, out=out, seed=seed, overrides=set_ or (), progress=True
+            recipe,
+            data=data,
+            unlabelled=unlabelled,
+            minutes=minutes,
+            epochs=epochs,
+            out=out,
+            seed=seed,
+            overrides=set_ or (),
+            progress=True,
         )
     print_run(run)
 

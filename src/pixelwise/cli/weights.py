@@ -15,13 +15,13 @@ def weights(
     from rich.table import Table
     from rich.text import Text
 
+    from pixelwise.catalog import SYSTEMS
     from pixelwise.errors import unknown
-    from pixelwise.models.catalog import MODELS
-    from pixelwise.models.encoders import ENCODERS
+    from pixelwise.models.classify.table import ENCODERS
     from pixelwise.models.known_weights import KNOWN, known_weights
 
-    if model is not None and model not in {*MODELS, *ENCODERS}:
-        raise unknown("model", model, {*MODELS, *ENCODERS})
+    if model is not None and model not in {*SYSTEMS, *ENCODERS}:
+        raise unknown("model", model, {*SYSTEMS, *ENCODERS})
     found = sorted(KNOWN, key=lambda known: known.model) if model is None else known_weights(model)
     console = Console()
     if not found:

@@ -200,7 +200,28 @@ class Warp:
         if mask is not None:
             mask = self._resample(mask, maps, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, VOID)
         instances = None if sample.instances is None else self._move(sample.instances, maps)
-        return replace(sample, image=_with_channels(image), mask=mask, instances=instances, weights=None)
+        values = None if sample.values is None else self._move_values(sample.values, maps)
+        partner = sample.partner
+        if partner is not None:
+            partner = _with_channels(self._resample(partner, maps, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101))
+        return replace(
+            sample,
+            image=_with_channels(image),
+            mask=mask,
+            instances=instances,
+            weights=None,
+            values=values,
+            partner=partner,
+        )
+
+    def _move_values(self, values: np.ndarray, maps: np.ndarray | None) -> np.ndarray:
+        """(H, W) numbers at the crop's pixels, linear between known ones; void (NaN) outside and nearer to void ones."""
+        known = np.isfinite(values).astype(np.float32)
+        filled = np.where(known > 0, values, 0).astype(np.float32)
+        moved = self._resample(filled, maps, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        weight = self._resample(known, maps, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+        inside = self._resample(np.ones_like(known), maps, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+        return np.where((weight > 0.5) & (inside > 0), moved / np.maximum(weight, 0.5), np.nan).astype(np.float32)
 
     def _maps(self) -> np.ndarray | None:
         """(height, width, 2) float32: where each pixel of the view comes from, for OpenCV; None where the matrix does.
@@ -313,7 +334,11 @@ def erased(view: Sample, rng: np.random.Generator) -> Sample:
     if mask is not None:
         mask = mask.copy()
         mask[place] = VOID
-    return replace(view, image=image, mask=mask)
+    values = view.values
+    if values is not None:
+        values = values.copy()
+        values[place] = np.nan
+    return replace(view, image=image, mask=mask, values=values)
 
 
 def _with_channels(image: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pixelwise.catalog import SYSTEMS
 from pixelwise.data.draw import background_class, overlay, palette
 from pixelwise.data.listing import picture_files, place
 from pixelwise.errors import UserError
@@ -36,7 +37,6 @@ from pixelwise.explain.target import (
     predicted,
 )
 from pixelwise.explain.top_patches import top_patches
-from pixelwise.models.catalog import MODELS
 from pixelwise.report import write_page
 from pixelwise.report.boxes import draw_boxes
 
@@ -188,7 +188,7 @@ def _facts(subject: Subject) -> dict[str, str]:
     channels = {1: "grey", 3: "colour"}.get(spec.form.channels, f"{spec.form.channels} channels")
     facts = {
         "network": spec.model,
-        "paper": MODELS[spec.model].paper if spec.model in MODELS else "",
+        "paper": SYSTEMS[spec.model].paper if spec.model in SYSTEMS else "",
         "parameters": f"{sum(parameter.numel() for parameter in subject.network.parameters()):,}",
         "pictures": f"{channels}, {spec.form.dtype}{view}",
         "classes": f"{len(spec.class_names):,}, {'of each pixel' if subject.dense else 'of the picture'}",
@@ -243,7 +243,7 @@ def _look(
             panels.append(Panel(label, attribution_overlay(image, fields.spread(cam_layer.name, cam)[0])))
         panels += _by_pixels(network, image, images, score, effort, part)
         groups.append((names[class_id], panels))
-    if subject.boxes and cam_layer is not None:
+    if hasattr(answer, "boxes") and cam_layer is not None:
         groups.append((BOX, list(_box(subject, image, images, answer.boxes[0, 0], cam_layer.name, fields))))
     maps = outputs(network, images, heated)
     sheets = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,18 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pixelwise.catalog import SYSTEMS, load_model, task_of
 from pixelwise.data.draw import to_rgb
 from pixelwise.data.fit import Centre, resized
-from pixelwise.data.objects import Stretch
 from pixelwise.data.pictures import FULL_RANGE, PictureFormat, as_dtype, read_picture
 from pixelwise.errors import UserError, unknown
 from pixelwise.explain.maximisation import Bounds
 from pixelwise.hardware import default_device
-from pixelwise.models.catalog import MODELS
-from pixelwise.models.detect.localizer import Localizer
-from pixelwise.models.detect.overfeat import OverFeat
-from pixelwise.models.encoders import ENCODERS
-from pixelwise.models.spec import ModelSpec, load_model
+from pixelwise.models.classify.table import CLASSIFIERS
+from pixelwise.models.spec import ModelSpec
 from pixelwise.models.weights import load_weights, read_weights
 from pixelwise.nn.dense import DenseModel
 from pixelwise.training.run import open_run
@@ -39,21 +37,18 @@ class Subject:
 
     Attributes:
         title: the run's or the model's name.
+        fit_to_view: what brings a picture (H, W, C) to the one size that the network looks at; None for any size.
     """
 
     network: nn.Module
     spec: ModelSpec
     title: str
+    fit_to_view: Callable[[np.ndarray], np.ndarray] | None = None
 
     @property
     def dense(self) -> bool:
         """Whether it gives a class for each pixel."""
         return isinstance(self.network, DenseModel)
-
-    @property
-    def boxes(self) -> bool:
-        """Whether it gives boxes beside classes."""
-        return isinstance(self.network, Localizer | OverFeat)
 
     @property
     def device(self) -> torch.device:
@@ -82,10 +77,10 @@ class Subject:
         return self.fit(read_picture(Path(path), self.spec.form))
 
     def fit(self, picture: np.ndarray) -> np.ndarray:
-        """(H, W, C) in the size that suits: the middle of it for a classifier, all of it, stretched, for a network that
-        gives boxes, at most `LONGEST` for others."""
-        if self.spec.view is not None:
-            return Stretch(self.spec.view).image(picture) if self.boxes else Centre(self.spec.view).image(picture)
+        """(H, W, C) in the size that suits the network: as its task brings pictures to it, else at most `LONGEST`."""
+        fit = self.fit_to_view
+        if fit is not None:
+            return fit(picture)
         height, width = picture.shape[:2]
         scale = min(1.0, LONGEST / max(height, width))
         return resized(picture, max(1, round(scale * height)), max(1, round(scale * width)))
@@ -115,14 +110,13 @@ def open_subject(run: str | os.PathLike[str]) -> Subject:
     name, colon, weights = os.fspath(run).partition(":")
     if path.exists() or not colon:
         return _of_run(path)
-    constructors = {**ENCODERS, **{known: entry.build for known, entry in MODELS.items() if entry.task == "classify"}}
-    if name in MODELS and name not in constructors:
+    if name in SYSTEMS and name not in CLASSIFIERS:
         raise UserError(
             f"{run}: a {name} takes its number of classes from a run; give the run's folder or its model file."
         )
-    if name not in constructors:
-        raise unknown("classifier", name, constructors)
-    network = constructors[name]()
+    if name not in CLASSIFIERS:
+        raise unknown("classifier", name, CLASSIFIERS)
+    network: nn.Module = CLASSIFIERS[name]()
     file = read_weights(weights)
     load_weights(network, file)
     if file.mean is None or file.std is None:
@@ -130,18 +124,21 @@ def open_subject(run: str | os.PathLike[str]) -> Subject:
     network = _prepared(network)
     names = tuple(map(str, range(network(torch.zeros(1, 3, *_view(network), device=default_device())).shape[1])))
     spec = ModelSpec(name, {}, names, PictureFormat(), file.mean, file.std, view=_view(network))
-    return Subject(network, spec, name)
+    return Subject(network, spec, name, Centre(_view(network)).image)
 
 
 def _of_run(path: Path) -> Subject:
     file = path
     if path.is_dir():
-        file = open_run(path).best
+        run = open_run(path)
+        file = run.best
+        if run.variants_file.exists():
+            raise UserError(f"{path}: several variants; give one of them: {run.path / 'variants' / 'NAME'}.")
         if not file.exists():
-            raise UserError(f"{path}: no best.safetensors yet; let the training reach its first validation.")
+            raise UserError(f"{path}: no best.safetensors yet; let the run reach its first validation.")
     network, spec = load_model(file)
     title = spec.model if file == path else path.resolve().name
-    return Subject(_prepared(network), spec, title)
+    return Subject(_prepared(network), spec, title, task_of(spec).fit(spec))
 
 
 def _prepared(network: nn.Module) -> nn.Module:

@@ -226,6 +226,14 @@ class Task(ABC):
             UserError: options that are impossible, or a network of another task.
         """
 
+    def write_samples(self, network: nn.Module, spec: ModelSpec, out: Path, *, count: int, seed: int) -> list[Path]:
+        """Pictures that the network makes, written as one sheet and a file for each; only where `samples`.
+
+        Raises:
+            UserError: a result that exists already.
+        """
+        raise NotImplementedError(f"networks of the task '{self.name}' make no pictures")
+
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
         """What brings a picture (H, W, C) to the size that the network looks at; None where any size will do."""
         return None

@@ -6,7 +6,6 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +99,7 @@ def compare_variants(run: Run) -> VariantsContent:
     """What there is to say of the variants of a run, all finished; the commands are those of the best one."""
     whole = load_recipe(run.variants_file)
     names = list(variant_recipes(whole))
-    logs = {
-        name: [entry for entry in run.variant(name).log() if entry["kind"] == "validation"] for name in names
-    }
+    logs = {name: [entry for entry in run.variant(name).log() if entry["kind"] == "validation"] for name in names}
     score = _first_headline(run.variant(names[0]))
     outcomes = []
     for name, log in logs.items():
@@ -164,9 +161,7 @@ def _run_content(session: Session, evaluation: Evaluation, commands: Sequence[st
         timing={
             "training seconds": round(trained, 1),
             "training pictures per second": round(rates[len(rates) // 2], 1) if rates else None,
-            "prediction pictures per second": round(
-                evaluation.summary["pictures"] / max(evaluation.seconds, 1e-9), 1
-            ),
+            "prediction pictures per second": round(evaluation.summary["pictures"] / max(evaluation.seconds, 1e-9), 1),
         },
         next_commands=list(commands),
         hardware=hardware.describe(),

@@ -115,9 +115,7 @@ def fit(
         save_cost = saved_at - started
 
     with display, stop_signals() as stop, ExitStack() as stack:
-        batches = {
-            name: stack.enter_context(closing(each.batches(position.step))) for name, each in loaders.items()
-        }
+        batches = {name: stack.enter_context(closing(each.batches(position.step))) for name, each in loaders.items()}
         while not position.done:
             if any_process(stop.is_set(), device):
                 save()

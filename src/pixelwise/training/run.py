@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pixelwise.atomic import write_text
-from pixelwise.errors import UserError
 from pixelwise.data.pictures import write_png
+from pixelwise.errors import UserError
 from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.training.recipes import load_planned
 

@@ -256,9 +256,7 @@ def make_method(recipe: PlannedRecipe, data: Data, network: nn.Module, device: t
     options = method_options(recipe.method.name, recipe.method.options, "the recipe")
     criterion = task.criterion(recipe, class_weights(recipe, data.facts), network)
     logits = task.logits if task.gives_logits else None
-    return METHODS[recipe.method.name](
-        Setup(network, recipe, options, forward, criterion, logits, frozen)
-    )
+    return METHODS[recipe.method.name](Setup(network, recipe, options, forward, criterion, logits, frozen))
 
 
 def _check_batch(recipe: PlannedRecipe, network: nn.Module) -> None:

@@ -68,9 +68,7 @@ def _with_unlabelled(dataset: Dataset, folder: Path) -> Dataset:
     if not records:
         raise UserError(f"{folder}: no pictures found, so there are none without labels to learn from; give another.")
     names = (*dataset.splits.get(UNLABELLED, ()), *(record.name for record in records))
-    return replace(
-        dataset, records=(*dataset.records, *records), splits={**dataset.splits, UNLABELLED: names}
-    )
+    return replace(dataset, records=(*dataset.records, *records), splits={**dataset.splits, UNLABELLED: names})
 
 
 def survey_folder(root: Path, layout: str = "auto") -> Survey:

@@ -55,9 +55,7 @@ def convert(
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the converted copy.")
     dataset = open_dataset(root, layout)
     if "pixels" not in dataset.knows:
-        raise UserError(
-            f"{root}: the pictures have no masks; only masks and objects have formats to convert between."
-        )
+        raise UserError(f"{root}: the pictures have no masks; only masks and objects have formats to convert between.")
     labelled_splits = [split for split in dataset.splits if split != UNLABELLED]
     chosen = {split: dataset.split(split) for split in splits or labelled_splits}
     wanted = {record.name for records in chosen.values() for record in records}

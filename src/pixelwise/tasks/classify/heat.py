@@ -17,11 +17,11 @@ from pixelwise.hardware import default_device
 from pixelwise.inference.forms import check_form
 from pixelwise.inference.overview import OVERVIEW_SIDE
 from pixelwise.inference.rasters import open_raster
-from pixelwise.tasks.classify.sliding import heat_map, window_counts
 from pixelwise.models.convert import fully_convolutional
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.encoder import Classifier
 from pixelwise.report.boxes import heat_overlay
+from pixelwise.tasks.classify.sliding import heat_map, window_counts
 
 BAND = 64  # rows of an overview that are read at a time
 

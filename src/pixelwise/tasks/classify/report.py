@@ -11,8 +11,8 @@ import numpy as np
 
 from pixelwise.data.draw import to_rgb
 from pixelwise.metrics import Calibration, ConfusionMatrix, Headline
-from pixelwise.report.blocks import Block, Grid, Heading, Numbers, Picture, Section, Text
-from pixelwise.report.cells import Cell, Percent, Strong
+from pixelwise.report.blocks import Block, Column, Grid, Heading, Numbers, Picture, Section, Table, Text
+from pixelwise.report.cells import Cell, Number, Percent, Strong
 from pixelwise.report.classes import (
     calibration_definition,
     calibration_section,
@@ -23,23 +23,14 @@ from pixelwise.report.classes import (
 )
 from pixelwise.report.pictures import fitted_size, jpeg, resized
 from pixelwise.report.run_page import missing
-from pixelwise.report.scores import definitions, other_numbers, tiles
+from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence
+from pixelwise.tasks.base import Evaluation
+from pixelwise.tasks.classify.scores import HEADLINES
 
 LONG_SIDE = 200  # pixels of the pictures on the page
-HEADLINES = (
-    Headline(
-        "accuracy", "accuracy", definition="The share of the pictures whose most probable class is the true one."
-    ),
-    Headline(
-        "top5_accuracy", "top-5 accuracy",
-        definition="The share of the pictures whose true class is among the five most probable ones.",
-    ),
-    Headline(
-        "mean_class_accuracy", "mean class accuracy",
-        definition="The mean of the classes' recall, each class counting alike.",
-    ),
-)  # fmt: skip
+MOST_ROWS = 40
+"""Classes that a terminal shows; of more the worst ones."""
 TERMS = {
     "recall": "Of the pictures of the class, the share that was found.",
     "precision": "Of the pictures predicted as the class, the share that is of it.",
@@ -113,3 +104,55 @@ def _picture(example: ClassExample) -> Picture:
     if example.predicted != example.truth:
         caption = [Strong(example.predicted, wrong=True), " ", confidence, f"\nis {example.truth}"]
     return Picture(jpeg(shown), size, caption, example.name)
+
+
+def evaluation_sections(evaluation: Evaluation) -> list[Section]:
+    """The sections of a classifier that was measured on a split, with the pictures that tell most."""
+    scores, dataset = evaluation.scores, evaluation.dataset
+    records = {record.name: record for record in dataset.split(evaluation.split)}
+    names = dataset.class_names
+    examples = {
+        title: [
+            ClassExample(
+                name=answer.name,
+                image=dataset.read(records[answer.name]),
+                truth=names[answer.truth],
+                predicted=names[int(answer.probabilities.argmax())],
+                confidence=float(answer.probabilities.max()),
+            )
+            for answer in answers
+        ]
+        for title, answers in scores.telling().items()
+    }
+    return sections(
+        summary=evaluation.summary,
+        confusion=scores.confusion,
+        calibration=scores.calibration,
+        examples=examples,
+        headlines=scores.headlines,
+    )
+
+
+def tables(summary: Mapping[str, Any]) -> list[Block]:
+    """The scores of each class and of all, as a terminal shows them; of many classes the worst ones alone."""
+    shown = [("accuracy", summary["accuracy"]), ("mean class accuracy", summary["mean_class_accuracy"])]
+    if "top5_accuracy" in summary:
+        shown.append(("top-5 accuracy", summary["top5_accuracy"]))
+    return [
+        *class_rows(summary),
+        headline_text(shown),
+        Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"),
+    ]
+
+
+def class_rows(summary: Mapping[str, Any]) -> list[Block]:
+    """Recall, precision and F1 of each class."""
+    names = list(summary["recall"])
+    blocks: list[Block] = []
+    if len(names) > MOST_ROWS:
+        blocks.append(Heading(f"the {MOST_ROWS} classes of lowest recall, of {len(names)}"))
+        names = sorted((name for name in names if summary["recall"][name] is not None), key=summary["recall"].get)
+        names = names[:MOST_ROWS]
+    columns = (Column("class"), *(Column(title, right=True) for title in ("recall", "precision", "F1")))
+    rows = [(name, *(Number(summary[key][name], digits=4) for key in ("recall", "precision", "f1"))) for name in names]
+    return [*blocks, Table(columns, rows)]

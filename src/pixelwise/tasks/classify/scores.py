@@ -20,18 +20,19 @@ from pixelwise.tasks.base import Scores
 from pixelwise.tasks.classify.inference import ClassPrediction
 
 ACCURACY = Headline(
-    "accuracy", "accuracy", definition="The part of the pictures whose most probable class is the true one."
+    "accuracy", "accuracy", definition="The share of the pictures whose most probable class is the true one."
 )
 TOP5 = Headline(
     "top5_accuracy",
     "top-5 accuracy",
-    definition="The part of the pictures whose true class is among the five most probable ones.",
+    definition="The share of the pictures whose true class is among the five most probable ones.",
 )
 MEAN_CLASS = Headline(
     "mean_class_accuracy",
     "mean class accuracy",
-    definition="The mean of the classes' recall, every class counting alike.",
+    definition="The mean of the classes' recall, each class counting alike.",
 )
+HEADLINES = (ACCURACY, TOP5, MEAN_CLASS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +68,7 @@ class ClassScores(Scores[ClassPrediction]):
 
     @property
     def headlines(self) -> Sequence[Headline]:
-        return (ACCURACY, TOP5, MEAN_CLASS) if self.confusion.num_classes > 5 else (ACCURACY, MEAN_CLASS)
+        return HEADLINES if self.confusion.num_classes > 5 else (ACCURACY, MEAN_CLASS)
 
     def update(self, prediction: ClassPrediction, sample: Sample) -> None:
         if sample.class_id is None:

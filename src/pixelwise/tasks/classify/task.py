@@ -19,7 +19,7 @@ from pixelwise.losses import LOSSES
 from pixelwise.methods.base import Criterion, Forward
 from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.draft import Draft
-from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.tasks.base import Evaluation, Snapshots, Task
 from pixelwise.tasks.classify import report
@@ -91,9 +91,7 @@ class Classify(Task):
     def validation_transform(self, recipe: PlannedRecipe) -> Callable[[Sample], Sample]:
         return Centre(recipe.crop)
 
-    def criterion(
-        self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module
-    ) -> Criterion:
+    def criterion(self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module) -> Criterion:
         """Losses of pixels serve pictures as well: a picture is a map of one pixel."""
         loss = class_loss(recipe, recipe.loss.terms, class_weights, NO_CLASS)
 

@@ -45,9 +45,7 @@ class ClassAndBox:
         terms = recipe.loss.terms
         boxes = {name: factor for name, factor in terms.items() if name in BOX_LOSSES}
         classes = {name: factor for name, factor in terms.items() if name not in BOX_LOSSES}
-        self.loss = LocalisationLoss(
-            class_loss(recipe, classes, class_weights, NO_CLASS) if classes else None, boxes
-        )
+        self.loss = LocalisationLoss(class_loss(recipe, classes, class_weights, NO_CLASS) if classes else None, boxes)
         self.size = recipe.crop
         self.per_class = per_class
 

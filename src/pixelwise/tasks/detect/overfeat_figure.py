@@ -12,8 +12,8 @@ from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
 from pixelwise.data.draw import palette, to_rgb
-from pixelwise.inference.overfeat import Localised, Scale
 from pixelwise.report.figures import STYLE
+from pixelwise.tasks.detect.merging import Localised, Scale
 
 
 def overfeat_figure(

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from pixelwise.data.draw import background_class, palette, to_rgb
+from pixelwise.data.objects import aimed
 from pixelwise.metrics import Calibration, ConfusionMatrix, Headline
 from pixelwise.report.blocks import Block, Facts, Figure, Heading, Numbers, Panels, Picture, Section, Text
 from pixelwise.report.boxes import draw_boxes
@@ -23,26 +24,14 @@ from pixelwise.report.classes import (
 )
 from pixelwise.report.pictures import fitted_size, jpeg, resized, svg
 from pixelwise.report.run_page import missing
-from pixelwise.report.scores import definitions, other_numbers, tiles
+from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence
+from pixelwise.tasks.base import Evaluation
+from pixelwise.tasks.classify.report import class_rows
+from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
+from pixelwise.tasks.detect.scores import HEADLINES
 
 LONG_SIDE = 480  # pixels of the pictures on the page
-HEADLINES = (
-    Headline(
-        "localised", "right class, IoU of 0.5 or more",
-        definition="The share of the pictures whose object was classified and located: one minus ILSVRC's localisation "
-        "error, with one answer per picture.",
-    ),
-    Headline(
-        "box_iou", "mean IoU of boxes",
-        definition="The mean over pictures of the IoU between the box of the picture's object and the box predicted "
-        "for its class, 0 where there is none.",
-    ),
-    Headline(
-        "accuracy", "accuracy of the class",
-        definition="The share of the pictures whose most confident class is that of their object.",
-    ),
-)  # fmt: skip
 OBJECT_HEADLINES = (
     Headline(
         "precision", "precision, all objects",
@@ -166,3 +155,56 @@ def _panels(example: BoxExample, colours: np.ndarray) -> Panels:
         for title, (boxes, classes, labels) in (("Truth", example.truth), ("Found", example.found))
     ]
     return Panels(pictures, caption, columns=2)
+
+
+def evaluation_sections(evaluation: Evaluation) -> list[Section]:
+    """The sections of a network that was measured on a split, with its best, middle and worst pictures."""
+    scores, dataset = evaluation.scores, evaluation.dataset
+    records = {record.name: record for record in dataset.split(evaluation.split)}
+    examples: dict[str, list[BoxExample]] = {}
+    steps = None
+    for title, answers in scores.telling().items():
+        examples[title] = []
+        for answer in answers:
+            sample = aimed(dataset.load(records[answer.name]))
+            assert sample.instances is not None
+            found = evaluation.predictor(sample.image)
+            if found.steps is not None and steps is None:
+                steps = overfeat_figure(sample.image, found.steps, dataset.class_names, background=0)
+            names = [dataset.class_names[class_id] for class_id in sample.instances.classes]
+            examples[title].append(
+                BoxExample(
+                    name=sample.name,
+                    image=sample.image,
+                    truth=(sample.instances.boxes, sample.instances.classes, names),
+                    found=(found.boxes, found.classes, found.labels()),
+                    overlap=answer.overlap,
+                )
+            )
+    return sections(
+        summary=evaluation.summary,
+        confusion=scores.confusion,
+        calibration=scores.calibration,
+        examples=examples,
+        steps=steps,
+    )
+
+
+def tables(summary: Mapping[str, Any]) -> list[Block]:
+    """The scores of each class and of all, as a terminal shows them."""
+    blocks = [
+        *class_rows(summary),
+        headline_text(
+            [
+                ("accuracy", summary["accuracy"]),
+                ("mean class accuracy", summary["mean_class_accuracy"]),
+                ("mean IoU of boxes", summary["box_iou"]),
+                ("localised", summary["localised"]),
+            ]
+        ),
+    ]
+    objects = summary.get("objects")
+    if objects:
+        before = f"all {objects['objects']} objects, confidence {objects['confidence']:g}: "
+        blocks.append(headline_text([("precision", objects["precision"]), ("recall", objects["recall"])], before))
+    return [*blocks, Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}")]

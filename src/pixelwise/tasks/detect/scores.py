@@ -28,20 +28,21 @@ from pixelwise.tasks.detect.inference import BoxPrediction
 LOCALISED = Headline(
     "localised",
     "right class, IoU of 0.5 or more",
-    definition="The part of the pictures whose object was named and found: one minus ILSVRC's localisation error, with "
-    "one answer per picture.",
+    definition="The share of the pictures whose object was classified and located: one minus ILSVRC's localisation "
+    "error, with one answer per picture.",
 )
 BOX_IOU = Headline(
     "box_iou",
     "mean IoU of boxes",
-    definition="The mean over pictures of the IoU of their object's box with the box that was predicted for its class, "
-    "0 where there is none.",
+    definition="The mean over pictures of the IoU between the box of the picture's object and the box predicted for "
+    "its class, 0 where there is none.",
 )
 ACCURACY = Headline(
     "accuracy",
     "accuracy of the class",
-    definition="The part of the pictures whose most probable class is that of their object.",
+    definition="The share of the pictures whose most confident class is that of their object.",
 )
+HEADLINES = (LOCALISED, BOX_IOU, ACCURACY)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +92,7 @@ class BoxScores(Scores[BoxPrediction]):
         classes = terms is None or not BOX_LOSSES.keys() >= terms.keys()
         self._headlines: tuple[Headline, ...] = (ACCURACY,)
         if boxes:
-            self._headlines = (LOCALISED, BOX_IOU, ACCURACY) if classes else (BOX_IOU, ACCURACY, LOCALISED)
+            self._headlines = HEADLINES if classes else (BOX_IOU, ACCURACY, LOCALISED)
 
     @property
     def headlines(self) -> Sequence[Headline]:

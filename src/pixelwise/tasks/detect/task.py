@@ -64,9 +64,7 @@ class Detect(Task):
             if stock.objects[split] is None:
                 raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
 
-    def criterion(
-        self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module
-    ) -> Criterion:
+    def criterion(self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module) -> Criterion:
         return ClassAndBox(recipe, class_weights, per_class=bool(network.per_class))
 
     def logits(self, answer: Localisation) -> Tensor:

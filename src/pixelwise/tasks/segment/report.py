@@ -41,24 +41,13 @@ from pixelwise.report.classes import (
 )
 from pixelwise.report.pictures import fitted_size, jpeg, png, resized
 from pixelwise.report.run_page import missing
-from pixelwise.report.scores import comparison, definitions, other_numbers, tiles
+from pixelwise.report.scores import comparison, definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import css, sentence, sortable
+from pixelwise.tasks.base import Evaluation
+from pixelwise.tasks.segment.scores import HEADLINES
 
 LONG_SIDE = 640  # pixels of the pictures on the page
 ERROR_COLOUR = (229, 36, 94)
-HEADLINES = (
-    Headline(
-        "mean_iou", "mean IoU",
-        definition="The mean of the classes' IoU, each class counting alike. It is computed once, over all pixels of "
-        "the split together; a class in neither truth nor prediction is left out.",
-    ),
-    Headline(
-        "pixel_accuracy", "pixel accuracy",
-        definition="The share of all pixels whose class is right. Large classes dominate it.",
-    ),
-    Headline("mean_accuracy", "mean accuracy", definition="The mean of the classes' recall."),
-    Headline("mean_dice", "mean Dice", definition="The mean of the classes' Dice, each class counting alike."),
-)  # fmt: skip
 TERMS = {
     "IoU of a class": "Pixels that truth and prediction both give to the class, divided by the pixels that either "
     "gives to it (intersection over union, Jaccard). 1 is perfect.",
@@ -235,3 +224,47 @@ def _errors(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> n
     pale[truth == VOID] = 90
     pale[(truth != prediction) & (truth != VOID)] = ERROR_COLOUR
     return pale
+
+
+def evaluation_sections(evaluation: Evaluation, baselines: Mapping[str, float | None]) -> list[Section]:
+    """The sections of a network that was measured on a split, with its best, middle and worst pictures."""
+    scores, dataset = evaluation.scores, evaluation.dataset
+    records = {record.name: record for record in dataset.split(evaluation.split)}
+    examples = []
+    for picture in scores.telling():
+        sample = dataset.load(records[picture.name])
+        prediction = evaluation.predictor(sample.image)
+        examples.append(
+            Example(sample.name, sample.image, prediction.mask, sample.mask, picture.mean_iou, prediction.confidence)
+        )
+    return sections(
+        summary=evaluation.summary,
+        confusion=scores.confusion,
+        calibration=scores.calibration,
+        examples=examples,
+        baselines=baselines,
+    )
+
+
+def tables(summary: Mapping[str, Any]) -> list[Block]:
+    """The scores of each class and of all, as a terminal shows them."""
+    outlines = summary.get("boundary", {}).get("f", {})  # runs of early versions have none
+    titles = ["IoU", "Dice", "precision", "recall", *(["boundary F"] if outlines else [])]
+    rows = []
+    for name, iou in summary["iou"].items():
+        scores = [iou, *(summary[key][name] for key in ("dice", "precision", "recall"))]
+        scores += [outlines[name]] if outlines else []
+        rows.append((name, *(Number(score, digits=4) for score in scores)))
+    shown = [("mean IoU", summary["mean_iou"]), ("pixel accuracy", summary["pixel_accuracy"])]
+    shown += [("boundary F", summary["boundary_f"])] if outlines else []
+    blocks: list[Block] = [
+        Table((Column("class"), *(Column(title, right=True) for title in titles)), rows),
+        headline_text(shown),
+    ]
+    if "objects" in summary:
+        numbers = {key: value for key, value in summary["objects"].items() if isinstance(value, float)}
+        blocks.append(headline_text([(key.replace("_", " "), value) for key, value in numbers.items()], "objects: "))
+    blocks.append(Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"))
+    if outlines:
+        blocks.append(Text(summary["boundary"]["definition"]))
+    return blocks

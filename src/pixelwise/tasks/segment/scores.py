@@ -21,24 +21,17 @@ from pixelwise.tasks.segment.instances import INSTANCES, label_objects
 
 HEADLINES = (
     Headline(
-        "mean_iou",
-        "mean IoU",
-        definition="IoU (intersection over union, Jaccard): of the pixels that truth or prediction assigns to the "
-        "class, the part that both do; the mean over the classes that occur.",
-    ),
-    Headline("pixel_accuracy", "pixel accuracy", definition="The part of the labelled pixels that is right."),
-    Headline(
-        "mean_accuracy",
-        "mean accuracy",
-        definition="The mean of the classes' recall, every class counting alike.",
+        "mean_iou", "mean IoU",
+        definition="The mean of the classes' IoU, each class counting alike. It is computed once, over all pixels of "
+        "the split together; a class in neither truth nor prediction is left out.",
     ),
     Headline(
-        "mean_dice",
-        "mean Dice",
-        definition="Dice (F1): twice the pixels that both assign to the class, divided by those of truth plus those of "
-        "prediction; the mean over the classes that occur.",
+        "pixel_accuracy", "pixel accuracy",
+        definition="The share of all pixels whose class is right. Large classes dominate it.",
     ),
-)
+    Headline("mean_accuracy", "mean accuracy", definition="The mean of the classes' recall."),
+    Headline("mean_dice", "mean Dice", definition="The mean of the classes' Dice, each class counting alike."),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

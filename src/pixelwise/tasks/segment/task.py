@@ -94,9 +94,7 @@ class Segment(Task):
     def validation_pieces(self, recipe: PlannedRecipe) -> Callable[[Sample], Iterator[Sample]]:
         return windows
 
-    def criterion(
-        self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module
-    ) -> Criterion:
+    def criterion(self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module) -> Criterion:
         loss = class_loss(recipe, recipe.loss.terms, class_weights)
 
         def criterion(logits: Tensor, targets: PixelTargets) -> dict[str, Tensor]:
