@@ -28,7 +28,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference.class_predictor import ClassPredictor
 from pixelwise.inference.engine import TorchEngine
 from pixelwise.metrics.ranking import TopK
-from pixelwise.models.catalog import MODELS, create_model, list_models
+from pixelwise.catalog import MODELS, create_model, list_models
 from pixelwise.models.spec import ModelSpec
 from pixelwise.models.weights import load_weights, read_weights
 from speed import in_turn

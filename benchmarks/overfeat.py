@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional as F
 
 from pixelwise.hardware import describe, keep_freed_memory
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.detect.overfeat import OverFeat, dense_scores
 
 TURNS = 3

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.hardware import describe, keep_freed_memory
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 
 
 def seconds(run: Callable[[], Tensor], repeats: int) -> tuple[float, Tensor]:

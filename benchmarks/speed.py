@@ -35,9 +35,9 @@ from pixelwise.data.scenes import write_scenes
 from pixelwise.inference.engine import TorchEngine
 from pixelwise.losses import LossSum
 from pixelwise.methods.supervised import Supervised
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.spec import ModelSpec
-from pixelwise.training.schedule import make_schedule
+from pixelwise.recipe.schedules import make_schedule
 
 HEIGHT, WIDTH, BATCH, CLASSES = 352, 480, 4, 11
 NETWORKS: dict[str, dict[str, Any]] = {

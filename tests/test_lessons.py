@@ -11,7 +11,7 @@ from pixelwise import demo
 from pixelwise.cli.demo import demo as command
 from pixelwise.data import digits
 from pixelwise.errors import UserError
-from pixelwise.training.recipe import load_recipe
+from pixelwise.training.recipes import load_recipe
 
 
 def test_overfitting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

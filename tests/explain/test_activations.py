@@ -13,7 +13,7 @@ from pixelwise.explain import list_layers, maximise, outputs, project
 from pixelwise.explain.activations import capture
 from pixelwise.explain.layers import coarsest, first_convolution, stage_ends
 from pixelwise.explain.target import channel_score, class_score
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 
 
 class Fails(nn.Module):

@@ -23,7 +23,7 @@ from pixelwise.explain import attribution_overlay, explain, filter_sheet, heatma
 from pixelwise.explain.filters import filter_tiles
 from pixelwise.explain.heatmaps import most_active
 from pixelwise.explain.target import class_number
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.spec import ModelSpec, save_model
 
 VOID_ELEMENTS = frozenset({"meta", "img", "br"})

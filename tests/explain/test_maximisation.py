@@ -13,7 +13,7 @@ from pixelwise.explain import deepdream, maximise
 from pixelwise.explain.activations import outputs
 from pixelwise.explain.maximisation import COLOURS, frequencies, gaussian_transfer, moved, spectrum_scale, variation
 from pixelwise.explain.target import channel_score, class_score, peak_score, unit_score
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 
 
 def linear(channels: int, side: int = 6) -> nn.Sequential:

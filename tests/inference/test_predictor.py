@@ -16,7 +16,7 @@ from torch import nn
 from pixelwise.errors import UserError
 from pixelwise.inference import Predictor, overview, predictor, rasters
 from pixelwise.inference.rasters import TiffRaster
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.spec import ModelSpec, save_model
 
 

@@ -10,7 +10,7 @@ from pixelwise.data.loader import Batch
 from pixelwise.losses import LossSum
 from pixelwise.methods.supervised import Supervised, predicted_ids
 from pixelwise.nn.dense import DenseModel
-from pixelwise.training.schedule import make_schedule
+from pixelwise.recipe.schedules import make_schedule
 
 
 def method(**options: object) -> Supervised:

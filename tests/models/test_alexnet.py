@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.classify.alexnet import AlexNet
 from pixelwise.models.convert import fully_convolutional
 from pixelwise.nn.dense import mirror_pad

@@ -11,8 +11,8 @@ from torch import nn
 
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import MODELS, create_model, list_models
-from pixelwise.models.encoders import ENCODERS
+from pixelwise.catalog import MODELS, create_model, list_models
+from pixelwise.models.classify.table import ENCODERS
 from pixelwise.models.facts import network_facts
 from pixelwise.models.segment.unet import EncoderUNet
 from pixelwise.models.spec import ModelSpec, save_model

@@ -9,14 +9,14 @@ import torch
 from test_catalog import TINY
 from torch import nn
 
-from pixelwise.models.catalog import create_model, list_models
+from pixelwise.catalog import create_model, list_models
 from pixelwise.models.classify.alexnet import AlexNet
 from pixelwise.models.classify.densenet import DenseNet
 from pixelwise.models.classify.googlenet import GoogLeNet
 from pixelwise.models.classify.inception import InceptionV3
 from pixelwise.models.classify.lenet import LeNet5
 from pixelwise.models.classify.mlp import MLP
-from pixelwise.models.encoders import ENCODERS
+from pixelwise.models.classify.table import ENCODERS
 from pixelwise.nn.encoder import Classifier
 
 CLASSIFIERS = list_models("classify")

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.classify.cut import Cut
 from pixelwise.nn.freezing import freeze
-from pixelwise.training.recipe import load_recipe
+from pixelwise.training.recipes import load_recipe
 from pixelwise.training.session import rate_factors
 
 NETWORKS: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {

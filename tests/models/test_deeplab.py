@@ -12,8 +12,8 @@ from test_parity import fill
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
-from pixelwise.models.encoders import ENCODERS
+from pixelwise.catalog import create_model
+from pixelwise.models.classify.table import ENCODERS
 from pixelwise.models.segment.deeplab import ASPP, ImagePooling, conv_norm_relu, rates_at
 
 V3 = {"num_classes": 3, "encoder": "mobilenet_v2", "width": 16}

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.classify.densenet import DenseBlock, DenseNet, densenet161
 from pixelwise.models.encoders import create_encoder
 

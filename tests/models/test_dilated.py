@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.segment.dilated import CONTEXTS, RATES, ContextModule, start_as_identity
 
 

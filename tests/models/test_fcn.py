@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.segment.fcn import FCN, deconvolution
 from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.models.weights import load_weights

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
-from pixelwise.models.encoders import ENCODERS
+from pixelwise.catalog import create_model
+from pixelwise.models.classify.table import ENCODERS
 from pixelwise.models.segment.fpn import FeaturePyramid, SemanticBranch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.classify.googlenet import GoogLeNet
 from pixelwise.models.convert import fully_convolutional
 

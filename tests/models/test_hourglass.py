@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.pose.hourglass import Hourglass, Residual, StackedHourglass
 
 

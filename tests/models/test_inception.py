@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.classify.googlenet import ConvNormReLU
 from pixelwise.models.classify.inception import InceptionV3
 from pixelwise.models.convert import fully_convolutional

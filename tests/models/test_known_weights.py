@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import MODELS, create_model
+from pixelwise.catalog import MODELS, create_model
 from pixelwise.models.known_weights import HALF, KNOWN, check_digest, known_weights, recognised
 from pixelwise.models.weights import load_weights, read_weights
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pixelwise.models.catalog import create_model
-from pixelwise.models.encoders import ENCODERS
+from pixelwise.catalog import create_model
+from pixelwise.models.classify.table import ENCODERS
 from pixelwise.models.segment.linknet import LinkNet
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.detect.overfeat import (
     DenseScores,
     Layer,

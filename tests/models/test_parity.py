@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pixelwise.models.catalog import create_model, list_models
+from pixelwise.catalog import create_model, list_models
 
 
 def fill(name: str, shape: torch.Size) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.facts import network_facts
 
 

@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
-from pixelwise.models.encoders import ENCODERS
+from pixelwise.catalog import create_model
+from pixelwise.models.classify.table import ENCODERS
 from pixelwise.models.segment.pspnet import PyramidPooling
 
 # Table 1 of the paper: the settings, and the channels that the classifier reads on ResNet-50.

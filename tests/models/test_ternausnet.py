@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pixelwise.losses import cross_entropy
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.segment.ternausnet import TernausNet
 
 

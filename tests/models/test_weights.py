@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.encoders import create_encoder
-from pixelwise.models.spec import ModelSpec, load_model, save_model
+from pixelwise.catalog import load_model
+from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.models.weights import adapt_channels, input_normalisation, load_weights, read_weights
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.encoders import create_encoder
 from pixelwise.models.segment.deeplab import apply_multi_grid
 from pixelwise.nn.atrous import AtrousConv2d, atrous_conv2d, with_atrous_convolutions

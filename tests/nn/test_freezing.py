@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.nn.freezing import freeze, hold, weight_layers
 
 

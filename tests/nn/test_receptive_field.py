@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.nn.receptive_field import ReceptiveField, Trace, receptive_field
 
 SIDE = 96

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pixelwise.data.draw import palette
-from pixelwise.inference.overfeat import Detections, Localised, Scale, merge_boxes
+from pixelwise.tasks.detect.merging import Detections, Localised, Scale, merge_boxes
 from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
 
 

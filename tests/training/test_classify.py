@@ -17,7 +17,7 @@ import pixelwise
 from pixelwise import api
 from pixelwise.errors import UserError
 from pixelwise.inference.class_predictor import ClassPredictor
-from pixelwise.training.recipe import load_recipe
+from pixelwise.training.recipes import load_recipe
 from pixelwise.training.session import rate_factors
 
 SMALL = {"augment.crop": [32, 32], "train.batch_size": 8, "train.validations": 2, "train.precision": "float32"}

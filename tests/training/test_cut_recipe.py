@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from pixelwise import api
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 
 
 def recipe(folder: Path, **changes: object) -> Path:

@@ -26,11 +26,11 @@ from pixelwise.data.pictures import write_png
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
 from pixelwise.inference.box_predictor import BoxPredictor
-from pixelwise.inference.overfeat import match_score
+from pixelwise.tasks.detect.merging import match_score
 from pixelwise.methods.localisation import ClassAndBox
-from pixelwise.models.encoders import ENCODERS
+from pixelwise.models.classify.table import ENCODERS
 from pixelwise.nn.encoder import Encoder
-from pixelwise.training.recipe import load_recipe
+from pixelwise.training.recipes import load_recipe
 from pixelwise.training.run import open_run
 from pixelwise.training.tasks.detect import search_scales
 

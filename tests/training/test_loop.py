@@ -19,10 +19,10 @@ from pixelwise import api
 from pixelwise.errors import UserError
 from pixelwise.methods.base import TrainingDiverged
 from pixelwise.methods.supervised import Supervised
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.training import loop
 from pixelwise.training.run import open_run
-from pixelwise.training.schedule import SCHEDULES, make_schedule
+from pixelwise.recipe.schedules import SCHEDULES, make_schedule
 
 TINY = {
     "model.name": "unet", "model.width": 4, "model.encoder": None, "augment.crop": [32, 48],

@@ -11,9 +11,9 @@ import torch
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.training.plan import class_weights, make_plan
-from pixelwise.training.recipe import Recipe, load_recipe
+from pixelwise.training.recipes import Recipe, load_recipe
 from pixelwise.training.run import create_run, open_run
 
 CPU = torch.device("cpu")

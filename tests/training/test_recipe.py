@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pixelwise.errors import UserError
-from pixelwise.training.recipe import digest, load_recipe, parse_overrides, reasoned, recipe_names, to_yaml
+from pixelwise.training.recipes import digest, load_recipe, parse_overrides, reasoned, recipe_names, to_yaml
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from pixelwise import api
 from pixelwise.errors import UserError
 from pixelwise.training import loop
-from pixelwise.training.recipe import load_recipe, stage_recipes
+from pixelwise.training.recipes import load_recipe, stage_recipes
 from pixelwise.training.run import Run, open_run
 from pixelwise.training.tasks import TASKS
 

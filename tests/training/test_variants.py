@@ -27,7 +27,7 @@ from pixelwise.losses import LossSum
 from pixelwise.methods.classification import Classification
 from pixelwise.models.classify.mlp import MLP
 from pixelwise.training import loop
-from pixelwise.training.recipe import digest, load_recipe, to_yaml, variant_recipes
+from pixelwise.training.recipes import digest, load_recipe, to_yaml, variant_recipes
 from pixelwise.training.run import Run, open_run
 
 RECIPE: dict[str, Any] = {

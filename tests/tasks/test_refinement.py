@@ -17,11 +17,11 @@ from pixelwise.data.formats import open_dataset
 from pixelwise.errors import UserError
 from pixelwise.inference import Predictor
 from pixelwise.inference.evaluate import evaluate_split
-from pixelwise.inference.outlines import OutlineWriter
-from pixelwise.inference.refinement import dense_crf, superpixel_majority
+from pixelwise.tasks.segment.outlines import OutlineWriter
+from pixelwise.tasks.segment.refinement import dense_crf, superpixel_majority
 from pixelwise.inference.writer import MaskWriter
 from pixelwise.metrics import boundaries
-from pixelwise.models.catalog import create_model
+from pixelwise.catalog import create_model
 from pixelwise.models.spec import ModelSpec, save_model
 
 

@@ -14,9 +14,10 @@ from pixelwise import api
 from pixelwise.data.pictures import PictureFormat, write_png
 from pixelwise.errors import UserError
 from pixelwise.inference import heat_files
-from pixelwise.inference.sliding import slide
-from pixelwise.models.catalog import create_model
-from pixelwise.models.spec import ModelSpec, load_model, save_model
+from pixelwise.tasks.classify.sliding import slide
+from pixelwise.catalog import create_model
+from pixelwise.catalog import load_model
+from pixelwise.models.spec import ModelSpec, save_model
 
 NAMES = ("cat", "dog", "zebra")
 

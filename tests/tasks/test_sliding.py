@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pixelwise.data.pictures import write_png
 from pixelwise.errors import UserError
-from pixelwise.inference.sliding import heat_map, score_rows, slide
+from pixelwise.tasks.classify.sliding import heat_map, score_rows, slide
 from pixelwise.models.convert import FullyConvolutional, fully_convolutional
 
 MEAN, STD = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)

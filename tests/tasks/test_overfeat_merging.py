@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.inference.overfeat import SCALES, Detections, Localised, Scale, localise, match_score, merge_boxes
+from pixelwise.tasks.detect.merging import SCALES, Detections, Localised, Scale, localise, match_score, merge_boxes
 from pixelwise.models.detect.overfeat import Layer, OverFeat
 
 
