@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import tifffile
@@ -26,14 +27,15 @@ class ValueCoding:
     """How stored numbers become values: `stored * scale`, void where they are `void` or not finite.
 
     Attributes:
-        kind: `values`.
         scale: of one stored step; None where `values.txt` states none, which is 1 for floats.
         unit: of the values, for axes and tables; may be empty.
         void: the stored number of pixels whose value is unknown, beside NaN and infinity; None where there is none.
         name: what the values are (`depth`, `height`).
     """
 
-    kind: str = "values"
+    kind: ClassVar[str] = "values"
+    knows: ClassVar[frozenset[str]] = frozenset({"values"})
+
     scale: float | None = None
     unit: str = ""
     void: float | None = None
