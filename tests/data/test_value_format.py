@@ -117,7 +117,7 @@ def test_classes_named_as_maps_stay_classes(tmp_path: Path, depth: type) -> None
     for root, above in ((tmp_path / "a", ""), (tmp_path / "b", "images")):
         for class_name in ("cats", "maps"):
             for number in range(4):
-                write_png(root / above / class_name / f"{number}.png", np.full(SIZE, 7 * number, depth))
+                write_png(root / above / class_name / f"{class_name[0]}{number}.png", np.full(SIZE, 7 * number, depth))
         assert open_dataset(root).layout == "classes"
 
 
