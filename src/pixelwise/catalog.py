@@ -35,6 +35,7 @@ from pixelwise.models.weights import WeightsFile, load_weights, read_weights
 from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.detect.task import WholePictures, Windows
+from pixelwise.tasks.regress.task import Regress
 from pixelwise.tasks.segment.task import Segment
 
 
@@ -71,7 +72,7 @@ METHODS: dict[str, type[Method]] = {"supervised": Supervised}
 """Name in a recipe -> how networks are taught."""
 
 CLASSIFY = (Classify(),)
-DENSE = (Segment(),)
+DENSE = (Segment(), Regress())
 WHOLE = (WholePictures(),)
 WINDOWS = (Windows(),)
 

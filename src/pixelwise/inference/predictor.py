@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -108,6 +108,14 @@ class Inference(ABC, Generic[P]):
             with open_raster(image) as raster:
                 answers.append(self.predict(raster, image))
         return answers
+
+    def predict_file(self, path: Path | str, out: Path | str, **extras: Any) -> Path:
+        """Predicts a file of any size without ever holding it as a whole; only for tasks that write a file per picture.
+
+        Args:
+            extras: further files to write, see the task's own.
+        """
+        raise NotImplementedError(f"{type(self).__name__} writes no file per picture")
 
     @abstractmethod
     def write(self, file: Path, target: Path, progress: Progress) -> Written:

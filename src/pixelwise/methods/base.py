@@ -123,7 +123,7 @@ class Method(ABC):
         self.forward = setup.forward
         self.network = setup.network
 
-    @classmethod
+    @classmethod  # noqa: B027 (most methods leave everything open)
     def plan(cls, draft: Draft) -> None:
         """Decides what the method wants of other sections of the recipe, where they are open.
 
