@@ -41,8 +41,8 @@ class Adversarial(Method):
         super().__init__(setup)
         if not isinstance(getattr(setup.network, "discriminator", None), nn.Module):
             raise UserError(
-                f"method.name: adversarial teaches a generator and a discriminator, and {setup.recipe.model.name} is no "
-                "pair of them; leave it out."
+                "method.name: adversarial teaches a generator and a discriminator, and "
+                f"{setup.recipe.model.name} is no pair of them; leave it out."
             )
         self.options: AdversarialOptions = setup.options
         network: Any = setup.network

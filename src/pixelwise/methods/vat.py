@@ -31,7 +31,8 @@ class VATOptions(MethodOptions):
     xi: float = Field(0.1, gt=0, description="length at which the gradient is taken, as a share of epsilon")
     iterations: int = Field(1, ge=1, description="steps of the power iteration")
     weight: float = Field(1.0, ge=0, description="of the virtual adversarial loss beside the labels'")
-    ramp: float = Field(0.1, ge=0, le=1, description="share of the run over which epsilon rises from 0")
+    unlabelled_batch: int = Field(128, ge=2, description="pictures without labels in a step, or the batch if larger")
+    ramp: float = Field(0.2, ge=0, le=1, description="share of the run over which epsilon rises from 0")
 
 
 class VAT(Supervised):
@@ -55,6 +56,9 @@ class VAT(Supervised):
         self._logits = setup.logits
         self.options: VATOptions = setup.options
         self.epsilon = self.options.epsilon
+
+    def batch_sizes(self, batch_size: int) -> dict[str, int]:
+        return {LABELLED_STREAM.name: batch_size, UNLABELLED_STREAM.name: max(batch_size, self.options.unlabelled_batch)}
 
     def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, float]:
         labelled, unlabelled = (batches[stream.name].to(self.forward.device) for stream in self.streams)
@@ -86,4 +90,4 @@ class VAT(Supervised):
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         super().load_state_dict(state)
-        self.epsilon = state["epsilon"]  # type: ignore[assignment]
+        self.epsilon = state["epsilon"]

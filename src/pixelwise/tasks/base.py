@@ -165,8 +165,10 @@ class Task(ABC):
         """The parts of a sample that it is validated by; None for the sample itself."""
         return None
 
-    def companions(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache, folder: Path) -> None:  # noqa: B027
-        """Writes what `scores` needs beside the network into the run's folder, unless it is there; most need nothing."""
+    def companions(  # noqa: B027 (most tasks need nothing)
+        self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache, folder: Path
+    ) -> None:
+        """Writes what `scores` needs beside the network into the run's folder, unless it is there."""
 
     # Teaching and measuring.
 

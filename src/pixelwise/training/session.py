@@ -288,13 +288,14 @@ def execute(session: Session, display: Display) -> Position:
         task.companions(recipe, data.dataset, data.cache, session.run.path)
     barrier()
     shared: dict[str, Any] = {"rank": rank(), "processes": world_size()}
+    sizes = session.method.batch_sizes(train.batch_size)
     loaders = {
         stream.name: TrainLoader(
             data.cache,
             stream_records(data.dataset, stream),
             task.training_transform(recipe),
             targets=task.targets if stream.targets else None,
-            batch_size=train.batch_size,
+            batch_size=sizes[stream.name],
             seed=train.seed,
             stream=stream.name,
             **shared,
