@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pixelwise.errors import UserError
 
 COARSEST = 4
-"""Height and width of the maps beside the code."""
+"""Height and width of the maps next to the code."""
 
 
 class DCGAN(nn.Module):
