@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,25 @@ import torch
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.objects import area
+from pixelwise.data.objects import aimed, area
+from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
-from pixelwise.inference.box_predictor import BoxPrediction
-from pixelwise.inference.evaluate_boxes import BoxAnswer, BoxEvaluation, evaluate_boxes, telling_boxes
+from pixelwise.inference.predictor import Inference, Predictor, Progress, Written
+from pixelwise.inference.rasters import Picture, Raster
+from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.boxes import iou
+from pixelwise.tasks.base import Evaluation
+from pixelwise.tasks.detect.inference import BoxPrediction
+from pixelwise.tasks.detect.merging import Detections, Localised
+from pixelwise.tasks.detect.scores import BoxAnswer, BoxScores
+from pixelwise.tasks.detect.task import Detect, WholePictures, Windows
+from pixelwise.training.finish import evaluate_split
 
 Answer = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+NOTHING = Detections(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0))
+SEARCHED = Localised((), NOTHING, NOTHING)
+"""Marks an answer as that of a network that looked for all objects."""
 
 
 @pytest.fixture(scope="module")
@@ -30,30 +40,31 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return open_dataset(folder)
 
 
-@dataclass
-class Known:
+class Known(Inference[BoxPrediction]):
     """Answers made from the objects (boxes, classes) of each picture."""
 
-    dataset: Dataset
-    answer: Answer
-    searches: bool = True
-    confidence: float = 0.5
+    def __init__(self, dataset: Dataset, answer: Answer, searches: bool = True, confidence: float = 0.5) -> None:
+        notes = {"confidence": confidence}
+        super().__init__(ModelSpec("known", {}, dataset.class_names, dataset.form, (0.0,), (1.0,), notes=notes))
+        self.answer, self.steps = answer, SEARCHED if searches else None
+        self.known = [dataset.load(record) for record in dataset.records]
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.dataset.class_names
-
-    def candidates(self, image: np.ndarray) -> BoxPrediction:
-        for sample in map(self.dataset.load, self.dataset.records):
-            if np.array_equal(sample.image, image):
-                assert sample.instances is not None
-                boxes, classes, confidences = self.answer(sample.instances.boxes, sample.instances.classes)
-                return BoxPrediction(boxes, classes, confidences, self.class_names, image)
+    def predict(self, raster: Raster, picture: Picture) -> BoxPrediction:
+        for sample in self.known:
+            if np.array_equal(sample.image, picture):
+                objects = sample.instances or Instances(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+                return BoxPrediction(
+                    *self.answer(objects.boxes, objects.classes), self.spec.class_names, sample.image, self.steps
+                )
         raise AssertionError("unknown picture")
 
+    def write(self, file: Path, target: Path, progress: Progress) -> Written:
+        raise NotImplementedError
 
-def measured(dataset: Dataset, answer: Answer, **options: Any) -> BoxEvaluation:
-    return evaluate_boxes(Known(dataset, answer, **options), dataset)  # type: ignore[arg-type]
+
+def measured(dataset: Dataset, answer: Answer, *, searches: bool = True, confidence: float = 0.5) -> Evaluation:
+    task: Detect = Windows() if searches else WholePictures()
+    return evaluate_split(Predictor(Known(dataset, answer, searches, confidence)), task, dataset, "val")
 
 
 def by_size(boxes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -66,8 +77,8 @@ def test_the_truth_is_perfect(dataset: Dataset) -> None:
     assert (result.summary["accuracy"], result.summary["box_iou"], result.summary["localised"]) == (1, 1, 1)
     assert (result.summary["objects"]["precision"], result.summary["objects"]["recall"]) == (1, 1)
     assert result.summary["pictures"] == result.summary["pictures_with_object"] == 5
-    assert result.calibration is None
-    assert int(result.confusion.counts.diagonal().sum()) == 5
+    assert result.scores.calibration is None
+    assert int(result.scores.confusion.counts.diagonal().sum()) == 5
 
 
 def test_the_surest_answer_names_the_picture_and_all_objects_are_counted(dataset: Dataset) -> None:
@@ -112,7 +123,7 @@ def test_shifted_boxes_and_no_boxes(dataset: Dataset) -> None:
     assert result.summary["box_iou"] == pytest.approx(1 / 3, abs=1e-5)
     assert result.summary["localised"] == 0
     assert result.summary["accuracy"] == 1
-    assert result.calibration is not None
+    assert result.scores.calibration is not None
     assert result.summary["expected_calibration_error"] == pytest.approx(0, abs=1e-6)  # sure of it, and right
     assert "objects" not in result.summary
 
@@ -124,26 +135,74 @@ def test_shifted_boxes_and_no_boxes(dataset: Dataset) -> None:
     assert none["objects"]["precision"] is None
 
 
-def test_pictures_that_tell_most(dataset: Dataset, tmp_path: Path) -> None:
-    record = dataset.records[0]
-    answers = tuple(BoxAnswer(record, overlap, True) for overlap in (*np.linspace(1, 0, 12), np.nan))
-    groups = telling_boxes(answers)
+def test_pictures_that_tell_most() -> None:
+    scores = BoxScores(("background", "a"))
+    scores.pictures = [BoxAnswer(str(i), overlap, True) for i, overlap in enumerate((*np.linspace(1, 0, 12), np.nan))]
+    groups = scores.telling()
     assert {title: len(some) for title, some in groups.items()} == {"Best": 3, "Middle": 3, "Worst": 3}
     assert groups["Worst"][-1].overlap == 0
-    assert list(telling_boxes(answers[:4])) == ["Examples"]
-    assert not telling_boxes(answers[-1:])
+    scores.pictures = scores.pictures[:4]
+    assert list(scores.telling()) == ["Examples"]
+    scores.pictures = [BoxAnswer("none", float("nan"), False)]
+    assert not scores.telling()
 
 
-def test_data_without_objects_is_refused(scenes_folder: Path, dataset: Dataset) -> None:
+def test_data_without_objects_is_refused(scenes_folder: Path) -> None:
     masks = open_dataset(scenes_folder)
 
     def nothing(boxes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return boxes, classes, np.zeros(0, np.float32)
-
-    class Blind(Known):
-        def candidates(self, image: np.ndarray) -> BoxPrediction:
-            none = np.zeros(0, np.int64)
-            return BoxPrediction(np.zeros((0, 4), np.float32), none, none.astype(np.float32), self.class_names, image)
+        return boxes[:0], classes[:0], np.zeros(0, np.float32)
 
     with pytest.raises(UserError, match="no object in the pictures of the split 'val'"):
-        evaluate_boxes(Blind(masks, nothing), masks)  # type: ignore[arg-type]
+        measured(masks, nothing)
+
+
+NAMES = ("background", "a", "b", "c")
+
+
+def random_pair(seed: int) -> tuple[BoxPrediction, Sample]:
+    """A picture with up to three objects, one in four without any, and boxes near them of classes that are often right."""
+    rng = np.random.default_rng(seed)
+    image = np.zeros((20, 30, 3), np.uint8)
+    count = seed % 4
+    low = rng.uniform(0, 10, (count, 2))
+    boxes = np.concatenate([low, low + rng.uniform(4, 9, (count, 2))], 1).astype(np.float32)
+    classes = rng.integers(1, 4, count)
+    guesses = np.where(rng.random(count) < 0.6, classes, rng.integers(1, 4, count))
+    moved = (boxes + rng.uniform(-1.5, 1.5, boxes.shape)).astype(np.float32)
+    if not count:
+        moved, guesses = np.array([[1, 1, 5, 5]], np.float32), np.array([2])
+    confidences = np.sort(rng.uniform(0.2, 1, len(moved)))[::-1].astype(np.float32)
+    prediction = BoxPrediction(moved, guesses, confidences, NAMES, image)
+    return prediction, aimed(Sample(str(seed), image, instances=Instances(boxes, classes)))
+
+
+@pytest.mark.parametrize("options", [{}, {"confidence": 0.5}, {"terms": {"box_l2": 1.0}}])
+def test_parts_merge_to_one_pass(options: dict[str, Any]) -> None:
+    whole, first, second = (BoxScores(NAMES, **options) for _ in range(3))
+    for seed in range(12):
+        whole.update(*random_pair(seed))
+        (first if seed < 5 else second).update(*random_pair(seed))
+    assert first.values() != whole.values()
+    first.merge(second)
+    assert first.values() == whole.values()
+    assert str(first.pictures) == str(whole.pictures)  # NaN is not equal to itself
+    assert first.summary("val") == whole.summary("val")
+
+
+@pytest.mark.parametrize(
+    ("terms", "keys"),
+    [
+        (None, ["localised", "box_iou", "accuracy"]),
+        ({"cross_entropy": 1.0, "box_l2": 0.5}, ["localised", "box_iou", "accuracy"]),
+        ({"box_l2": 1.0}, ["box_iou", "accuracy", "localised"]),
+        ({"focal": 1.0}, ["accuracy"]),
+    ],
+)
+def test_the_terms_of_the_loss_decide_which_score_comes_first(
+    terms: dict[str, float] | None, keys: Sequence[str]
+) -> None:
+    scores = BoxScores(NAMES, terms=terms)
+    scores.update(*random_pair(1))
+    assert [headline.key for headline in scores.headlines] == list(keys)
+    assert set(scores.values()) == set(keys)
