@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pixelwise.errors import UserError
-from pixelwise.inference.many import complain, each, refuse_to_overwrite, write_table
+from pixelwise.inference.many import complain, each, refuse_to_overwrite, write_rows
 
 
 def test_a_bad_one_stops_none_and_is_named() -> None:
@@ -40,7 +40,7 @@ def test_a_defect_of_ours_is_not_taken_for_a_bad_picture() -> None:
 def test_what_stands_is_not_overwritten(tmp_path: Path) -> None:
     table = tmp_path / "new" / "table.csv"
     refuse_to_overwrite([table])
-    write_table(table, "a,b\n")
-    assert table.read_text() == "a,b\n"
+    write_rows(table, ("a", "b"), [(1, "x, y"), (2, "z")])
+    assert table.read_text() == 'a,b\n1,"x, y"\n2,z\n'
     with pytest.raises(UserError, match=r"table\.csv: exists already"):
         refuse_to_overwrite([tmp_path / "other", table])

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 import torch
 from PIL import Image
-from tiny_dense import Near, make_spec, near
+from tiny_dense import Near, make_spec, near, near_predictor, segment_predictor
 from torch import nn
 
 from pixelwise.errors import UserError
-from pixelwise.inference import Predictor, overview, predictor, rasters
-from pixelwise.inference.rasters import TiffRaster
+from pixelwise import api
 from pixelwise.catalog import create_model
+from pixelwise.inference import dense, overview, rasters
+from pixelwise.inference.predictor import Predictor
+from pixelwise.inference.rasters import TiffRaster
 from pixelwise.models.spec import ModelSpec, save_model
+from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions, SegmentPrediction
 
 
 def photo(height: int = 75, width: int = 102, channels: int = 3, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
 
 
-def make(channels: int = 3, **options: object) -> Predictor:
-    return Predictor(near(channels), make_spec(channels), device="cpu", precision="float32", **options)
+def make(channels: int = 3, **options: object) -> Predictor[SegmentPrediction]:
+    return near_predictor(channels, **options)
+
+
+def inference(channels: int = 3, **options: object) -> SegmentInference:
+    made = make(channels, **options).inference
+    assert isinstance(made, SegmentInference)
+    return made
 
 
 def by_hand(image: np.ndarray, channels: int = 3) -> np.ndarray:
@@ -63,8 +74,8 @@ def test_tiles_and_whole_agree(flips: str, batch: int | None) -> None:
 
 
 def test_a_network_that_labels_no_pixels_is_refused() -> None:
-    with pytest.raises(UserError, match="cannot segment"):
-        Predictor(nn.Linear(2, 2), make_spec())
+    with pytest.raises(UserError, match="'near' gives no answer per pixel"):
+        SegmentInference(nn.Linear(2, 2), make_spec(), SegmentOptions())
 
 
 def test_tiles_of_valid_convolutions_are_exact() -> None:
@@ -74,9 +85,9 @@ def test_tiles_of_valid_convolutions_are_exact() -> None:
     with torch.no_grad():
         model.head.weight.mul_(10)
     image = photo(700, 250, 1)
-    whole = Predictor(model, make_spec(1), device="cpu", precision="float32", tile=704)(image)
-    tiled = Predictor(model, make_spec(1), device="cpu", precision="float32", tile=688)(image)
-    narrow = Predictor(model, make_spec(1), device="cpu", precision="float32", tile=688, overlap=32)(image)
+    whole = segment_predictor(model, make_spec(1), tile=704)(image)
+    tiled = segment_predictor(model, make_spec(1), tile=688)(image)
+    narrow = segment_predictor(model, make_spec(1), tile=688, overlap=32)(image)
     top = np.sort(whole.probabilities, axis=0)
     clear = top[-1] - top[-2] > 1e-4
     assert clear.mean() > 0.9
@@ -86,11 +97,11 @@ def test_tiles_of_valid_convolutions_are_exact() -> None:
 
 
 def test_a_budget_cuts_large_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predictor, "ACTIVATION_BYTES", 128 * 1000**2)
-    small = make()
+    monkeypatch.setattr(dense, "ACTIVATION_BYTES", 128 * 1000**2)
+    small = inference()
     assert len(small.grid(900, 900)) == 1
     assert len(small.grid(4000, 900)) > 1
-    assert make(scales=(1.0, 2.0))._area < small._area / 3.9
+    assert inference(scales=(1.0, 2.0))._area < small._area / 3.9
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
@@ -122,7 +133,7 @@ def test_fractions_for_a_model_of_bytes_are_a_sentence() -> None:
 
 def test_float_models_take_fractions() -> None:
     spec = make_spec(dtype="float32")
-    predict = Predictor(near(), spec, device="cpu", precision="float32")
+    predict = near_predictor(spec=spec)
     assert np.array_equal(predict(photo() / 255).mask, make()(photo()).mask)
 
 
@@ -152,9 +163,9 @@ def test_files_stream_to_the_same_mask(tmp_path: Path, monkeypatch: pytest.Monke
     image = photo(300, 210)
     path = write_tiff(tmp_path / "a.tif", image)
     assert isinstance(rasters.open_raster(path), TiffRaster)
-    predict = make(tile=96, overlap=32)
+    predict = Predictor(inference(tile=96, overlap=32))
     seen: list[float] = []
-    out = predict.predict_file(
+    out = predict.inference.predict_file(
         path,
         tmp_path / "out/a.mask",
         overlay=tmp_path / "out/b.png",
@@ -176,7 +187,7 @@ def test_large_overlays_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     image = np.full((301, 205, 3), 90, np.uint8)
     path = write_tiff(tmp_path / "a.tif", image)
     predict = make(tile=96, overlap=32)
-    predict.predict_file(path, tmp_path / "m.png", overlay=tmp_path / "o.png")
+    predict.inference.predict_file(path, tmp_path / "m.png", overlay=tmp_path / "o.png")
     reduced = np.asarray(Image.open(tmp_path / "o.png"))
     assert reduced.shape == (75, 51, 3)
     mask = predict(image).mask[2::4, 2::4]
@@ -198,7 +209,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     image = photo(200, 200)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, image, photometric="rgb")
-    predict = make(tile=96, overlap=32)
+    predict = inference(tile=96, overlap=32)
 
     def stop(done: float) -> None:
         if done > 0.5:
@@ -218,7 +229,7 @@ def test_a_file_damaged_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch
     content[offset : offset + 64] = bytes(64)
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"a\.tif: damaged near row"):
-        make(tile=96, overlap=32).predict_file(path, tmp_path / "m.png")
+        inference(tile=96, overlap=32).predict_file(path, tmp_path / "m.png")
     assert os.listdir(tmp_path) == ["a.tif"]
 
 
@@ -228,35 +239,48 @@ def test_the_picture_is_never_overwritten(tmp_path: Path) -> None:
     before = path.read_bytes()
     for options in ({"out": tmp_path / "a"}, {"out": tmp_path / "b", "overlay": tmp_path / "x/../a.png"}):
         with pytest.raises(UserError, match="overwrite the picture"):
-            make().predict_file(path, **options)
+            inference().predict_file(path, **options)
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("options", [{"tile": 64, "overlap": 60}, {"overlap": -1}, {"batch": 0}, {"flips": "both"}])
-def test_options_are_checked_at_once(options: dict[str, object]) -> None:
-    with pytest.raises(UserError):
-        make(**options)
+def small_unet() -> tuple[nn.Module, ModelSpec]:
+    options = {"in_channels": 3, "num_classes": 3, "width": 4}
+    torch.manual_seed(0)
+    spec = make_spec()
+    return create_model("unet", **options).eval(), replace(spec, model="unet", options=options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tile": 64, "overlap": 60}, "overlap"),
+        ({"overlap": -1}, "overlap.*greater than or equal to 0, found -1"),
+        ({"batch": 0}, "batch.*greater than or equal to 1, found 0"),
+        ({"flips": "both"}, "flips.*both"),
+        ({"heatmap": "class 1"}, "unet that was trained to segment has no option --heatmap"),
+        ({"tiel": 64}, "has no option --tiel"),
+    ],
+)
+def test_options_are_checked_at_once(tmp_path: Path, options: dict[str, Any], words: str) -> None:
+    model, spec = small_unet()
+    save_model(tmp_path / "best.safetensors", model.state_dict(), spec)
+    with pytest.raises(UserError, match=words) as caught:
+        api.load(tmp_path / "best.safetensors", **options)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_model_file_is_all_it_takes(tmp_path: Path) -> None:
-    options = {"in_channels": 3, "num_classes": 3, "width": 4}
-    torch.manual_seed(0)
-    model = create_model("unet", **options).eval()
-    spec = make_spec()
-    spec = ModelSpec("unet", options, spec.class_names, spec.form, spec.mean, spec.std)
+    model, spec = small_unet()
     save_model(tmp_path / "best.safetensors", model.state_dict(), spec)
-    loaded = Predictor.from_file(tmp_path / "best.safetensors", device="cpu", precision="float32")
-    direct = Predictor(model, spec, device="cpu", precision="float32")
+    loaded = api.load(tmp_path / "best.safetensors", device="cpu", precision="float32")
+    direct = segment_predictor(model, spec)
     assert np.array_equal(loaded(photo()).mask, direct(photo()).mask)
     assert loaded.class_names == ("background", "class 1", "class 2")
 
 
-def test_real_slides_of_membranes(tmp_path: Path) -> None:
-    shared = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[3] / "shared")) / "data/membrane/images"
-    if not shared.is_dir():
-        pytest.skip(f"{shared} is not there")
-    path = min(shared.iterdir())
+def test_real_slides_of_membranes(shared_folder: Path, tmp_path: Path) -> None:
+    path = min((shared_folder / "data" / "membrane" / "images").iterdir())
     image = np.asarray(Image.open(path))
-    out = make(tile=200, overlap=32).predict_file(path, tmp_path / "mask")
+    out = inference(tile=200, overlap=32).predict_file(path, tmp_path / "mask")
     whole = make()(image)
     assert (np.asarray(Image.open(out)) == whole.mask).mean() > 0.9999

@@ -20,7 +20,7 @@ from pixelwise.data.one_object import with_objects
 from pixelwise.data.sample import Sample
 from pixelwise.data.shapes import ShapeCoding
 from pixelwise.data.targets import PixelTargets
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, unknown
 from pixelwise.inference.tiles import class_ids
 from pixelwise.losses import LOSSES
 from pixelwise.methods.base import Criterion, Forward
@@ -33,6 +33,7 @@ from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import plan_dense_crop
 from pixelwise.tasks.segment import report
 from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions, SegmentPrediction
+from pixelwise.tasks.segment.instances import INSTANCES
 from pixelwise.tasks.segment.scores import SegmentScores
 
 
@@ -117,8 +118,10 @@ class Segment(Task):
         """Objects are compared where every mask is an object by the data's layout, unless asked otherwise.
 
         Raises:
-            UserError: objects asked for that the data does not tell apart.
+            UserError: an unknown way to tell objects apart, or objects that the data does not tell apart.
         """
+        if options.instances is not None and options.instances not in INSTANCES:
+            raise unknown("way to instances", options.instances, INSTANCES)
         if options.instances is None and dataset.coding.kind == "objects":
             return options.model_copy(update={"instances": "components"})
         if options.instances is not None and "objects" not in dataset.knows:

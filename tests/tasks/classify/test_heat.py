@@ -9,15 +9,16 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
+from torch import nn
 
 from pixelwise import api
+from pixelwise.catalog import create_model, load_model
 from pixelwise.data.pictures import PictureFormat, write_png
 from pixelwise.errors import UserError
-from pixelwise.inference import heat_files
-from pixelwise.tasks.classify.sliding import slide
-from pixelwise.catalog import create_model
-from pixelwise.catalog import load_model
 from pixelwise.models.spec import ModelSpec, save_model
+from pixelwise.tasks.classify import heat
+from pixelwise.tasks.classify.inference import ClassifyInference, ClassifyOptions
+from pixelwise.tasks.classify.sliding import slide
 
 NAMES = ("cat", "dog", "zebra")
 
@@ -68,7 +69,7 @@ def test_maps_are_those_of_single_windows(classifier: Path, pictures: Path, tmp_
 def test_what_makes_no_sense_is_said(classifier: Path, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'zebra'"):
         api.predict(classifier, pictures, tmp_path / "out", heatmap="zebar")
-    with pytest.raises(UserError, match="leave out other options"):
+    with pytest.raises(UserError, match="leave out --flips"):
         api.predict(classifier, pictures, tmp_path / "out", heatmap="dog", flips="horizontal")
     write_png(pictures / "small.png", np.zeros((31, 99), np.uint8))
     with pytest.raises(UserError, match=r"(?s)2 of 3 pictures predicted.*small\.png.*smaller than the window"):
@@ -77,20 +78,41 @@ def test_what_makes_no_sense_is_said(classifier: Path, pictures: Path, tmp_path:
     network = create_model("unet", num_classes=3, width=4)
     options = {"num_classes": 3, "in_channels": 3, "width": 4}
     save_model(dense, network.state_dict(), ModelSpec("unet", options, NAMES, PictureFormat(), (0.0,) * 3, (1.0,) * 3))
-    with pytest.raises(UserError, match="unet says where things are by itself"):
+    with pytest.raises(UserError, match="unet that was trained to segment has no option --heatmap"):
         api.predict(dense, pictures, tmp_path / "out2", heatmap="dog")
     with pytest.raises(UserError, match="no classifier of whole pictures"):
-        heat_files.SlidingClassifier(dense, "dog")
+        heat.SlidingClassifier(*load_model(dense), "dog")
+
+
+def detector() -> tuple[nn.Module, ModelSpec]:
+    options = {"in_channels": 3, "num_classes": 3, "encoder": "resnet18", "hidden": (8, 4), "pool": 2}
+    view = (64, 96)
+    return (
+        create_model("localizer", **options),
+        ModelSpec("localizer", options, NAMES, PictureFormat(), (0.0,) * 3, (1.0,) * 3, view=view, task="detect"),
+    )
+
+
+def test_a_detector_is_not_taken_for_a_classifier(tmp_path: Path, pictures: Path) -> None:
+    """Both look at pictures of one size, but a detector answers with boxes too."""
+    network, spec = detector()
+    with pytest.raises(UserError, match="'localizer' is no classifier of whole pictures"):
+        ClassifyInference(network, spec, ClassifyOptions())
+    with pytest.raises(UserError, match="'localizer' is no classifier of whole pictures"):
+        heat.SlidingClassifier(network, spec, "dog")
+    save_model(tmp_path / "box.safetensors", network.state_dict(), spec)
+    with pytest.raises(UserError, match="localizer that was trained to detect has no option --heatmap"):
+        api.predict(tmp_path / "box.safetensors", pictures, tmp_path / "out", heatmap="dog")
 
 
 def test_large_pictures_are_drawn_smaller(classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each pixel of the overview is the mean of a block, whatever the bands; the heat stays where it is."""
-    monkeypatch.setattr(heat_files, "OVERVIEW_SIDE", 40)
-    monkeypatch.setattr(heat_files, "BAND", 7)
+    monkeypatch.setattr(heat, "OVERVIEW_SIDE", 40)
+    monkeypatch.setattr(heat, "BAND", 7)
     image = np.random.default_rng(0).integers(0, 255, (91, 118), np.uint8)
     write_png(tmp_path / "large.png", image)
     _, spec = load_model(classifier)
-    small, factor = heat_files.overview(tmp_path / "large.png", spec)
+    small, factor = heat.overview(tmp_path / "large.png", spec)
     assert factor == 3
     blocks = image[:90, :117].reshape(30, 3, 39, 3).astype(float).mean((1, 3))
     np.testing.assert_allclose(small[:, :, 0], blocks, atol=0.51)

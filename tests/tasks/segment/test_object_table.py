@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from tiny_dense import make_spec, near
 
 from pixelwise.data.pictures import read_ids
 from pixelwise.errors import UserError
-from pixelwise.inference import mask_files
-from pixelwise.inference.mask_files import write_masks
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.writer import MaskWriter
+from pixelwise.tasks.segment import objects
+from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions
 
 
-class Told:
-    """Stands for a predictor whose answers are known; a picture that it has none for is a bad one."""
+class Told(SegmentInference):
+    """Stands for a network whose answers are known; a picture that it has none for is a bad one."""
 
-    class_names = ("background", "cell", "wall")
-
-    def __init__(self, masks: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, masks: Mapping[str, np.ndarray], way: str) -> None:
+        spec = replace(make_spec(), class_names=("background", "cell", "wall"))
+        super().__init__(near(), spec, SegmentOptions(device="cpu", precision="float32", instances=way))
         self.masks = masks
 
-    def predict_file(self, path: Path, out: Path, **options: Any) -> Path:
+    def predict_file(self, path: Path | str, out: Path | str, **options: Any) -> Path:
+        path = Path(path)
         if path.stem not in self.masks:
             raise UserError(f"{path}: spoilt.")
         mask = self.masks[path.stem]
@@ -47,8 +50,7 @@ def cells() -> np.ndarray:
 
 def written(folder: Path, masks: Mapping[str, np.ndarray], way: str, *more: str) -> list[Path]:
     files = [folder / "in" / f"{name}.png" for name in (*masks, *more)]
-    predictor = cast(Predictor, Told(masks))
-    return write_masks(predictor, files, folder / "in", folder / "out", lambda done: None, instances=way)
+    return Predictor(Told(masks, way)).write_all(files, folder / "in", folder / "out")
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -96,13 +98,13 @@ def test_nothing_is_overwritten_and_mistakes_are_sentences(tmp_path: Path, monke
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="a_instances: the instances of 'a' and the mask of another picture"):
         written(tmp_path, {"a": cells(), "a_instances": cells()}, "components")
-    monkeypatch.setattr(mask_files, "MOST", 1)
+    monkeypatch.setattr(objects, "MOST", 1)
     with pytest.raises(UserError, match=r"a\.png: written, but .* 2 objects"):
         written(tmp_path, {"a": cells()}, "components")
     (tmp_path / "out" / "a.png").unlink()
     with pytest.raises(UserError, match=r"instances\.csv: exists already"):
         written(tmp_path, {"a": cells()}, "components")
-    monkeypatch.setattr(mask_files, "LARGEST", 60 * 90 - 1)
+    monkeypatch.setattr(objects, "LARGEST", 60 * 90 - 1)
     (tmp_path / "out" / "instances.csv").unlink()
     with pytest.raises(UserError, match="90 x 60 pixels are too many"):
         written(tmp_path, {"a": cells()}, "components")

@@ -1,13 +1,17 @@
-"""A tiny dense network whose receptive field is known."""
+"""A tiny dense network whose receptive field is known, and predictors made from it."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pixelwise.data.pictures import PictureFormat
+from pixelwise.inference.predictor import Predictor
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.dense import DenseModel
+from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions, SegmentPrediction
 
 
 class Near(DenseModel):
@@ -50,3 +54,14 @@ def make_spec(channels: int = 3, dtype: str = "uint8", num_classes: int = 3) -> 
         mean=tuple(full * (0.4 + 0.05 * channel) for channel in range(channels)),
         std=(full * 0.25,) * channels,
     )
+
+
+def near_predictor(channels: int = 3, spec: ModelSpec | None = None, **options: Any) -> Predictor[SegmentPrediction]:
+    """Predicts with `near` on the CPU in float32; options as `SegmentOptions` has them."""
+    return segment_predictor(near(channels), spec or make_spec(channels), **options)
+
+
+def segment_predictor(model: nn.Module, spec: ModelSpec, **options: Any) -> Predictor[SegmentPrediction]:
+    """Predicts with any dense network on the CPU in float32 unless the options say otherwise."""
+    settings: dict[str, Any] = {"device": "cpu", "precision": "float32", **options}
+    return Predictor(SegmentInference(model, spec, SegmentOptions(**settings)))

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 from skimage import data
-from tiny_dense import make_spec, near
+from tiny_dense import near_predictor
 
 from pixelwise import api, cli
 from pixelwise.data.formats import open_dataset
 from pixelwise.errors import UserError
-from pixelwise.inference import Predictor
-from pixelwise.inference.evaluate import evaluate_split
+from pixelwise.inference.predictor import Predictor
+from pixelwise.tasks.segment.inference import SegmentInference, SegmentPrediction
+from pixelwise.tasks.segment.task import Segment
+from pixelwise.training.finish import evaluate_split
 from pixelwise.tasks.segment.outlines import OutlineWriter
 from pixelwise.tasks.segment.refinement import dense_crf, superpixel_majority
 from pixelwise.inference.writer import MaskWriter
@@ -76,8 +78,13 @@ def test_tiny_pictures(refine: object, size: tuple[int, int]) -> None:
     assert torch.isfinite(found).all()
 
 
-def predictor(refine: str, **options: object) -> Predictor:
-    return Predictor(near(), make_spec(), device="cpu", precision="float32", refine=refine, **options)  # type: ignore[arg-type]
+def predictor(refine: str, **options: object) -> Predictor[SegmentPrediction]:
+    return near_predictor(refine=refine, **options)
+
+
+def predict_file(predict: Predictor[SegmentPrediction], *arguments: Path, **options: Path) -> Path:
+    assert isinstance(predict.inference, SegmentInference)
+    return predict.inference.predict_file(*arguments, **options)
 
 
 @pytest.mark.parametrize("name", ["crf", "superpixels"])
@@ -92,7 +99,7 @@ def test_predictor_refines_arrays_and_files_alike(name: str, tmp_path: Path) -> 
     np.testing.assert_allclose(refined.confidence, expected.max(0).values, atol=1e-5)
     picture = tmp_path / "p.png"
     cv2.imwrite(str(picture), photo[..., ::-1])
-    written = predictor(name).predict_file(picture, tmp_path / "mask", overlay=tmp_path / "overlay.png")
+    written = predict_file(predictor(name), picture, tmp_path / "mask", overlay=tmp_path / "overlay.png")
     assert np.array_equal(cv2.imread(str(written), cv2.IMREAD_UNCHANGED), refined.mask)
 
 
@@ -104,7 +111,7 @@ def test_tiled_pictures_and_unknown_names_are_sentences(tmp_path: Path) -> None:
         predictor("crf", tile=128)(photo)
     cv2.imwrite(str(tmp_path / "p.png"), photo)
     with pytest.raises(UserError, match="by tiles"):
-        predictor("crf", tile=128).predict_file(tmp_path / "p.png", tmp_path / "mask")
+        predict_file(predictor("crf", tile=128), tmp_path / "p.png", tmp_path / "mask")
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
 
 
@@ -139,8 +146,8 @@ def model_file(tmp_path_factory: pytest.TempPathFactory, scenes_folder: Path) ->
 def test_evaluation_has_the_boundary_score(model_file: Path, scenes_folder: Path) -> None:
     from pixelwise.metrics import BoundaryScore
 
-    predict, dataset = Predictor.from_file(model_file), open_dataset(scenes_folder)
-    summary = evaluate_split(predict, dataset, "val").summary
+    predict, dataset = api.load(model_file), open_dataset(scenes_folder)
+    summary = evaluate_split(predict, Segment(), dataset, "val").summary
     score = BoundaryScore(dataset.class_names)
     for record in dataset.split("val"):
         sample = dataset.load(record)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from pixelwise.inference import connected_components, watershed
+from pixelwise.tasks.segment.instances import connected_components, watershed
 
 
 @pytest.mark.parametrize("min_pixels", [0, 1, 5, 10**6])
