@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal
 
 BOTTLENECK = 4
 """Channels behind a layer's 1x1 convolution, as a multiple of the growth rate (section 3, bottleneck layers)."""
@@ -101,9 +102,7 @@ class DenseNet(Encoder):
         if num_classes:
             self.classifier = nn.Linear(maps[-1], num_classes)
             nn.init.zeros_(self.classifier.bias)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        he_normal(self, kinds=nn.Conv2d)
 
     def stages(self) -> list[nn.Module]:
         stages: list[nn.Module] = []

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.pooled_norm import pooled_norm
 
 # Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
@@ -153,11 +154,7 @@ class GoogLeNet(Encoder):
                 self.auxiliary_weights = (0.3, 0.3)
                 self.aux1 = AuxiliaryHead(self.inception4a.outputs, width, num_classes)
                 self.aux2 = AuxiliaryHead(self.inception4d.outputs, width, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
+        he_normal(self)
 
     def stages(self) -> list[nn.Sequential]:
         return [

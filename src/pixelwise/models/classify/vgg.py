@@ -12,6 +12,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal, small_normal
 
 # Table 1: convolutions in each of the five blocks, which have 64, 128, 256, 512 and 512 channels.
 A = (1, 1, 2, 2, 2)
@@ -77,17 +78,9 @@ class VGG(Encoder):
                 nn.Dropout(dropout),
                 nn.Linear(hidden, num_classes),
             )
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                # The paper starts its deep networks from trained shallow ones; this start needs none.
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0, 0.01)
-                nn.init.zeros_(module.bias)
+        # The paper starts its deep networks from trained shallow ones; this start needs none.
+        he_normal(self, kinds=nn.Conv2d, mode="fan_out")
+        small_normal(self, kinds=nn.Linear)
 
     def stages(self) -> list[nn.Module]:
         return [self.features[start:end] for start, end in pairwise((0, *self._pyramid_ends))]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pixelwise.nn.depthwise import DepthwiseConv2d
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal
 
 
 class SeparableConv(nn.Sequential):
@@ -97,9 +98,7 @@ class Xception(Encoder):
         self.feature_channels = (stem, first, second, third, last)
         if num_classes:
             self.fc = nn.Linear(last, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_normal(self, kinds=nn.Conv2d, mode="fan_out")
 
     def stages(self) -> list[nn.Module]:
         return [

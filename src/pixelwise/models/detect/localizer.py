@@ -17,6 +17,7 @@ from pixelwise.errors import UserError
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.boxes import rescale
 from pixelwise.nn.dense import mirror_pad
+from pixelwise.nn.initialise import he_normal
 
 
 class Localisation(NamedTuple):
@@ -110,10 +111,7 @@ class Localizer(nn.Module):
         self.box_head = nn.Linear(widths[-1], 4 * self.num_boxes)
         if per_class:
             self.heads = ("head", "box_head")
-        for module in self.regressor:
-            if isinstance(module, nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+        he_normal(self.regressor)
         start_at_the_middle(self.box_head)
 
     def features(self, images: Tensor) -> Tensor:

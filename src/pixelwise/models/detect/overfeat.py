@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from pixelwise.errors import UserError
 from pixelwise.models.detect.localizer import Localisation, start_at_the_middle
 from pixelwise.nn.boxes import area, intersection
+from pixelwise.nn.initialise import he_normal, small_normal
 
 
 class Layer(NamedTuple):
@@ -140,13 +141,9 @@ class OverFeat(nn.Module):
             self.box_branch = ("regressor", "box_head")
             if per_class:
                 self.heads = ("head", "box_head")
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                # The paper draws from a normal distribution of standard deviation 0.01, which wants its learning rates.
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
-        nn.init.normal_(self.head.weight, 0, 0.01)
+        # The paper's standard deviation of 0.01 in all layers needs the paper's learning rates; here it is the head's.
+        he_normal(self)
+        small_normal(self.head)
         if regression:
             start_at_the_middle(self.box_head)
 

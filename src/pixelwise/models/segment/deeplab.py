@@ -21,6 +21,7 @@ from pixelwise.models.weights import load_weights
 from pixelwise.nn.atrous import AtrousConv2d, with_atrous_convolutions
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import Encoder, widen
+from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.pooled_norm import pooled_norm
 
 RATES = (6, 12, 18)
@@ -59,9 +60,7 @@ class DeepLabV1(DenseModel):
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(16 * width, num_classes, 1)
-        for convolution in (self.fc6, self.fc7):
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        he_normal(self.fc6, self.fc7)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), multiples of 8 -> (N, K, H, W)."""

@@ -20,6 +20,7 @@ from pixelwise.models.segment.fcn import load_vgg16
 from pixelwise.nn.atrous import AtrousConv2d, with_atrous_convolutions
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import widen
+from pixelwise.nn.initialise import he_normal
 
 RATES = (1, 1, 2, 4, 8, 16, 1)
 """Table 1: dilation of the seven 3x3 layers; a receptive field of 67 x 67 places."""
@@ -113,9 +114,7 @@ class DilatedNet(DenseModel):
         self.head = nn.ModuleDict({"score": nn.Conv2d(hidden, num_classes, 1)})
         if context is not None:
             self.head["context"] = ContextModule(num_classes, CONTEXTS[context])
-        for convolution in (self.fc6, self.fc7):
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        he_normal(self.fc6, self.fc7)
         if weights is not None:
             load_vgg16(self, weights)
 

@@ -24,6 +24,7 @@ from pixelwise.models.classify.vgg import vgg16
 from pixelwise.models.weights import WeightsFile, load_weights, read_weights
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.upsampling import bilinear_kernel
 
 logger = logging.getLogger(__name__)
@@ -81,9 +82,7 @@ class FCN(DenseModel):
             load_vgg16(self, weights)
 
     def _initialise(self) -> None:
-        for convolution in (self.fc6, self.fc7):
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        he_normal(self.fc6, self.fc7)
         for pooling in self.poolings:
             for parameter in self.head[f"score_{pooling}"].parameters():
                 nn.init.zeros_(parameter)  # section 4.2: the net starts with unmodified predictions

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from pixelwise.errors import UserError
 from pixelwise.nn.atrous import atrous_conv2d
 from pixelwise.nn.dense import DenseModel, mirror_pad
+from pixelwise.nn.initialise import he_normal
 
 KERNELS = {65: (4, 4, 5, 4), 95: (4, 5, 4, 4)}
 """Window -> sides of the convolutions' filters; no 2x2 pooling behind them leaves a remainder. 95 is the paper's N4."""
@@ -57,9 +58,7 @@ class PatchClassifier(DenseModel):
         )
         self.hidden = nn.Conv2d(width, hidden, side)  # fully connected: as large as the map that it sees
         self.head = nn.Conv2d(hidden, num_classes, 1)
-        for module in (*self.convs, self.hidden):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)
+        he_normal(self.convs, self.hidden)
 
     def classify(self, windows: Tensor) -> Tensor:
         """(N, C, window, window) -> logits of the pixels in the middle (N, K)."""
