@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from pixelwise.errors import UserError
 from pixelwise.models.classify.vgg import vgg16
+from pixelwise.models.variant import variant
 from pixelwise.models.weights import WeightsFile, load_weights, read_weights
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import Encoder
@@ -77,15 +78,12 @@ class FCN(DenseModel):
             self.head[f"score_{pooling}"] = nn.Conv2d(CHANNELS[pooling] * width, num_classes, 1)
         self.head[f"upscore{prediction_stride}"] = deconvolution(num_classes, prediction_stride)
         self.last = f"upscore{prediction_stride}"
-        self._initialise()
-        if weights is not None:
-            load_vgg16(self, weights)
-
-    def _initialise(self) -> None:
         he_normal(self.fc6, self.fc7)
         for pooling in self.poolings:
             for parameter in self.head[f"score_{pooling}"].parameters():
                 nn.init.zeros_(parameter)  # section 4.2: the net starts with unmodified predictions
+        if weights is not None:
+            load_vgg16(self, weights)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), multiples of 32 -> (N, K, H, W)."""
@@ -159,41 +157,15 @@ def load_vgg16(network: FullyConvolutionalVGG, weights: Any) -> None:
             convolution.bias.copy_(file.tensors[key.removesuffix("weight") + "bias"])  # type: ignore[union-attr]
 
 
-def fcn32s(
-    *, num_classes: int, in_channels: int = 3, width: int = 64, dropout: float = 0.5, weights: Any = None
-) -> FCN:
-    """Scores of fc7, upsampled 32-fold; 21 classes: 136,152,917 parameters."""
-    return FCN(
-        prediction_stride=32,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        width=width,
-        dropout=dropout,
-        weights=weights,
-    )
-
-
-def fcn16s(
-    *, num_classes: int, in_channels: int = 3, width: int = 64, dropout: float = 0.5, weights: Any = None
-) -> FCN:
-    """With scores of pool4, upsampled 16-fold; 21 classes: 134,815,994 parameters."""
-    return FCN(
-        prediction_stride=16,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        width=width,
-        dropout=dropout,
-        weights=weights,
-    )
-
-
-def fcn8s(*, num_classes: int, in_channels: int = 3, width: int = 64, dropout: float = 0.5, weights: Any = None) -> FCN:
-    """With scores of pool4 and pool3, upsampled 8-fold; 21 classes: 134,489,759 parameters."""
-    return FCN(
-        prediction_stride=8,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        width=width,
-        dropout=dropout,
-        weights=weights,
-    )
+fcn32s = variant(
+    "fcn32s", FCN, "Scores of fc7, upsampled 32-fold; 21 classes: 136,152,917 parameters.", prediction_stride=32
+)
+fcn16s = variant(
+    "fcn16s", FCN, "With scores of pool4, upsampled 16-fold; 21 classes: 134,815,994 parameters.", prediction_stride=16
+)
+fcn8s = variant(
+    "fcn8s",
+    FCN,
+    "With scores of pool4 and pool3, upsampled 8-fold; 21 classes: 134,489,759 parameters.",
+    prediction_stride=8,
+)
