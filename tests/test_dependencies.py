@@ -1,4 +1,4 @@
-"""What modules use of each other and of elsewhere: imports are declared in pyproject.toml, private names stay at home."""
+"""What modules import: declared dependencies from elsewhere, and no private names of each other."""
 
 from __future__ import annotations
 

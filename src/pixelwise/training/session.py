@@ -23,6 +23,7 @@ from pixelwise.distributed import barrier, rank, world_size
 from pixelwise.errors import UserError
 from pixelwise.methods.supervised import Supervised
 from pixelwise.models.catalog import MODELS, create_model
+from pixelwise.models.weights import forget_weights
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.encoder import Classifier
 from pixelwise.nn.freezing import freeze
@@ -116,6 +117,7 @@ def start(recipe: Recipe, *, name: str, out: str | None, into: Run | None = None
     check_out(out if into is None else str(into.path))
     network = _network(recipe, facts)
     plan = make_plan(recipe, facts, network=network, device=device)
+    forget_weights()
     cache = _task(recipe).prepared(plan.recipe, dataset, cache)
     values = plan.recipe.model_dump(mode="json")
     values["data"]["path"] = str(dataset.root.resolve())
