@@ -23,8 +23,8 @@ from pixelwise.distributed import barrier, rank, world_size
 from pixelwise.errors import UserError
 from pixelwise.methods.supervised import Supervised
 from pixelwise.models.catalog import MODELS, create_model
-from pixelwise.models.weights import forget_weights
 from pixelwise.models.spec import ModelSpec
+from pixelwise.models.weights import forget_weights
 from pixelwise.nn.encoder import Classifier
 from pixelwise.nn.freezing import freeze
 from pixelwise.nn.sync_batch_norm import synchronised
