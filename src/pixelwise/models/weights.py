@@ -1,4 +1,4 @@
-"""Pretrained weights: found, read, fitted to a network, and every mismatch said."""
+"""Pretrained weights: located, read, fitted to a network, with every mismatch reported."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Tensors by name, and what the network that they come from is and wants.
+    """Tensors by name, the normalisation of their network's input, and the network's name.
 
     Attributes:
-        mean, std: of its input, `(picture - mean) / std` with pictures of 8 bits; None for one of float pictures.
-        model: its name in the catalog, where the file says it (a run's `best.safetensors` does).
+        mean, std: of the input, `(picture - mean) / std` with pictures of 8 bits; None for a network of float pictures.
+        model: the network's name in the catalog, where the file states it (a run's `best.safetensors` does).
     """
 
     path: Path
@@ -199,8 +199,8 @@ def load_weights(
 
     A file of a larger network that contains this one under a prefix (`encoder.` in a segmentation run) serves as well.
     A first convolution with another number of input channels is adapted: summed to one, or repeated and rescaled, so
-    that grey given as colour, and colour given as grey, answer alike. What was loaded and what not is returned, and
-    logged as information.
+    that grey given as colour, and colour given as grey, give the same output. The report of what was loaded is returned
+    and logged.
 
     Args:
         new_head: the network's `heads` (see `DenseModel` and `Encoder`) keep their own tensors where the file's are for

@@ -1,6 +1,6 @@
 """GoogLeNet, the first Inception network (Szegedy et al., CVPR 2015, arXiv:1409.4842).
 
-In the form that published weights of this naming have, which is not quite the paper's: batch norm behind every
+In the form that published weights of this naming have, which is not quite the paper's: batch norm after every
 convolution in place of response normalisation in two spots; 3x3 filters where table 1 has 5x5 ones; a 2x2 pooling
 before 5a where it has 3x3; and auxiliary heads that average their map to 4x4 places whatever its size.
 """

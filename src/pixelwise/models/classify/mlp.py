@@ -20,7 +20,7 @@ class MLP(Classifier):
     Args:
         size: height and width, or the side of a square, of the pictures.
         hidden: units of each hidden layer.
-        dropout: behind each hidden layer.
+        dropout: after each hidden layer.
     """
 
     heads = ("head",)

@@ -23,7 +23,7 @@ E = (2, 2, 4, 4, 4)
 
 
 class VGG(Encoder):
-    """Blocks of 3x3 convolutions with a 2x2 max pooling behind each, and three fully connected layers (section 2.1).
+    """Blocks of 3x3 convolutions with a 2x2 max pooling after each, and three fully connected layers (section 2.1).
 
     As an encoder it gives the map before each pooling, at strides 1, 2, 4, 8 and 16, and the last pooling's.
     torchvision's parameter names.

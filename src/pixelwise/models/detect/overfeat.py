@@ -23,7 +23,7 @@ from pixelwise.nn.initialise import he_normal, small_normal
 
 
 class Layer(NamedTuple):
-    """A column of table 1 or 3: a convolution with ReLU, and the max pooling behind it.
+    """A column of table 1 or 3: a convolution with ReLU, and the max pooling after it.
 
     Attributes:
         maps: output channels.
@@ -125,7 +125,7 @@ class OverFeat(nn.Module):
         hidden: units of the classifier's first two fully connected layers.
         box_hidden: units of the regression network's.
         regression: whether there is a regression network; without, `boxes` come with B = 0.
-        per_class: one box a class (the paper's PCR) instead of one for all (SCR, which it found to be the better one).
+        per_class: one box per class (the paper's PCR) instead of one for all (SCR, which it found to be better).
         valid: no padding in any layer. The window is larger then, and the network sees it and nothing else, so what it
             says of a window does not depend on what is around it.
         dropout: of the classifier's hidden layers.

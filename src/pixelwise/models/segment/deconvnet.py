@@ -6,7 +6,7 @@ deconvolutions of stride 1. Batch norm follows every convolution and deconvoluti
 
 fc6 is a 7x7 convolution without padding: a picture of 224x224, the paper's, meets it once. A larger picture meets it at
 every 7x7 places of the last pooling's map, and the deconvolution adds up what overlaps; the map of a smaller one is
-filled up with zeros to 7x7 and cut back behind the deconvolution.
+filled up with zeros to 7x7 and cut back after the deconvolution.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """DeepLab: atrous convolution for dense prediction, versions 1, 3 and 3+.
 
 v1: Chen et al., ICLR 2015, arXiv:1412.7062. v3: Chen et al. 2017, arXiv:1706.05587. v3+: Chen et al., ECCV 2018,
-arXiv:1802.02611. The fully connected CRF of v1 is a step behind the network and not part of it.
+arXiv:1802.02611. The fully connected CRF of v1 is a step after the network and not part of it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class DeepLabV1(DenseModel):
 
     Args:
         width: channels of VGG's first block; fc6 and fc7 have 16 times as many.
-        dropout: behind fc6 and fc7.
+        dropout: after fc6 and fc7.
         weights: of a VGG-16; its fully connected layers have other sizes and are not used.
 
     Raises:
@@ -113,7 +113,7 @@ class ASPP(nn.Module):
     Args:
         rates: of the 3x3 branches.
         branch: makes a branch of (inputs, outputs, kernel, rate).
-        dropout: behind the last convolution.
+        dropout: after the last convolution.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ def rates_at(output_stride: int) -> tuple[int, ...]:
 
 
 def apply_multi_grid(encoder: Encoder, multi_grid: Sequence[int]) -> None:
-    """Multiplies the rates of the last stage's blocks, one factor a block (v3, section 3.2.1).
+    """Multiplies the rates of the last stage's blocks, one factor per block (v3, section 3.2.1).
 
     Raises:
         UserError: not as many factors as the stage has blocks.

@@ -56,7 +56,7 @@ class ContextModule(nn.Sequential):
 def start_as_identity(layer: nn.Conv2d, channels: int, *, noise: float) -> None:
     """Equations 4 and 5: a filter passes on the inputs of its own class, over the outputs of that class.
 
-    With c_i and c_{i+1} channels before and behind, output b takes input a by C / c_{i+1} at the filter's centre where
+    With c_i and c_{i+1} channels before and after, output b takes input a by C / c_{i+1} at the filter's centre where
     both belong to one class, floor(a C / c_i) = floor(b C / c_{i+1}). Through a whole module these factors cancel.
 
     Args:
@@ -73,14 +73,14 @@ def start_as_identity(layer: nn.Conv2d, channels: int, *, noise: float) -> None:
 
 
 class DilatedNet(DenseModel):
-    """VGG-16 without its last two poolings, dilated behind them, its classifier as convolutions; then the context.
+    """VGG-16 without its last two poolings, dilated after them, its classifier as convolutions; then the context.
 
     21 classes: 134,346,581 parameters without context, 134,374,973 with the basic one, 141,149,720 with the large one.
 
     Args:
         context: a name in `CONTEXTS`, or None for the front end alone.
         width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
-        dropout: behind fc6 and fc7.
+        dropout: after fc6 and fc7.
         weights: of a VGG-16 classifier or encoder.
 
     Raises:

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 POOLINGS = {32: (), 16: ("pool4",), 8: ("pool4", "pool3")}
 """Stride of the prediction -> poolings whose maps are scored beside fc7, coarsest first."""
 CHANNELS = {"pool3": 4, "pool4": 8}
-"""Of VGG's maps behind the poolings, in multiples of its width."""
+"""Of VGG's maps after the poolings, in multiples of its width."""
 
 
 class FCN(DenseModel):
@@ -42,7 +42,7 @@ class FCN(DenseModel):
     Args:
         prediction_stride: 32, 16 or 8: of the finest map that is scored.
         width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
-        dropout: behind fc6 and fc7.
+        dropout: after fc6 and fc7.
         weights: of a VGG-16 classifier, fully connected layers included where the file has them; see
             `load_vgg16`.
 

@@ -50,7 +50,7 @@ class LinkNet(DenseModel):
             nn.BatchNorm2d(32),
             nn.ReLU(inplace=True),
         )
-        self.head = nn.ConvTranspose2d(32, num_classes, stride // 2, stride // 2)  # 2x2 behind maps of stride 4
+        self.head = nn.ConvTranspose2d(32, num_classes, stride // 2, stride // 2)  # 2x2 after maps of stride 4
         he_normal(self.decoder, self.last)
 
     def logits(self, images: Tensor) -> Tensor:

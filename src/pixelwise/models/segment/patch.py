@@ -18,7 +18,7 @@ from pixelwise.nn.dense import DenseModel, mirror_pad
 from pixelwise.nn.initialise import he_normal
 
 KERNELS = {65: (4, 4, 5, 4), 95: (4, 5, 4, 4)}
-"""Window -> sides of the convolutions' filters; no 2x2 pooling behind them leaves a remainder. 95 is the paper's N4."""
+"""Window -> sides of the convolutions' filters; no 2x2 pooling after them leaves a remainder. 95 is the paper's N4."""
 
 
 class PatchClassifier(DenseModel):
@@ -26,7 +26,7 @@ class PatchClassifier(DenseModel):
 
     The window at every pixel costs thousands of times what all of them together do, for neighbours share nearly all of
     their maps. `logits` computes the shared maps once: a pooling with stride 2 becomes one with stride 1 that reads at
-    twice the distance, and so do the filters behind it (Giusti et al. get the same from fragments). `classify` is the
+    twice the distance, and so do the filters after it (Giusti et al. get the same from fragments). `classify` is the
     network as the paper draws it, and `slide` the slow way, kept as the reference.
 
     ReLU stands where the paper has a scaled tanh.

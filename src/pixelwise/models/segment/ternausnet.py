@@ -59,7 +59,7 @@ class TernausNet(DenseModel):
 
 
 def up(inputs: int, middle: int, outputs: int) -> nn.Sequential:
-    """A 3x3 convolution, then a 3x3 transposed one of stride 2 that doubles height and width, ReLU behind both."""
+    """A 3x3 convolution, then a 3x3 transposed one of stride 2 that doubles height and width, ReLU after both."""
     return nn.Sequential(
         nn.Conv2d(inputs, middle, 3, padding=1),
         nn.ReLU(inplace=True),
