@@ -51,6 +51,18 @@ def test_boxes_are_in_pixels_of_the_picture() -> None:
 
 
 @torch.no_grad()
+def test_the_box_head_reads_the_means_of_parts_of_the_map() -> None:
+    """What a part of the map holds counts by its mean: neither its largest value nor where in the part it is."""
+    network = tiny(pool=2).eval()
+    maps = torch.randn(2, network.encoder.feature_channels[-1], 4, 6)
+    parts = maps.unflatten(3, (2, 3)).unflatten(2, (2, 2)).permute(0, 1, 2, 4, 3, 5).flatten(4)  # (N, C, 2, 2, 2 * 3)
+    expected = parts.mean(4).flatten(1)
+    for layer in network.regressor[1:]:
+        expected = layer(expected)
+    assert torch.allclose(network.regress(maps).flatten(1), network.box_head(expected), atol=1e-6)
+
+
+@torch.no_grad()
 def test_it_starts_at_the_middle() -> None:
     boxes = tiny().eval()(torch.randn(2, 3, 64, 96)).boxes
     assert torch.allclose(boxes, torch.tensor([24.0, 16.0, 72.0, 48.0]), atol=3)

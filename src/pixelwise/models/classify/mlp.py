@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from pixelwise.nn.encoder import Classifier
+from pixelwise.nn.initialise import he_normal
 
 
 class MLP(Classifier):
@@ -19,7 +20,7 @@ class MLP(Classifier):
     Args:
         size: height and width, or the side of a square, of the pictures.
         hidden: units of each hidden layer.
-        dropout: behind each hidden layer.
+        dropout: after each hidden layer.
     """
 
     heads = ("head",)
@@ -43,10 +44,7 @@ class MLP(Classifier):
             layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(units[-1], num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+        he_normal(self)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W) of the one size -> (N, num_classes)."""
