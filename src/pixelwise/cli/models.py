@@ -79,7 +79,7 @@ def _print_table(console: Any, task: str, rows: list[dict[str, Any]]) -> None:
     caption = "At paper size." if classes is None else f"At paper size, with {classes:,} classes."
     if dense:
         caption += (
-            " Operations: GFLOP per megapixel. Receptive field: side in pixels of what a logit depends on, or the whole "
-            "picture."
+            " Operations: GFLOP per megapixel. Receptive field: side in pixels of what a logit depends on, or the "
+            "whole picture."
         )
     print_listing(console, columns, cells, caption)
