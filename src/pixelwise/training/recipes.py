@@ -128,7 +128,8 @@ def parse_overrides(overrides: Sequence[str], flag: str = "--set") -> list[tuple
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UserError(f"{flag} {text}: expected key=value, for example --set optimizer.lr=0.001")
+            form = "section.key=value, for example --set optimizer.lr=0.001" if flag == "--set" else "name=value."
+            raise UserError(f"{flag} {text}: expected {form}")
         try:
             pairs.append((key, _number_or_yaml(value)))
         except yaml.YAMLError:
