@@ -184,7 +184,8 @@ class Panels:
 
     Attributes:
         caption: cells above the pictures.
-        columns: pictures per row on a wide screen; None for all in one row. Narrow screens show two per row.
+        columns: pictures per row on a wide screen; None for all in one row. Narrow screens show two per row; of an odd
+            number with a caption the first takes a row of its own.
         scale: what the colours of the pictures stand for.
         small: never wider than two thirds of the page.
     """
