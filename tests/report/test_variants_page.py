@@ -1,4 +1,4 @@
-"""Variants side by side: the best is marked in the direction of the score, and nothing is shown that was not measured."""
+"""Variants side by side: the best is marked in the direction of the score, and only what was measured is shown."""
 
 from __future__ import annotations
 
