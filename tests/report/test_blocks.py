@@ -138,6 +138,13 @@ def test_numbers_for_people(cell: cells.Cell, shown: str) -> None:
     assert PageReader(of(b.Text((cell,)))).text.strip() == shown
 
 
+@pytest.mark.parametrize(
+    ("share", "width"), [(0.0, "0.0"), (0.25, "25.0"), (1.0, "100.0"), (1.5, "100.0"), (-1, "0.0")]
+)
+def test_bars_stay_within_their_frame(share: float, width: str) -> None:
+    assert f'style="width:{width}%"' in of(b.Text((cells.Bar(share),)))
+
+
 def test_facts_for_people() -> None:
     values = {"a_b": True, "training_seconds": 3725, "wait_seconds": 4.25, "split": {"train": 1200}, "x": [1, 0.5]}
     text = of(b.Facts(values))
