@@ -1,4 +1,4 @@
-"""Objects from label maps, against scikit-image."""
+"""Objects from label maps, against scikit-image; windows of pictures, against brute force."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from skimage.measure import regionprops
 
-from pixelwise.data.sample import Instances
+from pixelwise.data.sample import Instances, Sample
 
 label_maps = arrays(
     np.int64, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.sampled_from([0, 0, 1, 4, 9])
@@ -67,3 +67,75 @@ def test_selected_objects_keep_all_but_the_label_map() -> None:
         assert np.array_equal(chosen.keypoints, keypoints[[2, 0]])
         assert np.array_equal(chosen.extents, chosen.boxes + 0.5)
     assert objects.select(np.array([False, True, False])).classes.tolist() == [6]
+
+
+def drawn_objects(seed: int, *, ids: bool) -> Instances:
+    """Up to five rectangles that cover each other, on 9 x 12 pixels, then two boxes alone."""
+    rng = np.random.default_rng(seed)
+    label_map = np.zeros((9, 12), np.int32)
+    for number in range(1, 6):
+        top, left = rng.integers(0, 7), rng.integers(0, 10)
+        label_map[top : top + rng.integers(1, 5), left : left + rng.integers(1, 6)] = number
+    outlined = Instances.from_label_map(label_map)
+    low = rng.uniform(0, 8, (2, 2))
+    alone = np.concatenate([low, low + rng.uniform(0.5, 4, (2, 2))], 1).astype(np.float32)
+    boxes = np.concatenate([outlined.boxes, alone])
+    keypoints = rng.uniform(0, 9, (len(boxes), 3, 3)).astype(np.float32)
+    keypoints[..., 2] = 1
+    return Instances(
+        boxes, rng.integers(1, 9, len(boxes)), outlined.ids if ids else None, keypoints, ((0, 1),), boxes + 0.25
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10_000), st.booleans(), st.integers(0, 8), st.integers(0, 11), st.integers(1, 9), st.integers(1, 9))
+def test_a_window_holds_what_is_in_it(seed: int, ids: bool, top: int, left: int, height: int, width: int) -> None:
+    """Object by object, pixel by pixel."""
+    whole = drawn_objects(seed, ids=ids)
+    height, width = min(height, 9 - top), min(width, 12 - left)
+    found = whole.window(top, left, height, width)
+    expected = []
+    for index, box in enumerate(whole.boxes):
+        x0, y0, x1, y1 = (
+            min(max(float(edge) - corner, 0.0), float(side))
+            for edge, corner, side in zip(box, (left, top) * 2, (width, height) * 2, strict=True)
+        )
+        pixels = [
+            (y, x)
+            for y in range(height)
+            for x in range(width)
+            if whole.ids is not None and whole.ids[top + y, left + x] == index + 1
+        ]
+        outlined = index < whole.outlined
+        if x1 > x0 and y1 > y0 and (pixels or not outlined):
+            expected.append((index, [x0, y0, x1, y1], pixels))
+    assert found.classes.tolist() == [int(whole.classes[index]) for index, _, _ in expected]
+    assert found.sides == whole.sides
+    assert found.keypoints is not None
+    assert found.extents is not None
+    for number, (index, box, pixels) in enumerate(expected):
+        np.testing.assert_allclose(found.boxes[number], box, atol=1e-6)
+        assert np.array_equal(found.extents[number], whole.extents[index] - np.float32([left, top, left, top]))  # type: ignore[index]
+        if found.ids is not None:
+            assert list(zip(*np.nonzero(found.ids == number + 1), strict=True)) == pixels
+        for joint, (x, y, visible) in zip(found.keypoints[number], whole.keypoints[index], strict=True):  # type: ignore[index]
+            np.testing.assert_allclose(joint[:2], [x - left, y - top], atol=1e-6)
+            assert joint[2] == (visible if left <= x < left + width and top <= y < top + height else 0)
+    if whole.ids is not None:
+        assert found.ids is not None
+        assert found.ids.shape == (height, width)
+        assert np.array_equal(found.ids > 0, whole.ids[top : top + height, left : left + width] > 0)
+    assert found.outlined == sum(bool(pixels) for _, _, pixels in expected)
+
+
+def test_a_window_of_a_sample_is_smaller_at_the_edge_and_keeps_no_partner() -> None:
+    image = np.arange(9 * 12).reshape(9, 12, 1)
+    whole = Sample("a", image, class_id=3, partner=image, instances=drawn_objects(1, ids=True))
+    part = whole.window(6, 7, 10, 10)
+    assert part.image.shape == (3, 5, 1)
+    assert part.instances is not None
+    assert part.instances.ids is not None
+    assert part.instances.ids.shape == (3, 5)
+    assert part.instances.boxes.max() <= 5
+    assert part.partner is None
+    assert part.class_id == 3

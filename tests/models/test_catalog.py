@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from pixelwise.catalog import METHODS, SYSTEMS, create_model, list_models, task_names
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
-from pixelwise.catalog import MODELS, create_model, list_models
 from pixelwise.models.classify.table import ENCODERS
 from pixelwise.models.facts import network_facts
 from pixelwise.models.segment.unet import EncoderUNet
@@ -19,123 +19,18 @@ from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import Classifier
 
-# Exact counts at paper size: (name, options) -> parameters.
-PAPER_SIZES: list[tuple[str, dict[str, Any], int]] = [
-    ("alexnet", {}, 61_100_840),
-    ("cut", {}, 2_274_138),
-    ("deeplab_v1", {"num_classes": 21}, 20_505_429),
-    ("deeplab_v3", {"num_classes": 21}, 39_638_869),
-    ("deeplab_v3", {"num_classes": 21, "output_stride": 8, "auxiliary": True}, 42_004_074),
-    ("deeplab_v3plus", {"num_classes": 21}, 26_696_133),
-    ("densenet121", {}, 7_978_856),
-    ("densenet161", {}, 28_681_000),
-    ("densenet169", {}, 14_149_480),
-    ("densenet201", {}, 20_013_928),
-    ("dilated", {"num_classes": 21, "context": None}, 134_346_581),
-    ("dilated", {"num_classes": 21, "context": "basic"}, 134_346_581 + 28_392),
-    ("dilated", {"num_classes": 21, "context": "large"}, 134_346_581 + 6_803_139),
-    ("fcn16s", {"num_classes": 21}, 134_815_994),
-    ("fcn32s", {"num_classes": 21}, 136_152_917),
-    ("fcn8s", {"num_classes": 21}, 134_489_759),
-    ("fpn", {"num_classes": 21}, 28_478_933),
-    ("googlenet", {}, 6_624_904),
-    ("googlenet", {"auxiliary": True}, 13_004_888),
-    ("hourglass", {"num_classes": 16, "stacks": 1}, 3_586_960),
-    ("hourglass", {"num_classes": 16, "stacks": 2}, 6_730_912),
-    ("hourglass", {"num_classes": 16, "stacks": 8}, 25_594_624),
-    ("localizer", {"num_classes": 1000}, 68_321_836),
-    ("inception_v3", {}, 23_834_568),
-    ("inception_v3", {"auxiliary": True}, 27_161_264),
-    ("lenet5", {}, 61_706),
-    ("mlp", {}, 636_010),
-    ("mobilenet_v2", {}, 3_504_872),
-    ("overfeat_accurate", {}, 144_656_488),
-    ("overfeat_accurate", {"regression": True}, 144_656_488 + 109_061_124),
-    ("overfeat_fast", {}, 145_920_872),
-    ("overfeat_fast", {"regression": True}, 145_920_872 + 155_198_468),
-    ("overfeat_small", {"regression": True}, 370_888 + 181_124),
-    ("pspnet", {"num_classes": 21}, 46_592_597),
-    ("pspnet", {"num_classes": 21, "auxiliary": True}, 48_957_802),
-    ("resnet18", {}, 11_689_512),
-    ("resnet34", {}, 21_797_672),
-    ("resnet50", {}, 25_557_032),
-    ("resnet101", {}, 44_549_160),
-    ("resnet152", {}, 60_192_808),
-    ("unet", {"num_classes": 11}, 31_038_283),
-    ("unet", {"num_classes": 11, "batch_norm": False}, 31_032_395),
-    ("segnet", {"num_classes": 11}, 29_449_355),
-    ("deconvnet", {"num_classes": 21}, 251_805_653),
-    ("unet_fpn", {"num_classes": 21}, 32_531_481),
-    ("linknet", {"num_classes": 11}, 11_535_659),
-    ("ternausnet", {"num_classes": 1}, 22_927_393),
-    ("unet_original", {"in_channels": 1, "num_classes": 2}, 31_030_658),
-    ("vgg11", {}, 132_863_336),
-    ("vgg11_bn", {}, 132_868_840),
-    ("vgg13", {}, 133_047_848),
-    ("vgg13_bn", {}, 133_053_736),
-    ("vgg16", {}, 138_357_544),
-    ("vgg16_bn", {}, 138_365_992),
-    ("vgg19", {}, 143_667_240),
-    ("vgg19_bn", {}, 143_678_248),
-    ("xception", {}, 39_916_312),
-]
-# Options that make each network small enough to train here in a moment.
-TINY: dict[str, dict[str, Any]] = {
-    "alexnet": {"width": 4},
-    "cut": {"network": "resnet18", "layer": "layer2.0", "head": []},
-    "deeplab_v1": {"width": 4},
-    "deeplab_v3": {"encoder": "mobilenet_v2", "width": 32},
-    "deeplab_v3plus": {"encoder": "mobilenet_v2", "width": 32},
-    "densenet121": {"growth_rate": 4},
-    "densenet161": {"growth_rate": 4},
-    "densenet169": {"growth_rate": 4},
-    "densenet201": {"growth_rate": 4},
-    "dilated": {"width": 4},
-    "fcn16s": {"width": 4},
-    "fcn32s": {"width": 4},
-    "fcn8s": {"width": 4},
-    "fpn": {"encoder": "vgg11", "width": 32},
-    "googlenet": {"width": 8},
-    "hourglass": {"width": 8, "depth": 3},
-    "inception_v3": {"width": 4},
-    "lenet5": {"in_channels": 3},
-    "localizer": {"encoder": "mobilenet_v2", "hidden": (32, 16), "pool": 2},
-    "mlp": {"in_channels": 3, "size": (10, 12), "hidden": (16,)},
-    "mobilenet_v2": {},
-    "overfeat_accurate": {"width": 6, "regression": True},
-    "overfeat_fast": {"width": 6, "regression": True},
-    "overfeat_small": {"width": 6, "regression": True},
-    "pspnet": {"encoder": "mobilenet_v2"},
-    "patch": {"width": 6, "hidden": 12},
-    "resnet18": {},
-    "resnet34": {},
-    "resnet50": {},
-    "resnet101": {},
-    "resnet152": {},
-    "unet": {"width": 8},
-    "segnet": {"width": 4},
-    "deconvnet": {"width": 8},
-    "unet_fpn": {"encoder": "vgg11", "decoder_channels": (16, 8, 8, 8, 8)},
-    "linknet": {},
-    "ternausnet": {"width": 8},
-    "unet_original": {"width": 8, "in_channels": 3},
-    "vgg11": {"width": 4},
-    "vgg11_bn": {"width": 4},
-    "vgg13": {"width": 4},
-    "vgg13_bn": {"width": 4},
-    "vgg16": {"width": 4},
-    "vgg16_bn": {"width": 4},
-    "vgg19": {"width": 4},
-    "vgg19_bn": {"width": 4},
-    "xception": {"width": 4, "middle": 2},
-}
+PAPER_SIZES = [(name, options, count) for name, each in SYSTEMS.items() for options, count in each.parameters]
 CLASSES = 5
 DENSE = list_models("segment")
 
 
 def tiny(name: str) -> nn.Module:
     torch.manual_seed(0)
-    return create_model(name, num_classes=CLASSES, **TINY[name])
+    return create_model(name, **tiny_options(name))
+
+
+def tiny_options(name: str) -> dict[str, Any]:
+    return {"num_classes": CLASSES, **SYSTEMS[name].tiny}
 
 
 @pytest.mark.parametrize(("name", "options", "count"), PAPER_SIZES, ids=lambda value: str(value))
@@ -145,8 +40,20 @@ def test_parameters_at_paper_size(name: str, options: dict[str, Any], count: int
     assert sum(parameter.numel() for parameter in network.parameters()) == count
 
 
-def test_every_network_is_in_this_suite() -> None:
-    assert set(TINY) == set(MODELS)
+def test_every_network_states_its_size_its_tasks_and_its_method() -> None:
+    unsized = {name for name, each in SYSTEMS.items() if not each.parameters}
+    assert unsized == {"patch"}  # the paper's depends on the window
+    assert all(each.tasks and each.paper and each.method in METHODS for each in SYSTEMS.values())
+    assert set(list_models()) == set(SYSTEMS)
+    assert {name for task in task_names() for name in list_models(task)} == set(SYSTEMS)
+
+
+def test_networks_are_listed_by_task() -> None:
+    assert {"unet", "fcn8s", "patch"} <= set(list_models("segment"))
+    assert set(list_models("classify")) == {name for name in SYSTEMS if SYSTEMS[name].task.name == "classify"}
+    assert not set(list_models("detect")) & set(list_models("classify"))
+    with pytest.raises(UserError, match="unknown task 'segmet'; did you mean 'segment'"):
+        list_models("segmet")
 
 
 @pytest.mark.parametrize("name", DENSE)
@@ -197,7 +104,7 @@ class TestDense:
 
     def test_weights_of_a_run_with_other_classes_fill_all_but_the_heads(self, name: str, tmp_path: Path) -> None:
         trained = tiny(name)
-        options = {**TINY[name], "num_classes": CLASSES}
+        options = tiny_options(name)
         names = tuple(map(str, range(CLASSES)))
         spec = ModelSpec(name, options, names, PictureFormat(3, "uint8"), (0.0,) * 3, (1.0,) * 3)
         save_model(tmp_path / "run.safetensors", trained.state_dict(), spec)
@@ -214,7 +121,8 @@ class TestDense:
         assert isinstance(network, DenseModel)
         if network.global_context:
             pytest.skip("every logit depends on the whole picture")
-        field = network_facts(name, num_classes=CLASSES, **TINY[name]).receptive_field
+        with torch.device("meta"):
+            field = network_facts(create_model(name, **tiny_options(name))).receptive_field
         assert field is not None
         stride = network.stride
         reach = -(-field // (2 * stride)) * stride + stride

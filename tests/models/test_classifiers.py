@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from test_catalog import TINY
 from torch import nn
 
-from pixelwise.catalog import create_model, list_models
+from pixelwise.catalog import SYSTEMS, create_model, list_models
 from pixelwise.models.classify.alexnet import AlexNet
 from pixelwise.models.classify.densenet import DenseNet
 from pixelwise.models.classify.googlenet import GoogLeNet
@@ -25,7 +24,7 @@ WITH_HEADS = {"googlenet": {"aux1", "aux2"}, "inception_v3": {"AuxLogits"}}
 
 def on_meta(name: str, **options: object) -> Classifier:
     with torch.device("meta"):
-        network = create_model(name, **{"num_classes": 5, **TINY[name], **options})
+        network = create_model(name, **{"num_classes": 5, **SYSTEMS[name].tiny, **options})
     assert isinstance(network, Classifier)
     return network.eval()
 

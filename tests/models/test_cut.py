@@ -17,7 +17,7 @@ from pixelwise.catalog import create_model
 from pixelwise.models.classify.cut import Cut
 from pixelwise.nn.freezing import freeze
 from pixelwise.training.recipes import load_recipe
-from pixelwise.training.session import rate_factors
+from pixelwise.methods.optimised import rate_factors
 
 NETWORKS: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {
     "vgg11_bn": (

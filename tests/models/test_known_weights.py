@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from pixelwise.errors import UserError
-from pixelwise.catalog import MODELS, create_model
+from pixelwise.catalog import SYSTEMS, create_model
 from pixelwise.models.known_weights import HALF, KNOWN, check_digest, known_weights, recognised
 from pixelwise.models.weights import load_weights, read_weights
 
 
 def test_every_entry_is_of_a_network_here_and_found_by_its_name() -> None:
-    assert {known.model for known in KNOWN} <= MODELS.keys()
+    assert {known.model for known in KNOWN} <= SYSTEMS.keys()
     assert len({known.name for known in KNOWN}) == len(KNOWN)
     for known in KNOWN:
         assert known in known_weights(known.model)

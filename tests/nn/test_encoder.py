@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
-from pixelwise.models.classify.table import ENCODERS, create_encoder
+from pixelwise.models.classify.table import ENCODERS
+from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.encoder import Encoder, on_grid
 from pixelwise.nn.fuse import fold_batch_norm
 from pixelwise.nn.pooled_norm import pooled_norm

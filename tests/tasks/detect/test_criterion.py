@@ -1,21 +1,31 @@
-"""The method of networks that give a class and boxes: what is learned, by what, and what is counted."""
+"""What networks minimise that give a class and boxes, and what validation counts of them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from planned import planned_recipe, setup
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.loader import Batch, collate
-from pixelwise.data.objects import NO_CLASS, aimed
+from pixelwise.data.objects import aimed
+from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.sample import Instances, Sample
-from pixelwise.losses import LossSum
-from pixelwise.losses.boxes import LocalisationLoss, box_l2
-from pixelwise.methods.localisation import ClassAndBox, true_boxes
+from pixelwise.data.targets import NO_CLASS
+from pixelwise.errors import UserError
+from pixelwise.losses.boxes import box_l2
+from pixelwise.methods.supervised import Supervised
 from pixelwise.models.detect.localizer import Localisation
+from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.boxes import iou
+from pixelwise.recipe.recipe import PlannedRecipe
+from pixelwise.tasks.detect.criterion import AimedTargets, true_boxes
+from pixelwise.tasks.detect.task import WholePictures
+from pixelwise.training.recipes import load_recipe
 
 K = 4
 
@@ -34,7 +44,7 @@ class Tiny(nn.Module):
         return Localisation(self.head(flat), self.box_head(flat).unflatten(1, (-1, 4)).abs().cumsum(-1))
 
 
-def batch_of(objects: list[list[tuple[int, float]]]) -> Batch:
+def samples_of(objects: list[list[tuple[int, float]]]) -> list[Sample]:
     """Pictures with objects (class, side), squares at the corner."""
     rng = np.random.default_rng(0)
     samples = []
@@ -43,24 +53,38 @@ def batch_of(objects: list[list[tuple[int, float]]]) -> Batch:
         image = rng.integers(0, 255, (4, 6, 3), np.uint8)
         classes = np.array([class_id for class_id, _ in some], np.int64)
         samples.append(aimed(Sample(str(number), image, instances=Instances(boxes, classes))))
-    return collate(samples)
+    return samples
 
 
-def method_of(network: nn.Module, terms: dict[str, float]) -> ClassAndBox:
-    classes = {name: factor for name, factor in terms.items() if name == "cross_entropy"}
-    boxes = {name: factor for name, factor in terms.items() if name == "box_l2"}
-    return ClassAndBox(
-        network,
-        loss=LocalisationLoss(LossSum(classes, ignore_index=NO_CLASS) if classes else None, boxes),
-        optimizer=torch.optim.SGD(network.parameters(), 0.1),
-        schedule=lambda progress: 1.0,
-        class_names=[str(i) for i in range(K)],
-        mean=[128.0] * 3,
-        std=[64.0] * 3,
-    )
+def batch_of(objects: list[list[tuple[int, float]]]) -> Batch:
+    return collate(samples_of(objects), AimedTargets)
 
 
-BATCH = batch_of([[(2, 3)], [(1, 1), (3, 2), (3, 1)], []])
+def recipe_of(terms: dict[str, float]) -> PlannedRecipe:
+    return planned_recipe("localizer", "detect", loss={"terms": terms})
+
+
+def method_of(network: nn.Module, terms: dict[str, float]) -> Supervised:
+    recipe = recipe_of(terms)
+    return Supervised(setup(network, recipe, WholePictures().criterion(recipe, None, network)))
+
+
+def measured(network: nn.Module, terms: dict[str, float], batches: list[list[Sample]]) -> dict[str, float]:
+    """The scores that a validation gives, over pictures in batches."""
+    task, recipe = WholePictures(), recipe_of(terms)
+    forward = method_of(network, terms).forward
+    scores = task.scores(SPEC, recipe)
+    with torch.no_grad():
+        for samples in batches:
+            images = collate(samples, None).images
+            for prediction, sample in zip(task.predictions(forward, network, samples, images), samples, strict=True):
+                scores.update(prediction, sample)
+    return scores.values()
+
+
+PICTURES = [[(2, 3.0)], [(1, 1.0), (3, 2.0), (3, 1.0)], []]
+BATCH = batch_of(PICTURES)
+SPEC = ModelSpec("tiny", {}, tuple(map(str, range(K))), PictureFormat(), (128.0,) * 3, (64.0,) * 3)
 BOTH = {"cross_entropy": 1.0, "box_l2": 2.0}
 
 
@@ -70,7 +94,7 @@ def said_of(network: Tiny, batch: Batch) -> Localisation:
 
 def test_losses_by_hand() -> None:
     network = Tiny()
-    values = {name: value.detach() for name, value in method_of(network, BOTH)._losses(BATCH).items()}
+    values = {name: value.detach() for name, value in method_of(network, BOTH).losses(network, BATCH).items()}
     logits, boxes = said_of(network, BATCH)
     expected = F.cross_entropy(logits[:2], torch.tensor([2, 3]))  # the third picture has no class
     assert values["cross_entropy"] == pytest.approx(float(expected.detach()), abs=1e-5)
@@ -93,32 +117,33 @@ def test_a_step_moves_what_the_loss_names(terms: dict[str, float], monitor: str,
     network = Tiny()
     method = method_of(network, terms)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert set(terms) <= set(method.step(BATCH, 0.0))
+    assert set(terms) <= set(method.step({"labelled": BATCH}, 0.0))
     moved = {name.split(".")[0] for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == reached
-    assert method.monitor == monitor
-    scores = method.evaluate([BATCH])
-    assert monitor in scores
-    assert ("box_iou" in scores) == ("box_l2" in terms)
+    scores = WholePictures().scores(SPEC, recipe_of(terms))
+    assert scores.headlines[0].key == monitor
+    values = measured(network, terms, [samples_of(PICTURES)])
+    assert monitor in values
+    assert ("box_iou" in values) == ("box_l2" in terms)
 
 
 def test_a_batch_without_any_object_moves_nothing() -> None:
     network = Tiny()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    scalars = method_of(network, BOTH).step(batch_of([[], []]), 0.0)
+    scalars = method_of(network, BOTH).step({"labelled": batch_of([[], []])}, 0.0)
     assert scalars["loss"] == 0
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_which_boxes_are_to_be_learned() -> None:
-    boxes, present = true_boxes(BATCH, 1, per_class=False)
+    boxes, present = true_boxes(BATCH.targets, 1, per_class=False)
     assert present.tolist() == [[True], [True], [False]]
     assert boxes[:2, 0, 2].tolist() == [3, 2]
-    boxes, present = true_boxes(BATCH, 2, per_class=False)  # the largest objects of the largest one's class
+    boxes, present = true_boxes(BATCH.targets, 2, per_class=False)  # the largest objects of the largest one's class
     assert present.tolist() == [[True, False], [True, True], [False, False]]
     assert boxes[1, :, 2].tolist() == [2, 1]
-    assert true_boxes(BATCH, 5, per_class=False)[1].sum().item() == 3  # more boxes than any picture has objects
-    boxes, present = true_boxes(BATCH, K, per_class=True)
+    assert true_boxes(BATCH.targets, 5, per_class=False)[1].sum().item() == 3  # more boxes than any picture has objects
+    boxes, present = true_boxes(BATCH.targets, K, per_class=True)
     assert present.tolist() == [[False, False, True, False], [False, True, False, True], [False] * 4]
     assert boxes[1, 1, 2] == 1
     assert boxes[1, 3, 2] == 2
@@ -127,53 +152,53 @@ def test_which_boxes_are_to_be_learned() -> None:
 @pytest.mark.parametrize("boxes", [1, 3])
 def test_scores_are_counted_by_hand_whatever_the_batches(boxes: int) -> None:
     network = Tiny(boxes)
-    pictures = [[(2, 3)], [(1, 1), (3, 2), (3, 1)], [], [(1, 4)], [(2, 2)], [(3, 5)]]
-    whole = batch_of(pictures)
+    samples = samples_of([[(2, 3)], [(1, 1), (3, 2), (3, 1)], [], [(1, 4)], [(2, 2)], [(3, 5)]])
+    whole = collate(samples, AimedTargets)
     said = said_of(network, whole)
-    truth = whole.masks.flatten()
+    truth = whole.targets.crops.classes
     logits = said.logits.detach().clone()
     logits[:, 0] = -1e9  # the background is no answer
     right = logits.argmax(1) == truth
-    wanted, present = true_boxes(whole, boxes, per_class=False)
+    wanted, present = true_boxes(whole.targets, boxes, per_class=False)
     fits = torch.stack([
         iou(b[p], w[p]).mean() for b, w, p in zip(said.boxes.detach(), wanted, present, strict=True)
     ])  # fmt: skip
     has = truth != NO_CLASS
-    scores = method_of(network, BOTH).evaluate([whole])
+    scores = measured(network, BOTH, [samples])
     assert scores["accuracy"] == pytest.approx(float(right[has].double().mean()))
     assert scores["box_iou"] == pytest.approx(float(fits[has].double().mean()), abs=1e-6)
     assert scores["localised"] == pytest.approx(float((right & (fits >= 0.5))[has].double().mean()))
-    again = method_of(network, BOTH).evaluate([_part(whole, 0, 2), _part(whole, 2, 6)])
-    assert again == pytest.approx(scores, abs=1e-6)
-
-
-def _part(batch: Batch, low: int, high: int) -> Batch:
-    assert batch.boxes is not None
-    assert batch.classes is not None
-    return Batch(
-        batch.images[low:high],
-        batch.masks[low:high],
-        batch.names[low:high],
-        boxes=batch.boxes[low:high],
-        classes=batch.classes[low:high],
-    )
+    assert measured(network, BOTH, [samples[:2], samples[2:]]) == pytest.approx(scores, abs=1e-6)
 
 
 def test_the_background_is_an_answer_where_the_network_says_so() -> None:
-    batch = batch_of([[(2, 3)], [(1, 2)]])
+    samples = samples_of([[(2, 3)], [(1, 2)]])
     for names_background, expected in ((False, 0.5), (True, 0.0)):
         network = Tiny(names_background=names_background)
         with torch.no_grad():
             network.head.weight.zero_()
             network.head.bias.copy_(torch.tensor([2.0, 1.0, 0.0, 0.0]))
-        assert method_of(network, BOTH).evaluate([batch])["accuracy"] == expected
+        assert measured(network, BOTH, [samples])["accuracy"] == expected
 
 
 def test_of_a_box_for_each_class_the_true_ones_is_judged() -> None:
     network = Tiny(K, per_class=True)
-    batch = batch_of([[(2, 3)], [(1, 2)]])
-    boxes = said_of(network, batch).boxes.detach()
+    samples = samples_of([[(2, 3)], [(1, 2)]])
+    boxes = said_of(network, collate(samples, AimedTargets)).boxes.detach()
     expected = torch.stack(
         [iou(boxes[0, 2], torch.tensor([0.0, 0, 3, 3])), iou(boxes[1, 1], torch.tensor([0.0, 0, 2, 2]))]
     )
-    assert method_of(network, BOTH).evaluate([batch])["box_iou"] == pytest.approx(float(expected.mean()), abs=1e-6)
+    assert measured(network, BOTH, [samples])["box_iou"] == pytest.approx(float(expected.mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"train.precision": "bfloat"}, "'train.precision'.*'auto', 'float32' or 'bfloat16'"),
+        ({"loss.terms": {"box_l3": 1.0}}, "did you mean 'box_l2'"),
+    ],
+)
+def test_misspelt_settings_of_a_detector_are_one_sentence(overrides: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        load_recipe("localizer", overrides)
+    assert "\n" not in str(caught.value)
