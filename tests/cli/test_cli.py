@@ -354,9 +354,10 @@ def test_models_and_recipes() -> None:
 @pytest.mark.parametrize(("verb", "width"), [("models", 40), ("weights", 40), ("weights", 80), ("recipes", 60)])
 def test_names_and_papers_are_whole_however_narrow_a_pipe_is(verb: str, width: int) -> None:
     from pixelwise.models.catalog import MODELS
+    from pixelwise.training.recipe import recipe_names
+
     from pixelwise.models.encoders import ENCODERS
     from pixelwise.models.known_weights import KNOWN
-    from pixelwise.training.recipe import recipe_names
 
     command = [sys.executable, "-m", "pixelwise", verb]
     environment = {**os.environ, "COLUMNS": str(width)}
@@ -389,6 +390,7 @@ def test_listings_cut_no_name_at_any_width(width: int) -> None:
 
 def test_models_and_weights_as_json() -> None:
     from pixelwise.models.catalog import MODELS, list_models
+
     from pixelwise.models.facts import network_facts
     from pixelwise.models.known_weights import KNOWN, known_weights
 

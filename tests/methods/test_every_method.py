@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from pixelwise import api
-from pixelwise.catalog import METHODS, SYSTEMS, list_models
+from pixelwise.catalog import METHODS, SYSTEMS, create_model, list_models, load_model
 from pixelwise.data.digits import write_digits
 from pixelwise.errors import UserError
 from pixelwise.training import loop, session
@@ -79,20 +78,11 @@ def test_killed_and_resumed_gives_the_same_bytes(
 @pytest.mark.parametrize("method", METHODS)
 def test_every_parameter_moves_and_the_shipped_network_loads(method: str, digits: Path, tmp_path: Path) -> None:
     out = run(method, digits, tmp_path / "run")
-    values = settings(method)
+    network, spec = load_model(out / "best.safetensors")
     torch.manual_seed(3)
-    found = load_file(out / "best.safetensors")
-    began = session.open_data(load_recipe(tmp_path / "run.yaml", {"data.path": str(digits)}))
-    options = began.task.network_options(load_recipe(tmp_path / "run.yaml"), began.facts)
-    torch.manual_seed(3)
-    start = api.load_model(out / "best.safetensors")[0].state_dict()
-    assert found.keys() == start.keys()
-    from pixelwise.catalog import create_model
-
-    torch.manual_seed(3)
-    fresh = create_model(values["model"]["name"], **options)  # type: ignore[index]
-    unmoved = [name for name, value in fresh.named_parameters() if torch.equal(value, found[name])]
-    assert not unmoved
+    fresh = create_model(spec.model, **spec.options)
+    moved = dict(network.named_parameters())
+    assert not [name for name, value in fresh.named_parameters() if torch.equal(value, moved[name])]
 
 
 def test_a_method_that_cannot_teach_a_network_is_one_sentence(digits: Path, tmp_path: Path) -> None:
@@ -123,7 +113,9 @@ def test_adversarial_updates_each_network_by_its_own_optimiser(digits: Path, tmp
         def step(*args: object) -> dict[str, float]:
             before = {key: value.clone() for key, value in method.network.named_parameters()}
             done = original(*args)
-            changed.append({k.split(".")[0] for k, v in method.network.named_parameters() if not torch.equal(v, before[k])})
+            changed.append(
+                {k.split(".")[0] for k, v in method.network.named_parameters() if not torch.equal(v, before[k])}
+            )
             return done
 
         optimised.step = step

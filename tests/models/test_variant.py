@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from pixelwise.models.catalog import MODELS, option_names
 from torch import nn
 
-from pixelwise.models.catalog import MODELS, option_names
 from pixelwise.models.variant import variant
 
 

@@ -10,10 +10,10 @@ import torch
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
+from pixelwise.catalog import create_model, load_model
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
 from pixelwise.models import weights as weights_module
-from pixelwise.catalog import create_model, load_model
 from pixelwise.models.encoders import create_encoder
 from pixelwise.models.known_weights import IMAGENET_MEAN, KNOWN
 from pixelwise.models.spec import ModelSpec, save_model

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pixelwise import api
-from pixelwise.errors import UserError
 from pixelwise.catalog import MODELS, create_model
+from pixelwise.errors import UserError
 from pixelwise.training.recipes import load_recipe, recipe_names
 
 NAMES = [name for name in recipe_names() if MODELS[load_recipe(name).model.name].task == "classify"]

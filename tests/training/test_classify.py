@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pixelwise.inference.class_predictor import ClassPredictor
 from safetensors.torch import load_file
 
 import pixelwise
 from pixelwise import api
 from pixelwise.errors import UserError
-from pixelwise.inference.class_predictor import ClassPredictor
 from pixelwise.training.recipes import load_recipe
 from pixelwise.training.session import rate_factors
 

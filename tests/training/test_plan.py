@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pixelwise.catalog import create_model
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
-from pixelwise.catalog import create_model
 from pixelwise.training.plan import class_weights, make_plan
 from pixelwise.training.recipes import Recipe, load_recipe
 from pixelwise.training.run import create_run, open_run

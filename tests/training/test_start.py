@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pixelwise.training.recipe import load_recipe
 from torch import nn
 
 from pixelwise.methods.supervised import Supervised
@@ -13,7 +14,6 @@ from pixelwise.models import weights as weights_module
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.sync_batch_norm import SyncBatchNorm2d
 from pixelwise.training import session
-from pixelwise.training.recipe import load_recipe
 
 SETTINGS = ["model.encoder=mobilenet_v2", "augment.crop=[32,48]", "train.batch_size=2", "train.epochs=1"]
 

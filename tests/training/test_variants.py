@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from pixelwise.methods.classification import Classification
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, log_loss
 
@@ -24,7 +25,6 @@ from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import Batch
 from pixelwise.errors import UserError
 from pixelwise.losses import LossSum
-from pixelwise.methods.classification import Classification
 from pixelwise.models.classify.mlp import MLP
 from pixelwise.training import loop
 from pixelwise.training.recipes import digest, load_recipe, to_yaml, variant_recipes

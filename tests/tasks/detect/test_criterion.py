@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from planned import planned_recipe, setup
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,6 +25,7 @@ from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.tasks.detect.criterion import AimedTargets, true_boxes
 from pixelwise.tasks.detect.task import WholePictures
 from pixelwise.training.recipes import load_recipe
+from planned import planned_recipe, setup
 
 K = 4
 
