@@ -52,7 +52,7 @@ class Augmentation(BaseModel):
     blur: float = Field(0.0, ge=0, description="largest gaussian standard deviation in pixels, for half of the views")
     sharpen: float = Field(0.0, ge=0, description="largest amount of unsharp masking, for half of the views")
     erase: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is covered; its labels become void")
-    background: float = Field(0.0, ge=0, le=1, description="probability that the background is replaced by the mask")
+    background: float = Field(0.0, ge=0, le=1, description="probability that the masked background is replaced")
     background_class: int = Field(0, ge=0, le=254, description="the class that is background")
     backgrounds: str = Field("", description="folder of pictures for it; empty for plain, shaded and noisy surfaces")
     objects: float = Field(
