@@ -143,7 +143,7 @@ def score_curve(log: Log, headlines: Sequence[Headline]) -> Figure | None:
             ha="center",
             textcoords="offset points",
         )
-        axes.legend(fontsize=8, loc="lower right" if first.higher else "upper right")
+        axes.legend(fontsize=8, loc="lower right" if first.higher else "best")
         _by_step(axes, "Validation", first.limits)
     return figure
 
