@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from pixelwise.catalog import create_model, system
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
-from pixelwise.catalog import create_model
-from pixelwise.training.plan import class_weights, make_plan
-from pixelwise.training.recipes import Recipe, load_recipe
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.training.plan import Plan, class_weights, make_plan
+from pixelwise.training.recipes import build_recipe, load_recipe
 from pixelwise.training.run import create_run, open_run
 
 CPU = torch.device("cpu")
@@ -37,22 +39,24 @@ FACTS = Fingerprint(
 UNET = create_model("unet", num_classes=3, encoder="mobilenet_v2")  # its stride is 32
 
 
-def plan(facts: Fingerprint = FACTS, **overrides: object) -> Recipe:
+def planned(recipe: Recipe, facts: Fingerprint, network: nn.Module) -> Plan:
+    return make_plan(recipe, facts, system(recipe.model.name).task, network=network, device=CPU)
+
+
+def plan(facts: Fingerprint = FACTS, **overrides: object) -> PlannedRecipe:
     recipe = load_recipe("unet", {key.replace("__", "."): value for key, value in overrides.items()})
-    return make_plan(recipe, facts, network=UNET, device=CPU).recipe
+    return planned(recipe, facts, UNET).recipe
 
 
 @pytest.mark.parametrize("side", [1, 7, 31, 32, 33, 64, 101, 256, 512, 1040, 20_000])
 def test_crops_fit_and_batches_stay_within_a_megapixel_or_so(side: int) -> None:
-    planned = plan(replace(FACTS, height=(side,) * 3, width=(2 * side,) * 3))
-    assert planned.augment.crop is not None
-    assert planned.train.batch_size is not None
-    height, width = planned.augment.crop
+    made = plan(replace(FACTS, height=(side,) * 3, width=(2 * side,) * 3))
+    height, width = made.augment.crop
     assert 1 <= height <= side
     assert 1 <= width <= 2 * side
     assert side < 32 or height % 32 == width % 32 == 0
-    assert 2 <= planned.train.batch_size <= 16
-    assert planned.train.batch_size * height * width <= 1.5 * (1 << 20)
+    assert 2 <= made.train.batch_size <= 16
+    assert made.train.batch_size * height * width <= 1.5 * (1 << 20)
 
 
 @pytest.mark.parametrize(("side", "view"), [(8, 32), (32, 32), (100, 100), (1000, 224)])
@@ -60,14 +64,12 @@ def test_views_of_a_classifier_leave_its_last_map_a_place(side: int, view: int) 
     """Smaller pictures are enlarged: ResNet-18 has a stride of 32."""
     facts = replace(FACTS, height=(side,) * 3, width=(2 * side,) * 3)
     network = create_model("resnet18", num_classes=3)
-    made = make_plan(load_recipe("resnet18"), facts, network=network, device=CPU)
+    made = planned(load_recipe("resnet18"), facts, network)
     assert made.recipe.augment.crop == (view, view)
 
 
 def test_everything_is_decided_with_a_reason_and_what_is_set_stays() -> None:
-    made = make_plan(
-        load_recipe("unet", {"augment.crop": [64, 96], "optimizer.lr": 0.5}), FACTS, network=UNET, device=CPU
-    )
+    made = planned(load_recipe("unet", {"augment.crop": [64, 96], "optimizer.lr": 0.5}), FACTS, UNET)
     assert made.recipe.augment.crop == (64, 96)
     assert made.recipe.optimizer.lr == 0.5
     assert not {"augment.crop", "optimizer.lr"} & made.reasons.keys()
@@ -75,7 +77,9 @@ def test_everything_is_decided_with_a_reason_and_what_is_set_stays() -> None:
     for section in ("augment", "normalize"):
         assert None not in values[section].values()
     assert all(made.reasons.values())
-    assert make_plan(made.recipe, FACTS, network=UNET, device=CPU).recipe == made.recipe  # a plan is complete
+    again = build_recipe(made.recipe.model_dump(mode="json"), "again")  # a plan is complete
+    assert planned(again, FACTS, UNET).recipe == made.recipe
+    assert set(planned(again, FACTS, UNET).reasons) == set()
 
 
 def test_what_surrounds_an_object_is_class_0_where_that_is_called_background() -> None:
@@ -91,13 +95,13 @@ def test_a_classifier_has_no_masks_to_go_by(key: str) -> None:
     recipe = load_recipe("resnet18", {f"augment.{key}": 0.5})
     network = create_model("resnet18", num_classes=3)
     with pytest.raises(UserError, match=rf"^augment\.{key}: .* no masks; leave it out\.$"):
-        make_plan(recipe, FACTS, network=network, device=CPU)
+        planned(recipe, FACTS, network)
 
 
 def test_a_trunk_of_random_weights_is_not_kept() -> None:
     network = create_model("resnet18", num_classes=3)
     with pytest.raises(UserError, match=r"^optimizer\.freeze: .* give resnet18 weights"):
-        make_plan(load_recipe("resnet18", {"optimizer.freeze": "trunk"}), FACTS, network=network, device=CPU)
+        planned(load_recipe("resnet18", {"optimizer.freeze": "trunk"}), FACTS, network)
 
 
 def test_balance_decides_the_weights() -> None:
