@@ -33,7 +33,7 @@ from pixelwise.training.session import Data, Session, execute, open_recipe_data,
 
 PathLike = str | os.PathLike[str]
 Baselines = Callable[[Session], Mapping[str, float | None]]
-"""Gives the first headline's value for methods that need no training, by name, to print and draw beside the network's."""
+"""Gives the first headline's value of methods that need no training, by name, to show beside the network's."""
 NEUTRAL: Mapping[str, Any] = {
     "flips": "none",
     "scales": (1.0,),
@@ -185,8 +185,8 @@ def load(
     """What predicts with a run folder, or with a model file such as its `best.safetensors`.
 
     `predictor(picture)` gives the prediction of the network's task: `.mask`, (H, W) class ids, of a network that labels
-    pixels; `.class_name` of a classifier; `.boxes`, (M, 4) in pixels, of a network that finds objects; `.values`, (H, W)
-    numbers, of a regression.
+    pixels; `.class_name` of a classifier; `.boxes`, (M, 4) in pixels, of a network that finds objects; `.values`,
+    (H, W) numbers, of a regression.
 
     Args:
         flips, scales, refine, tile, device, precision, options: of the task's `InferenceOptions`; those that its
@@ -295,7 +295,8 @@ def evaluate(
     completed = task.evaluation_options(dataset, completed)
     predictor = Predictor(task.inference(model, spec, completed))
     with bar("measuring", progress) as advance:
-        return dict(evaluate_split(predictor, task, dataset, split, completed, advance).summary)
+        folder = model_file(run).parent
+        return dict(evaluate_split(predictor, task, dataset, split, folder, completed, advance).summary)
 
 
 def tables(run: PathLike, summary: Mapping[str, Any]) -> list[Block]:

@@ -10,12 +10,15 @@ from typing import Any
 from torch import nn
 
 from pixelwise.errors import unknown
+from pixelwise.methods.adversarial import Adversarial
 from pixelwise.methods.base import Method
 from pixelwise.methods.supervised import Supervised
+from pixelwise.methods.vat import VAT
 from pixelwise.models.classify.cut import Cut
 from pixelwise.models.classify.table import CLASSIFIERS
 from pixelwise.models.construct import construct, keywords
 from pixelwise.models.detect import localizer, overfeat
+from pixelwise.models.generate import dcgan, vae
 from pixelwise.models.segment import (
     deconvnet,
     deeplab,
@@ -35,6 +38,8 @@ from pixelwise.models.weights import WeightsFile, load_weights, read_weights
 from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.detect.task import WholePictures, Windows
+from pixelwise.tasks.generate.task import Bounded, Sampled
+from pixelwise.tasks.regress.task import Regress
 from pixelwise.tasks.segment.task import Segment
 
 
@@ -67,11 +72,14 @@ class System:
         return self.tasks[0]
 
 
-METHODS: dict[str, type[Method]] = {"supervised": Supervised}
+METHODS: dict[str, type[Method]] = {"adversarial": Adversarial, "supervised": Supervised, "vat": VAT}
 """Name in a recipe -> how networks are taught."""
 
+BOUNDED = (Bounded(),)
 CLASSIFY = (Classify(),)
-DENSE = (Segment(),)
+DENSE = (Segment(), Regress())
+RECONSTRUCTED = (Bounded(binarised=False),)
+SAMPLED = (Sampled(),)
 WHOLE = (WholePictures(),)
 WINDOWS = (Windows(),)
 
@@ -92,12 +100,27 @@ SYSTEMS: dict[str, System] = {
         parameters=(({}, 61_100_840),),
         tiny={"width": 4},
     ),
+    "autoencoder": System(
+        vae.Autoencoder,
+        RECONSTRUCTED,
+        "Hinton & Salakhutdinov, Science 2006",
+        parameters=(({}, 3_314_913),),
+        tiny={"size": (12, 14), "latent": 3, "width": 4, "hidden": 16},
+    ),
     "cut": System(
         Cut,
         CLASSIFY,
         "Yosinski et al., NIPS 2014, arXiv:1411.1792",
         parameters=(({}, 2_274_138),),
         tiny={"network": "resnet18", "layer": "layer2.0", "head": []},
+    ),
+    "dcgan": System(
+        dcgan.DCGAN,
+        SAMPLED,
+        "Radford et al., ICLR 2016, arXiv:1511.06434",
+        method="adversarial",
+        parameters=(({}, 3_576_704 + 2_765_568),),
+        tiny={"size": 16, "latent": 8, "width": 8},
     ),
     "deconvnet": System(
         deconvnet.DeconvNet,
@@ -374,6 +397,13 @@ SYSTEMS: dict[str, System] = {
         RONNEBERGER_2015,
         parameters=(({"in_channels": 1, "num_classes": 2}, 31_030_658),),
         tiny={"width": 8, "in_channels": 3},
+    ),
+    "vae": System(
+        vae.VAE,
+        BOUNDED,
+        "Kingma & Welling, ICLR 2014, arXiv:1312.6114",
+        parameters=(({}, 3_331_329),),
+        tiny={"size": (12, 14), "latent": 3, "width": 4, "hidden": 16},
     ),
     "vgg11": System(
         CLASSIFIERS["vgg11"],

@@ -97,9 +97,7 @@ def predict_large(run: Run, out: Path) -> tuple[Path, float]:
     sample = large_scene(1, LARGE)
     write_png(folder / "scene.png", sample.image)
     predictor = api.load(run.best, tile=1024)
-    mask = predictor.inference.predict_file(
-        folder / "scene.png", folder / "scene_mask.png", overlay=folder / "scene_overlay.png"
-    )
+    mask = predictor.predict_file(folder / "scene.png", folder / "scene_mask.png", overlay=folder / "scene_overlay.png")
     matrix = ConfusionMatrix(len(predictor.class_names), predictor.class_names)
     assert sample.mask is not None
     matrix.update(read_ids(mask), sample.mask)

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from pixelwise.data.dataset import Dataset
+from pixelwise.data.doctor import examine, fix
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import write_png
 from pixelwise.data.values import ValueCoding, read_map, write_map
@@ -116,7 +117,7 @@ def test_classes_named_as_maps_stay_classes(tmp_path: Path, depth: type) -> None
     for root, above in ((tmp_path / "a", ""), (tmp_path / "b", "images")):
         for class_name in ("cats", "maps"):
             for number in range(4):
-                write_png(root / above / class_name / f"{number}.png", np.full(SIZE, 7 * number, depth))
+                write_png(root / above / class_name / f"{class_name[0]}{number}.png", np.full(SIZE, 7 * number, depth))
         assert open_dataset(root).layout == "classes"
 
 
@@ -184,3 +185,22 @@ def test_write_then_read(tmp_path: Path) -> None:
     write_map(tmp_path / "a" / "x.tif", values_of(1))
     np.testing.assert_array_equal(read_map(tmp_path / "a" / "x.tif"), values_of(1))
     assert [file.name for file in (tmp_path / "a").iterdir()] == ["x.tif"]
+
+
+def test_the_doctor_names_maps_that_are_broken_or_void(tmp_path: Path) -> None:
+    write(tmp_path, "depth", "tif", 6)
+    assert examine(tmp_path).ok
+    assert not examine(tmp_path).findings
+    write_map(tmp_path / "depth" / "0.tif", np.full(SIZE, np.nan))
+    write_map(tmp_path / "depth" / "1.tif", np.zeros((2, 3)))
+    content = (tmp_path / "depth" / "2.tif").read_bytes()
+    (tmp_path / "depth" / "2.tif").write_bytes(content[: len(content) - 40])
+    (tmp_path / "depth" / "3.tif").unlink()
+    diagnosis = examine(tmp_path)
+    found = {finding.code: finding.files for finding in diagnosis.findings}
+    assert set(found) >= {"map-broken", "all-void", "picture-without-mask"}
+    assert [text.split(": ")[0].rsplit("/", 1)[-1] for text in found["map-broken"]] == ["1.tif", "2.tif"]
+    assert found["all-void"] == ("depth/0.tif",)
+    assert (diagnosis.summary.task, diagnosis.summary.labelled) == ("regress", 3)
+    with pytest.raises(UserError, match="maps of values"):
+        fix(tmp_path, tmp_path.parent / "fixed")

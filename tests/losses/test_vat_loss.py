@@ -159,10 +159,13 @@ def test_a_network_that_ignores_the_picture_keeps_the_random_direction() -> None
 
 
 def test_tiny_gradients_do_not_underflow() -> None:
+    """Where one class has all but exp(-60) of the probability the gradient's square is below float32's range."""
+    certain = torch.tensor([60.0, 0.0, 0.0])
     r = virtual_adversarial_perturbation(
-        lambda images: 1e-12 * images.flatten(1)[:, :3].cumsum(1) + 0, pictures(), epsilon=1.0, xi=1.0
+        lambda images: images.flatten(1)[:, :3] + certain, pictures(), epsilon=1.0, xi=1.0
     )
     torch.testing.assert_close(r.flatten(1).norm(dim=1), torch.ones(6))
+    assert (r.flatten(1)[:, 3:] == 0).all()  # found, not the random direction
 
 
 def test_float32_also_under_autocast() -> None:

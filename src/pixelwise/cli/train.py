@@ -43,8 +43,16 @@ def train(
 
     prepare_for_networks()
     if resume is not None:
-        given = {"a recipe": recipe, "--data": data, "--unlabelled": unlabelled, "--minutes": minutes, "--epochs": epochs, "--out": out,
-                 "--set": set_, "--seed": seed}  # fmt: skip
+        given = {
+            "a recipe": recipe,
+            "--data": data,
+            "--unlabelled": unlabelled,
+            "--minutes": minutes,
+            "--epochs": epochs,
+            "--out": out,
+            "--set": set_,
+            "--seed": seed,
+        }
         extra = [name for name, value in given.items() if value is not None]
         if extra:
             raise UserError(

@@ -215,7 +215,7 @@ class Warp:
         )
 
     def _move_values(self, values: np.ndarray, maps: np.ndarray | None) -> np.ndarray:
-        """(H, W) numbers at the crop's pixels, linear between known ones; void (NaN) outside and nearer to void ones."""
+        """(H, W) numbers at the crop's pixels, linear between known ones; NaN outside and nearer to void ones."""
         known = np.isfinite(values).astype(np.float32)
         filled = np.where(known > 0, values, 0).astype(np.float32)
         moved = self._resample(filled, maps, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)

@@ -27,6 +27,25 @@ _BLOCK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class ValueFacts:
+    """What the numbers per pixel of a set of pictures are like.
+
+    Attributes:
+        pixels: how many have a number.
+        mean, std, low, high: of these numbers.
+        name, unit: what they are, as the dataset states it; may be empty.
+    """
+
+    pixels: int
+    mean: float
+    std: float
+    low: float
+    high: float
+    name: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """What a dataset is like; statistics are of its `train` split.
 
@@ -44,6 +63,7 @@ class Fingerprint:
         void_fraction: share of pixels without a label.
         digest: hexadecimal; another one means that a file, a name, a class or a split has changed.
         objects: of the training pictures, where the task is about objects.
+        values: of the training pictures, where the data has a number per pixel.
     """
 
     pictures: Mapping[str, int]
@@ -60,6 +80,7 @@ class Fingerprint:
     void_fraction: float
     digest: str
     objects: ObjectFacts | None = None
+    values: ValueFacts | None = None
 
     def class_shares(self) -> tuple[float, ...]:
         """Share of the labelled pixels by class."""
@@ -113,13 +134,13 @@ class Stock:
         facts: see `Fingerprint`.
         class_counts: split -> pixels by class id, (256,); pictures by class, (K,), where pictures have a class.
         objects: split -> facts about its objects; None where there are none.
-        values: split -> how many pixels have a number.
+        values: split -> facts about its numbers per pixel; None where there are none.
     """
 
     facts: Fingerprint
     class_counts: Mapping[str, np.ndarray]
     objects: Mapping[str, ObjectFacts | None]
-    values: Mapping[str, int]
+    values: Mapping[str, ValueFacts | None]
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:
@@ -157,18 +178,18 @@ def take_stock(dataset: Dataset, cache: SampleCache | None) -> Stock:
             split: object_facts((each.objects for each in found if each.objects is not None), classes)
             for split, found in of_split.items()
         },
-        values={split: sum(each.values for each in found) for split, found in of_split.items()},
+        values={split: _value_facts(dataset, found) for split, found in of_split.items()},
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What is kept of one picture: counts by class, sizes of its objects, moments of its channels."""
+    """What is kept of one picture: counts by class, sizes of its objects, moments of its channels and values."""
 
     classes: np.ndarray
     objects: tuple[np.ndarray, np.ndarray] | None = None
     moments: tuple[int, np.ndarray, np.ndarray] | None = None
-    values: int = 0
+    values: tuple[int, float, float, float, float] | None = None
 
 
 class _Reader:
@@ -199,7 +220,7 @@ class _Reader:
             counts,
             object_sizes(sample) if objects else None,
             _moments(sample.image) if wanted else None,
-            0 if sample.values is None else int(np.isfinite(sample.values).sum()),
+            None if sample.values is None else _value_moments(sample.values),
         )
 
 
@@ -273,6 +294,32 @@ def _moments(image: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
         return len(flat), (histograms @ values).astype(np.float64), (histograms @ values**2).astype(np.float64)
     exact = flat.astype(np.float64)
     return len(flat), exact.sum(axis=0), (exact**2).sum(axis=0)
+
+
+def _value_moments(values: np.ndarray) -> tuple[int, float, float, float, float]:
+    """How many pixels have a number; its sum, the sum of squares, the least and the largest."""
+    known = values[np.isfinite(values)].astype(np.float64)
+    if not known.size:
+        return 0, 0.0, 0.0, np.inf, -np.inf
+    return known.size, float(known.sum()), float(np.square(known).sum()), float(known.min()), float(known.max())
+
+
+def _value_facts(dataset: Dataset, seen: Sequence[_Seen]) -> ValueFacts | None:
+    found = [each.values for each in seen if each.values is not None and each.values[0]]
+    if not found:
+        return None
+    pixels, total, square = (sum(part) for part in list(zip(*found, strict=True))[:3])
+    mean = total / pixels
+    coding = dataset.coding
+    return ValueFacts(
+        pixels=int(pixels),
+        mean=mean,
+        std=float(np.sqrt(max(square / pixels - mean**2, 0))),
+        low=min(each[3] for each in found),
+        high=max(each[4] for each in found),
+        name=getattr(coding, "name", ""),
+        unit=getattr(coding, "unit", ""),
+    )
 
 
 def _low_median_high(sizes: Sequence[int]) -> tuple[int, int, int]:

@@ -54,7 +54,7 @@ class Instances:
         """
         low, high = (left, top, left, top), (width, height, width, height)
         boxes = np.clip(self.boxes - low, 0, high).astype(np.float32)
-        kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         ids = None
         if self.ids is not None:
             part = self.ids[top : top + height, left : left + width]

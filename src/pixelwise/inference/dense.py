@@ -43,6 +43,7 @@ class DenseInference(Inference[P]):
     """A dense network that is asked by tiles where a picture is too large for one pass.
 
     Args:
+        channels: K, of the network's answers.
         views: which views of a picture are averaged; None for the picture as it is.
 
     Raises:
@@ -50,11 +51,18 @@ class DenseInference(Inference[P]):
     """
 
     def __init__(
-        self, model: object, spec: ModelSpec, options: DenseOptions, views: AveragedViews | None = None
+        self,
+        model: object,
+        spec: ModelSpec,
+        options: DenseOptions,
+        *,
+        channels: int,
+        views: AveragedViews | None = None,
     ) -> None:
         if not isinstance(model, DenseModel):
             raise UserError(f"'{spec.model}' gives no answer per pixel, so it cannot be asked for one.")
         super().__init__(spec)
+        self.channels = channels
         self.engine = TorchEngine(model, spec, device=options.device, precision=options.precision)
         self.views = views or AveragedViews()
         self._tile = options.tile
@@ -74,11 +82,6 @@ class DenseInference(Inference[P]):
         if not self.views.is_identity:  # three float32 tensors of probabilities: the sum, a view's, and a resized one
             area = min(area, ACTIVATION_BYTES / (12 * self.channels * max(1.0, *scales) ** 2))
         return max(int(area), (3 * (self._overlap + self.engine.stride)) ** 2)
-
-    @property
-    def channels(self) -> int:
-        """K, of the network's answers."""
-        return len(self.spec.class_names)
 
     def grid(self, height: int, width: int) -> Grid:
         """The tiles of a picture; one where it fits into one pass."""

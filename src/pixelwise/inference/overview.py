@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from pixelwise.data.draw import background_class, overlay, palette
 from pixelwise.data.pictures import write_png
 
 OVERVIEW_SIDE = 4096
@@ -20,16 +19,17 @@ class Overview:
 
     Args:
         height, width: of the whole picture; it is not reduced up to `OVERVIEW_SIDE`.
+        dtype: of the mask.
     """
 
-    def __init__(self, height: int, width: int) -> None:
+    def __init__(self, height: int, width: int, dtype: type = np.uint8) -> None:
         self.factor = -(-max(height, width) // OVERVIEW_SIDE)
         self._first = self.factor // 2
         # A side shorter than the factor still has one pixel.
         self._shape = tuple(max(1, -(-(size - self._first) // self.factor)) for size in (height, width))
         self._size = (height, width)
         self._image: np.ndarray | None = None
-        self._mask = np.zeros(self._shape, np.uint8)
+        self._mask: np.ndarray = np.zeros(self._shape, dtype)
 
     def add_block(self, block: np.ndarray, top: int, left: int) -> None:
         """Takes (h, w, C) pixels of the picture whose corner is at (top, left)."""
@@ -42,7 +42,7 @@ class Overview:
         self._image[ys, xs] = block[rows][:, columns]
 
     def add_mask(self, mask: np.ndarray, top: int) -> None:
-        """Takes (h, W) class ids from row `top` on."""
+        """Takes (h, W) rows of the mask from row `top` on."""
         ys, rows = self._sampled(0, top, len(mask))
         xs, columns = self._sampled(1, 0, mask.shape[1])
         self._mask[ys, xs] = mask[rows][:, columns]
@@ -54,9 +54,7 @@ class Overview:
         positions = positions[(positions >= start) & (positions < start + length)]
         return slice(first, first + len(positions)), positions - start
 
-    def write(self, path: Path, class_names: Sequence[str]) -> None:
-        """Writes the overlay of mask and picture as PNG."""
+    def write(self, path: Path, paint: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        """Writes what `paint` makes of the picture (h, w, C) and the mask (h, w), (h, w, 3) uint8, as PNG."""
         assert self._image is not None
-        background = background_class(class_names)
-        colours = palette(len(class_names), background)
-        write_png(path, overlay(self._image, self._mask, colours, background=background))
+        write_png(path, paint(self._image, self._mask))

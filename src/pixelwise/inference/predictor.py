@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -155,6 +155,21 @@ class Predictor(Generic[P]):
             check_form(raster, self.spec)
             pixels = raster.read(0, raster.height, 0, raster.width)
             return self.inference.prepare(convert(pixels, self.spec.form, raster.name))
+
+    def predict_file(self, path: Path | str, out: Path | str, **extras: Any) -> Path:
+        """Predicts a file of any size without ever holding it as a whole; for networks that answer for every pixel.
+
+        Args:
+            extras: further files to write, see `predict_file` of the task's inference.
+
+        Raises:
+            UserError: a network that writes no file per picture, or as the task says.
+        """
+        if not hasattr(self.inference, "predict_file"):
+            raise UserError(f"{path}: '{self.spec.model}' writes no file per picture; call it, or use write_all.")
+        inference: Any = self.inference
+        written: Path = inference.predict_file(path, out, **extras)
+        return written
 
     def write_all(
         self, files: Sequence[Path], root: Path, out: Path, progress: Progress = lambda done: None

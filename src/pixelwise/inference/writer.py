@@ -70,7 +70,7 @@ class MaskWriter:
 
     Args:
         path: see `mask_path`; `writer.path` is the file that it becomes. Its folder is made if need be.
-        dtype: uint8 or uint16.
+        dtype: uint8 or uint16; float32 in a TIFF.
 
     Raises:
         UserError: where the file cannot be written: no space left, no permission.
@@ -220,7 +220,7 @@ class _Tiff:
             (323, 3, [TILE]),
             (324, wide, self._offsets),
             (325, 4, self._counts),
-            (339, 3, [1]),  # unsigned
+            (339, 3, [3 if self._dtype.kind == "f" else 1]),  # float, or unsigned
         ]
         count, offset = ("<Q", "<Q") if self._big else ("<H", "<I")
         room = struct.calcsize(offset)

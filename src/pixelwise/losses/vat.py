@@ -77,7 +77,6 @@ def virtual_adversarial_perturbation(
         if logits is None:
             with torch.no_grad(), _replayed(images.device):
                 logits = logits_of(precise)
-        logits = logits.detach()
         for _ in range(iterations):
             with torch.enable_grad(), _replayed(images.device):
                 perturbation = (xi * direction).requires_grad_()

@@ -123,7 +123,15 @@ class Method(ABC):
         self.forward = setup.forward
         self.network = setup.network
 
-    @classmethod
+    def batch_sizes(self, batch_size: int) -> dict[str, int]:
+        """Pictures of a step by stream, of all processes together.
+
+        Args:
+            batch_size: the recipe's.
+        """
+        return {stream.name: batch_size for stream in self.streams}
+
+    @classmethod  # noqa: B027 (most methods leave everything open)
     def plan(cls, draft: Draft) -> None:
         """Decides what the method wants of other sections of the recipe, where they are open.
 

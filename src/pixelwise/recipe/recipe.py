@@ -103,12 +103,17 @@ class PlannedRecipe(Section):
     schedule: ScheduleSection
     train: PlannedTrain
     about: str = ""
-    provenance: dict[str, Any] = {}
+    provenance: dict[str, Any] = Field({})
 
     @property
     def crop(self) -> tuple[int, int]:
         """Height and width in pixels of what the network is trained on."""
         return self.augment.crop
+
+
+def fills_crops(recipe: Recipe | PlannedRecipe) -> bool:
+    """Whether crops are filled by single objects, so that objects are needed beside masks."""
+    return bool(getattr(recipe.augment, "objects"))  # noqa: B009 (a field that is made, which mypy does not see)
 
 
 def to_yaml(recipe: Recipe | PlannedRecipe, reasons: Mapping[str, str] | None = None) -> str:

@@ -123,7 +123,7 @@ class Task(ABC):
         """`ModelSpec.class_names`."""
         return facts.class_names
 
-    def cache(self, recipe: Recipe, dataset: Dataset) -> SampleCache:
+    def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
         """Where samples are kept once they are read."""
         return SampleCache(dataset)
 
@@ -165,23 +165,29 @@ class Task(ABC):
         """The parts of a sample that it is validated by; None for the sample itself."""
         return None
 
+    def companions(  # noqa: B027 (most tasks need nothing)
+        self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache, folder: Path
+    ) -> None:
+        """Writes what `scores` needs beside the network into the run's folder, unless it is there."""
+
     # Teaching and measuring.
 
     @abstractmethod
-    def criterion(
-        self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module
-    ) -> Criterion | None:
-        """What is minimised between a network's answers and the targets; None for networks that bring their own loss."""
+    def criterion(self, recipe: PlannedRecipe, facts: Fingerprint, network: nn.Module) -> Criterion | None:
+        """What is minimised between answers and targets; None for networks that bring their own loss."""
 
     def logits(self, answer: Any) -> Tensor:
         """Of what a network answers the class logits (N, K, ...)."""
         raise NotImplementedError(f"networks of the task '{self.name}' answer no class logits")
 
     @abstractmethod
-    def scores(self, spec: ModelSpec, recipe: PlannedRecipe | None = None, options: Any = None) -> Scores[Any]:
+    def scores(
+        self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: Any = None
+    ) -> Scores[Any]:
         """An empty accumulator.
 
         Args:
+            folder: of the run, or of the model file: what `companions` put there may be needed.
             recipe: of a run whose validations are to be counted, quickly; None for a complete evaluation.
             options: of the prediction, as `evaluation_options` gave them.
         """
@@ -196,7 +202,7 @@ class Task(ABC):
 
     @abstractmethod
     def predictions(
-        self, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+        self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
     ) -> Sequence[Prediction]:
         """What a network in evaluation mode says of samples of one size, in validation.
 
@@ -214,7 +220,7 @@ class Task(ABC):
         """`ModelSpec.view`: height and width that pictures are brought to; None for any size."""
         return None
 
-    def notes(self, recipe: PlannedRecipe) -> dict[str, Any]:
+    def notes(self, recipe: PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
         """`ModelSpec.notes`: what prediction needs beside the rest of the spec."""
         return {}
 

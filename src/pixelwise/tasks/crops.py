@@ -1,7 +1,10 @@
-"""How large the crops are that dense networks are trained on."""
+"""How large the crops are that networks are trained on, and pictures at the size that they are made from."""
 
 from __future__ import annotations
 
+from pixelwise.data.dataset import UNLABELLED, Dataset
+from pixelwise.data.fit import Cover
+from pixelwise.data.loader import SampleCache
 from pixelwise.recipe.draft import Draft
 
 CROP_SIDE = 384
@@ -26,3 +29,16 @@ def plan_dense_crop(draft: Draft, least: int, most: int) -> None:
     why = f"pictures are {size} (median); a multiple of the network's stride {stride}"
     draft.derive("augment", "crop", sides, why)
     draft.derive_batch(least, most, "crops")
+
+
+def covering(cache: SampleCache, dataset: Dataset, crop: tuple[int, int]) -> SampleCache:
+    """A cache of pictures that just cover a crop, all of them read once.
+
+    Raises:
+        UserError: a picture that cannot be read.
+    """
+    covered = cache.then(Cover(crop))
+    if covered is not cache:
+        splits = (split for split in ("train", "val", UNLABELLED) if split in dataset.splits)
+        covered.read_all([record for split in splits for record in dataset.split(split)])
+    return covered

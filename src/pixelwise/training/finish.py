@@ -18,6 +18,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference.evaluate import measurable, measure
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.headline import Headline
+from pixelwise.models.spec import read_spec
 from pixelwise.recipe.recipe import reasoned
 from pixelwise.report.page import write_page
 from pixelwise.report.run_page import RunContent, run_page
@@ -34,16 +35,20 @@ def evaluate_split(
     task: Task,
     dataset: Dataset,
     split: str,
+    folder: Path,
     options: Any = None,
     progress: Any = lambda done: None,
 ) -> Evaluation:
     """Predicts every labelled picture of a split and counts.
 
+    Args:
+        folder: of the run, or of the model file.
+
     Raises:
         UserError: no such split, nothing to measure in it, or classes other than the network's.
     """
     records = measurable(dataset, split, predictor.class_names, task.needs)
-    scores = task.scores(predictor.spec, options=options)
+    scores = task.scores(predictor.spec, folder, options=options)
     seconds = measure(predictor, dataset, records, scores, progress)
     try:
         summary = scores.summary(split)
@@ -65,7 +70,7 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
     model, spec = load_model(run.best)
     options = task.evaluation_options(dataset, task.options())
     predictor = Predictor(task.inference(model, spec, options))
-    evaluation = evaluate_split(predictor, task, dataset, "val", options)
+    evaluation = evaluate_split(predictor, task, dataset, "val", run.path, options)
     sections = task.sections(evaluation, baselines or {}, run.snapshots)
     content = _run_content(session, evaluation, [command for _, command in commands])
     write_page(run.report, run_page(content, sections))
@@ -138,9 +143,8 @@ VARIANTS_DEFINITION = (
 
 def _first_headline(run: Run) -> Headline:
     """What the best weights of a run are chosen by."""
-    model, spec = load_model(run.best)
-    recipe = run.planned
-    return task_named(spec.model, recipe.task).scores(spec, recipe).headlines[0]
+    spec, recipe = read_spec(run.best), run.planned
+    return task_named(spec.model, recipe.task).scores(spec, run.path, recipe).headlines[0]
 
 
 def _defined(value: float | None) -> float | None:
@@ -165,7 +169,7 @@ def _run_content(session: Session, evaluation: Evaluation, commands: Sequence[st
         },
         next_commands=list(commands),
         hardware=hardware.describe(),
-        headlines=session.task.scores(session.spec, recipe).headlines,
+        headlines=session.task.scores(session.spec, run.path, recipe).headlines,
     )
 
 

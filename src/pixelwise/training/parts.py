@@ -17,7 +17,7 @@ from pixelwise.distributed import barrier, rank
 from pixelwise.errors import UserError
 from pixelwise.models.weights import read_weights
 from pixelwise.nn.freezing import TRUNK
-from pixelwise.recipe.recipe import Recipe, to_yaml
+from pixelwise.recipe.recipe import Recipe, fills_crops, to_yaml
 from pixelwise.training.plan import default_epochs
 from pixelwise.training.recipes import build_recipe, stage_recipes, variant_recipes
 from pixelwise.training.run import Run, create_run
@@ -51,7 +51,7 @@ class Reading:
 def _what_is_read(recipe: Recipe) -> tuple[object, ...]:
     """What decides what is read of the data."""
     tasks = system(recipe.model.name).tasks
-    return recipe.data, recipe.loss.border_weight > 0, bool(recipe.augment.objects), recipe.task, tasks
+    return recipe.data, recipe.loss.border_weight > 0, fills_crops(recipe), recipe.task, tasks
 
 
 def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data]:

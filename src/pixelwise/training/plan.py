@@ -87,18 +87,6 @@ def default_epochs(task: Task, pictures: int) -> float:
     return float(min(max(round(task.crops / pictures), 5), 400))
 
 
-def class_weights(recipe: PlannedRecipe, facts: Fingerprint) -> tuple[float, ...] | None:
-    """The weights that a planned recipe's `loss.class_weights` stands for; None for equal ones."""
-    wanted = recipe.loss.class_weights
-    if wanted == "none":
-        return None
-    if isinstance(wanted, tuple):
-        return wanted
-    if wanted == "sqrt_median_frequency":
-        return facts.sqrt_median_frequency_weights()
-    return facts.median_frequency_weights()
-
-
 def _normalisation(draft: Draft, recipe: Recipe) -> None:
     facts, settings = draft.facts, draft.values["normalize"]
     weights = recipe.model.options.get("weights")

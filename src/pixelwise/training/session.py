@@ -29,7 +29,7 @@ from pixelwise.recipe.recipe import PlannedRecipe, Recipe, digest, to_yaml
 from pixelwise.tasks.base import Task
 from pixelwise.training.checkpoint import has_checkpoint
 from pixelwise.training.loop import Budget, Position, fit
-from pixelwise.training.plan import class_weights, make_plan
+from pixelwise.training.plan import make_plan
 from pixelwise.training.progress import Display, Silent
 from pixelwise.training.recipes import build_planned, method_options, task_named
 from pixelwise.training.run import Run, create_run, open_run
@@ -76,7 +76,11 @@ def open_data(recipe: Recipe | PlannedRecipe) -> Data:
     cache = task.cache(recipe, dataset)
     stock = take_stock(dataset, cache)
     task.check(dataset, stock)
-    facts = replace(stock.facts, objects=stock.objects["train"] if "objects" in task.needs else None)
+    facts = replace(
+        stock.facts,
+        objects=stock.objects["train"] if "objects" in task.needs else None,
+        values=stock.values["train"],
+    )
     return Data(dataset, facts, cache, task)
 
 
@@ -176,8 +180,8 @@ def restart(run: Run) -> Session:
     version = recipe.provenance.get("pixelwise")
     if version != pixelwise.__version__:
         raise UserError(
-            f"{run.path}: was started by pixelwise {version}, and this is {pixelwise.__version__}, which uses such runs "
-            f"but cannot continue them; {_from_its_weights(run)}"
+            f"{run.path}: was started by pixelwise {version}, and this is {pixelwise.__version__}, which can use such "
+            f"runs but not continue them; {_from_its_weights(run)}"
         )
     data = open_data(recipe)
     for what, found in (("recipe", digest(recipe)), ("data", data.facts.digest)):
@@ -227,7 +231,7 @@ def model_spec(recipe: PlannedRecipe, data: Data) -> ModelSpec:
         facts.form,
         recipe.normalize.mean,
         recipe.normalize.std,
-        notes=task.notes(recipe),
+        notes=task.notes(recipe, facts),
         view=task.view(recipe),
         task=task.name,
     )
@@ -254,7 +258,7 @@ def make_method(recipe: PlannedRecipe, data: Data, network: nn.Module, device: t
         hardware.preferred_dtype(device) if precision == "auto" else DTYPES[precision],
     )
     options = method_options(recipe.method.name, recipe.method.options, "the recipe")
-    criterion = task.criterion(recipe, class_weights(recipe, data.facts), network)
+    criterion = task.criterion(recipe, data.facts, network)
     logits = task.logits if task.gives_logits else None
     return METHODS[recipe.method.name](Setup(network, recipe, options, forward, criterion, logits, frozen))
 
@@ -280,14 +284,18 @@ def execute(session: Session, display: Display) -> Position:
     """
     recipe, data, train = session.recipe, session.data, session.recipe.train
     task = data.task
+    if rank() == 0:
+        task.companions(recipe, data.dataset, data.cache, session.run.path)
+    barrier()
     shared: dict[str, Any] = {"rank": rank(), "processes": world_size()}
+    sizes = session.method.batch_sizes(train.batch_size)
     loaders = {
         stream.name: TrainLoader(
             data.cache,
             stream_records(data.dataset, stream),
             task.training_transform(recipe),
             targets=task.targets if stream.targets else None,
-            batch_size=train.batch_size,
+            batch_size=sizes[stream.name],
             seed=train.seed,
             stream=stream.name,
             **shared,
@@ -307,6 +315,7 @@ def execute(session: Session, display: Display) -> Position:
         task,
         session.spec,
         recipe,
+        session.run.path,
         measured(records=held_out, **shared),
         both=(measured(records=records), measured(records=held_out)) if train.measure_training else None,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class Validation:
     """Measures a method's networks on held-out pictures by the scores of the task.
 
     Attributes:
+        folder: of the run.
         loader: the held-out pictures, each process its share of them.
         both: training and held-out pictures, all of them for every process: scores on the training pictures, and the
             losses on both, are then measured as well.
@@ -33,6 +35,7 @@ class Validation:
     task: Task
     spec: ModelSpec
     recipe: PlannedRecipe
+    folder: Path
     loader: EvaluationLoader
     both: tuple[EvaluationLoader, EvaluationLoader] | None = None
 
@@ -68,7 +71,7 @@ class Validation:
         return self.task.snapshots(method.shipped().eval())
 
     def _scores(self) -> Scores[Any]:
-        return self.task.scores(self.spec, self.recipe)
+        return self.task.scores(self.spec, self.folder, self.recipe)
 
     def _measured(
         self, method: Method, networks: Mapping[str, nn.Module], loader: EvaluationLoader
@@ -78,13 +81,13 @@ class Validation:
             for samples in loader:
                 images = stack([sample.image for sample in samples]).to(method.forward.device)
                 for prefix, network in networks.items():
-                    predictions = self.task.predictions(method.forward, network.eval(), samples, images)
+                    predictions = self.task.predictions(self.spec, method.forward, network.eval(), samples, images)
                     for prediction, sample in zip(predictions, samples, strict=True):
                         counted[prefix].update(prediction, sample)
         return counted
 
     def _mean_loss(self, method: Method, loader: EvaluationLoader) -> float:
-        """Of the shipped network in evaluation mode: the losses of batches, weighted by the number of their pictures."""
+        """Of the shipped network in evaluation mode: the losses of batches, weighted by their numbers of pictures."""
         network = method.shipped().eval()
         summed, pictures = 0.0, 0
         with torch.inference_mode():

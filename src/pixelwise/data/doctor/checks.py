@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.data.doctor import class_checks, copy_checks, file_checks, mask_checks
+from pixelwise.data.doctor import class_checks, copy_checks, file_checks, mask_checks, value_checks
 from pixelwise.data.doctor.diagnosis import SEVERITIES, Diagnosis
 from pixelwise.data.doctor.examination import examine_files
 
@@ -15,6 +15,7 @@ CHECKS = (
     mask_checks.coloured_masks,
     mask_checks.ids,
     mask_checks.shapes,
+    value_checks.maps,
     copy_checks.copies,
     class_checks.contradictions,
     class_checks.balance,

@@ -37,7 +37,8 @@ class Summary:
     """A dataset in numbers, of what can be read.
 
     Attributes:
-        task: what can be learnt from it: `segment`, or `classify` where pictures as a whole have a class.
+        task: what can be learnt from it: `segment`, `classify` where pictures as a whole have a class, or `regress`
+            where pixels have values.
         layout: how the folder is read.
         pictures: all of them, labelled or not, readable or not.
         labelled: those with a readable picture and readable labels.
@@ -46,8 +47,9 @@ class Summary:
         height, width: (smallest, median, largest) in pixels.
         modes: pictures by mode and depth, such as `RGB uint8`.
         class_names: by class id.
-        class_pixels: pixels by class over all labelled pictures; to classify, pictures.
-        void_pixels: pixels without a class.
+        class_pixels: pixels by class over all labelled pictures; to classify, pictures; to regress, known
+            pixels.
+        void_pixels: pixels without a class or value.
         notes: sentences on what is assumed while reading.
     """
 

@@ -49,8 +49,8 @@ class Examination:
 
     @property
     def task(self) -> str:
-        """`classify` where pictures as a whole have a class, else `segment`."""
-        return "classify" if self.coding.kind == "classes" else "segment"
+        """`classify` where pictures as a whole have a class, `regress` where pixels have values, else `segment`."""
+        return {"classes": "classify", "values": "regress"}.get(self.coding.kind, "segment")
 
     @property
     def mapping(self) -> Mapping[int, int]:

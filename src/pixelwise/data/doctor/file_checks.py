@@ -59,7 +59,8 @@ def unpaired(ex: Examination) -> Findings:
     if ex.masks:
         bare = tuple(ex.relative(look.record.picture) for look in ex.looks if not look.masks)
         if bare:
-            lacking = "entry in the annotation files" if ex.coding.kind == "shapes" else "mask of that name"
+            lacks = {"shapes": "entry in the annotation files", "values": "map of that name"}
+            lacking = lacks.get(ex.coding.kind, "mask of that name")
             yield Finding(
                 "warning",
                 "picture-without-mask",

@@ -18,7 +18,9 @@ from pixelwise.data.formats.coding import is_lossy
 from pixelwise.data.idx import read_idx
 from pixelwise.data.pictures import Header, convert, probe, read_picture
 from pixelwise.data.pictures import PictureFormat as Form
+from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
+from pixelwise.data.values import ValueCoding
 from pixelwise.errors import UserError
 
 SUFFIXES = {
@@ -48,7 +50,7 @@ class MaskLook:
         top: the largest value; -1 for colour and damaged masks.
         colours: 0xRRGGBB -> pixels, for masks in colour and for lossy ones (there, pixels inside even areas only).
         lossy: smoothed or JPEG: values lie between the ids.
-        trouble: why shapes cannot be drawn, where `damage` is `undrawn`.
+        trouble: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`.
         vanishing: shapes that cover no pixel.
     """
 
@@ -136,6 +138,9 @@ def look_at(record: Record, coding: Coding | None) -> Look:
     if isinstance(coding, ShapeCoding):
         bare = look_at(replace(record, labels=()), None)
         return replace(bare, record=record, masks=_look_at_shapes(record, coding, bare.size))
+    if isinstance(coding, ValueCoding):
+        bare = look_at(replace(record, labels=()), None)
+        return replace(bare, record=record, masks=_look_at_values(record, coding, bare.size))
     palette = coding.palette if isinstance(coding, MaskCoding) else {}
     masks = tuple(_look_at_mask(file, palette) for file in record.labels)
     look = partial(Look, record, masks=masks)
@@ -186,6 +191,21 @@ def _look_at_shapes(record: Record, coding: ShapeCoding, size: tuple[int, int] |
     values = np.bincount(ids.ravel(), minlength=256)
     look = MaskLook(file, "", None, size, values, int(np.count_nonzero(ids)), int(ids.max(initial=0)))
     return (replace(look, vanishing=vanishing),)
+
+
+def _look_at_values(record: Record, coding: ValueCoding, size: tuple[int, int] | None) -> tuple[MaskLook, ...]:
+    """The map of one picture as a mask of class 0 with void where no value is known; none for an unlabelled picture."""
+    if not record.labels:
+        return ()
+    file = record.labels[0]
+    if size is None:
+        return (MaskLook(file),)
+    try:
+        known = np.isfinite(coding.decode_values(record, *size))
+    except UserError as error:
+        return (MaskLook(file, damage="undrawn", trouble=str(error)),)
+    values = np.bincount(np.where(known, 0, VOID).ravel(), minlength=256)
+    return (MaskLook(file, "", None, size, values, int(np.count_nonzero(known)), 0),)
 
 
 def _look_at_mask(file: Path, palette: Mapping[int, int]) -> MaskLook:

@@ -73,7 +73,7 @@ def _named(ex: Examination, top: int) -> bool:
 
 
 def ids(ex: Examination) -> Findings:
-    if ex.coding.kind in ("objects", "shapes"):
+    if ex.coding.kind in ("objects", "shapes", "values"):
         return
     clean = [mask for mask in ex.masks if not (mask.damage or mask.lossy or mask.in_colour)]
     yield from _zero_and_255(ex)
@@ -157,7 +157,7 @@ def mixed_binary(ex: Examination) -> bool:
 
 
 def classes(ex: Examination) -> Findings:
-    if ex.task == "classify":
+    if ex.task != "segment":
         return
     counts = {look.record.name: found for look in ex.looks if (found := ex.class_counts(look)) is not None}
     if not counts or not ex.class_names or too_many_names(ex) or mixed_binary(ex):

@@ -53,6 +53,11 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto") -> list[str]:
             f"{root}: pictures sorted into classes; a corrected copy is made of pictures with masks alone. Move the "
             "pictures that `pixelwise check DATA` names."
         )
+    if examination.task == "regress":
+        raise UserError(
+            f"{root}: maps of values; a corrected copy is made of pictures with masks alone. Correct the files that "
+            "`pixelwise check DATA` names."
+        )
     plan = _plan(examination)
     if len(plan.kept) < 2:
         raise UserError(

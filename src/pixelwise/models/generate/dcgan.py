@@ -12,10 +12,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from pixelwise.errors import UserError
-
 COARSEST = 4
 """Height and width of the maps beside the code."""
+SMALLEST = 16
+"""Least height and width of pictures: two halvings."""
 
 
 class DCGAN(nn.Module):
@@ -27,25 +27,27 @@ class DCGAN(nn.Module):
     Batch norm is that of the network's mode: statistics of the batch in training mode, running ones in eval mode.
 
     Args:
-        size: height and width of the pictures, a power of two from 16; 32 suits MNIST with a border of 2 pixels.
+        size: height and width of the pictures, a power of two from 16; of other sizes, and of pictures that are not
+            square, the next power of two that covers them.
         latent: dimensions of the code z, drawn from N(0, I).
         width: channels of the maps at half the size.
 
-    Raises:
-        UserError: another size.
+    Attributes:
+        size: height and width of what it makes.
     """
 
     input_range = (-1.0, 1.0)
 
-    def __init__(self, *, in_channels: int = 3, size: int = 64, latent: int = 100, width: int = 64) -> None:
+    def __init__(
+        self, *, in_channels: int = 3, size: int | tuple[int, int] = 64, latent: int = 100, width: int = 64
+    ) -> None:
         super().__init__()
-        if size < 16 or size & (size - 1):
-            raise UserError(
-                f"DCGAN makes square pictures of 16, 32, 64 ... pixels, not of {size}; choose one of these."
-            )
+        longest = max(size) if isinstance(size, tuple | list) else size
+        side = max(SMALLEST, 1 << (longest - 1).bit_length())
+        self.size = (side, side)
         self.latent = latent
-        self.generator = Generator(in_channels, size, latent, width)
-        self.discriminator = Discriminator(in_channels, size, width)
+        self.generator = Generator(in_channels, side, latent, width)
+        self.discriminator = Discriminator(in_channels, side, width)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, 0.0, 0.02)

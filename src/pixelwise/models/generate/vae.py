@@ -77,6 +77,7 @@ class VAE(nn.Module):
         binarise: bool = True,
     ) -> None:
         super().__init__()
+        self.size = size
         self.latent = latent
         self.binarise = binarise
         self.encoder = Encoder(in_channels, size, 2 * latent, width, hidden)
@@ -108,7 +109,7 @@ class VAE(nn.Module):
             images: (N, C, H, W) in 0..1.
             targets: nothing is known of the pictures; not read.
         """
-        reconstruction, kl = self._terms(images, None)
+        reconstruction, kl = self.terms(images, None)
         count = total(reconstruction.new_tensor(len(images)))
         reconstruction, kl = total(reconstruction.sum()) / count, total(kl.sum()) / count
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
@@ -116,7 +117,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def elbo(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The evidence lower bound on log p(x) per picture in nats, by one sample each: (N, C, H, W) -> (N,)."""
-        reconstruction, kl = self._terms(images, generator)
+        reconstruction, kl = self.terms(images, generator)
         return -(reconstruction + kl)
 
     @torch.no_grad()
@@ -157,8 +158,8 @@ class VAE(nn.Module):
         noise = torch.rand(images.shape, generator=generator, device=_device(images, generator))
         return (noise.to(images.device) < images).to(images.dtype)
 
-    def _terms(self, images: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """Reconstruction error and KL divergence per picture, each (N,), of one posterior sample each."""
+    def terms(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Reconstruction error and KL divergence per picture in nats, each (N,), of one posterior sample each."""
         images = self._drawn(images, generator)
         mean, log_variance = self.encode(images)
         logits = self.decode(_draw(mean, log_variance, generator))
@@ -186,6 +187,7 @@ class Autoencoder(nn.Module):
         hidden: int = 512,
     ) -> None:
         super().__init__()
+        self.size = size
         self.latent = latent
         self.encoder = Encoder(in_channels, size, latent, width, hidden)
         self.decoder = Decoder(in_channels, size, latent, width, hidden)
@@ -203,9 +205,14 @@ class Autoencoder(nn.Module):
         z = self.codes(images)
         return AutoencoderAnswer(self.decode(z), z)
 
+    def terms(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+        """Reconstruction error per picture in nats, and 0 for the KL divergence that there is none of; each (N,)."""
+        errors = _cross_entropy(self(images).logits, images)
+        return errors, torch.zeros_like(errors)
+
     def losses(self, images: Tensor, targets: object = None) -> dict[str, Tensor]:
         """The cross entropy of the pictures' values 0..1 in nats per picture, as `loss` and as `reconstruction`."""
-        errors = _cross_entropy(self(images).logits, images)
+        errors, _ = self.terms(images)
         reconstruction = total(errors.sum()) / total(errors.new_tensor(len(images)))
         return {"loss": reconstruction, "reconstruction": reconstruction}
 

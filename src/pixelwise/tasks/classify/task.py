@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from pixelwise.data.dataset import UNLABELLED, Dataset
-from pixelwise.data.fingerprint import Stock
-from pixelwise.data.fit import Centre, Cover
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.fit import Centre
 from pixelwise.data.loader import SampleCache
 from pixelwise.data.sample import Sample
 from pixelwise.data.targets import NO_CLASS, ClassTargets
@@ -26,6 +28,7 @@ from pixelwise.tasks.classify import report
 from pixelwise.tasks.classify.inference import ClassifyInference, ClassifyOptions, ClassPrediction
 from pixelwise.tasks.classify.scores import ClassScores
 from pixelwise.tasks.criteria import class_loss
+from pixelwise.tasks.crops import covering
 
 SIDE = 224
 """Longest side of a crop unless asked for: what published networks were trained with."""
@@ -41,7 +44,7 @@ class Classify(Task):
         "sort the pictures into folders by class"
     )
     targets = ClassTargets
-    terms = {"cross_entropy": 1.0}
+    terms = MappingProxyType({"cross_entropy": 1.0})
     losses = frozenset(LOSSES)
     gives_logits = True
     crops = 20_000
@@ -82,18 +85,14 @@ class Classify(Task):
 
     def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
         """Pictures are kept at the size that crops of them are made from; all are read once."""
-        covered = cache.then(Cover(recipe.crop))
-        if covered is not cache:
-            splits = (split for split in ("train", "val", UNLABELLED) if split in dataset.splits)
-            covered.read_all([record for split in splits for record in dataset.split(split)])
-        return covered
+        return covering(cache, dataset, recipe.crop)
 
     def validation_transform(self, recipe: PlannedRecipe) -> Callable[[Sample], Sample]:
         return Centre(recipe.crop)
 
-    def criterion(self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module) -> Criterion:
+    def criterion(self, recipe: PlannedRecipe, facts: Fingerprint, network: nn.Module) -> Criterion:
         """Losses of pixels serve pictures as well: a picture is a map of one pixel."""
-        loss = class_loss(recipe, recipe.loss.terms, class_weights, NO_CLASS)
+        loss = class_loss(recipe, recipe.loss.terms, facts, NO_CLASS)
 
         def criterion(logits: Tensor, targets: ClassTargets) -> dict[str, Tensor]:
             return loss(logits[..., None, None], targets.classes[:, None, None])
@@ -103,11 +102,13 @@ class Classify(Task):
     def logits(self, answer: Tensor) -> Tensor:
         return answer
 
-    def scores(self, spec: ModelSpec, recipe: PlannedRecipe | None = None, options: Any = None) -> ClassScores:
+    def scores(
+        self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: Any = None
+    ) -> ClassScores:
         return ClassScores(spec.class_names, thorough=recipe is None)
 
     def predictions(
-        self, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+        self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
     ) -> list[ClassPrediction]:
         probabilities = forward(network, images).float().softmax(1).cpu().numpy()
         return [ClassPrediction(own, ()) for own in probabilities]

@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.sample import Sample
 from pixelwise.data.targets import NO_CLASS, ClassTargets, ObjectTargets, Targets
 from pixelwise.losses.boxes import BOX_LOSSES, LocalisationLoss
@@ -41,11 +42,11 @@ class ClassAndBox:
     the other (Sermanet et al., ICLR 2014, section 4.2), which is a recipe with two stages and a frozen class branch.
     """
 
-    def __init__(self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, *, per_class: bool) -> None:
+    def __init__(self, recipe: PlannedRecipe, facts: Fingerprint, *, per_class: bool) -> None:
         terms = recipe.loss.terms
         boxes = {name: factor for name, factor in terms.items() if name in BOX_LOSSES}
         classes = {name: factor for name, factor in terms.items() if name not in BOX_LOSSES}
-        self.loss = LocalisationLoss(class_loss(recipe, classes, class_weights, NO_CLASS) if classes else None, boxes)
+        self.loss = LocalisationLoss(class_loss(recipe, classes, facts, NO_CLASS) if classes else None, boxes)
         self.size = recipe.crop
         self.per_class = per_class
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Stock
+from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.loader import SampleCache, Transform
 from pixelwise.data.object_windows import SIDES, ObjectWindows
 from pixelwise.data.objects import ObjectViews, Stretch, aimed, boxes_alone
@@ -47,7 +49,7 @@ class Detect(Task):
         "coco --out DIR`), or add outlines or boxes of objects (docs/data.md)"
     )
     targets = AimedTargets
-    terms = {"cross_entropy": 1.0, "box_l2": 1.0}
+    terms = MappingProxyType({"cross_entropy": 1.0, "box_l2": 1.0})
     losses = frozenset({*LOSSES, *BOX_LOSSES})
     gives_logits = True
     validation_batch = 16
@@ -56,7 +58,7 @@ class Detect(Task):
     searches = False
     """Whether all objects of a picture are looked for, rather than the one that the picture shows."""
 
-    def cache(self, recipe: Recipe, dataset: Dataset) -> SampleCache:
+    def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
         return SampleCache(dataset, objects=True, prepare=(boxes_alone,))
 
     def check(self, dataset: Dataset, stock: Stock) -> None:
@@ -64,19 +66,21 @@ class Detect(Task):
             if stock.objects[split] is None:
                 raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
 
-    def criterion(self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module) -> Criterion:
-        return ClassAndBox(recipe, class_weights, per_class=bool(network.per_class))
+    def criterion(self, recipe: PlannedRecipe, facts: Fingerprint, network: nn.Module) -> Criterion:
+        return ClassAndBox(recipe, facts, per_class=bool(network.per_class))
 
     def logits(self, answer: Localisation) -> Tensor:
         return answer.logits
 
-    def scores(self, spec: ModelSpec, recipe: PlannedRecipe | None = None, options: Any = None) -> BoxScores:
+    def scores(
+        self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: Any = None
+    ) -> BoxScores:
         terms = None if recipe is None else recipe.loss.terms
         confidence = float(spec.notes.get("confidence", 0.0)) if self.searches and recipe is None else None
         return BoxScores(spec.class_names, terms=terms, confidence=confidence)
 
     def predictions(
-        self, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+        self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
     ) -> list[BoxPrediction]:
         answer = forward(network, images)
         found = []
@@ -195,7 +199,7 @@ class Windows(Detect):
     def validation_pieces(self, recipe: PlannedRecipe) -> Callable[[Sample], Iterator[Sample]]:
         return self._windows(recipe).fixed
 
-    def notes(self, recipe: PlannedRecipe) -> dict[str, Any]:
+    def notes(self, recipe: PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
         return {"scales": list(recipe.windows.scales), "confidence": recipe.windows.confidence}
 
     def _windows(self, recipe: PlannedRecipe) -> ObjectWindows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,9 +83,7 @@ class SegmentPrediction(Prediction):
         """(H, W, 3) uint8: the picture tinted by class, a class named `background` left as it is."""
         with open_raster(self._picture) as raster:
             image = raster.read(0, raster.height, 0, raster.width)
-        background = background_class(self.class_names)
-        colours = palette(len(self.class_names), background)
-        return overlay(image, self.mask, colours, alpha, background=background)
+        return drawn_over(image, self.mask, self.class_names, alpha)
 
     def save(self, path: Path | str) -> Path:
         """Writes the mask, a grey picture of class ids, and gives the file's name: see `writer.mask_path`.
@@ -106,7 +104,8 @@ class SegmentInference(DenseInference[SegmentPrediction]):
     """
 
     def __init__(self, model: object, spec: ModelSpec, options: SegmentOptions) -> None:
-        super().__init__(model, spec, options, AveragedViews(options.flips, options.scales))
+        views = AveragedViews(options.flips, options.scales)
+        super().__init__(model, spec, options, channels=len(spec.class_names), views=views)
         self.options = options
         self.class_names = spec.class_names
         if options.refine not in REFINEMENTS:
@@ -217,7 +216,7 @@ class SegmentInference(DenseInference[SegmentPrediction]):
             if outlines is not None:
                 outlines.finish()
         if overview is not None and overlay is not None:
-            overview.write(Path(overlay), self.class_names)
+            overview.write(Path(overlay), lambda image, mask: drawn_over(image, mask, self.class_names))
         return masks.path
 
     def _check(self, raster: Raster) -> None:
@@ -255,3 +254,9 @@ class SegmentInference(DenseInference[SegmentPrediction]):
         image = raster.read(0, raster.height, 0, raster.width)
         refined = self._refinement(image, logits.float().softmax(0))
         return refined.clamp_min_(torch.finfo(torch.float32).tiny).log_()
+
+
+def drawn_over(image: np.ndarray, mask: np.ndarray, class_names: Sequence[str], alpha: float = 0.5) -> np.ndarray:
+    """(H, W, 3) uint8: a picture tinted by class, a class named `background` left as it is."""
+    background = background_class(class_names)
+    return overlay(image, mask, palette(len(class_names), background), alpha, background=background)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from pixelwise.data.borders import WithBorderWeights
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.draw import background_class
-from pixelwise.data.fingerprint import Stock
+from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.loader import SampleCache, Transform, windows
 from pixelwise.data.one_object import with_objects
 from pixelwise.data.sample import Sample
@@ -24,7 +26,7 @@ from pixelwise.losses import LOSSES
 from pixelwise.methods.base import Criterion, Forward
 from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.draft import Draft
-from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe, fills_crops
 from pixelwise.report.blocks import Block, Section
 from pixelwise.tasks.base import Evaluation, Snapshots, Task
 from pixelwise.tasks.criteria import class_loss
@@ -40,7 +42,7 @@ class Segment(Task):
     needs = frozenset({"pixels"})
     hint = "train a classifier (`pixelwise models --task classify`), or add masks"
     targets = PixelTargets
-    terms = {"cross_entropy": 1.0, "dice": 1.0}
+    terms = MappingProxyType({"cross_entropy": 1.0, "dice": 1.0})
     losses = frozenset(LOSSES)
     gives_logits = True
     crops = 8000  # about ten minutes of a small U-Net
@@ -49,8 +51,8 @@ class Segment(Task):
     predict_flags = " --overlay"
     again = ("measure again, averaging over mirrored views: slower, often a little better", " --flips horizontal")
 
-    def cache(self, recipe: Recipe, dataset: Dataset) -> SampleCache:
-        return SampleCache(dataset, objects=recipe.loss.border_weight > 0 or bool(recipe.augment.objects))
+    def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
+        return SampleCache(dataset, objects=recipe.loss.border_weight > 0 or fills_crops(recipe))
 
     def check(self, dataset: Dataset, stock: Stock) -> None:
         for split, what in (("train", "there is nothing to tell apart"), ("val", "nothing could be measured")):
@@ -95,8 +97,8 @@ class Segment(Task):
     def validation_pieces(self, recipe: PlannedRecipe) -> Callable[[Sample], Iterator[Sample]]:
         return windows
 
-    def criterion(self, recipe: PlannedRecipe, class_weights: Sequence[float] | None, network: nn.Module) -> Criterion:
-        loss = class_loss(recipe, recipe.loss.terms, class_weights)
+    def criterion(self, recipe: PlannedRecipe, facts: Fingerprint, network: nn.Module) -> Criterion:
+        loss = class_loss(recipe, recipe.loss.terms, facts)
 
         def criterion(logits: Tensor, targets: PixelTargets) -> dict[str, Tensor]:
             return loss(logits, targets.masks, targets.weights)
@@ -107,7 +109,7 @@ class Segment(Task):
         return answer
 
     def scores(
-        self, spec: ModelSpec, recipe: PlannedRecipe | None = None, options: SegmentOptions | None = None
+        self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: SegmentOptions | None = None
     ) -> SegmentScores:
         instances = None if options is None else options.instances
         return SegmentScores(spec.class_names, thorough=recipe is None, instances=instances)
@@ -130,7 +132,7 @@ class Segment(Task):
         return options
 
     def predictions(
-        self, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+        self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
     ) -> list[SegmentPrediction]:
         logits = forward(network, images)
         return [

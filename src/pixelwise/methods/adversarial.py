@@ -1,0 +1,90 @@
+"""A generator and a discriminator taught against each other (Goodfellow et al., NIPS 2014, arXiv:1406.2661)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from pixelwise.data.loader import Batch
+from pixelwise.errors import UserError
+from pixelwise.losses.adversarial import discriminator_loss, generator_loss
+from pixelwise.methods.base import Method, MethodOptions, Setup, Stream
+from pixelwise.methods.optimised import Optimised
+
+PICTURES = Stream("labelled", targets=False)
+"""The training pictures in the order that labelled ones have; what is known of them is not read."""
+
+
+class AdversarialOptions(MethodOptions):
+    """Of adversarial training."""
+
+    discriminator_steps: int = Field(1, ge=1, description="of the discriminator for each one of the generator")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="how far below 1 the target of real pictures is")
+
+
+class Adversarial(Method):
+    """Two networks with an optimiser each, by the non-saturating losses.
+
+    The network has a `generator` and a `discriminator`, `noise(count)` for the first and logits (N,) or (N, ...) of the
+    second. The averaged copy that recipes ask for is the generator's; it is what makes pictures afterwards.
+    """
+
+    Options = AdversarialOptions
+    streams = (PICTURES,)
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        if not isinstance(getattr(setup.network, "discriminator", None), nn.Module):
+            raise UserError(
+                "method.name: adversarial teaches a generator and a discriminator, and "
+                f"{setup.recipe.model.name} is no pair of them; leave it out."
+            )
+        self.options: AdversarialOptions = setup.options
+        network: Any = setup.network
+        self.generator = Optimised.planned(network.generator, setup.recipe)
+        averaging_off = {"ema_decay": None, "swa_start": None}
+        unaveraged = setup.recipe.model_copy(update={"train": setup.recipe.train.model_copy(update=averaging_off)})
+        self.discriminator = Optimised.planned(network.discriminator, unaveraged)
+        self._averaged = copy.copy(network)
+        self._averaged._modules = dict(network._modules)  # the same discriminator, another generator
+
+    def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, float]:
+        batch = batches[PICTURES.name].to(self.forward.device)
+        network: Any = self.network
+        self.generator.train()
+        self.discriminator.train()
+        real = self.forward.normalised(batch.images)
+        scalars: dict[str, float] = {}
+        for _ in range(self.options.discriminator_steps):
+            with self.forward.autocast():
+                with torch.no_grad():
+                    fake = network.generator(network.noise(len(real)))
+                logits = network.discriminate(real), network.discriminate(fake)
+            loss = discriminator_loss(*logits, label_smoothing=self.options.label_smoothing)
+            done = self.discriminator.step(loss, progress, batch.names)
+            scalars["discriminator_loss"] = float(loss.detach())
+            scalars["discriminator_gradient_norm"] = done["gradient_norm"]
+        with self.forward.autocast():
+            fooled = network.discriminate(network.generator(network.noise(len(real))))
+        loss = generator_loss(fooled)
+        done = self.generator.step(loss, progress, batch.names)
+        return {"loss": float(loss.detach()), **scalars, **done}
+
+    def shipped(self) -> nn.Module:
+        generator = self.generator.shipped()
+        if generator is self.generator.network:
+            return self.network
+        self._averaged._modules["generator"] = generator
+        return self._averaged
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"generator": self.generator.state_dict(), "discriminator": self.discriminator.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.generator.load_state_dict(state["generator"])
+        self.discriminator.load_state_dict(state["discriminator"])

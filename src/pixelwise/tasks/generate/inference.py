@@ -1,0 +1,185 @@
+"""What models of pictures are asked: what they make of a picture, and pictures of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelwise.data.fit import Centre
+from pixelwise.data.pictures import FULL_RANGE, as_dtype, convert, write_png
+from pixelwise.errors import UserError
+from pixelwise.inference.engine import device_and_dtype
+from pixelwise.inference.forms import check_form
+from pixelwise.inference.predictor import Inference, InferenceOptions, P, Prediction, Progress, Written
+from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.models.spec import ModelSpec
+
+SAMPLES = 64
+"""Codes per picture of the importance-weighted bound."""
+BOUNDED = 256
+"""Pictures for which that bound is computed in an evaluation."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundPrediction(Prediction):
+    """What a model with codes makes of one picture.
+
+    Attributes:
+        reconstruction, kl: terms of the negative ELBO in nats.
+        bound: on the log-likelihood, by importance weighting, in nats; NaN where it was not computed.
+        code: (D,) float32, the mean of the code's distribution.
+        picture: (H, W, C), the reconstruction in the units of the files; None in validation.
+    """
+
+    reconstruction: float
+    kl: float
+    bound: float = math.nan
+    code: np.ndarray | None = None
+    picture: np.ndarray | None = None
+
+    def rows(self) -> list[list[str]]:
+        values = (self.reconstruction + self.kl, *(self.code if self.code is not None else ()))
+        return [[f"{value:.6g}" for value in values]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairPrediction(Prediction):
+    """A real picture and one that the model made, (C, H, W) float32 each, as the network sees them."""
+
+    real: np.ndarray
+    generated: np.ndarray
+
+
+class GenerateOptions(InferenceOptions):
+    """Options of models of pictures."""
+
+
+class PictureModel(Inference[P]):
+    """What asking for reconstructions and asking for new pictures have in common: the way to the network and back."""
+
+    batch_size = 64
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, options: GenerateOptions) -> None:
+        if spec.view is None or not hasattr(model, "sample"):
+            raise UserError(f"'{spec.model}' makes no pictures.")
+        super().__init__(spec)
+        self.device, _ = device_and_dtype(options.device, options.precision)
+        self.model: Any = model.eval().to(self.device)
+        self._fit = Centre(spec.view)
+
+    def prepare(self, image: np.ndarray) -> np.ndarray:
+        return self._fit.image(image)
+
+    def seen(self, prepared: Sequence[np.ndarray]) -> Tensor:
+        """Pictures from `prepare` -> (N, C, H, W) float32, as the network sees them."""
+        images = torch.from_numpy(np.stack(prepared).astype(np.float32))
+        mean, std = (torch.tensor(part) for part in (self.spec.mean, self.spec.std))
+        return ((images - mean) / std).permute(0, 3, 1, 2).contiguous().to(self.device)
+
+
+class BoundInference(PictureModel[BoundPrediction]):
+    """A model with codes (VAE, autoencoder): reconstructions, codes, and bounds on the likelihood of pictures.
+
+    `predict` writes each picture's reconstruction, and a table of codes.
+    """
+
+    table = "codes.csv"
+    suffixes = {"": (".png",)}  # noqa: RUF012 (a constant)
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, options: GenerateOptions) -> None:
+        super().__init__(model, spec, options)
+        self.columns = ("negative_elbo", *(f"z{number}" for number in range(self.model.latent)))
+        self._bounded = 0
+
+    def predict(self, raster: Raster, picture: Picture) -> BoundPrediction:
+        pixels = raster.read(0, raster.height, 0, raster.width)
+        images = self.seen([self.prepare(convert(pixels, self.spec.form, raster.name))])
+        with torch.inference_mode():
+            reconstruction, kl = self.model.terms(images, torch.Generator().manual_seed(0))
+            code = self.model.codes(images)
+            made = self.model.decode(code).sigmoid()
+        return BoundPrediction(
+            float(reconstruction[0]), float(kl[0]), code=code[0].cpu().numpy(), picture=as_pictures(made, self.spec)[0]
+        )
+
+    def measured(self, prepared: Sequence[np.ndarray]) -> list[BoundPrediction]:
+        images = self.seen(prepared)
+        generator = torch.Generator().manual_seed(0)
+        bounds = [math.nan] * len(images)
+        with torch.inference_mode():
+            terms = torch.stack(self.model.terms(images, generator), 1).tolist()
+            codes = self.model.codes(images).cpu().numpy()
+            if self._bounded < BOUNDED and hasattr(self.model, "log_likelihood_bound"):
+                self._bounded += len(images)
+                bounds = self.model.log_likelihood_bound(images, SAMPLES, generator).tolist()
+        return [
+            BoundPrediction(reconstruction, kl, bound, code)
+            for (reconstruction, kl), bound, code in zip(terms, bounds, codes, strict=True)
+        ]
+
+    def write(self, file: Path, target: Path, progress: Progress) -> Written:
+        with open_raster(file) as raster:
+            check_form(raster, self.spec)
+            found = self.predict(raster, file)
+        assert found.picture is not None
+        out = target.with_name(f"{target.name}.png")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_png(out, writable(found.picture))
+        return Written((out,), found.rows())
+
+
+class SampleInference(PictureModel[PairPrediction]):
+    """A model that only makes pictures (GAN): as many as there are real ones to compare them with."""
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, options: GenerateOptions) -> None:
+        super().__init__(model, spec, options)
+        self._batches = 0
+
+    def predict(self, raster: Raster, picture: Picture) -> PairPrediction:
+        raise UserError(
+            f"{raster.name}: a {self.spec.model} makes pictures of its own and says nothing of others; see `pixelwise "
+            "sample`."
+        )
+
+    def measured(self, prepared: Sequence[np.ndarray]) -> list[PairPrediction]:
+        images = self.seen(prepared)
+        self._batches += 1
+        return pairs(self.model, images, seed=self._batches)
+
+    def write(self, file: Path, target: Path, progress: Progress) -> Written:
+        with open_raster(file) as raster:
+            self.predict(raster, file)
+        return Written()
+
+
+def pairs(network: Any, images: Tensor, *, seed: int) -> list[PairPrediction]:
+    """Real pictures (N, C, H, W), each with one that the network makes."""
+    with torch.inference_mode():
+        made = network.sample(len(images), torch.Generator().manual_seed(seed))
+    return [
+        PairPrediction(real, generated)
+        for real, generated in zip(images.float().cpu().numpy(), made.float().cpu().numpy(), strict=True)
+    ]
+
+
+def as_pictures(images: Tensor, spec: ModelSpec) -> np.ndarray:
+    """(N, C, H, W) as the network sees them -> (N, H, W, C) in the spec's form."""
+    mean, std = (torch.tensor(part, device=images.device)[:, None, None] for part in (spec.mean, spec.std))
+    values = (images.float() * std + mean).permute(0, 2, 3, 1).cpu().numpy()
+    return as_dtype(values, np.dtype(spec.form.dtype))
+
+
+def writable(picture: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> what a PNG holds: (H, W) of one channel, (H, W, 3) of 8 bits else."""
+    if picture.shape[2] == 1:
+        return picture[:, :, 0]
+    if picture.dtype != np.uint8:
+        picture = (picture / (FULL_RANGE.get(str(picture.dtype), 1.0) / 255)).round().astype(np.uint8)
+    return np.ascontiguousarray(picture[:, :, :3])

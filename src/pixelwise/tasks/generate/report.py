@@ -1,0 +1,226 @@
+"""The sections of a report on models of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.figure import Figure as Drawing
+from PIL import Image
+
+from pixelwise.data.draw import palette, to_rgb
+from pixelwise.metrics.headline import Headline
+from pixelwise.report.blocks import Block, Figure, Figures, Grid, Numbers, Picture, Section, Sheets, Text
+from pixelwise.report.figures import STYLE
+from pixelwise.report.pictures import fitted_size, jpeg, resized, svg
+from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
+from pixelwise.report.values import sentence
+from pixelwise.tasks.base import Evaluation, Snapshots
+from pixelwise.tasks.generate.inference import as_pictures
+from pixelwise.tasks.generate.scores import DISTANCES, NATS
+
+SIDE = 112  # pixels of the small pictures on the page
+SHOWN = 32
+RECONSTRUCTED = 12
+STRIP = 10
+"""Pictures of an interpolation, its ends among them."""
+SNAPSHOTS = 6
+SCATTERED = 1500
+"""Codes that the scatter shows."""
+
+
+def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section]:
+    """Scores, samples, reconstructions, codes and interpolations of a model with codes."""
+    prepared, classes = _pictures(evaluation, SCATTERED)
+    inference: Any = evaluation.predictor.inference
+    model, spec = inference.model, evaluation.predictor.spec
+    with torch.inference_mode():
+        seen = inference.seen(prepared)
+        codes = model.codes(seen)
+        rebuilt = as_pictures(model.decode(codes[:RECONSTRUCTED]).sigmoid(), spec)
+        strips = [
+            as_pictures(model.decode(_between(codes[first], codes[second])).sigmoid(), spec)
+            for first, second in _far_apart(codes)
+        ]
+    pairs = [picture for pair in zip(prepared[:RECONSTRUCTED], rebuilt, strict=True) for picture in pair]
+    names = evaluation.dataset.class_names if classes is not None else ()
+    drawn = svg(code_scatter(codes.float().cpu().numpy(), classes, names), "codes of the pictures")
+    return [
+        _scores(evaluation, NATS),
+        _samples(evaluation, model, snapshots),
+        Section(
+            "reconstructions",
+            "Reconstructions",
+            [
+                Grid([_picture(one, f"picture {number // 2}") for number, one in enumerate(pairs)], columns=8),
+                Text("Each held-out picture, and beside it what the network makes of its code.", soft=True),
+            ],
+        ),
+        Section(
+            "codes",
+            "Codes",
+            [
+                Figures([Figure(drawn, title="Held-out pictures by their codes")]),
+                Text(
+                    "The two directions in which the codes' means vary most (principal components)"
+                    + ("; colours are classes, which the network never saw." if names else "."),
+                    soft=True,
+                ),
+            ],
+        ),
+        Section(
+            "interpolation",
+            "Interpolation",
+            [
+                *(
+                    Grid([_picture(one, "a step of an interpolation") for one in strip], columns=STRIP)
+                    for strip in strips
+                ),
+                Text("From one held-out picture to another, in equal steps between their codes.", soft=True),
+            ],
+        ),
+        definitions(NATS, {"nat": "The unit of information by natural logarithms: 1 nat is 1.44 bits."}),
+    ]
+
+
+def sample_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section]:
+    """Scores, samples and interpolations of a model that only makes pictures."""
+    inference: Any = evaluation.predictor.inference
+    model, spec = inference.model, evaluation.predictor.spec
+    prepared, _ = _pictures(evaluation, SHOWN)
+    with torch.inference_mode():
+        ends = model.noise(6, torch.Generator().manual_seed(1))
+        # On the sphere, where nearly all codes of a Gaussian lie; the straight line leads through its empty middle.
+        strips = [
+            as_pictures(model(_between(ends[first], ends[first + 1], spherical=True)), spec) for first in (0, 2, 4)
+        ]
+    return [
+        _scores(evaluation, DISTANCES),
+        _samples(evaluation, model, snapshots),
+        Section(
+            "real",
+            "Real pictures",
+            [
+                Grid([_picture(one, "a real picture") for one in prepared], columns=8),
+                Text("Held-out pictures, to compare with.", soft=True),
+            ],
+        ),
+        Section(
+            "interpolation",
+            "Interpolation",
+            [
+                *(
+                    Grid([_picture(one, "a step of an interpolation") for one in strip], columns=STRIP)
+                    for strip in strips
+                ),
+                Text("From one generated picture to another, in equal steps between their codes.", soft=True),
+            ],
+        ),
+        definitions(DISTANCES, {}),
+    ]
+
+
+def _scores(evaluation: Evaluation, headlines: Sequence[Headline]) -> Section:
+    summary = evaluation.summary
+    blocks: list[Block] = [
+        Numbers(tiles(summary, headlines, "not defined: no picture was counted")),
+        Text(sentence(summary["definition"]), soft=True),
+        *other_numbers(summary, {*(one.key for one in headlines), "pictures"}),
+    ]
+    return Section("scores", "Scores", blocks)
+
+
+def _samples(evaluation: Evaluation, model: Any, snapshots: Snapshots) -> Section:
+    """Pictures that the network makes now, and what it made of the same noise while it was trained."""
+    made = as_pictures(model.sample(SHOWN, torch.Generator().manual_seed(0)), evaluation.predictor.spec)
+    blocks: list[Block] = [Grid([_picture(one, "a generated picture") for one in made], columns=8)]
+    kept = snapshots("samples")
+    if len(kept) > 1:
+        chosen = [kept[round(place)] for place in np.linspace(0, len(kept) - 1, min(SNAPSHOTS, len(kept)))]
+        blocks += [
+            Text("The same noise at each step of the training run:", soft=True),
+            Sheets([_snapshot(step, file) for step, file in dict(chosen).items()]),
+        ]
+    return Section("samples", "Samples", blocks)
+
+
+def _snapshot(step: int, file: Path) -> Picture:
+    pixels = np.asarray(Image.open(file).convert("RGB"))
+    pixels = pixels[: pixels.shape[0] // 2, : pixels.shape[1] // 2]
+    size = fitted_size(pixels, 300)
+    return Picture(
+        jpeg(np.ascontiguousarray(resized(pixels, size))), size, (f"step {step:,}",), f"samples at step {step}"
+    )
+
+
+def _strip(pictures: np.ndarray) -> Grid:
+    return Grid([_picture(one, "a step of an interpolation") for one in pictures], columns=STRIP)
+
+
+def _picture(image: np.ndarray, alt: str) -> Picture:
+    size = fitted_size(image, SIDE, enlarge=True)
+    return Picture(jpeg(np.ascontiguousarray(resized(to_rgb(image), size))), size, (), alt)
+
+
+def _pictures(evaluation: Evaluation, most: int) -> tuple[list[np.ndarray], np.ndarray | None]:
+    """Held-out pictures at the network's size, evenly spaced, and their classes where all of them have one."""
+    dataset, inference = evaluation.dataset, evaluation.predictor.inference
+    records = dataset.split(evaluation.split)
+    chosen = [records[place * len(records) // min(most, len(records))] for place in range(min(most, len(records)))]
+    prepared = [inference.prepare(dataset.read(record)) for record in chosen]
+    classes = [record.class_id for record in chosen]
+    known = all(class_id is not None for class_id in classes)
+    return prepared, np.array(classes) if known else None
+
+
+def _far_apart(codes: torch.Tensor, count: int = 3) -> list[tuple[int, int]]:
+    """Pairs of pictures: the first few, each with the one whose code is farthest from its own."""
+    few = min(count, len(codes))
+    distances = torch.cdist(codes[:few].float(), codes.float())
+    return [(number, int(distances[number].argmax())) for number in range(few)]
+
+
+def _between(first: torch.Tensor, second: torch.Tensor, *, spherical: bool = False) -> torch.Tensor:
+    """(D,), (D,) -> (STRIP, D) from one to the other."""
+    shares = torch.linspace(0, 1, STRIP, device=first.device)[:, None]
+    if not spherical:
+        return (1 - shares) * first + shares * second
+    cosine = torch.nn.functional.cosine_similarity(first, second, dim=0)
+    angle = torch.arccos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
+    return (torch.sin((1 - shares) * angle) * first + torch.sin(shares * angle) * second) / torch.sin(angle)
+
+
+def code_scatter(codes: np.ndarray, classes: np.ndarray | None, names: Sequence[str]) -> Drawing:
+    """Codes (N, D) on their two principal components, in the colours of their classes (N,) where these are known."""
+    centred = codes - codes.mean(0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    points = centred @ directions[:2].T if codes.shape[1] > 1 else np.hstack([centred, np.zeros_like(centred)])
+    with matplotlib.rc_context(STYLE):
+        drawing = Drawing(figsize=(5.4, 4.2), layout="constrained")
+        axes = drawing.add_subplot()
+        if classes is None:
+            axes.scatter(points[:, 0], points[:, 1], s=6, linewidths=0)
+        else:
+            colours = palette(len(names), None) / 255
+            for class_id, name in enumerate(names):
+                own = points[classes == class_id]
+                axes.scatter(own[:, 0], own[:, 1], s=6, linewidths=0, color=[colours[class_id]], label=name)
+            if len(names) <= 20:
+                axes.legend(fontsize=8, markerscale=2, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.set(xlabel="first principal component", ylabel="second", aspect="equal")
+    return drawing
+
+
+def tables(summary: Mapping[str, Any]) -> list[Block]:
+    """The scores as a terminal shows them."""
+    known = [(headline.label, summary[headline.key]) for headline in (*NATS, *DISTANCES) if headline.key in summary]
+    if "importance_weighted_bound" in summary:
+        known.append(("importance-weighted bound", summary["importance_weighted_bound"]))
+    return [
+        headline_text(known),
+        Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"),
+    ]

@@ -1,0 +1,158 @@
+"""How good models of pictures are: bounds on the likelihood, and distances between generated and real pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise.data.sample import Sample
+from pixelwise.errors import UserError
+from pixelwise.metrics.headline import Headline
+from pixelwise.metrics.kid import frechet_distance, kernel_distance
+from pixelwise.tasks.base import Scores
+from pixelwise.tasks.generate.features import Features
+from pixelwise.tasks.generate.inference import BoundPrediction, PairPrediction
+
+NATS = (
+    Headline(
+        "negative_elbo",
+        "negative ELBO (nats)",
+        higher=False,
+        definition="Reconstruction plus KL divergence: an upper bound on the negative log-likelihood of a picture.",
+        limits=(0.0, None),
+    ),
+    Headline(
+        "reconstruction",
+        "reconstruction (nats)",
+        higher=False,
+        definition="The negative log-likelihood of a picture given its code, summed over the picture's values.",
+        limits=(0.0, None),
+    ),
+    Headline(
+        "kl",
+        "KL divergence (nats)",
+        higher=False,
+        definition="How far the distribution of a picture's code is from N(0, I), summed over the code's dimensions.",
+        limits=(0.0, None),
+    ),
+)
+DISTANCES = (
+    Headline(
+        "kid",
+        "KID",
+        higher=False,
+        definition="Kernel distance between the features of as many generated as real pictures: an unbiased estimate "
+        "of the squared maximum mean discrepancy, 0 where both come from one distribution (Bińkowski et al. 2018).",
+        limits=(0.0, None),
+    ),
+    Headline(
+        "frechet",
+        "Fréchet distance",
+        higher=False,
+        definition="Of Gaussians fitted to the features of generated and of real pictures (Heusel et al. 2017).",
+        limits=(0.0, None),
+    ),
+)
+
+
+class BoundScores(Scores[BoundPrediction]):
+    """Means over pictures of the terms of the evidence lower bound.
+
+    Args:
+        binarised: whether a binary picture is drawn for each picture.
+    """
+
+    headlines: Sequence[Headline] = NATS
+
+    def __init__(self, *, binarised: bool) -> None:
+        self.binarised = binarised
+        self.pictures = 0
+        self._sums = np.zeros(2)
+        self._bounds: list[float] = []
+
+    def update(self, prediction: BoundPrediction, sample: Sample) -> None:
+        self.pictures += 1
+        self._sums += (prediction.reconstruction, prediction.kl)
+        if not math.isnan(prediction.bound):
+            self._bounds.append(prediction.bound)
+
+    def merge(self, other: BoundScores) -> None:
+        self.pictures += other.pictures
+        self._sums += other._sums
+        self._bounds += other._bounds
+
+    def values(self) -> dict[str, float]:
+        reconstruction, kl = self._sums / self.pictures if self.pictures else (math.nan, math.nan)
+        return {
+            "negative_elbo": float(reconstruction + kl),
+            "reconstruction": float(reconstruction),
+            "kl": float(kl),
+        }
+
+    def summary(self, split: str) -> dict[str, Any]:
+        if not self.pictures:
+            raise UserError(f"no picture in the split '{split}', so there is nothing to measure.")
+        drawn = ", binary pictures drawn anew with the values as probabilities" if self.binarised else ""
+        summary: dict[str, Any] = {"split": split, "pictures": self.pictures, **self.values()}
+        definition = (
+            f"nats per picture, sums over values and code dimensions, means over {self.pictures} pictures of the "
+            f"{split} split{drawn}; one sample of the code each"
+        )
+        if self._bounds:
+            summary["importance_weighted_bound"] = -math.fsum(self._bounds) / len(self._bounds)
+            definition += (
+                f"; importance_weighted_bound: the tighter bound by 64 samples of the code (Burda et al. 2016), over "
+                f"the first {len(self._bounds)} pictures"
+            )
+        return {**summary, "definition": definition}
+
+
+class DistanceScores(Scores[PairPrediction]):
+    """Distances between the features of real pictures and of as many generated ones.
+
+    Args:
+        folder: of the run, with what compares pictures.
+    """
+
+    headlines: Sequence[Headline] = DISTANCES
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._real: list[np.ndarray] = []
+        self._generated: list[np.ndarray] = []
+
+    def update(self, prediction: PairPrediction, sample: Sample) -> None:
+        self._real.append(prediction.real)
+        self._generated.append(prediction.generated)
+
+    def merge(self, other: DistanceScores) -> None:
+        self._real += other._real
+        self._generated += other._generated
+
+    def values(self) -> dict[str, float]:
+        return self._measured(Features(self.folder))
+
+    def _measured(self, features: Features) -> dict[str, float]:
+        if len(self._real) < 2:
+            return {"kid": math.nan, "frechet": math.nan}
+        real, generated = (features(np.stack(pictures)) for pictures in (self._real, self._generated))
+        return {"kid": kernel_distance(generated, real).mean, "frechet": frechet_distance(generated, real)}
+
+    def summary(self, split: str) -> dict[str, Any]:
+        if len(self._real) < 2:
+            raise UserError(f"fewer than two pictures in the split '{split}', so there is nothing to compare with.")
+        features = Features(self.folder)
+        definition = (
+            f"{len(self._real)} generated pictures compared with as many of the {split} split by {features.words}; "
+            "comparable only with distances by the same features"
+        )
+        return {
+            "split": split,
+            "pictures": len(self._real),
+            **self._measured(features),
+            "definition": definition,
+        }

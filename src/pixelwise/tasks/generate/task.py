@@ -1,0 +1,207 @@
+"""Models of pictures: what pictures of this kind are like, learned without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.draw import to_rgb
+from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.fit import Centre
+from pixelwise.data.loader import SampleCache
+from pixelwise.data.pictures import FULL_RANGE, write_png
+from pixelwise.data.sample import Sample
+from pixelwise.errors import UserError
+from pixelwise.hardware import default_device
+from pixelwise.inference.many import refuse_to_overwrite
+from pixelwise.methods.base import Forward
+from pixelwise.models.spec import ModelSpec
+from pixelwise.recipe.draft import Draft
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.report.blocks import Block, Section
+from pixelwise.report.figures import contact_sheet
+from pixelwise.tasks.base import Evaluation, Scores, Snapshots, Task
+from pixelwise.tasks.crops import covering
+from pixelwise.tasks.generate import report
+from pixelwise.tasks.generate.features import train_features
+from pixelwise.tasks.generate.inference import (
+    BoundInference,
+    BoundPrediction,
+    GenerateOptions,
+    PairPrediction,
+    SampleInference,
+    as_pictures,
+    pairs,
+    writable,
+)
+from pixelwise.tasks.generate.scores import BoundScores, DistanceScores
+
+LONGEST = 64
+"""Longer side of generated pictures unless asked for: larger ones take hours on a CPU."""
+SNAPSHOT = 64
+"""Pictures of a snapshot, always of the same noise."""
+
+
+class Generate(Task):
+    """What all models of pictures have in common.
+
+    Networks state the range of values that they take and make (`input_range`), the `size` of their pictures, and
+    `sample(count, generator)`. Their loss is part of their paper, or of the method.
+    """
+
+    name = "generate"
+    needs = frozenset[str]()
+    hint = "give a folder of pictures"
+    targets = None
+    decided_options = frozenset({"in_channels"})
+    crops = 120_000
+    validation_batch = 64
+    options = GenerateOptions
+    samples = True
+
+    def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
+        crop = getattr(recipe.augment, "crop", None)
+        if crop is None:
+            scale = min(1.0, LONGEST / max(facts.height[1], facts.width[1]))
+            crop = tuple(max(round(scale * side), 1) for side in (facts.height[1], facts.width[1]))
+        return {"size": tuple(crop), **recipe.model.options, "in_channels": facts.form.channels}
+
+    def class_names(self, facts: Fingerprint) -> tuple[str, ...]:
+        return ()
+
+    def check(self, dataset: Dataset, stock: Stock) -> None:
+        """Any two pictures will do."""
+
+    def plan(self, draft: Draft) -> None:
+        network: Any = draft.network
+        derive, facts = draft.derive, draft.facts
+        size = list(network.size)
+        median = f"{facts.height[1]} x {facts.width[1]}"
+        derive("augment", "crop", size, f"the network's pictures; those of the data are {median} (median)")
+        if list(draft.crop) != size:
+            raise UserError(
+                f"augment.crop: {draft.crop[0]} x {draft.crop[1]} found, but this network makes pictures of {size[0]} "
+                f"x {size[1]} pixels; leave it out, or set model.size."
+            )
+        draft.derive_batch(16, 128, "pictures", steps=1)
+        for key in ("rotate", "brightness", "contrast", "saturation"):
+            derive("augment", key, 0.0, "pictures are learned as they are")
+        derive("augment", "scale", [1.0, 1.0], "pictures are learned as they are")
+        derive("augment", "flip", "none", "pictures are learned as they are; mirrored ones are further pictures")
+        draft.derive_light()
+        full = FULL_RANGE.get(facts.form.dtype)
+        if full is None:
+            raise UserError(
+                "the pictures hold floats, which have no black and white to scale by; save them with 8 or 16 bits."
+            )
+        low, high = network.input_range
+        why = f"{draft.values['model']['name']} takes values from {low:g} to {high:g}"
+        derive("normalize", "mean", [-low * full / (high - low)] * facts.form.channels, why)
+        derive("normalize", "std", [full / (high - low)] * facts.form.channels, why)
+
+    def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
+        """Pictures are kept at the size that crops of them are made from; all are read once."""
+        return covering(cache, dataset, recipe.crop)
+
+    def validation_transform(self, recipe: PlannedRecipe) -> Callable[[Sample], Sample]:
+        return Centre(recipe.crop)
+
+    def criterion(self, recipe: PlannedRecipe, facts: Fingerprint, network: nn.Module) -> None:
+        return None
+
+    def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
+        return recipe.crop
+
+    def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
+        return None if spec.view is None else Centre(spec.view).image
+
+    def snapshots(self, network: nn.Module) -> Mapping[str, np.ndarray]:
+        images = network.sample(SNAPSHOT, torch.Generator().manual_seed(0))  # type: ignore[operator]
+        low, high = network.input_range  # type: ignore[misc]
+        levels = ((images.float() - low) / (high - low) * 255).round().clamp(0, 255).byte()
+        return {"samples": sheet(levels.permute(0, 2, 3, 1).cpu().numpy())}
+
+    def write_samples(self, network: nn.Module, spec: ModelSpec, out: Path, *, count: int, seed: int) -> list[Path]:
+        digits = max(len(str(count - 1)), 3)
+        files = [out / "samples.png", *(out / f"{number:0{digits}d}.png" for number in range(count))]
+        refuse_to_overwrite(files)
+        model: Any = network.eval().to(default_device())
+        pictures = as_pictures(model.sample(count, torch.Generator().manual_seed(seed)), spec)
+        write_png(files[0], sheet(pictures))
+        for file, picture in zip(files[1:], pictures, strict=True):
+            write_png(file, writable(picture))
+        return files
+
+    def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        return report.tables(summary)
+
+
+class Bounded(Generate):
+    """For networks with codes and a bound on the likelihood: VAE; and, without the bound, the plain autoencoder."""
+
+    def __init__(self, *, binarised: bool = True) -> None:
+        """Args:
+        binarised: whether networks draw binary pictures unless told otherwise (`binarise`).
+        """
+        self.binarised = binarised
+
+    def scores(
+        self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: Any = None
+    ) -> Scores[Any]:
+        return BoundScores(binarised=bool(spec.options.get("binarise", self.binarised)))
+
+    def predictions(
+        self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+    ) -> list[BoundPrediction]:
+        terms = network.terms(forward.normalised(images), torch.Generator().manual_seed(0))  # type: ignore[operator]
+        return [BoundPrediction(*pair) for pair in torch.stack(terms, 1).tolist()]
+
+    def inference(self, network: nn.Module, spec: ModelSpec, options: GenerateOptions) -> BoundInference:
+        return BoundInference(network, spec, options)
+
+    def sections(
+        self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
+    ) -> list[Section]:
+        return report.bound_sections(evaluation, snapshots)
+
+
+class Sampled(Generate):
+    """For networks that only make pictures: GANs. They are compared with real ones by features."""
+
+    predicts = False
+
+    def companions(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache, folder: Path) -> None:
+        if "classes" in dataset.knows:
+            train_features(recipe, cache, dataset.form.channels, len(dataset.class_names), folder)
+
+    def scores(
+        self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: Any = None
+    ) -> Scores[Any]:
+        return DistanceScores(folder)
+
+    def predictions(
+        self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+    ) -> list[PairPrediction]:
+        seed = sum(samples[0].name.encode())  # other noise for other pictures, the same in every validation
+        return pairs(network, forward.normalised(images), seed=seed)
+
+    def inference(self, network: nn.Module, spec: ModelSpec, options: GenerateOptions) -> SampleInference:
+        return SampleInference(network, spec, options)
+
+    def sections(
+        self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
+    ) -> list[Section]:
+        return report.sample_sections(evaluation, snapshots)
+
+
+def sheet(pictures: np.ndarray, columns: int = 8) -> np.ndarray:
+    """(N, H, W, C) pictures in rows, small ones enlarged by whole factors so that pixels are seen; (h, w, 3) uint8."""
+    shown = [to_rgb(picture) for picture in pictures]
+    factor = max(1, 64 // max(pictures.shape[1:3]))
+    return contact_sheet([np.kron(picture, np.ones((factor, factor, 1), np.uint8)) for picture in shown], columns)

@@ -1,0 +1,149 @@
+"""From a picture of any size and kind to a number per pixel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+from pydantic import Field
+
+from pixelwise.data.draw import to_rgb
+from pixelwise.data.values import write_map
+from pixelwise.errors import UserError
+from pixelwise.inference.dense import DenseInference, DenseOptions
+from pixelwise.inference.forms import check_form
+from pixelwise.inference.overview import Overview
+from pixelwise.inference.predictor import Prediction, Progress, Written
+from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.inference.tiles import Merger, as_they_are
+from pixelwise.inference.writer import MaskWriter
+from pixelwise.models.spec import ModelSpec
+
+UNKNOWN = 128  # grey of pixels without a value
+
+
+class RegressOptions(DenseOptions):
+    """Options of prediction by networks that give a number per pixel."""
+
+    overlay: bool = Field(False, description="also write NAME_overlay.png, the values in colours over the picture")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValuePrediction(Prediction):
+    """What a network says of one picture.
+
+    Attributes:
+        values: (H, W) float32, in the unit of the data that the network learned from.
+        unit: that unit; may be empty.
+    """
+
+    values: np.ndarray
+    unit: str
+    _picture: Picture
+
+    def overlay(self) -> np.ndarray:
+        """(H, W, 3) uint8: the values in colours over the picture, dark for the least and bright for the largest."""
+        with open_raster(self._picture) as raster:
+            image = raster.read(0, raster.height, 0, raster.width)
+        low, high = float(np.nanmin(self.values)), float(np.nanmax(self.values))
+        return coloured_over(image, self.values, low, high)
+
+    def save(self, path: Path | str) -> Path:
+        """Writes the values as a float32 TIFF."""
+        write_map(path, self.values)
+        return Path(path)
+
+
+class RegressInference(DenseInference[ValuePrediction]):
+    """A dense network with one output, over pictures of any size.
+
+    Raises:
+        UserError: as `DenseInference`.
+    """
+
+    def __init__(self, model: object, spec: ModelSpec, options: RegressOptions) -> None:
+        super().__init__(model, spec, options, channels=1)
+        self.options = options
+
+    @property
+    def suffixes(self) -> dict[str, tuple[str, ...]]:
+        return {"": (".tif",), **({"overlay": (".png",)} if self.options.overlay else {})}
+
+    def predict(self, raster: Raster, picture: Picture) -> ValuePrediction:
+        values = np.concatenate([rows for _, rows in self._bands(raster)])
+        return ValuePrediction(values, self.spec.notes.get("unit", ""), picture)
+
+    def write(self, file: Path, target: Path, progress: Progress) -> Written:
+        drawn = target.with_name(f"{target.name}_overlay.png") if self.options.overlay else None
+        return Written((self.predict_file(file, target.with_name(f"{target.name}.tif"), drawn, progress),))
+
+    def predict_file(
+        self, path: Path | str, out: Path | str, overlay: Path | None = None, progress: Progress | None = None
+    ) -> Path:
+        """Predicts a file of any size without ever holding it, or its values, as a whole.
+
+        Args:
+            out: the float32 TIFF.
+            overlay: a PNG of the values in colours over the picture, reduced to 4096 pixels where that is larger.
+
+        Raises:
+            UserError: a picture that cannot be read or does not suit the network, a file that cannot be written, or one
+                that would take the picture's own place.
+        """
+        path, out = Path(path), Path(out)
+        if os.path.realpath(out) == os.path.realpath(path):
+            raise UserError(f"{path}: the result would overwrite the picture itself; choose another place for it.")
+        with ExitStack() as stack:
+            raster = stack.enter_context(open_raster(path))
+            check_form(raster, self.spec)
+            overview = None if overlay is None else Overview(raster.height, raster.width, np.float32)
+            writer = stack.enter_context(MaskWriter(out, raster.height, raster.width, np.float32))
+            for top, rows in self._bands(raster, overview, progress):
+                writer.write(rows)
+                if overview is not None:
+                    overview.add_mask(rows, top)
+        if overview is not None and overlay is not None:
+            low, high = (float(self.spec.notes[name]) for name in ("low", "high"))
+            overview.write(overlay, lambda image, values: coloured_over(image, values, low, high))
+        return writer.path
+
+    def _bands(
+        self,
+        raster: Raster,
+        overview: Overview | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """(first row, values (rows, W)) of finished rows, from the top."""
+        grid = self.grid(raster.height, raster.width)
+        merger = Merger(grid, 1, classes=False, blended=True, activation=as_they_are)
+        for answer in self.answers(raster, grid, overview, progress):
+            band = merger.add(answer)
+            if band is not None:
+                assert band.blended is not None
+                yield band.top, rescaled(band.blended[0], self.spec)
+
+
+def rescaled(answer: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """What a network answers, in standard deviations around the mean, in the data's own unit; float32."""
+    return (answer * np.float32(spec.notes["std"]) + np.float32(spec.notes["mean"])).astype(np.float32)
+
+
+def coloured(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """(H, W) -> (H, W, 3) uint8 in the colours of viridis, grey where there is no value."""
+    shares = (np.nan_to_num(values, nan=low) - low) / (high - low if high > low else 1.0)
+    colours = colormaps["viridis"](np.clip(shares, 0, 1), bytes=True)[:, :, :3].copy()
+    colours[~np.isfinite(values)] = UNKNOWN
+    return colours
+
+
+def coloured_over(image: np.ndarray, values: np.ndarray, low: float, high: float, alpha: float = 0.6) -> np.ndarray:
+    """(H, W, 3) uint8: the values in colours over the greyed picture."""
+    grey = cv2.cvtColor(to_rgb(image), cv2.COLOR_RGB2GRAY)
+    under = np.repeat(grey[:, :, None], 3, axis=2)
+    return cv2.addWeighted(coloured(values, low, high), alpha, under, 1 - alpha, 0)

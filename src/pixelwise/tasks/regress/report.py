@@ -1,0 +1,181 @@
+"""The sections of a report on networks that give a number per pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure as Drawing
+
+from pixelwise.data.draw import to_rgb
+from pixelwise.report.blocks import Block, ColourBar, Figure, Figures, Heading, Numbers, Panels, Picture, Section, Text
+from pixelwise.report.cells import Number, Strong
+from pixelwise.report.figures import ACCENT, INK, STYLE
+from pixelwise.report.pictures import fitted_size, jpeg, resized, svg
+from pixelwise.report.run_page import missing
+from pixelwise.report.scores import comparison, definitions, headline_text, other_numbers, tiles
+from pixelwise.report.values import sentence
+from pixelwise.tasks.base import Evaluation
+from pixelwise.tasks.regress.inference import coloured
+from pixelwise.tasks.regress.scores import HEADLINES
+
+LONG_SIDE = 480  # pixels of the pictures on the page
+BINS = 80
+TERMS = {
+    "void": "Pixels without a value. They are never trained on and never counted.",
+    "error": "The predicted value minus the true one: blue where it is too small, red where it is too large.",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """One picture with its values.
+
+    Attributes:
+        image: (H, W, C), any depth.
+        prediction, truth: (H, W), NaN = void in the truth.
+        mae: of this picture alone.
+    """
+
+    name: str
+    image: np.ndarray
+    prediction: np.ndarray
+    truth: np.ndarray
+    mae: float
+
+
+def evaluation_sections(evaluation: Evaluation, baselines: Mapping[str, float | None]) -> list[Section]:
+    """Scores, examples, true against predicted values, and definitions of a network measured on a split."""
+    dataset, spec = evaluation.dataset, evaluation.predictor.spec
+    records = {record.name: record for record in dataset.split(evaluation.split)}
+    examples: dict[str, list[Example]] = {}
+    for title, pictures in evaluation.scores.telling():
+        examples[title] = []
+        for picture in pictures:
+            sample = dataset.load(records[picture.name])
+            values = evaluation.predictor(sample.image).values
+            assert sample.values is not None
+            examples[title].append(Example(sample.name, sample.image, values, sample.values, picture.mae))
+    limits = float(spec.notes["low"]), float(spec.notes["high"])
+    return sections(
+        summary=evaluation.summary,
+        examples=examples,
+        limits=limits,
+        unit=spec.notes.get("unit", ""),
+        what=spec.notes.get("name", "") or "value",
+        baselines=baselines,
+    )
+
+
+def sections(
+    *,
+    summary: Mapping[str, Any],
+    examples: Mapping[str, Sequence[Example]],
+    limits: tuple[float, float],
+    unit: str,
+    what: str,
+    baselines: Mapping[str, float | None],
+) -> list[Section]:
+    """Scores, examples, true against predicted values, and definitions.
+
+    Args:
+        limits: the least and the largest value, which the ends of the colours stand for.
+        unit, what: of the values.
+    """
+    scores: list[Block] = [
+        Numbers(tiles(summary, HEADLINES, "not defined: no pixel with a value was counted")),
+        Text(sentence(summary.get("definition", "")), soft=True),
+        *other_numbers(summary, {*(one.key for one in HEADLINES), "pictures"}),
+    ]
+    if baselines:
+        first = HEADLINES[0]
+        scores += [
+            Heading("Compared with methods that need no network"),
+            comparison(baselines, summary.get(first.key), first),
+        ]
+    shown: list[Block] = []
+    for title, some in examples.items():
+        shown += [Heading(title), *(_panels(one, limits, unit, what) for one in some)]
+    every = [one for some in examples.values() for one in some]
+    return [
+        Section("scores", "Scores", scores),
+        Section("examples", "Examples", shown or [missing("No examples were kept in this run.")]),
+        Section(
+            "values",
+            "True and predicted values",
+            [
+                Figures(
+                    [
+                        Figure(
+                            svg(scatter(every, unit), "predicted against true values"),
+                            title="Predicted against true values",
+                            caption="The pixels of the examples above; the darker, the more pixels. A perfect network "
+                            "has all of them on the line.",
+                        )
+                    ]
+                )
+                if every
+                else missing("No examples were kept in this run.")
+            ],
+        ),
+        definitions(HEADLINES, TERMS),
+    ]
+
+
+def _panels(example: Example, limits: tuple[float, float], unit: str, what: str) -> Panels:
+    """Picture, truth, prediction and error side by side."""
+    size = fitted_size(example.image, LONG_SIDE)
+    largest = max(abs(limits[1] - limits[0]) / 2, 1e-12)
+    shown = (
+        ("Picture", to_rgb(example.image)),
+        ("Truth", coloured(example.truth, *limits)),
+        ("Prediction", coloured(example.prediction, *limits)),
+        ("Error", _error(example, largest)),
+    )
+    pictures = [
+        Picture(jpeg(np.ascontiguousarray(resized(picture, size))), size, (label,), f"{label} of {example.name}")
+        for label, picture in shown
+    ]
+    caption = (Strong(example.name), " · mean absolute error ", Number(example.mae), f" {unit}".rstrip())
+    low, high = (f"{limit:.4g} {unit}".strip() for limit in limits)
+    return Panels(pictures, caption, columns=4, scale=ColourBar(low, high, label=what))
+
+
+def _error(example: Example, largest: float) -> np.ndarray:
+    """Blue where the prediction is too small, red where it is too large, grey where the truth is void."""
+    error = example.prediction - example.truth
+    colours = matplotlib.colormaps["coolwarm"](np.clip(error / largest, -1, 1) / 2 + 0.5, bytes=True)[:, :, :3].copy()
+    colours[~np.isfinite(example.truth)] = 128
+    return colours
+
+
+def scatter(examples: Sequence[Example], unit: str) -> Drawing:
+    """How often each pair of a true and a predicted value occurs, as a picture of their joint histogram."""
+    known = [np.isfinite(one.truth) for one in examples]
+    truth = np.concatenate([one.truth[where] for one, where in zip(examples, known, strict=True)])
+    predicted = np.concatenate([one.prediction[where] for one, where in zip(examples, known, strict=True)])
+    low, high = float(min(truth.min(), predicted.min())), float(max(truth.max(), predicted.max()))
+    high = high if high > low else low + 1.0
+    counts, *_ = np.histogram2d(truth, predicted, bins=BINS, range=((low, high), (low, high)))
+    label = f" ({unit})" if unit else ""
+    with matplotlib.rc_context(STYLE):
+        drawing = Drawing(figsize=(4.0, 3.8), layout="constrained")
+        axes = drawing.add_subplot()
+        clear = matplotlib.colors.LinearSegmentedColormap.from_list("counts", [(1, 1, 1, 0), ACCENT])
+        axes.imshow(
+            np.log1p(counts.T), origin="lower", extent=(low, high, low, high), cmap=clear, interpolation="nearest"
+        )
+        axes.plot([low, high], [low, high], color=INK, linewidth=0.8, linestyle="--")
+        axes.set(xlabel=f"true{label}", ylabel=f"predicted{label}", aspect=1)
+    return drawing
+
+
+def tables(summary: Mapping[str, Any]) -> list[Block]:
+    """The scores as a terminal shows them."""
+    return [
+        headline_text([(headline.label, summary[headline.key]) for headline in HEADLINES]),
+        Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"),
+    ]
