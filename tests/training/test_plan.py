@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from planned import FACTS
 from torch import nn
 
 from pixelwise.catalog import create_model, system
@@ -14,28 +15,12 @@ from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
-from pixelwise.training.plan import Plan, class_weights, make_plan
+from pixelwise.tasks.criteria import class_weights
+from pixelwise.training.plan import Plan, make_plan
 from pixelwise.training.recipes import build_recipe, load_recipe
 from pixelwise.training.run import create_run, open_run
 
 CPU = torch.device("cpu")
-FACTS = Fingerprint(
-    pictures={"train": 300, "val": 60},
-    unlabelled=0,
-    height=(360, 360, 360),
-    width=(480, 480, 480),
-    form=PictureFormat(),
-    mean=(100.0, 110.0, 120.0),
-    std=(50.0, 51.0, 52.0),
-    class_names=("a", "b", "c"),
-    class_pixels=(900, 90, 10),
-    class_pictures=(300, 200, 20),
-    present_pixels=(1000, 700, 80),
-    void_fraction=0.0,
-    digest="0",
-)
-
-
 UNET = create_model("unet", num_classes=3, encoder="mobilenet_v2")  # its stride is 32
 
 
