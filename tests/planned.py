@@ -1,4 +1,4 @@
-"""Planned recipes, and what methods are made from, without data."""
+"""Facts about data, planned recipes, and what methods are made from, without data."""
 
 from __future__ import annotations
 
@@ -8,9 +8,28 @@ from typing import Any
 import torch
 from torch import nn
 
+from pixelwise.data.fingerprint import Fingerprint
+from pixelwise.data.pictures import PictureFormat
 from pixelwise.methods.base import Criterion, Forward, Setup
 from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.training.recipes import build_planned
+
+FACTS = Fingerprint(
+    pictures={"train": 300, "val": 60},
+    unlabelled=0,
+    height=(360, 360, 360),
+    width=(480, 480, 480),
+    form=PictureFormat(),
+    mean=(100.0, 110.0, 120.0),
+    std=(50.0, 51.0, 52.0),
+    class_names=("a", "b", "c"),
+    class_pixels=(900, 90, 10),
+    class_pictures=(300, 200, 20),
+    present_pixels=(1000, 700, 80),
+    void_fraction=0.0,
+    digest="0",
+)
+"""Of street scenes with three classes, one of them rare."""
 
 
 def planned_recipe(model: str, task: str, *, channels: int = 3, **sections: dict[str, Any]) -> PlannedRecipe:

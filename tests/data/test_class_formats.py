@@ -27,7 +27,7 @@ def write_idx(root: Path, images: np.ndarray, labels: np.ndarray, part: str = "t
 def test_a_folder_is_a_class(tmp_path: Path) -> None:
     dataset = open_dataset(write_digits(tmp_path))
     assert dataset.layout == "classes"
-    assert dataset.task == "classify"
+    assert dataset.knows == {"classes"}
     assert dataset.class_names == ("digit0", "digit1", "digit2")
     for record in dataset.records:
         sample = dataset.load(record)
@@ -78,12 +78,12 @@ def test_masks_make_it_another_task(tmp_path: Path) -> None:
     for number in range(4):
         write_png(tmp_path / "a" / f"{number}.png", np.zeros((8, 8), np.uint8))
         write_png(tmp_path / "b" / f"{number}.png", np.zeros((8, 8), np.uint8))
-    assert open_dataset(tmp_path).task == "classify"
+    assert open_dataset(tmp_path).knows == {"classes"}
     mask = np.zeros((8, 8), np.uint8)
     mask[0] = 1
     for number in range(4):
         write_png(tmp_path / "a" / f"{number}_mask.png", mask)
-    assert open_dataset(tmp_path).task == "segment"
+    assert open_dataset(tmp_path).knows == {"pixels"}
 
 
 @pytest.mark.parametrize("suffix", [".gz", ""])
@@ -163,5 +163,5 @@ def test_the_doctor_reads_idx(tmp_path: Path) -> None:
 
 
 def test_there_is_nothing_to_convert(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="sorted into classes"):
+    with pytest.raises(UserError, match="no masks; only masks and objects have formats"):
         convert(write_digits(tmp_path / "data"), "voc", tmp_path / "out")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from pixelwise.data import object_windows
 from pixelwise.data.augment import Augmentation
@@ -22,10 +21,12 @@ from pixelwise.data.objects import (
     area,
     boxes_alone,
     object_facts,
+    object_sizes,
     resized,
 )
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import scene, write_coco_scenes
+from pixelwise.tasks.detect.criterion import AimedTargets
 
 
 def sample_of(boxes: list[list[float]], classes: list[int], size: tuple[int, int] = (60, 80)) -> Sample:
@@ -128,12 +129,14 @@ def test_any_number_of_channels_is_resized() -> None:
 
 def test_facts_by_hand() -> None:
     samples = [sample_of([[0, 0, 6, 12]], [1]), sample_of([], []), sample_of([[0, 0, 30, 2], [5, 5, 65, 8]], [2, 2])]
-    facts = object_facts(samples, 4)
+    facts = object_facts(map(object_sizes, samples), 4)
     assert facts is not None
     assert facts.count == (0, 1, 2, 0)
     assert facts.pictures == 2
     assert facts.sides == pytest.approx((0.26, 0.5, 0.9))  # of 0.2, 0.5 and 1
-    assert object_facts([sample_of([], [])], 4) is None
+    assert object_facts([object_sizes(sample_of([], []))], 4) is None
+    assert [each.tolist() for each in object_sizes(samples[0])] == [[1], pytest.approx([0.2])]
+    assert len(object_sizes(Sample("no objects known", samples[0].image))[0]) == 0
 
 
 WINDOWS = ObjectWindows(32, (48, 96), 0.4)
@@ -229,17 +232,12 @@ def test_the_same_windows_in_every_validation() -> None:
 
 
 def test_batches_hold_objects_padded_to_the_most() -> None:
-    batch = collate([aimed(sample_of([[0, 0, 4, 4], [0, 0, 9, 9]], [1, 3])), aimed(sample_of([], []))])
-    assert batch.boxes is not None
-    assert batch.classes is not None
-    assert batch.classes.tolist() == [[3, 1], [-1, -1]]
-    assert batch.boxes[0].tolist() == [[0, 0, 9, 9], [0, 0, 4, 4]]
-    assert batch.boxes[1].isnan().all()
-    assert batch.masks.tolist() == [[[3]], [[NO_CLASS]]]
-    moved = batch.to(torch.device("meta"))
-    assert moved.boxes is not None
-    assert moved.boxes.device.type == "meta"
-    assert collate([Sample("p", np.zeros((2, 2, 1), np.uint8))]).boxes is None
+    samples = [aimed(sample_of([[0, 0, 4, 4], [0, 0, 9, 9]], [1, 3])), aimed(sample_of([], []))]
+    targets = collate(samples, AimedTargets).targets
+    assert targets.objects.classes.tolist() == [[3, 1], [-1, -1]]
+    assert targets.objects.boxes[0].tolist() == [[0, 0, 9, 9], [0, 0, 4, 4]]
+    assert targets.objects.boxes[1].isnan().all()
+    assert targets.crops.classes.tolist() == [3, NO_CLASS]
 
 
 def test_scenes_as_coco_are_read_as_they_were_made(tmp_path: Path) -> None:
@@ -263,6 +261,6 @@ def test_scenes_as_coco_are_read_as_they_were_made(tmp_path: Path) -> None:
 def test_measured_pieces_of_a_loader(tmp_path: Path) -> None:
     write_coco_scenes(tmp_path, train=1, val=2, size=(64, 96), digits=(2, 3))
     dataset = open_dataset(tmp_path)
-    cache = SampleCache(dataset, objects=True, prepare=boxes_alone)
-    loader = EvaluationLoader(cache, dataset.split("val"), batch_size=3, cut=WINDOWS.fixed)
-    assert [len(batch.names) for batch in loader] == [3] * 5 + [1]
+    cache = SampleCache(dataset, objects=True, prepare=(boxes_alone,))
+    loader = EvaluationLoader(cache, dataset.split("val"), batch_size=3, pieces=WINDOWS.fixed)
+    assert [len(samples) for samples in loader] == [3] * 5 + [1]

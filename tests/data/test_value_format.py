@@ -78,7 +78,11 @@ def test_lists_of_splits_pictures_without_a_map_and_maps_without_a_picture(tmp_p
     (tmp_path / "train.txt").write_text("0\n2\n")
     (tmp_path / "val.txt").write_text("3.png\n4\n")
     dataset = open_dataset(tmp_path)
-    assert dataset.splits == {"train": ("images/0", "images/2"), "val": ("images/3", "images/4")}
+    assert dataset.splits == {
+        "train": ("images/0", "images/2"),
+        "val": ("images/3", "images/4"),
+        "unlabelled": ("images/1",),
+    }
     assert any("density/other.npy" in note for note in dataset.notes)
     assert any("images/1" in note for note in dataset.notes)
 
@@ -171,7 +175,7 @@ def test_files_that_cannot_be_maps(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message):
             decoded(dataset)
     with pytest.raises(UserError, match=r"holds one depth per pixel, not class ids"):
-        dataset.load(dataset.records[1])
+        dataset.load_mask(dataset.records[1])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.uint16, np.int32])

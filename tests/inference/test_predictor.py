@@ -163,9 +163,9 @@ def test_files_stream_to_the_same_mask(tmp_path: Path, monkeypatch: pytest.Monke
     image = photo(300, 210)
     path = write_tiff(tmp_path / "a.tif", image)
     assert isinstance(rasters.open_raster(path), TiffRaster)
-    predict = Predictor(inference(tile=96, overlap=32))
+    predict = make(tile=96, overlap=32)
     seen: list[float] = []
-    out = predict.inference.predict_file(
+    out = predict.predict_file(
         path,
         tmp_path / "out/a.mask",
         overlay=tmp_path / "out/b.png",
@@ -187,7 +187,7 @@ def test_large_overlays_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     image = np.full((301, 205, 3), 90, np.uint8)
     path = write_tiff(tmp_path / "a.tif", image)
     predict = make(tile=96, overlap=32)
-    predict.inference.predict_file(path, tmp_path / "m.png", overlay=tmp_path / "o.png")
+    predict.predict_file(path, tmp_path / "m.png", overlay=tmp_path / "o.png")
     reduced = np.asarray(Image.open(tmp_path / "o.png"))
     assert reduced.shape == (75, 51, 3)
     mask = predict(image).mask[2::4, 2::4]
@@ -209,7 +209,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     image = photo(200, 200)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, image, photometric="rgb")
-    predict = inference(tile=96, overlap=32)
+    predict = make(tile=96, overlap=32)
 
     def stop(done: float) -> None:
         if done > 0.5:
@@ -229,7 +229,7 @@ def test_a_file_damaged_in_the_middle_leaves_nothing(tmp_path: Path, monkeypatch
     content[offset : offset + 64] = bytes(64)
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"a\.tif: damaged near row"):
-        inference(tile=96, overlap=32).predict_file(path, tmp_path / "m.png")
+        make(tile=96, overlap=32).predict_file(path, tmp_path / "m.png")
     assert os.listdir(tmp_path) == ["a.tif"]
 
 
@@ -239,7 +239,7 @@ def test_the_picture_is_never_overwritten(tmp_path: Path) -> None:
     before = path.read_bytes()
     for options in ({"out": tmp_path / "a"}, {"out": tmp_path / "b", "overlay": tmp_path / "x/../a.png"}):
         with pytest.raises(UserError, match="overwrite the picture"):
-            inference().predict_file(path, **options)
+            make().predict_file(path, **options)
     assert path.read_bytes() == before
 
 
@@ -281,6 +281,6 @@ def test_a_model_file_is_all_it_takes(tmp_path: Path) -> None:
 def test_real_slides_of_membranes(shared_folder: Path, tmp_path: Path) -> None:
     path = min((shared_folder / "data" / "membrane" / "images").iterdir())
     image = np.asarray(Image.open(path))
-    out = inference(tile=200, overlap=32).predict_file(path, tmp_path / "mask")
+    out = make(tile=200, overlap=32).predict_file(path, tmp_path / "mask")
     whole = make()(image)
     assert (np.asarray(Image.open(out)) == whole.mask).mean() > 0.9999

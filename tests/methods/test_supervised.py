@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+<<<<<<< HEAD
+=======
+from planned import FACTS, forward_pass, planned_recipe, setup
+>>>>>>> tests-follow
 from torch import Tensor, nn
 
 from pixelwise.data.loader import Batch
@@ -23,7 +27,7 @@ def method(network: nn.Module | None = None, **sections: dict[str, Any]) -> Supe
     network = network or nn.Conv2d(2, 3, 1)
     sections = {"normalize": {"mean": MEAN, "std": STD}, **sections}
     recipe = planned_recipe("unet", "segment", channels=2, **sections)
-    return Supervised(setup(network, recipe, Segment().criterion(recipe, None, network)))
+    return Supervised(setup(network, recipe, Segment().criterion(recipe, FACTS, network)))
 
 
 def batch(seed: int = 0) -> Batch:
@@ -117,7 +121,7 @@ def test_the_network_runs_in_the_precision_that_is_asked_for() -> None:
     network = nn.Conv2d(2, 3, 1)
     network.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
     recipe = planned_recipe("unet", "segment", channels=2)
-    criterion = Segment().criterion(recipe, None, network)
+    criterion = Segment().criterion(recipe, FACTS, network)
     for dtype in (torch.float32, torch.bfloat16):
         Supervised(setup(network, recipe, criterion, forward=forward_pass(MEAN, STD, dtype))).step(
             {"labelled": batch()}, 0.0
@@ -128,7 +132,7 @@ def test_the_network_runs_in_the_precision_that_is_asked_for() -> None:
 def test_frozen_modules_stay_in_evaluation_mode() -> None:
     network = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
     recipe = planned_recipe("unet", "segment", channels=2)
-    trained = Supervised(setup(network, recipe, Segment().criterion(recipe, None, network), frozen=[network[0]]))
+    trained = Supervised(setup(network, recipe, Segment().criterion(recipe, FACTS, network), frozen=[network[0]]))
     trained.step({"labelled": batch()}, 0.0)
     assert [module.training for module in network] == [False, True, True]
     assert float(network[0].running_mean.abs().sum()) == 0

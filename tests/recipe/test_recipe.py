@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from pixelwise.errors import UserError
-from pixelwise.training.recipes import digest, load_recipe, parse_overrides, reasoned, recipe_names, to_yaml
+from pixelwise.recipe.recipe import digest, reasoned, to_yaml
+from pixelwise.training.recipes import (
+    build_planned,
+    build_recipe,
+    load_planned,
+    load_recipe,
+    parse_overrides,
+    recipe_names,
+)
+from planned import planned_recipe
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -93,10 +103,71 @@ def test_impossible_values_are_refused_when_the_recipe_is_read(setting: str) -> 
 
 
 def test_digests_follow_the_values_and_not_the_file(tmp_path: Path) -> None:
-    recipe = load_recipe("unet", {"provenance": {"share": 1e-05}, "optimizer.lr": 1e-05})
+    recipe = planned_recipe("unet", "segment", provenance={"share": 1e-05}, optimizer={"lr": 1e-05})
     file = tmp_path / "recipe.yaml"
     file.write_text("# a remark\n" + to_yaml(recipe))
-    assert load_recipe(file) == recipe  # numbers without a dot stay numbers
-    assert digest(load_recipe(file)) == digest(recipe)
-    assert digest(load_recipe(file, {"provenance": {}})) == digest(recipe)
-    assert digest(load_recipe(file, {"optimizer.lr": 2e-05})) != digest(recipe)
+    assert load_planned(file) == recipe  # numbers without a dot stay numbers
+    assert digest(load_planned(file)) == digest(recipe)
+    values = recipe.model_dump(mode="json")
+    assert digest(build_planned({**values, "provenance": {}, "about": "x"}, "again")) == digest(recipe)
+    assert digest(planned_recipe("unet", "segment", optimizer={"lr": 2e-05})) != digest(recipe)
+    # A planned recipe starts another run, too.
+    assert load_recipe(file).optimizer.lr == 1e-05
+
+
+def planned_without(section: str, key: str | None = None) -> dict[str, Any]:
+    values = planned_recipe("unet", "segment").model_dump(mode="json")
+    if key is None:
+        del values[section]
+    else:
+        values[section][key] = None
+    return values
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("optimizer", "lr"), ("train", "batch_size"), ("train", "epochs"), ("normalize", "mean"), ("augment", "crop"),
+     ("augment", "flip"), ("loss", "terms"), ("loss", "class_weights"), ("optimizer", "encoder_lr_factor")],
+)  # fmt: skip
+def test_a_planned_recipe_leaves_nothing_open(section: str, key: str) -> None:
+    with pytest.raises(UserError, match=f"the plan: .*{section}|neither epochs nor minutes"):
+        build_planned(planned_without(section, key), "the plan")
+    assert build_recipe(planned_without(section, key), "the recipe").model.name == "unet"
+
+
+def test_recipes_of_earlier_versions_have_the_usual_task_and_method() -> None:
+    values = planned_without("task")
+    del values["method"]
+    made = build_planned(values, "an older run")
+    assert (made.task, made.method.name) == ("segment", "supervised")
+
+
+@pytest.mark.parametrize(
+    ("model", "term", "words"),
+    [
+        ("unet", "box_l2", "unknown loss of unet: 'box_l2'"),
+        ("resnet18", "box_l2", "unknown loss of resnet18: 'box_l2'"),
+        ("localizer", "box_l3", "unknown loss of localizer: 'box_l3'; did you mean 'box_l2'"),
+        ("unet", "dyce", "unknown loss of unet: 'dyce'; did you mean 'dice'"),
+    ],
+)
+def test_losses_are_those_of_the_task(model: str, term: str, words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        load_recipe(model, {f"loss.terms.{term}": 1.0})
+    assert "\n" not in str(caught.value)
+    assert load_recipe("localizer", {"loss.terms": {"box_l2": 1.0}}).loss.terms == {"box_l2": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"task": "segmentt"}, "task of unet: 'segmentt'; did you mean 'segment'"),
+        ({"task": "classify"}, "task of unet: 'classify'"),
+        ({"method.name": "supervise"}, "'supervise'; did you mean 'supervised'"),
+        ({"method.epsilon": 2.0}, "unknown key 'method.epsilon'"),
+    ],
+)
+def test_tasks_and_methods_are_those_of_the_network(overrides: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        load_recipe("unet", overrides)
+    assert "\n" not in str(caught.value)

@@ -11,11 +11,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pixelwise import api
+<<<<<<< HEAD
 from pixelwise.catalog import MODELS, create_model
 from pixelwise.errors import UserError
+=======
+from pixelwise.errors import UserError
+from pixelwise.catalog import create_model, system
+>>>>>>> tests-follow
 from pixelwise.training.recipes import load_recipe, recipe_names
 
-NAMES = [name for name in recipe_names() if MODELS[load_recipe(name).model.name].task == "classify"]
+NAMES = [name for name in recipe_names() if system(load_recipe(name).model.name).task.name == "classify"]
 SMALLER: dict[str, dict[str, Any]] = {
     "cut": {"model.options": {"width": 4}, "model.size": 32},
     "finetune": {"model.name": "vgg11_bn", "model.width": 4},

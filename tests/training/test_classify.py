@@ -17,8 +17,13 @@ from safetensors.torch import load_file
 import pixelwise
 from pixelwise import api
 from pixelwise.errors import UserError
+<<<<<<< HEAD
 from pixelwise.training.recipes import load_recipe
 from pixelwise.training.session import rate_factors
+=======
+from pixelwise.methods.supervised import Supervised
+from pixelwise.tasks.classify.inference import ClassifyInference
+>>>>>>> tests-follow
 
 SMALL = {"augment.crop": [32, 32], "train.batch_size": 8, "train.validations": 2, "train.precision": "float32"}
 
@@ -48,7 +53,7 @@ def test_evaluating_again_gives_the_same_numbers(run: Path) -> None:
 
 def test_prediction_of_files_of_any_kind(run: Path, digits_folder: Path, tmp_path: Path) -> None:
     predictor = api.load(run)
-    assert isinstance(predictor, ClassPredictor)
+    assert isinstance(predictor.inference, ClassifyInference)
     answer = predictor(digits_folder / "digit0" / "00.png")
     assert answer.class_name == "digit0"
     assert answer.confidence == pytest.approx(answer.top(1)[0][1])
@@ -75,7 +80,7 @@ def test_one_bad_picture_does_not_stop_the_others(run: Path, digits_folder: Path
 
 @pytest.mark.parametrize("option", [{"scales": (0.5, 1.0)}, {"refine": "crf"}, {"tile": 64}])
 def test_options_of_other_networks_are_refused(run: Path, option: dict[str, object]) -> None:
-    with pytest.raises(UserError, match=f"no --{next(iter(option))}"):
+    with pytest.raises(UserError, match=f"lenet5 that was trained to classify has no option --{next(iter(option))};"):
         api.load(run, **option)
 
 
@@ -83,7 +88,7 @@ def test_flips_average_probabilities(run: Path, digits_folder: Path) -> None:
     picture = digits_folder / "digit2" / "03.png"
     plain, mirrored = api.load(run, precision="float32"), api.load(run, precision="float32", flips="horizontal")
     view = plain.read(picture)
-    both = plain.probabilities([view, np.ascontiguousarray(view[:, ::-1])]).mean(0)
+    both = plain.inference.probabilities([view, np.ascontiguousarray(view[:, ::-1])]).mean(0)
     np.testing.assert_allclose(mirrored(picture).probabilities, both, atol=1e-6)
 
 
@@ -103,28 +108,26 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bytes(digits_folder: Path, 
 
 
 def _stop_after(steps: int, arguments: dict[str, object]) -> None:
-    from pixelwise.methods.classification import Classification
+    step, done = Supervised.step, []
 
-    step, done = Classification.step, []
-
-    def counted(self: Classification, *given: object) -> dict[str, float]:
+    def counted(self: Supervised, *given: object) -> dict[str, float]:
         if len(done) == steps:
             os.kill(os.getpid(), signal.SIGINT)  # the loop ends this step, saves, and stops
         done.append(None)
         return step(self, *given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Classification, "step", counted)
+        patch.setattr(Supervised, "step", counted)
         with pytest.raises(KeyboardInterrupt):
             api.train("lenet5", **arguments)
 
 
 def test_tasks_and_data_must_agree(digits_folder: Path, scenes_folder: Path, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="unet labels pixels; train a classifier"):
+    with pytest.raises(UserError, match="say a class per picture, but unet learns from a class per pixel; train a classifier"):
         api.train("unet", data=digits_folder, out=tmp_path / "a")
-    with pytest.raises(UserError, match="tells the class of a picture as a whole"):
+    with pytest.raises(UserError, match="say a class per pixel, but resnet18 learns from a class per picture; train a network that labels pixels"):
         api.train("resnet18", data=scenes_folder, out=tmp_path / "b")
-    with pytest.raises(UserError, match="pictures with masks, but lenet5 is there to classify"):
+    with pytest.raises(UserError, match="labels do not say what lenet5 predicts, which was trained to classify"):
         api.evaluate(run, data=scenes_folder)
     assert not list(tmp_path.iterdir())
 
@@ -189,17 +192,3 @@ def test_from_classification_to_segmentation_and_back(digits_folder: Path, scene
     )
     again = load_file(back.best)
     assert all(torch.equal(again[name], theirs[name]) for name in shared if name != "conv1.weight")
-
-
-def test_rates_fall_with_depth() -> None:
-    overrides = {"optimizer.depth_decay": 0.5, "optimizer.encoder_lr_factor": 0.8}
-    network = pixelwise.create_model("resnet18", num_classes=2)
-    factors = rate_factors(load_recipe("resnet18", overrides), network)
-    found = {name: factors[id(parameter)] for name, parameter in network.named_parameters()}
-    assert found["fc.weight"] == 1
-    expected = {"layer4": 0.4, "layer3": 0.2, "layer2": 0.1, "layer1": 0.05, "conv1": 0.025}
-    for name, factor in found.items():
-        if not name.startswith(("fc", "bn1")):
-            assert factor == pytest.approx(expected[name.split(".")[0]])
-    with pytest.raises(UserError, match="not built on an encoder"):
-        rate_factors(load_recipe("hourglass", overrides), pixelwise.create_model("hourglass", num_classes=2, width=8))

@@ -41,8 +41,8 @@ def test_what_was_taken_over_stays_bitwise_and_the_head_learns(digits_folder: Pa
     kept = [name for name in after if not name.startswith("head.")]
     assert len(kept) == 3 * 2 + 2 * 5
     assert all(torch.equal(before[name], after[name]) for name in kept)
-    assert run.recipe.augment.crop == (32, 32)
-    assert run.recipe.optimizer.encoder_lr_factor == 0.3
+    assert run.planned.augment.crop == (32, 32)
+    assert run.planned.optimizer.encoder_lr_factor == 0.3
     assert api.evaluate(run.path) == run.metrics
     assert api.load(run.path)(digits_folder / "digit1" / "00.png").probabilities.shape == (3,)
     again = api.train(

@@ -28,11 +28,22 @@ from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import write_png
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
+<<<<<<< HEAD
+=======
+from pixelwise.inference.rasters import open_raster
+from pixelwise.tasks.detect.merging import match_score
+from pixelwise.methods.supervised import Supervised
+>>>>>>> tests-follow
 from pixelwise.models.classify.table import ENCODERS
 from pixelwise.nn.encoder import Encoder
 from pixelwise.tasks.detect.merging import match_score
 from pixelwise.training.recipes import load_recipe
 from pixelwise.training.run import open_run
+<<<<<<< HEAD
+=======
+from pixelwise.tasks.detect.inference import MATCH, BoxInference
+from pixelwise.tasks.detect.task import search_scales
+>>>>>>> tests-follow
 
 SMALL = {"model.encoder": "tiny", "model.hidden": [32, 16], "model.pool": 2, "train.batch_size": 4}
 BARE = {"model.width": 4, "stages": [], "model.regression": False}
@@ -132,7 +143,7 @@ def test_evaluating_again_gives_the_same_numbers(run: Path) -> None:
 
 def test_prediction_in_pixels_of_the_picture(run: Path, squares_folder: Path, tmp_path: Path) -> None:
     predictor = api.load(run)
-    assert isinstance(predictor, BoxPredictor)
+    assert isinstance(predictor.inference, BoxInference)
     file = squares_folder / "images" / "00.png"
     small = predictor(file)
     assert small.boxes.shape == (1, 4)
@@ -156,7 +167,7 @@ def test_prediction_in_pixels_of_the_picture(run: Path, squares_folder: Path, tm
 
 @pytest.mark.parametrize("option", [{"scales": (0.5, 1.0)}, {"refine": "crf"}, {"tile": 64}, {"flips": "horizontal"}])
 def test_options_of_other_networks_are_refused(run: Path, option: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=f"finds objects, for which there is no --{next(iter(option))}"):
+    with pytest.raises(UserError, match=f"localizer that was trained to detect has no option --{next(iter(option))};"):
         api.load(run, **option)
 
 
@@ -167,21 +178,21 @@ def test_a_bad_picture_and_outlines(run: Path, squares_folder: Path, tmp_path: P
     with pytest.raises(UserError, match=r"(?s)1 of 2 pictures predicted.*bad\.png"):
         api.predict(run, tmp_path / "in", tmp_path / "out")
     assert "good.png," in (tmp_path / "out" / "boxes.csv").read_text()
-    with pytest.raises(UserError, match="leave out --boundaries"):
+    with pytest.raises(UserError, match="has no option --boundaries"):
         api.predict(run, tmp_path / "in", tmp_path / "out2", boundaries=True)
 
 
 def stop_after(steps: int, recipe: str, arguments: dict[str, Any]) -> None:
-    step, done = ClassAndBox.step, []
+    step, done = Supervised.step, []
 
-    def counted(self: ClassAndBox, *given: Any) -> dict[str, float]:
+    def counted(self: Supervised, *given: Any) -> dict[str, float]:
         if len(done) == steps:
             os.kill(os.getpid(), signal.SIGINT)  # the loop ends this step, saves, and stops
         done.append(None)
         return step(self, *given)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ClassAndBox, "step", counted)
+        patch.setattr(Supervised, "step", counted)
         with pytest.raises(KeyboardInterrupt):
             api.train(recipe, **arguments)
 
@@ -201,7 +212,7 @@ def test_a_run_killed_and_resumed_ends_with_the_same_bytes(
 
 def test_overfeat_from_a_folder_to_boxes(coco_folder: Path, tmp_path: Path) -> None:
     run = api.train("overfeat", data=coco_folder, epochs=3, out=tmp_path / "run", overrides=OVERFEAT)
-    recipe = run.recipe
+    recipe = run.planned
     assert recipe.augment.crop == (44, 44)
     assert recipe.windows.scales is not None
     assert min(recipe.windows.scales) >= 44
@@ -213,9 +224,10 @@ def test_overfeat_from_a_folder_to_boxes(coco_folder: Path, tmp_path: Path) -> N
     )
     assert "How the boxes of the first picture come about" in run.report.read_text()
     predictor = api.load(run.path)
-    assert isinstance(predictor, BoxPredictor)
-    assert predictor.confidence == 0.5
-    every = predictor.candidates(coco_folder / "images" / "val-0000.png")
+    assert isinstance(predictor.inference, BoxInference)
+    assert predictor.inference.confidence == 0.5
+    with open_raster(coco_folder / "images" / "val-0000.png") as raster:
+        every = predictor.inference.candidates(raster)
     assert (every.boxes[:, 2] <= 96).all()
     assert (np.diff(every.confidences) <= 0).all()
     assert every.steps is not None
@@ -241,7 +253,7 @@ def test_nuclei_whose_objects_have_no_classes(tmp_path: Path) -> None:
         "localizer", data=tmp_path / "data", epochs=1, out=tmp_path / "run", overrides={**SMALL, "train.validations": 1}
     )
     assert run.metrics["accuracy"] == 1  # there is only one class
-    facts = run.recipe.provenance["data"]["objects"]
+    facts = run.planned.provenance["data"]["objects"]
     assert facts["count"] == [0, 2 * (6 - run.metrics["pictures"])]
 
 
@@ -281,10 +293,10 @@ def test_what_no_loss_reaches_stays_as_it_is(squares_folder: Path, tmp_path: Pat
     for loss, branch in (("cross_entropy", ["regressor", "box_head"]), ("box_l2", ["encoder", "head"])):
         overrides = {**SMALL, "stages": [], "loss.terms": {loss: 1.0}}
         run = api.train("localizer", data=squares_folder, epochs=1, out=tmp_path / loss, overrides=overrides)
-        assert list(run.recipe.optimizer.freeze) == branch
+        assert list(run.planned.optimizer.freeze) == branch
     kept = {**overrides, "optimizer.freeze": ["head"]}
     run = api.train("localizer", data=squares_folder, epochs=1, out=tmp_path / "kept", overrides=kept)
-    assert list(run.recipe.optimizer.freeze) == ["head"]
+    assert list(run.planned.optimizer.freeze) == ["head"]
 
 
 def test_windows_are_the_networks(coco_folder: Path, tmp_path: Path) -> None:
@@ -299,13 +311,13 @@ def test_windows_are_the_networks(coco_folder: Path, tmp_path: Path) -> None:
 def test_tasks_and_data_must_agree(
     digits_folder: Path, scenes_folder: Path, coco_folder: Path, run: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"sorted into classes as a whole, but localizer learns where objects are"):
+    with pytest.raises(UserError, match=r"say a class per picture, but localizer learns from"):
         api.train("localizer", data=digits_folder, out=tmp_path / "a")
-    with pytest.raises(UserError, match=r"not which objects there are.*--to coco"):
+    with pytest.raises(UserError, match=r"say a class per pixel, but localizer learns from.*--to coco"):
         api.train("localizer", data=scenes_folder, out=tmp_path / "b")
-    with pytest.raises(UserError, match="localizer is there to detect"):
+    with pytest.raises(UserError, match="labels do not say what localizer predicts, which was trained to detect"):
         api.evaluate(run, data=digits_folder)
-    with pytest.raises(UserError, match="box_l2 is a loss of boxes, and unet gives none"):
+    with pytest.raises(UserError, match="unknown loss of unet: 'box_l2'"):
         load_recipe("unet", {"loss.terms.box_l2": 1.0})
 
 
@@ -336,7 +348,7 @@ def test_scales_at_which_objects_fill_windows(sides: tuple[float, float, float])
 
 
 def test_facts_about_objects_are_kept_with_the_run(run: Path) -> None:
-    facts = open_run(run).recipe.provenance["data"]["objects"]
+    facts = open_run(run).planned.provenance["data"]["objects"]
     assert sum(facts["count"]) == facts["pictures"] == 32
     low, middle, high = facts["sides"]
     assert 14 / 48 <= low <= middle <= high <= 25 / 48
@@ -345,8 +357,6 @@ def test_facts_about_objects_are_kept_with_the_run(run: Path) -> None:
 
 def test_merged_boxes_of_a_small_network_may_scatter() -> None:
     """What the predictor's threshold merges: boxes that share about a third, and not those that merely touch."""
-    from pixelwise.inference.box_predictor import MATCH
-
     first = torch.tensor([0.0, 0.0, 10.0, 10.0])
     assert match_score(first, torch.tensor([3.0, 2.0, 13.0, 12.0])) < MATCH
     assert match_score(first, torch.tensor([10.0, 0.0, 20.0, 10.0])) > MATCH

@@ -7,52 +7,50 @@ from pathlib import Path
 
 import pytest
 import torch
+from planned import FACTS
+from torch import nn
 
+<<<<<<< HEAD
 from pixelwise.catalog import create_model
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
 from pixelwise.training.plan import class_weights, make_plan
 from pixelwise.training.recipes import Recipe, load_recipe
+=======
+from pixelwise.catalog import create_model, system
+from pixelwise.data.fingerprint import Fingerprint
+from pixelwise.data.pictures import PictureFormat
+from pixelwise.errors import UserError
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.tasks.criteria import class_weights
+from pixelwise.training.plan import Plan, make_plan
+from pixelwise.training.recipes import build_recipe, load_recipe
+>>>>>>> tests-follow
 from pixelwise.training.run import create_run, open_run
 
 CPU = torch.device("cpu")
-FACTS = Fingerprint(
-    pictures={"train": 300, "val": 60},
-    unlabelled=0,
-    height=(360, 360, 360),
-    width=(480, 480, 480),
-    form=PictureFormat(),
-    mean=(100.0, 110.0, 120.0),
-    std=(50.0, 51.0, 52.0),
-    class_names=("a", "b", "c"),
-    class_pixels=(900, 90, 10),
-    class_pictures=(300, 200, 20),
-    present_pixels=(1000, 700, 80),
-    void_fraction=0.0,
-    digest="0",
-)
-
-
 UNET = create_model("unet", num_classes=3, encoder="mobilenet_v2")  # its stride is 32
 
 
-def plan(facts: Fingerprint = FACTS, **overrides: object) -> Recipe:
+def planned(recipe: Recipe, facts: Fingerprint, network: nn.Module) -> Plan:
+    return make_plan(recipe, facts, system(recipe.model.name).task, network=network, device=CPU)
+
+
+def plan(facts: Fingerprint = FACTS, **overrides: object) -> PlannedRecipe:
     recipe = load_recipe("unet", {key.replace("__", "."): value for key, value in overrides.items()})
-    return make_plan(recipe, facts, network=UNET, device=CPU).recipe
+    return planned(recipe, facts, UNET).recipe
 
 
 @pytest.mark.parametrize("side", [1, 7, 31, 32, 33, 64, 101, 256, 512, 1040, 20_000])
 def test_crops_fit_and_batches_stay_within_a_megapixel_or_so(side: int) -> None:
-    planned = plan(replace(FACTS, height=(side,) * 3, width=(2 * side,) * 3))
-    assert planned.augment.crop is not None
-    assert planned.train.batch_size is not None
-    height, width = planned.augment.crop
+    made = plan(replace(FACTS, height=(side,) * 3, width=(2 * side,) * 3))
+    height, width = made.augment.crop
     assert 1 <= height <= side
     assert 1 <= width <= 2 * side
     assert side < 32 or height % 32 == width % 32 == 0
-    assert 2 <= planned.train.batch_size <= 16
-    assert planned.train.batch_size * height * width <= 1.5 * (1 << 20)
+    assert 2 <= made.train.batch_size <= 16
+    assert made.train.batch_size * height * width <= 1.5 * (1 << 20)
 
 
 @pytest.mark.parametrize(("side", "view"), [(8, 32), (32, 32), (100, 100), (1000, 224)])
@@ -60,14 +58,12 @@ def test_views_of_a_classifier_leave_its_last_map_a_place(side: int, view: int) 
     """Smaller pictures are enlarged: ResNet-18 has a stride of 32."""
     facts = replace(FACTS, height=(side,) * 3, width=(2 * side,) * 3)
     network = create_model("resnet18", num_classes=3)
-    made = make_plan(load_recipe("resnet18"), facts, network=network, device=CPU)
+    made = planned(load_recipe("resnet18"), facts, network)
     assert made.recipe.augment.crop == (view, view)
 
 
 def test_everything_is_decided_with_a_reason_and_what_is_set_stays() -> None:
-    made = make_plan(
-        load_recipe("unet", {"augment.crop": [64, 96], "optimizer.lr": 0.5}), FACTS, network=UNET, device=CPU
-    )
+    made = planned(load_recipe("unet", {"augment.crop": [64, 96], "optimizer.lr": 0.5}), FACTS, UNET)
     assert made.recipe.augment.crop == (64, 96)
     assert made.recipe.optimizer.lr == 0.5
     assert not {"augment.crop", "optimizer.lr"} & made.reasons.keys()
@@ -75,7 +71,9 @@ def test_everything_is_decided_with_a_reason_and_what_is_set_stays() -> None:
     for section in ("augment", "normalize"):
         assert None not in values[section].values()
     assert all(made.reasons.values())
-    assert make_plan(made.recipe, FACTS, network=UNET, device=CPU).recipe == made.recipe  # a plan is complete
+    again = build_recipe(made.recipe.model_dump(mode="json"), "again")  # a plan is complete
+    assert planned(again, FACTS, UNET).recipe == made.recipe
+    assert set(planned(again, FACTS, UNET).reasons) == set()
 
 
 def test_what_surrounds_an_object_is_class_0_where_that_is_called_background() -> None:
@@ -91,13 +89,13 @@ def test_a_classifier_has_no_masks_to_go_by(key: str) -> None:
     recipe = load_recipe("resnet18", {f"augment.{key}": 0.5})
     network = create_model("resnet18", num_classes=3)
     with pytest.raises(UserError, match=rf"^augment\.{key}: .* no masks; leave it out\.$"):
-        make_plan(recipe, FACTS, network=network, device=CPU)
+        planned(recipe, FACTS, network)
 
 
 def test_a_trunk_of_random_weights_is_not_kept() -> None:
     network = create_model("resnet18", num_classes=3)
     with pytest.raises(UserError, match=r"^optimizer\.freeze: .* give resnet18 weights"):
-        make_plan(load_recipe("resnet18", {"optimizer.freeze": "trunk"}), FACTS, network=network, device=CPU)
+        planned(load_recipe("resnet18", {"optimizer.freeze": "trunk"}), FACTS, network)
 
 
 def test_balance_decides_the_weights() -> None:

@@ -18,6 +18,10 @@ from pixelwise.errors import UserError
 from pixelwise.training import loop
 from pixelwise.training.recipes import load_recipe, stage_recipes
 from pixelwise.training.run import Run, open_run
+<<<<<<< HEAD
+=======
+from pixelwise.tasks.segment.task import Segment
+>>>>>>> tests-follow
 
 RECIPE: dict[str, Any] = {
     "model": {"name": "unet", "width": 4},
@@ -59,9 +63,9 @@ def test_every_stage_is_a_run_and_the_last_is_the_folder_itself(reference: Path)
     run = open_run(reference)
     assert run.finished
     assert run.stage(1).finished
-    assert run.recipe.loss.terms == {"dice": 1.0}
-    assert run.recipe.model.options["weights"] == str(run.stage(1).path.resolve())
-    assert run.recipe.optimizer.encoder_lr_factor == 1.0
+    assert run.planned.loss.terms == {"dice": 1.0}
+    assert run.planned.model.options["weights"] == str(run.stage(1).path.resolve())
+    assert run.planned.optimizer.encoder_lr_factor == 1.0
     assert api.load(reference).class_names == api.load(run.stage(1).path).class_names
 
 
@@ -149,18 +153,18 @@ def test_mistakes_name_the_stage(tmp_path: Path) -> None:
 def test_without_a_budget_the_default_is_shared(
     scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(TASKS["segment"], "views", 10)
+    monkeypatch.setattr(Segment, "crops", 10)
     run = api.train(
         written(tmp_path, train={"batch_size": 4, "validations": 1}), data=scenes_folder, out=tmp_path / "run"
     )
-    assert run.stage(1).recipe.train.epochs == pytest.approx(10 / 3)
-    assert run.recipe.train.epochs == pytest.approx(5 / 3)
+    assert run.stage(1).planned.train.epochs == pytest.approx(10 / 3)
+    assert run.planned.train.epochs == pytest.approx(5 / 3)
 
 
 def test_one_object_at_a_time_first(scenes_folder: Path, tmp_path: Path) -> None:
     stages = [{"set": {"augment.objects": 1.0}}, {"set": {}}]
     run = api.train(written(tmp_path, stages=stages), data=scenes_folder, epochs=2, out=tmp_path / "run")
-    first = run.stage(1).recipe.augment
+    first = run.stage(1).planned.augment
     assert (first.objects, first.alone) == (1.0, True)  # class 0 of scenes is background
-    assert (run.recipe.augment.objects, run.recipe.augment.alone) == (0.0, False)
+    assert (run.planned.augment.objects, run.planned.augment.alone) == (0.0, False)
     assert run.finished

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+<<<<<<< HEAD
+=======
+from planned import FACTS, planned_recipe, setup
+>>>>>>> tests-follow
 from torch import nn
 
 from pixelwise.data.dataset import Record
@@ -49,7 +54,7 @@ def validation(
 ) -> Validation:
     spec = ModelSpec("x", {}, NAMES, PictureFormat(), recipe.normalize.mean, recipe.normalize.std)
     held = loader(samples, batch_size)
-    return Validation(task, spec, recipe, held, (held, held) if both else None)
+    return Validation(task, spec, recipe, Path(), held, (held, held) if both else None)
 
 
 def pixels(count: int = 4, seed: int = 0) -> list[Sample]:
@@ -68,7 +73,7 @@ def pixel_method(optimizer: dict[str, Any] | None = None, **train: Any) -> Super
     torch.manual_seed(0)
     network = nn.Conv2d(2, 3, 1)
     recipe = planned_recipe("unet", "segment", channels=2, optimizer=optimizer or {}, train=train)
-    return Supervised(setup(network, recipe, Segment().criterion(recipe, None, network)))
+    return Supervised(setup(network, recipe, Segment().criterion(recipe, FACTS, network)))
 
 
 def accuracy(network: nn.Module, samples: Sequence[Sample]) -> float:
@@ -140,7 +145,7 @@ def test_the_loss_on_pictures_does_not_depend_on_batches(size: int) -> None:
     torch.manual_seed(0)
     network = MLP(num_classes=3, size=4, hidden=(8,), dropout=0.9)
     recipe = planned_recipe("mlp", "classify", channels=1, optimizer={"lr": 0.5}, train={"ema_decay": 0.99})
-    method = Supervised(setup(network, recipe, Classify().criterion(recipe, None, network)))
+    method = Supervised(setup(network, recipe, Classify().criterion(recipe, FACTS, network)))
     images = np.random.default_rng(0).integers(0, 255, (10, 4, 4, 1), np.uint8)
     samples = [Sample(str(n), image, class_id=n % 3) for n, image in enumerate(images)]
     method.step({"labelled": collate(samples, ClassTargets)}, 0.5)

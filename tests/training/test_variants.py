@@ -22,12 +22,15 @@ from sklearn.metrics import accuracy_score, log_loss
 from pixelwise import api
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.loader import Batch
 from pixelwise.errors import UserError
+<<<<<<< HEAD
 from pixelwise.losses import LossSum
 from pixelwise.models.classify.mlp import MLP
+=======
+from pixelwise.recipe.recipe import digest, to_yaml
+>>>>>>> tests-follow
 from pixelwise.training import loop
-from pixelwise.training.recipes import digest, load_recipe, to_yaml, variant_recipes
+from pixelwise.training.recipes import load_recipe, variant_recipes
 from pixelwise.training.run import Run, open_run
 
 RECIPE: dict[str, Any] = {
@@ -121,41 +124,11 @@ def test_scores_of_the_training_pictures_are_those_of_the_network(reference: Pat
     entry = next(e for e in reversed(run.log()) if e["kind"] == "validation" and e["best"])
     for split, prefix in (("train", "training_"), ("val", "")):
         records = dataset.split(split)
-        probabilities = predict.probabilities([predict.read(dataset.read(record)) for record in records])
+        probabilities = predict.inference.probabilities([predict.read(dataset.read(record)) for record in records])
         probabilities = probabilities.astype(np.float64) / probabilities.sum(1, keepdims=True, dtype=np.float64)
         truth = [record.class_id for record in records]
         assert entry[f"{prefix}accuracy"] == pytest.approx(accuracy_score(truth, probabilities.argmax(1)))
         assert entry[f"{prefix}loss"] == pytest.approx(log_loss(truth, probabilities), rel=1e-4)
-
-
-def test_the_loss_on_pictures_does_not_depend_on_batches() -> None:
-    """In evaluation mode, with the weights that are shipped; training goes on with its own network."""
-    torch.manual_seed(0)
-    network = MLP(num_classes=3, size=4, hidden=(8,), dropout=0.9)
-    images, truth = torch.randint(0, 256, (10, 1, 4, 4)), torch.arange(10) % 3
-    method = Classification(
-        network,
-        loss=LossSum({"cross_entropy": 1.0}, ignore_index=Classification.ignore_index),
-        optimizer=torch.optim.SGD(network.parameters(), 0.5),
-        schedule=lambda progress: 1.0,
-        class_names=["a", "b", "c"],
-        mean=[128.0],
-        std=[64.0],
-        ema_decay=0.99,
-    )
-
-    def batch(start: int, end: int) -> Batch:
-        return Batch(images[start:end], truth[start:end, None, None], tuple(map(str, range(start, end))))
-
-    method.step(batch(0, 10), 0.5)
-    expected, trained = (
-        float(torch.nn.functional.cross_entropy(each.eval()(images / 64 - 2.0), truth).detach())
-        for each in (method.shipped, network)
-    )
-    assert abs(expected - trained) > 1e-3
-    for batches in ([(0, 10)], [(0, 1), (1, 7), (7, 10)]):
-        assert method.mean_loss([batch(*ends) for ends in batches]) == pytest.approx(expected, rel=1e-4)
-    assert method.wrapped is network
 
 
 def test_measuring_changes_nothing_else(reference: Path, few_digits: Path, tmp_path: Path) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+<<<<<<< HEAD
+=======
+from planned import FACTS, planned_recipe, setup
+>>>>>>> tests-follow
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -44,7 +48,7 @@ def test_the_loss_is_cross_entropy_over_pictures_and_255_is_a_class(smoothing: f
     network, batch = Tiny(), batch_of([0, 255, 299, 255])
     loss = {"label_smoothing": smoothing}
     recipe = planned_recipe("lenet5", "classify", loss=loss, optimizer={"lr": 1e-30})
-    method = Supervised(setup(network, recipe, Classify().criterion(recipe, None, network)))
+    method = Supervised(setup(network, recipe, Classify().criterion(recipe, FACTS, network)))
     values = method.step({"labelled": batch}, 0.5)
     main, second = network((batch.images.float() - 128) / 64, auxiliary=True)
     truth = torch.tensor([0, 255, 299, 255])
@@ -57,16 +61,16 @@ def test_the_loss_is_cross_entropy_over_pictures_and_255_is_a_class(smoothing: f
 def test_pictures_without_a_class_have_no_part_in_the_loss() -> None:
     recipe = planned_recipe("lenet5", "classify")
     logits = torch.randn(3, 7, generator=torch.Generator().manual_seed(0))
-    criterion = Classify().criterion(recipe, None, nn.Identity())
+    criterion = Classify().criterion(recipe, FACTS, nn.Identity())
     found = criterion(logits, ClassTargets(torch.tensor([4, NO_CLASS, 1])))
     expected = F.cross_entropy(logits[[0, 2]], torch.tensor([4, 1]))
     assert float(found["loss"]) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_class_weights_count_in_the_loss() -> None:
-    recipe = planned_recipe("lenet5", "classify")
+    recipe = planned_recipe("lenet5", "classify", loss={"class_weights": (1.0, 2.0, 5.0)})
     logits = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
     truth = torch.tensor([2, 0, 1])
-    found = Classify().criterion(recipe, (1.0, 2.0, 5.0), nn.Identity())(logits, ClassTargets(truth))
+    found = Classify().criterion(recipe, FACTS, nn.Identity())(logits, ClassTargets(truth))
     expected = F.cross_entropy(logits, truth, torch.tensor([1.0, 2.0, 5.0]))
     assert float(found["loss"]) == pytest.approx(float(expected), rel=1e-5)

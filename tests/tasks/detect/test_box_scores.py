@@ -64,7 +64,7 @@ class Known(Inference[BoxPrediction]):
 
 def measured(dataset: Dataset, answer: Answer, *, searches: bool = True, confidence: float = 0.5) -> Evaluation:
     task: Detect = Windows() if searches else WholePictures()
-    return evaluate_split(Predictor(Known(dataset, answer, searches, confidence)), task, dataset, "val")
+    return evaluate_split(Predictor(Known(dataset, answer, searches, confidence)), task, dataset, "val", dataset.root)
 
 
 def by_size(boxes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

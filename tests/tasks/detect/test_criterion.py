@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+<<<<<<< HEAD
+=======
+from planned import FACTS, planned_recipe, setup
+>>>>>>> tests-follow
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -66,18 +71,18 @@ def recipe_of(terms: dict[str, float]) -> PlannedRecipe:
 
 def method_of(network: nn.Module, terms: dict[str, float]) -> Supervised:
     recipe = recipe_of(terms)
-    return Supervised(setup(network, recipe, WholePictures().criterion(recipe, None, network)))
+    return Supervised(setup(network, recipe, WholePictures().criterion(recipe, FACTS, network)))
 
 
 def measured(network: nn.Module, terms: dict[str, float], batches: list[list[Sample]]) -> dict[str, float]:
     """The scores that a validation gives, over pictures in batches."""
     task, recipe = WholePictures(), recipe_of(terms)
     forward = method_of(network, terms).forward
-    scores = task.scores(SPEC, recipe)
+    scores = task.scores(SPEC, Path(), recipe)
     with torch.no_grad():
         for samples in batches:
             images = collate(samples, None).images
-            for prediction, sample in zip(task.predictions(forward, network, samples, images), samples, strict=True):
+            for prediction, sample in zip(task.predictions(SPEC, forward, network, samples, images), samples, strict=True):
                 scores.update(prediction, sample)
     return scores.values()
 
@@ -120,7 +125,7 @@ def test_a_step_moves_what_the_loss_names(terms: dict[str, float], monitor: str,
     assert set(terms) <= set(method.step({"labelled": BATCH}, 0.0))
     moved = {name.split(".")[0] for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == reached
-    scores = WholePictures().scores(SPEC, recipe_of(terms))
+    scores = WholePictures().scores(SPEC, Path(), recipe_of(terms))
     assert scores.headlines[0].key == monitor
     values = measured(network, terms, [samples_of(PICTURES)])
     assert monitor in values

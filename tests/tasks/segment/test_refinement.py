@@ -16,6 +16,14 @@ from pixelwise.catalog import create_model
 from pixelwise.data.formats import open_dataset
 from pixelwise.errors import UserError
 from pixelwise.inference.predictor import Predictor
+<<<<<<< HEAD
+=======
+from pixelwise.tasks.segment.inference import SegmentPrediction
+from pixelwise.tasks.segment.task import Segment
+from pixelwise.training.finish import evaluate_split
+from pixelwise.tasks.segment.outlines import OutlineWriter
+from pixelwise.tasks.segment.refinement import dense_crf, superpixel_majority
+>>>>>>> tests-follow
 from pixelwise.inference.writer import MaskWriter
 from pixelwise.metrics import boundaries
 from pixelwise.models.spec import ModelSpec, save_model
@@ -82,11 +90,6 @@ def predictor(refine: str, **options: object) -> Predictor[SegmentPrediction]:
     return near_predictor(refine=refine, **options)
 
 
-def predict_file(predict: Predictor[SegmentPrediction], *arguments: Path, **options: Path) -> Path:
-    assert isinstance(predict.inference, SegmentInference)
-    return predict.inference.predict_file(*arguments, **options)
-
-
 @pytest.mark.parametrize("name", ["crf", "superpixels"])
 def test_predictor_refines_arrays_and_files_alike(name: str, tmp_path: Path) -> None:
     photo = cv2.resize(data.astronaut(), (70, 50), interpolation=cv2.INTER_AREA)
@@ -99,7 +102,7 @@ def test_predictor_refines_arrays_and_files_alike(name: str, tmp_path: Path) -> 
     np.testing.assert_allclose(refined.confidence, expected.max(0).values, atol=1e-5)
     picture = tmp_path / "p.png"
     cv2.imwrite(str(picture), photo[..., ::-1])
-    written = predict_file(predictor(name), picture, tmp_path / "mask", overlay=tmp_path / "overlay.png")
+    written = predictor(name).predict_file(picture, tmp_path / "mask", overlay=tmp_path / "overlay.png")
     assert np.array_equal(cv2.imread(str(written), cv2.IMREAD_UNCHANGED), refined.mask)
 
 
@@ -111,7 +114,7 @@ def test_tiled_pictures_and_unknown_names_are_sentences(tmp_path: Path) -> None:
         predictor("crf", tile=128)(photo)
     cv2.imwrite(str(tmp_path / "p.png"), photo)
     with pytest.raises(UserError, match="by tiles"):
-        predict_file(predictor("crf", tile=128), tmp_path / "p.png", tmp_path / "mask")
+        predictor("crf", tile=128).predict_file(tmp_path / "p.png", tmp_path / "mask")
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
 
 
@@ -147,7 +150,7 @@ def test_evaluation_has_the_boundary_score(model_file: Path, scenes_folder: Path
     from pixelwise.metrics import BoundaryScore
 
     predict, dataset = api.load(model_file), open_dataset(scenes_folder)
-    summary = evaluate_split(predict, Segment(), dataset, "val").summary
+    summary = evaluate_split(predict, Segment(), dataset, "val", model_file.parent).summary
     score = BoundaryScore(dataset.class_names)
     for record in dataset.split("val"):
         sample = dataset.load(record)

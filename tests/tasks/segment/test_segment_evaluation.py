@@ -40,7 +40,7 @@ def evaluated(
 ) -> Evaluation:
     task = Segment()
     options = task.evaluation_options(dataset, SegmentOptions(instances=instances))
-    return evaluate_split(predict, task, dataset, split, options)
+    return evaluate_split(predict, task, dataset, split, dataset.root, options)
 
 
 def test_equals_counting_by_hand(scenes_folder: Path) -> None:
