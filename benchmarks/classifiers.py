@@ -21,14 +21,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pixelwise.inference.class_predictor import ClassPredictor
 
 from pixelwise import api, hardware
-from pixelwise.catalog import MODELS, create_model, list_models
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
+from pixelwise.inference.class_predictor import ClassPredictor
 from pixelwise.inference.engine import TorchEngine
 from pixelwise.metrics.ranking import TopK
+from pixelwise.catalog import MODELS, create_model, list_models
 from pixelwise.models.spec import ModelSpec
 from pixelwise.models.weights import load_weights, read_weights
 from speed import in_turn

@@ -27,10 +27,10 @@ import tifffile
 import torch
 from skimage import data as photographs
 
-from pixelwise.catalog import create_model
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.hardware import describe, keep_freed_memory
 from pixelwise.inference import Predictor
+from pixelwise.catalog import create_model
 from pixelwise.models.spec import ModelSpec
 
 CLASS_NAMES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "person", "bicycle")

@@ -27,7 +27,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pixelwise import hardware
-from pixelwise.catalog import create_model
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import Batch, SampleCache, TrainLoader
@@ -36,6 +35,7 @@ from pixelwise.data.scenes import write_scenes
 from pixelwise.inference.engine import TorchEngine
 from pixelwise.losses import LossSum
 from pixelwise.methods.supervised import Supervised
+from pixelwise.catalog import create_model
 from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.schedules import make_schedule
 

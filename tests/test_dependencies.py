@@ -1,4 +1,4 @@
-"""What modules import: declared dependencies from elsewhere, and no private names of each other."""
+"""What is imported is declared: every import of the package is of the standard library or of a declared dependency."""
 
 from __future__ import annotations
 
@@ -70,30 +70,3 @@ def test_undeclared_imports_are_found_wherever_they_stand() -> None:
         "import os, torch\nimport cv2.dnn\ndef f():\n    import httpx2 as h\nclass A:\n    from pytest import raises"
     )
     assert undeclared(source, provided_by) == [("httpx2", 4), ("pytest", 6)]
-
-
-def private_names(source: str) -> list[tuple[str, int]]:
-    """Names with a leading underscore that a file takes from other modules of the package, and their lines."""
-    tree = ast.parse(source)
-    found, modules = [], set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "pixelwise":
-            found += [(alias.name, node.lineno) for alias in node.names if re.match(r"_[^_]", alias.name)]
-            modules |= {alias.asname or alias.name for alias in node.names}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr):
-            owner = node.value
-            if isinstance(owner, ast.Name) and owner.id in modules:
-                found.append((f"{owner.id}.{node.attr}", node.lineno))
-    return found
-
-
-def test_private_names_are_used_in_their_own_module_alone() -> None:
-    for path in sorted((ROOT / "src" / "pixelwise").rglob("*.py")):
-        found = [name for name, _ in private_names(path.read_text()) if (path.name, name) != ("explain.py", "api._bar")]
-        assert not found, f"{path.relative_to(ROOT)}: {found}"
-
-
-def test_private_names_are_found() -> None:
-    source = "from pixelwise.data.a import _b, c\nimport torch\nc._d()\ntorch._e()\nself._f()\nc.__name__"
-    assert private_names(source) == [("_b", 1), ("c._d", 3)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import shutil
@@ -19,11 +17,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 from safetensors.torch import save_file
 
 from pixelwise import api, cli
-from pixelwise.cli.listing import Column, print_listing
 
 TINY = ["--set", "model.width=4", "--set", "model.encoder=null", "--set", "augment.crop=[32,48]",
         "--set", "train.batch_size=2", "--set", "train.validations=1"]  # fmt: skip
@@ -31,6 +27,9 @@ TINY = ["--set", "model.width=4", "--set", "model.encoder=null", "--set", "augme
 
 def pixelwise(*arguments: object) -> tuple[int, str]:
     """Exit status, and what was printed to the error stream; in this process, which is a hundred times faster."""
+    import contextlib
+    import io
+
     out, err = io.StringIO(), io.StringIO()
     with (
         mock.patch.object(sys, "argv", ["pixelwise", *map(str, arguments)]),
@@ -102,10 +101,7 @@ def test_help_takes_a_fraction_of_importing_torch() -> None:
         (["train", "unet", "--data", "DATA", "--set", "model.encoder=resnet81"], "did you mean 'resnet18'"),
         (["train", "unet", "--data", "DATA", "--set", "model.weights=none.pth"], "none.pth"),
         (["train", "unet", "--data", "DATA", "--minutes", "1", "--epochs", "1"], "one budget"),
-        (
-            ["train", "resnet18", "--data", "DATA"],
-            "say a class per pixel, but resnet18 learns from a class per picture",
-        ),
+        (["train", "resnet18", "--data", "DATA"], "say a class per pixel, but resnet18 learns from a class per picture"),
         (["train", "--resume", "nowhere"], "not a run folder"),
         (["train", "unet", "--resume", "nowhere"], "takes no a recipe"),
         (["evaluate", "nowhere"], "no such model file"),
@@ -352,71 +348,6 @@ def test_models_and_recipes() -> None:
     status, text = pixelwise("recipes")
     assert status == 0
     assert "scenes-unet" in text
-
-
-@pytest.mark.parametrize(("verb", "width"), [("models", 40), ("weights", 40), ("weights", 80), ("recipes", 60)])
-def test_names_and_papers_are_whole_however_narrow_a_pipe_is(verb: str, width: int) -> None:
-    from pixelwise.models.catalog import MODELS
-    from pixelwise.training.recipe import recipe_names
-
-    from pixelwise.models.encoders import ENCODERS
-    from pixelwise.models.known_weights import KNOWN
-
-    command = [sys.executable, "-m", "pixelwise", verb]
-    environment = {**os.environ, "COLUMNS": str(width)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "…" not in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= width
-    words = done.stdout.replace(",", " ").replace(";", " ").split()
-    papers = [word for entry in MODELS.values() for word in entry.paper.split() if word.startswith("arXiv:")]
-    expected = {
-        "models": [*MODELS, *ENCODERS, *(paper.rstrip(";,") for paper in papers)],
-        "weights": [known.name for known in KNOWN],
-        "recipes": recipe_names(),
-    }
-    assert set(expected[verb]) <= set(words)
-
-
-@pytest.mark.parametrize("width", [12, 30, 40, 50, 60, 80, 120])
-def test_listings_cut_no_name_at_any_width(width: int) -> None:
-    stream = io.StringIO()
-    rows = [("a_network_of_17ch", "61,100,840", "owner/weights-0.1", "Someone et al. 2012, arXiv:1404.59971")] * 2
-    columns = [Column("task"), Column("receptive field", "right"), Column("weights"), Column("paper", folds=True)]
-    print_listing(Console(file=stream, width=width), columns, rows, "With 21 classes.")
-    text = stream.getvalue()
-    assert "…" not in text
-    for word in (*rows[0][:3], "arXiv:1404.59971"):
-        assert text.count(word) == 2, word
-    assert text.startswith("task\n") == (width < 70)  # paragraphs, or a table
-
-
-def test_models_and_weights_as_json() -> None:
-    from pixelwise.models.catalog import MODELS, list_models
-
-    from pixelwise.models.facts import network_facts
-    from pixelwise.models.known_weights import KNOWN, known_weights
-
-    found = {facts["name"]: facts for facts in json.loads(pixelwise("models", "--json")[1])["models"]}
-    assert found.keys() == MODELS.keys()
-    assert {name: facts["task"] for name, facts in found.items()} == {name: MODELS[name].task for name in MODELS}
-    assert found["resnet18"]["parameters"] == 11_689_512
-    unet = network_facts("unet", num_classes=found["unet"]["classes"])
-    assert found["unet"]["receptive_field"] == unet.receptive_field
-    assert found["unet"]["operations_per_pixel"] == unet.operations
-    assert found["deeplab_v3"]["receptive_field"] is None
-    detectors = json.loads(pixelwise("models", "--task", "detect", "--json")[1])["models"]
-    assert [facts["name"] for facts in detectors] == list_models("detect")
-    listed = json.loads(pixelwise("weights", "--json")[1])
-    assert {each["name"] for each in listed} == {known.name for known in KNOWN}
-    first = json.loads(pixelwise("weights", "vgg11", "--json")[1])[0]
-    assert (first["name"], first["address"]) == (known_weights("vgg11")[0].name, known_weights("vgg11")[0].address)
-    assert json.loads(pixelwise("weights", "lenet5", "--json")[1]) == []
-
-
-def test_each_table_of_models_is_headed_by_its_task() -> None:
-    for task in ("classify", "detect"):
-        assert task in pixelwise("models", "--task", task)[1].partition("\n\n")[0].split()[:2]
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
 from pixelwise.losses.boxes import box_l2
-from pixelwise.models.classify.table import ENCODERS
+from pixelwise.catalog import create_model
 from pixelwise.models.detect.localizer import Localizer, boxes_of_class
+from pixelwise.models.classify.table import ENCODERS
 from pixelwise.nn.boxes import iou
 from pixelwise.nn.encoder import Encoder
 from pixelwise.nn.freezing import freeze, hold
@@ -48,18 +48,6 @@ def test_boxes_are_in_pixels_of_the_picture() -> None:
     network.box_head.weight.zero_()
     network.box_head.bias.copy_(torch.tensor([0.0, 0.25, 0.5, 1.0, 0.125, 0.125, 0.5, 0.5]))
     assert network(torch.randn(1, 3, 60, 100)).boxes[0].tolist() == [[0, 16, 64, 64], [16, 8, 64, 32]]
-
-
-@torch.no_grad()
-def test_the_box_head_reads_the_means_of_parts_of_the_map() -> None:
-    """What a part of the map holds counts by its mean: neither its largest value nor where in the part it is."""
-    network = tiny(pool=2).eval()
-    maps = torch.randn(2, network.encoder.feature_channels[-1], 4, 6)
-    parts = maps.unflatten(3, (2, 3)).unflatten(2, (2, 2)).permute(0, 1, 2, 4, 3, 5).flatten(4)  # (N, C, 2, 2, 2 * 3)
-    expected = parts.mean(4).flatten(1)
-    for layer in network.regressor[1:]:
-        expected = layer(expected)
-    assert torch.allclose(network.regress(maps).flatten(1), network.box_head(expected), atol=1e-6)
 
 
 @torch.no_grad()

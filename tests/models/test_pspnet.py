@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
+from pixelwise.catalog import create_model
 from pixelwise.models.classify.table import ENCODERS
 from pixelwise.models.segment.pspnet import PyramidPooling
 
@@ -30,15 +30,6 @@ def test_what_the_head_reads_in_each_row_of_the_ablation(options: dict[str, obje
         assert network(torch.empty(1, 3, 50, 70)).shape == (1, 150, 50, 70)
     assert network.head[0].in_channels == width
     assert network.global_context == (len(options["bins"]) > 0)
-
-
-@pytest.mark.parametrize(("bins", "width"), [((1,), 48), ((1, 2), 24), ((1, 2, 4), 16), ((1, 2, 3, 6), 12)])
-def test_each_level_is_reduced_to_its_share_of_the_channels(bins: tuple[int, ...], width: int) -> None:
-    """Section 3.2: with N levels to 1 / N of them, so that the levels together are as wide as the map."""
-    pyramid = PyramidPooling(48, bins=bins, pooling="average", reduction=True)
-    assert [level.conv.out_channels for level in pyramid.levels] == [width] * len(bins)
-    assert pyramid.outputs == 96
-    assert pyramid(torch.randn(2, 48, 6, 6)).shape == (2, 96, 6, 6)
 
 
 @pytest.mark.parametrize("name", sorted(ENCODERS))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,13 @@ import torch
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
-from pixelwise.catalog import create_model, load_model
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
-from pixelwise.models import weights as weights_module
+from pixelwise.catalog import create_model
 from pixelwise.models.encoders import create_encoder
-from pixelwise.models.known_weights import IMAGENET_MEAN, KNOWN
+from pixelwise.catalog import load_model
 from pixelwise.models.spec import ModelSpec, save_model
-from pixelwise.models.weights import adapt_channels, forget_weights, input_normalisation, load_weights, read_weights
+from pixelwise.models.weights import adapt_channels, input_normalisation, load_weights, read_weights
 
 
 def save(path: Path, network: torch.nn.Module, **metadata: str) -> Path:
@@ -151,101 +149,6 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(error: Exception, monkeypatc
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     with pytest.raises(UserError, match="Hugging Face hub did not give"):
         create_encoder("resnet18", weights="someone/resnet")
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Files whose digest was computed and whose tensors were read, one entry each time."""
-    found: list[Path] = []
-    original = weights_module.check_digest
-
-    def counted(path: Path) -> None:
-        found.append(path)
-        original(path)
-
-    monkeypatch.setattr(weights_module, "check_digest", counted)
-    forget_weights()
-    return found
-
-
-@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
-def test_a_file_is_read_once_until_it_changes_or_another_is_read(
-    suffix: str, tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def write(value: float, name: str = "a") -> Path:
-        path = tmp_path / f"{name}.{suffix}"
-        tensors = {"weight": torch.full((2,), value)}
-        (torch.save if suffix == "pth" else save_file)(tensors, path)
-        return path
-
-    path = write(1.0)
-    first, second = read_weights(path), read_weights(path)
-    monkeypatch.chdir(tmp_path)
-    third = read_weights(path.name)
-    assert len(reads) == 1
-    assert first.tensors is second.tensors is third.tensors
-    with pytest.raises(TypeError):
-        first.tensors["weight"] = torch.zeros(2)  # type: ignore[index]
-    write(2.0)
-    os.utime(path, ns=(0, 1))  # as large as before: the time alone tells
-    assert read_weights(path).tensors["weight"].tolist() == [2, 2]
-    assert first.tensors["weight"].tolist() == [1, 1]
-    other = write(3.0, "b")
-    assert read_weights(other).tensors["weight"].tolist() == [3, 3]
-    assert read_weights(other).tensors["weight"].tolist() == [3, 3]
-    assert len(reads) == 3, "one file is kept"
-    forget_weights()
-    read_weights(other)
-    assert len(reads) == 4
-
-
-def test_a_failure_is_not_kept(tmp_path: Path, reads: list[Path]) -> None:
-    (tmp_path / "w.safetensors").write_bytes(b"damaged")
-    for _ in range(2):
-        with pytest.raises(UserError, match="damaged"):
-            read_weights(tmp_path / "w.safetensors")
-    assert len(reads) == 2
-    save_file({"weight": torch.ones(1)}, tmp_path / "w.safetensors")
-    assert read_weights(tmp_path / "w.safetensors").tensors["weight"].tolist() == [1]
-
-
-def test_what_is_known_goes_by_the_name_and_not_by_the_contents(
-    tmp_path: Path, reads: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_file({"weight": torch.ones(1)}, tmp_path / "w.safetensors")
-    monkeypatch.setattr(weights_module, "locate", lambda _: tmp_path / "w.safetensors")
-    known = next(each for each in KNOWN if each.mean != IMAGENET_MEAN)
-    assert read_weights("w.safetensors").mean == IMAGENET_MEAN
-    assert read_weights(known.name).mean == known.mean
-    assert len(reads) == 1
-
-
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_networks_have_copies_of_what_is_kept(channels: int, tmp_path: Path, reads: list[Path]) -> None:
-    classifier = save(tmp_path / "r.safetensors", create_model("resnet18", num_classes=4))
-    kept = {name: value.clone() for name, value in read_weights(classifier).tensors.items()}
-    for built in (
-        create_encoder("resnet18", in_channels=channels, weights=classifier),
-        create_model("resnet18", num_classes=4, in_channels=channels, weights=classifier),
-    ):
-        with torch.no_grad():
-            for tensor in (*built.parameters(), *built.buffers()):
-                tensor.add_(1)
-    after = read_weights(classifier).tensors
-    assert len(reads) == 1
-    assert all(torch.equal(after[name], value) for name, value in kept.items())
-
-
-def test_fully_connected_layers_made_convolutions_are_copies(tmp_path: Path, reads: list[Path]) -> None:
-    path = save(tmp_path / "vgg.safetensors", create_model("vgg16", num_classes=4, width=4))
-    kept = {name: value.clone() for name, value in read_weights(path).tensors.items()}
-    network = create_model("fcn32s", num_classes=3, width=4, weights=path)
-    with torch.no_grad():
-        for tensor in network.parameters():
-            tensor.add_(1)
-    after = read_weights(path).tensors
-    assert len(reads) == 1
-    assert all(torch.equal(after[name], value) for name, value in kept.items())
 
 
 @pytest.mark.parametrize(

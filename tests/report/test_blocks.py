@@ -10,8 +10,8 @@ from typing import get_args
 import numpy as np
 import pytest
 from matplotlib.figure import Figure as Drawing
-
 from page_reader import PageReader
+
 from pixelwise.report import blocks as b
 from pixelwise.report import cells
 from pixelwise.report.page import render_page, write_page
@@ -136,13 +136,6 @@ def test_undefined_numbers_are_a_dash_with_the_reason(value: float | None) -> No
 )
 def test_numbers_for_people(cell: cells.Cell, shown: str) -> None:
     assert PageReader(of(b.Text((cell,)))).text.strip() == shown
-
-
-@pytest.mark.parametrize(
-    ("share", "width"), [(0.0, "0.0"), (0.25, "25.0"), (1.0, "100.0"), (1.5, "100.0"), (-1, "0.0")]
-)
-def test_bars_stay_within_their_frame(share: float, width: str) -> None:
-    assert f'style="width:{width}%"' in of(b.Text((cells.Bar(share),)))
 
 
 def test_facts_for_people() -> None:

@@ -11,13 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pixelwise import api
-<<<<<<< HEAD
-from pixelwise.catalog import MODELS, create_model
-from pixelwise.errors import UserError
-=======
 from pixelwise.errors import UserError
 from pixelwise.catalog import create_model, system
->>>>>>> tests-follow
 from pixelwise.training.recipes import load_recipe, recipe_names
 
 NAMES = [name for name in recipe_names() if system(load_recipe(name).model.name).task.name == "classify"]

@@ -11,19 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pixelwise.inference.class_predictor import ClassPredictor
 from safetensors.torch import load_file
 
 import pixelwise
 from pixelwise import api
 from pixelwise.errors import UserError
-<<<<<<< HEAD
-from pixelwise.training.recipes import load_recipe
-from pixelwise.training.session import rate_factors
-=======
 from pixelwise.methods.supervised import Supervised
 from pixelwise.tasks.classify.inference import ClassifyInference
->>>>>>> tests-follow
 
 SMALL = {"augment.crop": [32, 32], "train.batch_size": 8, "train.validations": 2, "train.precision": "float32"}
 

@@ -16,9 +16,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pixelwise.inference.box_predictor import BoxPredictor
-from pixelwise.methods.localisation import ClassAndBox
-from pixelwise.training.tasks.detect import search_scales
 from safetensors.torch import load_file
 from torch import nn
 
@@ -28,22 +25,15 @@ from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import write_png
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
-<<<<<<< HEAD
-=======
 from pixelwise.inference.rasters import open_raster
 from pixelwise.tasks.detect.merging import match_score
 from pixelwise.methods.supervised import Supervised
->>>>>>> tests-follow
 from pixelwise.models.classify.table import ENCODERS
 from pixelwise.nn.encoder import Encoder
-from pixelwise.tasks.detect.merging import match_score
 from pixelwise.training.recipes import load_recipe
 from pixelwise.training.run import open_run
-<<<<<<< HEAD
-=======
 from pixelwise.tasks.detect.inference import MATCH, BoxInference
 from pixelwise.tasks.detect.task import search_scales
->>>>>>> tests-follow
 
 SMALL = {"model.encoder": "tiny", "model.hidden": [32, 16], "model.pool": 2, "train.batch_size": 4}
 BARE = {"model.width": 4, "stages": [], "model.regression": False}

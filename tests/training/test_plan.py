@@ -10,14 +10,6 @@ import torch
 from planned import FACTS
 from torch import nn
 
-<<<<<<< HEAD
-from pixelwise.catalog import create_model
-from pixelwise.data.fingerprint import Fingerprint
-from pixelwise.data.pictures import PictureFormat
-from pixelwise.errors import UserError
-from pixelwise.training.plan import class_weights, make_plan
-from pixelwise.training.recipes import Recipe, load_recipe
-=======
 from pixelwise.catalog import create_model, system
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import PictureFormat
@@ -26,7 +18,6 @@ from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.tasks.criteria import class_weights
 from pixelwise.training.plan import Plan, make_plan
 from pixelwise.training.recipes import build_recipe, load_recipe
->>>>>>> tests-follow
 from pixelwise.training.run import create_run, open_run
 
 CPU = torch.device("cpu")

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from pixelwise.training.tasks import TASKS
 from safetensors.torch import load_file
 
 from pixelwise import api
@@ -18,10 +17,7 @@ from pixelwise.errors import UserError
 from pixelwise.training import loop
 from pixelwise.training.recipes import load_recipe, stage_recipes
 from pixelwise.training.run import Run, open_run
-<<<<<<< HEAD
-=======
 from pixelwise.tasks.segment.task import Segment
->>>>>>> tests-follow
 
 RECIPE: dict[str, Any] = {
     "model": {"name": "unet", "width": 4},

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from pixelwise.methods.classification import Classification
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, log_loss
 
@@ -23,12 +22,7 @@ from pixelwise import api
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import open_dataset
 from pixelwise.errors import UserError
-<<<<<<< HEAD
-from pixelwise.losses import LossSum
-from pixelwise.models.classify.mlp import MLP
-=======
 from pixelwise.recipe.recipe import digest, to_yaml
->>>>>>> tests-follow
 from pixelwise.training import loop
 from pixelwise.training.recipes import load_recipe, variant_recipes
 from pixelwise.training.run import Run, open_run

@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-<<<<<<< HEAD
-=======
 from planned import FACTS, planned_recipe, setup
->>>>>>> tests-follow
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,7 +27,6 @@ from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.tasks.detect.criterion import AimedTargets, true_boxes
 from pixelwise.tasks.detect.task import WholePictures
 from pixelwise.training.recipes import load_recipe
-from planned import planned_recipe, setup
 
 K = 4
 
