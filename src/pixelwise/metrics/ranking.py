@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -37,6 +39,16 @@ class TopK:
         rank = (probabilities > own).sum(1) + ((probabilities == own) & lower).sum(1)
         self.pictures += len(truth)
         self._hits += (rank[:, None] <= np.arange(len(self._hits))).sum(0)
+
+    def add(self, ranking: Sequence[int], truth: int) -> None:
+        """Adds one picture.
+
+        Args:
+            ranking: class ids, the most probable first; those that are not among them rank below.
+        """
+        self.pictures += 1
+        if truth in ranking:
+            self._hits[ranking.index(truth) :] += 1
 
     def merge(self, other: TopK) -> None:
         """Adds the pictures that another one has counted.

@@ -43,14 +43,24 @@ class ClassPrediction(Prediction):
     Attributes:
         probabilities: (K,) float32, summing to 1.
         class_names: by class id.
+        best: ids of the five most probable classes, or of all if there are fewer, in falling order; None to have them
+            found. Logits of 16 bits are often equal, and then whoever made them decides.
     """
 
     probabilities: np.ndarray
     class_names: tuple[str, ...]
+    best: tuple[int, ...] | None = None
+
+    @property
+    def ranking(self) -> tuple[int, ...]:
+        """`best`; of equally probable classes the one with the lower id comes first."""
+        if self.best is not None:
+            return self.best
+        return tuple(np.argsort(-self.probabilities, kind="stable")[:RANKS].tolist())
 
     @property
     def class_id(self) -> int:
-        return int(self.probabilities.argmax())
+        return self.ranking[0]
 
     @property
     def class_name(self) -> str:

@@ -74,11 +74,10 @@ class ClassScores(Scores[ClassPrediction]):
         if sample.class_id is None:
             raise ValueError(f"{sample.name} has no class to compare with")
         truth = np.array([sample.class_id], np.int64)
-        probabilities = prediction.probabilities[None]
-        predicted = probabilities.argmax(1)
+        predicted = np.array([prediction.class_id], np.int64)
         self.confusion.update(predicted, truth)
-        self.ranks.update(probabilities, truth)
-        self.calibration.update(probabilities.max(1), predicted == truth)
+        self.ranks.add(prediction.ranking, sample.class_id)
+        self.calibration.update(prediction.probabilities.max(keepdims=True), predicted == truth)
         if self.thorough:
             self.pictures.append(PictureAnswer(sample.name, sample.class_id, prediction.probabilities))
 

@@ -25,7 +25,7 @@ from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.tasks.base import Evaluation, Snapshots, Task
 from pixelwise.tasks.classify import report
-from pixelwise.tasks.classify.inference import ClassifyInference, ClassifyOptions, ClassPrediction
+from pixelwise.tasks.classify.inference import RANKS, ClassifyInference, ClassifyOptions, ClassPrediction
 from pixelwise.tasks.classify.scores import ClassScores
 from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import covering
@@ -111,8 +111,10 @@ class Classify(Task):
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
     ) -> list[ClassPrediction]:
-        probabilities = forward(network, images).float().softmax(1).cpu().numpy()
-        return [ClassPrediction(own, ()) for own in probabilities]
+        logits = forward(network, images)
+        best = logits.topk(min(RANKS, logits.shape[1]), dim=1).indices.tolist()
+        probabilities = logits.float().softmax(1).cpu().numpy()
+        return [ClassPrediction(own, (), tuple(ids)) for own, ids in zip(probabilities, best, strict=True)]
 
     def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
         return recipe.crop
