@@ -18,7 +18,7 @@ from pixelwise.inference.tiles import Band, Grid, Merger, class_ids, grid_within
 
 def merged(grid: Grid, field: Tensor) -> list[Band]:
     """Bands for tiles cut out of one field of logits (K, H, W)."""
-    merger = Merger(grid, len(field), confidence=True, probabilities=True)
+    merger = Merger(grid, len(field), confidence=True, blended=True)
     bands = [merger.add(field[:, ys.start : ys.stop, xs.start : xs.stop]) for ys, xs in grid]
     return [band for band in bands if band is not None]
 
@@ -92,7 +92,7 @@ def test_a_field_that_does_not_depend_on_the_tile_comes_back(
     field = torch.randn(4, height, width, generator=torch.Generator().manual_seed(seed))
     bands = merged(grid, field)
     assert [band.top for band in bands] == [span.begin for span in grid.rows]
-    probabilities = np.concatenate([band.probabilities for band in bands], axis=1)
+    probabilities = np.concatenate([band.blended for band in bands], axis=1)
     np.testing.assert_allclose(probabilities, field.softmax(0).numpy(), atol=1e-6)
     assert np.array_equal(np.concatenate([band.classes for band in bands]), field.argmax(0).numpy())
     confidence = np.concatenate([band.confidence for band in bands])
@@ -103,11 +103,11 @@ def whole_and_tiled(height: int, width: int, tile: int, overlap: int) -> tuple[n
     model = near()
     image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     grid = square_grid(height, width, tile=tile, overlap=overlap, stride=model.stride)
-    merger = Merger(grid, 3, probabilities=True)
+    merger = Merger(grid, 3, blended=True)
     with torch.inference_mode():
         whole = model(image)[0].softmax(0).numpy()
         bands = [merger.add(model(image[..., ys.start : ys.stop, xs.start : xs.stop])[0]) for ys, xs in grid]
-    return whole, np.concatenate([band.probabilities for band in bands if band is not None], axis=1), grid
+    return whole, np.concatenate([band.blended for band in bands if band is not None], axis=1), grid
 
 
 @pytest.mark.parametrize(("height", "width"), [(150, 131), (97, 230), (40, 300), (257, 33)])
