@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from planned import planned_recipe
 from torch import Tensor, nn
 
 from pixelwise.catalog import create_model
@@ -15,6 +14,7 @@ from pixelwise.errors import UserError
 from pixelwise.methods.base import TrainingDiverged
 from pixelwise.methods.optimised import Optimised, make_optimizer, rate_factors
 from pixelwise.recipe.schedules import make_schedule
+from planned import planned_recipe
 
 
 def optimised(network: nn.Module | None = None, **options: Any) -> Optimised:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
 from pixelwise.models.facts import network_facts
 
 

@@ -26,14 +26,14 @@ from pixelwise.data.pictures import write_png
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
 from pixelwise.inference.rasters import open_raster
-from pixelwise.tasks.detect.merging import match_score
 from pixelwise.methods.supervised import Supervised
 from pixelwise.models.classify.table import ENCODERS
 from pixelwise.nn.encoder import Encoder
+from pixelwise.tasks.detect.inference import MATCH, BoxInference
+from pixelwise.tasks.detect.merging import match_score
+from pixelwise.tasks.detect.task import search_scales
 from pixelwise.training.recipes import load_recipe
 from pixelwise.training.run import open_run
-from pixelwise.tasks.detect.inference import MATCH, BoxInference
-from pixelwise.tasks.detect.task import search_scales
 
 SMALL = {"model.encoder": "tiny", "model.hidden": [32, 16], "model.pool": 2, "train.batch_size": 4}
 BARE = {"model.width": 4, "stages": [], "model.regression": False}

@@ -16,13 +16,13 @@ import torch
 from safetensors.torch import save_file
 
 from pixelwise import api
+from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
 from pixelwise.methods.base import TrainingDiverged
 from pixelwise.methods.supervised import Supervised
-from pixelwise.catalog import create_model
+from pixelwise.recipe.schedules import SCHEDULES, make_schedule
 from pixelwise.training import loop
 from pixelwise.training.run import open_run
-from pixelwise.recipe.schedules import SCHEDULES, make_schedule
 
 TINY = {
     "model.name": "unet", "model.width": 4, "model.encoder": None, "augment.crop": [32, 48],
