@@ -396,6 +396,15 @@ def _pictures(paths: Iterable[Path]) -> tuple[list[Path], Path]:
     return list(dict.fromkeys(Path(os.path.abspath(file)) for file in files)), root
 
 
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """`name=value` strings as keywords; values are read as YAML.
+
+    Raises:
+        UserError: no equals sign, or a value that is not YAML.
+    """
+    return dict(recipes.parse_overrides(texts, flag="--option"))
+
+
 def parse_scales(text: str) -> tuple[float, ...]:
     """`0.75,1,1.25` as numbers.
 

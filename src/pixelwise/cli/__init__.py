@@ -12,7 +12,7 @@ import traceback
 
 import typer
 
-from pixelwise.cli import check, convert, demo, evaluate, explain, models, predict, recipes, train, weights
+from pixelwise.cli import check, convert, demo, evaluate, explain, models, predict, recipes, sample, train, weights
 from pixelwise.cli.stopping import stoppable
 from pixelwise.errors import UserError
 
@@ -33,6 +33,7 @@ for verb in (
     train.train,
     evaluate.evaluate,
     predict.predict,
+    sample.sample,
     explain.explain,
     models.models,
     recipes.recipes,

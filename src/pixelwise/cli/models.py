@@ -2,68 +2,84 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 
 
 def models(
-    task: Annotated[str | None, typer.Option(help="segment, classify or detect; default all.")] = None,
+    task: Annotated[str | None, typer.Option(help="List the networks of this task only; default all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
-    """List the networks with their size, arithmetic, stride, receptive field and paper."""
-    from rich.console import Console
-
-    from pixelwise.catalog import SYSTEMS, list_models
+    """List the networks by task with their size and paper; of those that label pixels, also arithmetic, stride and
+    receptive field."""
+    from pixelwise.catalog import list_models
     from pixelwise.models.classify.table import ENCODERS
 
-    names = list_models(task)
+    found = [_facts(name) for name in list_models(task)]
+    if as_json:
+        print(json.dumps({"models": found, "encoders": sorted(ENCODERS)}, indent=2))
+        return
+    from rich.console import Console
+
     console = Console()
-    for kind in sorted({SYSTEMS[name].task for name in names}):
-        table = _dense_table if kind == "segment" else _classifier_table
-        console.print(table([name for name in names if SYSTEMS[name].task == kind]))
+    for kind in sorted({facts["task"] for facts in found}):
+        _print_table(console, kind, [facts for facts in found if facts["task"] == kind])
         console.print()
     console.print(f"Encoders for networks that take one: {', '.join(sorted(ENCODERS))}", highlight=False)
 
 
-def _dense_table(names: list[str]) -> object:
-    from rich.table import Table
-
-    from pixelwise.catalog import SYSTEMS
-    from pixelwise.models.facts import network_facts
-
-    table = Table(
-        box=None,
-        header_style="bold",
-        caption="At paper size, with 21 classes. Operations: GFLOP a megapixel. Receptive field: side in pixels of "
-        "what a logit depends on.",
-        caption_justify="left",
-    )
-    for title in ("segment", "parameters", "operations", "stride", "receptive field", "paper"):
-        table.add_column(title, justify="left" if title in {"segment", "paper"} else "right")
-    for name in names:
-        facts = network_facts(name, num_classes=21)
-        table.add_row(
-            name,
-            f"{facts.parameters:,}",
-            f"{facts.operations / 1e3:,.0f}",
-            str(facts.stride),
-            "whole picture" if facts.receptive_field is None else str(facts.receptive_field),
-            SYSTEMS[name].paper,
-        )
-    return table
-
-
-def _classifier_table(names: list[str]) -> object:
+def _facts(name: str) -> dict[str, Any]:
+    """What is said of a network, as plain values: parameters at paper size, and of dense networks more."""
     import torch
-    from rich.table import Table
 
-    from pixelwise.catalog import SYSTEMS, create_model
+    from pixelwise.catalog import create_model, system
+    from pixelwise.models.facts import network_facts
+    from pixelwise.nn.dense import DenseModel
 
-    table = Table(box=None, header_style="bold", caption="With 1,000 classes.", caption_justify="left")
-    for title in ("classify", "parameters", "paper"):
-        table.add_column(title, justify="right" if title == "parameters" else "left")
-    for name in names:
-        with torch.device("meta"):  # counts without allocating
-            network = create_model(name, num_classes=1000)
-        table.add_row(name, f"{sum(parameter.numel() for parameter in network.parameters()):,}", SYSTEMS[name].paper)
-    return table
+    entry = system(name)
+    options = dict(entry.task.paper_options)
+    with torch.device("meta"):  # counts without allocating
+        network = create_model(name, **options)
+    named: dict[str, Any] = {
+        "name": name,
+        "task": entry.task.name,
+        "tasks": [task.name for task in entry.tasks],
+        "classes": options.get("num_classes"),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
+    if isinstance(network, DenseModel):
+        facts = network_facts(network)
+        named |= {
+            "operations_per_pixel": facts.operations,
+            "stride": facts.stride,
+            "receptive_field": facts.receptive_field,
+        }
+    return named | {"method": entry.method, "paper": entry.paper}
+
+
+def _print_table(console: Any, task: str, rows: list[dict[str, Any]]) -> None:
+    from pixelwise.cli.listing import Column, print_listing
+
+    dense = "stride" in rows[0]
+    columns = [Column(task), Column("parameters", "right")]
+    if dense:
+        columns += [Column(title, "right") for title in ("operations", "stride", "receptive field")]
+    columns.append(Column("paper", folds=True))
+    cells = []
+    for facts in rows:
+        cell = [facts["name"], f"{facts['parameters']:,}"]
+        if dense:
+            field = facts["receptive_field"]
+            cell += [f"{facts['operations_per_pixel'] / 1e3:,.0f}", str(facts["stride"])]
+            cell.append("whole" if field is None else str(field))
+        cells.append([*cell, facts["paper"]])
+    classes = rows[0]["classes"]
+    caption = "At paper size." if classes is None else f"At paper size, with {classes:,} classes."
+    if dense:
+        caption += (
+            " Operations: GFLOP per megapixel. Receptive field: side in pixels of what a logit depends on, or the "
+            "whole picture."
+        )
+    print_listing(console, columns, cells, caption)

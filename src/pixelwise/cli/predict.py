@@ -13,8 +13,8 @@ from pixelwise.cli.process import prepare_for_networks
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Files, or folders of them.")],
-    out: Annotated[Path, typer.Option(help="Folder for the masks, or for the table.")],
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the mask, or boxes, drawn on it.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")],
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the answer drawn over the picture.")] = False,
     boundaries: Annotated[bool, typer.Option("--boundaries", help="Also write the outlines of the classes.")] = False,
     instances: Annotated[
         str | None, typer.Option(help="Also tell objects apart, and measure them: components, watershed.")
@@ -26,8 +26,11 @@ def predict(
     heatmap: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Slide a classifier: where it looks like this class.")
     ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Any other option of the network's task.")
+    ] = None,
 ) -> None:
-    """Predict pictures of any size: a mask for each, PNG (TIFF where it is huge), or a table of classes or boxes."""
+    """Predict pictures of any size: a mask or map for each (TIFF where it is huge), or a table of classes or boxes."""
     from pixelwise import api
 
     prepare_for_networks()
@@ -44,6 +47,6 @@ def predict(
         tile=tile,
         heatmap=heatmap,
         progress=True,
+        **api.parse_options(option or ()),
     )
-    what = "masks" if heatmap is None else "heat maps"
-    print(written[0] if written[0].suffix == ".csv" else f"{len(written)} {what} in {out}")
+    print(written[0] if written[0].suffix == ".csv" else f"{len(written)} files in {out}")

@@ -43,7 +43,7 @@ class Augmentation(BaseModel):
         (1.0, 1.0), description="magnification, drawn log-uniformly between the two"
     )
     rotate: float = Field(0.0, ge=0, le=180, description="degrees, drawn uniformly to either side")
-    flip: Literal["none", "horizontal", "both"] = Field("none", description="mirrored with probability 1/2 an axis")
+    flip: Literal["none", "horizontal", "both"] = Field("none", description="mirrored with probability 1/2 per axis")
     elastic: float = Field(0.0, ge=0, description="standard deviation in pixels of displacements on a 3 x 3 grid")
     brightness: float = Field(0.0, ge=0, le=1, description="gain drawn within 1 +- this")
     contrast: float = Field(0.0, ge=0, le=1, description="contrast about the picture's mean, within 1 +- this")
@@ -52,7 +52,7 @@ class Augmentation(BaseModel):
     blur: float = Field(0.0, ge=0, description="largest gaussian standard deviation in pixels, for half of the views")
     sharpen: float = Field(0.0, ge=0, description="largest amount of unsharp masking, for half of the views")
     erase: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is covered; its labels become void")
-    background: float = Field(0.0, ge=0, le=1, description="probability that another background is put behind the mask")
+    background: float = Field(0.0, ge=0, le=1, description="probability that the masked background is replaced")
     background_class: int = Field(0, ge=0, le=254, description="the class that is background")
     backgrounds: str = Field("", description="folder of pictures for it; empty for plain, shaded and noisy surfaces")
     objects: float = Field(
@@ -183,7 +183,7 @@ class Warp:
         return bool(np.linalg.det(self.matrix[:, :2]) < 0)
 
     def displaced(self, displacement: np.ndarray) -> Warp:
-        """The same warp behind another one: each pixel of the view first moves by (height, width, 2) of its pixels."""
+        """The same warp after another one: each pixel of the view first moves by (height, width, 2) of its pixels."""
         in_picture = displacement @ self.matrix[:, :2].T
         if self.displacement is not None:
             in_picture = in_picture + self.displacement

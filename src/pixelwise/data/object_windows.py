@@ -23,7 +23,7 @@ NEAR, LARGE = 0.4, 0.3
 whose longer side is more than this share of it. A window that shows half an object is neither, and not trained on."""
 ATTEMPTS = 10
 BACKGROUND = 0
-MEASURED = 8  # windows a picture in validation
+MEASURED = 8  # windows per picture in validation
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Objects as boxes to learn from: facts about them, pictures brought to one size with them, and random views."""
+"""Objects as boxes to learn from: facts about them, pictures resized together with them, and random views."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ IN_VIEW = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ObjectFacts:
-    """What the objects of a set of pictures are like.
+    """Statistics of the objects of a set of pictures.
 
     Attributes:
-        count: objects by class id.
-        pictures: those that have an object.
+        count: number of objects by class id.
+        pictures: number of pictures that have an object.
         sides: longer sides of the boxes as shares of their picture's shorter side: 10th, 50th and 90th percentile.
     """
 

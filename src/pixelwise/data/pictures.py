@@ -322,7 +322,7 @@ def read_ids(path: Path | str) -> np.ndarray:
             raise _unreadable(path, str(error) or type(error).__name__) from None
         if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
             raise UserError(
-                f"{path}: a mask must hold one whole class id a pixel, but this one holds fractions; round or "
+                f"{path}: a mask must hold one whole class id per pixel, but this one holds fractions; round or "
                 "threshold them and save the mask as an 8-bit picture."
             )
         if array.dtype == np.bool_:
@@ -341,7 +341,7 @@ def read_ids(path: Path | str) -> np.ndarray:
         except _DAMAGE as error:
             raise _unreadable(path, str(error) or type(error).__name__) from None
     raise UserError(
-        f"{path}: a mask must hold one class id a pixel, but this is a colour picture ({header.mode}); "
+        f"{path}: a mask must hold one class id per pixel, but this is a colour picture ({header.mode}); "
         "`pixelwise check DATA --fix DIR` writes a copy with the colours turned into ids."
     )
 

@@ -86,7 +86,7 @@ class Instances:
 
     @classmethod
     def from_label_map(cls, ids: np.ndarray, classes: np.ndarray | int = 1) -> Instances:
-        """Boxes from a label map. Ids are renumbered 1..N without gaps, in rising order of the old ids.
+        """Objects with the boxes of a label map. Ids are renumbered 1..N without gaps, in rising order of the old ids.
 
         Args:
             ids: (H, W) integers, 0 = no object.

@@ -47,11 +47,11 @@ def virtual_adversarial_perturbation(
     generator: torch.Generator | None = None,
     logits: Tensor | None = None,
 ) -> Tensor:
-    """r_adv: of the perturbations of length epsilon, about the one that changes the answer most (algorithm 1).
+    """r_adv: approximately the perturbation of length epsilon that changes the answer most (algorithm 1).
 
     Gradients are taken with respect to the perturbation alone; none is left on parameters. Passes run in float32 also
     under autocast, because the divergence at a small perturbation is lost in bfloat16's rounding. The state of torch's
-    random numbers is left as it was, but for the draw of the start when no generator is given.
+    random numbers is left as it was, except that without a generator the random start is drawn from it.
 
     Args:
         images: (N, ...), as the network takes them.

@@ -58,7 +58,10 @@ class VAT(Supervised):
         self.epsilon = self.options.epsilon
 
     def batch_sizes(self, batch_size: int) -> dict[str, int]:
-        return {LABELLED_STREAM.name: batch_size, UNLABELLED_STREAM.name: max(batch_size, self.options.unlabelled_batch)}
+        return {
+            LABELLED_STREAM.name: batch_size,
+            UNLABELLED_STREAM.name: max(batch_size, self.options.unlabelled_batch),
+        }
 
     def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, float]:
         labelled, unlabelled = (batches[stream.name].to(self.forward.device) for stream in self.streams)

@@ -1,13 +1,15 @@
-"""Pretrained weights: found, read, fitted to a network, and every mismatch said."""
+"""Pretrained weights: located, read, fitted to a network, with every mismatch reported."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -24,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Tensors by name, and what the network that they come from is and wants.
+    """Tensors by name, the normalisation of their network's input, and the network's name.
 
     Attributes:
-        mean, std: of its input, `(picture - mean) / std` with pictures of 8 bits; None for one of float pictures.
-        model: its name in the catalog, where the file says it (a run's `best.safetensors` does).
+        mean, std: of the input, `(picture - mean) / std` with pictures of 8 bits; None for a network of float pictures.
+        model: the network's name in the catalog, where the file states it (a run's `best.safetensors` does).
     """
 
     path: Path
@@ -101,10 +103,52 @@ def read_weights(weights: str | os.PathLike[str]) -> WeightsFile:
     A file whose name ends in a digest is compared with it. The normalisation is what the file says, else what is known
     of published weights of that name, else ImageNet's.
 
+    The last file read stays in memory until another one is read or `forget_weights` is called, so that planning a run
+    and building its network read and hash it once. It is read again once it has changed on disk. All callers share the
+    tensors and must not change them; `load_weights` copies.
+
     Raises:
         UserError: not found, damaged, or a file of pickled objects rather than of tensors.
     """
     path = locate(weights)
+    tensors, metadata = _contents(path)
+    if METADATA_KEY in metadata:
+        spec = ModelSpec.from_json(metadata[METADATA_KEY])
+        if spec.form.dtype not in FULL_RANGE:
+            return WeightsFile(path, tensors, None, None, spec.model)
+        scale = FULL_RANGE[spec.form.dtype] / FULL_RANGE["uint8"]
+        mean, std = (tuple(value / scale for value in part) for part in (spec.mean, spec.std))
+        return WeightsFile(path, tensors, mean, std, spec.model)
+    known = recognised(os.fspath(weights)) or recognised(path.name)
+    if known is not None and "input" not in metadata:
+        return WeightsFile(path, tensors, known.mean, known.std)
+    return WeightsFile(path, tensors, *input_normalisation(metadata))
+
+
+_Contents = tuple[Mapping[str, Tensor], Mapping[str, str]]
+_kept: dict[tuple[object, ...], _Contents] = {}
+_keeping = threading.Lock()
+
+
+def _contents(path: Path) -> _Contents:
+    """Tensors and metadata of a file: from memory, if it was the last one read and has not changed since."""
+    status = path.stat()
+    key = (path.resolve(), status.st_mtime_ns, status.st_size, status.st_ino)
+    with _keeping:
+        if key not in _kept:
+            _kept.clear()
+            _kept[key] = _read(path)
+        return _kept[key]
+
+
+def forget_weights() -> None:
+    """Gives back the memory of the last file read; networks filled from it have copies."""
+    with _keeping:
+        _kept.clear()
+
+
+def _read(path: Path) -> _Contents:
+    """Tensors and metadata from disk; errors as `read_weights`."""
     check_digest(path)
     metadata: Mapping[str, str] = {}
     if path.suffix in {".pt", ".pth", ".bin"}:
@@ -125,17 +169,7 @@ def read_weights(weights: str | os.PathLike[str]) -> WeightsFile:
             raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
     if not tensors:
         raise UserError(f"{path}: holds no tensors.")
-    if METADATA_KEY in metadata:
-        spec = ModelSpec.from_json(metadata[METADATA_KEY])
-        if spec.form.dtype not in FULL_RANGE:
-            return WeightsFile(path, tensors, None, None, spec.model)
-        scale = FULL_RANGE[spec.form.dtype] / FULL_RANGE["uint8"]
-        mean, std = (tuple(value / scale for value in part) for part in (spec.mean, spec.std))
-        return WeightsFile(path, tensors, mean, std, spec.model)
-    known = recognised(os.fspath(weights)) or recognised(path.name)
-    if known is not None and "input" not in metadata:
-        return WeightsFile(path, tensors, known.mean, known.std)
-    return WeightsFile(path, tensors, *input_normalisation(metadata))
+    return MappingProxyType(tensors), MappingProxyType(metadata)
 
 
 def _present_name(name: str) -> str:
@@ -165,8 +199,8 @@ def load_weights(
 
     A file of a larger network that contains this one under a prefix (`encoder.` in a segmentation run) serves as well.
     A first convolution with another number of input channels is adapted: summed to one, or repeated and rescaled, so
-    that grey given as colour, and colour given as grey, answer alike. What was loaded and what not is returned, and
-    logged as information.
+    that grey given as colour, and colour given as grey, give the same output. The report of what was loaded is returned
+    and logged.
 
     Args:
         new_head: the network's `heads` (see `DenseModel` and `Encoder`) keep their own tensors where the file's are for

@@ -12,10 +12,10 @@ from torch.optim.swa_utils import AveragedModel
 
 
 class ExponentialMovingAverage(nn.Module):
-    """A copy of a network that follows it slowly: parameters and batch-norm statistics alike.
+    """A copy of a network that follows it slowly, in its parameters and its batch-norm statistics.
 
-    Polyak & Juditsky 1992 in the exponential form of Tarvainen & Valpola (NeurIPS 2017). Early on the decay is
-    (1 + t) / (10 + t), so that the start is soon forgotten.
+    Polyak & Juditsky 1992 in the exponential form of Tarvainen & Valpola (NeurIPS 2017). During the first updates the
+    decay is (1 + t) / (10 + t), so that the initial weights are soon forgotten.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -41,10 +41,10 @@ class ExponentialMovingAverage(nn.Module):
 
 
 class StochasticWeightAverage(AveragedModel):
-    """The equal-weighted mean of a network's weights from some moment on (Izmailov et al., UAI 2018).
+    """The equally weighted mean of a network's weights from some step on (Izmailov et al., UAI 2018).
 
-    No batch-norm statistics belong to the averaged weights, so `refresh` measures them on training pictures (section
-    3.2 of the paper).
+    The averaged weights have no batch-norm statistics of their own, so `refresh` measures them on training pictures
+    (section 3.2 of the paper).
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -60,13 +60,14 @@ class StochasticWeightAverage(AveragedModel):
         return int(self.n_averaged) > 0
 
     def update(self, network: nn.Module) -> None:
-        """Takes the network's weights of now into the mean."""
+        """Takes the network's present weights into the mean."""
         self.update_parameters(network)
 
     def refresh(self, images: Iterable[Tensor], *, frozen: Container[str] = ()) -> None:
-        """Batch-norm statistics anew, as the mean over batches of training pictures.
+        """Measures the batch-norm statistics anew, as their plain mean over batches of training pictures.
 
         Args:
+            images: batches (N, C, H, W), normalised; of several processes each passes its share, equally many batches.
             frozen: names of modules whose statistics stay as they are.
         """
         norms = [

@@ -54,7 +54,7 @@ class Encoder(Classifier):
     feature_strides: tuple[int, ...]
 
     def stages(self) -> Sequence[nn.Module]:
-        """The network without its classifier, cut behind each map of `pyramid`."""
+        """The network without its classifier, cut after each map of `pyramid`."""
         raise NotImplementedError
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
@@ -70,12 +70,12 @@ class Encoder(Classifier):
         return next(module for module in self.modules() if isinstance(module, nn.Conv2d))
 
     def dilate(self, output_stride: int) -> None:
-        """Undoes every downsampling beyond `output_stride` and dilates the filters behind it instead.
+        """Undoes every downsampling beyond `output_stride` and dilates the filters after it instead.
 
         The filters then see the picture on the grid that they were trained for, at more places (Chen et al., ICLR 2015,
         section 3.1: the hole algorithm; Yu & Koltun, ICLR 2016). Weights stay as they are, and so do their names. Where
         it was convolutions that strode, the new map read at the places of the old one equals the old one. Pooling that
-        no longer strides becomes 3x3, undilated, as in DeepLab, so behind a 2x2 pooling that is no longer so.
+        no longer strides becomes 3x3, undilated, as in DeepLab, so after a 2x2 pooling that is no longer so.
         A dilated network can be dilated further.
 
         Raises:
@@ -95,7 +95,7 @@ class Encoder(Classifier):
             for module in stage.modules():
                 if isinstance(module, nn.Conv2d):
                     # A filter that strode still reads the grid before it, as does one that strode beside it; those
-                    # behind it read a finer one than they were made for. The 1x1 convolutions of shortcuts stride
+                    # after it read a finer one than they were made for. The 1x1 convolutions of shortcuts stride
                     # beside the filter, not before it.
                     strode = max(module.stride) > 1
                     module.stride = (1, 1)

@@ -11,7 +11,7 @@ from pixelwise.distributed import world_size
 def pooled_norm(norm: nn.Module, maps: Tensor) -> Tensor:
     """`norm(maps)`; in training on one place of one picture, by the running statistics.
 
-    One value a channel has no variance, and torch refuses it: a batch of one behind a pooling over the whole picture,
+    One value per channel has no variance, and torch refuses it: a batch of one after a pooling over the whole picture,
     or at the bottom of a deep network. Running statistics are then used and left as they are. In a run of several
     processes the batch is never one picture.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.errors import unknown
+from pixelwise.nn.initialise import he_normal
 
 
 class BedOfNails(nn.Module):
@@ -63,9 +64,7 @@ def _nails(inputs: int, outputs: int) -> nn.Module:
 def _transposed(inputs: int, outputs: int) -> nn.Module:
     """Blocks side by side: each output has one input place, as in U-Net's up-convolution."""
     layer = nn.ConvTranspose2d(inputs, outputs, 2, 2)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
+    he_normal(layer)
     return layer
 
 

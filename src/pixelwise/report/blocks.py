@@ -120,7 +120,7 @@ class Figure:
     """A drawing.
 
     Attributes:
-        svg: of `pictures.svg`.
+        svg: from `pictures.svg`.
         title: a heading above it.
         caption: a remark; between title and drawing.
         form: `plain`; `wide` is never shrunk below what can be read; `matrix` is shown at its own size.
@@ -144,10 +144,10 @@ class Picture:
     """A picture with a caption.
 
     Attributes:
-        address: of `pictures.jpeg` or `pictures.png`; the picture is part of the page.
+        address: from `pictures.jpeg` or `pictures.png`; the picture is part of the page.
         size: (width, height) in pixels.
         caption: cells, written one after the other; a line break in a text breaks the line.
-        alt: what the picture shows, for those who hear the page.
+        alt: what the picture shows, for screen readers.
     """
 
     address: str
@@ -184,7 +184,8 @@ class Panels:
 
     Attributes:
         caption: cells above the pictures.
-        columns: pictures per row on a wide screen; None for all in one row. Narrow screens show two per row.
+        columns: pictures per row on a wide screen; None for all in one row. Narrow screens show two per row; of an odd
+            number with a caption the first takes a row of its own.
         scale: what the colours of the pictures stand for.
         small: never wider than two thirds of the page.
     """
@@ -234,7 +235,7 @@ class Details:
     """Blocks that unfold on a click.
 
     Attributes:
-        summary: what is seen of them while folded.
+        summary: the line that is seen while they are folded.
         open: whether they start unfolded.
     """
 

@@ -55,19 +55,19 @@ def inline_svg(figure: Figure, label: str) -> str:
 
     Args:
         figure: drawn by this module.
-        label: what it shows, for those who hear the page; different for every figure of a page.
+        label: what the figure shows, for screen readers; unique on the page.
     """
     stream = io.StringIO()
-    # Ids within it are hashes: salted by the label, those of two figures on one page differ.
+    # matplotlib hashes its ids. The label as salt keeps the ids of two figures on one page apart.
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": label}), warnings.catch_warnings():
-        # Text stays text, so a class name in another script is the browser's to draw, whatever matplotlib's font lacks.
+        # Text stays text: the browser draws a class name in any script, whatever matplotlib's font lacks.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(stream, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.03)
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # an HTML parser knows; and so the page names no address
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # `figure_1` of several figures would meet on one page
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # HTML needs no namespaces, and the page names no address
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # several figures on one page would share the id `figure_1`
     return svg.replace(INK, "currentColor").replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
 
 
@@ -83,7 +83,7 @@ def _by_step(axes: Axes, title: str, limits: tuple[float | None, float | None]) 
 
 
 def loss_curve(log: Log) -> Figure | None:
-    """Training loss by step: as logged, smoothed where entries are many, and its parts. None without entries."""
+    """Training loss by step, smoothed where there are many entries, and its terms; None without entries."""
     entries = [entry for entry in log if entry.get("kind") == "train" and _number(entry.get("loss")) is not None]
     if not entries:
         return None
@@ -143,13 +143,13 @@ def score_curve(log: Log, headlines: Sequence[Headline]) -> Figure | None:
             ha="center",
             textcoords="offset points",
         )
-        axes.legend(fontsize=8, loc="lower right" if first.higher else "upper right")
+        axes.legend(fontsize=8, loc="lower right" if first.higher else "best")
         _by_step(axes, "Validation", first.limits)
     return figure
 
 
 def learning_rate_curve(log: Log) -> Figure | None:
-    """The learning rate by step. None where it was logged fewer than twice."""
+    """The learning rate by step; None where it was logged fewer than twice."""
     entries = [
         entry for entry in log if entry.get("kind") == "train" and _number(entry.get("learning_rate")) is not None
     ]
@@ -164,7 +164,7 @@ def learning_rate_curve(log: Log) -> Figure | None:
 
 
 def confusion_figure(confusion: ConfusionMatrix) -> Figure:
-    """What each true class (row) was taken for (column), in percent of the row; readable from 2 to 32 classes."""
+    """Which class (column) each true class (row) was predicted as, in percent of the row; readable up to 32 classes."""
     counts = confusion.counts.numpy()
     rows = counts.sum(1, keepdims=True)
     shares = np.divide(counts, rows, out=np.full(counts.shape, np.nan), where=rows > 0)
@@ -218,7 +218,7 @@ def reliability_figure(calibration: Calibration, unit: str = "pixel") -> Figure:
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
-    """Pictures in rows on white, each shrunk to fit the size of the first.
+    """Pictures in rows on white, each reduced to fit the size of the first.
 
     Args:
         images: (H, W, 3) uint8 each, at least one.
@@ -246,7 +246,7 @@ def _number(value: object) -> float | None:
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray | None:
-    """Averages over about a twentieth of the entries, window cut at both ends; None for fewer than 20 entries."""
+    """Moving average over a twentieth of the entries, with a shorter window at both ends; None for fewer than 20."""
     if len(values) < 20:
         return None
     half = max(1, len(values) // 40)

@@ -15,7 +15,7 @@ from pixelwise.report import figures
 
 
 def svg(figure: Figure, label: str) -> Markup:
-    """A figure as an `<svg>` element; `label` says what it shows, and differs for every figure of a page."""
+    """A figure as an `<svg>` element; `label` says what it shows, and is unique on the page."""
     return Markup(figures.inline_svg(figure, label))  # matplotlib escapes the text in it
 
 

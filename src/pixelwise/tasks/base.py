@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
@@ -88,6 +89,7 @@ class Task(ABC):
         losses: the names that a recipe may use; none where networks bring their own loss.
         gives_logits: whether networks answer class logits, see `logits`.
         decided_options: of a network's constructor, those that the data decides rather than a recipe.
+        paper_options: of constructors, with which sizes of networks are listed.
         crops: how many are seen by a training run without a budget.
         validation_batch: samples that are validated together.
         options: what prediction takes.
@@ -100,10 +102,11 @@ class Task(ABC):
     needs: ClassVar[frozenset[str]]
     hint: ClassVar[str]
     targets: ClassVar[type[Targets] | None]
-    terms: ClassVar[Mapping[str, float]] = {}
+    terms: ClassVar[Mapping[str, float]] = MappingProxyType({})
     losses: ClassVar[frozenset[str]] = frozenset()
     decided_options: ClassVar[frozenset[str]] = frozenset({"in_channels", "num_classes"})
     gives_logits: ClassVar[bool] = False
+    paper_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     crops: ClassVar[int]
     validation_batch: ClassVar[int]
     options: ClassVar[type[InferenceOptions]]

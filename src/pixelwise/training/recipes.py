@@ -115,8 +115,11 @@ def _parse(path: Path) -> dict[str, Any]:
     return values
 
 
-def parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
+def parse_overrides(overrides: Sequence[str], flag: str = "--set") -> list[tuple[str, Any]]:
     """`section.key=value` strings as pairs of a key and a value read as YAML.
+
+    Args:
+        flag: of the command line, for messages.
 
     Raises:
         UserError: no equals sign, or a value that is not YAML.
@@ -125,11 +128,12 @@ def parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Any]]:
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise UserError(f"--set {text}: expected section.key=value, for example --set optimizer.lr=0.001")
+            form = "section.key=value, for example --set optimizer.lr=0.001" if flag == "--set" else "name=value."
+            raise UserError(f"{flag} {text}: expected {form}")
         try:
             pairs.append((key, _number_or_yaml(value)))
         except yaml.YAMLError:
-            raise UserError(f"--set {text}: '{value}' is not a YAML value.") from None
+            raise UserError(f"{flag} {text}: '{value}' is not a YAML value.") from None
     return pairs
 
 

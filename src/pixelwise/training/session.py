@@ -23,6 +23,7 @@ from pixelwise.distributed import barrier, rank, world_size
 from pixelwise.errors import UserError
 from pixelwise.methods.base import Forward, Method, Setup, Stream
 from pixelwise.models.spec import ModelSpec
+from pixelwise.models.weights import forget_weights
 from pixelwise.nn.freezing import freeze
 from pixelwise.nn.sync_batch_norm import synchronised
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe, digest, to_yaml
@@ -135,6 +136,7 @@ def start(recipe: Recipe, *, name: str, out: str | None, into: Run | None = None
     check_out(out if into is None else str(into.path))
     network = _network(recipe, data)
     plan = make_plan(recipe, data.facts, data.task, network=network, device=device)
+    forget_weights()
     data = replace(data, cache=data.task.prepared(plan.recipe, data.dataset, data.cache))
     values = plan.recipe.model_dump(mode="json")
     for section, key in (("data", "path"), ("data", "unlabelled"), ("model", "weights")):

@@ -11,6 +11,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from pixelwise.nn.encoder import UnpaddedEncoder
+from pixelwise.nn.initialise import he_normal
 
 
 class AlexNet(UnpaddedEncoder):
@@ -65,11 +66,7 @@ class AlexNet(UnpaddedEncoder):
                 nn.ReLU(inplace=True),
                 nn.Linear(hidden, num_classes),
             )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        he_normal(self)
 
     def stages(self) -> list[nn.Module]:
         return [self.features[start:end] for start, end in pairwise((0, 2, 5, 12, 13))]

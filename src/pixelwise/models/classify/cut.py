@@ -22,6 +22,7 @@ from pixelwise.models.classify.table import CLASSIFIERS
 from pixelwise.models.construct import construct
 from pixelwise.models.weights import load_weights
 from pixelwise.nn.encoder import Classifier, Encoder
+from pixelwise.nn.initialise import he_normal
 
 Shape = tuple[int, ...]
 """Of what one picture becomes: (channels, height, width) of maps, or (units,)."""
@@ -156,11 +157,7 @@ class Cut(Classifier):
             for word in added:
                 before = self._append(word, before, num_classes)
             self.notes = (f"The head does not end in 'dense classes', so {' and '.join(added)} were put behind it.",)
-        for module in self.head.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
+        he_normal(self.head)
         self.smallest = min(self.window) if self.window else self._smallest(in_channels)
         self.train()
 

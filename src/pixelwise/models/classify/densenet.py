@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal
 
 BOTTLENECK = 4
-"""Channels behind a layer's 1x1 convolution, as a multiple of the growth rate (section 3, bottleneck layers)."""
+"""Channels after a layer's 1x1 convolution, as a multiple of the growth rate (section 3, bottleneck layers)."""
 
 
 class DenseLayer(nn.Module):
@@ -64,7 +65,7 @@ class Transition(nn.Module):
 class DenseNet(Encoder):
     """Four dense blocks as classifier and as encoder; torchvision's parameter names.
 
-    As an encoder it gives each block's map behind the batch norm and the ReLU that follow it: a block's own output is a
+    As an encoder it gives each block's map after the batch norm and the ReLU that follow it: a block's own output is a
     concatenation of maps that nothing has normalised. Convolutions start as in He et al. (ICCV 2015), as in the paper.
 
     Args:
@@ -101,9 +102,7 @@ class DenseNet(Encoder):
         if num_classes:
             self.classifier = nn.Linear(maps[-1], num_classes)
             nn.init.zeros_(self.classifier.bias)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        he_normal(self, kinds=nn.Conv2d)
 
     def stages(self) -> list[nn.Module]:
         stages: list[nn.Module] = []

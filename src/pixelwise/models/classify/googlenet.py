@@ -1,6 +1,6 @@
 """GoogLeNet, the first Inception network (Szegedy et al., CVPR 2015, arXiv:1409.4842).
 
-In the form that published weights of this naming have, which is not quite the paper's: batch norm behind every
+In the form that published weights of this naming have, which is not quite the paper's: batch norm after every
 convolution in place of response normalisation in two spots; 3x3 filters where table 1 has 5x5 ones; a 2x2 pooling
 before 5a where it has 3x3; and auxiliary heads that average their map to 4x4 places whatever its size.
 """
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.pooled_norm import pooled_norm
 
 # Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
@@ -153,11 +154,7 @@ class GoogLeNet(Encoder):
                 self.auxiliary_weights = (0.3, 0.3)
                 self.aux1 = AuxiliaryHead(self.inception4a.outputs, width, num_classes)
                 self.aux2 = AuxiliaryHead(self.inception4d.outputs, width, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
+        he_normal(self)
 
     def stages(self) -> list[nn.Sequential]:
         return [

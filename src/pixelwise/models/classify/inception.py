@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from pixelwise.models.classify.googlenet import ConvNormReLU
 from pixelwise.nn.encoder import UnpaddedEncoder
+from pixelwise.nn.initialise import he_normal
 
 FIRST = 32
 """Filters of the first convolution at the paper's size; widths below are for it."""
@@ -220,11 +221,7 @@ class InceptionV3(UnpaddedEncoder):
                 self.auxiliary_weights = (0.4,)
                 self.smallest = 299
                 self.AuxLogits = AuxiliaryHead(self.Mixed_6e.outputs, w, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            if isinstance(module, nn.Linear):
-                nn.init.zeros_(module.bias)
+        he_normal(self)
 
     def stages(self) -> list[nn.Sequential]:
         return [

@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from pixelwise.nn.encoder import Classifier
+from pixelwise.nn.initialise import he_normal
 
 
 class MLP(Classifier):
@@ -19,7 +20,8 @@ class MLP(Classifier):
     Args:
         size: height and width, or the side of a square, of the pictures.
         hidden: units of each hidden layer.
-        dropout: behind each hidden layer.
+        dropout: after each hidden layer.
+        batch_norm: between each hidden layer and its ReLU.
     """
 
     heads = ("head",)
@@ -32,6 +34,7 @@ class MLP(Classifier):
         size: int | tuple[int, int] = 28,
         hidden: Sequence[int] = (800,),
         dropout: float = 0.0,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         height, width = (size, size) if isinstance(size, int) else size
@@ -40,13 +43,11 @@ class MLP(Classifier):
         units = [in_channels * height * width, *hidden]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(units):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            norm = [nn.BatchNorm1d(outputs)] if batch_norm else []
+            layers += [nn.Linear(inputs, outputs), *norm, nn.ReLU(inplace=True), nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
         self.head = nn.Linear(units[-1], num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+        he_normal(self)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W) of the one size -> (N, num_classes)."""

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from pixelwise.nn.depthwise import DepthwiseConv2d, depthwise_conv2d
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal, small_normal
 
 # Table 2 of the paper: expansion t, output channels c, repetitions n, stride s of the first.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -102,15 +103,8 @@ class MobileNetV2(Encoder):
             layers.append(conv_norm_relu6(channels, 1280, 1, 1, 1, tf_padding))
             self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(1280, num_classes))
         self.features = nn.Sequential(*layers)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out")
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0, 0.01)
-                nn.init.zeros_(module.bias)
+        small_normal(self, kinds=nn.Linear)
+        he_normal(self, kinds=nn.Conv2d, mode="fan_out")
 
     def stages(self) -> list[nn.Module]:
         return [self.features[start:end] for start, end in pairwise((0, *self._pyramid_ends))]

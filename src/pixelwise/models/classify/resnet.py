@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal
 
 
 class BasicBlock(nn.Module):
@@ -95,9 +96,7 @@ class ResNet(Encoder):
         self.feature_channels = (64, *(width * block.expansion for width in (64, 128, 256, 512)))
         if num_classes:
             self.fc = nn.Linear(512 * block.expansion, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_normal(self, kinds=nn.Conv2d, mode="fan_out")
 
     def _stage(
         self, block: type[BasicBlock] | type[Bottleneck], width: int, count: int, *, stride: int

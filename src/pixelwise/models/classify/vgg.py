@@ -6,12 +6,14 @@ reads 7x7 places, the last pooling's map of a 224x224 picture; maps of other siz
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
+from pixelwise.models.variant import variant
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal, small_normal
 
 # Table 1: convolutions in each of the five blocks, which have 64, 128, 256, 512 and 512 channels.
 A = (1, 1, 2, 2, 2)
@@ -21,7 +23,7 @@ E = (2, 2, 4, 4, 4)
 
 
 class VGG(Encoder):
-    """Blocks of 3x3 convolutions with a 2x2 max pooling behind each, and three fully connected layers (section 2.1).
+    """Blocks of 3x3 convolutions with a 2x2 max pooling after each, and three fully connected layers (section 2.1).
 
     As an encoder it gives the map before each pooling, at strides 1, 2, 4, 8 and 16, and the last pooling's.
     torchvision's parameter names.
@@ -77,17 +79,9 @@ class VGG(Encoder):
                 nn.Dropout(dropout),
                 nn.Linear(hidden, num_classes),
             )
-        self._initialise()
-
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                # The paper starts its deep networks from trained shallow ones; this start needs none.
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-            elif isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0, 0.01)
-                nn.init.zeros_(module.bias)
+        # The paper starts its deep networks from trained shallow ones; this start needs none.
+        he_normal(self, kinds=nn.Conv2d, mode="fan_out")
+        small_normal(self, kinds=nn.Linear)
 
     def stages(self) -> list[nn.Module]:
         return [self.features[start:end] for start, end in pairwise((0, *self._pyramid_ends))]
@@ -98,41 +92,27 @@ class VGG(Encoder):
         return self.classifier(maps.flatten(1))
 
 
-def vgg11(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
-    """Configuration A: 132,863,336 parameters with 1,000 classes, 9,220,480 without the classifier."""
-    return VGG(convolutions=A, batch_norm=False, in_channels=in_channels, num_classes=num_classes, width=width)
+def _vgg(name: str, convolutions: Sequence[int], about: str, *, batch_norm: bool = False) -> Callable[..., VGG]:
+    return variant(name, VGG, about, convolutions=convolutions, batch_norm=batch_norm, dropout=0.5)
 
 
-def vgg11_bn(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
-    """Configuration A with batch norm: 132,868,840 parameters with 1,000 classes."""
-    return VGG(convolutions=A, batch_norm=True, in_channels=in_channels, num_classes=num_classes, width=width)
-
-
-def vgg13(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
-    """Configuration B: 133,047,848 parameters with 1,000 classes."""
-    return VGG(convolutions=B, batch_norm=False, in_channels=in_channels, num_classes=num_classes, width=width)
-
-
-def vgg13_bn(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
-    """Configuration B with batch norm: 133,053,736 parameters with 1,000 classes."""
-    return VGG(convolutions=B, batch_norm=True, in_channels=in_channels, num_classes=num_classes, width=width)
-
-
-def vgg16(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
-    """Configuration D: 138,357,544 parameters with 1,000 classes, 14,714,688 without the classifier."""
-    return VGG(convolutions=D, batch_norm=False, in_channels=in_channels, num_classes=num_classes, width=width)
-
-
-def vgg16_bn(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
-    """Configuration D with batch norm: 138,365,992 parameters with 1,000 classes."""
-    return VGG(convolutions=D, batch_norm=True, in_channels=in_channels, num_classes=num_classes, width=width)
-
-
-def vgg19(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
-    """Configuration E: 143,667,240 parameters with 1,000 classes."""
-    return VGG(convolutions=E, batch_norm=False, in_channels=in_channels, num_classes=num_classes, width=width)
-
-
-def vgg19_bn(*, in_channels: int = 3, num_classes: int = 1000, width: int = 64) -> VGG:
-    """Configuration E with batch norm: 143,678,248 parameters with 1,000 classes."""
-    return VGG(convolutions=E, batch_norm=True, in_channels=in_channels, num_classes=num_classes, width=width)
+vgg11 = _vgg(
+    "vgg11", A, "Configuration A: 132,863,336 parameters with 1,000 classes, 9,220,480 without the classifier."
+)
+vgg11_bn = _vgg(
+    "vgg11_bn", A, "Configuration A with batch norm: 132,868,840 parameters with 1,000 classes.", batch_norm=True
+)
+vgg13 = _vgg("vgg13", B, "Configuration B: 133,047,848 parameters with 1,000 classes.")
+vgg13_bn = _vgg(
+    "vgg13_bn", B, "Configuration B with batch norm: 133,053,736 parameters with 1,000 classes.", batch_norm=True
+)
+vgg16 = _vgg(
+    "vgg16", D, "Configuration D: 138,357,544 parameters with 1,000 classes, 14,714,688 without the classifier."
+)
+vgg16_bn = _vgg(
+    "vgg16_bn", D, "Configuration D with batch norm: 138,365,992 parameters with 1,000 classes.", batch_norm=True
+)
+vgg19 = _vgg("vgg19", E, "Configuration E: 143,667,240 parameters with 1,000 classes.")
+vgg19_bn = _vgg(
+    "vgg19_bn", E, "Configuration E with batch norm: 143,678,248 parameters with 1,000 classes.", batch_norm=True
+)

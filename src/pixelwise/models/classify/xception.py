@@ -1,7 +1,7 @@
 """Aligned Xception of 65 layers (Chollet, CVPR 2017, arXiv:1610.02357; Chen et al., ECCV 2018, arXiv:1802.02611).
 
 Figure 4 of the latter: a deeper middle flow than Chollet's, separable convolutions that stride in place of all
-poolings, and batch norm with ReLU behind each 3x3 depthwise convolution. 65 counts two convolutions at the beginning
+poolings, and batch norm with ReLU after each 3x3 depthwise convolution. 65 counts two convolutions at the beginning
 and 63 separable ones: 3 in each of 3 blocks of the entry flow, 3 in each of 16 of the middle flow, 6 in the exit flow.
 """
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pixelwise.nn.depthwise import DepthwiseConv2d
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal
 
 
 class SeparableConv(nn.Sequential):
@@ -30,10 +31,10 @@ class SeparableConv(nn.Sequential):
 
 
 class Block(nn.Module):
-    """Separable convolutions, each behind a ReLU, and a shortcut; the last of them may stride.
+    """Separable convolutions, each after a ReLU, and a shortcut; the last of them may stride.
 
     Args:
-        widths: input channels, then those behind each separable convolution.
+        widths: input channels, then those after each separable convolution.
     """
 
     def __init__(self, widths: Sequence[int], *, stride: int = 1) -> None:
@@ -97,9 +98,7 @@ class Xception(Encoder):
         self.feature_channels = (stem, first, second, third, last)
         if num_classes:
             self.fc = nn.Linear(last, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        he_normal(self, kinds=nn.Conv2d, mode="fan_out")
 
     def stages(self) -> list[nn.Module]:
         return [

@@ -17,14 +17,15 @@ from pixelwise.errors import UserError
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.boxes import rescale
 from pixelwise.nn.dense import mirror_pad
+from pixelwise.nn.initialise import he_normal
 
 
 class Localisation(NamedTuple):
-    """What a localiser says of each picture.
+    """The classes and boxes that a localiser gives, one row per picture.
 
     Attributes:
         logits: (N, K) of the classes.
-        boxes: (N, B, 4) xyxy in pixels of the picture: one, one for each of some fixed objects, or one a class. They
+        boxes: (N, B, 4) xyxy in pixels of the picture: one, one for each of some fixed objects, or one per class. They
             may reach beyond the picture, see `nn.boxes.clip`.
     """
 
@@ -33,7 +34,7 @@ class Localisation(NamedTuple):
 
 
 def boxes_of_class(boxes: Tensor, classes: Tensor) -> Tensor:
-    """Of one box a class (N, K, 4) those of the given classes (N,), as (N, 1, 4)."""
+    """The boxes of the given classes: (N, K, 4), one box per class, and class ids (N,) -> (N, 1, 4)."""
     return boxes.gather(1, classes.view(-1, 1, 1).expand(-1, 1, 4))
 
 
@@ -110,10 +111,7 @@ class Localizer(nn.Module):
         self.box_head = nn.Linear(widths[-1], 4 * self.num_boxes)
         if per_class:
             self.heads = ("head", "box_head")
-        for module in self.regressor:
-            if isinstance(module, nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
+        he_normal(self.regressor)
         start_at_the_middle(self.box_head)
 
     def features(self, images: Tensor) -> Tensor:

@@ -17,11 +17,13 @@ from torch.nn import functional as F
 
 from pixelwise.errors import UserError
 from pixelwise.models.detect.localizer import Localisation, start_at_the_middle
+from pixelwise.models.variant import variant
 from pixelwise.nn.boxes import area, intersection
+from pixelwise.nn.initialise import he_normal, small_normal
 
 
 class Layer(NamedTuple):
-    """A column of table 1 or 3: a convolution with ReLU, and the max pooling behind it.
+    """A column of table 1 or 3: a convolution with ReLU, and the max pooling after it.
 
     Attributes:
         maps: output channels.
@@ -36,31 +38,74 @@ class Layer(NamedTuple):
     pool: int = 1
 
 
-FAST = (
-    Layer(96, 11, stride=4, pool=2),
-    Layer(256, 5, pool=2),
-    Layer(512, 3, padding=1),
-    Layer(1024, 3, padding=1),
-    Layer(1024, 3, padding=1, pool=2),
+class Size(NamedTuple):
+    """One of the models, at full width.
+
+    Attributes:
+        layers: of the feature extractor.
+        side: places along each side of the window's last map.
+        hidden: units of the classifier's first two fully connected layers.
+        box_hidden: units of the regression network's.
+    """
+
+    layers: tuple[Layer, ...]
+    side: int
+    hidden: tuple[int, int]
+    box_hidden: tuple[int, int]
+
+    def scaled(self, width: int) -> Size:
+        """The model whose first layer has `width` channels, all other layers in proportion."""
+
+        def times(units: int) -> int:
+            return max(1, round(units * width / self.layers[0].maps))
+
+        return Size(
+            tuple(layer._replace(maps=times(layer.maps)) for layer in self.layers),
+            self.side,
+            (times(self.hidden[0]), times(self.hidden[1])),
+            (times(self.box_hidden[0]), times(self.box_hidden[1])),
+        )
+
+
+FAST = Size(
+    (
+        Layer(96, 11, stride=4, pool=2),
+        Layer(256, 5, pool=2),
+        Layer(512, 3, padding=1),
+        Layer(1024, 3, padding=1),
+        Layer(1024, 3, padding=1, pool=2),
+    ),
+    side=6,
+    hidden=(3072, 4096),
+    box_hidden=(4096, 1024),
 )
-"""Table 1, layers 1 to 5: a window of 231 x 231 gives 6 x 6 places."""
+"""Table 1: a window of 231 x 231 gives 6 x 6 places after layer 5."""
 
-ACCURATE = (
-    Layer(96, 7, stride=2, pool=3),
-    Layer(256, 7, pool=2),
-    Layer(512, 3, padding=1),
-    Layer(512, 3, padding=1),
-    Layer(1024, 3, padding=1),
-    Layer(1024, 3, padding=1, pool=3),
+ACCURATE = Size(
+    (
+        Layer(96, 7, stride=2, pool=3),
+        Layer(256, 7, pool=2),
+        Layer(512, 3, padding=1),
+        Layer(512, 3, padding=1),
+        Layer(1024, 3, padding=1),
+        Layer(1024, 3, padding=1, pool=3),
+    ),
+    side=5,
+    hidden=(4096, 4096),
+    box_hidden=(4096, 1024),
 )
-"""Table 3, layers 1 to 6: a window of 221 x 221 gives 5 x 5 places."""
+"""Table 3: a window of 221 x 221 gives 5 x 5 places after layer 6."""
 
-
-SMALL = (
-    Layer(16, 5, pool=2),
-    Layer(32, 3, pool=2),
-    Layer(64, 3, padding=1),
-    Layer(64, 3, padding=1, pool=3),
+SMALL = Size(
+    (
+        Layer(16, 5, pool=2),
+        Layer(32, 3, pool=2),
+        Layer(64, 3, padding=1),
+        Layer(64, 3, padding=1, pool=3),
+    ),
+    side=3,
+    hidden=(256, 128),
+    box_hidden=(256, 128),
 )
 """Not the paper's: the same scheme for small pictures, a window of 44 x 44 giving 3 x 3 places."""
 
@@ -80,7 +125,7 @@ class OverFeat(nn.Module):
         hidden: units of the classifier's first two fully connected layers.
         box_hidden: units of the regression network's.
         regression: whether there is a regression network; without, `boxes` come with B = 0.
-        per_class: one box a class (the paper's PCR) instead of one for all (SCR, which it found to be the better one).
+        per_class: one box per class (the paper's PCR) instead of one for all (SCR, which it found to be better).
         valid: no padding in any layer. The window is larger then, and the network sees it and nothing else, so what it
             says of a window does not depend on what is around it.
         dropout: of the classifier's hidden layers.
@@ -140,13 +185,9 @@ class OverFeat(nn.Module):
             self.box_branch = ("regressor", "box_head")
             if per_class:
                 self.heads = ("head", "box_head")
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                # The paper draws from a normal distribution of standard deviation 0.01, which wants its learning rates.
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
-        nn.init.normal_(self.head.weight, 0, 0.01)
+        # The paper's standard deviation of 0.01 in all layers needs the paper's learning rates; here it is the head's.
+        he_normal(self)
+        small_normal(self.head)
         if regression:
             start_at_the_middle(self.box_head)
 
@@ -269,8 +310,9 @@ def in_view(windows: Tensor, boxes: Tensor, share: float = 0.5) -> Tensor:
     return (area(boxes) > 0) & (inside >= share * area(boxes))
 
 
-def overfeat_fast(
+def _overfeat(
     *,
+    size: Size,
     num_classes: int = 1000,
     in_channels: int = 3,
     width: int = 96,
@@ -279,99 +321,64 @@ def overfeat_fast(
     valid: bool = False,
     dropout: float = 0.5,
 ) -> OverFeat:
-    """The fast model (table 1): 145,920,872 parameters with 1,000 classes; the regression network has 155,198,468.
+    """One of the models.
+
+    Args:
+        width: channels of the first layer; all the others scale with it.
+        regression, per_class, valid, dropout: see `OverFeat`.
+    """
+    layers, side, hidden, box_hidden = size.scaled(width)
+    return OverFeat(
+        layers=layers,
+        side=side,
+        hidden=hidden,
+        box_hidden=box_hidden,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        regression=regression,
+        per_class=per_class,
+        valid=valid,
+        dropout=dropout,
+    )
+
+
+overfeat_fast = variant(
+    "overfeat_fast",
+    _overfeat,
+    """The fast model (table 1): 145,920,872 parameters with 1,000 classes; the regression network has 155,198,468 more.
 
     Windows of 231 x 231 pixels (327 x 327 where `valid`), 16 pixels apart, 32 without offsets.
 
     Args:
         width: channels of the first layer; all the others scale with it.
         regression, per_class, valid, dropout: see `OverFeat`.
-    """
-    return OverFeat(
-        layers=_scaled(FAST, width),
-        side=6,
-        hidden=(_times(3072, width), _times(4096, width)),
-        box_hidden=(_times(4096, width), _times(1024, width)),
-        num_classes=num_classes,
-        in_channels=in_channels,
-        regression=regression,
-        per_class=per_class,
-        valid=valid,
-        dropout=dropout,
-    )
-
-
-def overfeat_accurate(
-    *,
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    width: int = 96,
-    regression: bool = False,
-    per_class: bool = False,
-    valid: bool = False,
-    dropout: float = 0.5,
-) -> OverFeat:
+    """,
+    size=FAST,
+)
+overfeat_accurate = variant(
+    "overfeat_accurate",
+    _overfeat,
     """The accurate model (table 3): 144,656,488 parameters with 1,000 classes; the regression network has 109,061,124
     more.
 
     Windows of 221 x 221 pixels (317 x 317 where `valid`), 12 pixels apart, 36 without offsets.
 
     Args:
-        width: channels of the first layer; all the others scale with it.
-        regression, per_class, valid, dropout: see `OverFeat`.
-    """
-    return OverFeat(
-        layers=_scaled(ACCURATE, width),
-        side=5,
-        hidden=(_times(4096, width), _times(4096, width)),
-        box_hidden=(_times(4096, width), _times(1024, width)),
-        num_classes=num_classes,
-        in_channels=in_channels,
-        regression=regression,
-        per_class=per_class,
-        valid=valid,
-        dropout=dropout,
-    )
-
-
-def overfeat_small(
-    *,
-    num_classes: int = 1000,
-    in_channels: int = 3,
-    width: int = 16,
-    regression: bool = False,
-    per_class: bool = False,
-    valid: bool = False,
-    dropout: float = 0.2,
-) -> OverFeat:
+        width, regression, per_class, valid, dropout: see `overfeat_fast`.
+    """,
+    size=ACCURATE,
+)
+overfeat_small = variant(
+    "overfeat_small",
+    _overfeat,
     """A small model, not in the paper: 370,888 parameters with 1,000 classes; the regression network has 181,124 more.
 
     For little data and little time. Windows of 44 x 44 pixels (60 x 60 where `valid`), 4 pixels apart, 12 without
     offsets.
 
     Args:
-        width: channels of the first layer; all the others scale with it.
-        regression, per_class, valid, dropout: see `OverFeat`.
-    """
-    hidden = (_times(256, width, 16), _times(128, width, 16))
-    return OverFeat(
-        layers=_scaled(SMALL, width, 16),
-        side=3,
-        hidden=hidden,
-        box_hidden=hidden,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        regression=regression,
-        per_class=per_class,
-        valid=valid,
-        dropout=dropout,
-    )
-
-
-def _times(units: int, width: int, whole: int = 96) -> int:
-    """Units of a layer in a network whose first layer has `width` channels instead of `whole`."""
-    return max(1, round(units * width / whole))
-
-
-def _scaled(layers: Sequence[Layer], width: int, whole: int = 96) -> list[Layer]:
-    return [layer._replace(maps=_times(layer.maps, width, whole)) for layer in layers]
+        width, regression, per_class, valid, dropout: see `overfeat_fast`.
+    """,
+    size=SMALL,
+    defaults={"width": 16, "dropout": 0.2},
+)

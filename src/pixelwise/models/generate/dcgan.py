@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 COARSEST = 4
-"""Height and width of the maps beside the code."""
+"""Height and width of the maps next to the code."""
 SMALLEST = 16
 """Least height and width of pictures: two halvings."""
 

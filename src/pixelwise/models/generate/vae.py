@@ -57,11 +57,11 @@ class VAE(nn.Module):
     1 channel, 28x28, latent 32, width 32, hidden 512: 3,331,329 parameters.
 
     Args:
-        size: height and width of the pictures; any, padded to a multiple of the stride inside.
+        size: height and width of the pictures; any, since borders are padded to a multiple of the stride.
         latent: D, dimensions of the code.
         width: channels at half the size, doubled with each further halving.
-        hidden: units of the fully connected layers beside the code.
-        binarise: see above.
+        hidden: units of the fully connected layers before and after the code.
+        binarise: whether a binary picture is drawn anew in each pass.
     """
 
     input_range = (0.0, 1.0)

@@ -6,7 +6,7 @@ deconvolutions of stride 1. Batch norm follows every convolution and deconvoluti
 
 fc6 is a 7x7 convolution without padding: a picture of 224x224, the paper's, meets it once. A larger picture meets it at
 every 7x7 places of the last pooling's map, and the deconvolution adds up what overlaps; the map of a smaller one is
-filled up with zeros to 7x7 and cut back behind the deconvolution.
+filled up with zeros to 7x7 and cut back after the deconvolution.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from pixelwise.models.classify.vgg import vgg16_bn
 from pixelwise.models.segment.fcn import load_vgg16
 from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.pooled_norm import pooled_norm
 
 
@@ -61,9 +62,7 @@ class DeconvNet(DenseModel):
             ]
         )
         self.head = nn.Conv2d(w, num_classes, 1)
-        for module in (self.fc6, self.fc7, self.head):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        he_normal(self.fc6, self.fc7, self.head)
         if weights is not None:
             load_vgg16(self, weights)
 
@@ -95,7 +94,6 @@ def deconvolutions(*channels: int, kernel: int = 3) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(channels):
         layer = nn.ConvTranspose2d(inputs, outputs, kernel, padding=1 if kernel == 3 else 0)
-        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")  # "out" is a deconvolution's input
-        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        he_normal(layer, mode="fan_out")  # "out" is a deconvolution's input
         layers += [layer, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)

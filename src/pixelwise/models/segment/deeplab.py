@@ -1,7 +1,7 @@
 """DeepLab: atrous convolution for dense prediction, versions 1, 3 and 3+.
 
 v1: Chen et al., ICLR 2015, arXiv:1412.7062. v3: Chen et al. 2017, arXiv:1706.05587. v3+: Chen et al., ECCV 2018,
-arXiv:1802.02611. The fully connected CRF of v1 is a step behind the network and not part of it.
+arXiv:1802.02611. The fully connected CRF of v1 is a step after the network and not part of it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pixelwise.models.weights import load_weights
 from pixelwise.nn.atrous import AtrousConv2d, with_atrous_convolutions
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import Encoder, widen
+from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.pooled_norm import pooled_norm
 
 RATES = (6, 12, 18)
@@ -36,7 +37,7 @@ class DeepLabV1(DenseModel):
 
     Args:
         width: channels of VGG's first block; fc6 and fc7 have 16 times as many.
-        dropout: behind fc6 and fc7.
+        dropout: after fc6 and fc7.
         weights: of a VGG-16; its fully connected layers have other sizes and are not used.
 
     Raises:
@@ -59,9 +60,7 @@ class DeepLabV1(DenseModel):
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Conv2d(16 * width, num_classes, 1)
-        for convolution in (self.fc6, self.fc7):
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        he_normal(self.fc6, self.fc7)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), multiples of 8 -> (N, K, H, W)."""
@@ -114,7 +113,7 @@ class ASPP(nn.Module):
     Args:
         rates: of the 3x3 branches.
         branch: makes a branch of (inputs, outputs, kernel, rate).
-        dropout: behind the last convolution.
+        dropout: after the last convolution.
     """
 
     def __init__(
@@ -143,7 +142,7 @@ def rates_at(output_stride: int) -> tuple[int, ...]:
 
 
 def apply_multi_grid(encoder: Encoder, multi_grid: Sequence[int]) -> None:
-    """Multiplies the rates of the last stage's blocks, one factor a block (v3, section 3.2.1).
+    """Multiplies the rates of the last stage's blocks, one factor per block (v3, section 3.2.1).
 
     Raises:
         UserError: not as many factors as the stage has blocks.

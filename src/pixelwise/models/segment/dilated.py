@@ -20,6 +20,7 @@ from pixelwise.models.segment.fcn import load_vgg16
 from pixelwise.nn.atrous import AtrousConv2d, with_atrous_convolutions
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import widen
+from pixelwise.nn.initialise import he_normal
 
 RATES = (1, 1, 2, 4, 8, 16, 1)
 """Table 1: dilation of the seven 3x3 layers; a receptive field of 67 x 67 places."""
@@ -55,7 +56,7 @@ class ContextModule(nn.Sequential):
 def start_as_identity(layer: nn.Conv2d, channels: int, *, noise: float) -> None:
     """Equations 4 and 5: a filter passes on the inputs of its own class, over the outputs of that class.
 
-    With c_i and c_{i+1} channels before and behind, output b takes input a by C / c_{i+1} at the filter's centre where
+    With c_i and c_{i+1} channels before and after, output b takes input a by C / c_{i+1} at the filter's centre where
     both belong to one class, floor(a C / c_i) = floor(b C / c_{i+1}). Through a whole module these factors cancel.
 
     Args:
@@ -72,14 +73,14 @@ def start_as_identity(layer: nn.Conv2d, channels: int, *, noise: float) -> None:
 
 
 class DilatedNet(DenseModel):
-    """VGG-16 without its last two poolings, dilated behind them, its classifier as convolutions; then the context.
+    """VGG-16 without its last two poolings, dilated after them, its classifier as convolutions; then the context.
 
     21 classes: 134,346,581 parameters without context, 134,374,973 with the basic one, 141,149,720 with the large one.
 
     Args:
         context: a name in `CONTEXTS`, or None for the front end alone.
         width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
-        dropout: behind fc6 and fc7.
+        dropout: after fc6 and fc7.
         weights: of a VGG-16 classifier or encoder.
 
     Raises:
@@ -113,9 +114,7 @@ class DilatedNet(DenseModel):
         self.head = nn.ModuleDict({"score": nn.Conv2d(hidden, num_classes, 1)})
         if context is not None:
             self.head["context"] = ContextModule(num_classes, CONTEXTS[context])
-        for convolution in (self.fc6, self.fc7):
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        he_normal(self.fc6, self.fc7)
         if weights is not None:
             load_vgg16(self, weights)
 

@@ -21,9 +21,11 @@ from torch.nn import functional as F
 
 from pixelwise.errors import UserError
 from pixelwise.models.classify.vgg import vgg16
+from pixelwise.models.variant import variant
 from pixelwise.models.weights import WeightsFile, load_weights, read_weights
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.upsampling import bilinear_kernel
 
 logger = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ logger = logging.getLogger(__name__)
 POOLINGS = {32: (), 16: ("pool4",), 8: ("pool4", "pool3")}
 """Stride of the prediction -> poolings whose maps are scored beside fc7, coarsest first."""
 CHANNELS = {"pool3": 4, "pool4": 8}
-"""Of VGG's maps behind the poolings, in multiples of its width."""
+"""Of VGG's maps after the poolings, in multiples of its width."""
 
 
 class FCN(DenseModel):
@@ -40,7 +42,7 @@ class FCN(DenseModel):
     Args:
         prediction_stride: 32, 16 or 8: of the finest map that is scored.
         width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
-        dropout: behind fc6 and fc7.
+        dropout: after fc6 and fc7.
         weights: of a VGG-16 classifier, fully connected layers included where the file has them; see
             `load_vgg16`.
 
@@ -76,17 +78,12 @@ class FCN(DenseModel):
             self.head[f"score_{pooling}"] = nn.Conv2d(CHANNELS[pooling] * width, num_classes, 1)
         self.head[f"upscore{prediction_stride}"] = deconvolution(num_classes, prediction_stride)
         self.last = f"upscore{prediction_stride}"
-        self._initialise()
-        if weights is not None:
-            load_vgg16(self, weights)
-
-    def _initialise(self) -> None:
-        for convolution in (self.fc6, self.fc7):
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        he_normal(self.fc6, self.fc7)
         for pooling in self.poolings:
             for parameter in self.head[f"score_{pooling}"].parameters():
                 nn.init.zeros_(parameter)  # section 4.2: the net starts with unmodified predictions
+        if weights is not None:
+            load_vgg16(self, weights)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), multiples of 32 -> (N, K, H, W)."""
@@ -160,41 +157,15 @@ def load_vgg16(network: FullyConvolutionalVGG, weights: Any) -> None:
             convolution.bias.copy_(file.tensors[key.removesuffix("weight") + "bias"])  # type: ignore[union-attr]
 
 
-def fcn32s(
-    *, num_classes: int, in_channels: int = 3, width: int = 64, dropout: float = 0.5, weights: Any = None
-) -> FCN:
-    """Scores of fc7, upsampled 32-fold; 21 classes: 136,152,917 parameters."""
-    return FCN(
-        prediction_stride=32,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        width=width,
-        dropout=dropout,
-        weights=weights,
-    )
-
-
-def fcn16s(
-    *, num_classes: int, in_channels: int = 3, width: int = 64, dropout: float = 0.5, weights: Any = None
-) -> FCN:
-    """With scores of pool4, upsampled 16-fold; 21 classes: 134,815,994 parameters."""
-    return FCN(
-        prediction_stride=16,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        width=width,
-        dropout=dropout,
-        weights=weights,
-    )
-
-
-def fcn8s(*, num_classes: int, in_channels: int = 3, width: int = 64, dropout: float = 0.5, weights: Any = None) -> FCN:
-    """With scores of pool4 and pool3, upsampled 8-fold; 21 classes: 134,489,759 parameters."""
-    return FCN(
-        prediction_stride=8,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        width=width,
-        dropout=dropout,
-        weights=weights,
-    )
+fcn32s = variant(
+    "fcn32s", FCN, "Scores of fc7, upsampled 32-fold; 21 classes: 136,152,917 parameters.", prediction_stride=32
+)
+fcn16s = variant(
+    "fcn16s", FCN, "With scores of pool4, upsampled 16-fold; 21 classes: 134,815,994 parameters.", prediction_stride=16
+)
+fcn8s = variant(
+    "fcn8s",
+    FCN,
+    "With scores of pool4 and pool3, upsampled 8-fold; 21 classes: 134,489,759 parameters.",
+    prediction_stride=8,
+)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.initialise import he_normal
 
 
 class LinkNet(DenseModel):
@@ -49,11 +50,8 @@ class LinkNet(DenseModel):
             nn.BatchNorm2d(32),
             nn.ReLU(inplace=True),
         )
-        self.head = nn.ConvTranspose2d(32, num_classes, stride // 2, stride // 2)  # 2x2 behind maps of stride 4
-        for module in (*self.decoder.modules(), *self.last.modules()):
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        self.head = nn.ConvTranspose2d(32, num_classes, stride // 2, stride // 2)  # 2x2 after maps of stride 4
+        he_normal(self.decoder, self.last)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), multiples of the encoder's stride -> (N, K, H, W)."""

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from pixelwise.errors import UserError
 from pixelwise.nn.atrous import atrous_conv2d
 from pixelwise.nn.dense import DenseModel, mirror_pad
+from pixelwise.nn.initialise import he_normal
 
 KERNELS = {65: (4, 4, 5, 4), 95: (4, 5, 4, 4)}
-"""Window -> sides of the convolutions' filters; no 2x2 pooling behind them leaves a remainder. 95 is the paper's N4."""
+"""Window -> sides of the convolutions' filters; no 2x2 pooling after them leaves a remainder. 95 is the paper's N4."""
 
 
 class PatchClassifier(DenseModel):
@@ -25,7 +26,7 @@ class PatchClassifier(DenseModel):
 
     The window at every pixel costs thousands of times what all of them together do, for neighbours share nearly all of
     their maps. `logits` computes the shared maps once: a pooling with stride 2 becomes one with stride 1 that reads at
-    twice the distance, and so do the filters behind it (Giusti et al. get the same from fragments). `classify` is the
+    twice the distance, and so do the filters after it (Giusti et al. get the same from fragments). `classify` is the
     network as the paper draws it, and `slide` the slow way, kept as the reference.
 
     ReLU stands where the paper has a scaled tanh.
@@ -57,9 +58,7 @@ class PatchClassifier(DenseModel):
         )
         self.hidden = nn.Conv2d(width, hidden, side)  # fully connected: as large as the map that it sees
         self.head = nn.Conv2d(hidden, num_classes, 1)
-        for module in (*self.convs, self.hidden):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            nn.init.zeros_(module.bias)
+        he_normal(self.convs, self.hidden)
 
     def classify(self, windows: Tensor) -> Tensor:
         """(N, C, window, window) -> logits of the pixels in the middle (N, K)."""

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from pixelwise.models.classify.vgg import vgg16_bn
 from pixelwise.models.weights import load_weights
 from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.initialise import he_normal
 
 
 class SegNet(DenseModel):
@@ -52,10 +53,7 @@ class SegNet(DenseModel):
             ]
         )
         self.head = nn.Conv2d(w, num_classes, 3, padding=1)
-        for module in (*self.decoder.modules(), self.head):
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")  # section 4.1: initialisation of He et al.
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        he_normal(self.decoder, self.head)  # section 4.1
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), multiples of 32 -> (N, K, H, W)."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pixelwise.models.classify.vgg import vgg11
 from pixelwise.models.weights import load_weights
 from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.initialise import he_normal
 
 
 class TernausNet(DenseModel):
@@ -46,10 +47,7 @@ class TernausNet(DenseModel):
             ]
         )
         self.head = nn.Conv2d(w // 2, num_classes, 1)
-        for module in (*self.centre.modules(), *self.decoder.modules(), self.head):
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        he_normal(self.centre, self.decoder, self.head)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), multiples of 32 -> (N, K, H, W)."""
@@ -61,7 +59,7 @@ class TernausNet(DenseModel):
 
 
 def up(inputs: int, middle: int, outputs: int) -> nn.Sequential:
-    """A 3x3 convolution, then a 3x3 transposed one of stride 2 that doubles height and width, ReLU behind both."""
+    """A 3x3 convolution, then a 3x3 transposed one of stride 2 that doubles height and width, ReLU after both."""
     return nn.Sequential(
         nn.Conv2d(inputs, middle, 3, padding=1),
         nn.ReLU(inplace=True),

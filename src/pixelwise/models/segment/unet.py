@@ -13,6 +13,7 @@ from pixelwise.errors import UserError
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
 
 
@@ -72,11 +73,7 @@ class UNet(DenseModel):
             DoubleConv(2 * w, w, padding=padding, batch_norm=batch_norm) for w in reversed(widths[:-1])
         )
         self.head = nn.Conv2d(width, num_classes, 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")  # section 3: std = sqrt(2 / N)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        he_normal(self, kinds=nn.Conv2d)  # section 3: std = sqrt(2 / N)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, K, H - 2 margin, W - 2 margin)."""
@@ -162,10 +159,8 @@ class EncoderUNet(DenseModel):
             DecoderBlock(*widths, upsampling=upsampling) for widths in zip(inputs, skips, decoder_channels, strict=True)
         )
         self.head = nn.Conv2d(decoder_channels[-1], num_classes, 3, padding=1)
-        for module in (*self.decoder.modules(), self.head):
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        he_normal(self.decoder, kinds=nn.Conv2d, zero_bias=False)
+        he_normal(self.head)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), H and W multiples of the stride -> (N, K, H, W)."""

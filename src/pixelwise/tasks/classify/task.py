@@ -47,6 +47,7 @@ class Classify(Task):
     terms = MappingProxyType({"cross_entropy": 1.0})
     losses = frozenset(LOSSES)
     gives_logits = True
+    paper_options = MappingProxyType({"num_classes": 1000})
     crops = 20_000
     validation_batch = 64
     options = ClassifyOptions

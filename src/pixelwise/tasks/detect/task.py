@@ -52,6 +52,7 @@ class Detect(Task):
     terms = MappingProxyType({"cross_entropy": 1.0, "box_l2": 1.0})
     losses = frozenset({*LOSSES, *BOX_LOSSES})
     gives_logits = True
+    paper_options = MappingProxyType({"num_classes": 1000})
     validation_batch = 16
     options = DetectOptions
     predict_flags = " --overlay"

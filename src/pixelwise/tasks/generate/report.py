@@ -14,7 +14,7 @@ from PIL import Image
 
 from pixelwise.data.draw import palette, to_rgb
 from pixelwise.metrics.headline import Headline
-from pixelwise.report.blocks import Block, Figure, Figures, Grid, Numbers, Picture, Section, Sheets, Text
+from pixelwise.report.blocks import Block, Figure, Figures, Grid, Numbers, Picture, Section, Text
 from pixelwise.report.figures import STYLE
 from pixelwise.report.pictures import fitted_size, jpeg, resized, svg
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
@@ -143,7 +143,7 @@ def _samples(evaluation: Evaluation, model: Any, snapshots: Snapshots) -> Sectio
         chosen = [kept[round(place)] for place in np.linspace(0, len(kept) - 1, min(SNAPSHOTS, len(kept)))]
         blocks += [
             Text("The same noise at each step of the training run:", soft=True),
-            Sheets([_snapshot(step, file) for step, file in dict(chosen).items()]),
+            Grid([_snapshot(step, file) for step, file in dict(chosen).items()], columns=SNAPSHOTS),
         ]
     return Section("samples", "Samples", blocks)
 

@@ -1,0 +1,24 @@
+"""`pixelwise sample`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixelwise.cli.process import prepare_for_networks
+
+
+def sample(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
+    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the noise; the same seed gives the same pictures.")] = 0,
+) -> None:
+    """Let a generative network make pictures: one sheet, and a file for each."""
+    from pixelwise import api
+
+    prepare_for_networks()
+    sheet, *pictures = api.sample(run, out, count=count, seed=seed)
+    print(f"{sheet} ({len(pictures)} pictures, each in a file of its own beside it)")

@@ -1,0 +1,145 @@
+"""What every method of the catalog must do, tested once for all of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from pixelwise import api
+from pixelwise.catalog import METHODS, SYSTEMS, create_model, list_models, load_model
+from pixelwise.data.digits import write_digits
+from pixelwise.errors import UserError
+from pixelwise.training import loop, session
+from pixelwise.training.progress import Silent
+from pixelwise.training.recipes import load_recipe
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    write_digits(folder, train=6, val=4)
+    return folder
+
+
+def taught_by(method: str) -> str:
+    """A network that is taught so by default, else any small classifier."""
+    return next((name for name, each in SYSTEMS.items() if each.method == method), "mlp")
+
+
+def settings(method: str, *, epochs: float = 1.0) -> dict[str, object]:
+    name = taught_by(method) if method != "supervised" else "mlp"
+    tiny = {key: value for key, value in SYSTEMS[name].tiny.items() if key not in {"in_channels", "size"}}
+    return {
+        "model": {"name": name, **tiny},
+        "method": {"name": method},
+        "train": {"epochs": epochs, "batch_size": 10, "validations": 3, "seed": 3},
+    }
+
+
+def run(method: str, digits: Path, out: Path) -> Path:
+    recipe = out.with_suffix(".yaml")
+    recipe.write_text(json.dumps(settings(method)))
+    api.train(recipe, data=digits, out=out)
+    return out
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_killed_and_resumed_gives_the_same_bytes(
+    method: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(method, digits, tmp_path / "whole")
+    steps: list[int] = []
+
+    class Killed(Exception):
+        pass
+
+    original = METHODS[method].step
+
+    def step(self: object, *args: object) -> dict[str, float]:
+        if len(steps) == 4:
+            raise Killed
+        steps.append(1)
+        return original(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(METHODS[method], "step", step)
+        with pytest.raises(Killed):
+            run(method, digits, tmp_path / "stopped")
+    resumed = api.resume(tmp_path / "stopped")
+    assert resumed.best.read_bytes() == (whole / "best.safetensors").read_bytes()
+    assert (tmp_path / "stopped" / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_parameter_moves_and_the_shipped_network_loads(method: str, digits: Path, tmp_path: Path) -> None:
+    out = run(method, digits, tmp_path / "run")
+    network, spec = load_model(out / "best.safetensors")
+    torch.manual_seed(3)
+    fresh = create_model(spec.model, **spec.options)
+    moved = dict(network.named_parameters())
+    assert not [name for name, value in fresh.named_parameters() if torch.equal(value, moved[name])]
+
+
+def test_a_method_that_cannot_teach_a_network_is_one_sentence(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"adversarial teaches a generator .*mlp is no pair"):
+        api.train("mlp", data=digits, out=tmp_path / "a", overrides={"method.name": "adversarial"})
+    with pytest.raises(UserError, match="vat teaches networks that answer class probabilities"):
+        api.train("vae", data=digits, out=tmp_path / "b", overrides={"method.name": "vat"})
+    with pytest.raises(UserError, match="did you mean 'vat'"):
+        api.train("mlp", data=digits, out=tmp_path / "c", overrides={"method.name": "vatt"})
+    with pytest.raises(UserError, match=r"unknown key 'method.epsilonn'; did you mean 'method.epsilon'"):
+        api.train("mlp", data=digits, out=tmp_path / "d", overrides={"method.name": "vat", "method.epsilonn": 1.0})
+    assert not any((tmp_path / name).exists() for name in "abcd")
+
+
+def test_adversarial_updates_each_network_by_its_own_optimiser(digits: Path, tmp_path: Path) -> None:
+    """The generator's step leaves the discriminator bitwise alone, and the other way round."""
+    values = settings("adversarial")
+    path = tmp_path / "r.yaml"
+    path.write_text(json.dumps(values))
+    began = session.start(load_recipe(path, {"data.path": str(digits)}), name="r", out=str(tmp_path / "run"))
+    method = began.method
+    changed: list[set[str]] = []
+
+    def watch(part: str) -> None:
+        optimised = getattr(method, part)
+        original = optimised.step
+
+        def step(*args: object) -> dict[str, float]:
+            before = {key: value.clone() for key, value in method.network.named_parameters()}
+            done = original(*args)
+            changed.append(
+                {k.split(".")[0] for k, v in method.network.named_parameters() if not torch.equal(v, before[k])}
+            )
+            return done
+
+        optimised.step = step
+
+    watch("generator")
+    watch("discriminator")
+    session.execute(began, Silent())
+    assert changed[:2] == [{"discriminator"}, {"generator"}]
+
+
+def test_vat_reads_no_labels_of_its_second_stream(digits: Path, tmp_path: Path) -> None:
+    """Pictures of another folder take part without labels, and what they are called there does not matter."""
+    shutil.copytree(digits / "val", tmp_path / "more")
+    for folder in (tmp_path / "more").iterdir():
+        folder.rename(tmp_path / "more" / f"other{folder.name}")
+    one = api.train(
+        "mlp", data=digits, unlabelled=tmp_path / "more", epochs=1, out=tmp_path / "one",
+        overrides={"method.name": "vat", "model.hidden": [8]},
+    )  # fmt: skip
+    assert "unlabelled" in one.planned.provenance["data"]["pictures"]
+    assert one.planned.provenance["data"]["pictures"]["unlabelled"] == 40
+    assert one.planned.data.unlabelled == str((tmp_path / "more").resolve())
+
+
+def test_every_task_has_a_system_and_every_system_a_known_method() -> None:
+    assert {each.method for each in SYSTEMS.values()} <= METHODS.keys()
+    assert all(list_models(task) for task in {task.name for each in SYSTEMS.values() for task in each.tasks})
