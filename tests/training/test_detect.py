@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
+from page_reader import PageReader
 from pixelwise import api
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.formats import open_dataset
@@ -125,6 +126,34 @@ def test_the_second_stage_moves_the_box_branch_alone(run: Path) -> None:
     before, after = load_file(open_run(run).stage(1).best), load_file(run / "best.safetensors")
     for name, value in after.items():
         assert torch.equal(value, before[name]) == name.startswith(("encoder.", "head.")), name
+
+
+def test_the_curve_shows_the_score_that_chose_the_weights(run: Path) -> None:
+    """While the class is learned that is its accuracy, and while the box is, how well boxes fit."""
+    for part, key, label in (
+        (open_run(run).stage(1), "accuracy", "accuracy of the class"),
+        (open_run(run), "box_iou", "mean IoU of boxes"),
+    ):
+        entries = [entry for entry in part.log() if entry["kind"] == "validation"]
+        best = -1.0
+        for entry in entries:
+            assert entry["best"] == (entry[key] > best)
+            best = max(best, entry[key])
+        page = PageReader(part.report.read_text())
+        curves = page.text[page.text.index("Training loss") :]
+        assert label in curves[: curves.index("Recipe")]
+        values = {round(entry[key], 3) for entry in entries}
+        others = {
+            round(entry[other], 3) for entry in entries for other in {"accuracy", "box_iou"} - {key} if other in entry
+        }
+        assert values - others, "the scores differ, so the test can tell"
+
+
+def test_misspelt_precision_is_one_sentence(run: Path) -> None:
+    for options in ({"precision": "bfloat"}, {"device": "cpuu"}):
+        with pytest.raises(UserError, match=next(iter(options.values()))) as caught:
+            api.load(run, **options)
+        assert "\n" not in str(caught.value)
 
 
 def test_evaluating_again_gives_the_same_numbers(run: Path) -> None:
