@@ -26,7 +26,7 @@ class VATOptions(MethodOptions):
         None, gt=0, description="length of perturbations of normalised pictures; null: from their distances"
     )
     share: float = Field(
-        0.5, gt=0, description="without epsilon: of the median distance of a picture to its nearest neighbour"
+        0.35, gt=0, description="without epsilon: of the median distance of a picture to its nearest neighbour"
     )
     xi: float = Field(0.1, gt=0, description="length at which the gradient is taken, as a share of epsilon")
     iterations: int = Field(1, ge=1, description="steps of the power iteration")
