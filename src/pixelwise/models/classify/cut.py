@@ -268,7 +268,7 @@ def _classifier(network: str, in_channels: int, num_classes: int, options: Mappi
         raise unknown("network to cut", network, CLASSIFIERS)
     for given in ("in_channels", "num_classes"):
         if given in options:
-            raise UserError(f"options of {network}: {given} is not one of them, since the data decides it; leave it out.")
+            raise UserError(f"options of {network}: {given} is decided by the data; leave it out.")
     build = CLASSIFIERS[network]
     return construct(network, build, {"in_channels": in_channels, "num_classes": num_classes, **options})
 
