@@ -23,14 +23,15 @@ import numpy as np
 import torch
 
 from pixelwise import api, hardware
+from pixelwise.catalog import create_model, list_models
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
-from pixelwise.inference.class_predictor import ClassPredictor
 from pixelwise.inference.engine import TorchEngine
+from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.ranking import TopK
-from pixelwise.catalog import MODELS, create_model, list_models
 from pixelwise.models.spec import ModelSpec
 from pixelwise.models.weights import load_weights, read_weights
+from pixelwise.tasks.classify.inference import ClassifyInference, ClassifyOptions
 from speed import in_turn
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
@@ -60,7 +61,7 @@ def mnist(rows: list[str], out: Path) -> None:
             run = api.train(name, data=data, minutes=minutes, out=out / name, overrides=overrides)
         test = api.evaluate(run.path, split="test")
         log = run.log()
-        views = log[-1]["step"] * (run.recipe.train.batch_size or 0)
+        views = log[-1]["step"] * run.planned.train.batch_size
         rate = statistics.median(entry["pictures_per_second"] for entry in log if entry["kind"] == "train")
         error = 100 * (1 - test["accuracy"])
         print(f"| {name} | {minutes:g} | {views:,} | {error:.2f} % | {run.metrics['accuracy']:.4f} | {rate:,.0f} |")
@@ -79,9 +80,9 @@ def photos() -> None:
         load_weights(network, weights)
         spec = ModelSpec("mobilenet_v2", {}, names, PictureFormat(), weights.mean, weights.std, view=(SIDE, SIDE))
         for precision in ("float32", "bfloat16"):
-            predictor = ClassPredictor(network, spec, precision=precision)
+            inference = ClassifyInference(network, spec, ClassifyOptions(precision=precision))
             ranks = TopK()
-            ranks.update(predictor.probabilities([predictor.read(file) for file in files]), truth)
+            ranks.update(inference.probabilities([Predictor(inference).read(file) for file in files]), truth)
             print(f"| {padding} | {precision} | {ranks.accuracy(1):.3f} | {ranks.accuracy(5):.3f} |")
 
 
@@ -126,7 +127,7 @@ def main() -> None:
     elif arguments.what == "photos":
         photos()
     else:
-        throughput(arguments.rows or [name for name in list_models("classify") if name in MODELS], arguments.repeats)
+        throughput(arguments.rows or list_models("classify"), arguments.repeats)
 
 
 if __name__ == "__main__":

@@ -207,11 +207,11 @@ def train_row(table: str, row: str, seed: int, minutes: float) -> dict[str, Any]
             "iou": metrics["iou"],
             "raw_mean_iou": last.get("raw_mean_iou"),
             "averaged_mean_iou": last["mean_iou"],
-            "views": last["step"] * (run.recipe.train.batch_size or 0),
+            "views": last["step"] * run.planned.train.batch_size,
             "training_pictures_per_second": statistics.median(rates),
             "prediction_pictures_per_second": len(pictures) / seconds,
             "memory_gb": memory,
-            **_network(run.recipe.model.name, run.recipe.model.options),
+            **_network(run.planned.model.name, run.planned.model.options),
             "machine": hardware.describe(),
             "date": time.strftime("%Y-%m-%d"),
         }
@@ -231,9 +231,13 @@ def _staged(folder: Path, settings: Mapping[str, Any], stages: Any) -> Path:
 
 
 def _network(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    import torch
+
+    from pixelwise.catalog import create_model
     from pixelwise.models.facts import network_facts
 
-    facts = network_facts(name, **{**options, "num_classes": 11, "in_channels": 3, "weights": None})
+    with torch.device("meta"):
+        facts = network_facts(create_model(name, **{**options, "num_classes": 11, "in_channels": 3, "weights": None}))
     return {"parameters": facts.parameters, "operations": facts.operations, "receptive_field": facts.receptive_field}
 
 

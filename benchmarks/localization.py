@@ -122,12 +122,12 @@ def train_row(name: str, seed: int, minutes: float) -> dict[str, Any]:
         data = row.data(Path(place))
         out = Path(place) / "run"
         run = api.train(row.recipe, data=data, minutes=minutes, out=out, seed=seed, overrides=overrides, progress=True)
-        recipe = run.recipe
+        recipe = run.planned
         dataset = open_dataset(data, val_fraction=recipe.data.val_fraction, seed=recipe.data.split_seed)
         started = time.perf_counter()
         metrics = api.evaluate(run.path)
         seconds = time.perf_counter() - started
-        views = [part.log()[-1]["step"] * (part.recipe.train.batch_size or 0) for part in (run.stage(1), run)]
+        views = [part.log()[-1]["step"] * part.planned.train.batch_size for part in (run.stage(1), run)]
         kept = ("accuracy", "box_iou", "localised", "pictures", "pictures_with_object")
         return {
             "row": name,

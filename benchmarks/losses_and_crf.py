@@ -30,13 +30,14 @@ from torch.nn import functional as F
 
 from pixelwise import api, hardware
 from pixelwise.data.formats import open_dataset
-from pixelwise.inference import refinement
 from pixelwise.inference.engine import _LiveBytes
-from pixelwise.inference.evaluate import evaluate_split
 from pixelwise.losses import lovasz_softmax
 from pixelwise.metrics import BoundaryScore, ConfusionMatrix
 from pixelwise.nn.crf import BruteForce, DenseCRF, Kernel
 from pixelwise.nn.permutohedral import Permutohedral
+from pixelwise.tasks.segment import refinement
+from pixelwise.tasks.segment.task import Segment
+from pixelwise.training.finish import evaluate_split
 from pixelwise.training.run import open_run
 from pixelwise.training.session import open_recipe_data
 from speed import in_turn
@@ -203,7 +204,7 @@ def seconds_a_picture() -> None:
 
 def measure_run(run: Path, folder: Path | None, search: int) -> None:
     existing = open_run(run)
-    dataset = open_dataset(folder) if folder is not None else open_recipe_data(existing.recipe)
+    dataset = open_dataset(folder) if folder is not None else open_recipe_data(existing.planned)
     rarest = min(existing.metrics["iou"], key=lambda name: existing.metrics["iou"][name] or 1.0)
 
     def heading(pictures: str) -> None:
@@ -211,7 +212,7 @@ def measure_run(run: Path, folder: Path | None, search: int) -> None:
         print("|---|---|---|---|---|---|")
 
     def row(name: str, of: Any, split: str) -> None:
-        result = evaluate_split(api.load(run, refine=of), dataset, split)
+        result = evaluate_split(api.load(run, refine=of), Segment(), dataset, split, run)
         summary = result.summary
         print(
             f"| {name} | {summary['mean_iou']:.4f} | {summary['pixel_accuracy']:.4f} | {summary['boundary_f']:.4f} "

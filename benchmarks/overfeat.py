@@ -17,8 +17,8 @@ import time
 import torch
 from torch.nn import functional as F
 
-from pixelwise.hardware import describe, keep_freed_memory
 from pixelwise.catalog import create_model
+from pixelwise.hardware import describe, keep_freed_memory
 from pixelwise.models.detect.overfeat import OverFeat, dense_scores
 
 TURNS = 3

@@ -16,8 +16,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from pixelwise.hardware import describe, keep_freed_memory
 from pixelwise.catalog import create_model
+from pixelwise.hardware import describe, keep_freed_memory
 
 
 def seconds(run: Callable[[], Tensor], repeats: int) -> tuple[float, Tensor]:

@@ -27,11 +27,11 @@ import tifffile
 import torch
 from skimage import data as photographs
 
+from pixelwise.catalog import create_model
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.hardware import describe, keep_freed_memory
-from pixelwise.inference import Predictor
-from pixelwise.catalog import create_model
 from pixelwise.models.spec import ModelSpec
+from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions
 
 CLASS_NAMES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "person", "bicycle")
 BLOCK = 256
@@ -68,7 +68,7 @@ def predict(path: Path, encoder: str, samples: int, tile: int | None) -> dict[st
     model = create_model("unet", **options)
     mean, std = (124.0, 116.0, 104.0), (58.0, 57.0, 57.0)
     spec = ModelSpec("unet", options, CLASS_NAMES, PictureFormat(3, "uint8"), mean, std)
-    predictor = Predictor(model, spec, device="cpu", tile=tile)
+    predictor = SegmentInference(model, spec, SegmentOptions(device="cpu", tile=tile))
     del model
     with tifffile.TiffFile(path) as tiff:
         height, width = tiff.pages[0].shape[:2]

@@ -56,7 +56,7 @@ def table_row(name: str, run: Run) -> str:
     """The row of the table: scores, and how much was seen in which time."""
     metrics, log = run.metrics, run.log()
     last = log[-1]
-    views = last["step"] * (run.recipe.train.batch_size or 0)
+    views = last["step"] * run.planned.train.batch_size
     text = (
         f"| {name} | {ROWS[name].minutes:g} | {views} | {metrics['mean_iou']:.4f} | {metrics['pixel_accuracy']:.4f} |"
     )

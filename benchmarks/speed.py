@@ -27,17 +27,19 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pixelwise import hardware
+from pixelwise.catalog import create_model
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import Batch, SampleCache, TrainLoader
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.scenes import write_scenes
+from pixelwise.data.targets import PixelTargets
 from pixelwise.inference.engine import TorchEngine
 from pixelwise.losses import LossSum
+from pixelwise.methods.base import Forward, Setup
 from pixelwise.methods.supervised import Supervised
-from pixelwise.catalog import create_model
 from pixelwise.models.spec import ModelSpec
-from pixelwise.recipe.schedules import make_schedule
+from pixelwise.training.recipes import build_planned
 
 HEIGHT, WIDTH, BATCH, CLASSES = 352, 480, 4, 11
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -83,7 +85,7 @@ def batch() -> Batch:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (BATCH, HEIGHT, WIDTH, 3), dtype=torch.uint8, generator=generator)
     masks = torch.randint(0, CLASSES, (BATCH, HEIGHT, WIDTH), generator=generator)
-    return Batch(images.permute(0, 3, 1, 2), masks, tuple("abcd"))
+    return Batch(images.permute(0, 3, 1, 2), tuple("abcd"), PixelTargets(masks))
 
 
 def the_plain_way(action: Callable[[], object]) -> Callable[[], object]:
@@ -102,7 +104,7 @@ def plain_step(name: str, data: Batch) -> Callable[[], object]:
 
     def step() -> None:
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(network(images), data.masks, ignore_index=255).backward()
+        torch.nn.functional.cross_entropy(network(images), data.targets.masks, ignore_index=255).backward()
         optimizer.step()
 
     return step
@@ -110,19 +112,32 @@ def plain_step(name: str, data: Batch) -> Callable[[], object]:
 
 def our_step(name: str, data: Batch) -> Callable[[], object]:
     network = build(name).to(memory_format=torch.channels_last)
-    method = Supervised(
-        network,
-        loss=LossSum({"cross_entropy": 1.0, "dice": 1.0}, class_weights=[1.0] * CLASSES),
-        optimizer=torch.optim.AdamW(network.parameters(), 1e-3, fused=True),
-        schedule=make_schedule("constant"),
-        class_names=[str(k) for k in range(CLASSES)],
-        mean=(127.5,) * 3,
-        std=(127.5,) * 3,
-        clip_norm=5.0,
-        ema_decay=0.99,
-        dtype=hardware.preferred_dtype(torch.device("cpu")),
+    grey = torch.full((3, 1, 1), 127.5)
+    recipe = build_planned(
+        {
+            "model": {"name": "unet", **NETWORKS[name]},
+            "data": {},
+            "augment": {"crop": [HEIGHT, WIDTH]},
+            "normalize": {"mean": [127.5] * 3, "std": [127.5] * 3},
+            "loss": {"terms": {"cross_entropy": 1.0, "dice": 1.0}, "class_weights": [1.0] * CLASSES},
+            "optimizer": {"lr": 1e-3, "encoder_lr_factor": 1.0},
+            "schedule": {"name": "constant", "warmup": 0.0},
+            "train": {"epochs": 1.0, "batch_size": BATCH},
+        },
+        "the benchmark",
     )
-    return lambda: method.step(data, 0.5)
+    loss = LossSum(recipe.loss.terms, class_weights=[1.0] * CLASSES)
+    device = torch.device("cpu")
+    method = Supervised(
+        Setup(
+            network,
+            recipe,
+            None,
+            Forward(grey, grey, device, hardware.preferred_dtype(device)),
+            lambda logits, targets: loss(logits, targets.masks, targets.weights),
+        )
+    )
+    return lambda: method.step({"labelled": data}, 0.5)
 
 
 def predictions(name: str) -> dict[str, Callable[[], object]]:
@@ -157,7 +172,8 @@ def loader_rate() -> float:
             crop=(HEIGHT, WIDTH), scale=(0.7, 1.5), rotate=5, flip="horizontal",
             brightness=0.3, contrast=0.3, saturation=0.3,
         )  # fmt: skip
-        loader = TrainLoader(SampleCache(dataset), dataset.split("train"), view, batch_size=BATCH, seed=0)
+        records = dataset.split("train")
+        loader = TrainLoader(SampleCache(dataset), records, view, targets=PixelTargets, batch_size=BATCH, seed=0)
         batches = loader.batches()
         for _ in range(10):
             next(batches)

@@ -163,7 +163,7 @@ def train_row(curve: Curve, row: str, seed: int, minutes: float) -> Result:
             "seed": seed,
             "minutes": minutes,
             curve.score: run.metrics[curve.score],
-            "views": log[-1]["step"] * (run.recipe.train.batch_size or 0),
+            "views": log[-1]["step"] * run.planned.train.batch_size,
             "machine": hardware.describe(),
             "date": time.strftime("%Y-%m-%d"),
         }

@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pixelwise.distributed import average_gradients
+
 SETTINGS = {
     "model.width": "4",
     "model.encoder": "null",
@@ -33,9 +35,49 @@ def run(launcher: list[str], data: Path, out: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+AVERAGED = """
+import sys
+import torch, torch.distributed as dist
+from safetensors.torch import save_file
+from pixelwise.distributed import average_gradients
+dist.init_process_group("gloo")
+rank = dist.get_rank()
+parameters = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((2, 3), (4,), (5,))]
+for number, parameter in enumerate(parameters[:2]):
+    parameter.grad = torch.arange(parameter.numel()).view_as(parameter) + 10.0 * number + 100.0 * rank
+parameters[0].grad = parameters[0].grad.t().contiguous().t()  # as channels-last weights have it
+average_gradients(parameters)
+assert parameters[2].grad is None
+save_file({str(n): parameters[n].grad.contiguous() for n in range(2)}, f"{sys.argv[1]}/{rank}.safetensors")
+dist.destroy_process_group()
+"""
+TWO = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+def test_gradients_are_averaged_over_processes(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(AVERAGED)
+    command = [sys.executable, *TWO, str(tmp_path / "program.py"), str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for rank in range(2):
+        found = load_file(tmp_path / f"{rank}.safetensors")
+        for number, shape in enumerate(((2, 3), (4,))):
+            expected = torch.arange(torch.Size(shape).numel()).view(shape) + 10.0 * number + 50.0
+            assert torch.equal(found[str(number)], expected)
+
+
+def test_one_process_leaves_its_gradients_alone() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    parameter.grad = gradient = torch.ones(3)
+    average_gradients([parameter])
+    assert parameter.grad is gradient
+    assert gradient.tolist() == [1, 1, 1]
+
+
 def test_two_processes_give_one_process_its_losses(scenes_folder: Path, tmp_path: Path) -> None:
     run([], scenes_folder, tmp_path / "one")
-    run(["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"], scenes_folder, tmp_path / "two")
+    run(TWO, scenes_folder, tmp_path / "two")
 
     def logged(name: str, kind: str) -> list[dict[str, float]]:
         entries = map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())

@@ -101,7 +101,10 @@ def test_help_takes_a_fraction_of_importing_torch() -> None:
         (["train", "unet", "--data", "DATA", "--set", "model.encoder=resnet81"], "did you mean 'resnet18'"),
         (["train", "unet", "--data", "DATA", "--set", "model.weights=none.pth"], "none.pth"),
         (["train", "unet", "--data", "DATA", "--minutes", "1", "--epochs", "1"], "one budget"),
-        (["train", "resnet18", "--data", "DATA"], "say a class per pixel, but resnet18 learns from a class per picture"),
+        (
+            ["train", "resnet18", "--data", "DATA"],
+            "resnet18 learns from a class per picture",
+        ),
         (["train", "--resume", "nowhere"], "not a run folder"),
         (["train", "unet", "--resume", "nowhere"], "takes no a recipe"),
         (["evaluate", "nowhere"], "no such model file"),

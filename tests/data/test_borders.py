@@ -12,6 +12,7 @@ from pixelwise.data.augment import Augmentation
 from pixelwise.data.borders import WithBorderWeights, border_weights
 from pixelwise.data.loader import collate
 from pixelwise.data.sample import Instances, Sample
+from pixelwise.data.targets import PixelTargets
 from pixelwise.losses import LossSum, cross_entropy
 
 
@@ -79,7 +80,6 @@ def test_batches_carry_them() -> None:
     image, mask = np.zeros((4, 5, 3), np.uint8), np.zeros((4, 5), np.uint8)
     plain = Sample("a", image, mask)
     weighted = Sample("b", image, mask, weights=np.full((4, 5), 3, np.float32))
-    assert collate([plain, plain]).weights is None
-    batch = collate([plain, weighted]).to(torch.device("cpu"))
-    assert batch.weights is not None
-    assert batch.weights.mean((1, 2)).tolist() == [1, 3]
+    assert collate([plain, plain], PixelTargets).targets.weights is None
+    batch = collate([plain, weighted], PixelTargets).to(torch.device("cpu"))
+    assert batch.targets.weights.mean((1, 2)).tolist() == [1, 3]

@@ -21,8 +21,8 @@ from pixelwise.data.objects import (
     area,
     boxes_alone,
     object_facts,
-    resized,
     object_sizes,
+    resized,
 )
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import scene, write_coco_scenes

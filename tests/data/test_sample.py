@@ -88,7 +88,9 @@ def drawn_objects(seed: int, *, ids: bool) -> Instances:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 10_000), st.booleans(), st.integers(0, 8), st.integers(0, 11), st.integers(1, 9), st.integers(1, 9))
+@given(
+    st.integers(0, 10_000), st.booleans(), st.integers(0, 8), st.integers(0, 11), st.integers(1, 9), st.integers(1, 9)
+)
 def test_a_window_holds_what_is_in_it(seed: int, ids: bool, top: int, left: int, height: int, width: int) -> None:
     """Object by object, pixel by pixel."""
     whole = drawn_objects(seed, ids=ids)

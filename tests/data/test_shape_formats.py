@@ -105,7 +105,11 @@ class TestTables:
         table(tmp_path, "id,rle", "e,1 1", name="sample_submission.csv")
         table(tmp_path, "id,z", "a,100", name="depths.csv")
         dataset = open_dataset(tmp_path)
-        assert dataset.splits == {"train": ("images/a", "images/b", "images/c"), "val": ("images/d",)}
+        assert dataset.splits == {
+            "train": ("images/a", "images/b", "images/c"),
+            "val": ("images/d",),
+            "unlabelled": ("images/e",),
+        }
         assert not next(record for record in dataset.records if record.name == "images/e").labels
         assert any("sample_submission.csv" in note for note in dataset.notes)
 
@@ -274,7 +278,11 @@ class TestCoco:
         dump(tmp_path / "annotations/person_keypoints_train2017.json", keypoints)
         dump(tmp_path / "annotations/captions_val2017.json", {"images": [], "annotations": []})
         dataset = open_dataset(tmp_path)
-        assert dataset.splits == {"train": ("images/a", "images/b"), "val": ("images/c",)}
+        assert dataset.splits == {
+            "train": ("images/a", "images/b"),
+            "val": ("images/c",),
+            "unlabelled": ("images/e",),
+        }
         assert len(dataset.class_names) == 3
         for said in ("gone.png", "person_keypoints_train2017.json", "captions_val2017.json"):
             assert any(said in note for note in dataset.notes), said

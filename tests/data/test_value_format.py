@@ -78,7 +78,11 @@ def test_lists_of_splits_pictures_without_a_map_and_maps_without_a_picture(tmp_p
     (tmp_path / "train.txt").write_text("0\n2\n")
     (tmp_path / "val.txt").write_text("3.png\n4\n")
     dataset = open_dataset(tmp_path)
-    assert dataset.splits == {"train": ("images/0", "images/2"), "val": ("images/3", "images/4"), "unlabelled": ("images/1",)}
+    assert dataset.splits == {
+        "train": ("images/0", "images/2"),
+        "val": ("images/3", "images/4"),
+        "unlabelled": ("images/1",),
+    }
     assert any("density/other.npy" in note for note in dataset.notes)
     assert any("images/1" in note for note in dataset.notes)
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
 from pixelwise.explain import list_layers, maximise, outputs, project
 from pixelwise.explain.activations import capture
 from pixelwise.explain.layers import coarsest, first_convolution, stage_ends
 from pixelwise.explain.target import channel_score, class_score
-from pixelwise.catalog import create_model
 
 
 class Fails(nn.Module):

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
 from pixelwise.explain import Fields, grad_cam, occlusion, project
 from pixelwise.explain.deconvnet import RULES
 from pixelwise.explain.target import class_score, edge_score, peak_score, predicted, unit_score
-from pixelwise.catalog import create_model
 
 
 class Chain(nn.Module):

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from pixelwise import cli
+from pixelwise.catalog import create_model
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.scenes import scene
 from pixelwise.errors import UserError
@@ -23,7 +24,6 @@ from pixelwise.explain import attribution_overlay, explain, filter_sheet, heatma
 from pixelwise.explain.filters import filter_tiles
 from pixelwise.explain.heatmaps import most_active
 from pixelwise.explain.target import class_number
-from pixelwise.catalog import create_model
 from pixelwise.models.spec import ModelSpec, save_model
 
 VOID_ELEMENTS = frozenset({"meta", "img", "br"})

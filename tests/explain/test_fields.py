@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
 from pixelwise.explain import Fields, top_patches
 from pixelwise.explain.activations import outputs
 from pixelwise.explain.top_patches import cut
-from pixelwise.catalog import create_model
 from pixelwise.models.classify.mobilenet import MobileNetV2
 from pixelwise.nn.receptive_field import ReceptiveField
 

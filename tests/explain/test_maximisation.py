@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
 from pixelwise.explain import deepdream, maximise
 from pixelwise.explain.activations import outputs
 from pixelwise.explain.maximisation import COLOURS, frequencies, gaussian_transfer, moved, spectrum_scale, variation
 from pixelwise.explain.target import channel_score, class_score, peak_score, unit_score
-from pixelwise.catalog import create_model
 
 
 def linear(channels: int, side: int = 6) -> nn.Sequential:

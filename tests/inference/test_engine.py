@@ -7,11 +7,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from tiny_dense import make_spec, near
 from torch import nn
 
 from pixelwise.errors import UserError
 from pixelwise.inference.engine import TorchEngine
+from tiny_dense import make_spec, near
 
 
 def random_images(channels: int, dtype: str, seed: int = 0) -> np.ndarray:

@@ -12,17 +12,17 @@ import pytest
 import tifffile
 import torch
 from PIL import Image
-from tiny_dense import Near, make_spec, near, near_predictor, segment_predictor
 from torch import nn
 
-from pixelwise.errors import UserError
 from pixelwise import api
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
 from pixelwise.inference import dense, overview, rasters
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.rasters import TiffRaster
 from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions, SegmentPrediction
+from tiny_dense import Near, make_spec, near, near_predictor, segment_predictor
 
 
 def photo(height: int = 75, width: int = 102, channels: int = 3, seed: int = 0) -> np.ndarray:

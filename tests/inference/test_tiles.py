@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_dense import Near, near
 from torch import Tensor
 
 from pixelwise.errors import UserError
 from pixelwise.inference.tiles import Band, Grid, Merger, class_ids, grid_within, square_grid
+from tiny_dense import Near, near
 
 
 def merged(grid: Grid, field: Tensor) -> list[Band]:

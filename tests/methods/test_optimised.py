@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from planned import planned_recipe
 from torch import Tensor, nn
 
 from pixelwise.catalog import create_model
@@ -15,6 +14,7 @@ from pixelwise.errors import UserError
 from pixelwise.methods.base import TrainingDiverged
 from pixelwise.methods.optimised import Optimised, make_optimizer, rate_factors
 from pixelwise.recipe.schedules import make_schedule
+from planned import planned_recipe
 
 
 def optimised(network: nn.Module | None = None, **options: Any) -> Optimised:
@@ -203,6 +203,7 @@ def test_rates_fall_with_depth() -> None:
     for name, factor in found.items():
         if not name.startswith(("fc", "bn1")):
             assert factor == pytest.approx(expected[name.split(".")[0]])
+    recipe = planned_recipe("hourglass", "segment", optimizer=settings)
+    hourglass = create_model("hourglass", num_classes=2, width=8)
     with pytest.raises(UserError, match="hourglass is not built on an encoder"):
-        recipe = planned_recipe("hourglass", "segment", optimizer=settings)
-        rate_factors(recipe, create_model("hourglass", num_classes=2, width=8))
+        rate_factors(recipe, hourglass)

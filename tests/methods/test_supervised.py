@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from planned import FACTS, forward_pass, planned_recipe, setup
 from torch import Tensor, nn
 
 from pixelwise.data.loader import Batch
@@ -14,6 +13,7 @@ from pixelwise.data.targets import PixelTargets
 from pixelwise.methods.supervised import Supervised
 from pixelwise.nn.dense import DenseModel
 from pixelwise.tasks.segment.task import Segment
+from planned import FACTS, forward_pass, planned_recipe, setup
 
 MEAN, STD = (100.0, 50.0), (10.0, 20.0)
 
@@ -107,7 +107,9 @@ def test_a_network_may_bring_its_own_loss() -> None:
     assert scalars["second"] == pytest.approx(2 * float(given.square().mean()), rel=1e-5)
     assert scalars["loss"] == pytest.approx(float(given.mean() + 2 * given.square().mean()), rel=1e-5)
     # d loss / d bias = 1 + 4 mean(given)
-    assert float(network.head.bias.detach()) == pytest.approx(float(before) - 0.1 * (1 + 4 * float(given.mean())), rel=1e-4)
+    assert float(network.head.bias.detach()) == pytest.approx(
+        float(before) - 0.1 * (1 + 4 * float(given.mean())), rel=1e-4
+    )
 
 
 def test_the_network_runs_in_the_precision_that_is_asked_for() -> None:

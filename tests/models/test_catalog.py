@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from pixelwise.catalog import METHODS, SYSTEMS, create_model, list_models, task_names
+from pixelwise.catalog import METHODS, SYSTEMS, create_model, list_models, load_model, option_names, task_names
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
 from pixelwise.models.classify.table import ENCODERS
@@ -30,7 +31,8 @@ def tiny(name: str) -> nn.Module:
 
 
 def tiny_options(name: str) -> dict[str, Any]:
-    return {"num_classes": CLASSES, **SYSTEMS[name].tiny}
+    classes = {"num_classes": CLASSES} if "num_classes" in option_names(name) else {}
+    return {**classes, **SYSTEMS[name].tiny}
 
 
 @pytest.mark.parametrize(("name", "options", "count"), PAPER_SIZES, ids=lambda value: str(value))
@@ -54,6 +56,22 @@ def test_networks_are_listed_by_task() -> None:
     assert not set(list_models("detect")) & set(list_models("classify"))
     with pytest.raises(UserError, match="unknown task 'segmet'; did you mean 'segment'"):
         list_models("segmet")
+
+
+@pytest.mark.parametrize("name", sorted(SYSTEMS))
+def test_a_model_file_gives_the_network_back_bitwise(name: str, tmp_path: Path) -> None:
+    network, options = tiny(name), tiny_options(name)
+    names = tuple(map(str, range(CLASSES)))
+    spec = ModelSpec(name, options, names, PictureFormat(3, "uint8"), (0.0,) * 3, (1.0,) * 3)
+    file = tmp_path / "best.safetensors"
+    save_model(file, network.state_dict(), spec)
+    loaded, found = load_model(file)
+    file.unlink()  # some are large
+    assert found.options == json.loads(json.dumps(options))
+    assert not loaded.training
+    before, after = network.state_dict(), loaded.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
 
 
 @pytest.mark.parametrize("name", DENSE)

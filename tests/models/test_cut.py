@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
+from pixelwise.methods.optimised import rate_factors
 from pixelwise.models.classify.cut import Cut
 from pixelwise.nn.freezing import freeze
 from pixelwise.training.recipes import load_recipe
-from pixelwise.methods.optimised import rate_factors
 
 NETWORKS: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {
     "vgg11_bn": (

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from test_parity import fill
 from torch import Tensor, nn
 
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
 from pixelwise.models.classify.table import ENCODERS
 from pixelwise.models.segment.deeplab import ASPP, ImagePooling, conv_norm_relu, rates_at
 

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
+from pixelwise.catalog import create_model
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
-from pixelwise.catalog import create_model
 from pixelwise.models.segment.fcn import FCN, deconvolution
 from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.models.weights import load_weights

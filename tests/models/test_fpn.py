@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
 from pixelwise.models.classify.table import ENCODERS
 from pixelwise.models.segment.fpn import FeaturePyramid, SemanticBranch
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
 from pixelwise.models.pose.hourglass import Hourglass, Residual, StackedHourglass
 
 

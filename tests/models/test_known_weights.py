@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pixelwise.errors import UserError
 from pixelwise.catalog import SYSTEMS, create_model
+from pixelwise.errors import UserError
 from pixelwise.models.known_weights import HALF, KNOWN, check_digest, known_weights, recognised
 from pixelwise.models.weights import load_weights, read_weights
 

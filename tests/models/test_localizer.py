@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
 from pixelwise.losses.boxes import box_l2
-from pixelwise.catalog import create_model
-from pixelwise.models.detect.localizer import Localizer, boxes_of_class
 from pixelwise.models.classify.table import ENCODERS
+from pixelwise.models.detect.localizer import Localizer, boxes_of_class
 from pixelwise.nn.boxes import iou
 from pixelwise.nn.encoder import Encoder
 from pixelwise.nn.freezing import freeze, hold

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
 from pixelwise.models.detect.overfeat import (
     DenseScores,
     Layer,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
 from pixelwise.models.classify.table import ENCODERS
 from pixelwise.models.segment.pspnet import PyramidPooling
 

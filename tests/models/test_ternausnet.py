@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from pixelwise.losses import cross_entropy
 from pixelwise.catalog import create_model
+from pixelwise.losses import cross_entropy
 from pixelwise.models.segment.ternausnet import TernausNet
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 
 import pytest
-from pixelwise.models.catalog import MODELS, option_names
 from torch import nn
 
+from pixelwise.catalog import SYSTEMS, option_names
 from pixelwise.models.variant import variant
 
 
@@ -38,7 +38,7 @@ def test_fixed_options_are_set_and_others_stay_open() -> None:
     ("names", "options"),
     [
         (("fcn8s", "fcn16s", "fcn32s"), ["num_classes", "in_channels", "width", "dropout", "weights"]),
-        (tuple(name for name in MODELS if name.startswith("vgg")), ["in_channels", "num_classes", "width"]),
+        (tuple(name for name in SYSTEMS if name.startswith("vgg")), ["in_channels", "num_classes", "width"]),
         (
             ("overfeat_fast", "overfeat_accurate", "overfeat_small"),
             ["num_classes", "in_channels", "width", "regression", "per_class", "valid", "dropout"],
@@ -48,5 +48,5 @@ def test_fixed_options_are_set_and_others_stay_open() -> None:
 def test_families_show_their_options_and_state_their_figures(names: tuple[str, ...], options: list[str]) -> None:
     for name in names:
         assert option_names(name) == options
-        assert "parameters" in (MODELS[name].build.__doc__ or "")
-        assert MODELS[name].build.__name__ == name
+        assert "parameters" in (SYSTEMS[name].build.__doc__ or "")
+        assert SYSTEMS[name].build.__name__ == name

@@ -9,11 +9,10 @@ import torch
 from huggingface_hub.errors import HFValidationError, HTTPError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 
+from pixelwise.catalog import create_model, load_model
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
-from pixelwise.catalog import create_model
 from pixelwise.models.encoders import create_encoder
-from pixelwise.catalog import load_model
 from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.models.weights import adapt_channels, input_normalisation, load_weights, read_weights
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
 from pixelwise.models.classify.table import ENCODERS
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.encoder import Encoder, on_grid

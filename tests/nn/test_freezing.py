@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
 from pixelwise.nn.freezing import freeze, hold, weight_layers
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
 from pixelwise.nn.upsampling import UPSAMPLINGS, BedOfNails, MaxUnpool, bilinear_kernel, create_upsampling
 
 SQUARE = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])

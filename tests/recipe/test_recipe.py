@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 import yaml
-from planned import planned_recipe
 
 from pixelwise.errors import UserError
 from pixelwise.recipe.recipe import digest, reasoned, to_yaml
-from pixelwise.training.recipes import build_planned, build_recipe, load_planned, load_recipe, parse_overrides, recipe_names
+from pixelwise.training.recipes import (
+    build_planned,
+    build_recipe,
+    load_planned,
+    load_recipe,
+    parse_overrides,
+    recipe_names,
+)
+from planned import planned_recipe
 
 
 @pytest.mark.parametrize("name", recipe_names())

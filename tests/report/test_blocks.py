@@ -10,8 +10,8 @@ from typing import get_args
 import numpy as np
 import pytest
 from matplotlib.figure import Figure as Drawing
-from page_reader import PageReader
 
+from page_reader import PageReader
 from pixelwise.report import blocks as b
 from pixelwise.report import cells
 from pixelwise.report.page import render_page, write_page

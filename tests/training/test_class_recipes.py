@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pixelwise import api
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model, system
+from pixelwise.errors import UserError
 from pixelwise.training.recipes import load_recipe, recipe_names
 
 NAMES = [name for name in recipe_names() if system(load_recipe(name).model.name).task.name == "classify"]

@@ -117,9 +117,14 @@ def _stop_after(steps: int, arguments: dict[str, object]) -> None:
 
 
 def test_tasks_and_data_must_agree(digits_folder: Path, scenes_folder: Path, run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="say a class per picture, but unet learns from a class per pixel; train a classifier"):
+    with pytest.raises(
+        UserError, match="say a class per picture, but unet learns from a class per pixel; train a classifier"
+    ):
         api.train("unet", data=digits_folder, out=tmp_path / "a")
-    with pytest.raises(UserError, match="say a class per pixel, but resnet18 learns from a class per picture; train a network that labels pixels"):
+    with pytest.raises(
+        UserError,
+        match="say a class per pixel, but resnet18 learns from a class per picture; train a network that labels pixels",
+    ):
         api.train("resnet18", data=scenes_folder, out=tmp_path / "b")
     with pytest.raises(UserError, match="labels do not say what lenet5 predicts, which was trained to classify"):
         api.evaluate(run, data=scenes_folder)

@@ -10,8 +10,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from pixelwise import api
-from pixelwise.errors import UserError
 from pixelwise.catalog import create_model
+from pixelwise.errors import UserError
 
 
 def recipe(folder: Path, **changes: object) -> Path:

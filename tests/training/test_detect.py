@@ -26,14 +26,16 @@ from pixelwise.data.pictures import write_png
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
 from pixelwise.inference.rasters import open_raster
-from pixelwise.tasks.detect.merging import match_score
 from pixelwise.methods.supervised import Supervised
 from pixelwise.models.classify.table import ENCODERS
 from pixelwise.nn.encoder import Encoder
+from pixelwise.report import RunContent
+from pixelwise.tasks.detect.inference import MATCH, BoxInference
+from pixelwise.tasks.detect.merging import match_score
+from pixelwise.tasks.detect.task import search_scales
+from pixelwise.training import finish
 from pixelwise.training.recipes import load_recipe
 from pixelwise.training.run import open_run
-from pixelwise.tasks.detect.inference import MATCH, BoxInference
-from pixelwise.tasks.detect.task import search_scales
 
 SMALL = {"model.encoder": "tiny", "model.hidden": [32, 16], "model.pool": 2, "train.batch_size": 4}
 BARE = {"model.width": 4, "stages": [], "model.regression": False}
@@ -125,6 +127,36 @@ def test_the_second_stage_moves_the_box_branch_alone(run: Path) -> None:
     before, after = load_file(open_run(run).stage(1).best), load_file(run / "best.safetensors")
     for name, value in after.items():
         assert torch.equal(value, before[name]) == name.startswith(("encoder.", "head.")), name
+
+
+def test_the_curve_shows_the_score_that_chose_the_weights(
+    run: Path, squares_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the class is learned that is its accuracy, and while the box is, how well boxes fit."""
+    shown: list[RunContent] = []
+    real = finish.run_page
+
+    def kept(content: RunContent, sections: Any) -> Any:
+        shown.append(content)
+        return real(content, sections)
+
+    monkeypatch.setattr(finish, "run_page", kept)
+    overrides = {**SMALL, "train.validations": 1}
+    api.train("localizer", data=squares_folder, epochs=1, out=tmp_path / "run", overrides=overrides)
+    assert [content.headlines[0].key for content in shown] == ["accuracy", "box_iou"]
+    for part, key in ((open_run(run).stage(1), "accuracy"), (open_run(run), "box_iou")):
+        best = -1.0
+        for entry in part.log():
+            if entry["kind"] == "validation":
+                assert entry["best"] == (entry[key] > best)
+                best = max(best, entry[key])
+
+
+def test_misspelt_precision_is_one_sentence(run: Path) -> None:
+    for options in ({"precision": "bfloat"}, {"device": "cpuu"}):
+        with pytest.raises(UserError, match=next(iter(options.values()))) as caught:
+            api.load(run, **options)
+        assert "\n" not in str(caught.value)
 
 
 def test_evaluating_again_gives_the_same_numbers(run: Path) -> None:

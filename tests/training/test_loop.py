@@ -16,13 +16,15 @@ import torch
 from safetensors.torch import save_file
 
 from pixelwise import api
+from pixelwise.catalog import create_model
+from pixelwise.data.loader import Batch
 from pixelwise.errors import UserError
 from pixelwise.methods.base import TrainingDiverged
 from pixelwise.methods.supervised import Supervised
-from pixelwise.catalog import create_model
+from pixelwise.recipe.schedules import SCHEDULES, make_schedule
+from pixelwise.tasks.segment.scores import SegmentScores
 from pixelwise.training import loop
 from pixelwise.training.run import open_run
-from pixelwise.recipe.schedules import SCHEDULES, make_schedule
 
 TINY = {
     "model.name": "unet", "model.width": 4, "model.encoder": None, "augment.crop": [32, 48],
@@ -160,15 +162,15 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
 def test_nan_is_caught_before_the_weights_change_and_explained(
     scenes_folder: Path, tmp_path: Path, reference: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Supervised._run
+    real = Supervised.losses
 
-    def run(self: Supervised, network: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
-        found = real(self, network, images)
-        broken = network.training and int(self.optimizer.state_dict()["state"].get(0, {}).get("step", 0)) == 6
-        return found * float("nan") if broken else found
+    def losses(self: Supervised, network: torch.nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        found = real(self, network, batch)
+        steps = int(self.optimised.optimizer.state_dict()["state"].get(0, {}).get("step", 0))
+        return {name: value * float("nan") if steps == 6 else value for name, value in found.items()}
 
     with monkeypatch.context() as patch:
-        patch.setattr(Supervised, "_run", run)
+        patch.setattr(Supervised, "losses", losses)
         with pytest.raises(TrainingDiverged, match=r"loss became nan .* learning rate"):
             train(scenes_folder, tmp_path / "run")
     api.resume(tmp_path / "run")  # without the fault it goes on as if nothing had happened
@@ -244,9 +246,7 @@ def test_resuming_needs_nothing_but_the_run(
 
 
 def test_early_stopping(scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        Supervised, "evaluate", lambda self, batches, final=False: {"mean_iou": 0.5, "pixel_accuracy": 0.5}
-    )
+    monkeypatch.setattr(SegmentScores, "values", lambda self: {"mean_iou": 0.5, "pixel_accuracy": 0.5})
     train(scenes_folder, tmp_path / "run", epochs=10, **{"train.validations": 10, "train.patience": 2})
     validations = [entry for entry in open_run(tmp_path / "run").log() if entry["kind"] == "validation"]
     assert len(validations) == 3  # the first is the best, two more are no better

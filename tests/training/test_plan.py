@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from planned import FACTS
 from torch import nn
 
 from pixelwise.catalog import create_model, system
@@ -19,6 +18,7 @@ from pixelwise.tasks.criteria import class_weights
 from pixelwise.training.plan import Plan, make_plan
 from pixelwise.training.recipes import build_recipe, load_recipe
 from pixelwise.training.run import create_run, open_run
+from planned import FACTS
 
 CPU = torch.device("cpu")
 UNET = create_model("unet", num_classes=3, encoder="mobilenet_v2")  # its stride is 32

@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 
 from pixelwise import api
 from pixelwise.errors import UserError
+from pixelwise.tasks.segment.task import Segment
 from pixelwise.training import loop
 from pixelwise.training.recipes import load_recipe, stage_recipes
 from pixelwise.training.run import Run, open_run
-from pixelwise.tasks.segment.task import Segment
 
 RECIPE: dict[str, Any] = {
     "model": {"name": "unet", "width": 4},

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from pixelwise.training.recipe import load_recipe
 from torch import nn
 
+from pixelwise.data.dataset import Coding, Record
+from pixelwise.data.loader import SampleCache
+from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.methods.supervised import Supervised
 from pixelwise.models import weights as weights_module
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.sync_batch_norm import SyncBatchNorm2d
 from pixelwise.training import session
+from pixelwise.training.progress import Silent
+from pixelwise.training.recipes import load_recipe
 
 SETTINGS = ["model.encoder=mobilenet_v2", "augment.crop=[32,48]", "train.batch_size=2", "train.epochs=1"]
 
 
 def started(data: Path, out: Path, *overrides: str) -> Supervised:
     recipe = load_recipe("unet", [*SETTINGS, f"data.path={data}", *overrides])
-    return session.start(recipe, name="unet", out=str(out)).method
+    method = session.start(recipe, name="unet", out=str(out)).method
+    assert isinstance(method, Supervised)
+    return method
 
 
 def test_weights_are_read_and_hashed_once(scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +56,79 @@ def test_what_is_frozen_is_part_of_the_synchronised_network(
     monkeypatch.setattr(session, "world_size", lambda: 2)
     method = started(scenes_folder, tmp_path / "run", "optimizer.freeze=[encoder]")
     modules = set(method.network.modules())
-    norms = [module for module in method.frozen if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in method.optimised.frozen if isinstance(module, nn.BatchNorm2d)]
     assert norms
     assert all(isinstance(norm, SyncBatchNorm2d) for norm in norms)
-    assert all(module in modules for module in method.frozen)
+    assert all(module in modules for module in method.optimised.frozen)
+
+
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names every record whose labels are decoded from here on, whatever of them is wanted."""
+    names: list[str] = []
+    inside = threading.local()
+
+    def counting(kind: type[Coding], method: str) -> None:
+        original = vars(kind)[method]
+
+        def counted(self: Coding, *given: Any, **options: Any) -> Any:
+            if getattr(inside, "deep", False):  # one decoding may be made of another
+                return original(self, *given, **options)
+            inside.deep = True
+            try:
+                record = next(each for each in (*given, *options.values()) if isinstance(each, Record))
+                names.append(record.name)
+                return original(self, *given, **options)
+            finally:
+                inside.deep = False
+
+        monkeypatch.setattr(kind, method, counted)
+
+    kinds, waiting = [], [Coding]
+    while waiting:
+        kinds.append(waiting.pop())
+        waiting += kinds[-1].__subclasses__()
+    for kind in kinds:
+        for method in vars(kind):
+            if method == "label" or method.startswith("decode"):
+                counting(kind, method)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides"),
+    [
+        ("unet", ["model.width=4", "model.encoder=null"]),
+        ("unet", ["model.width=4", "model.encoder=null", "augment.objects=0.5", "loss.border_weight=10"]),
+        ("localizer", ["model.encoder=resnet18", "model.hidden=[8,4]", "model.pool=2"]),
+        ("overfeat_small", ["model.width=4", "model.regression=true"]),
+    ],
+)
+def test_labels_are_decoded_once_per_start(
+    model: str, overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check, the facts and the cache share one reading, and training starts from it."""
+    write_coco_scenes(tmp_path / "coco", train=4, val=2, size=(64, 96), digits=(1, 2))
+    recipe = load_recipe(
+        model, [f"data.path={tmp_path / 'coco'}", "train.epochs=1", "train.batch_size=2", "train.validations=1",
+                "train.precision=float32", *overrides]
+    )  # fmt: skip
+    names = decoded(monkeypatch)
+    made = session.start(recipe, name=model, out=str(tmp_path / "run"))
+    dataset = made.data.dataset
+    expected = sorted(record.name for split in ("train", "val") for record in dataset.split(split))
+    assert sorted(names) == expected
+    session.execute(made, Silent())
+    assert sorted(names) == expected
+
+
+def test_without_room_labels_are_read_again(
+    scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the count above can tell."""
+    names = decoded(monkeypatch)
+    monkeypatch.setattr(SampleCache, "keep", lambda self, record, sample: sample)
+    recipe = load_recipe("unet", [*SETTINGS, f"data.path={scenes_folder}", "train.validations=1"])
+    made = session.start(recipe, name="unet", out=str(tmp_path / "run"))
+    started = len(names)
+    session.execute(made, Silent())
+    assert len(names) > started == 12

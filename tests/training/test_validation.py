@@ -10,7 +10,6 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from planned import FACTS, planned_recipe, setup
 from torch import nn
 
 from pixelwise.data.dataset import Record
@@ -26,6 +25,7 @@ from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.segment.task import Segment, mask_of
 from pixelwise.training.validation import Validation
+from planned import FACTS, planned_recipe, setup
 
 NAMES = ("a", "b", "c")
 
@@ -159,4 +159,7 @@ def test_the_loss_on_pictures_does_not_depend_on_batches(size: int) -> None:
 
 
 def test_the_first_headline_of_the_recipes_scores_is_the_monitor() -> None:
-    assert [line.key for line in validation(Segment(), RECIPE, pixels()).headlines][:2] == ["mean_iou", "pixel_accuracy"]
+    assert [line.key for line in validation(Segment(), RECIPE, pixels()).headlines][:2] == [
+        "mean_iou",
+        "pixel_accuracy",
+    ]

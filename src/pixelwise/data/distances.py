@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pixelwise.data.dataset import UNLABELLED
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.export import Export, plain_names
 from pixelwise.data.sample import Instances
@@ -71,7 +72,7 @@ def write_distance_maps(data: Path | str, out: Path | str, *, normalised: bool =
             "number per object, one mask per object, or outlines."
         )
     records = tuple(record for record in dataset.records if record.labels)
-    splits = {split: dataset.split(split) for split in dataset.splits}
+    splits = {split: dataset.split(split) for split in dataset.splits if split != UNLABELLED}
     export = Export(dataset, records, plain_names(records), splits)
     export.copy_pictures(out / "images")
     for record, sample in export.samples(records):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from planned import FACTS, planned_recipe, setup
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,6 +13,7 @@ from pixelwise.data.sample import Sample
 from pixelwise.data.targets import NO_CLASS, ClassTargets
 from pixelwise.methods.supervised import Supervised
 from pixelwise.tasks.classify.task import Classify
+from planned import FACTS, planned_recipe, setup
 
 
 class Tiny(nn.Module):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from pixelwise.data.pictures import write_png
 from pixelwise.errors import UserError
-from pixelwise.tasks.classify.sliding import heat_map, score_rows, slide
 from pixelwise.models.convert import FullyConvolutional, fully_convolutional
+from pixelwise.tasks.classify.sliding import heat_map, score_rows, slide
 
 MEAN, STD = (100.0, 110.0, 120.0), (50.0, 60.0, 70.0)
 

@@ -161,7 +161,7 @@ NAMES = ("background", "a", "b", "c")
 
 
 def random_pair(seed: int) -> tuple[BoxPrediction, Sample]:
-    """A picture with up to three objects, one in four without any, and boxes near them of classes that are often right."""
+    """A picture with up to three objects, one in four without any, and boxes near them; most classes are right."""
     rng = np.random.default_rng(seed)
     image = np.zeros((20, 30, 3), np.uint8)
     count = seed % 4

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from planned import FACTS, planned_recipe, setup
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,6 +26,7 @@ from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.tasks.detect.criterion import AimedTargets, true_boxes
 from pixelwise.tasks.detect.task import WholePictures
 from pixelwise.training.recipes import load_recipe
+from planned import FACTS, planned_recipe, setup
 
 K = 4
 
@@ -78,7 +78,9 @@ def measured(network: nn.Module, terms: dict[str, float], batches: list[list[Sam
     with torch.no_grad():
         for samples in batches:
             images = collate(samples, None).images
-            for prediction, sample in zip(task.predictions(SPEC, forward, network, samples, images), samples, strict=True):
+            for prediction, sample in zip(
+                task.predictions(SPEC, forward, network, samples, images), samples, strict=True
+            ):
                 scores.update(prediction, sample)
     return scores.values()
 

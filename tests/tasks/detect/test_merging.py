@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.tasks.detect.merging import SCALES, Detections, Localised, Scale, localise, match_score, merge_boxes
 from pixelwise.models.detect.overfeat import Layer, OverFeat
+from pixelwise.tasks.detect.merging import SCALES, Detections, Localised, Scale, localise, match_score, merge_boxes
 
 
 def detections(boxes: list[list[float]], classes: list[int], scores: list[float]) -> Detections:

@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from tiny_dense import make_spec, near
 
 from pixelwise.data.pictures import read_ids
 from pixelwise.errors import UserError
@@ -19,6 +18,7 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.writer import MaskWriter
 from pixelwise.tasks.segment import objects
 from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions
+from tiny_dense import make_spec, near
 
 
 class Told(SegmentInference):

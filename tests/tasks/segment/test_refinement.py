@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 import torch
 from skimage import data
-from tiny_dense import near_predictor
 
 from pixelwise import api, cli
+from pixelwise.catalog import create_model
 from pixelwise.data.formats import open_dataset
 from pixelwise.errors import UserError
 from pixelwise.inference.predictor import Predictor
-from pixelwise.tasks.segment.inference import SegmentPrediction
-from pixelwise.tasks.segment.task import Segment
-from pixelwise.training.finish import evaluate_split
-from pixelwise.tasks.segment.outlines import OutlineWriter
-from pixelwise.tasks.segment.refinement import dense_crf, superpixel_majority
 from pixelwise.inference.writer import MaskWriter
 from pixelwise.metrics import boundaries
-from pixelwise.catalog import create_model
 from pixelwise.models.spec import ModelSpec, save_model
+from pixelwise.tasks.segment.inference import SegmentPrediction
+from pixelwise.tasks.segment.outlines import OutlineWriter
+from pixelwise.tasks.segment.refinement import dense_crf, superpixel_majority
+from pixelwise.tasks.segment.task import Segment
+from pixelwise.training.finish import evaluate_split
+from tiny_dense import near_predictor
 
 
 def two_halves() -> tuple[np.ndarray, torch.Tensor, np.ndarray]:

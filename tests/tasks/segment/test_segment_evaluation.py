@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_dense import near, segment_predictor
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import open_dataset
@@ -25,6 +24,7 @@ from pixelwise.tasks.segment.inference import SegmentOptions, SegmentPrediction
 from pixelwise.tasks.segment.scores import PictureScore, SegmentScores
 from pixelwise.tasks.segment.task import Segment
 from pixelwise.training.finish import evaluate_split
+from tiny_dense import near, segment_predictor
 
 
 def spec_of(class_names: Sequence[str]) -> ModelSpec:

@@ -266,6 +266,9 @@ class _AroundLayer(fx.Tracer):
 def _classifier(network: str, in_channels: int, num_classes: int, options: Mapping[str, Any]) -> Classifier:
     if network not in CLASSIFIERS:
         raise unknown("network to cut", network, CLASSIFIERS)
+    for given in ("in_channels", "num_classes"):
+        if given in options:
+            raise UserError(f"options of {network}: {given} is decided by the data; leave it out.")
     build = CLASSIFIERS[network]
     return construct(network, build, {"in_channels": in_channels, "num_classes": num_classes, **options})
 
