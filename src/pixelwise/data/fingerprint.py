@@ -50,7 +50,7 @@ class Fingerprint:
     """What a dataset is like; statistics are of its `train` split.
 
     Attributes:
-        pictures: labelled pictures by split.
+        pictures: how many by split; `unlabelled` is one where there are such pictures.
         unlabelled: pictures without labels.
         height, width: (smallest, median, largest) over all pictures, in pixels.
         form: what pictures are brought to.

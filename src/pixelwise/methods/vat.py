@@ -5,7 +5,7 @@ Miyato, Maeda, Koyama, Ishii, TPAMI 2018, arXiv:1704.03976.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 from torch import Tensor
@@ -67,13 +67,27 @@ class VAT(Supervised):
         labelled, unlabelled = (batches[stream.name].to(self.forward.device) for stream in self.streams)
         images = self.forward.normalised(unlabelled.images)
         if self.epsilon is None:
-            distance = nearest_neighbour_distance(images)
-            self.epsilon = self.options.share * from_first(distance, self.forward.device)
+            self.epsilon = self.options.share * self._distance(images, unlabelled.names)
         self.optimised.train()
         values = self.losses(self.network, labelled)
         values["vat"] = self._smoothness(images, progress)
         values["loss"] = values["loss"] + self.options.weight * values["vat"]
         return self.update(values, progress, labelled)
+
+    def _distance(self, images: Tensor, names: Sequence[str]) -> float:
+        """The median distance between nearest neighbours among the pictures of a batch, each taken once.
+
+        Raises:
+            UserError: no two different pictures.
+        """
+        first = {name: place for place, name in reversed(list(enumerate(names)))}
+        distance = nearest_neighbour_distance(images[sorted(first.values())]) if len(first) > 1 else 0.0
+        if distance == 0:
+            raise UserError(
+                f"method.epsilon: {len(first)} different pictures in a batch without labels, too few or too alike to "
+                "take a distance from; set method.epsilon."
+            )
+        return from_first(distance, self.forward.device)
 
     def _smoothness(self, images: Tensor, progress: float) -> Tensor:
         assert self.epsilon is not None

@@ -48,7 +48,8 @@ class Scores(ABC, Generic[P]):
 
     @abstractmethod
     def values(self) -> dict[str, float]:
-        """The headlines' values by key; NaN for what is undefined."""
+        """The values by key of those headlines that validations log, the first one among them; NaN for what is
+        undefined."""
 
     @abstractmethod
     def summary(self, split: str) -> dict[str, Any]:

@@ -200,8 +200,6 @@ def ranked_boxes(network: Any, logits: Tensor, boxes: Tensor) -> tuple[np.ndarra
         class, or with one box per class, those of all classes in falling order of probability.
     """
     probabilities = logits.float().softmax(0)
-    if not network.names_background:
-        probabilities[BACKGROUND] = 0
     ranked = probabilities.argsort(descending=True, stable=True)
     if not network.names_background:
         ranked = ranked[ranked != BACKGROUND]

@@ -102,7 +102,7 @@ class BoxScores(Scores[BoxPrediction]):
         objects = _largest_first(sample)
         own = sample.class_id if sample.class_id is not None else int(objects.classes[0]) if len(objects) else NO_CLASS
         predicted = int(prediction.classes[0]) if len(prediction) else BACKGROUND
-        overlap = _overlap(prediction, objects, own)
+        overlap = _overlap(prediction, objects, own, searched=self.every is not None)
         self.largest.update(
             torch.tensor([predicted]), torch.tensor([VOID if own == NO_CLASS else own]), torch.tensor([overlap])
         )
@@ -169,14 +169,18 @@ def _largest_first(sample: Sample) -> Instances:
     return objects
 
 
-def _overlap(prediction: BoxPrediction, objects: Instances, class_id: int) -> float:
+def _overlap(prediction: BoxPrediction, objects: Instances, class_id: int, *, searched: bool) -> float:
     """IoU of the boxes predicted for a class with its largest objects, the mean where there are several; NaN without
-    an object of the class, 0 without a box."""
+    an object of the class, 0 without a box.
+
+    Args:
+        searched: whether all objects were looked for; the first box is then the most certain one.
+    """
     truth = objects.boxes[objects.classes == class_id]
     if not len(truth) or class_id == NO_CLASS:
         return math.nan
     of_class = prediction.boxes[prediction.classes == class_id]
-    if prediction.steps is not None:  # all objects were looked for: the first box is the most certain one
+    if searched:
         of_class, truth = of_class[:1], truth[:1]
     elif not len(of_class):
         # A network that gives one box whatever the class is judged by it even where the class is wrong.
