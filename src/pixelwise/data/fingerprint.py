@@ -203,7 +203,7 @@ class _Reader:
     def read(self, record: Record) -> _Seen:
         dataset, wanted = self.dataset, record.name in self.measured
         if not record.labels or "classes" in dataset.knows:
-            counts = np.zeros(len(dataset.class_names), np.int64)
+            counts = np.zeros(256 if "pixels" in dataset.knows else len(dataset.class_names), np.int64)
             if record.class_id is not None:
                 counts[record.class_id] = 1
             return _Seen(counts, moments=_moments(dataset.read(record)) if wanted else None)
@@ -215,7 +215,9 @@ class _Reader:
         sample = dataset.load(record, objects=objects)
         if self.cache is not None:
             self.cache.keep(record, sample)
-        counts = np.zeros(256, np.int64) if sample.mask is None else np.bincount(sample.mask.ravel(), minlength=256)
+        counts = np.zeros(len(dataset.class_names), np.int64)
+        if sample.mask is not None:
+            counts = np.bincount(sample.mask.ravel(), minlength=256)
         return _Seen(
             counts,
             object_sizes(sample) if objects else None,
@@ -251,7 +253,7 @@ def _facts(
         class_pixels=tuple(labelled.sum(axis=0).tolist()),
         class_pictures=tuple((labelled > 0).sum(axis=0).tolist()),
         present_pixels=tuple(present.tolist()),
-        void_fraction=float(counts[:, VOID].sum() / counts.sum()) if of_pixels else 0.0,
+        void_fraction=float(counts[:, VOID].sum() / max(counts.sum(), 1)) if of_pixels else 0.0,
         digest=digest(dataset),
     )
 

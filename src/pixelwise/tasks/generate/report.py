@@ -198,7 +198,8 @@ def code_scatter(codes: np.ndarray, classes: np.ndarray | None, names: Sequence[
     """Codes (N, D) on their two principal components, in the colours of their classes (N,) where these are known."""
     centred = codes - codes.mean(0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    points = centred @ directions[:2].T if codes.shape[1] > 1 else np.hstack([centred, np.zeros_like(centred)])
+    points = np.zeros((len(codes), 2))
+    points[:, : min(2, len(directions))] = centred @ directions[:2].T
     with matplotlib.rc_context(STYLE):
         drawing = Drawing(figsize=(5.4, 4.2), layout="constrained")
         axes = drawing.add_subplot()
