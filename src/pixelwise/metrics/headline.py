@@ -20,6 +20,7 @@ class Headline:
         higher: whether larger values are better.
         definition: what is measured, in one sentence.
         limits: (low, high) of an axis that shows the score; None where the score has no bound on that side.
+        unit: what the score is measured in, empty for a share; scores of one unit and the same limits share an axis.
     """
 
     key: str
@@ -27,6 +28,7 @@ class Headline:
     higher: bool = True
     definition: str = ""
     limits: tuple[float | None, float | None] = (0.0, 1.0)
+    unit: str = ""
 
     def best(self, values: Sequence[float | None]) -> int | None:
         """The position of the best value, the first of equal ones; None where no value is defined.

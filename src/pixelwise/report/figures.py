@@ -92,7 +92,7 @@ def loss_curve(log: Log) -> Figure | None:
         figure, axes = _figure(4.0, 2.5)
         losses = np.array([entry["loss"] for entry in entries], float)
         smooth = _smoothed(losses)
-        parts = [name for name in entries[0] if name not in NO_LOSS and _number(entries[0][name]) is not None]
+        parts = [name for name, value in entries[0].items() if _is_term(name) and _number(value) is not None]
         if smooth is None:
             axes.plot(steps, losses, color=ACCENT, marker="o", markersize=3, linewidth=1.4, label="loss")
         else:
@@ -110,11 +110,16 @@ def loss_curve(log: Log) -> Figure | None:
     return figure
 
 
+def _is_term(name: str) -> bool:
+    """Whether an entry of the log is a term of the loss."""
+    return name not in NO_LOSS and not name.endswith("gradient_norm")
+
+
 def score_curve(log: Log, headlines: Sequence[Headline]) -> Figure | None:
     """The task's first headline on the validation split by step, its best entry marked.
 
     A headline that was never logged is passed over. The next headline that was logged is drawn beside the first one
-    where both share an axis, that is, have the same limits.
+    where both have the same limits and unit.
 
     Returns:
         The figure, or None where no headline was logged.
@@ -123,7 +128,8 @@ def score_curve(log: Log, headlines: Sequence[Headline]) -> Figure | None:
     logged = [one for one in headlines if any(_number(entry.get(one.key)) is not None for entry in validations)]
     if not logged:
         return None
-    first, beside = logged[0], [other for other in logged[1:2] if other.limits == logged[0].limits]
+    first = logged[0]
+    beside = [other for other in logged[1:2] if (other.limits, other.unit) == (first.limits, first.unit)]
     entries = [entry for entry in validations if _number(entry.get(first.key)) is not None]
     steps = [entry["step"] for entry in entries]
     scores = [float(entry[first.key]) for entry in entries]

@@ -24,6 +24,7 @@ NATS = (
         higher=False,
         definition="Reconstruction plus KL divergence: an upper bound on the negative log-likelihood of a picture.",
         limits=(0.0, None),
+        unit="nats",
     ),
     Headline(
         "reconstruction",
@@ -31,6 +32,7 @@ NATS = (
         higher=False,
         definition="The negative log-likelihood of a picture given its code, summed over the picture's values.",
         limits=(0.0, None),
+        unit="nats",
     ),
     Headline(
         "kl",
@@ -38,6 +40,7 @@ NATS = (
         higher=False,
         definition="How far the distribution of a picture's code is from N(0, I), summed over the code's dimensions.",
         limits=(0.0, None),
+        unit="nats",
     ),
 )
 DISTANCES = (
@@ -48,6 +51,7 @@ DISTANCES = (
         definition="Kernel distance between the features of as many generated as real pictures: an unbiased estimate "
         "of the squared maximum mean discrepancy, 0 where both come from one distribution (Bińkowski et al. 2018).",
         limits=(0.0, None),
+        unit="squared discrepancy",
     ),
     Headline(
         "frechet",
