@@ -6,11 +6,14 @@ python docs/make_images.py augmentation
 python docs/make_images.py overfeat
 python docs/make_images.py explain mobilenet_v2_imagenet.safetensors
 pixelwise demo overfitting --out demo-overfitting && python docs/make_images.py overfitting demo-overfitting
+python benchmarks/generative.py --keep runs && python docs/make_images.py generated runs/vae runs/dcgan
+python docs/make_images.py regression runs/unet-nuclei_distances nuclei_distances
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -18,13 +21,16 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from skimage import data as skimage_data
+from skimage.segmentation import mark_boundaries
 from torch import Tensor
 from torch.nn import functional as F
 
 import pixelwise
 from pixelwise.data.augment import Augmentation
-from pixelwise.data.draw import colourise, overlay, palette
+from pixelwise.data.draw import colourise, overlay, palette, to_rgb
+from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import write_png
 from pixelwise.data.sample import Sample
 from pixelwise.data.scenes import CLASS_NAMES, scene
@@ -45,15 +51,18 @@ from pixelwise.explain import (
     project,
     signed_picture,
 )
-from pixelwise.inference.overfeat import Localised, localise
 from pixelwise.losses.boxes import box_l2
 from pixelwise.models.detect.overfeat import Layer, OverFeat
 from pixelwise.nn.boxes import pairwise_iou
 from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
 from pixelwise.report.figures import contact_sheet
 from pixelwise.report.variants import curves_sheet
-from pixelwise.results import compare_variants
+from pixelwise.tasks.detect.merging import Localised, localise
 from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
+from pixelwise.tasks.generate.task import sheet
+from pixelwise.tasks.regress.inference import coloured
+from pixelwise.tasks.regress.objects import objects_of_distances
+from pixelwise.training.finish import compare_variants
 from pixelwise.training.run import Run
 
 SCENES = ("val-0007", "val-0008", "val-0038")
@@ -354,6 +363,38 @@ def overfitting(folder: Path) -> None:
     figure.savefig(IMAGES / "overfitting.png", dpi=150)
 
 
+def generated(runs: list[Path]) -> None:
+    """Pictures that each network makes of noise, side by side, the first run on the left."""
+    sheets = []
+    for run in runs:
+        with tempfile.TemporaryDirectory() as folder:
+            made = [Image.open(file) for file in pixelwise.sample(run, folder, count=32)[1:]]
+            sheets.append(sheet(np.stack([to_rgb(np.asarray(picture)) for picture in made])))
+    heights = min(each.shape[0] for each in sheets)
+    fitted = [cv2.resize(each, (each.shape[1] * heights // each.shape[0], heights)) for each in sheets]
+    gap = np.full((heights, 24, 3), 255, np.uint8)
+    write_png(IMAGES / "generated.png", np.hstack([piece for each in fitted for piece in (gap, each)][1:]))
+
+
+def regression(run: Path, data: Path) -> None:
+    """Held-out pictures, the true and the predicted distances, and the cells that the predicted hills give."""
+    predict, dataset, panels = pixelwise.load(run), open_dataset(data), []
+    low, high = (float(predict.spec.notes[end]) for end in ("low", "high"))
+    for record in dataset.split("val")[:: max(1, len(dataset.split("val")) // 3)][:3]:
+        example = dataset.load(record)
+        assert example.values is not None
+        values = predict(example.image).values
+        picture = to_rgb(example.image)
+        shown = (picture, coloured(example.values, low, high), coloured(values, low, high))
+        panels += [each[:256, :256] for each in (*shown, outlined(picture, objects_of_distances(values)))]
+    write_png(IMAGES / "regression.png", contact_sheet(panels, columns=4))
+
+
+def outlined(picture: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """The picture with a line around each cell."""
+    return (mark_boundaries(picture, cells, color=(1, 0.75, 0), mode="inner") * 255).astype(np.uint8)
+
+
 COMMANDS = {"upsampling": upsampling, "augmentation": augmentation, "overfeat": overfeat}
 
 if __name__ == "__main__":
@@ -363,5 +404,9 @@ if __name__ == "__main__":
         overfitting(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["explain"]:
         explain(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["generated"]:
+        generated([Path(run) for run in sys.argv[2:]])
+    elif sys.argv[1:2] == ["regression"]:
+        regression(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         COMMANDS[sys.argv[1]]()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -70,3 +73,14 @@ def test_undeclared_imports_are_found_wherever_they_stand() -> None:
         "import os, torch\nimport cv2.dnn\ndef f():\n    import httpx2 as h\nclass A:\n    from pytest import raises"
     )
     assert undeclared(source, provided_by) == [("httpx2", 4), ("pytest", 6)]
+
+
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("benchmarks/*.py"), *ROOT.glob("docs/*.py")]), ids=lambda p: p.name)
+def test_what_the_scripts_import_is_there(path: Path) -> None:
+    """Names of the package that a benchmark or a page's script imports; nothing else runs these files every day."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.split(".")[0] == "pixelwise":
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                if not hasattr(module, alias.name):
+                    importlib.import_module(f"{node.module}.{alias.name}")

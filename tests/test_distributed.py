@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pixelwise.catalog import SYSTEMS
+from pixelwise.data.digits import write_digits
 from pixelwise.distributed import average_gradients
 
 SETTINGS = {
@@ -73,6 +75,47 @@ def test_one_process_leaves_its_gradients_alone() -> None:
     average_gradients([parameter])
     assert parameter.grad is gradient
     assert gradient.tolist() == [1, 1, 1]
+
+
+ALIKE = """
+import sys
+import torch
+from pathlib import Path
+from safetensors.torch import save_file
+from pixelwise.distributed import rank
+from pixelwise.training import session
+from pixelwise.training.progress import Silent
+from pixelwise.training.recipes import load_recipe
+recipe, data, out = sys.argv[1:]
+began = session.start(load_recipe(Path(recipe), {"data.path": data}), name="r", out=out)
+session.execute(began, Silent())
+state = {name: value.contiguous() for name, value in began.method.network.state_dict().items()}
+save_file(state, f"{Path(recipe).parent}/{rank()}.safetensors")
+"""
+
+
+@pytest.mark.parametrize("method", ["adversarial", "vat"])
+def test_processes_hold_the_same_weights(method: str, tmp_path: Path) -> None:
+    """Each draws its own noise, but averages the gradients of every network with the others."""
+    write_digits(tmp_path / "digits", train=6, val=4)
+    network = {"adversarial": "dcgan", "vat": "mlp"}[method]
+    tiny = {key: value for key, value in SYSTEMS[network].tiny.items() if key not in {"in_channels", "size"}}
+    recipe = {
+        "model": {"name": network, **tiny},
+        "method": {"name": method},
+        "train": {"epochs": 1, "batch_size": 10, "validations": 2, "precision": "float32"},
+    }
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    (tmp_path / "program.py").write_text(ALIKE)
+    arguments = [str(tmp_path / name) for name in ("program.py", "recipe.yaml", "digits", "run")]
+    done = subprocess.run(
+        [sys.executable, *TWO, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
 
 
 def test_two_processes_give_one_process_its_losses(scenes_folder: Path, tmp_path: Path) -> None:

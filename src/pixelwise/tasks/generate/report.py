@@ -76,10 +76,7 @@ def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section
             "interpolation",
             "Interpolation",
             [
-                *(
-                    Grid([_picture(one, "a step of an interpolation") for one in strip], columns=STRIP)
-                    for strip in strips
-                ),
+                *(_strip(strip) for strip in strips),
                 Text("From one held-out picture to another, in equal steps between their codes.", soft=True),
             ],
         ),
@@ -113,10 +110,7 @@ def sample_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Sectio
             "interpolation",
             "Interpolation",
             [
-                *(
-                    Grid([_picture(one, "a step of an interpolation") for one in strip], columns=STRIP)
-                    for strip in strips
-                ),
+                *(_strip(strip) for strip in strips),
                 Text("From one generated picture to another, in equal steps between their codes.", soft=True),
             ],
         ),

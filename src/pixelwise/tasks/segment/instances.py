@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from skimage.morphology import local_maxima, reconstruction
-from skimage.segmentation import watershed as flood
 
 from pixelwise.data.sample import VOID
+from pixelwise.inference.summits import flooded, in_order
 
 
 def connected_components(mask: np.ndarray, class_id: int, min_pixels: int = 0) -> np.ndarray:
@@ -23,17 +22,7 @@ def connected_components(mask: np.ndarray, class_id: int, min_pixels: int = 0) -
         (H, W) int32 label map: 0 elsewhere, 1..N without gaps in the order in which rows from the top meet them.
     """
     labels = cv2.connectedComponents((mask == class_id).astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)[1]
-    return _in_order(labels, min_pixels)
-
-
-def _in_order(labels: np.ndarray, min_pixels: int) -> np.ndarray:
-    """(H, W) label map, 0 = no object -> int32, 1..N in the order in which rows from the top meet the objects."""
-    present, first, areas = np.unique(labels, return_index=True, return_counts=True)
-    order = np.argsort(first)
-    order = order[(present[order] > 0) & (areas[order] >= min_pixels)]
-    renumber = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
-    renumber[present[order]] = np.arange(1, len(order) + 1)
-    return renumber[labels]
+    return in_order(labels, min_pixels)
 
 
 def watershed(mask: np.ndarray, class_id: int, min_pixels: int = 0, min_depth: float = 0.75) -> np.ndarray:
@@ -54,12 +43,7 @@ def watershed(mask: np.ndarray, class_id: int, min_pixels: int = 0, min_depth: f
     # A border of other classes: objects that the picture's border cuts are narrow there, not deep.
     region = np.pad(mask == class_id, 1)
     distance = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # Summits cut off by `min_depth` become plateaus, one with all lower summits that it reaches without a descent; the
-    # sea around is bottomless, so that every region keeps at least one.
-    land = np.where(region, distance, np.float32(-1e9))
-    plateaus = local_maxima(reconstruction(land - np.float32(min_depth), land), connectivity=2) & region
-    summits = cv2.connectedComponents(plateaus.astype(np.uint8), connectivity=8)[1]
-    return _in_order(flood(-distance, summits, mask=region, connectivity=2)[1:-1, 1:-1], min_pixels)
+    return in_order(flooded(distance, region, min_depth)[1:-1, 1:-1], min_pixels)
 
 
 def label_objects(mask: np.ndarray, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
