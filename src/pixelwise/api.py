@@ -28,7 +28,7 @@ from pixelwise.training import parts, recipes, stages, variants
 from pixelwise.training.finish import evaluate_split, finish, finish_variants
 from pixelwise.training.loop import Interrupted
 from pixelwise.training.progress import Display, Silent, make_display
-from pixelwise.training.run import Run, open_run
+from pixelwise.training.run import Run, model_file, open_run
 from pixelwise.training.session import Data, Session, execute, open_recipe_data, restart, start
 
 PathLike = str | os.PathLike[str]
@@ -228,23 +228,6 @@ def _options(path: PathLike, given: Mapping[str, Any]) -> Any:
         return task.options(**wanted)
     except ValidationError as error:
         raise UserError(f"{path}: {recipes.explain_error(error, task.options)}") from None
-
-
-def model_file(path: PathLike) -> Path:
-    """The model file of a run folder, or the file itself.
-
-    Raises:
-        UserError: not a run, several variants, or a run that has not yet reached its first validation.
-    """
-    file = Path(path)
-    if file.is_dir():
-        run = open_run(file)
-        file = run.best
-        if run.variants_file.exists():
-            raise UserError(f"{path}: several variants; give one of them: {run.path / 'variants' / 'NAME'}.")
-        if not file.exists():
-            raise UserError(f"{path}: no best.safetensors yet; go on with: {Run(Path(path)).resume_command}")
-    return file
 
 
 def evaluate(

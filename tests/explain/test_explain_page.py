@@ -192,6 +192,7 @@ def pixelwise(*arguments: object) -> tuple[int, str]:
         (["MODEL", "PICTURE", "--out", "page"], "ends in .html, such as page.html"),
         (["MODEL", "PICTURE", "--out", "nowhere/page.html"], "no folder nowhere"),
         (["nothing", "PICTURE"], "nothing"),
+        (["VARIANTS", "PICTURE"], r"variants: several variants; give one of them: .*variants/variants/NAME"),
         (["unet:WEIGHTS", "PICTURE"], "takes its number of classes from a run"),
         (["resnet81:WEIGHTS", "PICTURE"], "did you mean 'resnet18'"),
         (["resnet18:nothing.safetensors", "PICTURE"], "no such weights file"),
@@ -203,9 +204,16 @@ def test_mistakes_are_one_sentence_and_write_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "variants").mkdir()
+    (tmp_path / "variants" / "variants.yaml").write_text("")
     save_file({"some.weight": torch.zeros(3)}, tmp_path / "weights.safetensors")
     model = write_model(tmp_path / "model.safetensors", "unet", 3, width=4)
-    real = {"MODEL": model, "PICTURE": pictures / "grey.png", "EMPTY": tmp_path / "empty"}
+    real = {
+        "MODEL": model,
+        "PICTURE": pictures / "grey.png",
+        "EMPTY": tmp_path / "empty",
+        "VARIANTS": tmp_path / "variants",
+    }
     given = [str(real.get(part, part)).replace("WEIGHTS", "weights.safetensors") for part in arguments]
     status, printed = pixelwise("explain", *given)
     assert status == 1

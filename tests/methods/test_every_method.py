@@ -6,12 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pixelwise import api
 from pixelwise.catalog import METHODS, SYSTEMS, create_model, list_models, load_model
 from pixelwise.data.digits import write_digits
+from pixelwise.data.pictures import write_png
 from pixelwise.errors import UserError
 from pixelwise.training import loop, session
 from pixelwise.training.progress import Silent
@@ -138,6 +140,19 @@ def test_vat_reads_no_labels_of_its_second_stream(digits: Path, tmp_path: Path) 
     assert "unlabelled" in one.planned.provenance["data"]["pictures"]
     assert one.planned.provenance["data"]["pictures"]["unlabelled"] == 40
     assert one.planned.data.unlabelled == str((tmp_path / "more").resolve())
+
+
+def test_vat_needs_different_pictures_to_take_epsilon_from(tmp_path: Path) -> None:
+    for name in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            write_png(tmp_path / "data" / name / f"{number}.png", np.full((8, 8), 7, np.uint8))
+    unchanged = {f"augment.{key}": 0.0 for key in ("rotate", "brightness", "contrast", "noise", "blur")}
+    overrides = {"method.name": "vat", "model.hidden": [8], "augment.scale": [1.0, 1.0], **unchanged}
+    with pytest.raises(UserError, match=r"6 different pictures .* too alike .*; set method\.epsilon"):
+        api.train("mlp", data=tmp_path / "data", epochs=1, out=tmp_path / "one", overrides=overrides)
+    overrides["method.epsilon"] = 1.0
+    assert api.train("mlp", data=tmp_path / "data", epochs=1, out=tmp_path / "two", overrides=overrides).finished
 
 
 def test_every_task_has_a_system_and_every_system_a_known_method() -> None:

@@ -23,7 +23,7 @@ from pixelwise.models.classify.table import CLASSIFIERS
 from pixelwise.models.spec import ModelSpec
 from pixelwise.models.weights import load_weights, read_weights
 from pixelwise.nn.dense import DenseModel
-from pixelwise.training.run import open_run
+from pixelwise.training.run import model_file
 
 LONGEST = 512
 """Pixels of the longer side to which larger pictures are reduced, where the network does not ask for a size itself."""
@@ -128,14 +128,7 @@ def open_subject(run: str | os.PathLike[str]) -> Subject:
 
 
 def _of_run(path: Path) -> Subject:
-    file = path
-    if path.is_dir():
-        run = open_run(path)
-        file = run.best
-        if run.variants_file.exists():
-            raise UserError(f"{path}: several variants; give one of them: {run.path / 'variants' / 'NAME'}.")
-        if not file.exists():
-            raise UserError(f"{path}: no best.safetensors yet; let the run reach its first validation.")
+    file = model_file(path)
     network, spec = load_model(file)
     title = spec.model if file == path else path.resolve().name
     return Subject(_prepared(network), spec, title, task_of(spec).fit(spec))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -174,3 +175,20 @@ def open_run(path: Path | str) -> Run:
     if not any(file.exists() for file in (run.recipe_file, run.stages_file, run.variants_file)):
         raise UserError(f"{path}: not a run folder (no recipe.yaml); `pixelwise train` makes one.")
     return run
+
+
+def model_file(path: str | os.PathLike[str]) -> Path:
+    """The model file of a run folder, or the file itself.
+
+    Raises:
+        UserError: not a run, several variants, or a run that has not yet reached its first validation.
+    """
+    file = Path(path)
+    if file.is_dir():
+        run = open_run(file)
+        file = run.best
+        if run.variants_file.exists():
+            raise UserError(f"{path}: several variants; give one of them: {run.path / 'variants' / 'NAME'}.")
+        if not file.exists():
+            raise UserError(f"{path}: no best.safetensors yet; go on with: {Run(Path(path)).resume_command}")
+    return file

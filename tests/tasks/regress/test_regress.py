@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from pixelwise import api
 from pixelwise.data.augment import Augmentation, Warp
+from pixelwise.data.distances import distance_map
 from pixelwise.data.pictures import PictureFormat, write_png
 from pixelwise.data.sample import Sample
 from pixelwise.data.value_scenes import write_value_scenes
@@ -21,6 +23,7 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.dense import DenseModel
 from pixelwise.tasks.regress.inference import RegressInference, RegressOptions
+from pixelwise.tasks.regress.objects import objects_of_distances
 from pixelwise.tasks.regress.scores import RegressScores
 
 
@@ -180,3 +183,18 @@ def test_constant_and_missing_values_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="every pixel of the split 'train' has the value 1"):
         api.train("unet", data=tmp_path, epochs=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_cells_that_touch_are_told_apart_by_their_distances() -> None:
+    """Discs in rows, each overlapping its neighbours' rims: their map of distances gives back every one of them."""
+    rows, columns = np.mgrid[:120, :200]
+    ids = np.zeros((120, 200), np.int32)
+    for number, (y, x) in enumerate(((30, 30), (30, 62), (30, 94), (85, 40), (85, 140)), start=1):
+        ids[((rows - y) ** 2 + (columns - x) ** 2 <= 18**2) & (ids == 0)] = number
+    found = objects_of_distances(distance_map(ids))
+    assert (found == ids).mean() > 0.999  # where rims cross, a pixel may be either's
+    assert cv2.connectedComponents((ids > 0).astype(np.uint8))[0] - 1 == 3
+    assert objects_of_distances(distance_map(ids), min_depth=100).max() == 3
+    areas = np.bincount(ids.ravel())[1:]
+    assert objects_of_distances(distance_map(ids), min_pixels=1000).max() == (areas > 1000).sum() == 3
+    assert objects_of_distances(np.full((40, 40), -1.0)).max() == 0
