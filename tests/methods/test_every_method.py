@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from pixelwise import api
+from pixelwise import api, methods
 from pixelwise.catalog import METHODS, SYSTEMS, create_model, list_models, load_model
 from pixelwise.data.digits import write_digits
 from pixelwise.data.pictures import write_png
@@ -101,7 +103,7 @@ def test_a_method_that_cannot_teach_a_network_is_one_sentence(digits: Path, tmp_
 
 def test_adversarial_updates_each_network_by_its_own_optimiser(digits: Path, tmp_path: Path) -> None:
     """The generator's step leaves the discriminator bitwise alone, and the other way round."""
-    values = settings("adversarial")
+    values = {**settings("adversarial"), "method": {"name": "adversarial", "discriminator_steps": 2}}
     path = tmp_path / "r.yaml"
     path.write_text(json.dumps(values))
     began = session.start(load_recipe(path, {"data.path": str(digits)}), name="r", out=str(tmp_path / "run"))
@@ -125,7 +127,29 @@ def test_adversarial_updates_each_network_by_its_own_optimiser(digits: Path, tmp
     watch("generator")
     watch("discriminator")
     session.execute(began, Silent())
-    assert changed[:2] == [{"discriminator"}, {"generator"}]
+    assert changed
+    assert changed == [{"discriminator"}, {"discriminator"}, {"generator"}] * (len(changed) // 3)
+
+
+def test_labels_of_real_pictures_alone_are_smoothed(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ratios: list[float] = []
+    original = methods.adversarial.discriminator_loss
+
+    def watched(real: torch.Tensor, fake: torch.Tensor, **options: float) -> torch.Tensor:
+        loss = original(real, fake, **options)
+        targets = torch.cat([torch.full_like(real, 0.75), torch.zeros_like(fake)])
+        mean = torch.nn.functional.binary_cross_entropy_with_logits(torch.cat([real, fake]).float(), targets.float())
+        ratios.append(float(loss.detach() / mean.detach()))
+        return loss
+
+    monkeypatch.setattr(methods.adversarial, "discriminator_loss", watched)
+    method = {"name": "adversarial", "label_smoothing": 0.25}
+    (tmp_path / "r.yaml").write_text(json.dumps({**settings("adversarial"), "method": method}))
+    api.train(tmp_path / "r.yaml", data=digits, out=tmp_path / "run")
+    assert ratios
+    assert ratios == pytest.approx([2.0] * len(ratios), rel=1e-4)  # the sum of two means over as many pictures
 
 
 def test_vat_reads_no_labels_of_its_second_stream(digits: Path, tmp_path: Path) -> None:
@@ -140,6 +164,44 @@ def test_vat_reads_no_labels_of_its_second_stream(digits: Path, tmp_path: Path) 
     assert "unlabelled" in one.planned.provenance["data"]["pictures"]
     assert one.planned.provenance["data"]["pictures"]["unlabelled"] == 40
     assert one.planned.data.unlabelled == str((tmp_path / "more").resolve())
+
+
+def test_the_virtual_adversarial_loss_counts_by_its_weight(digits: Path, tmp_path: Path) -> None:
+    """Weight 0 is supervised training to the byte, any other something else by the loss that is logged."""
+
+    def trained(folder: str, **method: object) -> api.Run:
+        overrides = {
+            "model.hidden": [8],
+            "model.batch_norm": True,
+            "train.ema_decay": None,
+            **{f"method.{k}": v for k, v in method.items()},
+        }
+        return api.train("mlp", data=digits, epochs=1, out=tmp_path / folder, overrides=overrides)
+
+    alone, without = trained("alone"), trained("without", name="vat", weight=0.0)
+    whole = trained("whole", name="vat", weight=3.0, ramp=0.0)
+    first, second, third = (load_file(run.best) for run in (alone, without, whole))
+    assert not [key for key in first if not torch.equal(first[key], second[key])]  # running statistics among them
+    assert not [key for key in first if key.endswith("weight") and torch.equal(first[key], third[key])]
+    for entry in (entry for entry in whole.log() if entry["kind"] == "train"):
+        assert entry["vat"] > 0
+        assert entry["loss"] == pytest.approx(entry["cross_entropy"] + 3 * entry["vat"], rel=1e-5)
+
+
+def test_epsilon_rises_over_the_ramp(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[tuple[float, float]] = []
+    original = methods.vat.virtual_adversarial_loss
+
+    def watched(*arguments: Any, epsilon: float, xi: float, **others: Any) -> torch.Tensor:
+        lengths.append((epsilon, xi))
+        return original(*arguments, epsilon=epsilon, xi=xi, **others)
+
+    monkeypatch.setattr(methods.vat, "virtual_adversarial_loss", watched)
+    overrides = {"method.name": "vat", "method.epsilon": 2.0, "method.ramp": 0.5, "model.hidden": [8]}
+    api.train("mlp", data=digits, epochs=1, out=tmp_path / "run", overrides={**overrides, "train.batch_size": 6})
+    shares = [epsilon / 2 for epsilon, _ in lengths]
+    assert shares == pytest.approx([min(max(step / 10, 1e-3) / 0.5, 1) for step in range(10)])
+    assert [xi for _, xi in lengths] == pytest.approx([0.1 * epsilon for epsilon, _ in lengths])
 
 
 def test_vat_needs_different_pictures_to_take_epsilon_from(tmp_path: Path) -> None:
