@@ -131,6 +131,22 @@ def test_adversarial_updates_each_network_by_its_own_optimiser(digits: Path, tmp
     assert changed == [{"discriminator"}, {"discriminator"}, {"generator"}] * (len(changed) // 3)
 
 
+@pytest.mark.parametrize("ema_decay", [None, 0.5])
+def test_the_averaged_generator_is_what_ships(ema_decay: float | None, digits: Path, tmp_path: Path) -> None:
+    values: dict[str, Any] = settings("adversarial")
+    values["train"]["ema_decay"] = ema_decay
+    (tmp_path / "r.yaml").write_text(json.dumps(values))
+    began = session.start(
+        load_recipe(tmp_path / "r.yaml", {"data.path": str(digits)}), name="r", out=str(tmp_path / "a")
+    )
+    session.execute(began, Silent())
+    taught, shipped = began.method.network, began.method.shipped()
+    assert shipped.discriminator is taught.discriminator
+    assert (shipped.generator is taught.generator) == (ema_decay is None)
+    moved = map(torch.equal, shipped.generator.parameters(), taught.generator.parameters())
+    assert all(moved) == (ema_decay is None)
+
+
 def test_labels_of_real_pictures_alone_are_smoothed(
     digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,10 +203,12 @@ class Grid:
 
     Attributes:
         columns: pictures per row on a wide screen; None for as many as fit.
+        narrow: pictures per row on a telephone, where `columns` is given.
     """
 
     pictures: Sequence[Picture]
     columns: int | None = None
+    narrow: int = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,9 @@ def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section
             "reconstructions",
             "Reconstructions",
             [
-                Grid([_picture(one, f"picture {number // 2}") for number, one in enumerate(pairs)], columns=8),
+                Grid(
+                    [_picture(one, f"picture {number // 2}") for number, one in enumerate(pairs)], columns=8, narrow=4
+                ),
                 Text("Each held-out picture, and beside it what the network makes of its code.", soft=True),
             ],
         ),
@@ -102,7 +104,7 @@ def sample_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Sectio
             "real",
             "Real pictures",
             [
-                Grid([_picture(one, "a real picture") for one in prepared], columns=8),
+                Grid([_picture(one, "a real picture") for one in prepared], columns=8, narrow=4),
                 Text("Held-out pictures, to compare with.", soft=True),
             ],
         ),
@@ -131,7 +133,7 @@ def _scores(evaluation: Evaluation, headlines: Sequence[Headline]) -> Section:
 def _samples(evaluation: Evaluation, model: Any, snapshots: Snapshots) -> Section:
     """Pictures that the network makes now, and what it made of the same noise while it was trained."""
     made = as_pictures(model.sample(SHOWN, torch.Generator().manual_seed(0)), evaluation.predictor.spec)
-    blocks: list[Block] = [Grid([_picture(one, "a generated picture") for one in made], columns=8)]
+    blocks: list[Block] = [Grid([_picture(one, "a generated picture") for one in made], columns=8, narrow=4)]
     kept = snapshots("samples")
     if len(kept) > 1:
         chosen = [kept[round(place)] for place in np.linspace(0, len(kept) - 1, min(SNAPSHOTS, len(kept)))]
@@ -152,7 +154,7 @@ def _snapshot(step: int, file: Path) -> Picture:
 
 
 def _strip(pictures: np.ndarray) -> Grid:
-    return Grid([_picture(one, "a step of an interpolation") for one in pictures], columns=STRIP)
+    return Grid([_picture(one, "a step of an interpolation") for one in pictures], columns=STRIP, narrow=STRIP // 2)
 
 
 def _picture(image: np.ndarray, alt: str) -> Picture:
