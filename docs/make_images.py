@@ -377,16 +377,17 @@ def generated(runs: list[Path]) -> None:
 
 
 def regression(run: Path, data: Path) -> None:
-    """Held-out pictures, the true and the predicted distances, and the cells that the predicted hills give."""
+    """Crowded held-out pictures, the true and the predicted distances, and the cells that the predicted hills give."""
     predict, dataset, panels = pixelwise.load(run), open_dataset(data), []
-    low, high = (float(predict.spec.notes[end]) for end in ("low", "high"))
-    for record in dataset.split("val")[:: max(1, len(dataset.split("val")) // 3)][:3]:
-        example = dataset.load(record)
+    examples = [dataset.load(record) for record in dataset.split("val")]
+    examples = [example for example in examples if example.image.shape[:2] == (256, 256)]
+    examples.sort(key=lambda example: -objects_of_distances(example.values).max())
+    for example in examples[:12:4]:
         assert example.values is not None
         values = predict(example.image).values
-        picture = to_rgb(example.image)
-        shown = (picture, coloured(example.values, low, high), coloured(values, low, high))
-        panels += [each[:256, :256] for each in (*shown, outlined(picture, objects_of_distances(values)))]
+        picture, high = to_rgb(example.image), float(example.values.max())
+        shown = (picture, coloured(example.values, 0, high), coloured(values, 0, high))
+        panels += [*shown, outlined(picture, objects_of_distances(values))]
     write_png(IMAGES / "regression.png", contact_sheet(panels, columns=4))
 
 

@@ -127,6 +127,12 @@ def test_nothing_is_dropped_silently(tmp_path: Path) -> None:
         assert name in notes
     assert not next(record for record in dataset.records if record.name == "images/bare").labels
     assert [split for split, names in dataset.splits.items() if "images/bare" in names] == ["unlabelled"]
+    save(tmp_path / "more/far.png", grey(3))
+    joined = open_dataset(tmp_path, unlabelled=tmp_path / "more")
+    assert joined.splits["unlabelled"] == ("images/bare", "unlabelled/far")
+    assert {split: names for split, names in joined.splits.items() if split != "unlabelled"} == {
+        split: names for split, names in dataset.splits.items() if split != "unlabelled"
+    }
 
 
 def test_pictures_that_differ_in_suffix_alone_keep_it_and_stay_together(tmp_path: Path) -> None:

@@ -61,6 +61,21 @@ def pixels(count: int = 4, seed: int = 0) -> list[Sample]:
     ]
 
 
+def test_every_process_measures_the_pictures_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples, method = pixels(6), pixel_method()
+    task, recipe = Segment(), planned_recipe("unet", "segment", channels=2)
+    expected = validation(task, recipe, samples)(method, final=False)
+    own, others = validation(task, recipe, samples[:2]), validation(task, recipe, samples[2:])
+
+    def of_the_others(scores: Any) -> list[Any]:
+        networks = {"": method.shipped()}
+        return [scores, others._measured(method, networks, others.loader)[""]]
+
+    assert own(method, final=False) != expected
+    monkeypatch.setattr("pixelwise.training.validation.gathered", of_the_others)
+    assert own(method, final=False) == expected
+
+
 def batch(samples: Sequence[Sample]) -> Batch:
     return collate(samples, PixelTargets)
 

@@ -21,4 +21,4 @@ def sample(
 
     prepare_for_networks()
     sheet, *pictures = api.sample(run, out, count=count, seed=seed)
-    print(f"{sheet} ({len(pictures)} pictures, each in a file of its own beside it)")
+    print(f"{sheet}, and beside it {pictures[0].name} to {pictures[-1].name}")

@@ -20,7 +20,7 @@ from pixelwise.errors import UserError, unknown
 from pixelwise.explain.maximisation import Bounds
 from pixelwise.hardware import default_device
 from pixelwise.models.classify.table import CLASSIFIERS
-from pixelwise.models.spec import ModelSpec
+from pixelwise.models.spec import ModelSpec, read_spec
 from pixelwise.models.weights import load_weights, read_weights
 from pixelwise.nn.dense import DenseModel
 from pixelwise.training.run import model_file
@@ -129,9 +129,15 @@ def open_subject(run: str | os.PathLike[str]) -> Subject:
 
 def _of_run(path: Path) -> Subject:
     file = model_file(path)
+    task = task_of(read_spec(file))
+    if not task.explains:
+        raise UserError(
+            f"{path}: was trained to {task.name} and gives a picture no answer that could be explained; "
+            "the report of its run shows what it learned."
+        )
     network, spec = load_model(file)
     title = spec.model if file == path else path.resolve().name
-    return Subject(_prepared(network), spec, title, task_of(spec).fit(spec))
+    return Subject(_prepared(network), spec, title, task.fit(spec))
 
 
 def _prepared(network: nn.Module) -> nn.Module:

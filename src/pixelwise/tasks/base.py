@@ -95,6 +95,7 @@ class Task(ABC):
         validation_batch: samples that are validated together.
         options: what prediction takes.
         predicts, samples: whether `pixelwise predict` and `pixelwise sample` have something to do.
+        explains: whether there is an answer for a picture that `pixelwise explain` could trace back to its pixels.
         predict_flags, again: of the commands that a report suggests: what `pixelwise predict` should be told, and a
             reason and flags to evaluate once more with; None for nothing.
     """
@@ -113,6 +114,7 @@ class Task(ABC):
     options: ClassVar[type[InferenceOptions]]
     predicts: ClassVar[bool] = True
     samples: ClassVar[bool] = False
+    explains: ClassVar[bool] = True
     predict_flags: ClassVar[str] = ""
     again: ClassVar[tuple[str, str] | None] = None
 

@@ -58,7 +58,7 @@ class Lines:
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + self.every
-        self.say(f"{100 * progress:3.0f} %  {status(values)}  {rate:.1f} pictures/s  {clock(left)} left")
+        self.say(f"{100 * progress:3.0f} %  {status(values, rate, left)}")
 
     def say(self, text: str) -> None:
         print(text, flush=True)
@@ -85,8 +85,7 @@ class Bar:
         self._progress.stop()
 
     def step(self, progress: float, values: Mapping[str, float], rate: float, left: float) -> None:
-        text = f"{status(values)}  {rate:.1f} pictures/s  {clock(left)} left"
-        self._progress.update(self._task, completed=progress, status=text)
+        self._progress.update(self._task, completed=progress, status=status(values, rate, left))
 
     def say(self, text: str) -> None:
         self._progress.console.print(text, highlight=False, markup=False)
@@ -98,9 +97,12 @@ def make_display() -> Display:
     return Bar(console) if console.is_terminal and sys.stdout.isatty() else Lines()
 
 
-def status(values: Mapping[str, float]) -> str:
-    """`loss 0.512  mean IoU 0.431`."""
-    return "  ".join(f"{label} {value:.3f}" for label, value in values.items())
+def status(values: Mapping[str, float], rate: float, left: float) -> str:
+    """`loss 0.512  mean IoU 0.431  18.3 pictures/s  2:41 left`; without a rate where none is known yet."""
+    parts = [f"{label} {value:.3f}" for label, value in values.items()]
+    if rate > 0:
+        parts.append(f"{rate:.1f} pictures/s")
+    return "  ".join([*parts, f"{clock(left)} left"])
 
 
 def clock(seconds: float) -> str:

@@ -11,10 +11,12 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from pixelwise import api
+from pixelwise.catalog import load_model, task_of
 from pixelwise.data.digits import write_digits
 from pixelwise.data.pictures import PictureFormat, write_png
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
+from pixelwise.explain import explain
 from pixelwise.models.generate.vae import VAE
 from pixelwise.models.spec import ModelSpec
 from pixelwise.tasks.generate.features import FILE, Features
@@ -26,6 +28,7 @@ from pixelwise.tasks.generate.inference import (
     as_pictures,
 )
 from pixelwise.tasks.generate.scores import BoundScores, DistanceScores
+from pixelwise.tasks.generate.task import SNAPSHOT, sheet
 
 TINY = {"model.width": 4, "model.hidden": 16, "model.latent": 3}
 
@@ -123,6 +126,17 @@ def test_dcgan_keeps_snapshots_and_the_classifier_that_compares(dcgan: Path, dig
         api.predict(dcgan, digits / "val" / "3", dcgan / "out")
     page = run.report.read_text()
     assert "The same noise at each step" in page
+
+
+def test_snapshots_are_the_pictures_that_are_made(vae: Path, dcgan: Path, tmp_path: Path) -> None:
+    """The last snapshot shows what the shipped network makes of the same noise, in the same grey."""
+    for run in map(api.open_run, (vae, dcgan)):
+        network, spec = load_model(run.best)
+        snapshot = task_of(spec).snapshots(network.eval())["samples"]
+        made = as_pictures(network.sample(SNAPSHOT, torch.Generator().manual_seed(0)), spec)
+        assert np.abs(snapshot.astype(int) - sheet(made)).max() <= 1
+        with pytest.raises(UserError, match="trained to generate and gives a picture no answer that could be"):
+            explain(run.path, [], out=tmp_path)
 
 
 def test_a_network_that_makes_no_pictures_cannot_be_sampled(digits: Path, tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def _refuse_useless(survey: Survey, labels: bool) -> None:
     root, labelled = survey.root, survey.labelled if labels else survey.records
     if not survey.records:
         if not any(root.iterdir()):
-            raise UserError(f"{root}: the folder is empty; give a folder that holds pictures and their masks.")
+            raise UserError(f"{root}: the folder is empty; give one that holds pictures.")
         raise UserError(
             f"{root}: no pictures found (PNG, JPEG, TIFF, BMP, WebP or idx, at any depth); give the folder that holds "
             "them."

@@ -64,6 +64,7 @@ class Generate(Task):
     validation_batch = 64
     options = GenerateOptions
     samples = True
+    explains = False
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
         crop = getattr(recipe.augment, "crop", None)

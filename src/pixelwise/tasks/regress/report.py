@@ -59,11 +59,9 @@ def evaluation_sections(evaluation: Evaluation, baselines: Mapping[str, float | 
             values = evaluation.predictor(sample.image).values
             assert sample.values is not None
             examples[title].append(Example(sample.name, sample.image, values, sample.values, picture.mae))
-    limits = float(spec.notes["low"]), float(spec.notes["high"])
     return sections(
         summary=evaluation.summary,
         examples=examples,
-        limits=limits,
         unit=spec.notes.get("unit", ""),
         what=spec.notes.get("name", "") or "value",
         baselines=baselines,
@@ -74,7 +72,6 @@ def sections(
     *,
     summary: Mapping[str, Any],
     examples: Mapping[str, Sequence[Example]],
-    limits: tuple[float, float],
     unit: str,
     what: str,
     baselines: Mapping[str, float | None],
@@ -82,7 +79,6 @@ def sections(
     """Scores, examples, true against predicted values, and definitions.
 
     Args:
-        limits: the least and the largest value, which the ends of the colours stand for.
         unit, what: of the values.
     """
     scores: list[Block] = [
@@ -98,7 +94,7 @@ def sections(
         ]
     shown: list[Block] = []
     for title, some in examples.items():
-        shown += [Heading(title), *(_panels(one, limits, unit, what) for one in some)]
+        shown += [Heading(title), *(_panels(one, unit, what) for one in some)]
     every = [one for some in examples.values() for one in some]
     return [
         Section("scores", "Scores", scores),
@@ -125,10 +121,14 @@ def sections(
     ]
 
 
-def _panels(example: Example, limits: tuple[float, float], unit: str, what: str) -> Panels:
-    """Picture, truth, prediction and error side by side."""
+def _panels(example: Example, unit: str, what: str) -> Panels:
+    """Picture, truth, prediction and error side by side; the colours span the true values of this picture."""
     size = fitted_size(example.image, LONG_SIDE)
-    largest = max(abs(limits[1] - limits[0]) / 2, 1e-12)
+    values = example.truth[np.isfinite(example.truth)]
+    if np.ptp(values) == 0:
+        values = np.append(example.prediction, values)
+    limits = float(values.min()), float(values.max())
+    largest = max((limits[1] - limits[0]) / 2, 1e-12)
     shown = (
         ("Picture", to_rgb(example.image)),
         ("Truth", coloured(example.truth, *limits)),
