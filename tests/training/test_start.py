@@ -10,9 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from pixelwise import api
 from pixelwise.data.dataset import Coding, Record
+from pixelwise.data.digits import write_digits
 from pixelwise.data.loader import SampleCache
 from pixelwise.data.scenes import write_coco_scenes
+from pixelwise.errors import UserError
 from pixelwise.methods.supervised import Supervised
 from pixelwise.models import weights as weights_module
 from pixelwise.models.encoders import create_encoder
@@ -132,3 +135,12 @@ def test_without_room_labels_are_read_again(
     started = len(names)
     session.execute(made, Silent())
     assert len(names) > started == 12
+
+
+@pytest.mark.parametrize("method", ["supervised", "vat"])
+def test_a_batch_of_one_and_batch_norm_over_pictures(method: str, tmp_path: Path) -> None:
+    write_digits(tmp_path / "digits", train=2, val=2)
+    overrides = {"model.hidden": [4], "model.batch_norm": True, "train.batch_size": 1, "method.name": method}
+    with pytest.raises(UserError, match=r"train\.batch_size: a batch of 1 .* one value for each unit; set it to 2"):
+        api.train("mlp", data=tmp_path / "digits", epochs=1, out=tmp_path / "run", overrides=overrides)
+    assert not (tmp_path / "run").exists()

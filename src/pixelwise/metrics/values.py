@@ -100,7 +100,7 @@ class ValueScore:
         of_split = f" of the {split} split" if split else ""
         unit = f", in {self.unit}" if self.unit else ""
         definition = (
-            f"over all {self.pixels} pixels with a known value in {self.pictures} pictures{of_split}: mean absolute "
+            f"over all {self.pixels:,} pixels with a known value in {self.pictures} pictures{of_split}: mean absolute "
             f"error (MAE) and root mean squared error (RMSE){unit}, and R², the share of the true values' variance "
             "that is predicted"
         )

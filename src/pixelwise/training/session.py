@@ -270,8 +270,13 @@ def _check_batch(recipe: PlannedRecipe, network: nn.Module) -> None:
     if batch < world_size():
         raise UserError(f"train.batch_size: {batch} is less than the {world_size()} processes; set it larger.")
     stride = getattr(network, "stride", 1)
-    normalises = any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    if batch == 1 and normalises and max(crop) <= stride:
+    kinds = {type(module) for module in network.modules()}
+    if batch == 1 and nn.BatchNorm1d in kinds:
+        raise UserError(
+            f"train.batch_size: a batch of 1 leaves the batch norm of {recipe.model.name} one value for each unit; set "
+            "it to 2 or more."
+        )
+    if batch == 1 and nn.BatchNorm2d in kinds and max(crop) <= stride:
         raise UserError(
             f"train.batch_size: a batch of 1 with crops of {crop[1]} x {crop[0]} pixels leaves batch norm one value at "
             f"the network's stride of {stride}; set it to 2 or more."
