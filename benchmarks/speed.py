@@ -29,8 +29,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from pixelwise import hardware
 from pixelwise.catalog import create_model
 from pixelwise.data.augment import Augmentation
+from pixelwise.data.cache import SampleCache
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.loader import Batch, SampleCache, TrainLoader
+from pixelwise.data.loader import Batch, TrainLoader
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.scenes import write_scenes
 from pixelwise.data.targets import PixelTargets

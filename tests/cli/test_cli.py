@@ -60,6 +60,14 @@ def test_help_imports_no_torch() -> None:
     assert "predict" in done.stdout
 
 
+def test_check_imports_no_torch(scenes_folder: Path) -> None:
+    code = f"import sys; sys.argv = ['pixelwise', 'check', {str(scenes_folder)!r}]\nfrom pixelwise.cli import main\n"
+    code += "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "pictures" in done.stdout
+
+
 def test_the_command_line_prepares_its_process(run: Path, scenes_folder: Path, tmp_path: Path) -> None:
     """Threads are left to pixelwise; freed memory is kept where networks run."""
     before = cv2.getNumThreads()

@@ -10,8 +10,9 @@ import pytest
 
 from pixelwise.data import object_windows
 from pixelwise.data.augment import Augmentation
+from pixelwise.data.cache import SampleCache
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.loader import EvaluationLoader, SampleCache, collate
+from pixelwise.data.loader import EvaluationLoader, collate
 from pixelwise.data.object_windows import BACKGROUND, MEASURED, NEAR, SIDES, ObjectWindows
 from pixelwise.data.objects import (
     NO_CLASS,

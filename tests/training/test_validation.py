@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Record
-from pixelwise.data.loader import Batch, EvaluationLoader, SampleCache, collate
+from pixelwise.data.loader import Batch, EvaluationLoader, collate
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.sample import VOID, Sample
 from pixelwise.data.targets import ClassTargets, PixelTargets

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import UNLABELLED, Dataset, Record
-from pixelwise.data.loader import SampleCache
 from pixelwise.data.objects import ObjectFacts, object_facts, object_sizes
 from pixelwise.data.pictures import PICTURE_SUFFIXES, PictureFormat
 from pixelwise.data.sample import VOID

@@ -11,8 +11,7 @@ import numpy as np
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.fit import resized
 from pixelwise.data.objects import IN_VIEW, area, boxes_alone
-from pixelwise.data.sample import Sample
-from pixelwise.data.targets import NO_CLASS
+from pixelwise.data.sample import NO_CLASS, Sample
 
 SIDES = (1.25, 2.3)
 """Side of a window as a multiple of the longer side of the object that it shows."""

@@ -9,8 +9,7 @@ import numpy as np
 
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.fit import resized
-from pixelwise.data.sample import Instances, Sample
-from pixelwise.data.targets import NO_CLASS
+from pixelwise.data.sample import NO_CLASS, Instances, Sample
 
 IN_VIEW = 0.5
 """Least share of a box's area within a view for the object to count there (Sermanet et al. 2014, section 4.2)."""

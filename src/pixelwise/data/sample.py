@@ -9,6 +9,9 @@ import numpy as np
 VOID = 255
 """The id of pixels that have no label: never trained on, never counted."""
 
+NO_CLASS = -1
+"""The class of a picture that has none: neither trained on nor counted."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instances:

@@ -11,10 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.data.sample import VOID, Sample
-
-NO_CLASS = -1
-"""The class of a picture that has none: neither trained on nor counted."""
+from pixelwise.data.sample import NO_CLASS, VOID, Sample
 
 
 class Targets(ABC):

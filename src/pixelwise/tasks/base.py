@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 from torch import Tensor, nn
 
+from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, Stock
-from pixelwise.data.loader import SampleCache, Transform
+from pixelwise.data.loader import Transform
 from pixelwise.data.sample import Sample
 from pixelwise.data.targets import Targets
 from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Predictor

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import UNLABELLED, Dataset
 from pixelwise.data.fit import Cover
-from pixelwise.data.loader import SampleCache
 from pixelwise.recipe.draft import Draft
 
 CROP_SIDE = 384

@@ -15,10 +15,11 @@ import pixelwise
 from pixelwise import hardware
 from pixelwise.atomic import write_text
 from pixelwise.catalog import METHODS, create_model, system
+from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import KNOWLEDGE, Dataset, Record
 from pixelwise.data.fingerprint import Fingerprint, take_stock
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.loader import EvaluationLoader, SampleCache, TrainLoader
+from pixelwise.data.loader import EvaluationLoader, TrainLoader
 from pixelwise.distributed import barrier, rank, world_size
 from pixelwise.errors import UserError
 from pixelwise.methods.base import Forward, Method, Setup, Stream

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.loader import Batch, collate
-from pixelwise.data.sample import Sample
-from pixelwise.data.targets import NO_CLASS, ClassTargets
+from pixelwise.data.sample import NO_CLASS, Sample
+from pixelwise.data.targets import ClassTargets
 from pixelwise.methods.supervised import Supervised
 from pixelwise.tasks.classify.task import Classify
 from planned import FACTS, planned_recipe, setup

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 from pixelwise.data.loader import Batch, collate
 from pixelwise.data.objects import aimed
 from pixelwise.data.pictures import PictureFormat
-from pixelwise.data.sample import Instances, Sample
-from pixelwise.data.targets import NO_CLASS
+from pixelwise.data.sample import NO_CLASS, Instances, Sample
 from pixelwise.errors import UserError
 from pixelwise.losses.boxes import box_l2
 from pixelwise.methods.supervised import Supervised

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.fit import Centre
-from pixelwise.data.loader import SampleCache
-from pixelwise.data.sample import Sample
-from pixelwise.data.targets import NO_CLASS, ClassTargets
+from pixelwise.data.sample import NO_CLASS, Sample
+from pixelwise.data.targets import ClassTargets
 from pixelwise.errors import UserError
 from pixelwise.losses import LOSSES
 from pixelwise.methods.base import Criterion, Forward

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pixelwise.data.fingerprint import Fingerprint
-from pixelwise.data.sample import Sample
-from pixelwise.data.targets import NO_CLASS, ClassTargets, ObjectTargets, Targets
+from pixelwise.data.sample import NO_CLASS, Sample
+from pixelwise.data.targets import ClassTargets, ObjectTargets, Targets
 from pixelwise.losses.boxes import BOX_LOSSES, LocalisationLoss
 from pixelwise.models.detect.localizer import Localisation
 from pixelwise.recipe.recipe import PlannedRecipe

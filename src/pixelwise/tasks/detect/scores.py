@@ -12,8 +12,7 @@ import torch
 
 from pixelwise.data.object_windows import BACKGROUND
 from pixelwise.data.objects import aimed
-from pixelwise.data.sample import VOID, Instances, Sample
-from pixelwise.data.targets import NO_CLASS
+from pixelwise.data.sample import NO_CLASS, VOID, Instances, Sample
 from pixelwise.errors import UserError
 from pixelwise.losses.boxes import BOX_LOSSES
 from pixelwise.metrics.calibration import Calibration

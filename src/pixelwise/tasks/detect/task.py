@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, Stock
-from pixelwise.data.loader import SampleCache, Transform
+from pixelwise.data.loader import Transform
 from pixelwise.data.object_windows import SIDES, ObjectWindows
 from pixelwise.data.objects import ObjectViews, Stretch, aimed, boxes_alone
 from pixelwise.data.sample import Sample

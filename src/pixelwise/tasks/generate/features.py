@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.atomic import write_bytes
-from pixelwise.data.loader import SampleCache, TrainLoader
+from pixelwise.data.cache import SampleCache
+from pixelwise.data.loader import TrainLoader
 from pixelwise.data.targets import ClassTargets
 from pixelwise.recipe.recipe import PlannedRecipe
 

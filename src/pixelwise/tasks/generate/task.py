@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.draw import to_rgb
 from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.fit import Centre
-from pixelwise.data.loader import SampleCache
 from pixelwise.data.pictures import FULL_RANGE, write_png
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError

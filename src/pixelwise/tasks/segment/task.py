@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.data.borders import WithBorderWeights
+from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.draw import background_class
 from pixelwise.data.fingerprint import Fingerprint, Stock
-from pixelwise.data.loader import SampleCache, Transform, windows
+from pixelwise.data.loader import Transform, windows
 from pixelwise.data.one_object import with_objects
 from pixelwise.data.sample import Sample
 from pixelwise.data.shapes import ShapeCoding
