@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 import pixelwise
 from pixelwise.data.augment import Augmentation
-from pixelwise.data.draw import colourise, overlay, palette, to_rgb
+from pixelwise.data.draw import colourise, contact_sheet, overlay, palette, to_rgb
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import write_png
 from pixelwise.data.sample import Sample
@@ -55,7 +55,6 @@ from pixelwise.losses.boxes import box_l2
 from pixelwise.models.detect.overfeat import Layer, OverFeat
 from pixelwise.nn.boxes import pairwise_iou
 from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
-from pixelwise.report.figures import contact_sheet
 from pixelwise.report.variants import curves_sheet
 from pixelwise.tasks.detect.merging import Localised, localise
 from pixelwise.tasks.detect.overfeat_figure import overfeat_figure

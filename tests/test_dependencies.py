@@ -84,3 +84,14 @@ def test_what_the_scripts_import_is_there(path: Path) -> None:
             for alias in node.names:
                 if not hasattr(module, alias.name):
                     importlib.import_module(f"{node.module}.{alias.name}")
+
+
+IMPORT = re.compile(r"^from (pixelwise[\w.]*) import ([\w, ]+)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))], ids=lambda path: path.name)
+def test_what_the_pages_import_is_there(path: Path) -> None:
+    for name, members in IMPORT.findall(path.read_text()):
+        module = importlib.import_module(name)
+        missing = [member for member in members.replace(" ", "").split(",") if not hasattr(module, member)]
+        assert not missing, f"{path.name}: {name} has no {missing}"

@@ -60,6 +60,13 @@ def test_help_imports_no_torch() -> None:
     assert "predict" in done.stdout
 
 
+def test_listing_systems_draws_nothing() -> None:
+    """A list of networks is there at once: what draws, measures objects or lays out pages is loaded when it is used."""
+    code = "import sys, pixelwise.catalog\nheavy = {'matplotlib', 'skimage', 'scipy', 'jinja2'}\n"
+    code += "assert heavy.isdisjoint(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 def test_check_imports_no_torch(scenes_folder: Path) -> None:
     code = f"import sys; sys.argv = ['pixelwise', 'check', {str(scenes_folder)!r}]\nfrom pixelwise.cli import main\n"
     code += "try: main()\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"

@@ -11,6 +11,7 @@ from pixelwise.data.draw import (
     _to_lab,
     background_class,
     colourise,
+    contact_sheet,
     overlay,
     palette,
     to_rgb,
@@ -104,3 +105,12 @@ def test_overlay_touches_objects_only() -> None:
 def test_overlay_of_another_size() -> None:
     with pytest.raises(ValueError, match=r"\(4, 4\) but mask is \(4, 5\)"):
         overlay(np.zeros((4, 4, 1), np.uint8), np.zeros((4, 5), np.uint8), palette(2))
+
+
+def test_contact_sheet() -> None:
+    images = [np.full((10, 20, 3), value, np.uint8) for value in (10, 20, 30)] + [np.full((40, 40, 3), 40, np.uint8)]
+    sheet = contact_sheet(images, columns=2, gap=2)
+    assert sheet.shape == (2 * 12 + 2, 2 * 22 + 2, 3)
+    assert (sheet[2:12, 24:44] == 20).all()
+    assert (sheet[14:24, 24:34] == 40).all()  # shrunk to the height of the first
+    assert (sheet[14:24, 34:] == 255).all()

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from pixelwise.metrics import Headline
-from pixelwise.report import Page, RunContent, Section, run_page
+from pixelwise.report.blocks import Page, Section
 from pixelwise.report.page import render_page
-from pixelwise.report.run_page import averaged_line
+from pixelwise.report.run_page import RunContent, averaged_line, run_page
 from pixelwise.report.scores import comparison, definitions, other_numbers, tiles
 from pixelwise.report.values import number
 

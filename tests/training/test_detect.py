@@ -29,7 +29,7 @@ from pixelwise.inference.rasters import open_raster
 from pixelwise.methods.supervised import Supervised
 from pixelwise.models.classify.table import ENCODERS
 from pixelwise.nn.encoder import Encoder
-from pixelwise.report import RunContent
+from pixelwise.report.run_page import RunContent
 from pixelwise.tasks.detect.inference import MATCH, BoxInference
 from pixelwise.tasks.detect.merging import match_score
 from pixelwise.tasks.detect.task import search_scales

@@ -151,3 +151,27 @@ def _edges(mask: np.ndarray, width: int) -> np.ndarray:
     ids = mask.astype(np.uint8)
     kernel = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
     return cv2.dilate(ids, kernel) != cv2.erode(ids, kernel)
+
+
+def contact_sheet(images: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
+    """Pictures in rows on white, each reduced to fit the size of the first.
+
+    Args:
+        images: (H, W, 3) uint8 each, at least one.
+        columns: pictures per row.
+        gap: white pixels between and around.
+
+    Returns:
+        (H', W', 3) uint8.
+    """
+    height, width = images[0].shape[:2]
+    rows = -(-len(images) // columns)
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
+    for index, image in enumerate(images):
+        scale = min(height / image.shape[0], width / image.shape[1])
+        if scale != 1:
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        row, column = divmod(index, columns)
+        top, left = gap + row * (height + gap), gap + column * (width + gap)
+        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return sheet

@@ -35,7 +35,7 @@ class ObjectWindows:
 
     Attributes:
         side: of the windows in pixels, once they are brought to the size that the network takes.
-        scales: shorter sides that pictures are brought to when they are searched (`inference.overfeat.localise`).
+        scales: shorter sides that pictures are brought to when they are searched (`tasks.detect.merging.localise`).
         background: share of windows without an object, where a picture has any.
         augment: what else varies within a window; None for nothing.
     """

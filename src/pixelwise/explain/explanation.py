@@ -37,8 +37,8 @@ from pixelwise.explain.target import (
     predicted,
 )
 from pixelwise.explain.top_patches import top_patches
-from pixelwise.report import write_page
 from pixelwise.report.boxes import draw_boxes
+from pixelwise.report.page import write_page
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[float], None]

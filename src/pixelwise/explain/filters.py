@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pixelwise.data.draw import contact_sheet
 from pixelwise.errors import UserError
 from pixelwise.explain.layers import first_convolution
-from pixelwise.report.figures import contact_sheet
 
 
 def filter_tiles(weight: Tensor) -> list[np.ndarray]:

@@ -8,8 +8,7 @@ import torch
 from matplotlib import colormaps
 from torch import Tensor
 
-from pixelwise.data.draw import to_rgb
-from pixelwise.report.figures import contact_sheet
+from pixelwise.data.draw import contact_sheet, to_rgb
 
 TILES = "viridis"
 HEAT = "inferno"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from skimage.morphology import local_maxima, reconstruction
-from skimage.segmentation import watershed as flood
 
 
 def flooded(land: np.ndarray, region: np.ndarray, min_depth: float) -> np.ndarray:
@@ -21,12 +19,15 @@ def flooded(land: np.ndarray, region: np.ndarray, min_depth: float) -> np.ndarra
     Returns:
         (H, W) integers: 0 outside the region, a number per object within it, in no particular order.
     """
+    from skimage.morphology import local_maxima, reconstruction
+    from skimage.segmentation import watershed
+
     # Summits cut off by `min_depth` become plateaus, one with all lower summits that it reaches without a descent; the
     # sea around is bottomless, so that every region keeps at least one.
     heights = np.where(region, land, np.float32(-1e9)).astype(np.float32)
     plateaus = local_maxima(reconstruction(heights - np.float32(min_depth), heights), connectivity=2) & region
     summits = cv2.connectedComponents(plateaus.astype(np.uint8), connectivity=8)[1]
-    return flood(-land, summits, mask=region, connectivity=2)
+    return watershed(-land, summits, mask=region, connectivity=2)
 
 
 def in_order(labels: np.ndarray, min_pixels: int) -> np.ndarray:

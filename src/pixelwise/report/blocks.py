@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from markupsafe import Markup
-from matplotlib import colormaps
 
 from pixelwise.report.cells import Cell, Swatch
 
@@ -174,6 +173,8 @@ class ColourBar:
     @property
     def gradient(self) -> str:
         """The colour map as a CSS gradient of nine colours."""
+        from matplotlib import colormaps
+
         stops = [colormaps[self.colours](place / 8, bytes=True)[:3] for place in range(9)]
         return f"linear-gradient(to right, {', '.join('#{:02x}{:02x}{:02x}'.format(*stop) for stop in stops)})"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -86,7 +85,7 @@ def heat_overlay(
 
     Args:
         image: (H, W) or (H, W, C), as `data.draw.to_rgb` takes it.
-        heat: (h, w), 0..1, as `inference.sliding.heat_map` gives it.
+        heat: (h, w), 0..1, as `tasks.classify.sliding.heat_map` gives it.
         window, stride: (height, width) of a window and of the step between windows, in pixels; fractions where the
             picture was reduced.
         alpha: opacity of the colour where the heat is 1.
@@ -94,6 +93,8 @@ def heat_overlay(
     Returns:
         (H, W, 3) uint8.
     """
+    from matplotlib import colormaps
+
     picture = to_rgb(image)
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)[:, :, None]
     at = [
@@ -104,6 +105,6 @@ def heat_overlay(
     spread = cv2.remap(heat.astype(np.float32), columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).clip(
         0, 1
     )
-    tint = matplotlib.colormaps["inferno"](spread)[:, :, :3].astype(np.float32) * 255
+    tint = colormaps["inferno"](spread)[:, :, :3].astype(np.float32) * 255
     shown = alpha * spread[:, :, None]
     return np.rint(grey + shown * (tint - grey)).astype(np.uint8)

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-import cv2
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
@@ -221,30 +220,6 @@ def reliability_figure(calibration: Calibration, unit: str = "pixel") -> Figure:
         lower.bar(centres, table.count / total * 100, width * 0.92, color=INK, alpha=0.45)
         lower.set(xlabel="confidence", ylabel=f"% of {unit}s")
     return figure
-
-
-def contact_sheet(images: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
-    """Pictures in rows on white, each reduced to fit the size of the first.
-
-    Args:
-        images: (H, W, 3) uint8 each, at least one.
-        columns: pictures per row.
-        gap: white pixels between and around.
-
-    Returns:
-        (H', W', 3) uint8.
-    """
-    height, width = images[0].shape[:2]
-    rows = -(-len(images) // columns)
-    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 255, np.uint8)
-    for index, image in enumerate(images):
-        scale = min(height / image.shape[0], width / image.shape[1])
-        if scale != 1:
-            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        row, column = divmod(index, columns)
-        top, left = gap + row * (height + gap), gap + column * (width + gap)
-        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return sheet
 
 
 def _number(value: object) -> float | None:

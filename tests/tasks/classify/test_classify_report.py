@@ -8,7 +8,7 @@ import numpy as np
 
 from page_reader import PageReader
 from pixelwise.metrics import Calibration, ConfusionMatrix
-from pixelwise.report import Page
+from pixelwise.report.blocks import Page
 from pixelwise.report.page import render_page
 from pixelwise.tasks.classify.report import ClassExample, sections
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from page_reader import PageReader
 from pixelwise.metrics import ConfusionMatrix
-from pixelwise.report import Page
+from pixelwise.report.blocks import Page
 from pixelwise.report.page import render_page
 from pixelwise.tasks.detect import report
 from pixelwise.tasks.detect.report import BoxExample, sections

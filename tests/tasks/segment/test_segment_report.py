@@ -16,7 +16,9 @@ from page_reader import PageReader
 from pixelwise.data.sample import VOID
 from pixelwise.data.scenes import CLASS_NAMES, scene
 from pixelwise.metrics import Calibration, ConfusionMatrix, InstanceScore
-from pixelwise.report import Page, RunContent, run_page, write_page
+from pixelwise.report.blocks import Page
+from pixelwise.report.page import write_page
+from pixelwise.report.run_page import RunContent, run_page
 from pixelwise.tasks.segment.report import HEADLINES, Example, sections
 
 SECTIONS = (

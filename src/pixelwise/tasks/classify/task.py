@@ -24,7 +24,6 @@ from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.tasks.base import Evaluation, Snapshots, Task
-from pixelwise.tasks.classify import report
 from pixelwise.tasks.classify.inference import RANKS, ClassifyInference, ClassifyOptions, ClassPrediction
 from pixelwise.tasks.classify.scores import ClassScores
 from pixelwise.tasks.criteria import class_loss
@@ -128,9 +127,13 @@ class Classify(Task):
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
     ) -> list[Section]:
+        from pixelwise.tasks.classify import report
+
         return report.evaluation_sections(evaluation)
 
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        from pixelwise.tasks.classify import report
+
         return report.tables(summary)
 
 

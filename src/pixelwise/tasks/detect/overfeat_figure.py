@@ -33,7 +33,7 @@ def overfeat_figure(
 
     Args:
         image: (H, W) or (H, W, C), the picture as it was read.
-        steps: of `inference.overfeat.localise`.
+        steps: of `tasks.detect.merging.localise`.
         class_names: by class id.
         background: the class whose cells stay clear.
         share: merged boxes with a confidence below this share of the largest confidence are left out.

@@ -28,7 +28,6 @@ from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.tasks.base import Evaluation, Snapshots, Task
-from pixelwise.tasks.detect import report
 from pixelwise.tasks.detect.criterion import AimedTargets, ClassAndBox
 from pixelwise.tasks.detect.inference import BoxInference, BoxPrediction, DetectOptions, ranked_boxes
 from pixelwise.tasks.detect.scores import BoxScores
@@ -126,9 +125,13 @@ class Detect(Task):
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
     ) -> list[Section]:
+        from pixelwise.tasks.detect import report
+
         return report.evaluation_sections(evaluation)
 
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        from pixelwise.tasks.detect import report
+
         return report.tables(summary)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.draw import to_rgb
+from pixelwise.data.draw import contact_sheet, to_rgb
 from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.fit import Centre
 from pixelwise.data.pictures import FULL_RANGE, write_png
@@ -25,10 +25,8 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
-from pixelwise.report.figures import contact_sheet
 from pixelwise.tasks.base import Evaluation, Scores, Snapshots, Task
 from pixelwise.tasks.crops import covering
-from pixelwise.tasks.generate import report
 from pixelwise.tasks.generate.features import train_features
 from pixelwise.tasks.generate.inference import (
     BoundInference,
@@ -140,6 +138,8 @@ class Generate(Task):
         return files
 
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        from pixelwise.tasks.generate import report
+
         return report.tables(summary)
 
 
@@ -169,6 +169,8 @@ class Bounded(Generate):
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
     ) -> list[Section]:
+        from pixelwise.tasks.generate import report
+
         return report.bound_sections(evaluation, snapshots)
 
 
@@ -198,6 +200,8 @@ class Sampled(Generate):
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
     ) -> list[Section]:
+        from pixelwise.tasks.generate import report
+
         return report.sample_sections(evaluation, snapshots)
 
 

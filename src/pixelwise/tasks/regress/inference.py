@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib import colormaps
 from pydantic import Field
 
 from pixelwise.data.draw import to_rgb
@@ -136,6 +135,8 @@ def rescaled(answer: np.ndarray, spec: ModelSpec) -> np.ndarray:
 
 def coloured(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """(H, W) -> (H, W, 3) uint8 in the colours of viridis, grey where there is no value."""
+    from matplotlib import colormaps
+
     shares = (np.nan_to_num(values, nan=low) - low) / (high - low if high > low else 1.0)
     colours = colormaps["viridis"](np.clip(shares, 0, 1), bytes=True)[:, :, :3].copy()
     colours[~np.isfinite(values)] = UNKNOWN

@@ -24,7 +24,6 @@ from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.tasks.base import Evaluation, Snapshots, Task
 from pixelwise.tasks.crops import plan_dense_crop
-from pixelwise.tasks.regress import report
 from pixelwise.tasks.regress.inference import RegressInference, RegressOptions, ValuePrediction, rescaled
 from pixelwise.tasks.regress.scores import RegressScores
 
@@ -122,7 +121,11 @@ class Regress(Task):
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
     ) -> list[Section]:
+        from pixelwise.tasks.regress import report
+
         return report.evaluation_sections(evaluation, baselines)
 
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        from pixelwise.tasks.regress import report
+
         return report.tables(summary)

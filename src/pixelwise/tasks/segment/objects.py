@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from skimage.measure import regionprops_table
 
 from pixelwise.data.pictures import read_ids
 from pixelwise.errors import UserError
@@ -26,6 +25,8 @@ def write_objects(mask_file: Path, out: Path, class_names: Sequence[str], way: s
     Raises:
         UserError: a mask too large to be looked at as a whole, or more objects than 16 bits can number.
     """
+    from skimage.measure import regionprops_table
+
     mask = read_ids(mask_file)
     height, width = mask.shape
     if mask.size > LARGEST:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from skimage.segmentation import slic
 from torch import Tensor
 
 from pixelwise.data.draw import to_rgb
@@ -45,6 +44,8 @@ def superpixel_majority(
     Returns:
         (K, H, W) the share of each class among the pixels of a pixel's superpixel.
     """
+    from skimage.segmentation import slic
+
     classes, height, width = probabilities.shape
     count = max(1, round(height * width / segment_pixels))
     segments = slic(to_rgb(image), n_segments=count, compactness=compactness, start_label=0, channel_axis=-1)

@@ -32,7 +32,6 @@ from pixelwise.report.blocks import Block, Section
 from pixelwise.tasks.base import Evaluation, Snapshots, Task
 from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import plan_dense_crop
-from pixelwise.tasks.segment import report
 from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions, SegmentPrediction
 from pixelwise.tasks.segment.instances import INSTANCES
 from pixelwise.tasks.segment.scores import SegmentScores
@@ -148,9 +147,13 @@ class Segment(Task):
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
     ) -> list[Section]:
+        from pixelwise.tasks.segment import report
+
         return report.evaluation_sections(evaluation, baselines)
 
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        from pixelwise.tasks.segment import report
+
         return report.tables(summary)
 
 
