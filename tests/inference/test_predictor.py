@@ -18,7 +18,7 @@ from pixelwise import api
 from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
 from pixelwise.inference import dense, overview, rasters
-from pixelwise.inference.predictor import Predictor
+from pixelwise.inference.predictor import Inference, Predictor
 from pixelwise.inference.rasters import TiffRaster
 from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions, SegmentPrediction
@@ -101,6 +101,9 @@ def test_a_budget_cuts_large_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     small = inference()
     assert len(small.grid(900, 900)) == 1
     assert len(small.grid(4000, 900)) > 1
+    assert Predictor(small).grid(4000, 900) == small.grid(4000, 900)
+    whole = Inference.grid(small, 300, 200)
+    assert [(row.start, row.stop, column.start, column.stop) for row, column in whole] == [(0, 300, 0, 200)]
     assert inference(scales=(1.0, 2.0))._area < small._area / 3.9
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -137,7 +137,7 @@ def _of_run(path: Path) -> Subject:
         )
     network, spec = load_model(file)
     title = spec.model if file == path else path.resolve().name
-    return Subject(_prepared(network), spec, title, task.fit(spec))
+    return Subject(_prepared(network), replace(spec, class_names=task.answers(spec)), title, task.fit(spec))
 
 
 def _prepared(network: nn.Module) -> nn.Module:

@@ -16,6 +16,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference.forms import check_form
 from pixelwise.inference.many import complain, each, refuse_to_overwrite, write_rows
 from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.inference.tiles import Grid, Span
 from pixelwise.inference.writer import output_names
 from pixelwise.models.spec import ModelSpec
 
@@ -89,6 +90,10 @@ class Inference(ABC, Generic[P]):
         """(H, W, C) in the spec's form -> what `measured` takes of it."""
         return image
 
+    def grid(self, height: int, width: int) -> Grid:
+        """The tiles in which a picture of that size is looked at; one, unless the network is run on parts of it."""
+        return Grid((Span(0, height, 0, height),), (Span(0, width, 0, width),), ramp=0)
+
     @abstractmethod
     def predict(self, raster: Raster, picture: Picture) -> P:
         """The answer for an open picture, which has the channels and values that the network takes.
@@ -144,6 +149,10 @@ class Predictor(Generic[P]):
         with open_raster(picture) as raster:
             check_form(raster, self.spec)
             return self.inference.predict(raster, picture)
+
+    def grid(self, height: int, width: int) -> Grid:
+        """The tiles in which a picture of that size is looked at."""
+        return self.inference.grid(height, width)
 
     def read(self, picture: Picture) -> np.ndarray:
         """A picture as the network sees it, before normalisation.

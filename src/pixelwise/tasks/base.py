@@ -207,6 +207,10 @@ class Task(ABC):
         """
         return options
 
+    def answers(self, spec: ModelSpec) -> tuple[str, ...]:
+        """Names of the maps or logits that a network answers: those of the classes."""
+        return spec.class_names
+
     @abstractmethod
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor

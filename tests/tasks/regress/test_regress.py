@@ -19,6 +19,7 @@ from pixelwise.data.pictures import PictureFormat, write_png
 from pixelwise.data.sample import Sample
 from pixelwise.data.value_scenes import write_value_scenes
 from pixelwise.errors import UserError
+from pixelwise.explain import explain
 from pixelwise.inference.predictor import Predictor
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.dense import DenseModel
@@ -128,6 +129,9 @@ def test_labels_choose_the_task_and_a_run_goes_all_the_way(tmp_path: Path) -> No
     assert again == run.metrics
     found = api.load(run.path)(picture())
     assert found.values.shape == (70, 90)
+    file = next((tmp_path / "data" / "images").iterdir())
+    page = explain(run.path, [file], out=tmp_path, quick=True).read_text()
+    assert f"What makes it {run.planned.provenance['data']['values']['name']}" in page
     with pytest.raises(UserError, match="has no option --refine"):
         api.load(run.path, refine="crf")
 

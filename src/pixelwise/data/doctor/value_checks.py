@@ -22,7 +22,7 @@ def maps(ex: Examination) -> Findings:
     blank = tuple(ex.relative(mask.file) for mask in ex.masks if not mask.damage and not mask.nonzero)
     if blank:
         yield Finding(
-            "warning",
+            "error" if len(blank) == len(ex.masks) else "warning",
             "all-void",
             f"{counted(len(blank), 'map holds', 'maps hold')} no known value, which teaches nothing; correct the "
             "`void` of values.txt, or remove these pictures.",

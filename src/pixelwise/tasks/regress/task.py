@@ -115,6 +115,9 @@ class Regress(Task):
             "unit": values.unit,
         }
 
+    def answers(self, spec: ModelSpec) -> tuple[str, ...]:
+        return (spec.notes.get("name") or "value",)
+
     def inference(self, network: nn.Module, spec: ModelSpec, options: RegressOptions) -> RegressInference:
         return RegressInference(network, spec, options)
 
