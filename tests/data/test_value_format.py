@@ -208,3 +208,11 @@ def test_the_doctor_names_maps_that_are_broken_or_void(tmp_path: Path) -> None:
     assert (diagnosis.summary.task, diagnosis.summary.labelled) == ("regress", 3)
     with pytest.raises(UserError, match="maps of values"):
         fix(tmp_path, tmp_path.parent / "fixed")
+
+
+@pytest.mark.parametrize(("blank", "ready"), [(2, True), (4, False)])
+def test_maps_without_any_value_are_not_ready(blank: int, ready: bool, tmp_path: Path) -> None:
+    write(tmp_path, "depth", "tif", 4)
+    for number in range(blank):
+        write_map(tmp_path / "depth" / f"{number}.tif", np.full(SIZE, np.nan))
+    assert examine(tmp_path).ok == ready
