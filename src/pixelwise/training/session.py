@@ -16,7 +16,7 @@ from pixelwise import hardware
 from pixelwise.atomic import write_text
 from pixelwise.catalog import METHODS, create_model, system
 from pixelwise.data.cache import SampleCache
-from pixelwise.data.dataset import KNOWLEDGE, Dataset, Record
+from pixelwise.data.dataset import KNOWLEDGE, UNLABELLED, Dataset, Record
 from pixelwise.data.fingerprint import Fingerprint, take_stock
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import EvaluationLoader, TrainLoader
@@ -244,10 +244,11 @@ def make_method(recipe: PlannedRecipe, data: Data, network: nn.Module, device: t
     """The method of a planned recipe, ready for the loop.
 
     Raises:
-        UserError: a batch that is too small for the processes, or for batch norm; nothing to freeze, or all of it; or a
-            network that the method cannot teach.
+        UserError: a batch that is too small for the processes, or for batch norm; nothing to freeze, or all of it; a
+            network that the method cannot teach; or pictures without labels for a method that draws none.
     """
     _check_batch(recipe, network)
+    _check_streams(recipe)
     if world_size() > 1:
         network = synchronised(network)
     frozen = [] if recipe.optimizer.freeze is None else freeze(network, recipe.optimizer.freeze)
@@ -264,6 +265,19 @@ def make_method(recipe: PlannedRecipe, data: Data, network: nn.Module, device: t
     criterion = task.criterion(recipe, data.facts, network)
     logits = task.logits if task.gives_logits else None
     return METHODS[recipe.method.name](Setup(network, recipe, options, forward, criterion, logits, frozen))
+
+
+def _check_streams(recipe: PlannedRecipe) -> None:
+    streams = METHODS[recipe.method.name].streams
+    if recipe.data.unlabelled is not None and not any(UNLABELLED in stream.splits for stream in streams):
+        able = ", ".join(
+            name for name, each in METHODS.items() if any(UNLABELLED in stream.splits for stream in each.streams)
+        )
+        raise UserError(
+            f"data.unlabelled: the method {recipe.method.name} draws no pictures without labels, so those of "
+            f"{recipe.data.unlabelled} would change nothing; set method.name to one that does ({able}), or leave them "
+            "out."
+        )
 
 
 def _check_batch(recipe: PlannedRecipe, network: nn.Module) -> None:
