@@ -80,7 +80,7 @@ def test_weights_start_as_in_the_paper() -> None:
             assert float(module.weight.detach().mean()) == pytest.approx(0, abs=0.002)
         elif isinstance(module, nn.BatchNorm2d):
             assert float(module.weight.detach().mean()) == pytest.approx(1, abs=0.02)
-            assert float(module.weight.std()) == pytest.approx(0.02, rel=0.5)
+            assert float(module.weight.detach().std()) == pytest.approx(0.02, rel=0.5)
             assert not module.bias.any()
 
 
