@@ -164,3 +164,16 @@ def test_trained_in_two_stages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_impossible_boxes(options: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):
         Localizer(num_classes=2, **options)  # type: ignore[arg-type]
+
+
+@torch.no_grad()
+def test_both_branches_read_means() -> None:
+    """What has a mean of zero within each cell of the pooled map changes neither the class nor the box."""
+    network = tiny().eval()
+    side = int(network.pool(torch.zeros(1, 1, 9, 9)).shape[-1])
+    cells = torch.randn(2, network.head.in_features, side, side)
+    checks = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(side, side)
+    maps = cells.repeat_interleave(2, 2).repeat_interleave(2, 3) + 3 * checks
+    torch.testing.assert_close(network.classify(maps), network.classify(cells))
+    torch.testing.assert_close(network.regress(maps), network.regress(cells))
+    assert not torch.allclose(network.regress(2 * maps), network.regress(maps))

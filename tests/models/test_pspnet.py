@@ -90,3 +90,9 @@ def test_wrong_options_are_explained() -> None:
         create_model("pspnet", num_classes=2, encoder="resnet18", pooling="averag")
     with pytest.raises(UserError, match="output_stride 7"):
         create_model("pspnet", num_classes=2, encoder="resnet18", output_stride=7)
+
+
+@pytest.mark.parametrize("bins", [(1,), (1, 2), (1, 2, 3), (1, 2, 3, 6)])
+def test_levels_together_are_as_wide_as_what_they_pool(bins: tuple[int, ...]) -> None:
+    pyramid = PyramidPooling(24, bins=bins, pooling="average", reduction=True).eval()
+    assert pyramid.outputs == pyramid(torch.randn(1, 24, 12, 12)).shape[1] == 48
