@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from pixelwise import api, cli
+from pixelwise import api, catalog, cli
 
 TINY = ["--set", "model.width=4", "--set", "model.encoder=null", "--set", "augment.crop=[32,48]",
         "--set", "train.batch_size=2", "--set", "train.validations=1"]  # fmt: skip
@@ -372,6 +372,20 @@ def test_models_and_recipes() -> None:
     status, text = pixelwise("recipes")
     assert status == 0
     assert "scenes-unet" in text
+
+
+@pytest.mark.parametrize("width", ["30", "80"])
+def test_names_to_type_are_never_cut(width: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a narrow terminal and in a pipe, each name that the JSON has stands whole on a line, addresses as well."""
+    monkeypatch.setenv("COLUMNS", width)
+    networks = json.loads(pixelwise("models", "--json")[1])["models"]
+    assert {each["name"] for each in networks} == set(catalog.SYSTEMS)
+    words = set(pixelwise("models")[1].replace(",", " ").split())
+    assert not {each["name"] for each in networks} - words
+    weights = json.loads(pixelwise("weights", "--json")[1])
+    text = pixelwise("weights")[1]
+    assert not [each["name"] for each in weights if each["name"] not in text]
+    assert "…" not in text
 
 
 def test_debug_shows_the_traceback() -> None:

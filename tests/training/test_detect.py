@@ -193,6 +193,11 @@ def test_options_of_other_networks_are_refused(run: Path, option: dict[str, Any]
         api.load(run, **option)
 
 
+def test_a_misspelt_precision_is_one_sentence(run: Path) -> None:
+    with pytest.raises(UserError, match="unknown precision 'bfloat'; did you mean 'bfloat16'"):
+        api.load(run, precision="bfloat")
+
+
 def test_a_bad_picture_and_outlines(run: Path, squares_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.png").write_bytes(b"no picture")
