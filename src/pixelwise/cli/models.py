@@ -31,7 +31,7 @@ def models(
 
 
 def _facts(name: str) -> dict[str, Any]:
-    """What is said of a network, as plain values: parameters at paper size, and of dense networks more."""
+    """Facts about a network, as plain values: parameters at paper size, and of dense networks more."""
     import torch
 
     from pixelwise.catalog import create_model, system

@@ -33,7 +33,7 @@ class InferenceOptions(BaseModel):
 
 
 class Prediction:
-    """What a network says of one picture."""
+    """What a network predicts for one picture."""
 
     def rows(self) -> Sequence[Sequence[object]]:
         """Its lines in the table of all pictures, without the picture's name; none for tasks without a table."""

@@ -1,4 +1,4 @@
-"""A recipe: everything that defines a training run, as one YAML file.
+"""A recipe: everything that defines a run, as one YAML file.
 
 A `Recipe` is what was asked for; what it leaves open (null) is derived from the data. A `PlannedRecipe` is complete.
 """

@@ -1,4 +1,4 @@
-"""The sections of a recipe: the settings of a training run, with their defaults and limits.
+"""The sections of a recipe: the settings of a run, with their defaults and limits.
 
 `None` stands for "derive it from the data" where the description says `null:`; the `Planned` sections are the same
 without those open fields. Elsewhere `None` switches something off.

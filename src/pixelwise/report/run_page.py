@@ -1,4 +1,4 @@
-"""The page of a training run: a task's own sections, and those that every run has."""
+"""The page of a run: a task's own sections, and those that every run has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task is: everything that depends on what is asked of a picture, behind one contract."""
+"""What a task is: everything that depends on what is learned from pictures, behind one contract."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Task(ABC):
         gives_logits: whether networks answer class logits, see `logits`.
         decided_options: of a network's constructor, those that the data decides rather than a recipe.
         paper_options: of constructors, with which sizes of networks are listed.
-        crops: how many are seen by a training run without a budget.
+        crops: how many are seen by a run without a budget.
         validation_batch: samples that are validated together.
         options: what prediction takes.
         predicts, samples: whether `pixelwise predict` and `pixelwise sample` have something to do.
@@ -215,7 +215,7 @@ class Task(ABC):
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
     ) -> Sequence[Prediction]:
-        """What a network in evaluation mode says of samples of one size, in validation.
+        """What a network in evaluation mode predicts for samples of one size, in validation.
 
         Args:
             images: of the samples, (N, C, H, W) in the units of the files, on the network's device.

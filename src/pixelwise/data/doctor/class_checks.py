@@ -18,7 +18,7 @@ MOST_UNEQUAL = 20
 
 def contradictions(ex: Examination) -> Findings:
     """The same picture, pixel for pixel, in two classes."""
-    if ex.task != "classify":
+    if ex.coding.kind != "classes":
         return
     same = defaultdict(list)
     for look in ex.looks:
@@ -41,7 +41,7 @@ def contradictions(ex: Examination) -> Findings:
 
 def balance(ex: Examination) -> Findings:
     """Classes that are missing from a split, or have few pictures."""
-    if ex.task != "classify":
+    if ex.coding.kind != "classes":
         return
     class_of = {look.record.name: look.record.class_id for look in ex.looks if look.usable}
     for split, consequence in (("train", "cannot be learnt"), ("val", "cannot be measured")):

@@ -49,8 +49,14 @@ class Examination:
 
     @property
     def task(self) -> str:
-        """`classify` where pictures as a whole have a class, `regress` where pixels have values, else `segment`."""
+        """What the summary calls it: `classify` where pictures as a whole have a class, `regress` where pixels have
+        values, else `segment`."""
         return {"classes": "classify", "values": "regress"}.get(self.coding.kind, "segment")
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether labels are ids per pixel or objects, rather than classes of pictures or maps of numbers."""
+        return self.coding.kind not in ("classes", "values")
 
     @property
     def mapping(self) -> Mapping[int, int]:
@@ -81,7 +87,7 @@ class Examination:
         """
         if not look.usable or look.size is None:
             return None
-        if self.task == "classify":
+        if self.coding.kind == "classes":
             assert look.record.class_id is not None
             return np.eye(1, len(self.class_names), look.record.class_id, dtype=np.int64)[0]
         counts = np.zeros(256, np.int64)
@@ -102,7 +108,7 @@ class Examination:
     def summary(self) -> Summary:
         sizes = [look.size for look in self.looks if look.size is not None]
         counted = [counts for look in self.looks if (counts := self.class_counts(look)) is not None]
-        nothing = np.zeros(len(self.class_names) if self.task == "classify" else 256, np.int64)
+        nothing = np.zeros(len(self.class_names) if self.coding.kind == "classes" else 256, np.int64)
         pixels = np.sum([nothing, *counted], axis=0)
         modes = Counter(f"{look.header.mode} {look.header.dtype}" for look in self.looks if look.header)
         return Summary(
@@ -117,7 +123,7 @@ class Examination:
             modes=dict(modes.most_common()),
             class_names=self.class_names,
             class_pixels=tuple(pixels[: len(self.class_names)].tolist()),
-            void_pixels=0 if self.task == "classify" else int(pixels[VOID]),
+            void_pixels=0 if self.coding.kind == "classes" else int(pixels[VOID]),
             notes=self.notes,
         )
 

@@ -15,7 +15,7 @@ from pixelwise.data.listing import counted, without_suffix
 def enough(ex: Examination) -> Findings:
     if not ex.looks:
         yield Finding("error", "no-pictures", "No PNG, JPEG, TIFF, BMP or WebP picture lies in this folder.")
-    elif not ex.masks and ex.task == "segment":
+    elif not ex.masks and ex.has_masks:
         yield Finding(
             "error",
             "no-masks",

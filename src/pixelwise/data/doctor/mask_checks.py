@@ -157,7 +157,7 @@ def mixed_binary(ex: Examination) -> bool:
 
 
 def classes(ex: Examination) -> Findings:
-    if ex.task != "segment":
+    if not ex.has_masks:
         return
     counts = {look.record.name: found for look in ex.looks if (found := ex.class_counts(look)) is not None}
     if not counts or not ex.class_names or too_many_names(ex) or mixed_binary(ex):

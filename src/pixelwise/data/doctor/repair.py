@@ -48,12 +48,12 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto") -> list[str]:
     if out.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the corrected copy.")
     examination = examine_files(root, layout)
-    if examination.task == "classify":
+    if examination.coding.kind == "classes":
         raise UserError(
             f"{root}: pictures sorted into classes; a corrected copy is made of pictures with masks alone. Move the "
             "pictures that `pixelwise check DATA` names."
         )
-    if examination.task == "regress":
+    if examination.coding.kind == "values":
         raise UserError(
             f"{root}: maps of values; a corrected copy is made of pictures with masks alone. Correct the files that "
             "`pixelwise check DATA` names."

@@ -9,7 +9,7 @@ from pixelwise.data.listing import counted
 
 def maps(ex: Examination) -> Findings:
     """Maps that cannot be read at their picture's size, and maps without a known value."""
-    if ex.task != "regress":
+    if ex.coding.kind != "values":
         return
     troubles = tuple(mask.trouble for mask in ex.masks if mask.trouble)
     if troubles:

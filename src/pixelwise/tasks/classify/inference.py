@@ -38,7 +38,7 @@ class ClassifyOptions(InferenceOptions):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassPrediction(Prediction):
-    """What a classifier says of one picture.
+    """What a classifier predicts for one picture.
 
     Attributes:
         probabilities: (K,) float32, summing to 1.

@@ -188,7 +188,7 @@ class BoxInference(Inference[BoxPrediction]):
 
 
 def ranked_boxes(network: Any, logits: Tensor, boxes: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a network says of one picture, the most probable class first.
+    """What a network predicts for one picture, the most probable class first.
 
     Args:
         network: with `per_class` and `names_background`, as `Localizer` has them.

@@ -35,7 +35,7 @@ class RegressOptions(DenseOptions):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValuePrediction(Prediction):
-    """What a network says of one picture.
+    """What a network predicts for one picture.
 
     Attributes:
         values: (H, W) float32, in the unit of the data that the network learned from.

@@ -43,7 +43,7 @@ class SegmentOptions(DenseOptions):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentPrediction(Prediction):
-    """What a network that labels pixels says of one picture.
+    """What a network that labels pixels predicts for one picture.
 
     Attributes:
         mask: (H, W) uint8 class ids.
