@@ -161,6 +161,8 @@ def _announce(session: Session, display: Display) -> None:
     count = sum(parameter.numel() for parameter in network.parameters())
     for note in (*session.data.dataset.notes, *getattr(network, "notes", ())):
         display.say(note)
+    for guess in session.data.dataset.guesses:
+        display.say(f"warning: {guess}")
     unlabelled = facts.pictures.get("unlabelled", 0)
     display.say(
         f"{facts.pictures['train']} pictures to train on, {facts.pictures['val']} to validate, "

@@ -14,7 +14,7 @@ from pixelwise.data.dataset import Dataset, MaskCoding, Record
 from pixelwise.data.formats import LAYOUTS, open_dataset
 from pixelwise.data.formats.coding import is_lossy
 from pixelwise.data.formats.folder import pair
-from pixelwise.data.listing import Names, picture_files, place, read_classes
+from pixelwise.data.listing import Found, Names, picture_files, place, read_classes
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
 
@@ -446,15 +446,40 @@ def test_multi_channel_pictures(tmp_path: Path) -> None:
     assert dataset.load(dataset.records[0]).image.shape == (4, 6, 7)
 
 
-def test_names_find_the_longest_tail() -> None:
+def test_an_entry_means_the_record_whose_path_it_ends_in() -> None:
     names = Names(["train/images/a", "val/images/a", "images/b.v2"])
-    assert names.find("val/images/a.png") == ("val/images/a",)
-    assert names.find("somewhere/val/images/a") == ("val/images/a",)
-    assert names.find("a") == ()
-    assert names.find("b.v2") == ("images/b.v2",)
-    assert names.find("b.v2.jpg") == ("images/b.v2",)
-    assert Names(["c.jpg", "c.png"]).find("c") == ("c.jpg", "c.png")
-    assert Names(["c.jpg", "c.png"]).find("c.png") == ("c.png",)
+    assert names.find("val/images/a.png").names == ("val/images/a",)
+    assert names.find("somewhere/val/images/a").names == ("val/images/a",)
+    assert names.find("a") == Found((), ("train/images/a", "val/images/a"))
+    assert names.find("a", split="val").names == ("val/images/a",)
+    assert names.find("a", beside="train").names == ("train/images/a",)
+    assert names.find("b.v2").names == ("images/b.v2",)
+    assert names.find("b.v2.jpg").names == ("images/b.v2",)
+    assert Names(["c.jpg", "c.png"]).find("c").names == ("c.jpg", "c.png")
+    assert Names(["c.jpg", "c.png"]).find("c.png").names == ("c.png",)
+
+
+def test_a_folder_that_exists_is_never_dropped() -> None:
+    names = Names(["images/a/1", "images/a/2", "images/b/1"])
+    assert names.find("b/2.jpg") == Found()
+    assert names.find("/old/disk/a/2.jpg").names == ("images/a/2",)
+    assert names.find("elsewhere/2.jpg") == Found()  # a picture of a folder that is missing as a whole
+    assert Names(["images/x", "images/y"]).find("elsewhere/x.jpg").names == ("images/x",)
+
+
+def test_folders_of_role_and_split_tell_no_pictures_apart() -> None:
+    names = Names(["images/train/x", "images/val/x", "images/val/y"])
+    assert names.find("images/y").names == ("images/val/y",)
+    assert names.find("images/x") == Found((), ("images/train/x", "images/val/x"))
+    assert names.find("val/x.png").names == ("images/val/x",)
+    assert names.find("train/y.png") == Found()
+
+
+def test_one_name_in_several_spellings() -> None:
+    names = Names(["images/mu\u0308ll 1"])
+    for entry in ("mu\u0308ll 1.png", "m\u00fcll 1.png", "images\\m\u00fcll%201.png", "./images/m%C3%BCll%201"):
+        assert names.find(entry).names == ("images/mu\u0308ll 1",), entry
+    assert Names(["a%20b", "a b"]).find("a%20b.png").names == ("a%20b",)
 
 
 def test_folder_words_keep_other_folders() -> None:

@@ -61,7 +61,13 @@ UNLABELLED = "unlabelled"
 
 class Coding(ABC):
     """How the labels of a record are read: files of pixels (`MaskCoding`), shapes (`shapes.ShapeCoding`), or folders
-    by class (`ClassCoding`)."""
+    by class (`ClassCoding`).
+
+    Attributes:
+        task: the task for which such labels are made.
+    """
+
+    task: ClassVar[str] = "segment"
 
     @property
     @abstractmethod
@@ -164,6 +170,7 @@ class ClassCoding(Coding):
     """Pictures sorted into classes: records have a `class_id`, and there are no masks."""
 
     kind: ClassVar[str] = "classes"
+    task: ClassVar[str] = "classify"
     knows: ClassVar[frozenset[str]] = frozenset({"classes"})
 
     def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
@@ -255,6 +262,7 @@ class Dataset:
         form: what all pictures are brought to.
         coding: how labels are stored.
         notes: sentences on what was assumed while reading (mapped ids, a split that was made, ...).
+        guesses: sentences on what was decided by what the files look like, with the way to overrule it.
     """
 
     root: Path
@@ -265,6 +273,7 @@ class Dataset:
     form: PictureFormat = field(default_factory=PictureFormat)
     coding: Coding = field(default_factory=MaskCoding)
     notes: tuple[str, ...] = ()
+    guesses: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Record, ...]:
         """The records of one split, in the dataset's order.
@@ -281,6 +290,11 @@ class Dataset:
     def knows(self) -> frozenset[str]:
         """Words of `KNOWLEDGE`: what the labels say of a picture."""
         return self.coding.knows
+
+    @property
+    def task(self) -> str:
+        """The task for which such labels are made: `segment`, `classify` or `regress`."""
+        return self.coding.task
 
     def read(self, record: Record) -> np.ndarray:
         """One record's picture, (H, W, C), in the dataset's form.

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
+from urllib.parse import unquote
 
 from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.errors import UserError
+
+T = TypeVar("T")
 
 PICTURE_WORDS = frozenset(
     {
@@ -148,6 +155,18 @@ def picture_files(root: Path, suffixes: Collection[str] = PICTURE_SUFFIXES) -> t
     return tuple(sorted(found))
 
 
+class Faults(list[str]):
+    """Sentences on text files that cannot be read or understood, kept so that one does not hide the others."""
+
+    def attempt(self, read: Callable[[], T], instead: T) -> T:
+        """What `read()` returns; where it raises a `UserError`, keeps the sentence and returns `instead`."""
+        try:
+            return read()
+        except UserError as error:
+            self.append(str(error))
+            return instead
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, stripped; blank ones and those that begin with `#` are left out.
 
@@ -202,36 +221,149 @@ def _name_and_colour(line: str) -> tuple[str, tuple[int, int, int] | None]:
     return match["name"], (red, green, blue)
 
 
-class Names:
-    """Finds records by what people write in list files: with or without suffix, folders, or a stale prefix.
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an entry of a list or an annotation file means.
 
-    >>> Names(["train/images/a", "train/images/b"]).find("/old/disk/images/b.png")
-    ('train/images/b',)
+    Attributes:
+        names: the record; several if they differ in their suffix alone; empty where there is none.
+        rivals: the records that the entry fits equally well, where there are several and `names` is empty.
+    """
+
+    names: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Unmatched:
+    """Entries of list and annotation files that mean no picture here, or several: `train.txt: x.png`, in order."""
+
+    missing: dict[str, None] = field(default_factory=dict)
+    ambiguous: dict[str, None] = field(default_factory=dict)
+
+    def note(self, file: str, entry: str, found: Found) -> None:
+        """Keeps an entry that was not found."""
+        if found.rivals:
+            self.ambiguous[f"{file}: {entry} ({' or '.join(found.rivals[:3])})"] = None
+        elif not found.names:
+            self.missing[f"{file}: {entry}"] = None
+
+
+class Names:
+    """Finds records by the paths that people write into list and annotation files.
+
+    An entry may lack the suffix or have another one, use backslashes, `%20`, decomposed accents, or begin with folders
+    of another machine. In this order, an entry means
+
+    1. the record of exactly that path below the dataset's root, or below the folder of the file that holds the entry;
+    2. the record whose path ends in the entry; of several, the one of the file's own split, then of the file's own
+       folder;
+    3. the same without leading folders of the entry that exist nowhere in the dataset, if what is left is the record's
+       whole path but for folders that say its role or split (`images`, `train`);
+    4. the record of the same path once those folders are taken away on both sides (`images/x` of `images/train/x`).
+
+    A folder that exists in the dataset is never dropped: `b/2.jpg` does not mean `a/2.jpg`.
+
+    >>> Names(["images/a/1", "images/b/1"]).find("/old/disk/images/b/1.png").names
+    ('images/b/1',)
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._by_tail: dict[str, set[str]] = defaultdict(set)
+        self._of_path: dict[str, set[str]] = defaultdict(set)
+        self._of_tail: dict[str, set[str]] = defaultdict(set)
+        self._of_key: dict[str, set[str]] = defaultdict(set)
+        self._folders: set[str] = set()
+        self._split: dict[str, str] = {}
+        names = list(names)
+        self._common = _common_folders(names)
         for name in names:
-            for tail in {*_tails(name), *_tails(without_suffix(name))}:
-                self._by_tail[tail].add(name)
+            path = _spelled(name)
+            where = place(PurePosixPath(path + ".x"))
+            self._split[name] = where.split
+            self._folders.update(path.split("/")[:-1])
+            for spelling in {path, without_suffix(path)}:
+                self._of_path[spelling].add(name)
+                for tail in _tails(spelling):
+                    self._of_tail[tail].add(name)
+            for key in {where.key, without_suffix(where.key)}:
+                self._of_key[key.removeprefix(self._common)].add(name)
 
-    def find(self, entry: str) -> tuple[str, ...]:
-        """The name that ends in the longest possible tail of `entry`; several if they differ in their suffix alone.
+    def find(self, entry: str, *, beside: str = "", split: str = "") -> Found:
+        """What `entry` means.
 
-        Empty where there is none, or where it cannot be told which one is meant.
+        Args:
+            beside: the folder of the file that holds the entry, relative to the root; empty for the root itself.
+            split: the split that this file is about, or empty.
         """
-        entry = entry.replace("\\", "/").strip("/")
-        for spelling in dict.fromkeys((entry, without_suffix(entry))):
-            for tail in _tails(spelling):
-                found = self._by_tail.get(tail)
-                if found:
-                    return tuple(sorted(found)) if len(set(map(without_suffix, found))) == 1 else ()
-        return ()
+        plain = entry.replace("\\", "/")
+        spellings = [_spelled(text) for text in dict.fromkeys((plain, unquote(plain)))]
+        for spelling in dict.fromkeys(each for one in spellings for each in (one, without_suffix(one))):
+            if spelling and (found := self._find(spelling, _spelled(beside), split)) != Found():
+                return found
+        return Found()
+
+    def _find(self, path: str, beside: str, split: str) -> Found:
+        for exact in (path, posixpath.normpath(posixpath.join(beside, path))):
+            if self._alike(self._of_path.get(exact, ())):
+                return Found(tuple(sorted(self._of_path[exact])))
+        parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+        path = "/".join(parts)
+        if path in self._of_tail:
+            return self._nearest(self._of_tail[path], beside, split)
+        known = next((index for index, part in enumerate(parts[:-1]) if part in self._folders), len(parts) - 1)
+        tail = "/".join(parts[known:])
+        if known and tail in self._of_tail:
+            found = {name for name in self._of_tail[tail] if self._says_no_more(name, tail)}
+            if found:
+                return self._nearest(found, beside, split)
+        where = place(PurePosixPath("/".join(parts[known:]) + ".x"))
+        return self._nearest(
+            {
+                name
+                for name in self._of_key.get(where.key.removeprefix(self._common), ())
+                if not (where.split and self._split[name] and where.split != self._split[name])
+            },
+            beside,
+            split or where.split,
+        )
+
+    def _says_no_more(self, name: str, tail: str) -> bool:
+        """Whether the folders of a record before `tail` tell its role or split alone, or are those of all records."""
+        path = _spelled(name)
+        head = (path if path.endswith(tail) else without_suffix(path)).removesuffix(tail).removeprefix(self._common)
+        return not head.strip("/") or "/" not in place(PurePosixPath(head) / "x").key
+
+    def _nearest(self, names: Collection[str], beside: str, split: str) -> Found:
+        """One of several records: of the split, then below the folder."""
+        left = set(names)
+        for nearer in (
+            {name for name in left if split and self._split[name] == split},
+            {name for name in left if beside and _spelled(name).startswith(f"{beside}/")},
+        ):
+            left = left & nearer or left
+        ordered = tuple(sorted(left))
+        return Found(ordered) if self._alike(left) else Found((), ordered)
+
+    @staticmethod
+    def _alike(names: Collection[str]) -> bool:
+        return len({without_suffix(name) for name in names}) == 1
+
+
+def _spelled(path: str) -> str:
+    """A path in the one form in which paths are compared: composed accents, no `./` before it, no `/` around it."""
+    return unicodedata.normalize("NFC", path).removeprefix("./").strip("/")
 
 
 def _tails(name: str) -> list[str]:
-    parts = [part for part in name.split("/") if part not in ("", ".")]
+    parts = name.split("/")
     return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+def _common_folders(names: Sequence[str]) -> str:
+    """`data/` where all names lie in that folder and it tells neither role nor split."""
+    columns = zip(*(_spelled(name).split("/")[:-1] for name in names), strict=False)
+    shared = (column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
+    return "".join(f"{folder}/" for folder in takewhile(lambda one: place(PurePosixPath(one) / "x").key != "x", shared))
 
 
 def list_file(root: Path, split: str) -> Path | None:

@@ -149,6 +149,20 @@ class Box:
         return edges.clip(0, (width, height, width, height))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Broken:
+    """An entry that holds no region. It keeps its picture from being read, and no other one."""
+
+    why: str
+
+    def draw(self, height: int, width: int) -> Patch:
+        """
+        Raises:
+            UserError: always.
+        """
+        raise UserError(self.why)
+
+
 def fill(rings: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
     """The pixels whose centres lie inside of closed rings (N, 2) `x, y`, by the even-odd rule: (H, W) bool."""
     toggles = np.zeros((height, width + 1), bool)

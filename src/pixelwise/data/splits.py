@@ -140,9 +140,14 @@ def _read_groups(path: Path, records: Sequence[Record]) -> dict[str, str]:
             if len(row) != 2 or not row[1].strip():
                 raise UserError(f"{path}, line {number}: expected `picture,group`, found '{','.join(row)}'.")
             members = names.find(row[0].strip())
-            if not members:
+            if members.rivals:
+                raise UserError(
+                    f"{path}, line {number}: '{row[0].strip()}' may mean {' or '.join(members.rivals[:3])}; write the "
+                    "path from the dataset's folder."
+                )
+            if not members.names:
                 raise UserError(
                     f"{path}, line {number}: no picture '{row[0].strip()}' in the dataset; correct the name."
                 )
-            found |= dict.fromkeys(members, row[1].strip())
+            found |= dict.fromkeys(members.names, row[1].strip())
     return found

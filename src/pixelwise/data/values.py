@@ -34,6 +34,7 @@ class ValueCoding(Coding):
     """
 
     kind: ClassVar[str] = "values"
+    task: ClassVar[str] = "regress"
     knows: ClassVar[frozenset[str]] = frozenset({"values"})
     scale: float | None = None
     unit: str = ""

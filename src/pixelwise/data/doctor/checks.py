@@ -10,6 +10,7 @@ from pixelwise.data.doctor.examination import examine_files
 
 CHECKS = (
     file_checks.enough,
+    file_checks.guesses,
     file_checks.damaged,
     file_checks.sizes,
     mask_checks.coloured_masks,

@@ -49,9 +49,8 @@ class Examination:
 
     @property
     def task(self) -> str:
-        """What the summary calls it: `classify` where pictures as a whole have a class, `regress` where pixels have
-        values, else `segment`."""
-        return {"classes": "classify", "values": "regress"}.get(self.coding.kind, "segment")
+        """The task for which such labels are made."""
+        return self.coding.task
 
     @property
     def has_masks(self) -> bool:
@@ -144,6 +143,7 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
         obstacles.append(Finding("error", "text-file", str(error)))
         pairing = folder.pair(picture_files(root))
         survey = Survey(root, "folder", folder.records_of(root, pairing)[0], orphans=tuple(map(str, pairing.orphans)))
+    obstacles += [Finding("error", "text-file", fault) for fault in survey.faults]
     looks = tuple(look_at_all(survey.records, survey.coding))
     coding, class_names, notes = _read_coding(survey, looks)
     sound = tuple(look.record for look in looks if look.usable)

@@ -31,6 +31,11 @@ def enough(ex: Examination) -> Findings:
         )
 
 
+def guesses(ex: Examination) -> Findings:
+    for sentence in ex.survey.guesses:
+        yield Finding("warning", "guess", sentence)
+
+
 def damaged(ex: Examination) -> Findings:
     damaged = defaultdict(list)
     for look in ex.looks:
@@ -92,6 +97,14 @@ def unpaired(ex: Examination) -> Findings:
             f"{counted(len(ex.survey.missing), 'entry', 'entries')} of split lists or annotation files "
             "without a picture here; correct the list or add the file.",
             ex.survey.missing,
+        )
+    if ex.survey.ambiguous:
+        yield Finding(
+            "warning",
+            "list-entry-ambiguous",
+            f"{counted(len(ex.survey.ambiguous), 'entry', 'entries')} of split lists or annotation files may mean "
+            "several pictures here and are not read; write the path from the dataset's folder.",
+            ex.survey.ambiguous,
         )
     names = Counter(without_suffix(look.record.name) for look in ex.looks)
     twins = tuple(ex.relative(look.record.picture) for look in ex.looks if names[without_suffix(look.record.name)] > 1)

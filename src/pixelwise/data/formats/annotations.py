@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from pixelwise.data.dataset import Record
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
-from pixelwise.data.listing import SPLIT_WORDS, picture_files, place
+from pixelwise.data.listing import SPLIT_WORDS, Unmatched, picture_files, place
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
 from pixelwise.errors import UserError, unknown
@@ -174,8 +174,10 @@ def survey_of(
     *,
     class_names: tuple[str, ...],
     by_file: Mapping[str, Iterable[str]],
-    missing: Sequence[str] = (),
+    unmatched: Unmatched,
     notes: Sequence[str] = (),
+    faults: Sequence[str] = (),
+    guesses: Sequence[str] = (),
 ) -> Survey:
     """The survey of pictures with shapes: a picture that has a drawing is labelled.
 
@@ -209,11 +211,14 @@ def survey_of(
         class_names=class_names,
         coding=ShapeCoding(drawings),
         ignored=pictures.ignored,
-        missing=(*not_found, *missing),
+        missing=(*not_found.missing, *unmatched.missing),
+        ambiguous=(*not_found.ambiguous, *unmatched.ambiguous),
+        faults=tuple(faults),
+        guesses=tuple(guesses),
         notes=tuple(notes),
     )
 
 
 def relative(root: Path, file: Path) -> str:
-    """A file's path below the dataset's folder, with `/`."""
-    return PurePosixPath(file.relative_to(root).as_posix()).as_posix()
+    """A file's path below the dataset's folder, with `/`; empty for the folder itself."""
+    return file.relative_to(root).as_posix().removeprefix(".")

@@ -60,7 +60,7 @@ def survey(root: Path) -> Survey:
         records.append(Record(name, root / file, class_id=class_id))
         by_folder[name] = where.split
     records.sort(key=lambda record: record.name)
-    given, missing = given_splits(root, records, by_folder)
+    given, unmatched = given_splits(root, records, by_folder)
     return Survey(
         root=root,
         layout="classes",
@@ -68,7 +68,8 @@ def survey(root: Path) -> Survey:
         given=given,
         class_names=class_names,
         coding=ClassCoding(),
-        missing=missing,
+        missing=tuple(unmatched.missing),
+        ambiguous=tuple(unmatched.ambiguous),
         stratify=lambda record: record.class_id,
         within=_within,
     )

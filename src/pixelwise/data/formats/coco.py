@@ -32,7 +32,7 @@ from pixelwise.data.formats.annotations import (
 )
 from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import Names, read_classes, some
+from pixelwise.data.listing import Names, Unmatched, read_classes, some
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Box, Counts, Drawing, Patch, Polygons, Region, Shape
 from pixelwise.errors import UserError
@@ -47,7 +47,7 @@ class _Reading:
     size_of: dict[str, tuple[int, int]] = field(default_factory=dict)
     by_file: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     labels: dict[str, str] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    unmatched: Unmatched = field(default_factory=Unmatched)
     crowds: int = 0
     boxes: int = 0
 
@@ -72,8 +72,8 @@ def survey(root: Path) -> Survey:
         _read(root, file, content, finder, reading)
     if not reading.files:
         raise UserError(
-            f"{kept[0][0]}: none of the {len(reading.missing)} pictures it lists lies in {root}; put them there, "
-            "in any folder."
+            f"{kept[0][0]}: none of the {len(reading.unmatched.missing)} pictures it lists lies in {root}; put them "
+            "there, in any folder."
         )
     class_names, ids, said = class_table(reading.labels, read_classes(root))
     drawings = {
@@ -95,7 +95,7 @@ def survey(root: Path) -> Survey:
         drawings,
         class_names=class_names,
         by_file=reading.by_file,
-        missing=reading.missing,
+        unmatched=reading.unmatched,
         notes=(*notes, *_notes(root, kept, reading, drawings), *said),
     )
 
@@ -141,9 +141,9 @@ def _read(root: Path, file: Path, content: Any, finder: Names, reading: _Reading
         image_id = need(image, "id", (int, str), where)
         entry = need(image, "file_name", str, where)
         size = (need(image, "height", int, where), need(image, "width", int, where))
-        names = finder.find(entry)
-        if not names:
-            reading.missing.append(f"{relative(root, file)}: {entry}")
+        found = finder.find(entry, beside=relative(root, file.parent), split=split)
+        names = found.names
+        reading.unmatched.note(relative(root, file), entry, found)
         if image_id in names_of:
             raise UserError(f"{where}: the id {image_id} stands there twice.")
         names_of[image_id] = names

@@ -53,7 +53,7 @@ def survey(root: Path) -> Survey:
     """
     pairing = pair(picture_files(root))
     records, by_folder, notes = records_of(root, pairing)
-    given, missing = given_splits(root, records, by_folder)
+    given, unmatched = given_splits(root, records, by_folder)
     return Survey(
         root=root,
         layout="folder",
@@ -62,7 +62,8 @@ def survey(root: Path) -> Survey:
         class_names=read_classes(root),
         orphans=tuple(map(str, pairing.orphans)),
         ignored=tuple(str(file) for file in pairing.ignored if file.parts[0] not in EXTRAS),
-        missing=missing,
+        missing=tuple(unmatched.missing),
+        ambiguous=tuple(unmatched.ambiguous),
         notes=notes,
     )
 

@@ -34,7 +34,7 @@ from pixelwise.data.formats.annotations import (
 )
 from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import Names, counted, read_classes
+from pixelwise.data.listing import Found, Names, Unmatched, counted, read_classes
 from pixelwise.data.pictures import open_image
 from pixelwise.data.shapes import Disc, Drawing, Patch, Polygons, Region, Shape, fill
 from pixelwise.errors import UserError
@@ -54,7 +54,7 @@ def survey(root: Path) -> Survey:
     finder = Names(record.name for record in pictures.records)
     found: dict[str, tuple[Path, tuple[int, int] | None, list[tuple[str, Shape]]]] = {}
     labels: dict[str, str] = {}
-    missing = []
+    unmatched = Unmatched()
     flat: Counter[str] = Counter()
     for file in files_below(root, ".json"):
         if not _may_be_labelme(file):
@@ -68,14 +68,15 @@ def survey(root: Path) -> Survey:
             if region is not None:
                 labels.setdefault(label, where)
                 shapes.append((label, Shape(0, region, entry=f"shape {number}")))
-        names = finder.find(relative(root, file.with_suffix(""))) or _by_path(content, finder)
+        own = _picture_of(root, file, content, finder)
+        names = own.names
         if not names:
             if content.get("imageData"):
                 raise UserError(
                     f"{file}: its picture {content.get('imagePath')} is not in the folder, only inside of the JSON; "
                     "write it to a file beside (labelme_export_json does) so that it can be read."
                 )
-            missing.append(f"{relative(root, file)}: {content.get('imagePath')}")
+            unmatched.note(relative(root, file), str(content.get("imagePath")), own)
         for name in names:
             if name in found:
                 raise UserError(
@@ -105,7 +106,7 @@ def survey(root: Path) -> Survey:
         drawings,
         class_names=class_names,
         by_file={},
-        missing=missing,
+        unmatched=unmatched,
         notes=(*notes, *said),
     )
 
@@ -115,9 +116,11 @@ def _may_be_labelme(file: Path) -> bool:
     return b'"shapes"' in content or b'"imagePath"' in content
 
 
-def _by_path(content: Any, finder: Names) -> tuple[str, ...]:
-    path = content.get("imagePath")
-    return finder.find(PurePosixPath(path.replace("\\", "/")).name) if isinstance(path, str) and path else ()
+def _picture_of(root: Path, file: Path, content: Any, finder: Names) -> Found:
+    """The picture of the file's own name, else the one that its `imagePath` means."""
+    beside, path = relative(root, file.parent), content.get("imagePath")
+    own = finder.find(relative(root, file.with_suffix("")), beside=beside)
+    return finder.find(path, beside=beside) if own == Found() and isinstance(path, str) and path else own
 
 
 def _size(content: Any, file: Path) -> tuple[int, int] | None:

@@ -45,7 +45,7 @@ def survey(root: Path) -> Survey:
         for picture, masks in objects.values()
     )
     records = tuple(sorted(records, key=lambda record: record.name))
-    given, missing = given_splits(root, records, by_folder)
+    given, unmatched = given_splits(root, records, by_folder)
     return Survey(
         root=root,
         layout="nuclei",
@@ -55,7 +55,8 @@ def survey(root: Path) -> Survey:
         coding=MaskCoding(kind="objects"),
         orphans=tuple(map(str, pairing.orphans)),
         ignored=tuple(map(str, pairing.ignored)),
-        missing=missing,
+        missing=tuple(unmatched.missing),
+        ambiguous=tuple(unmatched.ambiguous),
         stratify=lambda record: kind_of(record.picture),
         notes=(
             *notes,

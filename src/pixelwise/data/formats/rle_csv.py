@@ -30,7 +30,7 @@ from pixelwise.data.formats.annotations import (
 )
 from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import Names, read_classes
+from pixelwise.data.listing import Names, Unmatched, read_classes
 from pixelwise.data.shapes import Drawing, Pairs, Shape
 from pixelwise.errors import UserError
 
@@ -74,15 +74,15 @@ def survey(root: Path) -> Survey:
     files: dict[str, dict[Path, None]] = defaultdict(dict)
     by_file: dict[str, list[str]] = defaultdict(list)
     labels: dict[str, str] = {}
-    missing: dict[str, None] = {}
+    unmatched = Unmatched()
     rows = 0
     for table in tables:
         for row in _rows(table):
             rows += 1
             where = f"{table}, line {row.line}"
-            names = finder.find(row.picture)
-            if not names:
-                missing[f"{relative(root, table)}: {row.picture}"] = None
+            found = finder.find(row.picture, beside=relative(root, table.parent), split=split_in(table.stem))
+            names = found.names
+            unmatched.note(relative(root, table), row.picture, found)
             for name in names:
                 files[name][table] = None
                 by_file[split_in(table.stem)].append(name)
@@ -98,7 +98,7 @@ def survey(root: Path) -> Survey:
                 entry = f"line {row.line}" if own else f"line {row.line} of {relative(root, table)}"
                 regions[name].append((entry, row.label, region))
     if not files:
-        raise UserError(f"{tables[0]}: none of the {len(missing)} pictures it names lies in {root}.")
+        raise UserError(f"{tables[0]}: none of the {len(unmatched.missing)} pictures it names lies in {root}.")
     class_names, ids, notes = _classes(root, labels)
     drawings = {
         name: Drawing(
@@ -117,7 +117,7 @@ def survey(root: Path) -> Survey:
         drawings,
         class_names=class_names,
         by_file=by_file,
-        missing=tuple(missing),
+        unmatched=unmatched,
         notes=(
             f"{', '.join(relative(root, table) for table in tables)}: {rows} rows of run-length encodings, read as "
             f"1-based starts down the columns; {len(drawings)} pictures, {empty} of them without objects.",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, NoCoding, Record
 from pixelwise.data.formats.coding import decide_coding
-from pixelwise.data.listing import Names, list_file, read_lines, some
+from pixelwise.data.listing import Names, Unmatched, list_file, read_lines, some
 from pixelwise.data.pictures import Header, PictureFormat, probe
 from pixelwise.data.splits import even_sample, groups, make_splits
 from pixelwise.errors import UserError
@@ -31,6 +31,10 @@ class Survey:
         orphans: masks that belong to no picture, relative to `root`.
         ignored: picture files that are neither pictures nor masks of the dataset, relative to `root`.
         missing: entries of list and annotation files that name no picture: `train.txt: x.png`.
+        ambiguous: entries that may mean several pictures: `train.txt: x.png (a/x or b/x)`.
+        faults: sentences on text files that cannot be read or understood; opening the dataset raises the first, the
+            doctor tells them all.
+        guesses: what was decided by what the files look like, with the way to overrule it; told as warnings.
         stratify: what kind of picture a record is, so that a split which must be made holds all kinds.
         form: of all pictures, where the layout knows it; None where their headers must tell.
         within: what is left of a record's name when the part that says its class is taken away, for telling groups.
@@ -46,6 +50,9 @@ class Survey:
     orphans: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    ambiguous: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    guesses: tuple[str, ...] = ()
     stratify: Callable[[Record], Hashable] | None = None
     form: PictureFormat | None = None
     within: Callable[[Record], str] | None = None
@@ -63,7 +70,7 @@ class Survey:
 
 def given_splits(
     root: Path, records: Sequence[Record], by_folder: Mapping[str, str]
-) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+) -> tuple[dict[str, tuple[str, ...]], Unmatched]:
     """Splits from list files, else from sub-folders.
 
     Args:
@@ -72,11 +79,11 @@ def given_splits(
         by_folder: name -> split, for records whose folder says it.
 
     Returns:
-        Split -> names, and the entries that name no record.
+        Split -> names, and the entries that name no record, or several.
     """
     finder = Names(record.name for record in records)
     given: dict[str, tuple[str, ...]] = {}
-    missing = []
+    unmatched = Unmatched()
     for split in SPLITS:
         file = list_file(root, split)
         if file is None:
@@ -84,17 +91,18 @@ def given_splits(
         names: list[str] = []
         for line in read_lines(file):
             # A line is a name, which may hold blanks, or a pair `picture label`.
-            found = finder.find(line) or finder.find(line.split()[0])
-            names += found
-            if not found:
-                missing.append(f"{file.relative_to(root).as_posix()}: {line}")
+            found = finder.find(line, split=split)
+            if not found.names and len(line.split()) > 1:
+                found = finder.find(line.split()[0], split=split)
+            names += found.names
+            unmatched.note(file.relative_to(root).as_posix(), line, found)
         given[split] = tuple(dict.fromkeys(names))
     if not given:
         for split in SPLITS:
             names = [record.name for record in records if by_folder.get(record.name) == split]
             if names:
                 given[split] = tuple(names)
-    return given, tuple(missing)
+    return given, unmatched
 
 
 def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = True) -> Dataset:
@@ -135,11 +143,14 @@ def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = T
         form=survey.form or majority_form([record.picture for record in records]),
         coding=coding,
         notes=(*notes, *said, *_left_aside(survey, splits, labels)),
+        guesses=survey.guesses,
     )
 
 
 def _refuse_useless(survey: Survey, labels: bool) -> None:
     root, labelled = survey.root, survey.labelled if labels else survey.records
+    if survey.faults:
+        raise UserError(survey.faults[0])
     if not survey.records:
         if not any(root.iterdir()):
             raise UserError(f"{root}: the folder is empty; give one that holds pictures.")
@@ -217,6 +228,7 @@ def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: boo
         (survey.orphans, "masks without a picture, which are not read"),
         (survey.ignored, "picture files outside the folders of pictures and masks, which are not read"),
         (survey.missing, "entries of split lists or annotation files without a picture here"),
+        (survey.ambiguous, "entries of split lists or annotation files that may mean several pictures"),
     )
     return [f"{len(names)} {what}: {some(names, 3)}." for names, what in sorts if names]
 

@@ -62,7 +62,7 @@ def survey(root: Path) -> Survey:
         raise lacks_scale(whole[0])
     pairing = _pair(root, word, maps)
     records, by_folder, notes = folder.records_of(root, pairing)
-    given, missing = given_splits(root, records, by_folder)
+    given, unmatched = given_splits(root, records, by_folder)
     unit = f" ({coding.unit})" if coding.unit else ""
     return Survey(
         root=root,
@@ -73,7 +73,8 @@ def survey(root: Path) -> Survey:
         coding=coding,
         orphans=tuple(map(str, pairing.orphans)),
         ignored=tuple(str(file) for file in pairing.ignored if file.parts[0] not in folder.EXTRAS),
-        missing=missing,
+        missing=tuple(unmatched.missing),
+        ambiguous=tuple(unmatched.ambiguous),
         notes=(*notes, f"The files in {word} hold one {coding.name}{unit} per pixel, not class ids."),
     )
 
