@@ -70,7 +70,7 @@ def test_classes_txt_gives_the_order_and_must_know_every_folder(tmp_path: Path) 
     assert dataset.class_names == ("digit2", "digit0", "digit1", "never")
     assert {r.class_id for r in dataset.records if r.picture.parent.name == "digit2"} == {0}
     (tmp_path / "classes.txt").write_text("digit2\ndigit0\n")
-    with pytest.raises(UserError, match="folder 'digit1' is no class"):
+    with pytest.raises(UserError, match=r"1 folder is no class \(digit1\) of classes.txt"):
         open_dataset(tmp_path)
 
 

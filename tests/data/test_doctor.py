@@ -16,6 +16,7 @@ import tifffile
 from PIL import Image
 from rich.console import Console
 
+from pixelwise.data.class_table import ClassTable
 from pixelwise.data.doctor import Diagnosis, examine, fix, render
 from pixelwise.data.doctor.colours import frequent, ids_of, nearest
 from pixelwise.data.formats import open_dataset
@@ -183,7 +184,7 @@ ZOO: dict[str, Callable[[Path], object]] = {
     "list-entry-missing": lambda root: append(root / "train.txt", "nowhere/gone.png\n"),
     "same-name": lambda root: save(root / "images/p1.jpg", picture(60)),
     "not-read": lambda root: save(root / "preview/p1.png", picture(61)),
-    "text-file": lambda root: (root / "classes.txt").write_bytes(b"\xff\xfe\x00a"),
+    "text-file": lambda root: (root / "classes.txt").write_bytes(b"\xe4\x00a"),
 }
 COMPANIONS = {"sixteen-bit": {"grey-among-colour"}}
 """What comes with a defect by its nature."""
@@ -396,10 +397,10 @@ def test_voc_palette_is_the_published_one() -> None:
 
 
 def test_colours_become_ids_by_a_fixed_order() -> None:
-    assert ids_of([0xFF0000, 0x000000, 0x00FF00], {}) == {0x000000: 0, 0x00FF00: 1, 0xFF0000: 2}
-    assert ids_of([0x800000, 0x000000, 0x008000, 0x000080], {}) == {0x0: 0, 0x80: 4, 0x8000: 2, 0x800000: 1}
-    assert ids_of([0x010101, 0x000000, 0xFFFFFF], {}) == {0x0: 0, 0x010101: 1, 0xFFFFFF: 255}
-    assert ids_of([0x000000, 0xFFFFFF], {}) == {0x0: 0, 0xFFFFFF: 1}
+    assert ids_of([0xFF0000, 0x000000, 0x00FF00], ClassTable()) == {0x000000: 0, 0x00FF00: 1, 0xFF0000: 2}
+    assert ids_of([0x800000, 0x000000, 0x008000, 0x000080], ClassTable()) == {0x0: 0, 0x80: 4, 0x8000: 2, 0x800000: 1}
+    assert ids_of([0x010101, 0x000000, 0xFFFFFF], ClassTable()) == {0x0: 0, 0x010101: 1, 0xFFFFFF: 255}
+    assert ids_of([0x000000, 0xFFFFFF], ClassTable()) == {0x0: 0, 0xFFFFFF: 1}
 
 
 def test_noise_is_gathered_and_rare_colours_are_dropped() -> None:

@@ -10,11 +10,12 @@ import pytest
 import tifffile
 from PIL import Image
 
+from pixelwise.data.class_table import read_classes
 from pixelwise.data.dataset import Dataset, MaskCoding, Record
 from pixelwise.data.formats import LAYOUTS, open_dataset
 from pixelwise.data.formats.coding import is_lossy
-from pixelwise.data.formats.folder import pair
-from pixelwise.data.listing import Found, Names, picture_files, place, read_classes
+from pixelwise.data.formats.pairing import by_words
+from pixelwise.data.listing import Found, Names, picture_files, place
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
 
@@ -88,15 +89,15 @@ def test_pairs_by_name(picture: str, mask: str, tmp_path: Path) -> None:
 
 def test_a_mask_is_taken_from_its_own_split() -> None:
     files = [PurePosixPath(f"{split}/{kind}/x.png") for split in ("train", "val") for kind in ("images", "masks")]
-    assert pair(files).pairs == (
-        (PurePosixPath("train/images/x.png"), PurePosixPath("train/masks/x.png"), "train"),
-        (PurePosixPath("val/images/x.png"), PurePosixPath("val/masks/x.png"), "val"),
+    assert by_words(files).pairs == (
+        (PurePosixPath("train/images/x.png"), (PurePosixPath("train/masks/x.png"),), "train"),
+        (PurePosixPath("val/images/x.png"), (PurePosixPath("val/masks/x.png"),), "val"),
     )
 
 
 def test_a_mask_of_another_split_is_none() -> None:
-    pairing = pair([PurePosixPath("train/images/x.png"), PurePosixPath("val/masks/x.png")])
-    assert pairing.pairs == ((PurePosixPath("train/images/x.png"), None, "train"),)
+    pairing = by_words([PurePosixPath("train/images/x.png"), PurePosixPath("val/masks/x.png")])
+    assert pairing.pairs == ((PurePosixPath("train/images/x.png"), (), "train"),)
 
 
 def test_a_link_to_a_folder_above_is_not_followed_for_ever(tmp_path: Path) -> None:
@@ -109,8 +110,8 @@ def test_a_link_to_a_folder_above_is_not_followed_for_ever(tmp_path: Path) -> No
 
 
 def test_the_bare_name_is_not_enough_where_folders_disagree() -> None:
-    pairing = pair([PurePosixPath("images/a/x.png"), PurePosixPath("masks/b/x.png")])
-    assert pairing.pairs == ((PurePosixPath("images/a/x.png"), None, ""),)
+    pairing = by_words([PurePosixPath("images/a/x.png"), PurePosixPath("masks/b/x.png")])
+    assert pairing.pairs == ((PurePosixPath("images/a/x.png"), (), ""),)
     assert pairing.orphans == (PurePosixPath("masks/b/x.png"),)
 
 

@@ -221,7 +221,7 @@ def read_values(file: Path, palette: Mapping[int, int]) -> np.ndarray:
     Raises:
         UserError: unreadable, or a colour that is not in the palette.
     """
-    if not palette or probe(file).mode != "RGB":
+    if not palette or probe(file).mode not in ("RGB", "RGBA"):
         return read_ids(file)
     wide = convert(read_picture(file), PictureFormat(3, "uint8"), file).astype(np.int32)
     packed = wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]

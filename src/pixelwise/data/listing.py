@@ -74,7 +74,8 @@ _JOINED = {
 }
 _FILLERS = frozenset({"png", "jpg", "jpeg", "tif", "tiff", "bmp", "ground"})
 MASK_SUFFIXES = ("mask", "masks", "label", "labels", "labelids", "seg", "segmentation", "gt", "annotation", "annot")
-_MASK_SUFFIX = re.compile(rf"^(?P<stem>.+)[_\-. ](?:{'|'.join(MASK_SUFFIXES)})$", re.IGNORECASE)
+_MASK_SUFFIX = re.compile(rf"^(?P<stem>.+)[_\-. ](?:{'|'.join(MASK_SUFFIXES)})(?:[_\-. ]?\d+)?$", re.IGNORECASE)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +116,18 @@ def place(path: PurePosixPath) -> Place:
 
 
 def without_mask_suffix(key: str) -> str:
-    """`a/x` of `a/x_mask`, and empty where there is no such suffix."""
+    """`a/x` of `a/x_mask` and `a/x_mask_1`, and empty where there is no such suffix."""
     match = _MASK_SUFFIX.match(key)
     return match["stem"] if match else ""
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """The words and numbers in a name, in lower case.
+
+    >>> words_of("gtFine_labelIds-07")
+    ('gt', 'fine', 'label', 'ids', '07')
+    """
+    return tuple(word.lower() for word in _WORD.findall(name))
 
 
 def without_suffix(path: str) -> str:
@@ -167,58 +177,28 @@ class Faults(list[str]):
             return instead
 
 
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with a byte order mark (Windows' Notepad, PowerShell's `>`).
+
+    Raises:
+        UserError: another encoding.
+    """
+    data = path.read_bytes()
+    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save it again as plain UTF-8.") from None
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, stripped; blank ones and those that begin with `#` are left out.
 
     Raises:
-        UserError: not UTF-8 text.
+        UserError: as `read_text`.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; save it again as plain UTF-8.") from None
-    return [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
-
-
-def read_classes(root: Path) -> tuple[str, ...] | None:
-    """The class names of `classes.txt` in order of id, or None where there is no such file.
-
-    Raises:
-        UserError: empty, not text, more than 255 names, or a name twice.
-    """
-    path = root / "classes.txt"
-    if not path.is_file():
-        return None
-    names = tuple(_name_and_colour(line)[0] for line in read_lines(path))
-    if not 0 < len(names) <= 255:
-        raise UserError(f"{path}: {len(names)} class names found, expected 1 to 255, one a line in order of id.")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"{path}: '{twice[0]}' stands there twice; every class needs a name of its own.")
-    return names
-
-
-def read_colours(root: Path) -> dict[tuple[int, int, int], str]:
-    """RGB colour -> class name, in order of id, from `colors.txt` or `classes.txt` with lines `name r g b`.
-
-    Raises:
-        UserError: not UTF-8 text.
-    """
-    for file in ("colors.txt", "colours.txt", "classes.txt"):
-        if (root / file).is_file():
-            pairs = [_name_and_colour(line) for line in read_lines(root / file)]
-            colours = {colour: name for name, colour in pairs if colour is not None}
-            if colours:
-                return colours
-    return {}
-
-
-def _name_and_colour(line: str) -> tuple[str, tuple[int, int, int] | None]:
-    match = re.match(r"^(?P<name>.+?)[\s,:;]+(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})$", line)
-    if not match:
-        return line, None
-    red, green, blue = (int(value) for value in match.groups()[1:])
-    return match["name"], (red, green, blue)
+    lines = (line.strip() for line in read_text(path).splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 @dataclass(frozen=True, slots=True)

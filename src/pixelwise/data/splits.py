@@ -6,7 +6,7 @@ import csv
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -37,7 +37,8 @@ def make_splits(
     Depends on names, groups, strata, fraction and seed only: neither on the order of the records nor on the platform,
     and a picture that is added later moves few others, because every group has a place of its own in the order
     (a hash). No group is torn apart. Stratum by stratum, groups are held out as long as that brings their number
-    nearer to the fraction of all records so far, so that the total is off by no more than half a group.
+    nearer to the fraction of all records so far, so that the total is off by no more than half a group, but at least
+    one of each stratum that has two or more.
 
     Args:
         records: what to split; those of one `group` stay together, an empty group stands for itself.
@@ -69,10 +70,12 @@ def make_splits(
     taken, due = 0, 0.0
     for _, in_kind in sorted(by_kind.items()):
         due += val_fraction * sum(len(members[group]) for group in in_kind)
+        none_of_kind = strata is not None and len(in_kind) > 1
         for group in sorted(in_kind, key=lambda group: _rank(seed, group)):
-            if abs(taken + len(members[group]) - due) < abs(taken - due):
+            if none_of_kind or abs(taken + len(members[group]) - due) < abs(taken - due):
                 held.append(group)
                 taken += len(members[group])
+                none_of_kind = False
     smallest_first = sorted(members, key=lambda group: (len(members[group]), _rank(seed, group)))
     if not held:
         held = smallest_first[:1]
@@ -88,17 +91,22 @@ def _rank(seed: int, group: str) -> bytes:
 
 
 def groups(
-    root: Path, records: Sequence[Record], within: Callable[[Record], str] | None = None
+    root: Path,
+    records: Sequence[Record],
+    within: Callable[[Record], str] | None = None,
+    classes_of: Callable[[Record], Collection[int]] | None = None,
 ) -> tuple[tuple[str, ...], str]:
     """The group of each record, and half a sentence on where it comes from.
 
-    In this order: `groups.csv` at the root (`picture,group` a line); the sub-folder below the folder of pictures; the
+    In this order: `groups.csv` at the root (`picture,group` per line); the sub-folder below the folder of pictures; the
     name before its trailing number (`0001TP` of `0001TP_006690`). The last two count only where they make at least
-    four groups of two pictures on average, none of which holds more than half of all. Otherwise each picture stands by
-    itself, except for pictures that differ in their suffix alone.
+    four groups of two pictures on average, none of which holds more than half of all, and where they do not say the
+    class: a group that has a class to itself would take it out of the other side of the split. Otherwise each picture
+    stands by itself, except for pictures that differ in their suffix alone.
 
     Args:
         within: the part of a record's name in which groups are looked for; None for all of it.
+        classes_of: the ids of the classes that a record shows, or of its class as a whole; None where nothing is known.
 
     Raises:
         UserError: a groups.csv that cannot be understood.
@@ -111,12 +119,32 @@ def groups(
     names = alone if within is None else [without_suffix(within(record)) for record in records]
     keys = [PurePosixPath(place(PurePosixPath(name + ".png")).key) for name in names]
     folders = tuple(str(key.parent) if len(key.parts) > 1 else "" for key in keys)
-    if _are_groups(folders):
-        return folders, "sub-folders kept whole"
     prefixes = tuple(_before_number(key) or name for key, name in zip(keys, alone, strict=True))
-    if _are_groups(prefixes):
-        return prefixes, "pictures whose names differ only in the last number kept together"
+    for ids, note in (
+        (folders, "sub-folders kept whole"),
+        (prefixes, "pictures whose names differ only in the last number kept together"),
+    ):
+        if _are_groups(ids) and not (classes_of and _say_the_class(ids, records, classes_of)):
+            return ids, note
     return alone, "each picture by itself"
+
+
+def _say_the_class(
+    ids: Sequence[str], records: Sequence[Record], classes_of: Callable[[Record], Collection[int]]
+) -> bool:
+    """Whether half of the classes or more occur in one group alone, judged by at most six pictures per group."""
+    by_group: dict[str, list[Record]] = defaultdict(list)
+    for group, record in zip(ids, records, strict=True):
+        by_group[group].append(record)
+    groups_of: dict[int, set[str]] = defaultdict(set)
+    pictures: Counter[int] = Counter()
+    for group, members in by_group.items():
+        for record in even_sample(members, 6):
+            for class_id in classes_of(record):
+                groups_of[class_id].add(group)
+                pictures[class_id] += 1
+    several = [class_id for class_id in groups_of if pictures[class_id] > 1]
+    return len(several) > 1 and 2 * sum(len(groups_of[class_id]) == 1 for class_id in several) >= len(several)
 
 
 def _before_number(key: PurePosixPath) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import cv2
 import numpy as np
 
+from pixelwise.data.class_table import ClassTable
 from pixelwise.data.formats.voc import VOC_VOID, voc_palette
 from pixelwise.data.sample import VOID
 
@@ -65,17 +66,17 @@ def frequent(counts: Mapping[int, int]) -> list[int]:
     return kept
 
 
-def ids_of(colours: Sequence[int], named: Mapping[tuple[int, int, int], str]) -> dict[int, int]:
+def ids_of(colours: Sequence[int], named: ClassTable) -> dict[int, int]:
     """0xRRGGBB -> class id.
 
-    Named colours take the ids of their lines. Else greys that count from 0 are ids already (255 is void among three or
+    Named colours take the ids of their names. Else greys that count from 0 are ids already (255 is void among three or
     more), four colours or more that all belong to Pascal VOC take its ids, and any others are numbered from black
     upwards by red, green, blue.
     """
-    known = {red << 16 | green << 8 | blue: class_id for class_id, (red, green, blue) in enumerate(named)}
+    known = named.palette()
     if known:
         others = sorted(set(colours) - set(known))
-        return known | {colour: len(known) + index for index, colour in enumerate(others)}
+        return known | {colour: len(named.names) + index for index, colour in enumerate(others)}
     voc = {colour: class_id for class_id, colour in enumerate(voc_palette())}
     red, green, blue = VOC_VOID
     voc[red << 16 | green << 8 | blue] = VOID

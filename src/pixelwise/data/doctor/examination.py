@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from pixelwise.data.doctor.diagnosis import Finding, Summary
 from pixelwise.data.doctor.look import Look, MaskLook, look_at_all
 from pixelwise.data.formats import folder, survey_folder
 from pixelwise.data.formats.coding import coding_from_values
-from pixelwise.data.formats.survey import Survey, complete_splits
+from pixelwise.data.formats.pairing import pair
+from pixelwise.data.formats.survey import Survey, complete_splits, grouped
+from pixelwise.data.layers import LayerCoding
 from pixelwise.data.listing import picture_files
 from pixelwise.data.sample import VOID
-from pixelwise.data.splits import groups
 from pixelwise.errors import UserError
 
 
@@ -90,10 +92,12 @@ class Examination:
             assert look.record.class_id is not None
             return np.eye(1, len(self.class_names), look.record.class_id, dtype=np.int64)[0]
         counts = np.zeros(256, np.int64)
-        if self.coding.kind == "objects":
+        if isinstance(self.coding, LayerCoding) or self.coding.kind == "objects":
             pixels = look.size[0] * look.size[1]
-            counts[1] = min(sum(mask.nonzero for mask in look.masks), pixels)
-            counts[0] = pixels - counts[1]
+            ids = self.coding.classes[look.record.name] if isinstance(self.coding, LayerCoding) else repeat(1)
+            for class_id, mask in zip(ids, look.masks, strict=False):
+                counts[class_id] = min(counts[class_id] + mask.nonzero, pixels)
+            counts[0] = max(pixels - counts[1:].sum(), 0)
             return counts
         mask = look.masks[0]
         if mask.values is None or mask.lossy:
@@ -141,7 +145,7 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
         if layout != "auto":
             raise
         obstacles.append(Finding("error", "text-file", str(error)))
-        pairing = folder.pair(picture_files(root))
+        pairing = pair(root, picture_files(root))
         survey = Survey(root, "folder", folder.records_of(root, pairing)[0], orphans=tuple(map(str, pairing.orphans)))
     obstacles += [Finding("error", "text-file", fault) for fault in survey.faults]
     looks = tuple(look_at_all(survey.records, survey.coding))
@@ -149,8 +153,8 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
     sound = tuple(look.record for look in looks if look.usable)
     splits: dict[str, tuple[str, ...]] = {}
     try:
-        ids, group_note = groups(root, survey.records, survey.within)
-        group_of = dict(zip((record.name for record in survey.records), ids, strict=True))
+        records, group_note = grouped(survey)
+        group_of = {record.name: record.group for record in records}
         records = tuple(replace(record, group=group_of[record.name]) for record in sound)
         splits, said = complete_splits(replace(survey, records=records), records, 0.2, 0, group_note)
         notes += said

@@ -15,7 +15,7 @@ MOST_UNEQUAL = 100
 
 
 def coloured_masks(ex: Examination) -> Findings:
-    objects = ex.coding.kind == "objects"  # whose soft edges are theirs all the same
+    objects = ex.coding.kind in ("objects", "layers")  # whose soft edges are theirs all the same
     lossy = [mask for mask in ex.masks if mask.lossy and (mask.in_colour or not (objects or _named(ex, mask.top)))]
     coloured = [mask for mask in ex.masks if mask.in_colour and not mask.lossy]
     if coloured:
@@ -73,7 +73,7 @@ def _named(ex: Examination, top: int) -> bool:
 
 
 def ids(ex: Examination) -> Findings:
-    if ex.coding.kind in ("objects", "shapes", "values"):
+    if ex.coding.kind in ("objects", "layers", "shapes", "values"):
         return
     clean = [mask for mask in ex.masks if not (mask.damage or mask.lossy or mask.in_colour)]
     yield from _zero_and_255(ex)

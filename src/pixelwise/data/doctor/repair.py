@@ -6,13 +6,14 @@ import csv
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tifffile
 
+from pixelwise.data.class_table import ClassTable, class_table
 from pixelwise.data.dataset import read_values
 from pixelwise.data.doctor.colours import frequent, ids_of, nearest
 from pixelwise.data.doctor.examination import Examination, examine_files
@@ -20,7 +21,7 @@ from pixelwise.data.doctor.look import SUFFIXES, Look, MaskLook
 from pixelwise.data.doctor.mask_checks import mixed_binary, too_many_names
 from pixelwise.data.formats.export import new_names
 from pixelwise.data.formats.survey import majority_form, seen_channels
-from pixelwise.data.listing import read_colours, some
+from pixelwise.data.listing import Faults, some
 from pixelwise.data.pictures import PictureFormat, convert, open_image, read_ids, read_picture, write_png
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import groups
@@ -108,7 +109,7 @@ def _plan(ex: Examination) -> _Plan:
     for orphan in ex.survey.orphans:
         plan.left_out[orphan] = "a mask without a picture"
     plan.kept = _without_copies(ex, usable, plan.left_out)
-    if not plan.objects:
+    if not plan.objects and ex.coding.kind != "layers":
         _plan_ids(plan)
     else:
         plan.class_names = ex.class_names or ("background", "object")
@@ -176,7 +177,7 @@ def _plan_ids(plan: _Plan) -> None:
     """Decides which stored value and which colour become which class id, and the names of the classes."""
     ex = plan.ex
     masks = [look.masks[0] for look in plan.kept]
-    named = {} if ex.obstacles else read_colours(ex.root)
+    named = Faults().attempt(partial(class_table, ex.root), ClassTable())
     given = ex.survey.class_names
     stored = [mask for mask in masks if not _needs_colours(ex, mask)]
     values = {int(value) for mask in stored if mask.values is not None for value in np.flatnonzero(mask.values)}
@@ -215,13 +216,13 @@ def _colour_name(colour: int) -> str:
     return f"rgb({colour >> 16},{colour >> 8 & 255},{colour & 255})"
 
 
-def _names(plan: _Plan, ids: list[int], named: Mapping[tuple[int, int, int], str]) -> tuple[str, ...]:
+def _names(plan: _Plan, ids: list[int], named: ClassTable) -> tuple[str, ...]:
     """A name for every id: the given one, else that of its colour, else `class N`."""
     ex = plan.ex
     top = max((class_id for class_id in ids if class_id != VOID), default=1)
     given = list(ex.survey.class_names or ())
-    if not given and named and plan.colours:
-        given = list(named.values())
+    if not given and named.colours and plan.colours:
+        given = list(named.names)
     if len(given) == 1:
         given = ["background", *given]
     if not given and top == 1 and not plan.colours:
@@ -288,7 +289,7 @@ def _write_picture(look: Look, folder: Path, name: str) -> None:
 
 def _ids_of(plan: _Plan, look: Look) -> np.ndarray:
     mask = look.masks[0]
-    if plan.ex.coding.kind == "shapes":
+    if plan.ex.coding.kind in ("shapes", "layers"):
         assert look.size is not None
         return plan.ex.coding.decode_mask(look.record, *look.size)
     if _needs_colours(plan.ex, mask):

@@ -13,8 +13,9 @@ import numpy as np
 
 from pixelwise.data.dataset import Record
 from pixelwise.data.formats import folder
+from pixelwise.data.formats.pairing import Pairing, pair
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
-from pixelwise.data.listing import SPLIT_WORDS, Unmatched, picture_files, place
+from pixelwise.data.listing import SPLIT_WORDS, Faults, Unmatched, picture_files, place
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
 from pixelwise.errors import UserError, unknown
@@ -46,14 +47,14 @@ def pictures_of(root: Path) -> Pictures:
     masks = {file for file in files if place(file).role == "mask"}
     if len(masks) == len(files):  # labels/x.jpg beside labels/x.json
         masks = set()
-    pairs = tuple((file, None, place(file).split) for file in files if file not in masks)
-    records, by_folder, notes = folder.records_of(root, folder.Pairing(pairs))
+    pairs = tuple((file, (), place(file).split) for file in files if file not in masks)
+    records, by_folder, notes = folder.records_of(root, Pairing(pairs))
     return Pictures(records, by_folder, tuple(map(str, sorted(masks))), notes)
 
 
 def has_masks(root: Path) -> bool:
-    """Whether pictures have masks as files, which go before annotation files."""
-    return any(mask is not None for _, mask, _ in folder.pair(picture_files(root)).pairs)
+    """Whether pictures have masks as files that are named as such, which go before annotation files."""
+    return pair(root, picture_files(root), looks=False).masked > 0
 
 
 def files_below(root: Path, suffix: str) -> tuple[Path, ...]:
@@ -185,6 +186,7 @@ def survey_of(
         by_file: split -> names, as the annotation files' names tell; lists of pictures go before them, and they go
             before folders.
     """
+    faults = Faults(faults)
     records = tuple(
         replace(record, labels=(drawing.file, *drawing.others))
         if (drawing := drawings.get(record.name)) is not None
@@ -192,7 +194,7 @@ def survey_of(
         for record in pictures.records
     )
     notes = [*pictures.notes, *notes]
-    given, not_found = given_splits(root, records, {})
+    given, not_found = given_splits(root, records, {}, faults)
     if not given:
         given = {split: tuple(sorted(set(by_file[split]))) for split in SPLITS if by_file.get(split)}
         if given and "train" not in given and {name for names in given.values() for name in names} >= set(drawings):
@@ -202,7 +204,7 @@ def survey_of(
             )
             given = {}
     if not given:
-        given, _ = given_splits(root, records, pictures.by_folder)
+        given, _ = given_splits(root, records, pictures.by_folder, faults)
     return Survey(
         root=root,
         layout=layout,

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from pixelwise.data.class_table import read_classes
 from pixelwise.data.dataset import MaskCoding, Record
 from pixelwise.data.formats.survey import SPLITS, Survey
-from pixelwise.data.listing import picture_files, read_classes, read_lines
+from pixelwise.data.listing import picture_files, read_lines
 from pixelwise.data.sample import VOID
 
 CLASS_NAMES = (

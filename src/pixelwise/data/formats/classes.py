@@ -1,66 +1,153 @@
 """Pictures sorted into classes: a folder for each class, its name the class's.
 
-cat/a.jpg + dog/b.jpg      train/cat/a.jpg + val/cat/c.jpg + train/dog/b.jpg
+cat/a.jpg + dog/b.jpg      train/cat/a.jpg + val/cat/c.jpg + train/dog/b.jpg      train/cat/images/a.jpg + test/d.jpg
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
+from pixelwise.data.class_table import ClassTable, class_table
 from pixelwise.data.dataset import ClassCoding, Record
-from pixelwise.data.formats import folder
+from pixelwise.data.formats.appearance import second_are_masks
+from pixelwise.data.formats.pairing import MASK_PARTS, pair
 from pixelwise.data.formats.survey import Survey, given_splits
-from pixelwise.data.listing import Place, picture_files, place, read_classes, without_suffix
-from pixelwise.errors import UserError
+from pixelwise.data.listing import Faults, counted, picture_files, place, some, without_suffix, words_of
+
+MOST_STRAYS = 0.1
+"""Pictures beside the folders of classes, per picture in them, that leave the folders classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """Where a picture is sorted in: its split and class, empty where there is none, and the path below both."""
+
+    split: str
+    class_name: str
+    within: str
 
 
 def detect(root: Path) -> bool:
-    """Two folders of pictures or more, no picture outside them, and nothing that looks like a mask."""
+    """Two folders of classes or more, hardly a picture outside them, and not pictures with their masks.
+
+    Words such as `mask` or `train` in the folders' names do not decide alone: masks look like masks, and a folder of a
+    split lies among folders of other splits.
+    """
     files = picture_files(root)
-    places = [place(file) for file in files]
-    classes = {_class_of(where) for where in places}
-    if "" in classes or len(classes) < 2 or any(where.role == "mask" for where in places):
+    shelves = _sorted_in(files)
+    sorted_files = [file for file, shelf in shelves.items() if shelf.class_name]
+    strays = [file for file, shelf in shelves.items() if not shelf.class_name and shelf.split in ("", "train")]
+    if len({shelves[file].class_name for file in sorted_files}) < 2:
         return False
-    return not any(mask for _, mask, _ in folder.pair(files).pairs)
+    if len(strays) > max(1, MOST_STRAYS * len(sorted_files)):
+        return False
+    return not _hold_masks(root, files) and not _one_looks_like_masks(root, sorted_files, shelves)
 
 
-def _class_of(where: Place) -> str:
-    """The folder below those that say the split; empty where there is none."""
-    first, slash, _ = where.key.partition("/")
-    return first if slash else ""
+def _hold_masks(root: Path, files: Sequence[PurePosixPath]) -> bool:
+    """Whether most pictures have a mask that is named as one, and looks like one where its folder's name alone does."""
+    pairing = pair(root, files)
+    pairs = [(picture, masks[0]) for picture, masks, _ in pairing.pairs if masks]
+    if 2 * len(pairs) < len(pairing.pairs):
+        return False
+    roles = {place(file).role for file in files}
+    beside = all(picture.parent == mask.parent for picture, mask in pairs)
+    if beside or {"picture", "mask"} <= roles or pairing.guesses:
+        return True
+    return second_are_masks([(root / picture, root / mask) for picture, mask in pairs])
+
+
+def _one_looks_like_masks(root: Path, files: Sequence[PurePosixPath], shelves: Mapping[PurePosixPath, _Shelf]) -> bool:
+    """Whether a folder is called after masks and holds what looks like masks of what the others hold."""
+    named = [file for file in files if MASK_PARTS & set(words_of(shelves[file].class_name))]
+    others = [file for file in files if not MASK_PARTS & set(words_of(shelves[file].class_name))]
+    if not named or not others:
+        return False
+    step = max(len(others) // len(named), 1)
+    return second_are_masks(
+        [(root / other, root / mask) for other, mask in zip(others[::step], named, strict=False)], strict=True
+    )
+
+
+def _sorted_in(files: Sequence[PurePosixPath]) -> dict[PurePosixPath, _Shelf]:
+    """Reads splits and classes from the folders, as they lie beside each other.
+
+    Folders that all files share are passed over. What follows are splits if all their names say so, or if one that says
+    so holds folders in turn and the others hold few pictures; otherwise they are the classes.
+    """
+    parts = {file: file.parts[_shared(files) :] for file in files}
+    by_top: dict[str, list[PurePosixPath]] = defaultdict(list)
+    for file, rest in parts.items():
+        by_top[rest[0] if len(rest) > 1 else ""].append(file)
+    tops = [top for top in by_top if top]
+    splits = {top: split for top in tops if (split := _split_of(top))}
+    sorted_below = [top for top in splits if len({parts[file][1] for file in by_top[top] if len(parts[file]) > 2}) > 1]
+    elsewhere = sum(len(by_top[top]) for top in tops if top not in splits)
+    if splits and (len(splits) == len(tops) or (sorted_below and 2 * elsewhere < len(files))):
+        return {
+            file: _shelf(rest[1:], splits.get(rest[0], "")) for file, rest in parts.items() if rest[0] in splits
+        } | {file: _Shelf("", "", "/".join(rest)) for file, rest in parts.items() if rest[0] not in splits}
+    return {file: _shelf(rest, "") for file, rest in parts.items()}
+
+
+def _shared(files: Sequence[PurePosixPath]) -> int:
+    """How many folders at the top all files share, the last of which, below a split, may be a lone class."""
+    shared = 0
+    while files and all(len(file.parts) > shared + 1 for file in files):
+        if len({file.parts[shared] for file in files}) > 1 or _split_of(files[0].parts[shared]):
+            break
+        shared += 1
+    return shared
+
+
+def _split_of(folder: str) -> str:
+    """The split that a folder's name says and nothing else."""
+    where = place(PurePosixPath(folder) / "x")
+    return where.split if where.key == "x" else ""
+
+
+def _shelf(parts: Sequence[str], split: str) -> _Shelf:
+    """The class is the first folder; one called `images` or the like, below a split, is none."""
+    if split and len(parts) > 1 and place(PurePosixPath(parts[0]) / "x") == place(PurePosixPath("images/x")):
+        parts = parts[1:]
+    if len(parts) < 2:
+        return _Shelf(split, "", "/".join(parts))
+    return _Shelf(split, parts[0], "/".join(parts[1:]))
 
 
 def survey(root: Path) -> Survey:
-    """Every picture below `root`, labelled if it lies in a folder.
+    """Every picture below `root`, labelled if it lies in the folder of a class.
 
-    Class ids follow `classes.txt` where there is one, else the sorted names of the folders.
-
-    Raises:
-        UserError: a folder that classes.txt does not name, or a list file or classes.txt that cannot be read.
+    Class ids follow `classes.txt` or the like where there is one, else the sorted names of the folders.
     """
-    files = picture_files(root)
-    places = {file: place(file) for file in files}
-    found = sorted({name for where in places.values() if (name := _class_of(where))})
-    class_names = read_classes(root) or tuple(found)
-    for name in found:
-        if name not in class_names:
-            raise UserError(
-                f"{root}: the folder '{name}' is no class of classes.txt ({', '.join(class_names)}); add it there, or "
-                "move the folder away."
-            )
-    bare = Counter(without_suffix(str(file)) for file in files)
-    records, by_folder = [], {}
-    for file, where in places.items():
-        name = without_suffix(str(file))
-        if bare[name] > 1:
-            name = str(file)
-        class_name = _class_of(where)
-        class_id = class_names.index(class_name) if class_name else None
+    faults = Faults()
+    shelves = _sorted_in(picture_files(root))
+    table = faults.attempt(partial(class_table, root), ClassTable())
+    found = sorted({shelf.class_name for shelf in shelves.values()} - {""})
+    class_names = table.names if table.given else tuple(found)
+    unknown_names = [name for name in found if name not in class_names]
+    if unknown_names:
+        faults.append(
+            f"{root}: {counted(len(unknown_names), 'folder is', 'folders are')} no class ({some(unknown_names)}) of "
+            f"{table.file and table.file.name} ({some(class_names)}); add the names there, or move the pictures away."
+        )
+    records, within, by_folder = [], {}, {}
+    bare = Counter(without_suffix(str(file)) for file in shelves)
+    ignored = []
+    for file, shelf in shelves.items():
+        if not shelf.class_name and not shelf.split:
+            ignored.append(str(file))
+            continue
+        name = str(file) if bare[without_suffix(str(file))] > 1 else without_suffix(str(file))
+        class_id = class_names.index(shelf.class_name) if shelf.class_name in class_names else None
         records.append(Record(name, root / file, class_id=class_id))
-        by_folder[name] = where.split
+        within[name], by_folder[name] = shelf.within, shelf.split
     records.sort(key=lambda record: record.name)
-    given, unmatched = given_splits(root, records, by_folder)
+    given, unmatched = given_splits(root, records, by_folder, faults)
     return Survey(
         root=root,
         layout="classes",
@@ -68,14 +155,23 @@ def survey(root: Path) -> Survey:
         given=given,
         class_names=class_names,
         coding=ClassCoding(),
+        ignored=tuple(ignored),
         missing=tuple(unmatched.missing),
         ambiguous=tuple(unmatched.ambiguous),
+        faults=tuple(faults),
+        guesses=_guesses(found),
         stratify=lambda record: record.class_id,
-        within=_within,
+        within=lambda record: within[record.name],
     )
 
 
-def _within(record: Record) -> str:
-    """`b/x` of `train/cat/b/x`."""
-    where = place(PurePosixPath(record.name + ".png"))
-    return where.key.partition("/")[2] or where.key
+def _guesses(found: Sequence[str]) -> tuple[str, ...]:
+    """A sentence on folders that are read as classes although their names may mean something else."""
+    odd = [name for name in found if _split_of(name) or MASK_PARTS & set(words_of(name))]
+    if not odd:
+        return ()
+    return (
+        f"The folders {some(found)} are read as classes of pictures, {some(odd)} among them; if "
+        f"{'it holds' if len(odd) == 1 else 'they hold'} a split or masks, give the layout (`--layout folder` for "
+        "pictures with masks), or put the folders of classes into train/ and val/.",
+    )

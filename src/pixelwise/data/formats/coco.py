@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data import rle
+from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats.annotations import (
     class_table,
     files_below,
@@ -32,7 +33,7 @@ from pixelwise.data.formats.annotations import (
 )
 from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import Names, Unmatched, read_classes, some
+from pixelwise.data.listing import Names, Unmatched, some
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Box, Counts, Drawing, Patch, Polygons, Region, Shape
 from pixelwise.errors import UserError

@@ -1,44 +1,34 @@
 """Pictures and masks paired by name, in whatever folders people keep them.
 
 images/b/x.jpg + masks/b/x.png      train/images/x.jpg + train/masks/x.png      x.jpg + x_mask.png
+masks/cat/x.png + masks/dog/x.png   x.jpg + x_mask.png + x_mask_1.png           (several masks per picture)
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pixelwise.data.dataset import Record
+from pixelwise.data.class_table import ClassTable, class_table
+from pixelwise.data.dataset import Coding, MaskCoding, Record
 from pixelwise.data.formats.export import Export
+from pixelwise.data.formats.pairing import Pairing, pair
 from pixelwise.data.formats.survey import Survey, given_splits
-from pixelwise.data.listing import Place, picture_files, place, read_classes, some, without_mask_suffix, without_suffix
-from pixelwise.data.pictures import write_png
+from pixelwise.data.layers import LayerCoding, foreground
+from pixelwise.data.listing import Faults, picture_files, some, without_suffix
+from pixelwise.data.pictures import probe, write_png
 from pixelwise.data.sample import VOID
+from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
-
-Placed = tuple[PurePosixPath, Place]
 
 EXTRAS = frozenset({"instances"})
 """Folders at the top that go with the layout and hold no masks: `instances/` has label maps of objects."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pairing:
-    """Which mask belongs to which picture; paths relative to the root.
-
-    Attributes:
-        pairs: (picture, mask or None, split or empty), sorted by picture.
-        orphans: masks without a picture.
-        ignored: files that are neither.
-    """
-
-    pairs: tuple[tuple[PurePosixPath, PurePosixPath | None, str], ...]
-    orphans: tuple[PurePosixPath, ...] = ()
-    ignored: tuple[PurePosixPath, ...] = ()
+SAME_REGION = 0.5
+"""Two masks of a picture that agree by more than this IoU show the same thing twice."""
 
 
 def detect(root: Path) -> bool:
@@ -46,26 +36,39 @@ def detect(root: Path) -> bool:
 
 
 def survey(root: Path) -> Survey:
-    """Every picture below `root` with its mask, where one has its name.
-
-    Raises:
-        UserError: a list file or classes.txt that cannot be read.
-    """
-    pairing = pair(picture_files(root))
+    """Every picture below `root` with its mask, where one has its name."""
+    faults = Faults()
+    pairing = pair(root, picture_files(root))
+    table = faults.attempt(lambda: class_table(root), ClassTable())
+    pairing, coding, names, said = _coding_of_layers(root, pairing, table)
     records, by_folder, notes = records_of(root, pairing)
-    given, unmatched = given_splits(root, records, by_folder)
+    given, unmatched = given_splits(root, records, by_folder, faults)
+    if coding is None and table.colours and _in_colour(records):
+        coding = MaskCoding(palette=table.palette())
     return Survey(
         root=root,
         layout="folder",
         records=records,
         given=given,
-        class_names=read_classes(root),
+        class_names=names or (table.names if table.given else None),
+        coding=coding,
         orphans=tuple(map(str, pairing.orphans)),
         ignored=tuple(str(file) for file in pairing.ignored if file.parts[0] not in EXTRAS),
         missing=tuple(unmatched.missing),
         ambiguous=tuple(unmatched.ambiguous),
+        faults=tuple(faults),
+        guesses=(*pairing.guesses, *said, *table.guesses),
         notes=notes,
     )
+
+
+def _in_colour(records: Sequence[Record]) -> bool:
+    """Whether most masks are colour pictures, judged by 20 of them."""
+    sample = even_sample([record.labels[0] for record in records if record.labels], 20)
+    try:
+        return 2 * sum(probe(mask).mode in ("RGB", "RGBA") for mask in sample) > len(sample)
+    except UserError:  # told when that mask is read
+        return False
 
 
 def records_of(root: Path, pairing: Pairing) -> tuple[tuple[Record, ...], dict[str, str], tuple[str, ...]]:
@@ -73,11 +76,9 @@ def records_of(root: Path, pairing: Pairing) -> tuple[tuple[Record, ...], dict[s
     bare = Counter(without_suffix(str(picture)) for picture, _, _ in pairing.pairs)
     records = []
     by_folder = {}
-    for picture, mask, split in pairing.pairs:
-        name = without_suffix(str(picture))
-        if bare[name] > 1:
-            name = str(picture)
-        records.append(Record(name, root / picture, () if mask is None else (root / mask,)))
+    for picture, masks, split in pairing.pairs:
+        name = _name(picture, bare)
+        records.append(Record(name, root / picture, tuple(root / mask for mask in masks)))
         by_folder[name] = split
     double = sorted(name for name, count in bare.items() if count > 1)
     notes: tuple[str, ...] = ()
@@ -89,92 +90,73 @@ def records_of(root: Path, pairing: Pairing) -> tuple[tuple[Record, ...], dict[s
     return tuple(sorted(records, key=lambda record: record.name)), by_folder, notes
 
 
-def pair(files: Sequence[PurePosixPath]) -> Pairing:
-    """Tells pictures from masks by their folders, else by the suffix of the name, and pairs them by name.
+def _name(picture: PurePosixPath, bare: Mapping[str, int]) -> str:
+    name = without_suffix(str(picture))
+    return str(picture) if bare[name] > 1 else name
 
-    A mask has the name of its picture, perhaps with a suffix such as `_mask`, and lies in a folder of the same name
-    (`images/b`, `masks/b`) and of the same split. Where either side keeps no such folders, the bare name does if only
-    one picture has it.
+
+def _coding_of_layers(
+    root: Path, pairing: Pairing, table: ClassTable
+) -> tuple[Pairing, Coding | None, tuple[str, ...] | None, tuple[str, ...]]:
+    """What several masks per picture mean: the pairing, the coding, the class names, and sentences on the guess.
+
+    Masks that agree show the same thing, and the first is read. Otherwise each is a layer: of the class that its name
+    or folder says, or, where these only count, of the one class there is.
     """
-    placed = [(file, place(file)) for file in files]
-    roles = {where.role for _, where in placed}
-    ignored: list[PurePosixPath] = []
-    if "mask" in roles:
-        masks = [(file, where) for file, where in placed if where.role == "mask"]
-        pictures = [(file, where) for file, where in placed if where.role == "picture"]
-        others = [(file, where) for file, where in placed if where.role == ""]
-        if pictures:
-            ignored = [file for file, _ in others]
-        else:
-            pictures = others
-    else:
-        if "picture" in roles:
-            ignored = [file for file, where in placed if where.role == ""]
-            placed = [(file, where) for file, where in placed if where.role == "picture"]
-        keys = {(where.split, where.key) for _, where in placed}
-        masks = [(file, where) for file, where in placed if (where.split, without_mask_suffix(where.key)) in keys]
-        beside = {file for file, _ in masks}
-        pictures = [(file, where) for file, where in placed if file not in beside]
-    chosen = _match(pictures, masks)
-    used = {file for file, _ in chosen.values()}
-    return Pairing(
-        pairs=tuple(
-            (file, chosen[file][0], where.split or chosen[file][1].split)
-            if file in chosen
-            else (file, None, where.split)
-            for file, where in pictures
-        ),
-        orphans=tuple(file for file, _ in masks if file not in used),
-        ignored=tuple(ignored),
+    several = {picture: masks for picture, masks, _ in pairing.pairs if len(masks) > 1}
+    classes = sorted({_class_of_layer(layer) for layer in pairing.layers.values()} - {""})
+    if not several and not classes:
+        return pairing, None, None, ()
+    shown = next(iter(several.values()), ())
+    example = some([str(mask) for mask in shown], 3)
+    if _show_the_same(root, list(several.values())):
+        first = tuple((picture, masks[:1], split) for picture, masks, split in pairing.pairs)
+        rest = tuple(mask for masks in several.values() for mask in masks[1:])
+        said = (
+            f"{len(several)} pictures have several masks that show the same ({example}), of which the first alone is "
+            "read; move away those that you do not mean."
+        )
+        one = Pairing(first, pairing.orphans, (*pairing.ignored, *rest), {}, pairing.guesses)
+        return one, None, None, (said,)
+    names = table.names if table.given else ("background", *classes) if classes else ("background", "foreground")
+    if len(names) == 1:
+        names = ("background", names[0])
+    unknown_names = [name for name in classes if name not in names]
+    if unknown_names and table.given:
+        names = (*names, *unknown_names)
+    ids = {name: names.index(name) for name in classes} | {"": 1}
+    bare = Counter(without_suffix(str(picture)) for picture, _, _ in pairing.pairs)
+    coding = LayerCoding(
+        {
+            _name(picture, bare): tuple(ids[_class_of_layer(pairing.layers.get(mask, ""))] for mask in masks)
+            for picture, masks, _ in pairing.pairs
+            if masks
+        }
     )
-
-
-def _match(pictures: Sequence[Placed], masks: Sequence[Placed]) -> dict[PurePosixPath, Placed]:
-    """Picture -> its mask: by the exact key, then without the mask's suffix, then by the last part of the key."""
-    chosen: dict[PurePosixPath, Placed] = {}
-    exact = _index((where.key, (file, where)) for file, where in masks)
-    suffixed = _index((without_mask_suffix(where.key), (file, where)) for file, where in masks)
-    for file, where in pictures:
-        for index in (exact, suffixed):
-            found = [mask for mask in index.get(where.key, ()) if _same_split(where, mask[1])]
-            if found:
-                # A mask in a split of its own is nearer than one that serves all.
-                chosen[file] = max(found, key=lambda mask: mask[1].split == where.split)
-                break
-    taken = {mask for mask, _ in chosen.values()}
-    left = [(file, where) for file, where in pictures if file not in chosen]
-    by_stem = _index(
-        (_last(without_mask_suffix(where.key) if suffixed_name else where.key), (file, where))
-        for file, where in masks
-        if file not in taken
-        for suffixed_name in (False, True)
+    meaning = f"one mask per class ({some(classes)})" if classes else "several masks, whose union is read"
+    said = (
+        f"{len(several)} pictures have {meaning}: {example}. If these are not masks of one picture, give each picture "
+        "one mask of its name."
     )
-    namesakes = Counter(_last(where.key) for _, where in left)
-    for file, where in left:
-        found = [
-            mask
-            for mask in by_stem.get(_last(where.key), ())
-            if _same_split(where, mask[1]) and ("/" not in where.key or "/" not in mask[1].key)
-        ]
-        if len(found) == 1 and namesakes[_last(where.key)] == 1:
-            chosen[file] = found[0]
-    return chosen
+    return pairing, coding, names, (said,)
 
 
-def _index(pairs: Iterable[tuple[str, Placed]]) -> dict[str, list[Placed]]:
-    index: dict[str, list[Placed]] = defaultdict(list)
-    for key, mask in pairs:
-        if key:
-            index[key].append(mask)
-    return index
+def _class_of_layer(layer: str) -> str:
+    """`cat` of `cat` and `cat_2`, and nothing of a number or of a word for masks."""
+    return re.sub(r"[_\-. ]?\d+$", "", layer)
 
 
-def _same_split(picture: Place, mask: Place) -> bool:
-    return picture.split == mask.split or not picture.split or not mask.split
-
-
-def _last(key: str) -> str:
-    return key.rsplit("/", 1)[-1]
+def _show_the_same(root: Path, several: Sequence[Sequence[PurePosixPath]]) -> bool:
+    """Whether the first two masks of most pictures agree, judged by eight of them."""
+    agree = []
+    for masks in even_sample(several, 8):
+        try:
+            first, second = (foreground(root / mask) for mask in masks[:2])
+        except UserError:  # told when that mask is read
+            continue
+        if first.shape == second.shape and (first | second).any():
+            agree.append((first & second).sum() / (first | second).sum() > SAME_REGION)
+    return 2 * sum(agree) > len(agree)
 
 
 def write(export: Export, out: Path) -> list[str]:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pixelwise.data.class_table import read_classes
 from pixelwise.data.dataset import ClassCoding, Record
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.idx import read_idx
-from pixelwise.data.listing import SPLIT_WORDS, read_classes
+from pixelwise.data.listing import SPLIT_WORDS
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
 

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pixelwise.data.class_table import read_classes
 from pixelwise.data.dataset import MaskCoding
 from pixelwise.data.formats import folder
+from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import picture_files, read_classes
+from pixelwise.data.listing import picture_files
 from pixelwise.data.pictures import probe, read_ids
 from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
@@ -25,7 +27,7 @@ FEWEST_OBJECTS = 40
 def detect(root: Path) -> bool:
     """Looks at 20 masks spread over the dataset: 16 bits or more, or many values without gaps, and no ids of named
     classes."""
-    masks = [root / mask for _, mask, _ in folder.pair(picture_files(root)).pairs if mask is not None]
+    masks = [root / masks[0] for _, masks, _ in pair(root, picture_files(root)).pairs if len(masks) == 1]
     try:
         names = read_classes(root)
         sample = even_sample(masks, 20)

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats.annotations import (
     class_table,
     files_below,
@@ -34,7 +35,7 @@ from pixelwise.data.formats.annotations import (
 )
 from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import Found, Names, Unmatched, counted, read_classes
+from pixelwise.data.listing import Found, Names, Unmatched, counted
 from pixelwise.data.pictures import open_image
 from pixelwise.data.shapes import Disc, Drawing, Patch, Polygons, Region, Shape, fill
 from pixelwise.errors import UserError

@@ -8,15 +8,18 @@ Beside such folders there may be pictures with label maps (`images/x.png` + `lab
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
+from pixelwise.data.class_table import read_classes
 from pixelwise.data.dataset import MaskCoding, Record
 from pixelwise.data.formats import folder
+from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey, given_splits
-from pixelwise.data.listing import picture_files, read_classes
+from pixelwise.data.listing import Faults, picture_files
 from pixelwise.data.pictures import PictureFormat, read_picture
 
 DARK = 0.45
@@ -30,33 +33,32 @@ def detect(root: Path) -> bool:
 
 
 def survey(root: Path) -> Survey:
-    """One record a folder of objects, and one a picture with a label map.
-
-    Raises:
-        UserError: a list file or classes.txt that cannot be read.
-    """
+    """One record per folder of objects, and one per picture with a label map."""
+    faults = Faults()
     files = picture_files(root)
     objects = _objects(files)
     inside = {str(above) for above in objects}
-    pairing = folder.pair([file for file in files if str(file.parent.parent) not in inside])
+    pairing = pair(root, [file for file in files if str(file.parent.parent) not in inside])
     records, by_folder, notes = folder.records_of(root, pairing)
     records += tuple(
         Record(str(picture.with_suffix("")), root / picture, tuple(root / mask for mask in masks))
         for picture, masks in objects.values()
     )
     records = tuple(sorted(records, key=lambda record: record.name))
-    given, unmatched = given_splits(root, records, by_folder)
+    given, unmatched = given_splits(root, records, by_folder, faults)
     return Survey(
         root=root,
         layout="nuclei",
         records=records,
         given=given,
-        class_names=read_classes(root) or ("background", "nucleus"),
+        class_names=faults.attempt(partial(read_classes, root), None) or ("background", "nucleus"),
         coding=MaskCoding(kind="objects"),
         orphans=tuple(map(str, pairing.orphans)),
         ignored=tuple(map(str, pairing.ignored)),
         missing=tuple(unmatched.missing),
         ambiguous=tuple(unmatched.ambiguous),
+        faults=tuple(faults),
+        guesses=pairing.guesses,
         stratify=lambda record: kind_of(record.picture),
         notes=(
             *notes,

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data import rle
+from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats.annotations import (
     class_table,
     files_below,
@@ -30,7 +31,7 @@ from pixelwise.data.formats.annotations import (
 )
 from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import Names, Unmatched, read_classes
+from pixelwise.data.listing import Names, Unmatched
 from pixelwise.data.shapes import Drawing, Pairs, Shape
 from pixelwise.errors import UserError
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, NoCoding, Record
-from pixelwise.data.formats.coding import decide_coding
-from pixelwise.data.listing import Names, Unmatched, list_file, read_lines, some
+from pixelwise.data.formats.coding import decide_coding, values_of
+from pixelwise.data.listing import Faults, Names, Unmatched, list_file, read_lines, some
 from pixelwise.data.pictures import Header, PictureFormat, probe
+from pixelwise.data.sample import VOID
+from pixelwise.data.shapes import ShapeCoding
 from pixelwise.data.splits import even_sample, groups, make_splits
 from pixelwise.errors import UserError
 
@@ -69,7 +72,7 @@ class Survey:
 
 
 def given_splits(
-    root: Path, records: Sequence[Record], by_folder: Mapping[str, str]
+    root: Path, records: Sequence[Record], by_folder: Mapping[str, str], faults: Faults
 ) -> tuple[dict[str, tuple[str, ...]], Unmatched]:
     """Splits from list files, else from sub-folders.
 
@@ -77,6 +80,7 @@ def given_splits(
         root: where the list files lie.
         records: what they may name.
         by_folder: name -> split, for records whose folder says it.
+        faults: takes the sentences on lists that cannot be read, or that name no picture of the dataset.
 
     Returns:
         Split -> names, and the entries that name no record, or several.
@@ -89,7 +93,8 @@ def given_splits(
         if file is None:
             continue
         names: list[str] = []
-        for line in read_lines(file):
+        lines = faults.attempt(partial(read_lines, file), list[str]())
+        for line in lines:
             # A line is a name, which may hold blanks, or a pair `picture label`.
             found = finder.find(line, split=split)
             if not found.names and len(line.split()) > 1:
@@ -97,6 +102,11 @@ def given_splits(
             names += found.names
             unmatched.note(file.relative_to(root).as_posix(), line, found)
         given[split] = tuple(dict.fromkeys(names))
+        if lines and not names:
+            faults.append(
+                f"{file}: none of its {len(lines)} entries ({some(lines, 2)}) is a picture of this dataset, so it is a "
+                "list of other data; correct it, or remove it to have a split made."
+            )
     if not given:
         for split in SPLITS:
             names = [record.name for record in records if by_folder.get(record.name) == split]
@@ -126,8 +136,7 @@ def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = T
         coding, class_names = NoCoding(), ()
     else:
         coding, class_names = survey.coding, survey.class_names or ("background", "object")
-    ids, group_note = groups(survey.root, survey.records, survey.within)
-    records = tuple(replace(record, group=group) for record, group in zip(survey.records, ids, strict=True))
+    records, group_note = grouped(survey)
     taking_part = tuple(record for record in records if record.labelled or not labels)
     splits, said = complete_splits(survey, taking_part, val_fraction, seed, group_note)
     held_out = {name for split in ("val", "test") for name in survey.given.get(split, ())}
@@ -181,6 +190,31 @@ def _refuse_useless(survey: Survey, labels: bool) -> None:
         )
 
 
+def grouped(survey: Survey) -> tuple[tuple[Record, ...], str]:
+    """The records, each with its group, and half a sentence on where groups come from.
+
+    Raises:
+        UserError: a groups.csv that cannot be understood.
+    """
+    ids, note = groups(survey.root, survey.records, survey.within, partial(_classes_of, survey))
+    return tuple(replace(record, group=group) for record, group in zip(survey.records, ids, strict=True)), note
+
+
+def _classes_of(survey: Survey, record: Record) -> Collection[int]:
+    """The class of a record as a whole, or the classes of its shapes or of its one mask, background left out."""
+    if record.class_id is not None:
+        return (record.class_id,)
+    if isinstance(survey.coding, ShapeCoding):
+        drawing = survey.coding.drawings.get(record.name)
+        return {shape.class_id for shape in drawing.shapes} if drawing else ()
+    if len(record.labels) != 1 or not (survey.coding is None or survey.coding.kind == "ids"):
+        return ()
+    try:
+        return set(values_of(record.labels[0]).tolist()) - {0, VOID}
+    except UserError:  # told when that mask is read
+        return ()
+
+
 def complete_splits(
     survey: Survey, records: Sequence[Record], val_fraction: float, seed: int, group_note: str
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
@@ -226,7 +260,7 @@ def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: boo
         (unlabelled, "pictures without labels, which take part only in methods that learn from such pictures"),
         (unlisted, "pictures labelled but in no split, which are not used"),
         (survey.orphans, "masks without a picture, which are not read"),
-        (survey.ignored, "picture files outside the folders of pictures and masks, which are not read"),
+        (survey.ignored, "picture files outside the folders of the dataset, which are not read"),
         (survey.missing, "entries of split lists or annotation files without a picture here"),
         (survey.ambiguous, "entries of split lists or annotation files that may mean several pictures"),
     )

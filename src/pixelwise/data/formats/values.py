@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pixelwise.data.formats import coco, folder, idx, labelme, rle_csv
+from pixelwise.data.formats.pairing import Pairing, by_words, pair
 from pixelwise.data.formats.survey import Survey, given_splits
-from pixelwise.data.listing import MASK_WORDS, PICTURE_WORDS, picture_files, place
+from pixelwise.data.listing import MASK_WORDS, PICTURE_WORDS, Faults, picture_files, place
 from pixelwise.data.pictures import probe
 from pixelwise.data.splits import even_sample
 from pixelwise.data.values import STATEMENTS, VALUE_SUFFIXES, lacks_scale, read_coding, read_map
@@ -33,7 +34,7 @@ def detect(root: Path) -> bool:
     they are label maps.
     """
     word, maps = _maps(root)
-    if not maps or not any(mask for _, mask, _ in _pair(root, word, maps).pairs):
+    if not maps or not _pair(root, word, maps).masked:
         return False
     sample = [root / file for file in even_sample(maps, 20)]
     try:
@@ -46,7 +47,7 @@ def detect(root: Path) -> bool:
     if any(layout.detect(root) for layout in (coco, rle_csv, labelme, idx)):
         return False
     others = set(picture_files(root)) - set(maps)
-    return not any(mask for _, mask, _ in folder.pair(sorted(others)).pairs)
+    return not pair(root, sorted(others), looks=False).masked
 
 
 def survey(root: Path) -> Survey:
@@ -55,6 +56,7 @@ def survey(root: Path) -> Survey:
     Raises:
         UserError: a list file or values.txt that cannot be read, or whole numbers without a stated scale.
     """
+    faults = Faults()
     word, maps = _maps(root)
     coding = read_coding(root, word if word in ("depth", "density", "distance") else "value")
     whole = [root / file for file in even_sample(maps, 20) if _stores_whole_numbers(root / file)]
@@ -62,7 +64,7 @@ def survey(root: Path) -> Survey:
         raise lacks_scale(whole[0])
     pairing = _pair(root, word, maps)
     records, by_folder, notes = folder.records_of(root, pairing)
-    given, unmatched = given_splits(root, records, by_folder)
+    given, unmatched = given_splits(root, records, by_folder, faults)
     unit = f" ({coding.unit})" if coding.unit else ""
     return Survey(
         root=root,
@@ -75,6 +77,7 @@ def survey(root: Path) -> Survey:
         ignored=tuple(str(file) for file in pairing.ignored if file.parts[0] not in folder.EXTRAS),
         missing=tuple(unmatched.missing),
         ambiguous=tuple(unmatched.ambiguous),
+        faults=tuple(faults),
         notes=(*notes, f"The files in {word} hold one {coding.name}{unit} per pixel, not class ids."),
     )
 
@@ -91,18 +94,20 @@ def _maps(root: Path) -> tuple[str, list[PurePosixPath]]:
     return word, found[word]
 
 
-def _pair(root: Path, word: str, maps: list[PurePosixPath]) -> folder.Pairing:
+def _pair(root: Path, word: str, maps: list[PurePosixPath]) -> Pairing:
     """Pairs as the folder layout does, the folder of maps taken for one of masks."""
     as_mask = {
         PurePosixPath(*("masks" if part.lower() == word else part for part in file.parts)): file for file in maps
     }
     pictures = [file for file in picture_files(root) if place(file).role == "picture"]
     if not pictures:
-        return folder.Pairing(())
-    pairing = folder.pair([*pictures, *as_mask])
+        return Pairing()
+    pairing = by_words([*pictures, *as_mask])
     taken = {*pictures, *maps}
-    return folder.Pairing(
-        pairs=tuple((picture, mask and as_mask[mask], split) for picture, mask, split in pairing.pairs),
+    return Pairing(
+        pairs=tuple(
+            (picture, tuple(as_mask[mask] for mask in masks[:1]), split) for picture, masks, split in pairing.pairs
+        ),
         orphans=tuple(as_mask[file] for file in pairing.orphans),
         ignored=tuple(file for file in picture_files(root) if file not in taken),
     )

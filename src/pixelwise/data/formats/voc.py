@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pixelwise.data.class_table import class_table
 from pixelwise.data.dataset import MaskCoding
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import picture_files, read_classes, read_colours
+from pixelwise.data.listing import picture_files
 from pixelwise.data.pictures import probe, read_picture
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
@@ -76,13 +77,9 @@ def detect(root: Path) -> bool:
 
 
 def survey(root: Path) -> Survey:
-    """As the folder layout, with VOC's class names and colours unless classes.txt and colors.txt give others.
-
-    Raises:
-        UserError: a list file or classes.txt that cannot be read.
-    """
+    """As the folder layout, with VOC's class names and colours unless classes.txt or the like gives others."""
     found = folder.survey(root)
-    names = read_classes(root) or tuple(read_colours(root).values()) or CLASS_NAMES
+    names = found.class_names or CLASS_NAMES
     if len(names) == 1:
         names = ("background", names[0])
     note = () if names != CLASS_NAMES else ("Ids are Pascal VOC's: 20 classes and background, 255 is void.",)
@@ -96,10 +93,14 @@ def survey(root: Path) -> Survey:
 
 
 def palette_of(root: Path) -> dict[int, int]:
-    """0xRRGGBB -> class id: of colors.txt or classes.txt where they give colours, else VOC's."""
-    named = [red << 16 | green << 8 | blue for red, green, blue in read_colours(root)] or voc_palette(VOID)
+    """0xRRGGBB -> class id: as classes.txt, colors.txt or the like say, else VOC's.
+
+    Raises:
+        UserError: as `class_table`.
+    """
+    named = class_table(root).palette() or {colour: class_id for class_id, colour in enumerate(voc_palette(VOID))}
     red, green, blue = VOC_VOID
-    return {red << 16 | green << 8 | blue: VOID} | {colour: class_id for class_id, colour in enumerate(named)}
+    return {red << 16 | green << 8 | blue: VOID} | named
 
 
 def _colours(mask: Path) -> set[int]:

@@ -1,0 +1,67 @@
+"""Whether a file looks like a mask or like a picture, where folders and names leave it open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pixelwise.data.pictures import read_picture
+from pixelwise.data.splits import even_sample
+from pixelwise.errors import UserError
+
+SAMPLE = 8
+"""Pairs that are looked at."""
+LEAST_FLAT = 0.3
+"""A mask has at least this share of pixels that equal all their neighbours."""
+MOST_VALUES = 40
+"""Files that nothing but their look calls masks hold two values at least, and no more than this."""
+_SIDE = 512
+
+
+def second_are_masks(pairs: Sequence[tuple[Path, Path]], *, strict: bool = False) -> bool:
+    """Whether the second files of pairs are masks of the first: flat areas beside pictures that are less so.
+
+    Judged by `SAMPLE` of them, spread evenly, nearly all of which must agree.
+
+    Args:
+        strict: ask for few values as well, where no name says that these are masks.
+    """
+    looked = [_looks(pair, strict=strict) for pair in even_sample(pairs, SAMPLE)]
+    return bool(looked) and sum(looked) >= 0.8 * len(looked)
+
+
+def _looks(pair: tuple[Path, Path], *, strict: bool) -> bool:
+    try:
+        (picture_flat, _), (mask_flat, values) = (_measured(file) for file in pair)
+    except UserError:  # damaged files are told by whoever reads them
+        return False
+    if strict and (not 2 <= values <= MOST_VALUES or mask_flat < 2 * LEAST_FLAT):
+        return False
+    return mask_flat >= LEAST_FLAT and mask_flat > picture_flat
+
+
+def _measured(file: Path) -> tuple[float, int]:
+    status = file.stat()
+    return _measure(file, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _measure(file: Path, modified: int, size: int) -> tuple[float, int]:
+    """The share of pixels that equal all eight neighbours, and the number of distinct colours, in the middle part."""
+    image = read_picture(file)
+    height, width = image.shape[:2]
+    top, left = max(height - _SIDE, 0) // 2, max(width - _SIDE, 0) // 2
+    part = image[top : top + _SIDE, left : left + _SIDE]
+    values = len(np.unique(part.reshape(-1, part.shape[2]), axis=0))
+    if part.dtype not in (np.uint8, np.uint16):
+        part = part.astype(np.float32)
+    square = np.ones((3, 3), np.uint8)
+    flat = np.ones(part.shape[:2], bool)
+    for channel in np.moveaxis(part, 2, 0):
+        channel = np.ascontiguousarray(channel)
+        flat &= cv2.dilate(channel, square) == cv2.erode(channel, square)
+    return float(flat.mean()), values
