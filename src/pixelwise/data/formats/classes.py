@@ -16,10 +16,13 @@ from pixelwise.data.dataset import ClassCoding, Record
 from pixelwise.data.formats.appearance import second_are_masks
 from pixelwise.data.formats.pairing import MASK_PARTS, pair
 from pixelwise.data.formats.survey import Survey, given_splits
-from pixelwise.data.listing import Faults, counted, picture_files, place, some, without_suffix, words_of
+from pixelwise.data.listing import PICTURE_WORDS, Faults, counted, picture_files, place, some, without_suffix, words_of
 
 MOST_STRAYS = 0.1
 """Pictures beside the folders of classes, per picture in them, that leave the folders classes."""
+
+CONTAINERS = PICTURE_WORDS - {"photo", "photos", "picture", "pictures", "pics"}
+"""Names of folders that hold whatever pictures there are, and are no classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ def detect(root: Path) -> bool:
     shelves = _sorted_in(files)
     sorted_files = [file for file, shelf in shelves.items() if shelf.class_name]
     strays = [file for file, shelf in shelves.items() if not shelf.class_name and shelf.split in ("", "train")]
-    if len({shelves[file].class_name for file in sorted_files}) < 2:
+    class_names = {shelves[file].class_name for file in sorted_files}
+    if len(class_names) < 2 or any(name.lower() in CONTAINERS for name in class_names):
         return False
     if len(strays) > max(1, MOST_STRAYS * len(sorted_files)):
         return False
