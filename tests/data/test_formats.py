@@ -388,7 +388,7 @@ class TestObjects:
     def test_16_bits_number_objects(self, tmp_path: Path) -> None:
         for name in "abc":
             save(tmp_path / f"images/{name}.png", grey(1))
-            save(tmp_path / f"labels/{name}.png", ids(0, 1, 300), np.uint16)
+            save(tmp_path / f"labels/{name}.png", np.sort(ids(0, 1, 300), axis=None).reshape(4, 6), np.uint16)
         dataset = open_dataset(tmp_path)
         assert dataset.layout == "labelmap"
         assert dataset.class_names == ("background", "object")

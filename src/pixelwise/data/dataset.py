@@ -121,11 +121,37 @@ class MaskCoding(Coding):
             where 0 is background and every other value an object, which holds for the file of a lone object too).
         mapping: stored value -> class id, for values that are not their own class id (CamVid's 11 is void).
         palette: 0xRRGGBB -> class id, for masks that are colour pictures; without it they are refused.
+        threshold: of masks in black and white with soft edges: what is larger is class 1, all else class 0; None for
+            other masks.
     """
 
     kind: str = "ids"
     mapping: Mapping[int, int] = field(default_factory=dict)
     palette: Mapping[int, int] = field(default_factory=dict)
+    threshold: int | None = None
+
+    @property
+    def _wide(self) -> bool:
+        """Whether `mapping` has values that fit in no byte."""
+        return max(self.mapping, default=0) > 255
+
+    def in_a_byte(self, stored: np.ndarray) -> np.ndarray:
+        """Stored values, those that `mapping` knows already replaced where some of these are beyond 255."""
+        if not self._wide:
+            return stored
+        values, where = np.unique(stored, return_inverse=True)
+        return np.array([self.mapping.get(value, value) for value in values.tolist()])[where].reshape(stored.shape)
+
+    def table(self) -> np.ndarray:
+        """(256,) uint8: the class id of each value that `in_a_byte` gives."""
+        if self.threshold is not None:
+            return (np.arange(256) > self.threshold).astype(np.uint8)
+        table = np.arange(256, dtype=np.uint8)
+        if self.kind == "binary":
+            table[255] = 1
+        for stored, class_id in () if self._wide else self.mapping.items():
+            table[stored] = class_id
+        return table
 
     @property
     def knows(self) -> frozenset[str]:
@@ -151,18 +177,13 @@ class MaskCoding(Coding):
         if self.kind == "objects":
             return (_label_map(record.labels, height, width) > 0).astype(np.uint8)
         file = record.labels[0]
-        values = _read_sized(file, height, width, self.palette)
+        values = self.in_a_byte(_read_sized(file, height, width, self.palette))
         if values.max(initial=0) > 255:
             raise UserError(
                 f"{file}: values up to {values.max()} found, but class ids go from 0 to 254 (255 = void); "
                 "if the values number objects, see the label-map layout in docs/data.md."
             )
-        table = np.arange(256, dtype=np.uint8)
-        if self.kind == "binary":
-            table[255] = 1
-        for stored, class_id in self.mapping.items():
-            table[stored] = class_id
-        return table[values]
+        return self.table()[values]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,20 @@ def colour_counts(image: np.ndarray, *, inside_only: bool = False) -> tuple[dict
     return dict(zip(colours[first].tolist(), counts[first].tolist(), strict=True)), len(colours)
 
 
+def edges_are_soft(image: np.ndarray, distinct: int) -> bool:
+    """Whether most of many colours fill no square of 3x3 pixels, as those between two areas do.
+
+    Args:
+        image: (H, W, 3) uint8.
+        distinct: its colours.
+    """
+    if distinct <= 8:
+        return False
+    square = np.ones((3, 3), np.uint8)
+    filled = (cv2.dilate(image, square) == cv2.erode(image, square)).all(axis=2)
+    return len(np.unique(pack(image[filled]))) < distinct / 2
+
+
 def pack(image: np.ndarray) -> np.ndarray:
     """(..., 3) uint8 -> (...) int32 0xRRGGBB."""
     wide = image.astype(np.int32)

@@ -14,7 +14,7 @@ from pixelwise.data.dataset import Coding, MaskCoding
 from pixelwise.data.doctor.diagnosis import Finding, Summary
 from pixelwise.data.doctor.look import Look, MaskLook, look_at_all
 from pixelwise.data.formats import folder, survey_folder
-from pixelwise.data.formats.coding import coding_from_values
+from pixelwise.data.formats.coding import Decision, coding_from_values
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey, complete_splits, grouped
 from pixelwise.data.layers import LayerCoding
@@ -70,6 +70,11 @@ class Examination:
         return self.coding.palette if isinstance(self.coding, MaskCoding) else {}
 
     @property
+    def halved(self) -> bool:
+        """Whether masks are black and white, so that values between are cut at half height."""
+        return isinstance(self.coding, MaskCoding) and self.coding.threshold is not None
+
+    @property
     def masks(self) -> list[MaskLook]:
         return [mask for look in self.looks for mask in look.masks]
 
@@ -100,11 +105,9 @@ class Examination:
             counts[0] = max(pixels - counts[1:].sum(), 0)
             return counts
         mask = look.masks[0]
-        if mask.values is None or mask.lossy:
+        if mask.values is None or (mask.lossy and not self.halved):
             return None
-        table = np.arange(256)
-        for stored, class_id in {**({255: 1} if self.coding.kind == "binary" else {}), **self.mapping}.items():
-            table[stored] = class_id
+        table = self.coding.table() if isinstance(self.coding, MaskCoding) else np.arange(256)
         np.add.at(counts, table, mask.values)
         return counts
 
@@ -149,7 +152,8 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
         survey = Survey(root, "folder", folder.records_of(root, pairing)[0], orphans=tuple(map(str, pairing.orphans)))
     obstacles += [Finding("error", "text-file", fault) for fault in survey.faults]
     looks = tuple(look_at_all(survey.records, survey.coding))
-    coding, class_names, notes = _read_coding(survey, looks)
+    decision = _read_coding(survey, looks)
+    notes = list(decision.notes)
     sound = tuple(look.record for look in looks if look.usable)
     splits: dict[str, tuple[str, ...]] = {}
     try:
@@ -162,10 +166,10 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
         if len(sound) > 1:  # fewer are a finding of their own
             obstacles.append(Finding("error", "splits", str(error)))
     return Examination(
-        survey=survey,
+        survey=replace(survey, guesses=(*survey.guesses, *decision.guesses)),
         looks=looks,
-        coding=coding,
-        class_names=class_names,
+        coding=decision.coding,
+        class_names=decision.class_names,
         splits=splits,
         split_made="val" not in survey.given,
         notes=(*survey.notes, *notes),
@@ -173,16 +177,16 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
     )
 
 
-def _read_coding(survey: Survey, looks: tuple[Look, ...]) -> tuple[Coding, tuple[str, ...], list[str]]:
+def _read_coding(survey: Survey, looks: tuple[Look, ...]) -> Decision:
     if survey.coding is not None:
-        return survey.coding, survey.class_names or (), []
+        return Decision(survey.coding, survey.class_names or ())
     total = np.zeros(256, np.int64)
     for look in looks:
         for mask in look.masks:
             if mask.values is not None and not mask.lossy:
                 total += mask.values
     if not total.any():
-        return MaskCoding(), survey.class_names or (), []
+        return Decision(MaskCoding(), survey.class_names or ())
     return coding_from_values(set(np.flatnonzero(total).tolist()), survey.class_names)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
 from pixelwise.data.doctor.examination import Examination
 from pixelwise.data.doctor.look import SUFFIXES
-from pixelwise.data.formats.survey import seen_channels
+from pixelwise.data.formats.survey import missing_labels, seen_channels
 from pixelwise.data.listing import counted, without_suffix
 
 
@@ -19,8 +19,7 @@ def enough(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "no-masks",
-            "There are pictures but no masks: put them into masks/ under the names of their pictures, or beside them "
-            "as x_mask.png.",
+            f"There are pictures but no masks: {missing_labels(ex.survey)}",
         )
     elif len(ex.sound) < 2:
         yield Finding(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from pixelwise.data.dataset import Coding, MaskCoding, Record, read_values
-from pixelwise.data.doctor.colours import colour_counts
-from pixelwise.data.formats.coding import is_lossy
+from pixelwise.data.doctor.colours import colour_counts, edges_are_soft
+from pixelwise.data.formats.mask_values import is_lossy
 from pixelwise.data.idx import read_idx
 from pixelwise.data.pictures import Header, convert, probe, read_picture
 from pixelwise.data.pictures import PictureFormat as Form
@@ -141,8 +141,8 @@ def look_at(record: Record, coding: Coding | None) -> Look:
     if isinstance(coding, ValueCoding):
         bare = look_at(replace(record, labels=()), None)
         return replace(bare, record=record, masks=_look_at_values(record, coding, bare.size))
-    palette = coding.palette if isinstance(coding, MaskCoding) else {}
-    masks = tuple(_look_at_mask(file, palette) for file in record.labels)
+    as_ids = coding if isinstance(coding, MaskCoding) else MaskCoding()
+    masks = tuple(_look_at_mask(file, as_ids) for file in record.labels)
     look = partial(Look, record, masks=masks)
     try:
         header = probe(record.picture)
@@ -208,7 +208,7 @@ def _look_at_values(record: Record, coding: ValueCoding, size: tuple[int, int] |
     return (MaskLook(file, "", None, size, values, int(np.count_nonzero(known)), 0),)
 
 
-def _look_at_mask(file: Path, palette: Mapping[int, int]) -> MaskLook:
+def _look_at_mask(file: Path, coding: MaskCoding) -> MaskLook:
     try:
         header = probe(file)
     except UserError:
@@ -216,9 +216,9 @@ def _look_at_mask(file: Path, palette: Mapping[int, int]) -> MaskLook:
     try:
         if not stores_ids(header):
             look = _look_at_colours(file, header)
-            if look.lossy or not set(look.colours) <= set(palette):
+            if look.lossy or not set(look.colours) <= set(coding.palette):
                 return look
-        ids = read_values(file, palette)
+        ids = coding.in_a_byte(read_values(file, coding.palette))
     except UserError:
         return MaskLook(file, damage="truncated", header=header)
     nonzero, top = int(np.count_nonzero(ids)), int(ids.max(initial=0))
@@ -235,7 +235,7 @@ def _look_at_mask(file: Path, palette: Mapping[int, int]) -> MaskLook:
 def _look_at_colours(file: Path, header: Header) -> MaskLook:
     image = convert(read_picture(file), Form(3, "uint8"), file)
     colours, distinct = colour_counts(image)
-    lossy = distinct > 256 or header.kind in {"JPEG", "MPO"}
+    lossy = distinct > 256 or header.kind in {"JPEG", "MPO"} or edges_are_soft(image, distinct)
     if lossy:
         colours, _ = colour_counts(image, inside_only=True)
     return MaskLook(file, "", header, image.shape[:2], colours=colours, lossy=lossy)

@@ -15,8 +15,9 @@ MOST_UNEQUAL = 100
 
 
 def coloured_masks(ex: Examination) -> Findings:
-    objects = ex.coding.kind in ("objects", "layers")  # whose soft edges are theirs all the same
-    lossy = [mask for mask in ex.masks if mask.lossy and (mask.in_colour or not (objects or _named(ex, mask.top)))]
+    # Soft edges of an object are its own, and those of black and white are cut at half height.
+    soft = ex.coding.kind in ("objects", "layers") or ex.halved
+    lossy = [mask for mask in ex.masks if mask.lossy and (mask.in_colour or not (soft or _named(ex, mask.top)))]
     coloured = [mask for mask in ex.masks if mask.in_colour and not mask.lossy]
     if coloured:
         colours = {colour for mask in coloured for colour in mask.colours}
@@ -93,12 +94,18 @@ def ids(ex: Examination) -> Findings:
             tuple(beyond),
         )
     found = {int(value) for mask in clean if mask.values is not None for value in np.flatnonzero(mask.values)} - {VOID}
-    if given is None and ex.coding.kind == "ids" and found and 2 * len(found) < max(found) + 1:
+    if given is None and ex.coding.kind == "ids" and not ex.mapping and found and 2 * len(found) < max(found) + 1:
         yield Finding(
             "warning",
             "sparse-ids",
             f"Only {len(found)} of the ids 0 to {max(found)} occur in the masks ({some(sorted(found))}), as if they "
-            f"were shades of grey; {FIX} numbers them from 0, or classes.txt can name them all.",
+            f"were shades of grey"
+            + (
+                ", with 255 for void or for white"
+                if any(mask.values is not None and mask.values[VOID] for mask in clean)
+                else ""
+            )
+            + f"; {FIX} numbers them from 0, or classes.txt can name them all.",
         )
 
 
@@ -145,14 +152,16 @@ def too_many_names(ex: Examination) -> bool:
 
 
 def mixed_binary(ex: Examination) -> bool:
-    """Some masks hold 0 and 255 only, all others 0 and 1 only: the foreground is written in two ways."""
+    """Some masks hold 0 and 255 only, most others 0 and 1 only, and none 255 beside other values: the foreground is
+    written in two ways."""
     masks = [mask for mask in ex.masks if mask.values is not None and not mask.lossy]
     others = [mask.values for mask in masks if not mask.is_0_or_255 and mask.values is not None]
     return (
         ex.coding.kind == "ids"
         and any(mask.is_0_and_255 for mask in masks)
-        and bool(others)
-        and not any(values[2:].any() for values in others)
+        and len(ex.class_names) <= 2
+        and 2 * sum(not values[2:].any() for values in others) > len(others)
+        and not any(values[255] for values in others)
     )
 
 

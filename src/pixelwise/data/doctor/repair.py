@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 
 from pixelwise.data.class_table import ClassTable, class_table
-from pixelwise.data.dataset import read_values
+from pixelwise.data.dataset import MaskCoding, read_values
 from pixelwise.data.doctor.colours import frequent, ids_of, nearest
 from pixelwise.data.doctor.examination import Examination, examine_files
 from pixelwise.data.doctor.look import SUFFIXES, Look, MaskLook
@@ -181,12 +181,12 @@ def _plan_ids(plan: _Plan) -> None:
     given = ex.survey.class_names
     stored = [mask for mask in masks if not _needs_colours(ex, mask)]
     values = {int(value) for mask in stored if mask.values is not None for value in np.flatnonzero(mask.values)}
-    for value, class_id in ex.mapping.items():
-        plan.table[value] = class_id
-    if VOID in values and (ex.coding.kind == "binary" or too_many_names(ex) or mixed_binary(ex)):
+    if isinstance(ex.coding, MaskCoding):
+        plan.table = ex.coding.table()
+    if VOID in values and not ex.halved and (ex.coding.kind == "binary" or too_many_names(ex) or mixed_binary(ex)):
         plan.table[VOID] = 1
         plan.said.append("255 in masks that hold nothing but 0 and 255 is written as class 1.")
-    elif given is None and ex.coding.kind == "ids" and values - {VOID}:
+    elif given is None and ex.coding.kind == "ids" and not ex.mapping and values - {VOID}:
         ids = sorted(values - {VOID})
         if 2 * len(ids) < ids[-1] + 1:
             plan.table[ids] = np.arange(len(ids))
@@ -209,7 +209,7 @@ def _plan_ids(plan: _Plan) -> None:
 
 def _needs_colours(ex: Examination, mask: MaskLook) -> bool:
     given = ex.survey.class_names
-    return mask.in_colour or (mask.lossy and (given is None or mask.top >= len(given)))
+    return mask.in_colour or (mask.lossy and not ex.halved and (given is None or mask.top >= len(given)))
 
 
 def _colour_name(colour: int) -> str:
@@ -296,7 +296,9 @@ def _ids_of(plan: _Plan, look: Look) -> np.ndarray:
         image = read_picture(mask.file)
         ids = nearest(convert(image, PictureFormat(3, "uint8"), mask.file), plan.colours)
     else:
-        ids = plan.table[read_values(mask.file, plan.ex.palette)]
+        coding = plan.ex.coding
+        stored = read_values(mask.file, plan.ex.palette)
+        ids = plan.table[coding.in_a_byte(stored) if isinstance(coding, MaskCoding) else stored]
     return _upright(ids, look, mask)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from pixelwise.data.dataset import MaskCoding
+from pixelwise.data.dataset import Coding, MaskCoding
+from pixelwise.data.formats.mask_values import grey_levels, is_lossy
 from pixelwise.data.pictures import probe, read_ids
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
@@ -44,23 +45,39 @@ def _in_parallel(masks: Sequence[Path], chunk: int = 32) -> Iterator[np.ndarray]
             yield from pool.map(values_of, masks[start : start + chunk])
 
 
-def decide_coding(
-    masks: Sequence[Path], class_names: tuple[str, ...] | None
-) -> tuple[MaskCoding, tuple[str, ...], list[str]]:
-    """The coding of one-file masks, the class names, and sentences on what was assumed.
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """How one-file masks are read.
+
+    Attributes:
+        coding: what stored values mean.
+        class_names: by class id.
+        notes: sentences on what was assumed.
+        guesses: sentences on what the values suggest, with the way to overrule it.
+    """
+
+    coding: Coding
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    guesses: tuple[str, ...] = ()
+
+
+def decide_coding(masks: Sequence[Path], class_names: tuple[str, ...] | None) -> Decision:
+    """The coding of one-file masks and the class names.
 
     Masks are binary (0 and 255 are classes 0 and 1) if none holds any other value and at most two classes are named;
-    otherwise values are class ids, and 255 is void. With three names or more nothing is read.
+    shades of grey are classes in their order; otherwise values are class ids, and 255 is void. With three names or more
+    all masks need not be read.
 
     Args:
-        masks: one file a labelled picture.
+        masks: one file per labelled picture.
         class_names: as given, or None.
 
     Raises:
         UserError: a mask that is unreadable, in colour, lossy, or with values beyond 255.
     """
     if class_names is not None and len(class_names) > 2:
-        return MaskCoding(), class_names, []
+        return coding_from_values(_sampled_values(masks), class_names)
     if class_names is None:
         for mask in even_sample(masks, 20):
             if is_lossy(read_ids(mask), probe(mask).kind):
@@ -78,46 +95,44 @@ def decide_coding(
     return coding_from_values(found, class_names)
 
 
-def coding_from_values(
-    found: set[int], class_names: tuple[str, ...] | None
-) -> tuple[MaskCoding, tuple[str, ...], list[str]]:
-    """As `decide_coding`, from the distinct values of all masks, 0 to 255."""
-    notes = []
+def _sampled_values(masks: Sequence[Path]) -> set[int]:
+    """The values of 20 masks; those that cannot be read are told when they are."""
+    found: set[int] = set()
+    for mask in even_sample(masks, 20):
+        try:
+            found.update(values_of(mask).tolist())
+        except UserError:
+            continue
+    return found
+
+
+def coding_from_values(found: set[int], class_names: tuple[str, ...] | None) -> Decision:
+    """As `decide_coding`, from the distinct values of masks."""
+    notes: list[str] = []
     if class_names is not None and len(class_names) == 1:
         class_names = ("background", class_names[0])
         notes.append(f"classes.txt names one class, so 0 is read as background and the rest as {class_names[1]}.")
     if found <= {0, VOID} and (class_names is None or len(class_names) == 2):
-        names = class_names or ("background", "foreground")
+        names: tuple[str, ...] = class_names or ("background", "foreground")
         notes.append(f"The masks hold 0 and 255 only: 0 is read as {names[0]}, 255 as {names[1]}.")
-        return MaskCoding(kind="binary"), names, notes
+        return Decision(MaskCoding(kind="binary"), names, tuple(notes))
+    levels = grey_levels(found, None if class_names is None else len(class_names))
+    if levels:
+        names = class_names or tuple(f"grey {value}" for value in levels)
+        void = " 255 is void." if VOID in found and VOID not in levels else ""
+        guess = (
+            f"The values {', '.join(map(str, levels))} of the masks are taken for shades of grey and read as classes 0 "
+            f"to {len(levels) - 1} in this order: {', '.join(names)}.{void} If they are class ids, name all "
+            f"{levels[-1] + 1} in classes.txt."
+        )
+        return Decision(
+            MaskCoding(mapping={value: class_id for class_id, value in enumerate(levels)}), names, (), (guess,)
+        )
     if class_names is None:
-        top = max(found - {VOID})
+        top = max(found - {VOID}, default=0)
         class_names = tuple(f"class {class_id}" for class_id in range(top + 1))
         notes.append(
             f"There is no classes.txt, so the ids found in the masks make {top + 1} classes, class 0 to class {top}"
             f"{' (255 is void)' if VOID in found else ''}."
         )
-    return MaskCoding(), class_names, notes
-
-
-def is_lossy(ids: np.ndarray, kind: str) -> bool:
-    """Whether a mask was smoothed or saved lossily, so that values lie between its ids.
-
-    Ids fill areas. Soft edges and the ringing of JPEG bring many values that hardly anywhere fill a square of 3x3
-    pixels; weak ringing brings few, but of the whole range, and only in JPEGs.
-
-    Args:
-        ids: (H, W) stored values.
-        kind: the file's true format.
-    """
-    if ids.dtype != np.uint8:
-        return False
-    values = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
-    inner = values[values != VOID]
-    if kind in {"JPEG", "MPO"} and len(inner) and inner[-1] > 2 * len(values):
-        return True
-    if len(values) <= 8:
-        return False
-    square = np.ones((3, 3), np.uint8)
-    filled = np.unique(ids[cv2.erode(ids, square) == cv2.dilate(ids, square)])
-    return len(filled) < len(values) / 2
+    return Decision(MaskCoding(), class_names, tuple(notes))

@@ -15,7 +15,9 @@ import numpy as np
 
 from pixelwise.data.class_table import ClassTable, class_table
 from pixelwise.data.dataset import Coding, MaskCoding, Record
+from pixelwise.data.formats.coding import found_values
 from pixelwise.data.formats.export import Export
+from pixelwise.data.formats.mask_values import readable_meaning
 from pixelwise.data.formats.pairing import Pairing, pair
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.layers import LayerCoding, foreground
@@ -45,6 +47,9 @@ def survey(root: Path) -> Survey:
     given, unmatched = given_splits(root, records, by_folder, faults)
     if coding is None and table.colours and _in_colour(records):
         coding = MaskCoding(palette=table.palette())
+    if coding is None:
+        coding, names, more = _coding_of_values(records, table.names if table.given else None)
+        said = (*said, *more)
     return Survey(
         root=root,
         layout="folder",
@@ -60,6 +65,52 @@ def survey(root: Path) -> Survey:
         guesses=(*pairing.guesses, *said, *table.guesses),
         notes=notes,
     )
+
+
+def _coding_of_values(
+    records: Sequence[Record], class_names: tuple[str, ...] | None
+) -> tuple[MaskCoding | None, tuple[str, ...] | None, tuple[str, ...]]:
+    """The coding of masks in black and white with soft edges or a large value for white, and sentences on the guess;
+    None where the values of all masks must tell."""
+    masks = [record.labels[0] for record in records if record.labels]
+    meaning = readable_meaning(masks, class_names)
+    if meaning.kind == "codes" and class_names is None:
+        return _coding_of_codes(masks)
+    names = class_names or ("background", "foreground")
+    names = ("background", *names) if len(names) == 1 else names
+    if len(names) == 2 and meaning.kind == "black_and_white":
+        return MaskCoding(mapping={meaning.top: 1}), names, ()
+    if len(names) == 2 and meaning.kind == "soft":
+        half = meaning.top // 2
+        guess = (
+            f"The masks hold values between black and white (0 to {meaning.top}), at smoothed edges or after saving "
+            f"with loss: what is above {half} is read as {names[1]}, the rest as {names[0]}. `pixelwise check DATA "
+            "--fix DIR` writes masks without values between; if the values are ids, name them all in classes.txt."
+        )
+        return MaskCoding(kind="binary", threshold=half), names, (guess,)
+    if meaning.kind == "ids" and meaning.why:
+        guess = (
+            f"The masks have more than 8 bits, but {meaning.why}, so their values are read as class ids; if every "
+            "value is an object of its own, give the layout `labelmap`."
+        )
+        return None, None, (guess,)
+    return None, None, ()
+
+
+def _coding_of_codes(masks: Sequence[Path]) -> tuple[MaskCoding | None, tuple[str, ...] | None, tuple[str, ...]]:
+    """The coding of class ids beyond 255, as land cover has them: numbered in their order, 0 first."""
+    try:
+        values = sorted({0, *found_values(masks, lambda found: len(found) > VOID)})
+    except UserError:  # told when that mask is read
+        return None, None, ()
+    if len(values) > VOID or values[0] < 0:
+        return None, None, ()
+    names = ("background", *(f"value {value}" for value in values[1:]))
+    guess = (
+        f"The values {some(values, 6)} of the masks lie in several regions each, so they are read as the classes 0 to "
+        f"{len(values) - 1} in this order; if every value is an object of its own, give the layout `labelmap`."
+    )
+    return MaskCoding(mapping={value: class_id for class_id, value in enumerate(values)}), names, (guess,)
 
 
 def _in_colour(records: Sequence[Record]) -> bool:

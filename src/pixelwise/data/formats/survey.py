@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, NoCoding, Record
 from pixelwise.data.formats.coding import decide_coding, values_of
-from pixelwise.data.listing import Faults, Names, Unmatched, list_file, read_lines, some
+from pixelwise.data.formats.strangers import labels_not_read
+from pixelwise.data.listing import Faults, Names, Unmatched, counted, list_file, read_lines, some
 from pixelwise.data.pictures import Header, PictureFormat, probe
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
@@ -126,12 +127,14 @@ def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = T
         UserError: no pictures, no masks, a single labelled picture, contradicting splits, or masks that hold no ids.
     """
     _refuse_useless(survey, labels)
-    notes = list(survey.notes)
+    notes, guesses = list(survey.notes), list(survey.guesses)
     coding: Coding
     if survey.coding is None and survey.labelled:
         masks = [record.labels[0] for record in survey.labelled]
-        coding, class_names, said = decide_coding(masks, survey.class_names)
-        notes += said
+        decision = decide_coding(masks, survey.class_names)
+        coding, class_names = decision.coding, decision.class_names
+        notes += decision.notes
+        guesses += decision.guesses
     elif survey.coding is None:
         coding, class_names = NoCoding(), ()
     else:
@@ -152,7 +155,7 @@ def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = T
         form=survey.form or majority_form([record.picture for record in records]),
         coding=coding,
         notes=(*notes, *said, *_left_aside(survey, splits, labels)),
-        guesses=survey.guesses,
+        guesses=tuple(guesses),
     )
 
 
@@ -168,13 +171,7 @@ def _refuse_useless(survey: Survey, labels: bool) -> None:
             "them."
         )
     if not labelled:
-        raise UserError(
-            f"{root}: {len(survey.records)} pictures found but no masks: looked for folders such as masks, labels, "
-            "annotations or SegmentationClass with files named as the pictures, for files beside the pictures whose "
-            "names end in _mask, _label, _seg or the like, for COCO's or LabelMe's JSON, and for csv files of "
-            "run-length encodings; put the masks into masks/ under the names of their pictures, or, where a picture as "
-            "a whole has a class, all pictures of a class into a folder of its name."
-        )
+        raise UserError(f"{root}: {len(survey.records)} pictures found but no masks: {missing_labels(survey)}")
     if len(labelled) == 1:
         what, fix = ("has a mask", "label another one") if labels else ("is there", "add another one")
         raise UserError(
@@ -213,6 +210,22 @@ def _classes_of(survey: Survey, record: Record) -> Collection[int]:
         return set(values_of(record.labels[0]).tolist()) - {0, VOID}
     except UserError:  # told when that mask is read
         return ()
+
+
+def missing_labels(survey: Survey) -> str:
+    """Where labels were looked for, what was found instead, and what to do."""
+    orphans = ""
+    if survey.orphans:
+        masks = counted(len(survey.orphans), "mask has", "masks have")
+        orphans = f" {masks} no picture's name ({some(survey.orphans, 2)})."
+    instead = labels_not_read(survey.root)
+    return (
+        "looked for folders such as masks, labels, annotations or SegmentationClass with files named as the pictures, "
+        "for files beside the pictures whose names end in _mask, _label, _seg or the like, for COCO's or LabelMe's "
+        f"JSON, and for csv files of run-length encodings.{orphans}{instead and ' '}{instead} Put the masks into masks/ "
+        "under the names of their pictures, or, where a picture as a whole has a class, all pictures of a class into a "
+        "folder of its name, two classes or more."
+    )
 
 
 def complete_splits(

@@ -1,0 +1,231 @@
+"""What the values of masks mean, judged by the values themselves and by the regions in which they lie.
+
+Class ids come in many regions, and the same few in every picture. Numbers of objects count from 1, each is one region,
+and there are more in one picture than in another. Black and white with soft edges has two peaks and a ramp between.
+The bit depth decides nothing: 16 bits may hold class ids, 8 bits may number objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from pixelwise.data.pictures import probe, read_ids
+from pixelwise.data.sample import VOID
+from pixelwise.data.splits import even_sample
+from pixelwise.errors import UserError
+
+SAMPLE = 20
+"""Masks that are looked at."""
+MANY_OBJECTS = 40
+"""More values than this, numbered without gaps, are objects whatever their regions look like."""
+MOST_REGIONS = 30
+"""Values per mask whose regions are looked at."""
+
+Kind = Literal["ids", "codes", "objects", "black_and_white", "soft"]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What the values of masks are.
+
+    Attributes:
+        kind: `ids` of classes, `codes` of classes beyond 255, numbers of `objects`, `black_and_white` (0 and one large
+            value), or `soft`: black and white with values between, at smoothed or lossy edges.
+        top: the largest value.
+        why: half a sentence, for what is no matter of course; empty where there is no doubt.
+    """
+
+    kind: Kind
+    top: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    """One mask in numbers.
+
+    Attributes:
+        counts: stored value -> pixels.
+        single: values other than 0 and 255 that lie in one region, of those looked at.
+        looked: how many were looked at.
+        deep: more than 8 bits per pixel.
+        lossy: values lie between the ids.
+    """
+
+    counts: dict[int, int]
+    single: int
+    looked: int
+    deep: bool
+    lossy: bool
+
+    @property
+    def values(self) -> list[int]:
+        """All but 0."""
+        return [value for value in self.counts if value]
+
+    @property
+    def counts_from_one(self) -> bool:
+        return self.values == list(range(1, len(self.values) + 1))
+
+
+def meaning_of(masks: Sequence[Path], class_names: tuple[str, ...] | None = None) -> Meaning:
+    """Judges `SAMPLE` masks spread over the dataset.
+
+    Args:
+        masks: one file per labelled picture.
+        class_names: as given, or None.
+
+    Raises:
+        UserError: a mask that cannot be read, or a colour picture.
+    """
+    looked = [_look(mask) for mask in even_sample(masks, SAMPLE)]
+    seen = [mask for mask in looked if mask.values]
+    values = sorted({value for mask in seen for value in mask.values})
+    if not values:
+        return Meaning("ids")
+    top, named = values[-1], len(class_names or ())
+    if named > 2 and (top < named or top == VOID):
+        return Meaning("ids", top)
+    if len(values) == 1 and top > VOID:
+        return Meaning("black_and_white", top)
+    if 2 * sum(mask.lossy for mask in seen) > len(seen):
+        return Meaning("soft", top) if _two_peaks(seen) else Meaning("ids", top)
+    return _objects_or_ids(seen, values)
+
+
+def _objects_or_ids(masks: Sequence[_Mask], values: Sequence[int]) -> Meaning:
+    top = values[-1]
+    deep = 2 * sum(mask.deep for mask in masks) > len(masks)
+    single = sum(mask.single for mask in masks) / max(sum(mask.looked for mask in masks), 1)
+    numbers = [len(mask.values) for mask in masks]
+    differ = len({tuple(mask.values) for mask in masks}) > 1
+    counting = sum(mask.counts_from_one for mask in masks) >= 0.9 * len(masks)
+    if any(len(mask.values) > MANY_OBJECTS and _hardly_a_gap(mask) for mask in masks):
+        return Meaning("objects", top, "" if deep else f"one mask alone holds {max(numbers)} values without gaps")
+    if deep and top > VOID and single >= 0.5:
+        return Meaning("objects", top)
+    one_region = f"{single:.0%} of the values lie in one region each"
+    if deep and len(values) > 1 and single >= 0.8 and (differ or len(masks) < 4):
+        return Meaning("objects", top, one_region)
+    if counting and single >= 0.9 and len(set(numbers)) > 1 and max(numbers) > 2 and VOID not in values:
+        return Meaning(
+            "objects", top, f"{one_region}, and there are {min(numbers)} to {max(numbers)} of them in a picture"
+        )
+    if 2 * sum(max(mask.values) > VOID for mask in masks) > len(masks):
+        return Meaning("codes", top)
+    why = "the values lie in several regions each, or are the same in every picture" if deep and top > 1 else ""
+    return Meaning("ids", top, why)
+
+
+def _hardly_a_gap(mask: _Mask) -> bool:
+    """Objects are numbered through; an 8-bit picture in shades of grey has 255 as its white, over large areas."""
+    dense = len(mask.values) >= 0.9 * (mask.values[-1] + 1)
+    return dense and mask.counts.get(VOID, 0) <= 0.05 * sum(mask.counts.values())
+
+
+def _two_peaks(masks: Sequence[_Mask]) -> bool:
+    """Whether values crowd near 0 and near the top, with no third peak between."""
+    histogram = np.zeros(256, np.int64)
+    for mask in masks:
+        for value, pixels in mask.counts.items():
+            histogram[min(value, 255)] += pixels
+    top = int(np.flatnonzero(histogram)[-1])
+    if top < 100:
+        return False
+    between = histogram[int(0.2 * top) : int(0.8 * top)]
+    marked = histogram[int(0.2 * top) :].sum()
+    peak = between.max() > max(0.02 * marked, 5 * np.median(between[between > 0])) if between.any() else False
+    return bool(histogram[int(0.8 * top) :].sum() >= 0.3 * marked and not peak)
+
+
+def _look(mask: Path) -> _Mask:
+    status = mask.stat()
+    return _look_once(mask, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=256)
+def _look_once(file: Path, modified: int, size: int) -> _Mask:
+    ids = read_ids(file)
+    header = probe(file)
+    if ids.dtype == np.uint8:
+        histogram = np.bincount(ids.ravel(), minlength=256)
+        counts = {int(value): int(histogram[value]) for value in np.flatnonzero(histogram)}
+    else:
+        found, pixels = np.unique(ids, return_counts=True)
+        counts = dict(zip(found.tolist(), pixels.tolist(), strict=True))
+    values = even_sample([value for value in counts if value not in (0, VOID)], MOST_REGIONS)
+    lossy = is_lossy(ids, header.kind)
+    single = 0 if lossy else sum(_is_one_region(ids == value) for value in values)
+    return _Mask(counts, single, len(values), header.dtype not in ("uint8", "bool"), lossy)
+
+
+def _is_one_region(marked: np.ndarray) -> bool:
+    """Whether nearly all marked pixels are connected (8 neighbours)."""
+    ys, xs = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
+    part = marked[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1].astype(np.uint8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    return bool(areas.max() >= 0.95 * areas.sum())
+
+
+def is_lossy(ids: np.ndarray, kind: str) -> bool:
+    """Whether a mask was smoothed or saved lossily, so that values lie between its ids.
+
+    Ids fill areas. Soft edges and the ringing of JPEG bring many values that hardly anywhere fill a square of 3x3
+    pixels; weak ringing brings few, but of the whole range, and only in JPEGs.
+
+    Args:
+        ids: (H, W) stored values.
+        kind: the file's true format.
+    """
+    if ids.dtype != np.uint8:
+        return False
+    values = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
+    inner = values[values != VOID]
+    if kind in {"JPEG", "MPO"} and len(inner) and inner[-1] > 2 * len(values):
+        return True
+    if len(values) <= 8:
+        return False
+    square = np.ones((3, 3), np.uint8)
+    filled = np.unique(ids[cv2.erode(ids, square) == cv2.dilate(ids, square)])
+    return len(filled) < len(values) / 2
+
+
+def readable_meaning(masks: Sequence[Path], class_names: tuple[str, ...] | None = None) -> Meaning:
+    """As `meaning_of`; `ids` where a mask cannot be read, which is told by whoever reads it."""
+    try:
+        return meaning_of(masks, class_names)
+    except UserError:
+        return Meaning("ids")
+
+
+def grey_levels(values: set[int], classes: int | None = None) -> tuple[int, ...]:
+    """The values of masks that are shades of grey for classes (0, 128, 255), rising; empty where they are ids.
+
+    Shades leave most values out and reach at least 100. 255 is one of them where the values divide 0 to 255 evenly, or
+    where it takes 255 to make up the number of classes; else it is void.
+
+    Args:
+        values: all that occur.
+        classes: how many there are, where that is known.
+
+    >>> grey_levels({0, 64, 128, 255}), grey_levels({0, 1, 2, 255}), grey_levels({0, 100, 200, 255})
+    ((0, 64, 128, 255), (), (0, 100, 200))
+    """
+    below = sorted(values - {VOID})
+    if len(below) < 2 or below[-1] < 100 or below[0] < 0 or 2 * len(below) >= below[-1] + 1:
+        return ()
+    even = any(
+        all(abs(round(value * parts / VOID) * VOID / parts - value) <= 1 for value in below) for parts in range(2, 16)
+    )
+    with_white = (*below, VOID) if VOID in values else tuple(below)
+    if classes is not None:
+        return next((levels for levels in (with_white, tuple(below)) if len(levels) == classes), ())
+    return with_white if even else tuple(below)

@@ -1,0 +1,99 @@
+"""Label files that no layout reads, so that whoever looks for labels hears what was found instead."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.data.listing import counted, some
+
+_HEAD = 4096
+_NO_LABELS = re.compile(r"readme.*|licen[cs]e|classes|class_names|labels|labelmap|train|val|test|trainval|requirements")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of file.
+
+    Attributes:
+        what: what it looks like, for a sentence.
+        fits: whether the beginning of a file is of this kind.
+        advice: what to do.
+    """
+
+    what: str
+    fits: Callable[[bytes], bool]
+    advice: str
+
+
+def _yolo(head: bytes) -> bool:
+    """Lines of a class and four numbers or more."""
+    lines = head.decode("utf-8", "replace").splitlines()[:3]
+    return bool(lines) and all(re.fullmatch(r"\s*\d+(\s+-?[\d.]+(e-?\d+)?){4,}\s*", line) for line in lines if line)
+
+
+_ARRAYS = _Kind("arrays", lambda head: True, "save each mask as a PNG of class ids under its picture's name in masks/")
+_VOLUMES = _Kind("volumes", lambda head: True, "save each slice as a picture, and its mask as a PNG of class ids")
+_MAPS = _Kind("outlines on a map", lambda head: True, "rasterise them to one mask per picture")
+_KINDS: Mapping[str, tuple[_Kind, ...]] = {
+    ".xml": (
+        _Kind("boxes of Pascal VOC's kind", lambda head: b"<annotation" in head, "convert them to COCO's JSON"),
+        _Kind("annotations", lambda head: True, "export them as COCO's JSON, LabelMe's JSON or masks"),
+    ),
+    ".txt": (_Kind("boxes or outlines of YOLO's kind", _yolo, "convert them to COCO's JSON"),),
+    ".json": (_Kind("of no kind that is read", lambda head: True, "export the labels as COCO's or LabelMe's JSON"),),
+    ".geojson": (_MAPS,),
+    ".shp": (_MAPS,),
+    ".kml": (_MAPS,),
+    ".npy": (_ARRAYS,),
+    ".npz": (_ARRAYS,),
+    ".mat": (_ARRAYS,),
+    ".h5": (_ARRAYS,),
+    ".hdf5": (_ARRAYS,),
+    ".nii": (_VOLUMES,),
+    ".gz": (_Kind("compressed files", lambda head: True, "unpack them"),),
+    ".zip": (_Kind("archives", lambda head: True, "unpack them"),),
+    ".tar": (_Kind("archives", lambda head: True, "unpack them"),),
+    ".parquet": (_Kind("tables", lambda head: True, "write pictures and masks as files"),),
+    ".tfrecord": (_Kind("records", lambda head: True, "write pictures and masks as files"),),
+    ".csv": (
+        _Kind(
+            "tables without a column for the picture and one for run lengths",
+            lambda head: True,
+            "see docs/data.md for the names of the columns",
+        ),
+    ),
+}
+
+
+def labels_not_read(root: Path) -> str:
+    """A sentence on files below `root` that look like labels of a kind that is not read; empty where there are none."""
+    found: dict[tuple[str, _Kind], list[str]] = defaultdict(list)
+    for folder, below, names in os.walk(root):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(names):
+            suffix = Path(name).suffix.lower()
+            if name.startswith(".") or suffix not in _KINDS or _NO_LABELS.fullmatch(Path(name).stem.lower()):
+                continue
+            file = Path(folder) / name
+            kind = _kind_of(file, suffix)
+            if kind is not None:
+                found[suffix, kind].append(file.relative_to(root).as_posix())
+    sentences = [
+        f"{counted(len(files), 'file', 'files')} of the suffix {suffix} ({some(files, 2)}), {kind.what}: {kind.advice}."
+        for (suffix, kind), files in sorted(found.items(), key=lambda item: -len(item[1]))
+    ]
+    return f"Found, but not read: {' '.join(sentences)}" if sentences else ""
+
+
+def _kind_of(file: Path, suffix: str) -> _Kind | None:
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(_HEAD)
+    except OSError:
+        return None
+    return next((kind for kind in _KINDS[suffix] if kind.fits(head)), None)
