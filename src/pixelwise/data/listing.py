@@ -85,7 +85,8 @@ class Place:
     Attributes:
         role: `picture`, `mask`, or empty where no folder tells.
         split: `train`, `val`, `test`, or empty.
-        key: what is left of the path when those folders and the suffix are taken away: `b/x` of `train/images/b/x.png`.
+        key: what is left of the path when those folders and the suffix are taken away: `b/x` of `train/images/b/x.png`;
+            with composed accents, and blanks for `%20`.
     """
 
     role: str
@@ -112,7 +113,8 @@ def place(path: PurePosixPath) -> Place:
             elif word in MASK_WORDS:
                 role = "mask"
             split = split or SPLIT_WORDS.get(word, "") or _JOINED.get(word, "")
-    return Place(role, split, "/".join([*kept, path.stem]))
+    key = "/".join([*kept, path.stem])
+    return Place(role, split, unicodedata.normalize("NFC", key).replace("%20", " "))
 
 
 def without_mask_suffix(key: str) -> str:

@@ -101,8 +101,8 @@ def groups(
     In this order: `groups.csv` at the root (`picture,group` per line); the sub-folder below the folder of pictures; the
     name before its trailing number (`0001TP` of `0001TP_006690`). The last two count only where they make at least
     four groups of two pictures on average, none of which holds more than half of all, and where they do not say the
-    class: a group that has a class to itself would take it out of the other side of the split. Otherwise each picture
-    stands by itself, except for pictures that differ in their suffix alone.
+    class or the kind: a group that has a class to itself would take it out of the other side of the split. Otherwise
+    each picture stands by itself, except for pictures that differ in their suffix alone.
 
     Args:
         within: the part of a record's name in which groups are looked for; None for all of it.
@@ -116,17 +116,48 @@ def groups(
         given = _read_groups(root / "groups.csv", records)
         ids = tuple(given.get(record.name, name) for record, name in zip(records, alone, strict=True))
         return ids, "the groups of groups.csv kept whole"
-    names = alone if within is None else [without_suffix(within(record)) for record in records]
-    keys = [PurePosixPath(place(PurePosixPath(name + ".png")).key) for name in names]
+    keys = _keys(records, within)
     folders = tuple(str(key.parent) if len(key.parts) > 1 else "" for key in keys)
     prefixes = tuple(_before_number(key) or name for key, name in zip(keys, alone, strict=True))
     for ids, note in (
         (folders, "sub-folders kept whole"),
         (prefixes, "pictures whose names differ only in the last number kept together"),
     ):
+        if ids is prefixes and kinds_by_name(records, within):
+            break
         if _are_groups(ids) and not (classes_of and _say_the_class(ids, records, classes_of)):
             return ids, note
     return alone, "each picture by itself"
+
+
+def _keys(records: Sequence[Record], within: Callable[[Record], str] | None) -> list[PurePosixPath]:
+    """The part of each record's name in which groups and kinds are looked for, without folders of role and split."""
+    names = [without_suffix(record.name if within is None else within(record)) for record in records]
+    return [PurePosixPath(place(PurePosixPath(name + ".png")).key) for name in names]
+
+
+def kinds_by_name(records: Sequence[Record], within: Callable[[Record], str] | None = None) -> tuple[str, ...]:
+    """The word before the number in each record's name, where such words tell kinds (`crack_07`, `stain_12`).
+
+    They do where nearly all names have one, four or more of them occur twice, and they begin differently: `siteA_1` and
+    `siteB_1` are places, whose pictures belong together. Empty where there are no kinds.
+
+    Args:
+        within: the part of a record's name in which kinds are looked for; None for all of it.
+    """
+    words = [_word_before_number(key) for key in _keys(records, within)]
+    counts = Counter(word for word in words if word)
+    several = [word for word, count in counts.items() if count > 1]
+    alike = len({word[:3].lower() for word in several}) == 1
+    if len(several) < FEWEST_GROUPS or counts.total() < 0.9 * len(records) or alike:
+        return ()
+    return tuple(words)
+
+
+def _word_before_number(key: PurePosixPath) -> str:
+    """`crack` of `crack_07`, `rolled-in_scale` of `rolled-in_scale_3`; empty where digits are in it, or few letters."""
+    match = re.match(r"^([^\W\d_]{3}[^\d]*?)[_\-. (]*\d+\)?$", key.name)
+    return match[1] if match else ""
 
 
 def _say_the_class(

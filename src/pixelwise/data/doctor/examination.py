@@ -16,7 +16,7 @@ from pixelwise.data.doctor.look import Look, MaskLook, look_at_all
 from pixelwise.data.formats import folder, survey_folder
 from pixelwise.data.formats.coding import Decision, coding_from_values
 from pixelwise.data.formats.pairing import pair
-from pixelwise.data.formats.survey import Survey, complete_splits, grouped
+from pixelwise.data.formats.survey import Survey, complete_splits, grouped, with_kinds
 from pixelwise.data.layers import LayerCoding
 from pixelwise.data.listing import picture_files
 from pixelwise.data.sample import VOID
@@ -150,6 +150,7 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
         obstacles.append(Finding("error", "text-file", str(error)))
         pairing = pair(root, picture_files(root))
         survey = Survey(root, "folder", folder.records_of(root, pairing)[0], orphans=tuple(map(str, pairing.orphans)))
+    survey = with_kinds(survey)
     obstacles += [Finding("error", "text-file", fault) for fault in survey.faults]
     looks = tuple(look_at_all(survey.records, survey.coding))
     decision = _read_coding(survey, looks)

@@ -19,7 +19,7 @@ def enough(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "no-masks",
-            f"There are pictures but no masks: {missing_labels(ex.survey)}",
+            f"There are pictures but no masks. {missing_labels(ex.survey)}",
         )
     elif len(ex.sound) < 2:
         yield Finding(

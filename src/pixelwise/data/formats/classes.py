@@ -6,7 +6,7 @@ cat/a.jpg + dog/b.jpg      train/cat/a.jpg + val/cat/c.jpg + train/dog/b.jpg    
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -56,7 +56,7 @@ def _hold_masks(root: Path, files: Sequence[PurePosixPath]) -> bool:
     """Whether most pictures have a mask that is named as one, and looks like one where its folder's name alone does."""
     pairing = pair(root, files)
     pairs = [(picture, masks[0]) for picture, masks, _ in pairing.pairs if masks]
-    if 2 * len(pairs) < len(pairing.pairs):
+    if not pairs or 2 * len(pairs) < len(pairing.pairs):
         return False
     roles = {place(file).role for file in files}
     beside = all(picture.parent == mask.parent for picture, mask in pairs)
@@ -89,7 +89,7 @@ def _sorted_in(files: Sequence[PurePosixPath]) -> dict[PurePosixPath, _Shelf]:
         by_top[rest[0] if len(rest) > 1 else ""].append(file)
     tops = [top for top in by_top if top]
     splits = {top: split for top in tops if (split := _split_of(top))}
-    sorted_below = [top for top in splits if len({parts[file][1] for file in by_top[top] if len(parts[file]) > 2}) > 1]
+    sorted_below = [top for top in splits if len({file.parent for file in by_top[top]}) > 1]
     elsewhere = sum(len(by_top[top]) for top in tops if top not in splits)
     if splits and (len(splits) == len(tops) or (sorted_below and 2 * elsewhere < len(files))):
         return {
@@ -115,7 +115,10 @@ def _split_of(folder: str) -> str:
 
 
 def _shelf(parts: Sequence[str], split: str) -> _Shelf:
-    """The class is the first folder; one called `images` or the like, below a split, is none."""
+    """The class is the first folder; below a split, one called `images` or the like, or after the split again, is
+    none."""
+    while split and len(parts) > 1 and _split_of(parts[0]) == split:
+        parts = parts[1:]
     if split and len(parts) > 1 and place(PurePosixPath(parts[0]) / "x") == place(PurePosixPath("images/x")):
         parts = parts[1:]
     if len(parts) < 2:
@@ -163,19 +166,29 @@ def survey(root: Path) -> Survey:
         missing=tuple(unmatched.missing),
         ambiguous=tuple(unmatched.ambiguous),
         faults=tuple(faults),
-        guesses=_guesses(found),
+        guesses=_guesses(found, shelves.values()),
         stratify=lambda record: record.class_id,
         within=lambda record: within[record.name],
     )
 
 
-def _guesses(found: Sequence[str]) -> tuple[str, ...]:
-    """A sentence on folders that are read as classes although their names may mean something else."""
+def _guesses(found: Sequence[str], shelves: Collection[_Shelf]) -> tuple[str, ...]:
+    """Sentences on folders that are read as classes although their names, or those below them, say something else."""
+    guesses = []
     odd = [name for name in found if _split_of(name) or MASK_PARTS & set(words_of(name))]
-    if not odd:
-        return ()
-    return (
-        f"The folders {some(found)} are read as classes of pictures, {some(odd)} among them; if "
-        f"{'it holds' if len(odd) == 1 else 'they hold'} a split or masks, give the layout (`--layout folder` for "
-        "pictures with masks), or put the folders of classes into train/ and val/.",
-    )
+    if odd:
+        guesses.append(
+            f"The folders {some(found)} are read as classes of pictures, {some(odd)} among them; if "
+            f"{'it holds' if len(odd) == 1 else 'they hold'} a split or masks, give the layout (`--layout folder` for "
+            "pictures with masks), or put the folders of classes into train/ and val/."
+        )
+    classes_with: dict[str, set[str]] = defaultdict(set)
+    for shelf in shelves:
+        if shelf.class_name and "/" in shelf.within:
+            classes_with[shelf.within].add(shelf.class_name)
+    if sum(len(names) > 1 for names in classes_with.values()) > 0.8 * max(len(classes_with), 1):
+        guesses.append(
+            f"The folders {some(found)} hold files of the same names in the same sub-folders and are read as classes; "
+            "if they hold different versions of the same pictures, give the folder of one version."
+        )
+    return tuple(guesses)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -39,7 +39,7 @@ Placed = tuple[PurePosixPath, Place]
 MASK_PARTS = MASK_WORDS | {"truth", "semantic", "manual", "matte", "mattes", "trimap", "trimaps", "labelids", "ids"}
 _PICTURE_PARTS = PICTURE_WORDS | {"sat", "rgb", "rgbn", "irrg", "orig", "original", "raw"}
 _VIEW_PARTS = frozenset({"color", "colors", "colour", "colours", "visualization", "visualisation", "vis", "viz"})
-_VIEW_PARTS |= {"overlay", "overlays", "preview", "previews", "instance", "instances", "instanceids"}
+_VIEW_PARTS |= {"overlay", "overlays", "preview", "previews", "instance", "instances", "instanceids", "human"}
 """Words of files that show masks, or say something else than the class of a pixel."""
 _MOST_SHARING = 200
 """A word that more pictures share tells none of them."""
@@ -114,7 +114,32 @@ def by_words(files: Sequence[PurePosixPath]) -> Pairing:
         beside = {file for file, _ in masks}
         pictures = [(file, where) for file, where in placed if file not in beside]
     chosen, layers = _match(pictures, masks)
-    return _pairing(pictures, chosen, masks, ignored, layers)
+    pairing = _pairing(pictures, chosen, masks, ignored, layers)
+    return _with_other_masks(pairing, {where.key for file, where in pictures if file in chosen})
+
+
+def _with_other_masks(pairing: Pairing, keys: Set[str]) -> Pairing:
+    """Says where masks lie that may be meant as well: of pictures that have one, or in folders called after masks.
+
+    Args:
+        keys: of the pictures that have a mask.
+    """
+    spare = [file for file in pairing.orphans if {place(file).key, without_mask_suffix(place(file).key)} & keys]
+    named = [file for file in pairing.ignored if MASK_PARTS & set(words_of(file.parts[0])) and len(file.parts) > 1]
+    others = sorted({str(file.parent) for file in (*spare, *named)} - {"instances"})
+    if not pairing.masked or not others:
+        return pairing
+    read = sorted({str(mask.parent) for _, masks, _ in pairing.pairs for mask in masks})
+    return replace(
+        pairing,
+        orphans=tuple(file for file in pairing.orphans if file not in set(spare)),
+        ignored=(*pairing.ignored, *spare),
+        guesses=(
+            *pairing.guesses,
+            f"The masks in {some(read)} are read, and those in {some(others)} are not; if you mean the others, move "
+            "the first away.",
+        ),
+    )
 
 
 def _match(

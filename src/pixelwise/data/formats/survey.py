@@ -15,7 +15,7 @@ from pixelwise.data.listing import Faults, Names, Unmatched, counted, list_file,
 from pixelwise.data.pictures import Header, PictureFormat, probe
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
-from pixelwise.data.splits import even_sample, groups, make_splits
+from pixelwise.data.splits import even_sample, groups, kinds_by_name, make_splits
 from pixelwise.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -127,6 +127,7 @@ def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = T
         UserError: no pictures, no masks, a single labelled picture, contradicting splits, or masks that hold no ids.
     """
     _refuse_useless(survey, labels)
+    survey = with_kinds(survey)
     notes, guesses = list(survey.notes), list(survey.guesses)
     coding: Coding
     if survey.coding is None and survey.labelled:
@@ -171,7 +172,7 @@ def _refuse_useless(survey: Survey, labels: bool) -> None:
             "them."
         )
     if not labelled:
-        raise UserError(f"{root}: {len(survey.records)} pictures found but no masks: {missing_labels(survey)}")
+        raise UserError(f"{root}: {len(survey.records)} pictures found but no masks. {missing_labels(survey)}")
     if len(labelled) == 1:
         what, fix = ("has a mask", "label another one") if labels else ("is there", "add another one")
         raise UserError(
@@ -185,6 +186,22 @@ def _refuse_useless(survey: Survey, labels: bool) -> None:
             f"{root}: {len(double)} pictures are in more than one split ({double[0]} in {splits}), so that the measure "
             "would be of pictures learnt by heart; take them out of one list."
         )
+
+
+def with_kinds(survey: Survey) -> Survey:
+    """The survey with kinds of picture to be held out in proportion, where names tell some and the layout does not."""
+    if survey.stratify is not None or "val" in survey.given or (survey.root / "groups.csv").is_file():
+        return survey
+    kinds = kinds_by_name(survey.records, survey.within)
+    if not kinds:
+        return survey
+    of_name = dict(zip((record.name for record in survey.records), kinds, strict=True))
+    guess = (
+        f"Names begin with words ({some(sorted(set(kinds) - {''}))}), which are taken for kinds of picture, so each is "
+        "on both sides of the split that is made; if the pictures of one word belong together (a patient, a video), say "
+        "so in groups.csv."
+    )
+    return replace(survey, stratify=lambda record: of_name[record.name], guesses=(*survey.guesses, guess))
 
 
 def grouped(survey: Survey) -> tuple[tuple[Record, ...], str]:
@@ -213,18 +230,20 @@ def _classes_of(survey: Survey, record: Record) -> Collection[int]:
 
 
 def missing_labels(survey: Survey) -> str:
-    """Where labels were looked for, what was found instead, and what to do."""
-    orphans = ""
+    """What was found instead of labels, where they were looked for, and what to do."""
+    found = [labels_not_read(survey.root)]
     if survey.orphans:
         masks = counted(len(survey.orphans), "mask has", "masks have")
-        orphans = f" {masks} no picture's name ({some(survey.orphans, 2)})."
-    instead = labels_not_read(survey.root)
-    return (
-        "looked for folders such as masks, labels, annotations or SegmentationClass with files named as the pictures, "
-        "for files beside the pictures whose names end in _mask, _label, _seg or the like, for COCO's or LabelMe's "
-        f"JSON, and for csv files of run-length encodings.{orphans}{instead and ' '}{instead} Put the masks into masks/ "
-        "under the names of their pictures, or, where a picture as a whole has a class, all pictures of a class into a "
-        "folder of its name, two classes or more."
+        found.append(f"{masks} no picture's name ({some(survey.orphans, 2)}).")
+    return " ".join(
+        (
+            *filter(None, found),
+            "Looked for folders such as masks, labels, annotations or SegmentationClass with files named as the "
+            "pictures, for files beside the pictures whose names end in _mask, _label, _seg or the like, for COCO's or "
+            "LabelMe's JSON, and for csv files of run-length encodings. Put the masks into masks/ under the names of "
+            "their pictures, or, where a picture as a whole has a class, all pictures of a class into a folder of its "
+            "name, two classes or more.",
+        )
     )
 
 
