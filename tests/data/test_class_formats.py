@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from people_files import picture, save, write_pairs, write_sorted
 from sorted_pictures import idx_bytes, write_digits
 
 from pixelwise.data.doctor import examine, fix
@@ -165,3 +166,74 @@ def test_the_doctor_reads_idx(tmp_path: Path) -> None:
 def test_there_is_nothing_to_convert(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no masks; only masks and objects have formats"):
         convert(write_digits(tmp_path / "data"), "voc", tmp_path / "out")
+
+
+class TestFoldersThatLookLikeSomethingElse:
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ["bus", "car", "train"],
+            ["mask", "no_mask"],
+            ["valid", "invalid"],
+            ["photo", "sketch"],
+            ["target", "decoy"],
+            ["test", "control"],
+            ["labels", "blank"],
+        ],
+    )
+    def test_their_neighbours_and_pictures_say_that_they_are_classes(self, names: list[str], tmp_path: Path) -> None:
+        dataset = open_dataset(write_sorted(tmp_path, names))
+        assert (dataset.layout, dataset.class_names) == ("classes", tuple(sorted(names)))
+        assert {r.class_id for r in dataset.split("val")} == set(range(len(names)))
+
+    def test_a_split_without_classes_has_no_labels(self, tmp_path: Path) -> None:
+        write_sorted(tmp_path, ["train/ok", "train/nok", "test"])
+        dataset = open_dataset(tmp_path)
+        assert dataset.class_names == ("nok", "ok")
+        assert {record.name.split("/")[0] for record in dataset.records if not record.labelled} == {"test"}
+
+    def test_a_stray_picture_changes_nothing(self, tmp_path: Path) -> None:
+        write_sorted(tmp_path, ["ok", "nok"])
+        save(tmp_path / "chart.png", picture(99))
+        dataset = open_dataset(tmp_path)
+        assert dataset.class_names == ("nok", "ok")
+        assert any("chart.png" in note for note in dataset.notes)
+
+    def test_a_single_file_called_label_changes_nothing(self, tmp_path: Path) -> None:
+        write_sorted(tmp_path, ["ok", "nok"])
+        save(tmp_path / "ok/x1a_label.png", picture(99))
+        assert open_dataset(tmp_path).layout == "classes"
+
+    def test_folders_of_images_below_the_classes(self, tmp_path: Path) -> None:
+        write_sorted(tmp_path, ["train/n01/images", "train/n02/images", "val/images"], name="x_{0}.png")
+        dataset = open_dataset(tmp_path)
+        assert dataset.class_names == ("n01", "n02")
+        assert {record.class_id for record in dataset.split("val")} == {0, 1}
+
+    def test_the_split_named_twice(self, tmp_path: Path) -> None:
+        write_sorted(tmp_path, [f"seg_{s}/seg_{s}/{c}" for s in ("train", "test") for c in ("sea", "street")])
+        dataset = open_dataset(tmp_path)
+        assert dataset.class_names == ("sea", "street")
+        assert set(dataset.splits) == {"train", "val", "test"}
+
+    def test_pictures_and_their_masks_are_no_classes(self, tmp_path: Path) -> None:
+        write_pairs(tmp_path, "benign/x{0}.png", "benign/x{0}_mask.png")
+        write_pairs(tmp_path, "malignant/x{0}.png", "malignant/x{0}_mask.png")
+        assert open_dataset(tmp_path).task == "segment"
+
+
+@pytest.mark.parametrize("name", ["{0}_{{0:04d}}.png", "{0}{{0:02d}}.png", "Tr-{0}_{{0}}.png"])
+def test_a_name_that_says_the_class_is_no_group(name: str, tmp_path: Path) -> None:
+    kinds = ["Forest", "River", "Highway", "Pasture", "SeaLake"]
+    for kind in kinds:
+        write_sorted(tmp_path, [kind], name=name.format(kind))
+    dataset = open_dataset(tmp_path)
+    for split in ("train", "val"):
+        assert {record.class_id for record in dataset.split(split)} == set(range(5))
+    assert not any("last number" in note for note in dataset.notes)
+
+
+def test_few_pictures_of_many_classes_are_on_both_sides(tmp_path: Path) -> None:
+    dataset = open_dataset(write_sorted(tmp_path, [f"kind{number}" for number in range(12)], count=2))
+    for split in ("train", "val"):
+        assert {record.class_id for record in dataset.split(split)} == set(range(12))

@@ -125,8 +125,10 @@ def _with_other_masks(pairing: Pairing, keys: Set[str]) -> Pairing:
         keys: of the pictures that have a mask.
     """
     spare = [file for file in pairing.orphans if {place(file).key, without_mask_suffix(place(file).key)} & keys]
-    named = [file for file in pairing.ignored if MASK_PARTS & set(words_of(file.parts[0])) and len(file.parts) > 1]
-    others = sorted({str(file.parent) for file in (*spare, *named)} - {"instances"})
+    named = [
+        file for file in pairing.ignored if MASK_PARTS & {word for part in file.parts[:-1] for word in words_of(part)}
+    ]
+    others = sorted({str(file.parent) for file in (*spare, *named)})
     if not pairing.masked or not others:
         return pairing
     read = sorted({str(mask.parent) for _, masks, _ in pairing.pairs for mask in masks})
@@ -257,13 +259,14 @@ def _by_parts_of_words(root: Path, files: Sequence[PurePosixPath]) -> Pairing:
     looked = [(root / picture, root / found[0]) for picture, found in sorted(chosen.items())]
     if not second_are_masks(looked):
         return Pairing()
+    several = {mask for found in chosen.values() if len(found) > 1 for mask in found}
     left_out = {one.file for one in named["mask"]} - {one.file for one in masks}
     pairing = _pairing(
         [(one.file, Place("picture", one.split, "")) for one in pictures],
         {file: [(mask, Place("mask", "", "")) for mask in found] for file, found in chosen.items()},
         [(one.file, Place("mask", one.split, "")) for one in masks],
         sorted({one.file for one in ignored} | left_out),
-        {mask: "" for found in chosen.values() if len(found) > 1 for mask in found},
+        _layers_by_folder([one for one in masks if one.file in several]),
     )
     return replace(pairing, guesses=(_guess(looked, root, "what their names have in common"),))
 
@@ -293,6 +296,12 @@ def _without_views(masks: Sequence[_Named]) -> Sequence[_Named]:
     """Masks without those that show others in colour or number objects, if that leaves any."""
     kept = [one for one in masks if not _VIEW_PARTS & {*one.words, *one.folders}]
     return kept or masks
+
+
+def _layers_by_folder(masks: Sequence[_Named]) -> dict[PurePosixPath, str]:
+    """Mask -> what its folders add (`cat` of cat_masks/), where that tells several masks of a picture apart."""
+    layers = {one.file: "_".join(one.folders) for one in masks}
+    return layers if len(set(layers.values())) > 1 else dict.fromkeys(layers, "")
 
 
 def _by_cores(pictures: Sequence[_Named], masks: Sequence[_Named]) -> dict[PurePosixPath, list[PurePosixPath]]:

@@ -12,7 +12,8 @@ from pathlib import Path
 from pixelwise.data.listing import counted, some
 
 _HEAD = 4096
-_NO_LABELS = re.compile(r"readme.*|licen[cs]e|classes|class_names|labels|labelmap|train|val|test|trainval|requirements")
+_ABOUT_ALL = re.compile(r"readme.*|licen[cs]e|classes|class_names|labels|labelmap|train|val|test|trainval|dataset")
+"""Names of text files that are about all pictures and hold no labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ def labels_not_read(root: Path) -> str:
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
             suffix = Path(name).suffix.lower()
-            if name.startswith(".") or suffix not in _KINDS or _NO_LABELS.fullmatch(Path(name).stem.lower()):
+            about_all = suffix in (".txt", ".json") and _ABOUT_ALL.fullmatch(Path(name).stem.lower())
+            if name.startswith(".") or suffix not in _KINDS or about_all:
                 continue
             file = Path(folder) / name
             kind = _kind_of(file, suffix)

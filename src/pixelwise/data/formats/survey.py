@@ -198,8 +198,8 @@ def with_kinds(survey: Survey) -> Survey:
     of_name = dict(zip((record.name for record in survey.records), kinds, strict=True))
     guess = (
         f"Names begin with words ({some(sorted(set(kinds) - {''}))}), which are taken for kinds of picture, so each is "
-        "on both sides of the split that is made; if the pictures of one word belong together (a patient, a video), say "
-        "so in groups.csv."
+        "on both sides of the split that is made; if the pictures of one word belong together (a patient, a video), "
+        "say so in groups.csv."
     )
     return replace(survey, stratify=lambda record: of_name[record.name], guesses=(*survey.guesses, guess))
 

@@ -1,0 +1,110 @@
+"""Class names and colours out of the files in which people keep them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from people_files import mask, picture, save
+
+from pixelwise.data.class_table import ClassTable, class_table, read_classes
+from pixelwise.data.doctor import examine, fix
+from pixelwise.data.formats import open_dataset
+from pixelwise.data.pictures import read_ids
+from pixelwise.errors import UserError
+
+NAMES = ("background", "cat", "dog")
+SPELLINGS = {
+    "plain": ("classes.txt", "background\ncat\ndog\n"),
+    "blank lines, comments, CRLF": ("classes.txt", "# animals\r\nbackground\r\n\r\ncat  \r\ndog\r\n"),
+    "ids": ("classes.txt", "0 background\n1 cat\n2 dog\n"),
+    "ids out of order": ("classes.txt", "2: dog\n0: background\n1: cat\n"),
+    "ids from 1": ("classes.txt", "1,cat\n2,dog\n"),
+    "one line": ("classes.txt", "background,cat,dog\n"),
+    "one line of semicolons": ("classes.txt", "background; cat; dog"),
+    "labelme": ("class_names.txt", "__ignore__\nbackground\ncat\ndog\n"),
+    "labelme's other": ("labels.txt", "__ignore__\nbackground\ncat\ndog\n"),
+    "cvat": ("labelmap.txt", "# label:color_rgb:parts:actions\nbackground:0,0,0::\ncat:255,0,0::\ndog:0,255,0::\n"),
+    "roboflow": ("train/_classes.csv", "Pixel Value, Class\n0, background\n1, cat\n2, dog\n"),
+    "table of colours": ("class_dict.csv", "name,r,g,b\nbackground,0,0,0\ncat,255,0,0\ndog,0,255,0\n"),
+    "colours first": ("label_colors.txt", "0 0 0\tbackground\n255 0 0\tcat\n0 255 0\tdog\n"),
+    "nnU-Net": ("dataset.json", '{"labels": {"background": 0, "cat": 1, "dog": 2}}'),
+    "nnU-Net of old": ("dataset.json", '{"labels": {"0": "background", "1": "cat", "2": "dog"}}'),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+def test_one_table_in_many_spellings(spelling: tuple[str, str], encoding: str, tmp_path: Path) -> None:
+    file = tmp_path / spelling[0]
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(spelling[1].encode(encoding))
+    assert read_classes(tmp_path) == NAMES
+
+
+def test_gaps_between_ids_are_filled(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("0 road\n3 car\n")
+    assert read_classes(tmp_path) == ("road", "class 1", "class 2", "car")
+
+
+def test_digits_are_names(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("".join(f"{digit}\n" for digit in range(10)))
+    assert read_classes(tmp_path) == tuple("0123456789")
+
+
+@pytest.mark.parametrize("content", ["a.png\nb.png\n", "images/a\nimages/b\n"])
+def test_a_list_of_pictures_names_no_classes(content: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text(content)
+    assert class_table(tmp_path) == ClassTable()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a\nb\na\n", "'a' stands there twice"),
+        (b"\n", "0 class names found"),
+        (b"\xe4\n", "not UTF-8"),
+        (b"".join(b"c%d\n" % number for number in range(300)), "300 class names"),
+    ],
+)
+def test_a_table_that_makes_no_sense(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        class_table(tmp_path)
+
+
+class TestColours:
+    def test_names_and_colours_come_from_the_same_lines(self, tmp_path: Path) -> None:
+        (tmp_path / "classes.txt").write_text("background\nroad 128 64 128\nlane 128 64 128\ncar 0 0 142\n")
+        table = class_table(tmp_path)
+        assert table.names == ("background", "road", "lane", "car")
+        assert table.colours == {(0, 0, 0): 0, (128, 64, 128): 1, (0, 0, 142): 3}
+        assert any("road and lane have the same colour" in guess for guess in table.guesses)
+        assert any("black is read as background" in guess for guess in table.guesses)
+
+    def test_a_file_of_colours_adds_to_the_names(self, tmp_path: Path) -> None:
+        (tmp_path / "classes.txt").write_text("background\nroad\ncar\n")
+        (tmp_path / "colors.txt").write_text("car 0 0 142\nroad 128 64 128\nbackground 0 0 0\n")
+        assert class_table(tmp_path).colours == {(0, 0, 0): 0, (128, 64, 128): 1, (0, 0, 142): 2}
+
+    @pytest.mark.parametrize("alpha", [False, True])
+    @pytest.mark.parametrize("folders", [("images", "masks"), ("JPEGImages", "SegmentationClass")])
+    def test_masks_in_the_colours_of_the_table_are_read(
+        self, folders: tuple[str, str], alpha: bool, tmp_path: Path
+    ) -> None:
+        root = tmp_path / "data"
+        colours = np.array([[0, 0, 0], [128, 64, 128], [0, 0, 142]], np.uint8)
+        for number in range(4):
+            ids = mask(number) + mask(0, corner=(5, 5))
+            drawn = colours[ids]
+            opaque = np.full((*ids.shape, 1), 255, np.uint8)
+            save(root / folders[0] / f"p{number}.png", picture(number))
+            save(root / folders[1] / f"p{number}.png", np.concatenate([drawn, opaque], 2) if alpha else drawn)
+        (root / "classes.txt").write_text("background\nroad 128 64 128\nlane 128 64 128\ncar 0 0 142\n")
+        dataset = open_dataset(root)
+        found = dataset.load(dataset.records[2]).mask
+        np.testing.assert_array_equal(found, np.array([0, 1, 3])[mask(2) + mask(0, corner=(5, 5))])
+        fix(root, tmp_path / "fixed")
+        np.testing.assert_array_equal(read_ids(tmp_path / "fixed/masks/p2.png"), found)
+        assert examine(root).ok
