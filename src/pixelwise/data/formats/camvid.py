@@ -8,12 +8,13 @@ List files hold `picture label` pairs whose paths may begin with a folder of som
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.dataset import MaskCoding, Record
 from pixelwise.data.formats.survey import SPLITS, Survey
-from pixelwise.data.listing import picture_files, read_lines
+from pixelwise.data.listing import Faults, picture_files, read_lines
 from pixelwise.data.sample import VOID
 
 CLASS_NAMES = (
@@ -55,23 +56,20 @@ def detect(root: Path) -> bool:
 
 
 def survey(root: Path) -> Survey:
-    """The lists' pictures, or where a list is missing, all those of the folder.
-
-    Raises:
-        UserError: a list file or classes.txt that cannot be read.
-    """
+    """The lists' pictures, or where a list is missing, all those of the folder."""
+    faults = Faults()
     files = _Files(root)
     pictures: dict[PurePosixPath, PurePosixPath | None] = {}
     given: dict[str, tuple[str, ...]] = {}
     missing: list[str] = []
     for split in SPLITS:
-        pairs = _pairs_of(root, split, files, missing)
+        pairs = _pairs_of(root, split, files, missing, faults)
         pictures |= pairs
         if pairs:
             given[split] = tuple(sorted(_name(picture) for picture in pairs))
     labels = {label for label in pictures.values() if label is not None}
     others = [file for file in files.by_name.values() if file not in pictures and file not in labels]
-    names, mapping = _classes(root)
+    names, mapping = _classes(faults.attempt(partial(read_classes, root), None))
     return Survey(
         root=root,
         layout="camvid",
@@ -85,12 +83,15 @@ def survey(root: Path) -> Survey:
         orphans=tuple(str(file) for file in others if file.parts[0].endswith("annot")),
         ignored=tuple(str(file) for file in others if not file.parts[0].endswith("annot")),
         missing=tuple(missing),
+        faults=tuple(faults),
         notes=tuple(f"Id {stored} of the masks is read as void." for stored in mapping),
     )
 
 
-def _pairs_of(root: Path, split: str, files: _Files, missing: list[str]) -> dict[PurePosixPath, PurePosixPath | None]:
-    """Picture -> label of one split; entries that name no file are added to `missing`."""
+def _pairs_of(
+    root: Path, split: str, files: _Files, missing: list[str], faults: Faults
+) -> dict[PurePosixPath, PurePosixPath | None]:
+    """Picture -> label of one split; entries that name no file are added to `missing`, unreadable lists to `faults`."""
     list_file = root / f"{split}.txt"
     if not list_file.is_file():
         return {
@@ -99,7 +100,7 @@ def _pairs_of(root: Path, split: str, files: _Files, missing: list[str]) -> dict
             if file.parts[0] == split
         }
     pairs = {}
-    for line in read_lines(list_file):
+    for line in faults.attempt(partial(read_lines, list_file), list[str]()):
         entries = line.split()
         picture = files.find(entries[0])
         label = files.find(entries[1] if len(entries) > 1 else f"{split}annot/{PurePosixPath(entries[0]).name}")
@@ -112,9 +113,9 @@ def _pairs_of(root: Path, split: str, files: _Files, missing: list[str]) -> dict
     return pairs
 
 
-def _classes(root: Path) -> tuple[tuple[str, ...], dict[int, int]]:
+def _classes(given: tuple[str, ...] | None) -> tuple[tuple[str, ...], dict[int, int]]:
     """The names and the mapping of the id after them, which is void; a twelfth name is that of void."""
-    names = read_classes(root) or CLASS_NAMES
+    names = given or CLASS_NAMES
     if len(names) == len(CLASS_NAMES) + 1:
         names = names[:-1]
     return names, {len(names): VOID} if len(names) == len(CLASS_NAMES) else {}

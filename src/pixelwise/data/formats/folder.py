@@ -17,7 +17,7 @@ from pixelwise.data.class_table import ClassTable, class_table
 from pixelwise.data.dataset import Coding, MaskCoding, Record
 from pixelwise.data.formats.coding import found_values
 from pixelwise.data.formats.export import Export
-from pixelwise.data.formats.mask_values import readable_meaning
+from pixelwise.data.formats.mask_values import meaning_of
 from pixelwise.data.formats.pairing import Pairing, pair
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.layers import LayerCoding, foreground
@@ -73,7 +73,7 @@ def _coding_of_values(
     """The coding of masks in black and white with soft edges or a large value for white, and sentences on the guess;
     None where the values of all masks must tell."""
     masks = [record.labels[0] for record in records if record.labels]
-    meaning = readable_meaning(masks, class_names)
+    meaning = meaning_of(masks, class_names)
     if meaning.kind == "codes" and class_names is None:
         return _coding_of_codes(masks)
     names = class_names or ("background", "foreground")

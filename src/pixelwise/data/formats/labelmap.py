@@ -12,7 +12,7 @@ from pathlib import Path
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.dataset import MaskCoding
 from pixelwise.data.formats import folder
-from pixelwise.data.formats.mask_values import Meaning, readable_meaning
+from pixelwise.data.formats.mask_values import Meaning, meaning_of
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.listing import Faults, picture_files
@@ -25,7 +25,7 @@ def detect(root: Path) -> bool:
 
 def _meaning(root: Path) -> Meaning:
     masks = [root / masks[0] for _, masks, _ in pair(root, picture_files(root)).pairs if len(masks) == 1]
-    return readable_meaning(masks, Faults().attempt(partial(read_classes, root), None))
+    return meaning_of(masks, Faults().attempt(partial(read_classes, root), None))
 
 
 def survey(root: Path) -> Survey:

@@ -76,17 +76,13 @@ class _Mask:
 
 
 def meaning_of(masks: Sequence[Path], class_names: tuple[str, ...] | None = None) -> Meaning:
-    """Judges `SAMPLE` masks spread over the dataset.
+    """Judges `SAMPLE` masks spread over the dataset; those that hold no values are told by whoever reads them.
 
     Args:
         masks: one file per labelled picture.
         class_names: as given, or None.
-
-    Raises:
-        UserError: a mask that cannot be read, or a colour picture.
     """
-    looked = [_look(mask) for mask in even_sample(masks, SAMPLE)]
-    seen = [mask for mask in looked if mask.values]
+    seen = [look for mask in even_sample(masks, SAMPLE) if (look := _look(mask)) is not None and look.values]
     values = sorted({value for mask in seen for value in mask.values})
     if not values:
         return Meaning("ids")
@@ -145,9 +141,13 @@ def _two_peaks(masks: Sequence[_Mask]) -> bool:
     return bool(histogram[int(0.8 * top) :].sum() >= 0.3 * marked and not peak)
 
 
-def _look(mask: Path) -> _Mask:
+def _look(mask: Path) -> _Mask | None:
+    """None where the file is unreadable or a colour picture."""
     status = mask.stat()
-    return _look_once(mask, status.st_mtime_ns, status.st_size)
+    try:
+        return _look_once(mask, status.st_mtime_ns, status.st_size)
+    except UserError:
+        return None
 
 
 @lru_cache(maxsize=256)
@@ -196,14 +196,6 @@ def is_lossy(ids: np.ndarray, kind: str) -> bool:
     square = np.ones((3, 3), np.uint8)
     filled = np.unique(ids[cv2.erode(ids, square) == cv2.dilate(ids, square)])
     return len(filled) < len(values) / 2
-
-
-def readable_meaning(masks: Sequence[Path], class_names: tuple[str, ...] | None = None) -> Meaning:
-    """As `meaning_of`; `ids` where a mask cannot be read, which is told by whoever reads it."""
-    try:
-        return meaning_of(masks, class_names)
-    except UserError:
-        return Meaning("ids")
 
 
 def grey_levels(values: set[int], classes: int | None = None) -> tuple[int, ...]:

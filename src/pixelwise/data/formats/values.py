@@ -9,6 +9,7 @@ Maps are float TIFFs, `.npy` arrays of two dimensions, or 16-bit PNGs or TIFFs o
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,7 +20,7 @@ from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.listing import MASK_WORDS, PICTURE_WORDS, Faults, picture_files, place
 from pixelwise.data.pictures import probe
 from pixelwise.data.splits import even_sample
-from pixelwise.data.values import STATEMENTS, VALUE_SUFFIXES, lacks_scale, read_coding, read_map
+from pixelwise.data.values import STATEMENTS, VALUE_SUFFIXES, ValueCoding, lacks_scale, read_coding, read_map
 from pixelwise.errors import UserError
 
 VALUE_WORDS = ("values", "depth", "heights", "density", "distance", "maps", "targets")
@@ -51,17 +52,14 @@ def detect(root: Path) -> bool:
 
 
 def survey(root: Path) -> Survey:
-    """Every picture with its map, where one has its name.
-
-    Raises:
-        UserError: a list file or values.txt that cannot be read, or whole numbers without a stated scale.
-    """
+    """Every picture with its map, where one has its name; whole numbers need a stated scale."""
     faults = Faults()
     word, maps = _maps(root)
-    coding = read_coding(root, word if word in ("depth", "density", "distance") else "value")
+    name = word if word in ("depth", "density", "distance") else "value"
+    coding = faults.attempt(partial(read_coding, root, name), ValueCoding(scale=1.0, name=name))
     whole = [root / file for file in even_sample(maps, 20) if _stores_whole_numbers(root / file)]
     if whole and coding.scale is None:
-        raise lacks_scale(whole[0])
+        faults.append(str(lacks_scale(whole[0])))
     pairing = _pair(root, word, maps)
     records, by_folder, notes = folder.records_of(root, pairing)
     given, unmatched = given_splits(root, records, by_folder, faults)
