@@ -123,9 +123,9 @@ def groups(
         (folders, "sub-folders kept whole"),
         (prefixes, "pictures whose names differ only in the last number kept together"),
     ):
-        if ids is prefixes and kinds_by_name(records, within):
-            break
-        if _are_groups(ids) and not (classes_of and _say_the_class(ids, records, classes_of)):
+        if not _are_groups(ids) or (ids is prefixes and kinds_by_name(records, within)):
+            continue
+        if not (classes_of and _say_the_class(ids, records, classes_of)):
             return ids, note
     return alone, "each picture by itself"
 
