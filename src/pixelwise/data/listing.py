@@ -9,6 +9,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -103,18 +104,25 @@ def place(path: PurePosixPath) -> Place:
     role = split = ""
     kept = []
     for folder in path.parts[:-1]:
-        words = [word for word in re.split(r"[_\-. ]+", folder.lower()) if word]
-        if not words or not all(word in PICTURE_WORDS | MASK_WORDS | _FILLERS or word in SPLIT_WORDS for word in words):
+        meaning = _folder_meaning(folder)
+        if meaning is None:
             kept.append(folder)
             continue
-        for word in words:
-            if word in PICTURE_WORDS:
-                role = "picture"
-            elif word in MASK_WORDS:
-                role = "mask"
-            split = split or SPLIT_WORDS.get(word, "") or _JOINED.get(word, "")
+        role = meaning[0] or role
+        split = split or meaning[1]
     key = "/".join([*kept, path.stem])
     return Place(role, split, unicodedata.normalize("NFC", key).replace("%20", " "))
+
+
+@lru_cache(maxsize=4096)
+def _folder_meaning(folder: str) -> tuple[str, str] | None:
+    """The role and the split that a folder's name says, empty where it does not; None where it says anything else."""
+    words = [word for word in re.split(r"[_\-. ]+", folder.lower()) if word]
+    if not words or not all(word in PICTURE_WORDS | MASK_WORDS | _FILLERS or word in SPLIT_WORDS for word in words):
+        return None
+    roles = ["picture" if word in PICTURE_WORDS else "mask" for word in words if word in PICTURE_WORDS | MASK_WORDS]
+    splits = (SPLIT_WORDS.get(word, "") or _JOINED.get(word, "") for word in words)
+    return roles[-1] if roles else "", next(filter(None, splits), "")
 
 
 def without_mask_suffix(key: str) -> str:
@@ -134,8 +142,9 @@ def words_of(name: str) -> tuple[str, ...]:
 
 def without_suffix(path: str) -> str:
     """A path without its suffix if that is one of a picture file: `v1.2` keeps its dot."""
-    pure = PurePosixPath(path)
-    return path[: -len(pure.suffix)] if pure.suffix.lower() in PICTURE_SUFFIXES else path
+    stem, dot, suffix = path.rpartition(".")
+    named = bool(stem) and not stem.endswith("/")
+    return stem if named and dot + suffix.lower() in PICTURE_SUFFIXES else path
 
 
 def picture_files(root: Path, suffixes: Collection[str] = PICTURE_SUFFIXES) -> tuple[PurePosixPath, ...]:
