@@ -20,8 +20,8 @@ from pixelwise.data.formats.convert import WRITERS, convert
 from pixelwise.data.formats.export import parts_of
 from pixelwise.data.formats.labelme import outline
 from pixelwise.data.formats.voc import CLASS_NAMES
+from pixelwise.data.regions import Patch, Polygons
 from pixelwise.data.sample import VOID, Instances
-from pixelwise.data.shapes import Patch, Polygons
 from pixelwise.errors import UserError
 
 

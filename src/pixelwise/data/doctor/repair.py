@@ -122,8 +122,8 @@ def _unusable(look: Look, form: PictureFormat, *, objects: bool) -> str:
     if not look.masks:
         return "no mask"
     for mask in look.masks:
-        if mask.trouble:
-            return f"its labels cannot be drawn: {mask.trouble}"
+        if mask.troubles:
+            return f"its labels cannot be drawn: {' '.join(mask.troubles)}"
         if mask.damage:
             return f"its mask {mask.file.name} is {mask.damage}"
         if mask.size != look.size and not _is_turned(look, mask):
