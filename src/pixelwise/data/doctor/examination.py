@@ -16,6 +16,7 @@ from pixelwise.data.formats import folder, survey_folder
 from pixelwise.data.formats.coding import coding_from_values
 from pixelwise.data.formats.survey import Survey, complete_splits
 from pixelwise.data.listing import picture_files
+from pixelwise.data.rle import Order
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import groups
 from pixelwise.errors import UserError
@@ -127,8 +128,11 @@ class Examination:
         )
 
 
-def examine_files(root: Path, layout: str = "auto") -> Examination:
+def examine_files(root: Path, layout: str = "auto", rle_order: Order = "columns") -> Examination:
     """Decodes all and reads as much of the dataset as is sound.
+
+    Args:
+        layout, rle_order: as for `open_dataset`.
 
     Raises:
         UserError: no such folder or layout.
@@ -136,7 +140,7 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
     picture_files(root)
     obstacles: list[Finding] = []
     try:
-        survey = survey_folder(root, layout)
+        survey = survey_folder(root, layout, rle_order)
     except UserError as error:
         if layout != "auto":
             raise

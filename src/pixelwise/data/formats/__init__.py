@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 from pixelwise.data.dataset import UNLABELLED, Dataset, Record
 from pixelwise.data.formats import camvid, classes, coco, folder, idx, labelmap, labelme, nuclei, rle_csv, values, voc
@@ -86,6 +87,8 @@ def survey_folder(root: Path, layout: str = "auto", rle_order: Order = "columns"
     """
     if layout not in (*LAYOUTS, "auto"):
         raise unknown("layout", layout, (*LAYOUTS, "auto"))
+    if rle_order not in get_args(Order):
+        raise unknown("rle_order", rle_order, get_args(Order))
     picture_files(root)  # refuses what is no folder
     given = layout != "auto"
     if not given:
