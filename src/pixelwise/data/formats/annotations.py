@@ -10,7 +10,7 @@ from pathlib import Path
 from pixelwise.data.dataset import Record
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
-from pixelwise.data.listing import SPLIT_WORDS, Unmatched, picture_files, place
+from pixelwise.data.listing import SPLIT_WORDS, Unmatched, counted, picture_files, place, some
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
 from pixelwise.errors import UserError, unknown
@@ -176,9 +176,20 @@ def survey_of(
         missing=(*not_found.missing, *unmatched.missing),
         ambiguous=(*not_found.ambiguous, *unmatched.ambiguous),
         faults=tuple(faults),
-        guesses=tuple(guesses),
+        guesses=(*guesses, *_blank(root)),
         notes=tuple(notes),
     )
+
+
+def _blank(root: Path) -> list[str]:
+    """A sentence on annotation files without a byte."""
+    files = [file for suffix in (".json", ".csv") for file in files_below(root, suffix) if file.stat().st_size == 0]
+    if not files:
+        return []
+    return [
+        f"{counted(len(files), 'annotation file is', 'annotation files are')} empty (zero bytes), as after a copy that "
+        f"was broken off, and not read ({some([relative(root, file) for file in files], 3)}); copy again or remove."
+    ]
 
 
 def relative(root: Path, file: Path) -> str:

@@ -87,7 +87,7 @@ def _chosen(root: Path, contents: list[tuple[Path, Any]], faults: Faults) -> tup
     """The files with outlines, without those of keypoints, captions, panoptic segments and lists of pictures."""
     outlines, keypoints, others = [], [], []
     for file, content in contents:
-        if _lacks(content) or _is_panoptic(content):
+        if _lacks(content) or _is_of_another_kind(content):
             others.append((file, content))
         elif any(isinstance(one, dict) and "keypoints" in one for one in _few(content["categories"])):
             keypoints.append((file, content))
@@ -97,7 +97,7 @@ def _chosen(root: Path, contents: list[tuple[Path, Any]], faults: Faults) -> tup
         outlines, keypoints = keypoints, []
     for file, content in others:
         if _has_outlines(content) or not (outlines or faults):
-            why = f"the key '{_lacks(content)}' is missing" if _lacks(content) else "it holds panoptic segments"
+            why = f"the key '{_lacks(content)}' is missing" if _lacks(content) else "its annotations have no outlines"
             faults.append(f"{file}: {why}, so this is no file of COCO's instances.")
     if not (outlines or faults):
         faults.append(f"{root}: no JSON file of COCO's kind (keys images, annotations and categories).")
@@ -129,15 +129,25 @@ def _few(found: Any, limit: int = 100) -> list[Any]:
     return list(found.values() if isinstance(found, dict) else found if isinstance(found, list) else ())[:limit]
 
 
+def _keys(content: Any) -> set[str]:
+    """The keys of the first annotations."""
+    annotations = _few(content.get("annotations")) if isinstance(content, dict) else []
+    return {key for one in annotations if isinstance(one, dict) for key in one}
+
+
 def _is_panoptic(content: Any) -> bool:
     """Whether annotations are segments of label maps (Kirillov et al. 2019) rather than outlines."""
-    annotations = _few(content.get("annotations")) if isinstance(content, dict) else []
-    return any(isinstance(one, dict) and "segments_info" in one for one in annotations)
+    return "segments_info" in _keys(content)
+
+
+def _is_of_another_kind(content: Any) -> bool:
+    """Whether annotations are captions, segments and the like, which have neither an outline nor a category."""
+    keys = _keys(content)
+    return bool(keys) and keys.isdisjoint({"segmentation", "bbox", "category_id"})
 
 
 def _has_outlines(content: Any) -> bool:
-    annotations = _few(content.get("annotations")) if isinstance(content, dict) else []
-    return any(isinstance(one, dict) and ("segmentation" in one or "bbox" in one) for one in annotations)
+    return not _keys(content).isdisjoint({"segmentation", "bbox"})
 
 
 def _notes(root: Path, files: list[Path], reading: Reading, drawings: Mapping[str, Drawing]) -> list[str]:

@@ -147,7 +147,8 @@ def _notes(root: Path, files: list[Path], tally: Shapes, drawings: dict[str, Any
     notes = [f"{count} shapes in {len(files)} files; labels have their ids by {order}, background is 0."]
     if tally.flat:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(tally.flat.items()))
-        notes.append(f"{counted(tally.flat.total(), 'shape has', 'shapes have')} no area and are not read ({kinds}).")
+        said = counted(tally.flat.total(), "shape has no area and is", "shapes have no area and are")
+        notes.append(f"{said} not read ({kinds}).")
     if tally.groups:
         notes.append(
             f"{tally.parts} shapes are parts of {counted(tally.groups, 'object', 'objects')}, by their label and "
@@ -158,8 +159,8 @@ def _notes(root: Path, files: list[Path], tally: Shapes, drawings: dict[str, Any
 
 def _guesses(tally: Shapes, misnamed: list[str]) -> list[str]:
     found = [
-        f"{counted(len(where), 'shape is', 'shapes are')} of the type {kind}, which is not LabelMe's, and read as the "
-        f"polygon of their corners ({some(where, 3)}); if they are something else, draw them as polygons."
+        f"{counted(len(where), 'shape is', 'shapes are')} of the type {kind}, which is not LabelMe's; the points are "
+        f"read as the corners of a polygon ({some(where, 3)}). If they are something else, draw a polygon instead."
         for kind, where in tally.corners.items()
     ]
     if misnamed:

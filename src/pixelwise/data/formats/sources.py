@@ -57,7 +57,8 @@ class Source:
 
     @property
     def contents(self) -> frozenset[Hashable]:
-        return frozenset(shape.content for shape in self.shapes)
+        """What it says, but for broken shapes, which are told as such."""
+        return frozenset(shape.content for shape in self.shapes if not isinstance(shape.region, Broken))
 
     @property
     def labels(self) -> frozenset[str]:
@@ -134,8 +135,12 @@ class Sources:
                 next((source.size for source in sources if source.size is not None), None),
                 tuple(dict.fromkeys(source.file for source in sources if source.file != sources[0].file)),
             )
-        said = counted(repeats, "entry repeats another", "entries repeat others")
-        notes = (f"{said} of the same picture, number for number, and count once.",) if repeats else ()
+        said = counted(
+            repeats,
+            "entry repeats another one of its picture, number for number, and counts once.",
+            "entries repeat others of their pictures, number for number, and count once.",
+        )
+        notes = (said,) if repeats else ()
         return Merged(drawings, notes, tuple(self._mixed(mixed)), tuple(_faults(drawings, conflicts)))
 
     def _once(self, sources: Sequence[Source]) -> Iterator[Labelled]:

@@ -26,6 +26,7 @@ SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = ",;\t"
 _NOTHING = frozenset({"", "-1", "-1.0", "-", "nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>"})
 _RUNS = re.compile(r"[\s\[(]*\d+(\.0*)?([\s,;()\[\]]+\d+(\.0*)?)*[\s\])]*")
+_NUMBER = re.compile(r"[\[(]*\d+(\.0*)?[\])]*")
 _NO_RUN = re.compile(r"(\d+\s+0\s*)+")
 _LONGEST_CELL = 2**31 - 1
 
@@ -127,6 +128,8 @@ def _row(line: int, cells: list[str], columns: Columns) -> Row:
     if len(cells) < needed:
         trouble = f"{len(cells)} columns found, at least {needed} expected by the first line."
         cells = cells + [""] * (needed - len(cells))
+    elif columns.runs == columns.count - 1 and all(map(_NUMBER.fullmatch, cells[columns.runs :])):
+        cells = [*cells[: columns.runs], " ".join(cells[columns.runs :])]  # runs with the mark between columns in them
     elif any(cells[columns.count :]):
         trouble = (
             f"{len(cells)} columns found, {columns.count} expected by the first line; put runs that hold the mark "
