@@ -50,7 +50,7 @@ class Encodings:
             if encoding != "utf-8":
                 raise _no_text(file, encoding, error) from None
             unreadable = _no_text(file, encoding, error)
-        if _NOT_ASCII.search(content.decode("utf-8", "ignore")):  # UTF-8 for the most part, and damaged
+        if _is_damaged_utf8(content):
             raise unreadable
         encoding = "gb18030" if _looks_chinese(content) else "cp1252"
         try:
@@ -81,10 +81,18 @@ def _encoding(content: bytes) -> str:
     )
 
 
-def _looks_chinese(content: bytes) -> bool:
-    """Whether the bytes are GB18030 and give Chinese characters, few of which eat a Latin letter.
+def _is_damaged_utf8(content: bytes) -> bool:
+    """Whether most bytes beyond ASCII make characters of UTF-8; in other encodings, some do by chance."""
+    beyond = sum(byte > 127 for byte in content)
+    fitting = "".join(_NOT_ASCII.findall(content.decode("utf-8", "ignore")))
+    return len(fitting.encode()) > 0.75 * beyond
 
-    Two bytes make a character. In Western text, a lone accented letter would take the Latin one after it along.
+
+def _looks_chinese(content: bytes) -> bool:
+    """Whether the bytes are GB18030 and give Chinese characters, few of which eat a Latin letter or stand between two.
+
+    Two bytes make a character. In Western text, a lone accented letter would take the Latin one after it along, and
+    two of them would make a character amid a word.
     """
     try:
         text = content.decode("gb18030")
@@ -92,7 +100,8 @@ def _looks_chinese(content: bytes) -> bool:
         return False
     han = "".join(_HAN.findall(text))
     eaten = sum(character.encode("gb18030")[-1:].isalpha() for character in han)
-    return han == "".join(_NOT_ASCII.findall(text)) and 2 * eaten < len(han)
+    amid = len(re.findall(r"[A-Za-z][^\x00-\x7f][A-Za-z]", text))
+    return han == "".join(_NOT_ASCII.findall(text)) and 2 * (eaten + amid) < len(han)
 
 
 def _no_text(file: Path, encoding: str, error: UnicodeDecodeError) -> UserError:
