@@ -13,6 +13,7 @@ from annotation_files import (
     area,
     coco_file,
     dump,
+    findings,
     labelme_file,
     masks,
     pictures,
@@ -333,6 +334,24 @@ class TestDoctor:
         assert fixed.layout == "folder"
         for name, mask in masks(open_dataset(tmp_path)).items():
             np.testing.assert_array_equal(masks(fixed)[name], mask)
+
+    def test_a_size_before_the_exif_orientation_is_told_as_such(self, tmp_path: Path) -> None:
+        pictures(tmp_path, "a", "b", "c")
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        with Image.open(tmp_path / "images/a.png") as image:
+            image.save(tmp_path / "images/a.png", exif=exif.tobytes())
+        dump(tmp_path / "x.json", coco_file())
+        found = findings(tmp_path)
+        (entry,) = found["shape-broken"].files
+        assert "a.png is 8 x 6 by this file, which is its size before the EXIF orientation" in entry
+        assert "exif-rotated" not in found  # which says that masks fit in size
+        content = coco_file()
+        content["images"][0].update(height=WIDTH, width=HEIGHT)
+        dump(tmp_path / "x.json", content)
+        found = findings(tmp_path)
+        assert "shape-broken" not in found
+        assert found["exif-rotated"].files == ("images/a.png",)
 
     def test_shapes_that_cannot_be_drawn_or_seen_are_findings(self, tmp_path: Path) -> None:
         pictures(tmp_path, "a", "b", "c", "d")
