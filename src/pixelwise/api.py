@@ -18,6 +18,7 @@ from pixelwise.data.doctor import Diagnosis, examine
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.convert import convert as write_copy
 from pixelwise.data.listing import picture_files
+from pixelwise.data.order import Order
 from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.distributed import rank
 from pixelwise.errors import UserError
@@ -54,12 +55,20 @@ def list_recipes() -> list[str]:
     return recipes.recipe_names()
 
 
-def check(data: PathLike, layout: str = "auto") -> Diagnosis:
+def check(data: PathLike, layout: str = "auto", *, rle_order: Order = "columns") -> Diagnosis:
     """Examines a dataset: everything that is wrong with it, with files and fixes; see `pixelwise.data.doctor`."""
-    return examine(Path(data), layout)
+    return examine(Path(data), layout, rle_order)
 
 
-def convert(data: PathLike, *, to: str, out: PathLike, splits: Sequence[str] = (), layout: str = "auto") -> list[str]:
+def convert(
+    data: PathLike,
+    *,
+    to: str,
+    out: PathLike,
+    splits: Sequence[str] = (),
+    layout: str = "auto",
+    rle_order: Order = "columns",
+) -> list[str]:
     """Writes a dataset in another label format: folder, voc, coco, rle_csv or labelme; see `data.formats.convert`.
 
     Returns:
@@ -68,7 +77,7 @@ def convert(data: PathLike, *, to: str, out: PathLike, splits: Sequence[str] = (
     Raises:
         UserError: an unknown format or split, a folder that holds files already, or data that cannot be read.
     """
-    return write_copy(Path(data), to, Path(out), splits=splits, layout=layout)
+    return write_copy(Path(data), to, Path(out), splits=splits, layout=layout, rle_order=rle_order)
 
 
 def train(
@@ -241,6 +250,7 @@ def evaluate(
     scales: Sequence[float] = (1.0,),
     refine: str = "none",
     instances: str | None = None,
+    rle_order: Order | None = None,
     progress: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
@@ -253,6 +263,7 @@ def evaluate(
         flips, scales, refine, options: as for `load`.
         instances: how objects are told apart, to be compared with those of the data: a name in
             `tasks.segment.instances.INSTANCES`; None for `components` where all labels are objects, else none.
+        rle_order: along what run lengths in other data than the run's own count the pixels; None for `columns`.
 
     Raises:
         UserError: nothing to measure, other classes, labels that say something else than the network, or a model file
@@ -267,9 +278,14 @@ def evaluate(
     if path is None:
         raise UserError(f"{run}: a model file does not say where its data is; give --data.")
     if settings is not None and Path(path).resolve() == Path(settings.data.path or "").resolve():
+        if rle_order not in (None, settings.data.rle_order):
+            raise UserError(
+                f"{run}: its own data is read with data.rle_order={settings.data.rle_order}, as it was trained; leave "
+                "the order out, or give other data."
+            )
         dataset = open_recipe_data(settings)  # split exactly as it was for the training
     else:
-        dataset = open_dataset(Path(path), labels=bool(task.needs))
+        dataset = open_dataset(Path(path), labels=bool(task.needs), rle_order=rle_order or "columns")
     if split == "all":
         dataset = replace(dataset, splits={**dataset.splits, "all": tuple(record.name for record in dataset.records)})
     if not task.needs <= dataset.knows:

@@ -20,8 +20,8 @@ from pixelwise.data.formats.convert import WRITERS, convert
 from pixelwise.data.formats.export import parts_of
 from pixelwise.data.formats.labelme import outline
 from pixelwise.data.formats.voc import CLASS_NAMES
+from pixelwise.data.regions import Patch, Polygons
 from pixelwise.data.sample import VOID, Instances
-from pixelwise.data.shapes import Patch, Polygons
 from pixelwise.errors import UserError
 
 
@@ -145,6 +145,39 @@ def test_objects_stay_objects(tmp_path: Path, to: str) -> None:
         pairs = {(int(old), int(new)) for old, new in zip(ids.ravel(), objects.ids.ravel(), strict=True)}
         assert len(pairs) == 5  # one to one: background and four objects
         assert len(objects) == 4
+
+
+def test_parts_of_an_object_share_a_group_in_labelme_and_an_annotation_in_coco(tmp_path: Path) -> None:
+    """Read, written and read again: the same objects, in the same pixels."""
+    pieces = [[(1, 1), (3, 4)], [(5, 1), (7, 4)], [(9, 1), (11, 4)]]
+    for number, groups in enumerate(([1, 1, None], [1, 2, 1], [None, None, None])):
+        shapes = [
+            {"label": "cow", "shape_type": "rectangle", "points": points, "group_id": group}
+            for points, group in zip(pieces, groups, strict=True)
+        ]
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / f"data/{number}.json").write_text(json.dumps({"shapes": shapes, "imagePath": f"{number}.png"}))
+        Image.fromarray(np.full((6, 12), number, np.uint8)).save(tmp_path / f"data/{number}.png")
+    source = open_dataset(tmp_path / "data")
+    expected = [source.load(record).instances for record in source.records]
+    assert [len(objects) for objects in expected if objects is not None] == [2, 2, 3]
+    previous = tmp_path / "data"
+    for to in ("labelme", "coco", "labelme", "rle_csv"):
+        copy = tmp_path / f"{to} of {previous.name}"
+        convert(previous, to, copy)
+        previous = copy
+        dataset = open_dataset(copy)
+        for record, objects in zip(dataset.records, expected, strict=True):
+            found = dataset.load(record).instances
+            assert found is not None
+            assert objects is not None
+            assert sorted(found.boxes.tolist()) == sorted(objects.boxes.tolist())
+        if to == "labelme":
+            written = [json.loads(file.read_text())["shapes"] for file in sorted((copy / "images").glob("*.json"))]
+            assert [[shape["shape_type"] for shape in shapes] for shapes in written] == [["polygon"] * 3] * 3
+            groups_of = [[shape["group_id"] for shape in shapes] for shapes in written]
+            assert [len(set(groups) - {None}) for groups in groups_of] == [1, 1, 0]
+            assert [groups.count(None) for groups in groups_of] == [1, 1, 3]
 
 
 def test_crowds_stay_crowds_in_coco(tmp_path: Path) -> None:

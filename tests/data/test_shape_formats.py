@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
+from annotation_files import (
+    HEIGHT,
+    WIDTH,
+    area,
+    coco_file,
+    dump,
+    findings,
+    labelme_file,
+    masks,
+    pictures,
+    png,
+    shape,
+    table,
+)
 from PIL import Image
 
-from pixelwise.data import rle
-from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor import examine, fix
 from pixelwise.data.fingerprint import digest, fingerprint
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.voc import CLASS_NAMES, voc_palette
 from pixelwise.errors import UserError
-
-HEIGHT, WIDTH = 6, 8
-
-
-def pictures(root: Path, *names: str, folder: str = "images") -> None:
-    """Smooth patterns of 8 x 6 pixels, no two alike."""
-    for number, name in enumerate(names):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-        small = np.random.default_rng(number).integers(0, 256, (3, 4, 3)).astype(np.uint8)
-        Image.fromarray(cv2.resize(small, (WIDTH, HEIGHT))).save(root / folder / f"{name}.png")
-
-
-def table(root: Path, *lines: str, name: str = "train.csv") -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    (root / name).write_text("".join(f"{line}\n" for line in lines))
-
-
-def dump(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def masks(dataset: Dataset) -> dict[str, np.ndarray]:
-    return {record.name.rsplit("/", 1)[-1]: dataset.load_mask(record) for record in dataset.records if record.labels}
-
-
-def area(dataset: Dataset, name: str) -> dict[int, int]:
-    """Class id -> pixels."""
-    ids, counts = np.unique(masks(dataset)[name], return_counts=True)
-    return dict(zip(ids.tolist(), counts.tolist(), strict=True))
 
 
 class TestTables:
@@ -134,29 +112,6 @@ class TestTables:
         table(tmp_path, "id,rle", "a,1 1", "b,", "gone,1 1")
         assert any("train.csv: gone" in note for note in open_dataset(tmp_path).notes)
 
-    @pytest.mark.parametrize(
-        ("rows", "words"),
-        [
-            (["a,1 1", "b,1 2 3"], "line 3: .* has 3 numbers"),
-            (["a,1 1", "b,x y"], "line 3: .* other than whole numbers"),
-            (["a,1 1", "b"], "line 3: 1 columns found"),
-            (["a,48 2", "b,"], r"line 2 \(a.png\): the run '48 2' lies outside"),
-            (["gone,1 1", "lost,"], "none of the 2 pictures"),
-        ],
-    )
-    def test_what_is_broken_is_told(self, tmp_path: Path, rows: list[str], words: str) -> None:
-        pictures(tmp_path, "a", "b")
-        table(tmp_path, "id,rle", *rows)
-        with pytest.raises(UserError, match=f"train.csv.*{words}"):
-            masks(open_dataset(tmp_path))
-
-    def test_a_label_that_classes_txt_does_not_name_is_refused(self, tmp_path: Path) -> None:
-        pictures(tmp_path, "a", "b")
-        table(tmp_path, "id,class,rle", "a,shp,1 1", "b,ship,1 2")
-        (tmp_path / "classes.txt").write_text("sea\nship\n")
-        with pytest.raises(UserError, match="line 2: unknown class 'shp'; did you mean 'ship'"):
-            open_dataset(tmp_path)
-
 
 class TestVoc:
     def write(self, root: Path, mode: str) -> np.ndarray:
@@ -215,39 +170,6 @@ class TestVoc:
         Image.fromarray(odd).save(tmp_path / "SegmentationClass/b.png")
         with pytest.raises(UserError, match=r"b\.png: the colour rgb\(1,2,3\) at x 5, y 2"):
             masks(open_dataset(tmp_path, "voc"))
-
-
-SQUARE = [[1, 1, 5, 1, 5, 4, 1, 4]]
-
-
-def coco_file(**changes: Any) -> dict[str, Any]:
-    """Two pictures with a polygon, runs and a crowd, category ids with gaps; `changes` to its keys."""
-    full = rle.encode(np.eye(HEIGHT, WIDTH))
-    return {
-        "images": [
-            {"id": 7, "file_name": "a.png", "height": HEIGHT, "width": WIDTH},
-            {"id": "b", "file_name": "b.png", "height": HEIGHT, "width": WIDTH},
-            {"id": 9, "file_name": "c.png", "height": HEIGHT, "width": WIDTH},
-        ],
-        "categories": [{"id": 90, "name": "toothbrush"}, {"id": 3, "name": "car"}],
-        "annotations": [
-            {"id": 1, "image_id": 7, "category_id": 3, "segmentation": SQUARE, "iscrowd": 0},
-            {"id": 2, "image_id": 7, "category_id": 90, "segmentation": [[0, 0, 1, 0, 1, 1, 0, 1]]},
-            {
-                "id": 3,
-                "image_id": "b",
-                "category_id": 90,
-                "iscrowd": 1,
-                "segmentation": {"size": [HEIGHT, WIDTH], "counts": full.tolist()},
-            },
-            {
-                "id": 4,
-                "image_id": "b",
-                "category_id": 3,
-                "segmentation": {"size": [HEIGHT, WIDTH], "counts": rle.compress(full[::1])},
-            },
-        ],
-    } | changes
 
 
 class TestCoco:
@@ -312,46 +234,6 @@ class TestCoco:
         dump(tmp_path / "instances_val2017.json", coco_file())
         assert {split: len(names) for split, names in open_dataset(tmp_path).splits.items()} == {"train": 2, "val": 1}
 
-    @pytest.mark.parametrize(
-        ("changes", "words"),
-        [
-            ({"images": [{"id": 1}]}, "entry 0 of images: the key 'file_name' is missing"),
-            ({"categories": [{"id": 1}]}, "entry 0 of categories: the key 'name' is missing"),
-            ({"annotations": [{"id": 5, "image_id": 7}]}, "annotation 5: the key 'category_id' is missing"),
-            ({"annotations": [[]]}, "entry 0 of annotations: a JSON object"),
-            ({"annotations": [{"id": 5, "image_id": 8, "category_id": 3}]}, "annotation 5: image_id 8 is none"),
-            ({"annotations": [{"id": 5, "image_id": 7, "category_id": 4}]}, "annotation 5: category_id 4 is none"),
-        ],
-    )
-    def test_what_is_broken_is_told(self, tmp_path: Path, changes: dict[str, Any], words: str) -> None:
-        pictures(tmp_path, "a", "b", "c")
-        dump(tmp_path / "x.json", coco_file(**changes))
-        with pytest.raises(UserError, match=r"x\.json.*" + words):
-            open_dataset(tmp_path)
-
-    @pytest.mark.parametrize(
-        ("segmentation", "words"),
-        [
-            ([[1, 1, 5, 1]], "a polygon of 2 points"),
-            ([[1, 1, 5, 1, 5, 4, 1]], "not made of pairs"),
-            ([["a", 1, 5, 1, 5, 4]], "not made of pairs"),
-            ([[1, 1, 5, 1, 5, float("nan")]], "not finite"),
-            ("car", "expected polygons"),
-            ({"size": [6], "counts": "0"}, "expected .height, width."),
-            ({"size": [6, 8], "counts": [1.5]}, "other than whole numbers"),
-            ({"size": [6, 8]}, "'counts' is missing"),
-            ({"size": [6, 8], "counts": [47]}, "add up to 47 pixels"),
-            ({"size": [6, 8], "counts": "zz"}, "compressed run-length encoding 'zz'"),
-            ({"size": [8, 6], "counts": [48]}, "picture of 6 x 8, but this one is 8 x 6"),
-        ],
-    )
-    def test_a_broken_outline_is_told(self, tmp_path: Path, segmentation: Any, words: str) -> None:
-        pictures(tmp_path, "a", "b", "c")
-        annotation = {"id": 5, "image_id": 7, "category_id": 3, "segmentation": segmentation}
-        dump(tmp_path / "x.json", coco_file(annotations=[annotation]))
-        with pytest.raises(UserError, match=r"x\.json, annotation 5.*" + words):
-            masks(open_dataset(tmp_path))
-
     def test_what_is_no_json_is_told_with_its_place(self, tmp_path: Path) -> None:
         pictures(tmp_path, "a", "b")
         (tmp_path / "x.json").write_text(json.dumps(coco_file())[:200])
@@ -379,38 +261,6 @@ class TestCoco:
         np.testing.assert_array_equal(dataset.load_mask(dataset.records[0]), expected)
         assert np.unique(objects.ids).tolist() == [0, 1, 2]
         assert any(note.startswith("1 annotations have a box but no outline") for note in dataset.notes)
-
-    @pytest.mark.parametrize(
-        ("more", "words"),
-        [
-            ({}, r"neither an outline \(segmentation\) nor a box \(bbox\)"),
-            ({"bbox": [0, 0, 1]}, r"expected \[left, top, width, height\]"),
-            ({"bbox": [0, 0, -1, 1]}, r"the bbox is \[0, 0, -1, 1\]"),
-            ({"bbox": [0, 0, "x", 1]}, "the bbox is"),
-            ({"bbox": [0, 0, float("nan"), 1]}, "the bbox is"),
-        ],
-    )
-    def test_a_broken_box_is_told(self, tmp_path: Path, more: dict[str, Any], words: str) -> None:
-        pictures(tmp_path, "a", "b", "c")
-        annotation = {"id": 5, "image_id": 7, "category_id": 3, "segmentation": [], **more}
-        dump(tmp_path / "x.json", coco_file(annotations=[annotation]))
-        with pytest.raises(UserError, match=r"x\.json, annotation 5: .*" + words):
-            open_dataset(tmp_path)
-
-
-def labelme_file(*shapes: dict[str, Any], picture: str = "a.png", **changes: Any) -> dict[str, Any]:
-    head = {"version": "5", "imagePath": picture, "imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
-    return {**head, "shapes": list(shapes), **changes}
-
-
-def shape(label: str, kind: str, *points: tuple[float, float], **more: Any) -> dict[str, Any]:
-    return {"label": label, "shape_type": kind, "points": [list(point) for point in points], **more}
-
-
-def png(mask: np.ndarray) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(mask).save(stream, format="PNG")
-    return base64.b64encode(stream.getvalue()).decode()
 
 
 class TestLabelMe:
@@ -457,32 +307,6 @@ class TestLabelMe:
         assert dataset.class_names == ("_background_", "zebra", "ant")
         assert area(dataset, "a") == {0: 47, 2: 1}
 
-    @pytest.mark.parametrize(
-        ("entry", "words"),
-        [
-            (shape("x", "polygon", (0, 0), (3, 0)), "shape 1: a polygon of 2 points"),
-            (shape("x", "circle", (0, 0)), "shape 1: a circle needs two points"),
-            (shape("x", "blob", (0, 0)), "shape 1: the shape_type 'blob' is unknown"),
-            ({"points": []}, "shape 1: the key 'label' is missing"),
-            (shape("x", "mask", (0, 0), (1, 1), mask="!"), "shape 1: the mask is no PNG"),
-            (shape("x", "mask", (0, 0), (1, 1), mask=png(np.ones((3, 2), bool))), "mask is 2 x 3, but its box 2 x 2"),
-            (shape("x", "mask", (7, 5), (8, 6), mask=png(np.ones((2, 2), bool))), "columns 7 to 9 and rows 5 to 7"),
-        ],
-    )
-    def test_what_is_broken_is_told(self, tmp_path: Path, entry: dict[str, Any], words: str) -> None:
-        pictures(tmp_path, "a", "b")
-        dump(tmp_path / "images/a.json", labelme_file(entry))
-        dump(tmp_path / "images/b.json", labelme_file(picture="b.png"))
-        with pytest.raises(UserError, match=r"a\.json.*" + words):
-            masks(open_dataset(tmp_path))
-
-    def test_a_picture_inside_of_the_json_is_refused(self, tmp_path: Path) -> None:
-        pictures(tmp_path, "a", "b")
-        dump(tmp_path / "images/a.json", labelme_file())
-        dump(tmp_path / "images/z.json", labelme_file(picture="z.png", imageData="iVBORw0KGgo="))
-        with pytest.raises(UserError, match=r"z\.json: its picture z\.png is not in the folder"):
-            open_dataset(tmp_path)
-
 
 def test_the_digest_notices_a_change_anywhere_in_a_large_annotation_file(tmp_path: Path) -> None:
     pictures(tmp_path, "a", "b")
@@ -510,6 +334,24 @@ class TestDoctor:
         assert fixed.layout == "folder"
         for name, mask in masks(open_dataset(tmp_path)).items():
             np.testing.assert_array_equal(masks(fixed)[name], mask)
+
+    def test_a_size_before_the_exif_orientation_is_told_as_such(self, tmp_path: Path) -> None:
+        pictures(tmp_path, "a", "b", "c")
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        with Image.open(tmp_path / "images/a.png") as image:
+            image.save(tmp_path / "images/a.png", exif=exif.tobytes())
+        dump(tmp_path / "x.json", coco_file())
+        found = findings(tmp_path)
+        (entry,) = found["shape-broken"].files
+        assert "a.png is 8 x 6 by this file, which is its size before the EXIF orientation" in entry
+        assert "exif-rotated" not in found  # which says that masks fit in size
+        content = coco_file()
+        content["images"][0].update(height=WIDTH, width=HEIGHT)
+        dump(tmp_path / "x.json", content)
+        found = findings(tmp_path)
+        assert "shape-broken" not in found
+        assert found["exif-rotated"].files == ("images/a.png",)
 
     def test_shapes_that_cannot_be_drawn_or_seen_are_findings(self, tmp_path: Path) -> None:
         pictures(tmp_path, "a", "b", "c", "d")

@@ -6,12 +6,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from skimage.measure import points_in_poly
 
 from pixelwise.data import rle
 from pixelwise.data.dataset import Record
+from pixelwise.data.regions import (
+    Box,
+    Broken,
+    Counts,
+    Disc,
+    Pairs,
+    Parts,
+    Patch,
+    Polygons,
+    Region,
+    content,
+    fill,
+)
 from pixelwise.data.sample import VOID
-from pixelwise.data.shapes import Counts, Disc, Drawing, Pairs, Patch, Polygons, Region, Shape, ShapeCoding, fill
+from pixelwise.data.shapes import Drawing, Shape, ShapeCoding
 from pixelwise.errors import UserError
 
 RECORD = Record("x", Path("x.png"), (Path("shapes.json"),))
@@ -96,8 +110,45 @@ class TestRegions:
     def test_runs(self) -> None:
         mask = np.random.default_rng(3).random((5, 9)) < 0.4
         counts = rle.encode(mask)
-        for region in (Pairs(rle.to_pairs(mask)), Counts(counts, (5, 9)), Counts(rle.compress(counts), (5, 9))):
+        along_rows = Pairs(rle.to_pairs(mask.T), "rows")
+        regions = (Pairs(rle.to_pairs(mask)), along_rows, Counts(counts, (5, 9)), Counts(rle.compress(counts), (5, 9)))
+        for region in regions:
             np.testing.assert_array_equal(drawn(region, 5, 9), mask)
+
+    def test_an_object_in_parts_is_their_union(self) -> None:
+        parts = (
+            box(1, 1, 3, 3),
+            Disc(6, 4, 1.5),
+            Patch(0, 5, np.ones((2, 3), bool)),
+            box(2, 2, 4, 3),
+            box(90, 0, 95, 5),
+        )
+        expected = np.any([drawn(part, 6, 8) for part in parts], axis=0)
+        np.testing.assert_array_equal(drawn(Parts(parts), 6, 8), expected)
+
+    def test_content_is_equal_for_regions_with_the_same_numbers(self) -> None:
+        def regions() -> list[Region]:
+            ring = box(0, 0, 6, 6).polygons[0][0]
+            return [
+                box(0, 0, 6, 6),
+                box(0, 0, 6, 5),
+                Polygons(((ring, ring),)),
+                Polygons(((ring,), (ring,))),
+                Box(0, 0, 6, 6),
+                Disc(0, 0, 6),
+                Pairs(np.array([[1, 2]])),
+                Pairs(np.array([[1, 2]]), "rows"),
+                Counts("231", (2, 3)),
+                Counts("231", (3, 2)),
+                Patch(0, 0, np.ones((1, 2), bool)),
+                Patch(0, 0, np.ones((2, 1), bool)),
+                Parts((box(0, 0, 6, 6),)),
+                Broken("why"),
+            ]
+
+        contents = list(map(content, regions()))
+        assert contents == list(map(content, regions()))
+        assert len(set(contents)) == len(contents)
 
 
 class TestPainting:
@@ -161,3 +212,32 @@ def test_what_cannot_be_of_the_picture_is_told_with_file_and_entry(region: Regio
 def test_another_size_than_the_files_is_told() -> None:
     with pytest.raises(UserError, match=r"x\.png is 9 x 8 by this file, but the picture is 8 x 8"):
         coding(size=(8, 9)).decode_mask(RECORD, 8, 8)
+
+
+def test_all_faults_of_a_picture_are_told() -> None:
+    shapes = (
+        Shape(0, Broken("no polygon"), entry="shape 1"),
+        Shape(1, box(0, 0, 2, 2), entry="shape 2"),
+        Shape(1, Counts(np.array([63]), (8, 8)), entry="shape 3"),
+    )
+    of_another_size = coding(*shapes, size=(8, 9))
+    assert [fault.split(": ")[0] for fault in of_another_size.faults(RECORD, (8, 8))] == [
+        "shapes.json",
+        "shapes.json, shape 1 (x.png)",
+        "shapes.json, shape 3 (x.png)",
+    ]
+    assert of_another_size.faults(RECORD, None) == ["shapes.json, shape 1 (x.png): no polygon"]
+    assert coding(shapes[1]).faults(RECORD, (8, 8)) == []
+
+
+def test_the_exif_orientation_is_named_where_it_is_the_reason(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (9, 4)).save(tmp_path / "turned.jpg", exif=exif.tobytes())
+    Image.new("RGB", (4, 9)).save(tmp_path / "upright.jpg")
+    for name, told in (("turned", True), ("upright", False)):
+        record = Record("x", tmp_path / f"{name}.jpg", (Path("shapes.json"),))
+        (fault,) = coding(size=(4, 9)).faults(record, (9, 4))
+        assert ("EXIF orientation" in fault) == told
+        with pytest.raises(UserError, match="EXIF" if told else "another version"):
+            coding(size=(4, 9)).decode_mask(record, 9, 4)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.process import prepare_for_pictures
+from pixelwise.data.order import Order
 
 
 def check(
@@ -16,6 +17,9 @@ def check(
     layout: Annotated[
         str, typer.Option(help="auto, folder, camvid, nuclei, labelmap, rle_csv, voc, coco, labelme.")
     ] = "auto",
+    rle_order: Annotated[
+        Order, typer.Option(help="Along what run lengths in tables count the pixels: columns, rows.")
+    ] = "columns",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
     fix: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a corrected copy to this new folder.")] = None,
 ) -> None:
@@ -24,7 +28,7 @@ def check(
     from pixelwise.data.doctor import fix as write_copy
 
     prepare_for_pictures()
-    diagnosis = examine(data, layout)
+    diagnosis = examine(data, layout, rle_order)
     if as_json:
         print(json.dumps(diagnosis.to_dict(), indent=2))
     else:
@@ -32,7 +36,7 @@ def check(
 
         Console().print(render(diagnosis))
     if fix is not None:
-        for line in write_copy(data, fix, layout):
+        for line in write_copy(data, fix, layout, rle_order):
             if not as_json:
                 print(line)
         raise typer.Exit(0)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.process import prepare_for_pictures
+from pixelwise.data.order import Order
 
 
 def convert(
@@ -16,10 +17,13 @@ def convert(
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the converted copy.")],
     split: Annotated[list[str] | None, typer.Option(help="Write this split alone; may be given again.")] = None,
     layout: Annotated[str, typer.Option(help="Layout of DATA; auto recognises it.")] = "auto",
+    rle_order: Annotated[
+        Order, typer.Option(help="Along what run lengths in tables count the pixels: columns, rows.")
+    ] = "columns",
 ) -> None:
     """Write a dataset in another label format: same pictures, same masks to the pixel, same splits."""
     from pixelwise import api
 
     prepare_for_pictures()
-    for line in api.convert(data, to=to, out=out, splits=split or (), layout=layout):
+    for line in api.convert(data, to=to, out=out, splits=split or (), layout=layout, rle_order=rle_order):
         print(line)

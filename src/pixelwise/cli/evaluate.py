@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.process import prepare_for_networks
+from pixelwise.data.order import Order
 
 
 def evaluate(
@@ -21,6 +22,10 @@ def evaluate(
     refine: Annotated[str, typer.Option(help="Sharpen by the picture: none, crf, superpixels.")] = "none",
     instances: Annotated[
         str | None, typer.Option(help="Compare objects as well, told apart by: components, watershed.")
+    ] = None,
+    rle_order: Annotated[
+        Order | None,
+        typer.Option(help="Along what run lengths in the tables of --data count the pixels: columns, rows."),
     ] = None,
 ) -> None:
     """Measure a trained network on labelled pictures."""
@@ -36,6 +41,7 @@ def evaluate(
         scales=api.parse_scales(scales),
         refine=refine,
         instances=instances,
+        rle_order=rle_order,
         progress=not as_json,
     )
     if as_json:

@@ -1,6 +1,7 @@
 """Run-length encodings of masks: COCO's counts and their compressed string, and the pairs of csv files.
 
-All of them go down the columns: pixel (y, x) of a mask of height H has the number x * H + y. Counts are the lengths of
+All of them go down the columns: pixel (y, x) of a mask of height H has the number x * H + y. (Pairs may go along the
+rows instead, where the one who wrote them says so.) Counts are the lengths of
 alternating runs, beginning with one of zeros that may be empty; a 2 x 3 mask
 
     0 1 1
@@ -11,12 +12,19 @@ Law: `decode(encode(mask), *mask.shape) == mask`, and the same for pairs and str
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
+from pixelwise.data.order import Order
 from pixelwise.errors import UserError
 
 _FIRST = 48
 """The compressed string writes the numbers 0 to 63 as the characters from `0` (code 48) on."""
+_LONGEST = 13
+"""Characters of the longest number in a compressed string: 13 times five bits hold any count of 64 bits."""
+_BETWEEN = re.compile(r"[\[\](),;\s]+")
+_WHOLE = re.compile(r"\.0*$")
 
 
 def encode(mask: np.ndarray) -> np.ndarray:
@@ -36,9 +44,11 @@ def decode(counts: np.ndarray, height: int, width: int) -> np.ndarray:
         UserError: negative counts, or a sum other than the picture's pixels.
     """
     counts = np.asarray(counts, np.int64)
-    if counts.min(initial=0) < 0 or counts.sum() != height * width:
+    beyond = counts.max(initial=0) > height * width  # such a count could make the sum wrap around
+    if counts.min(initial=0) < 0 or beyond or counts.sum() != height * width:
         raise UserError(
-            f"the runs add up to {counts.sum()} pixels, but the picture has {width} x {height} = {height * width}."
+            f"the runs add up to {sum(counts.tolist())} pixels, but the picture has {width} x {height} = "
+            f"{height * width}."
         )
     values = np.arange(len(counts)) % 2 == 1
     return np.repeat(values, counts).reshape(width, height).T
@@ -51,34 +61,40 @@ def to_pairs(mask: np.ndarray) -> np.ndarray:
     return np.stack([starts[1::2], counts[1::2]], axis=1)
 
 
-def from_pairs(pairs: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(R, 2) starts and lengths -> (H, W) bool. Runs may come in any order and overlap.
+def from_pairs(pairs: np.ndarray, height: int, width: int, order: Order = "columns") -> np.ndarray:
+    """(R, 2) starts and lengths -> (H, W) bool. Runs may come in any sequence and overlap.
+
+    Args:
+        order: along what the starts count the pixels.
 
     Raises:
         UserError: a run that begins before pixel 1, is empty, or ends beyond the picture.
     """
     starts, lengths = np.asarray(pairs, np.int64).reshape(-1, 2).T
-    ends = starts - 1 + lengths
-    wrong = np.flatnonzero((starts < 1) | (lengths < 1) | (ends > height * width))
+    pixels = height * width
+    # Compared before they are added, for large numbers wrap around.
+    wrong = np.flatnonzero((starts < 1) | (lengths < 1) | (starts > pixels) | (lengths > pixels - starts + 1))
     if len(wrong):
         raise UserError(
             f"the run '{starts[wrong[0]]} {lengths[wrong[0]]}' lies outside of the picture, whose "
-            f"{width} x {height} pixels are numbered from 1 to {height * width}."
+            f"{width} x {height} pixels are numbered from 1 to {pixels}."
         )
-    edges = np.zeros(height * width + 1, np.int32)
+    ends = starts - 1 + lengths
+    edges = np.zeros(pixels + 1, np.int32)
     np.add.at(edges, starts - 1, 1)
     np.add.at(edges, ends, -1)
-    return (np.cumsum(edges[:-1]) > 0).reshape(width, height).T
+    covered = np.cumsum(edges[:-1]) > 0
+    return covered.reshape(height, width) if order == "rows" else covered.reshape(width, height).T
 
 
 def parse_pairs(text: str) -> np.ndarray:
-    """`3 3 9 1` -> (R, 2) int64.
+    """`3 3 9 1` -> (R, 2) int64; lists (`[3, 3, 9, 1]`, `[(3, 3), (9, 1)]`) and numbers such as `3.0` are read alike.
 
     Raises:
-        UserError: an odd number of numbers, or anything else between the blanks.
+        UserError: an odd number of numbers, or anything else between them.
     """
     try:
-        numbers = np.array(text.split(), np.int64)
+        numbers = np.array([_WHOLE.sub("", word) for word in _BETWEEN.sub(" ", text).split()], np.int64)
     except (ValueError, OverflowError):
         raise UserError(f"the run-length encoding '{_short(text)}' holds something other than whole numbers.") from None
     if len(numbers) % 2:
@@ -128,7 +144,7 @@ def decompress(text: str) -> np.ndarray:
             raise UserError(f"the compressed run-length encoding '{_short(text)}' holds '{character}', which is none.")
         number |= (bits & 31) << shift
         shift += 5
-        if bits & 32:
+        if bits & 32 and shift < 5 * _LONGEST:
             continue
         if bits & 16:
             number -= 1 << shift

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from pixelwise.data.augment import Augmentation
+from pixelwise.data.order import Order
 from pixelwise.errors import unknown
 from pixelwise.recipe.schedules import SCHEDULES
 
@@ -52,6 +53,7 @@ class DataSection(Section):
     path: str | None = Field(None, description="folder of the data; --data sets it")
     layout: str = Field("auto", description="format of the folder; auto recognises it")
     unlabelled: str | None = Field(None, description="folder of pictures without labels; --unlabelled sets it")
+    rle_order: Order = Field("columns", description="along what run lengths in tables count the pixels")
     val_fraction: float = Field(0.2, gt=0, lt=1, description="share held out where the data has no split of its own")
     split_seed: int = Field(0, ge=0, description="chooses which; apart from train.seed, so that seeds can be compared")
 

@@ -117,6 +117,7 @@ def open_recipe_data(recipe: Recipe | PlannedRecipe) -> Dataset:
         seed=recipe.data.split_seed,
         labels=any(task.needs for task in system(recipe.model.name).tasks),
         unlabelled=recipe.data.unlabelled,
+        rle_order=recipe.data.rle_order,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from pixelwise.data.doctor import class_checks, copy_checks, file_checks, mask_checks, value_checks
 from pixelwise.data.doctor.diagnosis import SEVERITIES, Diagnosis
 from pixelwise.data.doctor.examination import examine_files
+from pixelwise.data.order import Order
 
 CHECKS = (
     file_checks.enough,
@@ -28,13 +29,16 @@ CHECKS = (
 """In the order in which their findings are told."""
 
 
-def examine(path: Path | str, layout: str = "auto") -> Diagnosis:
+def examine(path: Path | str, layout: str = "auto", rle_order: Order = "columns") -> Diagnosis:
     """Decodes every file once and says all that is wrong, errors first. Changes nothing.
+
+    Args:
+        layout, rle_order: as for `open_dataset`.
 
     Raises:
         UserError: no such folder or layout; everything else is a finding.
     """
-    examination = examine_files(Path(path), layout)
+    examination = examine_files(Path(path), layout, rle_order)
     findings = [*examination.obstacles, *(finding for check in CHECKS for finding in check(examination))]
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Diagnosis(str(path), examination.summary(), tuple(findings))

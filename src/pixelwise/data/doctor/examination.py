@@ -19,6 +19,7 @@ from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey, complete_splits, grouped, with_kinds
 from pixelwise.data.layers import LayerCoding
 from pixelwise.data.listing import picture_files
+from pixelwise.data.order import Order
 from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError
 
@@ -134,8 +135,11 @@ class Examination:
         )
 
 
-def examine_files(root: Path, layout: str = "auto") -> Examination:
+def examine_files(root: Path, layout: str = "auto", rle_order: Order = "columns") -> Examination:
     """Decodes all and reads as much of the dataset as is sound.
+
+    Args:
+        layout, rle_order: as for `open_dataset`.
 
     Raises:
         UserError: no such folder or layout.
@@ -143,7 +147,7 @@ def examine_files(root: Path, layout: str = "auto") -> Examination:
     picture_files(root)
     obstacles: list[Finding] = []
     try:
-        survey = survey_folder(root, layout)
+        survey = survey_folder(root, layout, rle_order)
     except UserError as error:
         if layout != "auto":
             raise

@@ -50,7 +50,7 @@ class MaskLook:
         top: the largest value; -1 for colour and damaged masks.
         colours: 0xRRGGBB -> pixels, for masks in colour and for lossy ones (there, pixels inside even areas only).
         lossy: smoothed or JPEG: values lie between the ids.
-        trouble: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`.
+        troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`.
         vanishing: shapes that cover no pixel.
     """
 
@@ -63,7 +63,7 @@ class MaskLook:
     top: int = -1
     colours: dict[int, int] = field(default_factory=dict)
     lossy: bool = False
-    trouble: str = ""
+    troubles: tuple[str, ...] = ()
     vanishing: tuple[str, ...] = ()
 
     @property
@@ -111,8 +111,8 @@ class Look:
 
     @property
     def fits(self) -> bool:
-        """All masks that can be read have the picture's size."""
-        return all(mask.size == self.size for mask in self.masks if not mask.damage)
+        """All labels that can be read are of the picture's size."""
+        return all(mask.size == self.size for mask in self.masks if mask.damage in ("", "undrawn"))
 
 
 def stores_ids(header: Header) -> bool:
@@ -182,12 +182,13 @@ def _look_at_shapes(record: Record, coding: ShapeCoding, size: tuple[int, int] |
         return ()
     file = record.labels[0]
     if size is None:
-        return (MaskLook(file),)
+        troubles = tuple(coding.faults(record, None))
+        return (MaskLook(file, damage="undrawn" if troubles else "", troubles=troubles),)
     try:
         ids = coding.decode_mask(record, *size)
         vanishing = tuple(f"{record.name}, {entry}" for entry in coding.vanishing(record, *size))
-    except UserError as error:
-        return (MaskLook(file, damage="undrawn", trouble=str(error)),)
+    except UserError:
+        return (MaskLook(file, damage="undrawn", troubles=tuple(coding.faults(record, size))),)
     values = np.bincount(ids.ravel(), minlength=256)
     look = MaskLook(file, "", None, size, values, int(np.count_nonzero(ids)), int(ids.max(initial=0)))
     return (replace(look, vanishing=vanishing),)
@@ -203,7 +204,7 @@ def _look_at_values(record: Record, coding: ValueCoding, size: tuple[int, int] |
     try:
         known = np.isfinite(coding.decode_values(record, *size))
     except UserError as error:
-        return (MaskLook(file, damage="undrawn", trouble=str(error)),)
+        return (MaskLook(file, damage="undrawn", troubles=(str(error),)),)
     values = np.bincount(np.where(known, 0, VOID).ravel(), minlength=256)
     return (MaskLook(file, "", None, size, values, int(np.count_nonzero(known)), 0),)
 

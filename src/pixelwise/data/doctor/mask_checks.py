@@ -43,14 +43,14 @@ def coloured_masks(ex: Examination) -> Findings:
 def shapes(ex: Examination) -> Findings:
     if ex.coding.kind != "shapes":
         return
-    troubles = tuple(f"{look.record.name}: {mask.trouble}" for look in ex.looks for mask in look.masks if mask.trouble)
-    if troubles:
+    broken = [(look, mask) for look in ex.looks for mask in look.masks if mask.troubles]
+    if broken:
         yield Finding(
             "error",
             "shape-broken",
-            f"The shapes of {counted(len(troubles), 'picture', 'pictures')} cannot be drawn; correct the entries "
+            f"The shapes of {counted(len(broken), 'picture', 'pictures')} cannot be drawn; correct the entries "
             f"in the annotation file, or let {FIX} leave these pictures out.",
-            troubles,
+            tuple(f"{look.record.name}: {trouble}" for look, mask in broken for trouble in mask.troubles),
         )
     vanishing = tuple(entry for mask in ex.masks for entry in mask.vanishing)
     if vanishing:

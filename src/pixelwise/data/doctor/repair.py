@@ -22,6 +22,7 @@ from pixelwise.data.doctor.mask_checks import mixed_binary, too_many_names
 from pixelwise.data.formats.export import new_names
 from pixelwise.data.formats.survey import majority_form, seen_channels
 from pixelwise.data.listing import Faults, some
+from pixelwise.data.order import Order
 from pixelwise.data.pictures import PictureFormat, convert, open_image, read_ids, read_picture, write_png
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import groups
@@ -30,12 +31,17 @@ from pixelwise.errors import UserError
 HELD_OUT_FIRST = ("test", "val", "train")
 
 
-def fix(path: Path | str, out: Path | str, layout: str = "auto") -> list[str]:
+def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Order = "columns") -> list[str]:
     """Writes a copy that trains: `images/`, `masks/` (or `labels/` for objects), `classes.txt`, and the given splits.
 
     Pictures are upright, RGB or grey without alpha, and named by their true format; masks are PNGs of class ids.
     What cannot be used is left out and listed with its reason in `left_out.txt`. Pictures that are there several times
     are kept once, held out rather than trained on.
+
+    Args:
+        path: the dataset's folder.
+        out: a new or empty folder.
+        layout, rle_order: as for `open_dataset`.
 
     Returns:
         What was done, in sentences.
@@ -48,7 +54,7 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto") -> list[str]:
         raise UserError(f"{out}: exists already; give a new folder for the corrected copy.")
     if out.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the corrected copy.")
-    examination = examine_files(root, layout)
+    examination = examine_files(root, layout, rle_order)
     if examination.coding.kind == "classes":
         raise UserError(
             f"{root}: pictures sorted into classes; a corrected copy is made of pictures with masks alone. Move the "
@@ -123,8 +129,8 @@ def _unusable(look: Look, form: PictureFormat, *, objects: bool) -> str:
     if not look.masks:
         return "no mask"
     for mask in look.masks:
-        if mask.trouble:
-            return f"its labels cannot be drawn: {mask.trouble}"
+        if mask.troubles:
+            return f"its labels cannot be drawn: {' '.join(mask.troubles)}"
         if mask.damage:
             return f"its mask {mask.file.name} is {mask.damage}"
         if mask.size != look.size and not _is_turned(look, mask):

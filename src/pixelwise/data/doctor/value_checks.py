@@ -11,7 +11,7 @@ def maps(ex: Examination) -> Findings:
     """Maps that cannot be read at their picture's size, and maps without a known value."""
     if ex.coding.kind != "values":
         return
-    troubles = tuple(mask.trouble for mask in ex.masks if mask.trouble)
+    troubles = tuple(trouble for mask in ex.masks for trouble in mask.troubles)
     if troubles:
         yield Finding(
             "error",

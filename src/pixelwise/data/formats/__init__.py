@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 from pixelwise.data.dataset import UNLABELLED, Dataset, Record
 from pixelwise.data.formats import camvid, classes, coco, folder, idx, labelmap, labelme, nuclei, rle_csv, values, voc
 from pixelwise.data.formats.survey import Survey, complete
 from pixelwise.data.listing import picture_files
+from pixelwise.data.order import Order
 from pixelwise.errors import UserError, unknown
 
 LAYOUTS: dict[str, ModuleType] = {
@@ -39,6 +41,7 @@ def open_dataset(
     seed: int = 0,
     labels: bool = True,
     unlabelled: Path | str | None = None,
+    rle_order: Order = "columns",
 ) -> Dataset:
     """Reads what a folder holds: pictures, where their labels lie, classes and splits. No picture is decoded.
 
@@ -49,12 +52,13 @@ def open_dataset(
         seed: chooses which ones.
         labels: whether the splits are made of the labelled pictures alone; False for methods that need no labels.
         unlabelled: a folder of further pictures for the split `unlabelled`, whose labels are not read.
+        rle_order: along what the run lengths of tables count the pixels.
 
     Raises:
         UserError: no such folder or layout, no pictures, no masks, fewer than two labelled pictures, or masks that
             hold no class ids; `pixelwise.data.doctor.examine` tells all that is wrong at once.
     """
-    survey = survey_folder(Path(path), layout)
+    survey = survey_folder(Path(path), layout, rle_order)
     dataset = complete(survey, val_fraction=val_fraction, seed=seed, labels=labels)
     return dataset if unlabelled is None else _with_unlabelled(dataset, Path(unlabelled))
 
@@ -71,21 +75,31 @@ def _with_unlabelled(dataset: Dataset, folder: Path) -> Dataset:
     return replace(dataset, records=(*dataset.records, *records), splits={**dataset.splits, UNLABELLED: names})
 
 
-def survey_folder(root: Path, layout: str = "auto") -> Survey:
+def survey_folder(root: Path, layout: str = "auto", rle_order: Order = "columns") -> Survey:
     """Pairs pictures and label files without judging them.
 
+    Args:
+        rle_order: for the layout `rle_csv`.
+
     Raises:
-        UserError: no such folder or layout, or a list file or classes.txt that cannot be read.
+        UserError: no such folder or layout, a list file or classes.txt that cannot be read, or an order other than
+            `columns` for a layout without run lengths.
     """
     if layout not in (*LAYOUTS, "auto"):
         raise unknown("layout", layout, (*LAYOUTS, "auto"))
+    if rle_order not in get_args(Order):
+        raise unknown("rle_order", rle_order, get_args(Order))
     picture_files(root)  # refuses what is no folder
-    if layout == "auto":
+    given = layout != "auto"
+    if not given:
         layout = next(name for name, module in LAYOUTS.items() if module.detect(root))
-        recognised: Survey = LAYOUTS[layout].survey(root)
-        return recognised
-    found: Survey = LAYOUTS[layout].survey(root)
-    if not found.labelled and not LAYOUTS[layout].detect(root):
+    if layout != "rle_csv" and rle_order != "columns":
+        raise UserError(
+            f"{root}: rle_order is '{rle_order}', but the labels are in the layout '{layout}', which has no tables of "
+            "run lengths; leave it out."
+        )
+    found: Survey = rle_csv.survey(root, rle_order) if layout == "rle_csv" else LAYOUTS[layout].survey(root)
+    if given and not (found.labelled or found.faults or LAYOUTS[layout].detect(root)):
         raise UserError(
             f"{root}: not in the layout '{layout}' (see docs/data.md); leave the layout out to have it found."
         )

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from pixelwise.data.dataset import Record
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.pairing import Pairing, pair
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
-from pixelwise.data.listing import SPLIT_WORDS, Faults, Unmatched, picture_files, place
+from pixelwise.data.listing import SPLIT_WORDS, Faults, Unmatched, counted, picture_files, place, some
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
 from pixelwise.errors import UserError, unknown
@@ -41,10 +37,14 @@ class Pictures:
     notes: tuple[str, ...]
 
 
-def pictures_of(root: Path) -> Pictures:
-    """All picture files but those in folders of masks."""
+def pictures_of(root: Path, label_folders: Collection[str] = ()) -> Pictures:
+    """All picture files but those in folders of masks.
+
+    Args:
+        label_folders: names of further folders that hold labels.
+    """
     files = picture_files(root)
-    masks = {file for file in files if place(file).role == "mask"}
+    masks = {file for file in files if place(file).role == "mask" or not {*file.parts[:-1]}.isdisjoint(label_folders)}
     if len(masks) == len(files):  # labels/x.jpg beside labels/x.json
         masks = set()
     pairs = tuple((file, (), place(file).split) for file in files if file not in masks)
@@ -67,60 +67,6 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
-def read_json(file: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        UserError: not JSON.
-    """
-    try:
-        return json.loads(file.read_bytes())
-    except UnicodeDecodeError:
-        raise UserError(f"{file}: not UTF-8 text, so no JSON; export the annotations again.") from None
-    except json.JSONDecodeError as error:
-        raise UserError(
-            f"{file}: not JSON ({error.msg}, line {error.lineno}, column {error.colno}), as after a copy that was "
-            "broken off; export the annotations again."
-        ) from None
-
-
-def need(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
-    """The value of `key`.
-
-    Args:
-        where: the file and the entry, for the sentence.
-
-    Raises:
-        UserError: `entry` is no mapping, has no such key, or a value that is not of `kind`.
-    """
-    if not isinstance(entry, dict):
-        raise UserError(f"{where}: a JSON object with the key '{key}' expected, {type(entry).__name__} found.")
-    if key not in entry:
-        raise UserError(f"{where}: the key '{key}' is missing.")
-    if not isinstance(entry[key], kind) or isinstance(entry[key], bool):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
-        wanted = " or ".join(one.__name__ for one in kinds)
-        raise UserError(f"{where}: '{key}' is {str(entry[key])[:40]!r}, expected {wanted}.")
-    return entry[key]
-
-
-def ring_of(points: Any, where: str) -> np.ndarray:
-    """A polygon's corners (N, 2) from nested lists.
-
-    Raises:
-        UserError: no pairs of finite numbers, or fewer than three.
-    """
-    try:
-        ring = np.array(points, np.float64).reshape(-1, 2)
-    except (ValueError, TypeError):
-        raise UserError(f"{where}: the outline '{str(points)[:40]}' is not made of pairs of numbers.") from None
-    if not np.isfinite(ring).all():
-        raise UserError(f"{where}: the outline holds numbers that are not finite.")
-    if len(ring) < 3:
-        raise UserError(f"{where}: a polygon of {len(ring)} points encloses nothing; at least three are needed.")
-    return ring
-
-
 def split_in(name: str) -> str:
     """The split that a file's name tells, or empty.
 
@@ -131,21 +77,37 @@ def split_in(name: str) -> str:
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "")
 
 
-def class_table(
-    labels: Mapping[str, str], given: tuple[str, ...] | None
-) -> tuple[tuple[str, ...], dict[str, int], tuple[str, ...]]:
-    """Class names, label -> class id, and notes. What no shape covers is class 0.
+@dataclass(frozen=True, slots=True)
+class LabelTable:
+    """The classes of labels that are words; what no shape covers is class 0.
+
+    Attributes:
+        names: by class id.
+        ids: label -> class id.
+        refused: label -> why it has no class id.
+        notes: what was assumed.
+    """
+
+    names: tuple[str, ...]
+    ids: Mapping[str, int]
+    refused: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def label_table(labels: Iterable[str], given: tuple[str, ...] | None) -> LabelTable:
+    """The classes in the order of classes.txt, else in that of the labels. A label that classes.txt lacks is refused.
 
     Args:
-        labels: those that occur, in the order of their ids where `given` does not say it, each with a place where it
-            occurs, for the error message.
+        labels: those that occur.
         given: the names of classes.txt.
 
     Raises:
-        UserError: a label that classes.txt does not name, or more than 255 classes.
+        UserError: more than 255 classes.
     """
+    labels = list(labels)
     objects = [label for label in labels if label not in VOID_NAMES | BACKGROUND_NAMES]
     notes = []
+    refused = {}
     if given is None:
         names = ["background", *objects]
     else:
@@ -153,18 +115,18 @@ def class_table(
         if not names or (names[0] not in BACKGROUND_NAMES and (len(names) == 1 or names[0] in objects)):
             names = ["background", *names]
             notes.append("classes.txt names no background, so it is put before as class 0: what no shape covers.")
-        for label in objects:
-            if label not in (*names, *VOID_NAMES):
-                raise UserError(f"{labels[label]}: {unknown('class', label, names)}; add the name to classes.txt.")
+        refused = {
+            label: f"{unknown('class', label, names)}; add the name to classes.txt."
+            for label in objects
+            if label not in (*names, *VOID_NAMES)
+        }
     if len(names) > VOID:
-        raise UserError(
-            f"{next(iter(labels.values()))}: {len(names)} classes with the background, but 255 is the most."
-        )
+        raise UserError(f"{len(names)} classes with the background found in the annotation files, but 255 is the most.")
     ids = dict.fromkeys(VOID_NAMES, VOID) | dict.fromkeys(BACKGROUND_NAMES, 0)
     ids |= {name: class_id for class_id, name in enumerate(names)}
-    if any(ids[label] == VOID for label in labels):
+    if any(ids.get(label) == VOID for label in labels):
         notes.append("Shapes called __ignore__ or void are void: not trained on, not counted.")
-    return tuple(names), ids, tuple(notes)
+    return LabelTable(tuple(names), ids, refused, tuple(notes))
 
 
 def survey_of(
@@ -216,9 +178,20 @@ def survey_of(
         missing=(*not_found.missing, *unmatched.missing),
         ambiguous=(*not_found.ambiguous, *unmatched.ambiguous),
         faults=tuple(faults),
-        guesses=tuple(guesses),
+        guesses=(*guesses, *_blank(root)),
         notes=tuple(notes),
     )
+
+
+def _blank(root: Path) -> list[str]:
+    """A sentence on annotation files without a byte."""
+    files = [file for suffix in (".json", ".csv") for file in files_below(root, suffix) if file.stat().st_size == 0]
+    if not files:
+        return []
+    return [
+        f"{counted(len(files), 'annotation file is', 'annotation files are')} empty (zero bytes), as after a copy that "
+        f"was broken off, and not read ({some([relative(root, file) for file in files], 3)}); copy again or remove."
+    ]
 
 
 def relative(root: Path, file: Path) -> str:

@@ -9,9 +9,8 @@ have a box alone.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from dataclasses import dataclass, field
-from math import isfinite
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,210 +19,156 @@ import numpy as np
 from pixelwise.data import rle
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats.annotations import (
-    class_table,
     files_below,
     has_masks,
-    need,
+    label_table,
     pictures_of,
-    read_json,
     relative,
-    ring_of,
-    split_in,
     survey_of,
 )
+from pixelwise.data.formats.coco_reader import KEYS, File, Reading
 from pixelwise.data.formats.export import Export, parts_of
+from pixelwise.data.formats.finder import Finder
+from pixelwise.data.formats.sources import Sources
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import Names, Unmatched, some
+from pixelwise.data.formats.texts import Encodings, files_with, read_json
+from pixelwise.data.listing import Faults, some
+from pixelwise.data.regions import Box, Patch
 from pixelwise.data.sample import VOID
-from pixelwise.data.shapes import IGNORE, Box, Counts, Drawing, Patch, Polygons, Region, Shape
-from pixelwise.errors import UserError
-
-
-@dataclass
-class _Reading:
-    """What the files have given so far: shapes and sizes by record, and the labels with a place where each occurs."""
-
-    shapes: dict[str, list[tuple[str, Shape]]] = field(default_factory=lambda: defaultdict(list))
-    files: dict[str, dict[Path, None]] = field(default_factory=lambda: defaultdict(dict))
-    size_of: dict[str, tuple[int, int]] = field(default_factory=dict)
-    by_file: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    labels: dict[str, str] = field(default_factory=dict)
-    unmatched: Unmatched = field(default_factory=Unmatched)
-    crowds: int = 0
-    boxes: int = 0
+from pixelwise.data.shapes import IGNORE, Drawing
 
 
 def detect(root: Path) -> bool:
-    return any(_may_be_coco(file) for file in files_below(root, ".json")) and not has_masks(root)
+    return bool(_candidates(root)) and not has_masks(root)
 
 
 def survey(root: Path) -> Survey:
     """The pictures that the files list, labelled even if they have no annotation, and all others without labels.
 
+    An entry that is none is a broken shape of its picture, a file that cannot be read a fault.
+
     Raises:
-        UserError: no such file, broken JSON, a missing key, an outline that is none, or an annotation of no picture.
+        UserError: no such file, or lists that cannot be read.
     """
-    candidates = [file for file in files_below(root, ".json") if _may_be_coco(file)]
-    contents = [(file, read_json(file)) for file in candidates]
-    kept, notes = _chosen(root, contents)
-    pictures = pictures_of(root)
-    finder = Names(record.name for record in pictures.records)
-    reading = _Reading()
+    faults, encodings = Faults(), Encodings()
+    contents = []
+    for file in _candidates(root):
+        content = faults.attempt(partial(read_json, file, relative(root, file), encodings), None)
+        contents += [(file, content)] if content is not None else []
+    kept, notes = _chosen(root, contents, faults)
+    pictures = pictures_of(root, [file.stem for file, content in contents if _is_panoptic(content)])
+    finder = Finder(root, pictures.records)
+    reading = Reading(Sources(root))
     for file, content in kept:
-        _read(root, file, content, finder, reading)
-    if not reading.files:
-        raise UserError(
-            f"{kept[0][0]}: none of the {len(reading.unmatched.missing)} pictures it lists lies in {root}; put them "
-            "there, in any folder."
-        )
-    class_names, ids, said = class_table(reading.labels, read_classes(root))
-    drawings = {
-        name: Drawing(
-            file,
-            tuple(
-                Shape(ids[label], shape.region, shape.crowd, shape.entry)
-                for label, shape in reading.shapes.get(name, [])
-            ),
-            reading.size_of[name],
-            tuple(others),
-        )
-        for name, (file, *others) in reading.files.items()
-    }
+        faults.attempt(partial(File(root, file, reading).read, content, finder), None)
+    if kept and not (faults or reading.sources):
+        faults.append(f"{kept[0][0]}: {_no_picture(root, reading)}")
+    table = label_table(reading.labels, faults.attempt(partial(read_classes, root), None))
+    merged = reading.sources.merged(table.ids, table.refused)
+    notes += _notes(root, [file for file, _ in kept], reading, merged.drawings)
     return survey_of(
         root,
         "coco",
         pictures,
-        drawings,
-        class_names=class_names,
+        merged.drawings,
+        class_names=table.names,
         by_file=reading.by_file,
         unmatched=reading.unmatched,
-        notes=(*notes, *_notes(root, kept, reading, drawings), *said),
+        notes=(*notes, *merged.notes, *table.notes),
+        faults=(*faults, *merged.faults),
+        guesses=(*encodings.guesses(), *merged.guesses, *reading.unread),
     )
 
 
-def _may_be_coco(file: Path) -> bool:
-    content = file.read_bytes()
-    return b'"images"' in content or b'"annotations"' in content
+def _candidates(root: Path) -> list[Path]:
+    return files_with(files_below(root, ".json"), ("images", "annotations"))
 
 
-def _chosen(root: Path, contents: list[tuple[Path, Any]]) -> tuple[list[tuple[Path, Any]], list[str]]:
-    """The files with outlines, without those of keypoints, captions and lists of pictures beside them."""
+def _chosen(root: Path, contents: list[tuple[Path, Any]], faults: Faults) -> tuple[list[tuple[Path, Any]], list[str]]:
+    """The files with outlines, without those of keypoints, captions, panoptic segments and lists of pictures."""
     outlines, keypoints, others = [], [], []
     for file, content in contents:
-        if not (isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys()):
-            others.append(file)
-        elif any(isinstance(one, dict) and "keypoints" in one for one in content["categories"] or ()):
+        if _lacks(content) or _is_of_another_kind(content):
+            others.append((file, content))
+        elif any(isinstance(one, dict) and "keypoints" in one for one in _few(content["categories"])):
             keypoints.append((file, content))
         else:
             outlines.append((file, content))
     if not outlines:
         outlines, keypoints = keypoints, []
-    if not outlines:
-        if not others:
-            raise UserError(f"{root}: no JSON file of COCO's kind (keys images, annotations and categories).")
-        content = next(content for file, content in contents if file == others[0])
-        keys = content.keys() if isinstance(content, dict) else ()
-        lacking = [key for key in ("images", "annotations", "categories") if key not in keys]
-        raise UserError(f"{others[0]}: the key '{lacking[0]}' is missing, so this is no file of COCO's instances.")
+    for file, content in others:
+        if _has_outlines(content) or not (outlines or faults):
+            why = f"the key '{_lacks(content)}' is missing" if _lacks(content) else "its annotations have no outlines"
+            faults.append(f"{file}: {why}, so this is no file of COCO's instances.")
+    if not (outlines or faults):
+        faults.append(f"{root}: no JSON file of COCO's kind (keys images, annotations and categories).")
+    left = [relative(root, file) for file, content in others if not _has_outlines(content)]
     notes = []
     if keypoints:
         notes.append(f"{some([relative(root, file) for file, _ in keypoints], 3)}: keypoints, which are not read.")
-    if others:
-        notes.append(f"{some([relative(root, file) for file in others], 3)}: no outlines, so not read.")
+    if left and outlines:
+        notes.append(f"{some(left, 3)}: no outlines, so not read.")
     return outlines, notes
 
 
-def _read(root: Path, file: Path, content: Any, finder: Names, reading: _Reading) -> None:
-    """One file's pictures, categories and annotations."""
-    names_of: dict[Any, tuple[str, ...]] = {}
-    split = split_in(file.stem)
-    for number, image in enumerate(need(content, "images", list, str(file))):
-        where = f"{file}, entry {number} of images"
-        image_id = need(image, "id", (int, str), where)
-        entry = need(image, "file_name", str, where)
-        size = (need(image, "height", int, where), need(image, "width", int, where))
-        found = finder.find(entry, beside=relative(root, file.parent), split=split)
-        names = found.names
-        reading.unmatched.note(relative(root, file), entry, found)
-        if image_id in names_of:
-            raise UserError(f"{where}: the id {image_id} stands there twice.")
-        names_of[image_id] = names
-        for name in names:
-            reading.files[name][file] = None
-            reading.size_of.setdefault(name, size)
-            reading.by_file[split].append(name)
-    label_of: dict[Any, str] = {}
-    for number, category in enumerate(need(content, "categories", list, str(file))):
-        where = f"{file}, entry {number} of categories"
-        label_of[need(category, "id", (int, str), where)] = need(category, "name", str, where)
-    for category_id in sorted(label_of, key=lambda one: (isinstance(one, str), one)):
-        reading.labels.setdefault(label_of[category_id], f"{file}, category {category_id}")
-    for number, annotation in enumerate(need(content, "annotations", list, str(file))):
-        entry = f"entry {number} of annotations"
-        if isinstance(annotation, dict) and isinstance(annotation.get("id"), int | str):
-            entry = f"annotation {annotation['id']}"
-        where = f"{file}, {entry}"
-        image_id = need(annotation, "image_id", (int, str), where)
-        category_id = need(annotation, "category_id", (int, str), where)
-        if image_id not in names_of:
-            raise UserError(f"{where}: image_id {image_id} is none of the images in this file.")
-        if category_id not in label_of:
-            raise UserError(f"{where}: category_id {category_id} is none of the categories in this file.")
-        crowd = bool(annotation.get("iscrowd"))
-        region: Region
-        if annotation.get("segmentation"):
-            region = _region(annotation["segmentation"], where)
-        elif "bbox" in annotation:
-            region = _box(annotation["bbox"], where)
-        else:
-            raise UserError(f"{where}: neither an outline (segmentation) nor a box (bbox).")
-        for name in names_of[image_id]:
-            own = entry if file == next(iter(reading.files[name])) else f"{entry} of {relative(root, file)}"
-            reading.shapes[name].append((label_of[category_id], Shape(0, region, crowd, own)))
-            reading.crowds += crowd
-            reading.boxes += isinstance(region, Box)
+def _no_picture(root: Path, reading: Reading) -> str:
+    """Why the files label no picture."""
+    if reading.listed:
+        return f"none of the {reading.listed} pictures it lists lies in {root}; put them there, in any folder."
+    first = next(iter(reading.unmatched.missing), "it is empty")
+    return f"its list of images names no picture ({first}); export the annotations again."
 
 
-def _region(segmentation: Any, where: str) -> Region:
-    if isinstance(segmentation, dict):
-        size = need(segmentation, "size", list, where)
-        counts = need(segmentation, "counts", (list, str), where)
-        if len(size) != 2 or not all(isinstance(side, int) and side >= 0 for side in size):
-            raise UserError(f"{where}: the size of the run-length encoding is {size}, expected [height, width].")
-        if isinstance(counts, list):
-            if not all(isinstance(count, int) and count >= 0 for count in counts):
-                raise UserError(f"{where}: the run-length encoding holds something other than whole numbers from 0 on.")
-            return Counts(np.array(counts, np.int64), (size[0], size[1]))
-        return Counts(counts, (size[0], size[1]))
-    if not isinstance(segmentation, list):
-        raise UserError(f"{where}: the segmentation is {str(segmentation)[:40]!r}, expected polygons or an encoding.")
-    return Polygons(tuple((ring_of(ring, where),) for ring in segmentation))
+def _lacks(content: Any) -> str:
+    """The first key that a file of instances has and this one has not, or empty."""
+    keys = content.keys() if isinstance(content, dict) else ()
+    return next((key for key in KEYS if key not in keys), "")
 
 
-def _box(bbox: Any, where: str) -> Box:
-    numbers = isinstance(bbox, list) and all(isinstance(value, int | float) and isfinite(value) for value in bbox)
-    if not numbers or len(bbox) != 4 or min(bbox[2:]) < 0:
-        raise UserError(f"{where}: the bbox is {str(bbox)[:60]}, expected [left, top, width, height] in pixels.")
-    left, top, width, height = map(float, bbox)
-    return Box(left, top, left + width, top + height)
+def _few(found: Any, limit: int = 100) -> list[Any]:
+    """The first entries of a list, or of an object by id."""
+    return list(found.values() if isinstance(found, dict) else found if isinstance(found, list) else ())[:limit]
 
 
-def _notes(root: Path, kept: list[tuple[Path, Any]], reading: _Reading, drawings: dict[str, Drawing]) -> list[str]:
-    ids = list(dict.fromkeys(category["id"] for _, content in kept for category in content["categories"]))
+def _keys(content: Any) -> set[str]:
+    """The keys of the first annotations."""
+    annotations = _few(content.get("annotations")) if isinstance(content, dict) else []
+    return {key for one in annotations if isinstance(one, dict) for key in one}
+
+
+def _is_panoptic(content: Any) -> bool:
+    """Whether annotations are segments of label maps (Kirillov et al. 2019) rather than outlines."""
+    return "segments_info" in _keys(content)
+
+
+def _is_of_another_kind(content: Any) -> bool:
+    """Whether annotations are captions, segments and the like, which have neither an outline nor a category."""
+    keys = _keys(content)
+    return bool(keys) and keys.isdisjoint({"segmentation", "bbox", "category_id"})
+
+
+def _has_outlines(content: Any) -> bool:
+    return not _keys(content).isdisjoint({"segmentation", "bbox"})
+
+
+def _notes(root: Path, files: list[Path], reading: Reading, drawings: Mapping[str, Drawing]) -> list[str]:
+    if not files:
+        return []
     order = "classes.txt" if (root / "classes.txt").is_file() else "their ids"
-    shapes = sum(len(drawing.shapes) for drawing in drawings.values()) - reading.boxes
+    shapes = [shape for drawing in drawings.values() for shape in drawing.shapes]
+    boxes = sum(isinstance(shape.region, Box) for shape in shapes)
+    crowds = sum(shape.crowd for shape in shapes)
     bare = sum(not drawing.shapes for drawing in drawings.values())
     notes = [
-        f"{some([relative(root, file) for file, _ in kept], 3)}: {shapes} outlines on {len(drawings)} pictures, "
-        f"{bare} of them without any object, which show background.",
-        f"Category ids {some(ids, 3)} are the classes from 1 on in the order of {order}; 0 is what no outline covers.",
+        f"{some([relative(root, file) for file in files], 3)}: {len(shapes) - boxes} outlines on {len(drawings)} "
+        f"pictures, {bare} of them without any object, which show background.",
+        f"Category ids {some(list(reading.categories), 3)} are the classes from 1 on in the order of {order}; 0 is "
+        "what no outline covers.",
     ]
-    if reading.crowds:
-        notes.append(f"{reading.crowds} crowds are labelled as their category, beneath the single objects.")
-    if reading.boxes:
-        notes.append(
-            f"{reading.boxes} annotations have a box but no outline; the pixels in it are void, where no outline is."
-        )
+    if crowds:
+        notes.append(f"{crowds} crowds are labelled as their category, beneath the single objects.")
+    if boxes:
+        notes.append(f"{boxes} annotations have a box but no outline; the pixels in it are void, where no outline is.")
     return notes
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from pixelwise.data.dataset import UNLABELLED
 from pixelwise.data.formats import coco, folder, labelme, open_dataset, rle_csv, voc
 from pixelwise.data.formats.export import Export, plain_names
+from pixelwise.data.order import Order
 from pixelwise.data.shapes import ShapeCoding
 from pixelwise.errors import UserError, unknown
 
@@ -24,7 +25,13 @@ WRITERS: dict[str, Callable[[Export, Path], list[str]]] = {
 
 
 def convert(
-    data: Path | str, to: str, out: Path | str, *, splits: Sequence[str] = (), layout: str = "auto"
+    data: Path | str,
+    to: str,
+    out: Path | str,
+    *,
+    splits: Sequence[str] = (),
+    layout: str = "auto",
+    rle_order: Order = "columns",
 ) -> list[str]:
     """Writes pictures as they are, labels in another format, classes.txt and the splits.
 
@@ -39,6 +46,7 @@ def convert(
         splits: write the labelled pictures of these alone; without, all pictures, unlabelled ones too. Without `train`
             among them, the copy says nothing of splits, because nothing could be trained on.
         layout: that of `data`, or `auto`.
+        rle_order: along what run lengths in `data` count the pixels; they are written down the columns.
 
     Returns:
         What was done, in sentences.
@@ -53,7 +61,7 @@ def convert(
         raise UserError(f"{out}: exists already; give a new folder for the converted copy.")
     if out.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the converted copy.")
-    dataset = open_dataset(root, layout)
+    dataset = open_dataset(root, layout, rle_order=rle_order)
     if "pixels" not in dataset.knows:
         raise UserError(f"{root}: the pictures have no masks; only masks and objects have formats to convert between.")
     labelled_splits = [split for split in dataset.splits if split != UNLABELLED]

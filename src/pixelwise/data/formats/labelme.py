@@ -1,200 +1,176 @@
-"""LabelMe's files (Wada, labelme): one JSON a picture, beside it or in a folder of their own.
+"""LabelMe's files (Wada, labelme): one JSON per picture, beside it or in a folder of their own.
 
     x.jpg + x.json           images/x.jpg + annotations/x.json
 
-Shapes are polygons, rectangles, circles, and masks: PNGs in base64 with the box in which they lie. Labels get their ids
-by classes.txt, else in alphabetical order; `__ignore__` is void and `_background_` class 0.
+Shapes are polygons, rectangles, circles, and masks: PNGs in base64 with the box in which they lie. Those of one label
+and one `group_id` are one object. Labels get their ids by classes.txt, else in alphabetical order; `__ignore__` is void
+and `_background_` class 0.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
-from collections import Counter
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pixelwise.data.class_table import read_classes
+from pixelwise.data.formats import entries
 from pixelwise.data.formats.annotations import (
-    class_table,
     files_below,
     has_masks,
-    need,
+    label_table,
     pictures_of,
-    read_json,
     relative,
-    ring_of,
     survey_of,
 )
-from pixelwise.data.formats.export import Export, parts_of
+from pixelwise.data.formats.export import Export, Part, parts_of
+from pixelwise.data.formats.finder import Finder
+from pixelwise.data.formats.labelme_shapes import Shapes, read_shapes
+from pixelwise.data.formats.sources import Source, Sources
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import Found, Names, Unmatched, counted
-from pixelwise.data.pictures import open_image
-from pixelwise.data.shapes import Disc, Drawing, Patch, Polygons, Region, Shape, fill
+from pixelwise.data.formats.texts import Encodings, files_with, read_json
+from pixelwise.data.listing import Faults, Found, Unmatched, counted, some
+from pixelwise.data.regions import Patch, fill
 from pixelwise.errors import UserError
+
+KEYS = ("shapes", "imagePath")
 
 
 def detect(root: Path) -> bool:
-    return any(_may_be_labelme(file) for file in files_below(root, ".json")) and not has_masks(root)
+    return bool(_candidates(root)) and not has_masks(root)
 
 
 def survey(root: Path) -> Survey:
     """The pictures that have a file, labelled even if it holds no shape, and all others without labels.
 
+    A shape that is none is a broken one of its picture, a file that cannot be read a fault.
+
     Raises:
-        UserError: broken JSON, a missing key, a shape that is none, or a picture that lies nowhere but in the JSON.
+        UserError: lists that cannot be read, or more than 255 classes.
     """
+    faults, encodings, unmatched = Faults(), Encodings(), Unmatched()
     pictures = pictures_of(root)
-    finder = Names(record.name for record in pictures.records)
-    found: dict[str, tuple[Path, tuple[int, int] | None, list[tuple[str, Shape]]]] = {}
-    labels: dict[str, str] = {}
-    unmatched = Unmatched()
-    flat: Counter[str] = Counter()
-    for file in files_below(root, ".json"):
-        if not _may_be_labelme(file):
+    finder = Finder(root, pictures.records)
+    sources, tally = Sources(root, add_up=False), Shapes()
+    files: list[Path] = []
+    labels: set[str] = set()
+    misnamed: list[str] = []
+    for file in _candidates(root):
+        name = relative(root, file)
+        content = faults.attempt(partial(_read, file, name, encodings), None)
+        if content is None:
             continue
-        content = read_json(file)
-        shapes = []
-        for number, entry in enumerate(need(content, "shapes", list, str(file)), start=1):
-            where = f"{file}, shape {number}"
-            label = need(entry, "label", str, where)
-            region = _region(entry, where, flat)
-            if region is not None:
-                labels.setdefault(label, where)
-                shapes.append((label, Shape(0, region, entry=f"shape {number}")))
-        own = _picture_of(root, file, content, finder)
-        names = own.names
-        if not names:
-            if content.get("imageData"):
-                raise UserError(
-                    f"{file}: its picture {content.get('imagePath')} is not in the folder, only inside of the JSON; "
-                    "write it to a file beside (labelme_export_json does) so that it can be read."
-                )
-            unmatched.note(relative(root, file), str(content.get("imagePath")), own)
-        for name in names:
-            if name in found:
-                raise UserError(
-                    f"{file}: its picture {name} has the labels {found[name][0]} already; remove one of both."
-                )
-            found[name] = (file, _size(content, file), shapes)
-    if not found:
-        raise UserError(f"{root}: no JSON file of LabelMe's (key shapes) that belongs to a picture here.")
-    class_names, ids, said = class_table(dict(sorted(labels.items())), read_classes(root))
-    drawings = {
-        name: Drawing(file, tuple(Shape(ids[label], shape.region, entry=shape.entry) for label, shape in shapes), size)
-        for name, (file, size, shapes) in found.items()
-    }
-    order = "classes.txt" if (root / "classes.txt").is_file() else "alphabetical order"
-    files = {file for file, _, _ in found.values()}
-    notes = [
-        f"{sum(len(drawing.shapes) for drawing in drawings.values())} shapes in {len(files)} "
-        f"files; labels have their ids by {order}, background is 0."
-    ]
-    if flat:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(flat.items()))
-        notes.append(f"{counted(flat.total(), 'shape has', 'shapes have')} no area and are not read ({kinds}).")
+        found, other = _picture_of(file, content, finder)
+        unmatched.note(name, _called(content), found)
+        shapes = read_shapes(content["shapes"])
+        misnamed += [name] if other.names else []
+        files += [file] if found.names else []
+        if found.names:
+            tally.count(shapes, name)
+        for picture in found.names:
+            labels |= {shape.label for shape in shapes.labelled if shape.label}
+            size = entries.size(content, "imageHeight", "imageWidth")
+            sources.add(picture, Source(file, size=size, shapes=shapes.labelled))
+    if not (files or faults):
+        faults.append(_no_file(root, unmatched))
+    table = label_table(sorted(labels), faults.attempt(partial(read_classes, root), None))
+    merged = sources.merged(table.ids, table.refused)
     return survey_of(
         root,
         "labelme",
         pictures,
-        drawings,
-        class_names=class_names,
+        merged.drawings,
+        class_names=table.names,
         by_file={},
         unmatched=unmatched,
-        notes=(*notes, *said),
+        notes=(*_notes(root, files, tally, merged.drawings), *merged.notes, *table.notes),
+        faults=(*faults, *merged.faults),
+        guesses=(*encodings.guesses(), *merged.guesses, *_guesses(tally, misnamed)),
     )
 
 
-def _may_be_labelme(file: Path) -> bool:
-    content = file.read_bytes()
-    return b'"shapes"' in content or b'"imagePath"' in content
+def _candidates(root: Path) -> list[Path]:
+    return files_with(files_below(root, ".json"), KEYS)
 
 
-def _picture_of(root: Path, file: Path, content: Any, finder: Names) -> Found:
-    """The picture of the file's own name, else the one that its `imagePath` means."""
-    beside, path = relative(root, file.parent), content.get("imagePath")
-    own = finder.find(relative(root, file.with_suffix("")), beside=beside)
-    return finder.find(path, beside=beside) if own == Found() and isinstance(path, str) and path else own
-
-
-def _size(content: Any, file: Path) -> tuple[int, int] | None:
-    if content.get("imageHeight") is None or content.get("imageWidth") is None:
-        return None
-    return need(content, "imageHeight", int, str(file)), need(content, "imageWidth", int, str(file))
-
-
-def _region(entry: Any, where: str, flat: Counter[str]) -> Region | None:
-    """The pixels of a shape; None for points and lines, which are counted in `flat`.
+def _read(file: Path, name: str, encodings: Encodings) -> dict[str, Any] | None:
+    """The content of a file of LabelMe's; None for a file of another kind that has the same words in it.
 
     Raises:
-        UserError: points that do not make such a shape, or a type that is unknown.
+        UserError: no JSON, or shapes that are no list.
     """
-    kind = entry.get("shape_type") or "polygon"
-    if kind in FLAT:
-        flat[kind] += 1
+    content = read_json(file, name, encodings)
+    if not isinstance(content, dict) or content.keys().isdisjoint(KEYS):
         return None
-    if kind not in REGIONS:
-        raise UserError(f"{where}: the shape_type '{kind}' is unknown; known: {', '.join([*REGIONS, *FLAT])}.")
-    points = need(entry, "points", list, where)
-    return REGIONS[kind](points, entry, where)
+    if not isinstance(content.get("shapes"), list):
+        raise UserError(f"{file}: 'shapes' is {entries.short(content.get('shapes'))}, expected a list.")
+    return content
 
 
-def _polygon(points: list[Any], entry: Any, where: str) -> Region:
-    return Polygons(((ring_of(points, where),),))
+def _picture_of(file: Path, content: dict[str, Any], finder: Finder) -> tuple[Found, Found]:
+    """The picture of the file's own name, else the one that its `imagePath` means; and that one if both are there."""
+    own, path = finder.namesake(file), content.get("imagePath")
+    stated = finder.find(file, path) if isinstance(path, str) and path else Found()
+    if own == Found():
+        return stated, Found()
+    return own, stated if stated.names != own.names else Found()
 
 
-def _rectangle(points: list[Any], entry: Any, where: str) -> Region:
-    (x0, y0), (x1, y1) = _two(points, "rectangle", where)
-    return Polygons(((np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]),),))
+def _called(content: dict[str, Any]) -> str:
+    """The picture as the file calls it."""
+    called = entries.short(content.get("imagePath")).strip("'")
+    return (
+        f"{called} (which lies inside of the JSON: write it to a file beside)" if content.get("imageData") else called
+    )
 
 
-def _circle(points: list[Any], entry: Any, where: str) -> Region:
-    centre, rim = _two(points, "circle", where)
-    return Disc(float(centre[0]), float(centre[1]), float(np.hypot(*(rim - centre))))
-
-
-def _mask(points: list[Any], entry: Any, where: str) -> Region:
-    """A PNG of what lies between the two points, both of them included."""
-    corner, opposite = _two(points, "mask", where)
-    try:
-        png = base64.b64decode(need(entry, "mask", str, where), validate=True)
-        with open_image(io.BytesIO(png)) as image:
-            mask = np.array(image.convert("L")) > 0
-    except (binascii.Error, UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise UserError(f"{where}: the mask is no PNG in base64 ({error}).") from None
-    left, top = np.rint(corner).astype(int).tolist()
-    width, height = (np.rint(opposite).astype(int) - (left, top) + 1).tolist()
-    if mask.shape != (height, width):
-        raise UserError(
-            f"{where}: the mask is {mask.shape[1]} x {mask.shape[0]}, but its box {width} x {height} (width x height)."
+def _no_file(root: Path, unmatched: Unmatched) -> str:
+    if any("inside of the JSON" in entry for entry in unmatched.missing):
+        return (
+            f"{root}: the pictures lie inside of LabelMe's JSON files; write them to files beside (labelme_export_json "
+            "does) so that they can be read."
         )
-    return Patch(top, left, mask)
+    return f"{root}: no JSON file of LabelMe's (key shapes) that belongs to a picture here."
 
 
-def _two(points: list[Any], kind: str, where: str) -> np.ndarray:
-    try:
-        two = np.array(points, np.float64)
-    except (ValueError, TypeError):
-        two = np.zeros(0)
-    if two.shape != (2, 2) or not np.isfinite(two).all():
-        raise UserError(f"{where}: a {kind} needs two points, found {str(points)[:40]}.")
-    return two
+def _notes(root: Path, files: list[Path], tally: Shapes, drawings: dict[str, Any]) -> list[str]:
+    if not files:
+        return []
+    order = "classes.txt" if (root / "classes.txt").is_file() else "alphabetical order"
+    count = sum(len(drawing.shapes) for drawing in drawings.values())
+    notes = [f"{count} shapes in {len(files)} files; labels have their ids by {order}, background is 0."]
+    if tally.flat:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(tally.flat.items()))
+        said = counted(tally.flat.total(), "shape has no area and is", "shapes have no area and are")
+        notes.append(f"{said} not read ({kinds}).")
+    if tally.groups:
+        notes.append(
+            f"{tally.parts} shapes are parts of {counted(tally.groups, 'object', 'objects')}, by their label and "
+            "group_id."
+        )
+    return notes
 
 
-REGIONS: dict[str, Callable[[list[Any], Any, str], Region]] = {
-    "polygon": _polygon,
-    "rectangle": _rectangle,
-    "circle": _circle,
-    "mask": _mask,
-}
-FLAT = frozenset({"point", "points", "line", "linestrip"})
+def _guesses(tally: Shapes, misnamed: list[str]) -> list[str]:
+    found = [
+        f"{counted(len(where), 'shape is', 'shapes are')} of the type {kind}, which is not LabelMe's; the points are "
+        f"read as the corners of a polygon ({some(where, 3)}). If they are something else, draw a polygon instead."
+        for kind, where in tally.corners.items()
+    ]
+    if misnamed:
+        found.append(
+            f"{counted(len(misnamed), 'file is', 'files are')} named as one picture and state another one in imagePath "
+            f"({some(misnamed, 3)}); they are read as labels of the picture of their name. Rename them if that is "
+            "wrong."
+        )
+    return found
 
 
 FINENESS = 3
@@ -204,15 +180,17 @@ FINENESS = 3
 def write(export: Export, out: Path) -> list[str]:
     """`images/` with a JSON beside each labelled picture, and lists.
 
-    A shape is an object, or where objects are not known, a connected region of one class: a polygon where it has no
-    hole and the polygon covers exactly its pixels, else a mask. Class 0 is what no shape covers, void is `__ignore__`.
+    A shape is a connected part of an object, or where objects are not known, a connected region of one class: a polygon
+    where it has no hole and the polygon covers exactly its pixels, else a mask. The parts of one object share a
+    `group_id`. Class 0 is what no shape covers, void is `__ignore__`.
     """
     export.copy_pictures(out / "images")
     for record, sample in export.samples(export.records):
         assert sample.mask is not None
         shapes = [
-            {"label": export.label(part.class_id), **_shape(part.patch), "group_id": None, "flags": {}}
-            for part in parts_of(sample.mask, sample.instances, connected=True)
+            shape
+            for number, part in enumerate(parts_of(sample.mask, sample.instances, connected=True), start=1)
+            for shape in _shapes(part, export.label(part.class_id), number)
         ]
         content = {
             "version": "5.5.0",
@@ -227,6 +205,20 @@ def write(export: Export, out: Path) -> list[str]:
         file.write_text(json.dumps(content, indent=1), encoding="utf-8")
     export.write_lists(out, "images/")
     return []
+
+
+def _shapes(part: Part, label: str, number: int) -> list[dict[str, Any]]:
+    """One shape per connected part (8 neighbours), with the number as `group_id` where there are several."""
+    count, components = cv2.connectedComponents(part.patch.mask.astype(np.uint8), connectivity=8)
+    patches = [_cropped(part.patch, components == component) for component in range(1, count)]
+    group = number if len(patches) > 1 else None
+    return [{"label": label, **_shape(patch), "group_id": group, "flags": {}} for patch in patches]
+
+
+def _cropped(patch: Patch, mask: np.ndarray) -> Patch:
+    """Some of a patch's pixels, as a patch no larger than they are."""
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return Patch(patch.top + top, patch.left + left, mask[top : top + height, left : left + width])
 
 
 def _shape(patch: Patch) -> dict[str, Any]:

@@ -1,0 +1,229 @@
+"""One picture in several places of the annotation files: what is written twice counts once, versions are told apart.
+
+A source is one place that describes a picture: an entry of COCO's `images`, a JSON of LabelMe's, the rows of a table.
+Where a picture has several sources,
+
+- a shape (label and region) that is written twice counts once, also within one source;
+- two files that share a shape of any picture are versions of each other: where each holds shapes that the other one
+  lacks, it is not known which of them is right, which is a fault, and the picture is broken;
+- two files that share none add up, as one file per class does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+
+from pixelwise.data.listing import counted, some
+from pixelwise.data.regions import Broken, Region, content
+from pixelwise.data.shapes import Drawing, Shape
+
+Pair = frozenset[Path]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labelled:
+    """A region with its label, before labels have class ids; the other attributes are those of `Shape`."""
+
+    label: str
+    region: Region
+    entry: str
+    crowd: bool = False
+
+    @property
+    def content(self) -> Hashable:
+        """Equal for two entries that say the same."""
+        return self.label, self.crowd, content(self.region)
+
+
+@dataclass(slots=True, eq=False)
+class Source:
+    """What one place says of a picture.
+
+    Attributes:
+        file: the annotation file.
+        entry: the place in it, such as `image 7`; empty where the whole file is about the picture.
+        size: (height, width) of the picture as stated there; None where it is not.
+        shapes: in the file's order.
+    """
+
+    file: Path
+    entry: str = ""
+    size: tuple[int, int] | None = None
+    shapes: list[Labelled] = field(default_factory=list)
+
+    @property
+    def contents(self) -> frozenset[Hashable]:
+        """What it says, but for broken shapes, which are told as such."""
+        return frozenset(shape.content for shape in self.shapes if not isinstance(shape.region, Broken))
+
+    @property
+    def labels(self) -> frozenset[str]:
+        return frozenset(shape.label for shape in self.shapes)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The shapes of all pictures.
+
+    Attributes:
+        drawings: by the name of the record.
+        notes: on what was counted once.
+        guesses: on files that differ and are taken together.
+        faults: on sources that contradict each other.
+    """
+
+    drawings: dict[str, Drawing]
+    notes: tuple[str, ...]
+    guesses: tuple[str, ...]
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Conflict:
+    """An entry that cannot be right if another one is, and why."""
+
+    entry: str
+    why: str
+
+
+class Sources:
+    """The sources of all pictures, in the order in which they were read.
+
+    Args:
+        root: the dataset's folder.
+        add_up: whether several files may each hold a part of a picture's shapes.
+    """
+
+    def __init__(self, root: Path, *, add_up: bool = True) -> None:
+        self._root = root
+        self._add_up = add_up
+        self._of: dict[str, list[Source]] = defaultdict(list)
+
+    def __bool__(self) -> bool:
+        return bool(self._of)
+
+    def add(self, name: str, source: Source) -> None:
+        """Adds a source of the record of this name."""
+        self._of[name].append(source)
+
+    def merged(self, ids: Mapping[str, int], refused: Mapping[str, str]) -> Merged:
+        """One drawing per picture.
+
+        Args:
+            ids: label -> class id.
+            refused: label -> why it has no id; shapes of such a label are broken.
+        """
+        versions = self._versions()
+        repeats = 0
+        drawings, mixed, conflicts = {}, {}, {}
+        for name, sources in self._of.items():
+            shapes = list(self._once(sources))
+            repeats += sum(len(source.shapes) for source in sources) - len(shapes)
+            conflict = self._conflict(sources, versions)
+            if conflict is not None:
+                shapes.append(Labelled("", Broken(conflict.why), conflict.entry))
+                conflicts[name] = conflict
+            elif any(self._differ(one, other, versions) for one, other in combinations(sources, 2)):
+                mixed[name] = sources
+            drawings[name] = Drawing(
+                sources[0].file,
+                tuple(_shape(shape, ids, refused) for shape in shapes),
+                next((source.size for source in sources if source.size is not None), None),
+                tuple(dict.fromkeys(source.file for source in sources if source.file != sources[0].file)),
+            )
+        said = counted(
+            repeats,
+            "entry repeats another one of its picture, number for number, and counts once.",
+            "entries repeat others of their pictures, number for number, and count once.",
+        )
+        notes = (said,) if repeats else ()
+        return Merged(drawings, notes, tuple(self._mixed(mixed)), tuple(_faults(drawings, conflicts)))
+
+    def _once(self, sources: Sequence[Source]) -> Iterator[Labelled]:
+        """Every shape where it is first written, and all broken ones."""
+        seen: set[Hashable] = set()
+        for source in sources:
+            for shape in source.shapes:
+                if isinstance(shape.region, Broken) or shape.content not in seen:
+                    seen.add(shape.content)
+                    yield replace(shape, entry=self._entry(shape.entry, source, sources))
+
+    def _entry(self, entry: str, source: Source, sources: Sequence[Source]) -> str:
+        """The entry, with its file if that is another than the first."""
+        return entry if source.file == sources[0].file else f"{entry} of {self._name(source.file)}"
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self._root).as_posix()
+
+    def _versions(self) -> frozenset[Pair]:
+        """The pairs of files that share a shape."""
+        pairs: set[Pair] = set()
+        for sources in self._of.values():
+            for one, other in combinations(sources, 2):
+                pair = frozenset((one.file, other.file))
+                if pair not in pairs and one.contents & other.contents:
+                    pairs.add(pair)
+        return frozenset(pairs)
+
+    def _conflict(self, sources: Sequence[Source], versions: frozenset[Pair]) -> _Conflict | None:
+        """The first two sources of which one must be wrong."""
+        for one, other in combinations(sources, 2):
+            where = f"{one.entry} of {self._name(one.file)}" if one.entry else self._name(one.file)
+            if one.size is not None and other.size is not None and one.size != other.size:
+                why = f"the picture is {_size(other.size)} here, but {_size(one.size)} by {where} (width x height)"
+            elif self._contradict(one, other, versions):
+                why = f"the shapes of this picture are others than those by {where}"
+            else:
+                continue
+            entry = self._entry(other.entry or "all shapes", other, sources)
+            return _Conflict(entry, f"{why}, and which is right is not known; remove one of the two.")
+        return None
+
+    def _contradict(self, one: Source, other: Source, versions: frozenset[Pair]) -> bool:
+        first, second = one.contents, other.contents
+        if one.file == other.file:
+            return bool(first and second) and first != second
+        if not self._add_up:
+            return first != second
+        related = frozenset((one.file, other.file)) in versions
+        return related and not (first <= second or second <= first)
+
+    def _differ(self, one: Source, other: Source, versions: frozenset[Pair]) -> bool:
+        """Whether two files that do not contradict each other may be versions all the same."""
+        if one.file == other.file or one.contents == other.contents:
+            return False
+        return frozenset((one.file, other.file)) in versions or bool(one.labels & other.labels)
+
+    def _mixed(self, mixed: Mapping[str, Sequence[Source]]) -> Iterator[str]:
+        if mixed:
+            files = dict.fromkeys(self._name(source.file) for sources in mixed.values() for source in sources)
+            yield (
+                f"{counted(len(mixed), 'picture has', 'pictures have')} different shapes in several files "
+                f"({some(list(files), 3)}), which are taken together ({some(list(mixed), 3)}); if one file is an older "
+                "version of another, move it out of the folder."
+            )
+
+
+def _faults(drawings: Mapping[str, Drawing], conflicts: Mapping[str, _Conflict]) -> Iterator[str]:
+    """One sentence on the first conflict, with the number of others."""
+    for name, conflict in conflicts.items():
+        more = len(conflicts) - 1
+        others = f" The same holds for {counted(more, 'other picture', 'other pictures')}." if more else ""
+        yield f"{drawings[name].file}, {conflict.entry} ({name}): {conflict.why}{others}"
+        return
+
+
+def _shape(shape: Labelled, ids: Mapping[str, int], refused: Mapping[str, str]) -> Shape:
+    if isinstance(shape.region, Broken):
+        return Shape(0, shape.region, entry=shape.entry)
+    if shape.label in refused:
+        return Shape(0, Broken(refused[shape.label]), entry=shape.entry)
+    return Shape(ids[shape.label], shape.region, shape.crowd, shape.entry)
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[1]} x {size[0]}"

@@ -1,0 +1,172 @@
+"""Tables of run lengths as text: csv files with commas, semicolons or tabs, whichever of their columns has what."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pixelwise.data.formats.annotations import files_below, relative
+from pixelwise.data.formats.texts import Encodings, head
+from pixelwise.errors import UserError
+
+PICTURE_COLUMNS = ("imageid", "imagename", "filename", "imagefile", "imagepath", "filepath", "imageidx",
+                   "image", "img", "file", "path", "name", "id")  # fmt: skip
+RLE_COLUMNS = ("encodedpixels", "rle", "rles", "rlemask", "maskrle", "runlengths", "segmentation", "pixels", "mask")
+CLASS_COLUMNS = ("classname", "class", "label", "labelname", "categoryname", "category", "classid",
+                 "labelid", "categoryid")  # fmt: skip
+"""Words for a column without capitals, blanks and marks, the most telling first."""
+JOINED_COLUMNS = tuple(picture + label for picture in PICTURE_COLUMNS for label in CLASS_COLUMNS)
+"""One column for both, as in `ImageId_ClassId`: `x.jpg_1`."""
+SUFFIXES = (".csv", ".tsv")
+_DELIMITERS = ",;\t"
+_NOTHING = frozenset({"", "-1", "-1.0", "-", "nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>"})
+_RUNS = re.compile(r"[\s\[(]*\d+(\.0*)?([\s,;()\[\]]+\d+(\.0*)?)*[\s\])]*")
+_NUMBER = re.compile(r"[\[(]*\d+(\.0*)?[\])]*")
+_NO_RUN = re.compile(r"(\d+\s+0\s*)+")
+_LONGEST_CELL = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where a table has what: indices of its columns, -1 for the class if there is none.
+
+    Attributes:
+        joined: the column of the picture holds its class, too.
+        count: how many columns the first line names.
+    """
+
+    picture: int
+    runs: int
+    label: int
+    joined: bool
+    count: int
+    delimiter: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of a table.
+
+    Attributes:
+        line: its number, from 1.
+        picture: as the table calls it, perhaps with the class.
+        runs: None where there are none.
+        label: empty where the table has no column for it, or nothing in it.
+        trouble: why the line cannot be understood, or empty.
+    """
+
+    line: int
+    picture: str
+    runs: str | None
+    label: str
+    trouble: str = ""
+
+
+def tables_below(root: Path) -> tuple[dict[Path, Columns], list[str]]:
+    """The tables of run lengths with their columns, and the names of forms to send predictions with."""
+    tables, forms = {}, []
+    for suffix in SUFFIXES:
+        for file in files_below(root, suffix):
+            columns = columns_of(head(file))
+            if columns is not None and "submission" in file.stem.lower():
+                forms.append(relative(root, file))
+            elif columns is not None:
+                tables[file] = columns
+    return tables, forms
+
+
+def columns_of(text: str) -> Columns | None:
+    """The columns by the first line of a table; None for tables of another kind."""
+    for delimiter in _DELIMITERS:
+        rows = _lines(text, delimiter)
+        _, first = next(rows, (0, []))
+        header = [re.sub(r"[\W_]", "", cell.lower()) for cell in first]
+        joined = _first(header, JOINED_COLUMNS)
+        picture = _first(header, PICTURE_COLUMNS) if joined < 0 else joined
+        runs = _first(header, RLE_COLUMNS)
+        if picture < 0 or runs < 0:
+            continue
+        if header[runs] == "mask":  # which may as well be the column of the masks' files
+            cells = (row[runs] for _, row in rows if len(row) > runs)
+            if not _RUNS.fullmatch(next((cell for cell in cells if not is_nothing(cell)), "")):
+                continue
+        label = _first(header, CLASS_COLUMNS) if joined < 0 else -1
+        return Columns(picture, runs, label, joined >= 0, len(header), delimiter)
+    return None
+
+
+def _first(header: Sequence[str], words: Iterable[str]) -> int:
+    """The column called by the first of these words that occurs, or -1."""
+    return next((header.index(word) for word in words if word in header), -1)
+
+
+def rows_of(file: Path, name: str, columns: Columns, encodings: Encodings) -> list[Row]:
+    """The rows of a table.
+
+    Args:
+        name: the file as it is called in the sentences of `encodings`.
+
+    Raises:
+        UserError: no text, or no csv file.
+    """
+    text = encodings.read(file, name)
+    try:
+        lines = list(_lines(text, columns.delimiter))[1:]
+    except csv.Error as error:
+        raise UserError(f"{file}: cannot be read as a csv file ({error}); export it again.") from None
+    return [_row(line, cells, columns) for line, cells in lines]
+
+
+def _row(line: int, cells: list[str], columns: Columns) -> Row:
+    needed = max(columns.picture, columns.runs, columns.label) + 1
+    trouble = ""
+    if len(cells) < needed:
+        trouble = f"{len(cells)} columns found, at least {needed} expected by the first line."
+        cells = cells + [""] * (needed - len(cells))
+    elif columns.runs == columns.count - 1 and all(map(_NUMBER.fullmatch, cells[columns.runs :])):
+        cells = [*cells[: columns.runs], " ".join(cells[columns.runs :])]  # runs with the mark between columns in them
+    elif any(cells[columns.count :]):
+        trouble = (
+            f"{len(cells)} columns found, {columns.count} expected by the first line; put runs that hold the mark "
+            "between columns in quotes."
+        )
+    picture, runs = cells[columns.picture], cells[columns.runs]
+    label = cells[columns.label] if columns.label >= 0 else ""
+    label = re.sub(r"^(\d+)\.0*$", r"\1", "" if is_nothing(label) else label)
+    return Row(line, picture, None if is_nothing(runs) or _NO_RUN.fullmatch(runs) else runs, label, trouble)
+
+
+def is_nothing(cell: str) -> bool:
+    """Whether a cell says that there is nothing: empty, `nan`, `None`, `-1`, `[]`, ..."""
+    return cell.strip("[](){}\"' \t").lower() in _NOTHING
+
+
+def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The number and the stripped cells of each line that is not blank, without Excel's `sep=;` before the first.
+
+    Raises:
+        csv.Error: something that is no table.
+    """
+    text = text.removeprefix("\ufeff")
+    skipped = len(re.match(r'(?:"?sep=.?"?[ \t]*(?:\r\n?|\n|$))?', text, re.IGNORECASE)[0])  # type: ignore[index]
+    with _long_cells():
+        reader = csv.reader(io.StringIO(text[skipped:], newline=None), delimiter=delimiter, skipinitialspace=True)
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                yield reader.line_num + bool(skipped), stripped
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Lets the runs of large masks pass, which are longer than what the csv module takes for one cell."""
+    limit = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)

@@ -1,0 +1,146 @@
+"""The text of annotation files, whatever program of whatever system wrote it."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixelwise.data.listing import counted, some
+from pixelwise.errors import UserError
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_HAN = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]+")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
+_HEAD = 1 << 16
+
+
+@dataclass(slots=True)
+class Encodings:
+    """Which files were not UTF-8, and as what they were read: encoding -> file -> a word that shows whether it fits."""
+
+    guessed: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+
+    def read(self, file: Path, name: str) -> str:
+        """The text of a file: by its byte order mark, else as UTF-8 or UTF-16, else as its letters look.
+
+        Args:
+            name: the file as it is called in `guesses`.
+
+        Raises:
+            UserError: no text.
+        """
+        content = file.read_bytes()
+        encoding = _encoding(content)
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError as error:
+            if encoding != "utf-8":
+                raise _no_text(file, encoding, error) from None
+            unreadable = _no_text(file, encoding, error)
+        if _is_damaged_utf8(content):
+            raise unreadable
+        encoding = "gb18030" if _looks_chinese(content) else "cp1252"
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            raise unreadable from None
+        self.guessed[encoding][name] = re.findall(r"\w*[^\x00-\x7f]+\w*", text)[0]
+        return text
+
+    def guesses(self) -> list[str]:
+        """A sentence for each encoding that was guessed."""
+        return [
+            f"{counted(len(words), 'file is', 'files are')} not UTF-8 and read as {encoding}, as which a word in "
+            f"{next(iter(words))} is '{next(iter(words.values()))}' ({some(list(words), 3)}); if that is no word, save "
+            "the files again as UTF-8."
+            for encoding, words in self.guessed.items()
+        ]
+
+
+def _encoding(content: bytes) -> str:
+    """What the first bytes say: their mark, or zeros between the letters of UTF-16 and UTF-32 without one."""
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return encoding
+    zeros = [index for index, byte in enumerate(content[:4]) if byte == 0]
+    return {(1, 3): "utf-16-le", (0, 2): "utf-16-be", (1, 2, 3): "utf-32-le", (0, 1, 2): "utf-32-be"}.get(
+        tuple(zeros), "utf-8"
+    )
+
+
+def _is_damaged_utf8(content: bytes) -> bool:
+    """Whether most bytes beyond ASCII make characters of UTF-8; in other encodings, some do by chance."""
+    beyond = sum(byte > 127 for byte in content)
+    fitting = "".join(_NOT_ASCII.findall(content.decode("utf-8", "ignore")))
+    return len(fitting.encode()) > 0.75 * beyond
+
+
+def _looks_chinese(content: bytes) -> bool:
+    """Whether the bytes are GB18030 and give Chinese characters, few of which eat a Latin letter or stand between two.
+
+    Two bytes make a character. In Western text, a lone accented letter would take the Latin one after it along, and
+    two of them would make a character amid a word.
+    """
+    try:
+        text = content.decode("gb18030")
+    except UnicodeDecodeError:
+        return False
+    han = "".join(_HAN.findall(text))
+    eaten = sum(character.encode("gb18030")[-1:].isalpha() for character in han)
+    amid = len(re.findall(r"[A-Za-z][^\x00-\x7f][A-Za-z]", text))
+    return han == "".join(_NOT_ASCII.findall(text)) and 2 * (eaten + amid) < len(han)
+
+
+def _no_text(file: Path, encoding: str, error: UnicodeDecodeError) -> UserError:
+    return UserError(
+        f"{file}: not {encoding.upper().removesuffix('-SIG')} text (byte {error.start} does not fit), as after a "
+        "damaged copy; save or export it again as UTF-8."
+    )
+
+
+def head(file: Path) -> str:
+    """The first 64 KB of a file as text, with replacements for what is none."""
+    with file.open("rb") as stream:
+        content = stream.read(_HEAD)
+    return content.decode(_encoding(content), "replace")
+
+
+def files_with(files: Iterable[Path], keys: Iterable[str]) -> list[Path]:
+    """The JSON files in which one of these keys stands."""
+    quoted = [f'"{key}"' for key in keys]
+    wanted = [key.encode(encoding) for key in quoted for encoding in ("ascii", *_WIDE)]
+    return [file for file in files if any(key in content for content in (file.read_bytes(),) for key in wanted)]
+
+
+def read_json(file: Path, name: str, encodings: Encodings) -> Any:
+    """What a JSON file holds.
+
+    Args:
+        name: the file as it is called in the sentences of `encodings`, which takes part in reading it.
+
+    Raises:
+        UserError: no text, or not JSON.
+    """
+    text = encodings.read(file, name)
+    try:
+        return json.loads(text.removeprefix("\ufeff"))
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{file}: not JSON ({error.msg}, line {error.lineno}, column {error.colno}), as after a copy that was "
+            "broken off; export the annotations again."
+        ) from None
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists in lists without end
+        raise UserError(f"{file}: cannot be read as JSON ({error}); export the annotations again.") from None

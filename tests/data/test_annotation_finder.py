@@ -1,0 +1,88 @@
+"""Which picture an annotation file means: its own, never a namesake in another folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from annotation_files import HEIGHT, SQUARE, WIDTH, dump, findings, labelme_file, pictures, shape, table
+
+from pixelwise.data.dataset import Record
+from pixelwise.data.formats import open_dataset
+from pixelwise.data.formats.finder import Finder
+from pixelwise.data.listing import Found
+
+
+def finder(root: Path, *names: str) -> Finder:
+    return Finder(root, [Record(name, root / f"{name}.png") for name in names])
+
+
+class TestFilesOfManyPictures:
+    @pytest.mark.parametrize(("file", "split"), [("b/x.json", ""), ("val.json", "val"), ("labels/val.json", "val")])
+    def test_a_bare_name_that_is_gone_means_no_namesake(self, tmp_path: Path, file: str, split: str) -> None:
+        own = "b" if not split else "val"
+        found = finder(tmp_path, "a/1", "a/2", f"{own}/1", f"{own}/3").all_of(
+            tmp_path / file, ["1.png", "2.png", "3.png"], split
+        )
+        assert [found[entry].names for entry in found] == [(f"{own}/1",), (), (f"{own}/3",)]
+
+    def test_names_that_do_not_repeat_are_found_anywhere(self, tmp_path: Path) -> None:
+        found = finder(tmp_path, "a/1", "a/2", "b/3").all_of(tmp_path / "b/x.json", ["1.png", "2.png", "3.png"])
+        assert [found[entry].names for entry in found] == [("a/1",), ("a/2",), ("b/3",)]
+
+    def test_a_path_is_found_anywhere(self, tmp_path: Path) -> None:
+        found = finder(tmp_path, "a/1", "b/1", "a/2").all_of(tmp_path / "b/x.json", ["1.png", "a/2.png"])
+        assert [found[entry].names for entry in found] == [("b/1",), ("a/2",)]
+
+    def test_an_ambiguous_name_stays_ambiguous(self, tmp_path: Path) -> None:
+        found = finder(tmp_path, "a/1", "b/1", "a/2").all_of(tmp_path / "x.json", ["1.png", "2.png"])
+        assert found["1.png"] == Found((), ("a/1", "b/1"))
+
+
+class TestFilesOfOnePicture:
+    @pytest.mark.parametrize(
+        ("file", "path", "expected"),
+        [
+            ("json/1.json", "..\\images\\1.jpg", ("images/1",)),
+            ("json/1.json", "../images/b/1.jpg", ("images/b/1",)),
+            ("json/x.json", "C:\\data\\images\\b\\1.jpg", ("images/b/1",)),
+            ("json/x.json", "/old/images/b/1.jpg", ("images/b/1",)),
+            ("json/b/2.json", "2.png", ()),  # b/2 is gone, and a/2 is its namesake
+            ("images/b/2.json", "2.png", ()),
+            ("json/b/3.json", "3.png", ("images/b/3",)),
+            ("json/x.json", "3.png", ("images/b/3",)),
+            ("x.json", "3.png", ("images/b/3",)),
+        ],
+    )
+    def test_the_path_starts_at_the_file(self, tmp_path: Path, file: str, path: str, expected: tuple[str, ...]) -> None:
+        found = finder(tmp_path, "images/1", "images/a/1", "images/a/2", "images/b/1", "images/b/3")
+        assert found.find(tmp_path / file, path).names == expected
+
+
+def coco(*files: str) -> dict[str, Any]:
+    images = [{"id": n, "file_name": file, "height": HEIGHT, "width": WIDTH} for n, file in enumerate(files)]
+    annotations = [{"id": n, "image_id": n, "category_id": 1, "segmentation": SQUARE} for n in range(len(files))]
+    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "car"}]}
+
+
+@pytest.mark.parametrize("layout", ["coco", "labelme", "rle_csv"])
+def test_labels_of_a_lost_picture_are_named_and_go_nowhere(tmp_path: Path, layout: str) -> None:
+    """In each folder a file for its own pictures, by bare names; b/2 is lost."""
+    pictures(tmp_path, "1", "2", "3", folder="a")
+    pictures(tmp_path, "1", "3", folder="b")
+    for folder, names in (("a", "13"), ("b", "123")):
+        if layout == "coco":
+            dump(tmp_path / folder / "x.json", coco(*(f"{name}.png" for name in names)))
+        elif layout == "rle_csv":
+            table(tmp_path / folder, "id,rle", *(f"{name}.png,1 2" for name in names), name="x.csv")
+        else:
+            for name in names:
+                square = shape("car", "rectangle", (1, 1), (3, 3))
+                dump(tmp_path / folder / f"{name}.json", labelme_file(square, picture=f"{name}.png"))
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == layout
+    assert {record.name for record in dataset.records if record.labels} == {"a/1", "a/3", "b/1", "b/3"}
+    (named,) = findings(tmp_path)["list-entry-missing"].files
+    assert named.startswith("b/")
+    assert named.endswith(": 2.png")
