@@ -54,7 +54,7 @@ class Fingerprint:
         unlabelled: pictures without labels.
         height, width: (smallest, median, largest) over all pictures, in pixels.
         form: what pictures are brought to.
-        mean, std: per channel over all pixels, in the units of `form.dtype`.
+        mean, std: per channel over all pixels that have a value, in the units of `form.dtype`.
         class_names: by class id.
         class_pixels: pixels by class; where pictures as a whole have a class, pictures.
         class_pictures: pictures that have the class.
@@ -206,13 +206,14 @@ class _Reader:
             counts = np.zeros(256 if "pixels" in dataset.knows else len(dataset.class_names), np.int64)
             if record.class_id is not None:
                 counts[record.class_id] = 1
-            return _Seen(counts, moments=_moments(dataset.read(record)) if wanted else None)
+            return _Seen(counts, moments=_moments(*dataset.read_known(record)) if wanted else None)
         room = self.cache is not None and self.cache.held < self.cache.limit
         if "pixels" in dataset.knows and not room and not (self.cache is not None and self.cache.objects):
             counts = np.bincount(dataset.load_mask(record).ravel(), minlength=256)
-            return _Seen(counts, moments=_moments(dataset.read(record)) if wanted else None)
+            return _Seen(counts, moments=_moments(*dataset.read_known(record)) if wanted else None)
         objects = self.cache is not None and self.cache.objects
-        sample = dataset.load(record, objects=objects)
+        image, lost = dataset.read_known(record)
+        sample = dataset.label(record, image, lost, objects=objects)
         if self.cache is not None:
             self.cache.keep(record, sample)
         counts = np.zeros(len(dataset.class_names), np.int64)
@@ -221,7 +222,7 @@ class _Reader:
         return _Seen(
             counts,
             object_sizes(sample) if objects else None,
-            _moments(sample.image) if wanted else None,
+            _moments(image, lost) if wanted else None,
             None if sample.values is None else _value_moments(sample.values),
         )
 
@@ -233,7 +234,7 @@ def _facts(
     of_pixels = "pixels" in dataset.knows
     measured = [each.moments for each in seen.values() if each.moments is not None]
     counts = np.stack([each.classes for each in (even_sample(train, MOST_MASKS) if of_pixels else train)])
-    pixels = sum(moment[0] for moment in measured)
+    pixels = max(sum(moment[0] for moment in measured), 1)
     mean = np.sum([moment[1] for moment in measured], axis=0) / pixels
     square = np.sum([moment[2] for moment in measured], axis=0) / pixels
     labelled = counts[:, :classes]
@@ -287,9 +288,9 @@ def _ends(file: Path) -> bytes:
     return parts.digest()
 
 
-def _moments(image: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Pixels, and per channel the sum and the sum of squares."""
-    flat = image.reshape(-1, image.shape[2])
+def _moments(image: np.ndarray, lost: np.ndarray | None) -> tuple[int, np.ndarray, np.ndarray]:
+    """Pixels that have a value, and per channel their sum and the sum of their squares."""
+    flat = image.reshape(-1, image.shape[2]) if lost is None else image[~lost]
     if image.dtype == np.uint8:
         histograms = np.stack([np.bincount(channel, minlength=256) for channel in flat.T])
         values = np.arange(256)

@@ -12,9 +12,11 @@ import tifffile
 
 from pixelwise.atomic import write_bytes
 from pixelwise.data.dataset import Coding, Record
+from pixelwise.data.header import DAMAGE, unreadable
 from pixelwise.data.listing import read_lines
 from pixelwise.data.pictures import probe, read_picture
 from pixelwise.data.sample import Instances, Sample
+from pixelwise.data.tiff import read_tiff_plane
 from pixelwise.errors import UserError, unknown
 
 VALUE_SUFFIXES = frozenset({".tif", ".tiff", ".npy", ".png"})
@@ -138,7 +140,7 @@ def read_map(path: Path) -> np.ndarray:
     else:
         header = probe(path)
         if header.kind == "TIFF" and header.channels == 1:
-            array = _read_tiff(path).reshape(header.height, header.width)
+            array = _read_tiff(path)
         else:
             array = read_picture(path)
             array = array[:, :, 0] if array.shape[2] == 1 else array
@@ -155,9 +157,11 @@ def read_map(path: Path) -> np.ndarray:
 
 
 def _read_tiff(path: Path) -> np.ndarray:
-    """A TIFF's own numbers, float64 and signed ones included."""
-    read_picture(path)  # says what is wrong with a damaged file
-    return np.asarray(tifffile.imread(path))
+    """The numbers of a TIFF of one channel, float64 and signed ones included, (H, W), upright."""
+    try:
+        return read_tiff_plane(path)
+    except DAMAGE as error:
+        raise unreadable(path, error) from None
 
 
 def write_map(path: Path | str, values: np.ndarray) -> None:
