@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
+import threading
 import zlib
 from collections import OrderedDict
 from functools import cached_property
@@ -65,7 +66,7 @@ class Raster:
     def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """Rows top..bottom and columns left..right as (bottom - top, right - left, C), without gaps: see `data.gaps`.
 
-        From one thread at a time.
+        From any thread.
 
         Raises:
             UserError: a damaged file.
@@ -75,7 +76,7 @@ class Raster:
     def unknown(self, top: int, bottom: int, left: int, right: int) -> np.ndarray | None:
         """(bottom - top, right - left) bool, which pixels have no value in any channel; None if all have one.
 
-        From one thread at a time.
+        From any thread.
 
         Raises:
             UserError: a damaged file.
@@ -194,6 +195,7 @@ class TiffRaster(Raster):
         self._cache_bytes = TILE_CACHE_BYTES if tiled else STRIP_CACHE_BYTES
         self._decoded: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
         self._cached = 0
+        self._reading = threading.Lock()
         for page in self._pages:
             if len(page.dataoffsets) < math.prod(page.keyframe.chunked):
                 self.close()
@@ -242,7 +244,8 @@ class TiffRaster(Raster):
     def _stored(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """The values in the file, (h, w, samples of all pages)."""
         try:
-            parts = [self._page(number, top, bottom, left, right) for number in range(len(self._pages))]
+            with self._reading:
+                parts = [self._page(number, top, bottom, left, right) for number in range(len(self._pages))]
         except (OSError, ValueError, RuntimeError, LookupError, zlib.error, struct.error) as error:
             raise UserError(
                 f"{self.name}: damaged near row {top:,}, column {left:,} ({error}); export it again."
