@@ -15,7 +15,7 @@ class UserError(Exception):
         code: of the doctor's finding about such a file; empty where it has none of its own.
     """
 
-    def __init__(self, sentence: str, *, code: str = "") -> None:
+    def __init__(self, sentence: str = "", *, code: str = "") -> None:
         super().__init__(sentence)
         self.code = code
 

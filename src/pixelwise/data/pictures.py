@@ -232,7 +232,7 @@ def read_ids(path: Path | str) -> np.ndarray:
         ids = tiff.read_tiff_plane(path) if header.kind == "TIFF" else _decode_ids(path, header)
     except DAMAGE as error:
         raise unreadable(path, error) from None
-    return ids if ids.dtype == np.uint8 and header.nodata is None else _whole_ids(ids, header.nodata, path)
+    return ids if ids.dtype in (np.uint8, np.uint16) and header.nodata is None else _whole_ids(ids, header.nodata, path)
 
 
 def _decode_ids(path: Path, header: Header) -> np.ndarray:
@@ -261,7 +261,7 @@ def _unscaled(ids: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _whole_ids(ids: np.ndarray, nodata: float | None, path: Path) -> np.ndarray:
-    """Stored numbers as uint8, int32 or, where they are larger, int64.
+    """Stored numbers as uint8, uint16, int32 or, where they are larger, int64.
 
     Raises:
         UserError: numbers that are no ids.
@@ -282,7 +282,7 @@ def _whole_ids(ids: np.ndarray, nodata: float | None, path: Path) -> np.ndarray:
     if low < 0:
         count = int(np.count_nonzero(ids < 0))
         raise _no_ids(path, f"{count:,} of {ids.size:,} pixels hold negative numbers (down to {low:g})", "set them")
-    if ids.dtype == np.uint8:
+    if ids.dtype in (np.uint8, np.uint16):
         return ids
     return ids.astype(np.int32 if high <= np.iinfo(np.int32).max else np.int64)
 

@@ -16,6 +16,9 @@ from pixelwise.data.header import DAMAGE, Header, unreadable
 from pixelwise.data.orientation import TAG, swaps_sides, valid
 from pixelwise.errors import UserError
 
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+GREY_WITH_ALPHA = 4
+"""The colour type in a PNG's header."""
 TAIL_BYTES = 1 << 16
 """In these last bytes of a PNG its EXIF is looked for, where it does not precede the pixels."""
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
@@ -57,16 +60,19 @@ def probe(path: Path | str) -> Header:
         with open_image(path) as image:
             orientation = _orientation(image, path)
             width, height = image.size[::-1] if swaps_sides(orientation) else image.size
-            deep = image.mode.startswith("I;16") or image.mode == "I" or _is_deep_png(magic)
+            deep_png = magic[:8] == PNG_MAGIC and magic[24:25] == b"\x10"
+            deep = image.mode.startswith("I;16") or image.mode == "I" or deep_png
+            # Pillow calls grey with alpha of 16 bits RGBA.
+            mode = "LA" if deep_png and magic[25] == GREY_WITH_ALPHA else image.mode
             return Header(
                 kind=image.format or "?",
                 height=height,
                 width=width,
-                channels=len(image.getbands()),
+                channels=Image.getmodebands(mode),
                 dtype="uint16" if deep else "float32" if image.mode == "F" else "uint8",
-                mode=image.mode,
+                mode=mode,
                 orientation=orientation,
-                has_alpha=image.mode in {"LA", "RGBA", "PA", "La", "RGBa"},
+                has_alpha=mode in {"LA", "RGBA", "PA", "La", "RGBa"},
                 frames=getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1,
             )
     except FileNotFoundError:
@@ -98,10 +104,6 @@ def _late_exif(path: Path) -> Image.Exif:
         if checksum == struct.pack(">I", zlib.crc32(content, zlib.crc32(b"eXIf"))):
             exif.load(content)
     return exif
-
-
-def _is_deep_png(magic: bytes) -> bool:
-    return magic[:8] == b"\x89PNG\r\n\x1a\n" and len(magic) > 25 and magic[24] == 16
 
 
 def _foreign(path: Path) -> str:

@@ -20,7 +20,8 @@ DARK = 1 / 8
 
 def forms(ex: Examination) -> Findings:
     """Channels and orientation that differ from those of most pictures."""
-    headers = [(ex.relative(look.record.picture), look.header) for look in ex.looks if look.header is not None]
+    sound = [look for look in ex.looks if not look.damage]
+    headers = [(ex.relative(look.record.picture), look.header) for look in sound if look.header is not None]
     sizes_agree = {ex.relative(look.record.picture) for look in ex.looks if look.fits}
     channels = Counter(seen_channels(header) for _, header in headers)
     usual = max(channels, key=lambda count: (channels[count], count), default=3)
