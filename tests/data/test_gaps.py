@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pixelwise.data.fingerprint import fingerprint
+from pixelwise.data.fingerprint import fingerprint, take_stock
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.gaps import channel_means, fill, find_gaps, valueless
 from pixelwise.data.pictures import PictureFormat, probe, read_filled, read_picture
@@ -137,3 +137,22 @@ class TestDataset:
         known[known == -9999] = np.nan
         np.testing.assert_allclose(found.mean, np.nanmean(known, axis=0), rtol=1e-3)
         np.testing.assert_allclose(found.std, np.nanstd(known, axis=0), rtol=1e-2)
+
+    def test_training_is_told(self, tmp_path: Path) -> None:
+        stock = take_stock(open_dataset(self.write(tmp_path)), None)
+        assert [note.split(":")[-1].strip() for note in stock.notes] == ["images/p1."]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_maps_of_numbers_are_void_where_they_have_none(dtype: type, tmp_path: Path) -> None:
+    stored = RNG.uniform(1, 9, (6, 8)).astype(dtype)
+    for place, value in enumerate((np.nan, -9999, -3.4e38, 0.1)):
+        stored[0, place] = value
+    for number in range(3):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(RNG.integers(0, 256, (6, 8, 3)).astype(np.uint8)).save(tmp_path / f"images/p{number}.png")
+        write(tmp_path / f"depth/p{number}.tif", stored, "0.1")
+    dataset = open_dataset(tmp_path)
+    values = dataset.load(dataset.records[0]).values
+    assert values is not None
+    np.testing.assert_array_equal(np.isnan(values), np.arange(48).reshape(6, 8) < 4)

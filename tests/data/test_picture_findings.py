@@ -111,15 +111,18 @@ def test_pages_of_unknown_meaning_are_a_guess(tmp_path: Path) -> None:
     assert any("pages" in guess for guess in dataset.guesses)
 
 
-def test_bytes_among_floats_are_named(tmp_path: Path) -> None:
+def test_another_range_among_floats_is_named(tmp_path: Path) -> None:
     for number in range(4):
         (tmp_path / "images").mkdir(exist_ok=True)
         image = picture(number).astype(np.float32) / 255
         tifffile.imwrite(tmp_path / f"images/p{number}.tif", image, photometric="rgb")
         save(tmp_path / f"masks/p{number}.png", mask(number))
-    save(tmp_path / "images/q.png", picture(9))
     save(tmp_path / "masks/q.png", mask(9))
+    save(tmp_path / "images/q.png", picture(9))
     assert finding(examine(tmp_path), "depths").files == ("images/q.png",)
+    (tmp_path / "images/q.png").unlink()
+    tifffile.imwrite(tmp_path / "images/q.tif", picture(9).astype(np.float32), photometric="rgb")
+    assert finding(examine(tmp_path), "depths").files == ("images/q.tif",)
 
 
 def test_a_picture_of_nothing_is_an_error(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import UNLABELLED, Dataset, Record
+from pixelwise.data.listing import counted, some
 from pixelwise.data.objects import ObjectFacts, object_facts, object_sizes
 from pixelwise.data.pictures import PICTURE_SUFFIXES, PictureFormat
 from pixelwise.data.sample import VOID
@@ -135,12 +136,14 @@ class Stock:
         class_counts: split -> pixels by class id, (256,); pictures by class, (K,), where pictures have a class.
         objects: split -> facts about its objects; None where there are none.
         values: split -> facts about its numbers per pixel; None where there are none.
+        notes: sentences on what is unusual.
     """
 
     facts: Fingerprint
     class_counts: Mapping[str, np.ndarray]
     objects: Mapping[str, ObjectFacts | None]
     values: Mapping[str, ValueFacts | None]
+    notes: tuple[str, ...] = ()
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:
@@ -179,17 +182,30 @@ def take_stock(dataset: Dataset, cache: SampleCache | None) -> Stock:
             for split, found in of_split.items()
         },
         values={split: _value_facts(dataset, found) for split, found in of_split.items()},
+        notes=_gap_note([name for name, each in seen.items() if each.lost]),
+    )
+
+
+def _gap_note(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    have = counted(len(names), "picture has", "pictures have")
+    return (
+        f"{have} pixels without a value (NaN, infinity or no-data), which are filled with the mean of the picture and "
+        f"void in its labels: {some(names, 3)}.",
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What is kept of one picture: counts by class, sizes of its objects, moments of its channels and values."""
+    """What is kept of one picture: counts by class, sizes of its objects, moments of its channels and values, and
+    whether there are pixels without a value."""
 
     classes: np.ndarray
     objects: tuple[np.ndarray, np.ndarray] | None = None
     moments: tuple[int, np.ndarray, np.ndarray] | None = None
     values: tuple[int, float, float, float, float] | None = None
+    lost: bool = False
 
 
 class _Reader:
@@ -206,11 +222,11 @@ class _Reader:
             counts = np.zeros(256 if "pixels" in dataset.knows else len(dataset.class_names), np.int64)
             if record.class_id is not None:
                 counts[record.class_id] = 1
-            return _Seen(counts, moments=_moments(*dataset.read_known(record)) if wanted else None)
+            return self._with_moments(counts, record) if wanted else _Seen(counts)
         room = self.cache is not None and self.cache.held < self.cache.limit
         if "pixels" in dataset.knows and not room and not (self.cache is not None and self.cache.objects):
             counts = np.bincount(dataset.load_mask(record).ravel(), minlength=256)
-            return _Seen(counts, moments=_moments(*dataset.read_known(record)) if wanted else None)
+            return self._with_moments(counts, record) if wanted else _Seen(counts)
         objects = self.cache is not None and self.cache.objects
         image, lost = dataset.read_known(record)
         sample = dataset.label(record, image, lost, objects=objects)
@@ -224,7 +240,12 @@ class _Reader:
             object_sizes(sample) if objects else None,
             _moments(image, lost) if wanted else None,
             None if sample.values is None else _value_moments(sample.values),
+            lost is not None,
         )
+
+    def _with_moments(self, counts: np.ndarray, record: Record) -> _Seen:
+        image, lost = self.dataset.read_known(record)
+        return _Seen(counts, moments=_moments(image, lost), lost=lost is not None)
 
 
 def _facts(

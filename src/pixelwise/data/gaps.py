@@ -33,7 +33,7 @@ def find_gaps(image: np.ndarray, nodata: float | None = None) -> np.ndarray | No
             return None
         gaps = ~(np.abs(image) < HUGE)
         for value in (*CONVENTIONS, *(() if nodata is None or abs(nodata) > HUGE else (nodata,))):
-            gaps |= image == np.float32(value)
+            gaps |= image == (image.dtype.type(value) if image.dtype.kind == "f" else value)
     return gaps if gaps.any() else None
 
 

@@ -12,6 +12,7 @@ import tifffile
 
 from pixelwise.atomic import write_bytes
 from pixelwise.data.dataset import Coding, Record
+from pixelwise.data.gaps import find_gaps
 from pixelwise.data.header import DAMAGE, unreadable
 from pixelwise.data.listing import read_lines
 from pixelwise.data.pictures import probe, read_picture
@@ -26,7 +27,7 @@ STATEMENTS = "values.txt"
 
 @dataclass(frozen=True, slots=True)
 class ValueCoding(Coding):
-    """How stored numbers become values: `stored * scale`, void where they are `void` or not finite.
+    """How stored numbers become values: `stored * scale`, void where they are `void` or missing (see `data.gaps`).
 
     Attributes:
         scale: of one stored step; None where `values.txt` states none, which is 1 for floats.
@@ -61,7 +62,8 @@ class ValueCoding(Coding):
             )
         if stored.dtype.kind != "f" and self.scale is None:
             raise lacks_scale(file)
-        known = np.isfinite(stored) if stored.dtype.kind == "f" else np.ones(stored.shape, bool)
+        gaps = find_gaps(stored[:, :, None], None if file.suffix.lower() == ".npy" else probe(file).nodata)
+        known = np.ones(stored.shape, bool) if gaps is None else ~gaps[:, :, 0]
         if self.void is not None:
             known &= stored != self.void
         values = stored.astype(np.float64) * (1.0 if self.scale is None else self.scale)

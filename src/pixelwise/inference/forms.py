@@ -20,8 +20,9 @@ def check_form(raster: Raster, spec: ModelSpec) -> None:
     """
     expected = spec.form.channels
     if raster.channels != expected and {raster.channels, expected} != {1, 3}:
+        pages = ", one per page of the file," if raster.pages > 1 else ""
         raise UserError(
-            f"{raster.name}: {raster.channels} channels found, but the model takes {expected}; give it pictures "
+            f"{raster.name}: {raster.channels} channels{pages} found, but the model takes {expected}; give it pictures "
             "like those that it was trained on."
         )
     if (raster.dtype == "float32") == (spec.form.dtype == "float32"):

@@ -50,14 +50,18 @@ class Raster:
         height, width: pixels.
         channels: after palettes became RGB and alpha was dropped.
         dtype: `uint8`, `uint16` or `float32`.
+        pages: of a file, that are the channels together; 1 for channels of one page.
 
     Args:
         pixels: (H, W, C).
         unknown: (H, W) bool, the pixels without a value, which are filled in `pixels`; None for none.
     """
 
-    def __init__(self, pixels: np.ndarray, name: str = "picture", unknown: np.ndarray | None = None) -> None:
+    def __init__(
+        self, pixels: np.ndarray, name: str = "picture", unknown: np.ndarray | None = None, pages: int = 1
+    ) -> None:
         self.name = name
+        self.pages = pages
         self.height, self.width, self.channels = pixels.shape
         self.dtype = str(pixels.dtype)
         self._pixels = pixels
@@ -125,7 +129,7 @@ def open_raster(picture: Picture) -> Raster:
                 "a tiled TIFF."
             )
     filled, gaps = read_filled(path)
-    return Raster(filled, str(path), valueless(gaps))
+    return Raster(filled, str(path), valueless(gaps), header.pages)
 
 
 def _in_memory(pixels: np.ndarray) -> Raster:
@@ -187,7 +191,7 @@ class TiffRaster(Raster):
         self._header = header or probe(path)
         if self._header.meaning == "slices":
             raise is_stack(path, self._header)
-        self.height, self.width = self._header.height, self._header.width
+        self.height, self.width, self.pages = self._header.height, self._header.width, self._header.pages
         self._tiff = tifffile.TiffFile(path)
         self._picture = find_picture(self._tiff)
         self._pages: list[Any] = list(self._picture.series.pages)

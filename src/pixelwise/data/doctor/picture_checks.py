@@ -14,6 +14,8 @@ from pixelwise.data.formats.survey import PAGES_AS_CHANNELS, form_of, seen_chann
 from pixelwise.data.listing import counted
 from pixelwise.data.pictures import FULL_RANGE
 
+APART = 50
+"""Times that the largest value of a picture of floats is above or below that of most, if it is of another range."""
 DARK = 1 / 8
 """Part of the range of 16 bits below which all values of a picture lie that is dark among others."""
 
@@ -142,7 +144,8 @@ def depths(ex: Examination) -> Findings:
 
 def _among_floats(ex: Examination, looks: list[Look]) -> Findings:
     whole = [*_of_dtype(looks, "uint8"), *_of_dtype(looks, "uint16")]
-    known = [look.values for look in _of_dtype(looks, "float32") if look.values is not None]
+    floats = [look for look in _of_dtype(looks, "float32") if look.gaps < 1]
+    known = [look.values for look in floats if look.values is not None]
     if whole and known:
         low, high = min(each[0] for each in known), max(each[1] for each in known)
         yield Finding(
@@ -151,6 +154,17 @@ def _among_floats(ex: Examination, looks: list[Look]) -> Findings:
             f"{counted(len(whole), 'picture holds', 'pictures hold')} integers up to 255 or 65,535 among pictures of "
             f"floats ({low:.6g} to {high:.6g}) and keep their values; bring all pictures to one range.",
             _named(ex, whole),
+        )
+    sizes = [max(abs(low), abs(high)) for low, high in known]
+    usual = float(np.median(sizes)) if sizes else 0.0
+    odd = [look for look, size in zip(floats, sizes, strict=True) if size and not 1 / APART < size / usual < APART]
+    if usual and odd:
+        yield Finding(
+            "warning",
+            "depths",
+            f"{counted(len(odd), 'picture holds', 'pictures hold')} floats of another range than most (up to about "
+            f"{usual:.3g}), as if 0 to 1 stood for 0 to 255; bring all pictures to one range.",
+            _named(ex, odd),
         )
 
 
