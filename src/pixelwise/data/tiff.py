@@ -204,8 +204,19 @@ def is_stack(path: Path | str, header: Header) -> UserError:
     )
 
 
+def check_segments(page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
+    """
+    Raises:
+        ValueError: a directory that lists fewer tiles or strips than the page's size needs.
+    """
+    expected, listed = math.prod(page.keyframe.chunked), len(page.dataoffsets)
+    if listed < expected:
+        raise ValueError(f"{expected:,} tiles or strips expected, {listed:,} listed")
+
+
 def _stored(picture: TiffPicture) -> np.ndarray:
     """All values of a picture as (H, W, C), not upright."""
+    check_segments(picture.page)
     array = picture.series.asarray()
     axes = picture.series.axes
     order = [axis for axis in axes if axis not in "YX"]

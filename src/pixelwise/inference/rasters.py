@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import struct
 import threading
-import zlib
 from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +16,10 @@ import tifffile
 from PIL import Image
 
 from pixelwise.data.gaps import channel_means, fill, find_gaps, valueless
+from pixelwise.data.header import DAMAGE, unreadable
 from pixelwise.data.orientation import stored_window, upright
 from pixelwise.data.pictures import MAX_PIXELS, Header, from_pillow, probe, read_filled
-from pixelwise.data.tiff import find_picture, is_stack
+from pixelwise.data.tiff import check_segments, find_picture, is_stack
 from pixelwise.errors import UserError
 
 AT_ONCE_BYTES = 1 << 27
@@ -120,7 +119,10 @@ def open_raster(picture: Picture) -> Raster:
             "is damaged or made to fill the memory; export it again."
         )
     if header.kind == "TIFF" and pixels * header.channels * np.dtype(header.dtype).itemsize > AT_ONCE_BYTES:
-        reason = unreadable_by_blocks(path, header)
+        try:
+            reason = unreadable_by_blocks(path, header)
+        except DAMAGE as error:
+            raise unreadable(path, error) from None
         if reason is None:
             return TiffRaster(path, header)
         if pixels > MAX_PIXELS:
@@ -192,21 +194,23 @@ class TiffRaster(Raster):
         if self._header.meaning == "slices":
             raise is_stack(path, self._header)
         self.height, self.width, self.pages = self._header.height, self._header.width, self._header.pages
-        self._tiff = tifffile.TiffFile(path)
-        self._picture = find_picture(self._tiff)
-        self._pages: list[Any] = list(self._picture.series.pages)
+        try:
+            self._tiff = tifffile.TiffFile(path)
+        except DAMAGE as error:
+            raise unreadable(path, error) from None
+        try:
+            self._picture = find_picture(self._tiff)
+            self._pages: list[Any] = list(self._picture.series.pages)
+            for page in self._pages:
+                check_segments(page)
+        except DAMAGE as error:
+            self.close()
+            raise unreadable(path, error) from None
         tiled = self._pages[0].keyframe.is_tiled
         self._cache_bytes = TILE_CACHE_BYTES if tiled else STRIP_CACHE_BYTES
         self._decoded: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
         self._cached = 0
         self._reading = threading.Lock()
-        for page in self._pages:
-            if len(page.dataoffsets) < math.prod(page.keyframe.chunked):
-                self.close()
-                raise UserError(
-                    f"{path}: {math.prod(page.keyframe.chunked):,} tiles or strips expected, {len(page.dataoffsets):,} "
-                    "listed; the file is damaged, export it again."
-                )
         sample = self._with_gaps(0, 1, 0, 1)
         self.channels, self.dtype = sample.shape[2], str(sample.dtype)
 
@@ -250,7 +254,7 @@ class TiffRaster(Raster):
         try:
             with self._reading:
                 parts = [self._page(number, top, bottom, left, right) for number in range(len(self._pages))]
-        except (OSError, ValueError, RuntimeError, LookupError, zlib.error, struct.error) as error:
+        except DAMAGE as error:
             raise UserError(
                 f"{self.name}: damaged near row {top:,}, column {left:,} ({error}); export it again."
             ) from None
