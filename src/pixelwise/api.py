@@ -15,9 +15,11 @@ from rich.progress import Progress
 
 from pixelwise.catalog import load_model, task_of
 from pixelwise.data.doctor import Diagnosis, examine
+from pixelwise.data.foreign import named
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.convert import convert as write_copy
-from pixelwise.data.listing import picture_files
+from pixelwise.data.formats.survey import unread_files
+from pixelwise.data.listing import picture_files, some
 from pixelwise.data.order import Order
 from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.distributed import rank
@@ -354,6 +356,16 @@ def predict(
         return predictor.write_all(files, root, Path(out), advance)
 
 
+def not_read(pictures: PathLike | Iterable[PathLike]) -> str:
+    """A sentence on pictures below folders that are of formats which are not read; empty where there are none."""
+    given = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
+    folders = [Path(os.fspath(path)) for path in given if Path(os.fspath(path)).is_dir()]
+    files = [folder / file for folder in folders for file in unread_files(folder)]
+    if not files:
+        return ""
+    return f"Files of formats that are not read: {named(files)} ({some(files, 3)}); save them as PNG or TIFF."
+
+
 def sample(run: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -> list[Path]:
     """Pictures that a generative network makes: one sheet, and a file for each.
 
@@ -382,7 +394,8 @@ def _pictures(paths: Iterable[Path]) -> tuple[list[Path], Path]:
         if path.is_dir():
             found = [path / name for name in picture_files(path)]
             if not found:
-                raise UserError(f"{path}: no pictures in this folder ({', '.join(sorted(PICTURE_SUFFIXES))}).")
+                known = ", ".join(sorted(PICTURE_SUFFIXES))
+                raise UserError(f"{path}: no pictures in this folder ({known}). {not_read(path)}".rstrip())
             files += found
             roots.append(path)
         elif path.exists():

@@ -10,7 +10,14 @@ class UserError(Exception):
     """Bad input, explained: what, which file, expected against found, and how to fix it.
 
     The command line prints the sentence and exits with status 1; `--debug` shows the traceback as well.
+
+    Args:
+        code: of the doctor's finding about such a file; empty where it has none of its own.
     """
+
+    def __init__(self, sentence: str = "", *, code: str = "") -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -108,6 +108,30 @@ def test_idx_files(tmp_path: Path, suffix: str) -> None:
     assert sum(facts.class_pixels) == 24
 
 
+@pytest.mark.parametrize(
+    "part", ["emnist-letters-{}", "{}-letters", "letters_{}", "raw/{}", "raw/deep/emnist-letters-{}"]
+)
+def test_idx_parts_tell_their_split_by_a_word_of_their_name(part: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 20), ("test", 8), ("val", 6)):
+        file = tmp_path / part.format(split)
+        labels = (np.arange(count) % 2 + 1).astype(np.uint8)
+        write_idx(file.parent, rng.integers(0, 256, (count, 6, 5), np.uint8), labels, file.name)
+    dataset = open_dataset(tmp_path)
+    assert {split: len(names) for split, names in dataset.splits.items()} == {"train": 20, "val": 6, "test": 8}
+    assert any("no picture is of a class below 1" in note for note in dataset.notes)
+    assert any("rows and columns exchanged" in note for note in dataset.notes) == ("emnist" in part)
+
+
+@pytest.mark.parametrize("parts", [("emnist-letters-train", "emnist-digits-train"), ("a/train", "b/train")])
+def test_idx_files_of_several_collections_are_not_mixed(parts: tuple[str, str], tmp_path: Path) -> None:
+    for part in parts:
+        file = tmp_path / part
+        write_idx(file.parent, np.zeros((4, 3, 3), np.uint8), np.arange(4, dtype=np.uint8) % 2, file.name)
+    with pytest.raises(UserError, match="several collections"):
+        open_dataset(tmp_path)
+
+
 def test_idx_files_that_do_not_fit_are_said(tmp_path: Path) -> None:
     images, labels = np.zeros((4, 3, 3), np.uint8), np.arange(4, dtype=np.uint8)
     write_idx(tmp_path, images, labels[:3])

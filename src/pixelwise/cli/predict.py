@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,9 @@ def predict(
     from pixelwise import api
 
     prepare_for_networks()
+    left_out = api.not_read(pictures)
+    if left_out:
+        print(left_out, file=sys.stderr)
     written = api.predict(
         run,
         pictures,

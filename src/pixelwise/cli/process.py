@@ -7,10 +7,16 @@ from __future__ import annotations
 
 
 def prepare_for_pictures() -> None:
-    """Leaves threads to pixelwise: it works on pictures in threads of its own, and OpenCV's would compete with them."""
+    """Leaves threads to pixelwise: it works on pictures in threads of its own, and OpenCV's would compete with them.
+
+    What tifffile logs of odd tags and damage is left to pixelwise's own sentences.
+    """
+    import logging
+
     import cv2
 
     cv2.setNumThreads(0)
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 def prepare_for_networks() -> None:

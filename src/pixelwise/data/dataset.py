@@ -10,8 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from pixelwise.data.gaps import valueless
 from pixelwise.data.idx import read_idx
-from pixelwise.data.pictures import PictureFormat, convert, probe, read_ids, read_picture
+from pixelwise.data.pictures import PictureFormat, convert, probe, read_filled, read_ids, read_picture
 from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.errors import UserError, unknown
 
@@ -264,8 +265,6 @@ def _read_sized(file: Path, height: int, width: int, palette: Mapping[int, int] 
             f"{file}: the mask is {values.shape[1]} x {values.shape[0]} but its picture is {width} x {height} "
             "(width x height); export it again at the picture's size."
         )
-    if values.min(initial=0) < 0:
-        raise UserError(f"{file}: negative values found (down to {values.min()}), expected ids from 0 on.")
     return values
 
 
@@ -318,14 +317,23 @@ class Dataset:
         return self.coding.task
 
     def read(self, record: Record) -> np.ndarray:
-        """One record's picture, (H, W, C), in the dataset's form.
+        """One record's picture, (H, W, C), in the dataset's form, its gaps filled: see `data.gaps`.
+
+        Raises:
+            UserError: unreadable.
+        """
+        return self.read_known(record)[0]
+
+    def read_known(self, record: Record) -> tuple[np.ndarray, np.ndarray | None]:
+        """As `read`, and (H, W) bool where the picture has no value; None if it has one everywhere.
 
         Raises:
             UserError: unreadable.
         """
         if record.place is None:
-            return read_picture(record.picture, self.form)
-        return convert(read_idx(record.picture)[record.place][:, :, None], self.form, record.picture)
+            image, gaps = read_filled(record.picture, self.form)
+            return image, valueless(gaps)
+        return convert(read_idx(record.picture)[record.place][:, :, None], self.form, record.picture), None
 
     def size(self, record: Record) -> tuple[int, int]:
         """Height and width of one record's picture, from the head of its file.
@@ -348,22 +356,33 @@ class Dataset:
         Raises:
             UserError: unreadable, sizes that differ, or ids beyond the classes.
         """
-        sample = Sample(record.name, self.read(record), class_id=record.class_id)
+        return self.label(record, *self.read_known(record), objects=objects)
+
+    def label(self, record: Record, image: np.ndarray, lost: np.ndarray | None, *, objects: bool = True) -> Sample:
+        """A record's picture, as `read_known` gives it, with its labels: void where the picture has no value.
+
+        Raises:
+            UserError: labels that are unreadable, of another size, or with ids beyond the classes.
+        """
+        sample = Sample(record.name, image, class_id=record.class_id)
         if record.labels:
             sample = self.coding.label(sample, record, objects=objects)
         if sample.mask is not None:
             self._check(sample.mask, record)
-        return sample
+        return sample if lost is None else sample.without(lost)
 
     def load_mask(self, record: Record) -> np.ndarray:
-        """The class ids of a labelled record, (H, W) uint8, without decoding the picture.
+        """The class ids of a labelled record, (H, W) uint8; the picture is decoded only if it may have gaps.
 
         Raises:
             UserError: unreadable, sizes that differ, or ids beyond the classes.
         """
         mask = self.coding.decode_mask(record, *self.size(record))
         self._check(mask, record)
-        return mask
+        if record.place is not None or not probe(record.picture).may_have_gaps:
+            return mask
+        lost = self.read_known(record)[1]
+        return mask if lost is None else np.where(lost, np.uint8(VOID), mask)
 
     def _check(self, mask: np.ndarray, record: Record) -> None:
         top = int(np.where(mask == VOID, 0, mask).max(initial=0))

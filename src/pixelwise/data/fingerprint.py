@@ -14,6 +14,7 @@ import numpy as np
 
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import UNLABELLED, Dataset, Record
+from pixelwise.data.listing import counted, some
 from pixelwise.data.objects import ObjectFacts, object_facts, object_sizes
 from pixelwise.data.pictures import PICTURE_SUFFIXES, PictureFormat
 from pixelwise.data.sample import VOID
@@ -54,7 +55,7 @@ class Fingerprint:
         unlabelled: pictures without labels.
         height, width: (smallest, median, largest) over all pictures, in pixels.
         form: what pictures are brought to.
-        mean, std: per channel over all pixels, in the units of `form.dtype`.
+        mean, std: per channel over all pixels that have a value, in the units of `form.dtype`.
         class_names: by class id.
         class_pixels: pixels by class; where pictures as a whole have a class, pictures.
         class_pictures: pictures that have the class.
@@ -135,12 +136,14 @@ class Stock:
         class_counts: split -> pixels by class id, (256,); pictures by class, (K,), where pictures have a class.
         objects: split -> facts about its objects; None where there are none.
         values: split -> facts about its numbers per pixel; None where there are none.
+        notes: sentences on what is unusual.
     """
 
     facts: Fingerprint
     class_counts: Mapping[str, np.ndarray]
     objects: Mapping[str, ObjectFacts | None]
     values: Mapping[str, ValueFacts | None]
+    notes: tuple[str, ...] = ()
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:
@@ -179,17 +182,30 @@ def take_stock(dataset: Dataset, cache: SampleCache | None) -> Stock:
             for split, found in of_split.items()
         },
         values={split: _value_facts(dataset, found) for split, found in of_split.items()},
+        notes=_gap_note([name for name, each in seen.items() if each.lost]),
+    )
+
+
+def _gap_note(names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    have = counted(len(names), "picture has", "pictures have")
+    return (
+        f"{have} pixels without a value (NaN, infinity or no-data), which are filled with the mean of the picture and "
+        f"void in its labels: {some(names, 3)}.",
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What is kept of one picture: counts by class, sizes of its objects, moments of its channels and values."""
+    """What is kept of one picture: counts by class, sizes of its objects, moments of its channels and values, and
+    whether there are pixels without a value."""
 
     classes: np.ndarray
     objects: tuple[np.ndarray, np.ndarray] | None = None
     moments: tuple[int, np.ndarray, np.ndarray] | None = None
     values: tuple[int, float, float, float, float] | None = None
+    lost: bool = False
 
 
 class _Reader:
@@ -206,13 +222,14 @@ class _Reader:
             counts = np.zeros(256 if "pixels" in dataset.knows else len(dataset.class_names), np.int64)
             if record.class_id is not None:
                 counts[record.class_id] = 1
-            return _Seen(counts, moments=_moments(dataset.read(record)) if wanted else None)
+            return self._with_moments(counts, record) if wanted else _Seen(counts)
         room = self.cache is not None and self.cache.held < self.cache.limit
         if "pixels" in dataset.knows and not room and not (self.cache is not None and self.cache.objects):
             counts = np.bincount(dataset.load_mask(record).ravel(), minlength=256)
-            return _Seen(counts, moments=_moments(dataset.read(record)) if wanted else None)
+            return self._with_moments(counts, record) if wanted else _Seen(counts)
         objects = self.cache is not None and self.cache.objects
-        sample = dataset.load(record, objects=objects)
+        image, lost = dataset.read_known(record)
+        sample = dataset.label(record, image, lost, objects=objects)
         if self.cache is not None:
             self.cache.keep(record, sample)
         counts = np.zeros(len(dataset.class_names), np.int64)
@@ -221,9 +238,14 @@ class _Reader:
         return _Seen(
             counts,
             object_sizes(sample) if objects else None,
-            _moments(sample.image) if wanted else None,
+            _moments(image, lost) if wanted else None,
             None if sample.values is None else _value_moments(sample.values),
+            lost is not None,
         )
+
+    def _with_moments(self, counts: np.ndarray, record: Record) -> _Seen:
+        image, lost = self.dataset.read_known(record)
+        return _Seen(counts, moments=_moments(image, lost), lost=lost is not None)
 
 
 def _facts(
@@ -233,7 +255,7 @@ def _facts(
     of_pixels = "pixels" in dataset.knows
     measured = [each.moments for each in seen.values() if each.moments is not None]
     counts = np.stack([each.classes for each in (even_sample(train, MOST_MASKS) if of_pixels else train)])
-    pixels = sum(moment[0] for moment in measured)
+    pixels = max(sum(moment[0] for moment in measured), 1)
     mean = np.sum([moment[1] for moment in measured], axis=0) / pixels
     square = np.sum([moment[2] for moment in measured], axis=0) / pixels
     labelled = counts[:, :classes]
@@ -287,9 +309,9 @@ def _ends(file: Path) -> bytes:
     return parts.digest()
 
 
-def _moments(image: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Pixels, and per channel the sum and the sum of squares."""
-    flat = image.reshape(-1, image.shape[2])
+def _moments(image: np.ndarray, lost: np.ndarray | None) -> tuple[int, np.ndarray, np.ndarray]:
+    """Pixels that have a value, and per channel their sum and the sum of their squares."""
+    flat = image.reshape(-1, image.shape[2]) if lost is None else image[~lost]
     if image.dtype == np.uint8:
         histograms = np.stack([np.bincount(channel, minlength=256) for channel in flat.T])
         values = np.arange(256)

@@ -3,73 +3,62 @@
 from __future__ import annotations
 
 import io
-import struct
-import threading
-import zlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import cv2
 import numpy as np
-import tifffile
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from pixelwise.atomic import write_bytes
+from pixelwise.data import tiff
+from pixelwise.data.gaps import HUGE, channel_means, fill, find_gaps
+from pixelwise.data.header import DAMAGE, Header, unreadable
+from pixelwise.data.orientation import TAG, upright, valid
+from pixelwise.data.probing import open_image, probe
+from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+__all__ = [
+    "FULL_RANGE",
+    "KIND_SUFFIXES",
+    "MAX_PIXELS",
+    "PICTURE_SUFFIXES",
+    "Header",
+    "PictureFormat",
+    "as_dtype",
+    "convert",
+    "from_pillow",
+    "holds_fractions",
+    "open_image",
+    "probe",
+    "read_filled",
+    "read_ids",
+    "read_picture",
+    "write_png",
+]
+
+KIND_SUFFIXES = {
+    "PNG": (".png", ".apng"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "MPO": (".jpg", ".jpeg", ".mpo"),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp", ".dib"),
+    "DIB": (".bmp", ".dib"),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    "AVIF": (".avif",),
+    "TGA": (".tga",),
+}
+"""True format -> the suffixes that it may have, the usual one first."""
+PICTURE_SUFFIXES = frozenset(suffix for suffixes in KIND_SUFFIXES.values() for suffix in suffixes)
 MAX_PIXELS = 1_000_000_000
 """Larger pictures are refused, unless they are TIFFs that can be read by blocks (`pixelwise.inference`)."""
 STRIP_PIXELS = 1 << 24
 """Taken out of a Pillow image at once."""
-
-# What the decoders raise on damaged files; tifffile and its codecs let low-level errors through.
-_DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    SyntaxError,
-    LookupError,
-    ArithmeticError,
-    TypeError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    cv2.error,
-    tifffile.TiffFileError,
-)
-
-_opening = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a file says of itself before its pixels are decoded.
-
-    Attributes:
-        kind: the true format (`PNG`, `JPEG`, `TIFF`, ...), which the suffix may contradict.
-        height, width: pixels as seen, that is after the EXIF rotation.
-        channels: 1 grey, 2 grey + alpha, 3 colour, 4 colour + alpha (or CMYK), more for multi-channel TIFF.
-        dtype: `uint8`, `uint16`, `float32`, ...
-        mode: Pillow's mode (`L`, `RGB`, `P`, `CMYK`, ...), or `multichannel`.
-        rotated: an EXIF orientation other than upright is set.
-    """
-
-    kind: str
-    height: int
-    width: int
-    channels: int
-    dtype: str
-    mode: str
-    rotated: bool = False
-
-    @property
-    def has_alpha(self) -> bool:
-        return self.mode in {"LA", "RGBA", "PA", "La", "RGBa"}
-
-
 FULL_RANGE = {"uint8": 255.0, "uint16": 65535.0}
 """The largest value of each integer dtype that pictures have; float pictures have none."""
 
@@ -89,101 +78,24 @@ def as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.clip(np.rint(values), 0, FULL_RANGE[str(dtype)]).astype(dtype)
 
 
-def _unreadable(path: Path, why: str) -> UserError:
-    return UserError(f"{path}: cannot be read as a picture ({why}). Replace the file or move it out of the dataset.")
-
-
-def open_image(file: Path | str | BinaryIO) -> Image.Image:
-    """`PIL.Image.open` for pictures of any size; pixels are decoded later, as usual.
-
-    Pillow's limit against decompression bombs is a setting of the whole process, checked when a file is opened. It is
-    lifted for that moment alone: `read_picture` checks sizes against `MAX_PIXELS` before anything is decoded.
-
-    Raises:
-        OSError: as Pillow gives it: missing, or not a picture (`PIL.UnidentifiedImageError`).
-    """
-    with _opening:  # one thread at a time, so that each puts back what the others found
-        limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            return Image.open(file)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-
-
-def probe(path: Path | str) -> Header:
-    """Reads a file's header only.
-
-    Raises:
-        UserError: missing, empty, or not a picture.
-    """
-    path = Path(path)
-    try:
-        if path.stat().st_size == 0:
-            raise _unreadable(path, "zero bytes")
-        with path.open("rb") as file:
-            magic = file.read(32)
-        if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            return _probe_tiff(path)
-        with open_image(path) as image:
-            # The base class's method: the one of PNG decodes all pixels in search of an eXIf chunk after them.
-            orientation = Image.Image.getexif(image).get(0x0112, 1)
-            rotated = orientation in range(2, 9)
-            turned = orientation in (5, 6, 7, 8)
-            width, height = image.size[::-1] if turned else image.size
-            deep = image.mode.startswith("I;16") or image.mode == "I" or _is_deep_png(magic)
-            return Header(
-                kind=image.format or "?",
-                height=height,
-                width=width,
-                channels=len(image.getbands()),
-                dtype="uint16" if deep else "float32" if image.mode == "F" else "uint8",
-                mode=image.mode,
-                rotated=rotated,
-            )
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file.") from None
-    except UnidentifiedImageError:
-        raise _unreadable(path, "not a known picture format") from None
-    except _DAMAGE as error:
-        raise _unreadable(path, str(error) or type(error).__name__) from None
-
-
-def _is_deep_png(magic: bytes) -> bool:
-    return magic[:8] == b"\x89PNG\r\n\x1a\n" and len(magic) > 25 and magic[24] == 16
-
-
-def _probe_tiff(path: Path) -> Header:
-    with tifffile.TiffFile(path) as tiff:
-        page = tiff.pages[0]
-        series = tiff.series[0]
-        axes, shape = series.axes, series.shape
-        sizes = dict(zip(axes, shape, strict=True))
-        height, width = sizes["Y"], sizes["X"]
-        channels = int(np.prod([size for axis, size in sizes.items() if axis not in "YX"], dtype=np.int64))
-        photometric = getattr(page, "photometric", None)
-        name = getattr(photometric, "name", "")
-        extra = tuple(getattr(page, "extrasamples", ()) or ())
-        mode = "multichannel"
-        if name == "PALETTE":
-            mode = "P"
-        elif name == "SEPARATED" and channels == 4:
-            mode = "CMYK"
-        elif channels in (1, 3):
-            mode = "L" if channels == 1 else "RGB"
-        elif channels in (2, 4) and extra:
-            mode = "LA" if channels == 2 else "RGBA"
-        return Header("TIFF", int(height), int(width), channels, str(series.dtype), mode)
-
-
 def read_picture(path: Path | str, form: PictureFormat | None = None) -> np.ndarray:
-    """The picture as (H, W, C), upright (EXIF applied), in `form` or in the file's own channels and depth.
+    """The picture as (H, W, C), upright, in `form` or in the file's own channels and depth.
 
-    Palettes and CMYK become RGB, alpha is dropped, grey is repeated where colour is asked for, colour is averaged with
-    the usual luminance weights where grey is asked for, and depth is rescaled over the full range of the integer type.
+    Palettes, CMYK and CIELAB become RGB, alpha is dropped, grey is repeated where colour is asked for, colour is
+    averaged with the usual luminance weights where grey is asked for, and depth is rescaled over the full range of the
+    integer type. Pixels without a value are filled, see `gaps`.
 
     Raises:
-        UserError: missing, empty, truncated, not a picture, too large, or not convertible to `form`.
+        UserError: missing, empty, truncated, not a picture, a stack of slices, too large, or not convertible to `form`.
+    """
+    return read_filled(path, form)[0]
+
+
+def read_filled(path: Path | str, form: PictureFormat | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """As `read_picture`, and where values were missing: (H, W, C) bool in the file's own channels, or None.
+
+    Raises:
+        UserError: as `read_picture`.
     """
     path = Path(path)
     header = probe(path)
@@ -194,31 +106,58 @@ def read_picture(path: Path | str, form: PictureFormat | None = None) -> np.ndar
         )
     try:
         image = _decode(path, header)
-    except _DAMAGE as error:
-        raise _unreadable(path, str(error) or type(error).__name__) from None
-    return image if form is None else convert(image, form, path)
+    except DAMAGE as error:
+        raise unreadable(path, error) from None
+    gaps = find_gaps(image, header.nodata) if header.may_have_gaps else None
+    if gaps is not None:
+        image = fill(image, gaps, channel_means(image, gaps))
+    if form is None:
+        return image, gaps
+    if form.dtype != "float32" and holds_fractions(image):
+        image = image * np.float32(FULL_RANGE[form.dtype])
+    return convert(image, form, path), gaps
+
+
+def holds_fractions(image: np.ndarray) -> bool:
+    """Whether a picture holds floats from 0 to 1, where 1 is white."""
+    return (
+        image.dtype == np.float32
+        and bool(image.size)
+        and image.min() >= 0
+        and image.max() <= 1
+        and not np.array_equal(image, np.rint(image))
+    )
 
 
 def _decode(path: Path, header: Header) -> np.ndarray:
     if header.kind == "TIFF":
-        return _decode_tiff(path, header)
-    if header.dtype == "uint16" and header.channels >= 3:  # Pillow reads 16-bit colour as 8-bit
-        data = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-        if data is None:
-            raise OSError("truncated or damaged")
-        return np.ascontiguousarray(data[:, :, 2::-1])
+        return tiff.read_tiff(path)
+    if header.dtype == "uint16" and header.channels >= 2:  # Pillow reads it as 8-bit
+        return upright(_decode_deep(path)[:, :, : 1 if header.channels == 2 else 3], header.orientation)
     with open_image(path) as opened:
-        return from_pillow(opened)
+        return from_pillow(opened, header.orientation)
 
 
-def from_pillow(opened: Image.Image) -> np.ndarray:
+def _decode_deep(path: Path) -> np.ndarray:
+    """(H, W, 3) of a PNG of 16 bits."""
+    data = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if data is None:
+        raise OSError("truncated or damaged")
+    return np.ascontiguousarray(data[:, :, 2::-1])
+
+
+def from_pillow(image: Image.Image, orientation: int | None = None) -> np.ndarray:
     """A Pillow image of any mode as (H, W, C), upright, uint8, uint16 or float32; palettes as RGB, alpha dropped.
+
+    Args:
+        orientation: how the pixels are stored; None to go by the image's EXIF.
 
     Raises:
         OSError: pixels that are read only now, and cannot be.
     """
-    # `exif_transpose` copies upright pictures, too.
-    image = opened if opened.getexif().get(0x0112, 1) == 1 else ImageOps.exif_transpose(opened)
+    if orientation is None:
+        image.load()  # turns TIFFs upright
+        orientation = valid(image.getexif().get(TAG))
     if image.mode == "P":
         image = image.convert("RGB")
     elif image.mode in ("LA", "La", "PA"):
@@ -230,7 +169,7 @@ def from_pillow(opened: Image.Image) -> np.ndarray:
     array = _pixels(image)
     if array.dtype == np.int32:
         array = np.clip(array, 0, 65535).astype(np.uint16)
-    return array[:, :, None] if array.ndim == 2 else array
+    return upright(array[:, :, None] if array.ndim == 2 else array, orientation)
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -243,40 +182,6 @@ def _pixels(image: Image.Image) -> np.ndarray:
     array = np.empty((height, *first.shape[1:]), first.dtype)
     for top in range(0, height, rows):
         array[top : top + rows] = np.asarray(image.crop((0, top, width, min(top + rows, height))))
-    return array
-
-
-def _decode_tiff(path: Path, header: Header) -> np.ndarray:
-    with tifffile.TiffFile(path) as tiff:
-        series = tiff.series[0]
-        array = series.asarray()
-        axes = series.axes
-        order = [axis for axis in axes if axis not in "YX"]
-        array = np.transpose(array, [axes.index(axis) for axis in ["Y", "X", *order]])
-        return finish_tiff(array.reshape(array.shape[0], array.shape[1], -1), tiff.pages[0], header)
-
-
-def finish_tiff(array: np.ndarray, page: tifffile.TiffPage, header: Header) -> np.ndarray:
-    """(H, W, C) values as a TIFF page stores them -> pixels: uint8, uint16 or float32, without palette and alpha.
-
-    Args:
-        array: the whole picture or a part of it.
-        page: the picture's first page, for its palette and photometric interpretation.
-    """
-    array = np.ascontiguousarray(array)
-    colormap = getattr(page, "colormap", None)
-    if header.mode == "P" and colormap is not None:
-        array = (np.moveaxis(colormap, 0, -1)[array[:, :, 0]] >> 8).astype(np.uint8)
-    elif header.mode == "CMYK":
-        array = np.array(Image.fromarray(array, "CMYK").convert("RGB"))
-    elif header.has_alpha:
-        array = np.ascontiguousarray(array[:, :, :-1])
-    if getattr(getattr(page, "photometric", None), "name", "") == "MINISWHITE" and array.dtype.kind in "bu":
-        array = ~array  # scans and faxes: 0 is white
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * 255
-    elif array.dtype not in (np.uint8, np.uint16):
-        array = array.astype(np.float32)
     return array
 
 
@@ -308,41 +213,85 @@ def convert(image: np.ndarray, form: PictureFormat, path: Path | str = "picture"
 
 
 def read_ids(path: Path | str) -> np.ndarray:
-    """A mask's stored values as (H, W) integers; palette pictures give their palette indices.
+    """A mask's stored values as (H, W) integers from 0; palette pictures give their palette indices.
+
+    Where a file states a no-data value other than 0, pixels that hold it are void (255), or 0 in a map of objects.
 
     Raises:
-        UserError: unreadable, fractions, or a colour picture, which stores no ids.
+        UserError: unreadable, a colour picture, which stores no ids, several pages (code `stack`), or fractions,
+            negative numbers, NaN or infinity (code `mask-values`).
     """
     path = Path(path)
     header = probe(path)
-    if header.kind == "TIFF" and header.channels == 1:
-        try:
-            array = tifffile.imread(path).reshape(header.height, header.width)
-        except _DAMAGE as error:
-            raise _unreadable(path, str(error) or type(error).__name__) from None
-        if array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
-            raise UserError(
-                f"{path}: a mask must hold one whole class id per pixel, but this one holds fractions; round or "
-                "threshold them and save the mask as an 8-bit picture."
-            )
-        if array.dtype == np.bool_:
-            return array.astype(np.uint8) * 255
-        return array.astype(np.int32 if array.dtype.itemsize > 1 else np.uint8, copy=False)
-    if header.mode in ("1", "L", "P", "LA", "I") or header.mode.startswith("I;16"):
-        try:
-            with open_image(path) as opened:
-                # An EXIF rotation on a mask is as binding as one on a picture.
-                image = ImageOps.exif_transpose(opened)
-                if image.mode == "1":
-                    image = image.convert("L")
-                elif image.mode == "LA":
-                    image = image.getchannel("L")
-                return np.array(image)
-        except _DAMAGE as error:
-            raise _unreadable(path, str(error) or type(error).__name__) from None
-    raise UserError(
-        f"{path}: a mask must hold one class id per pixel, but this is a colour picture ({header.mode}); "
-        "`pixelwise check DATA --fix DIR` writes a copy with the colours turned into ids."
+    if not header.stores_ids and header.pages == 1:
+        raise UserError(
+            f"{path}: a mask must hold one class id per pixel, but this is a colour picture ({header.mode}); "
+            "`pixelwise check DATA --fix DIR` writes a copy with the colours turned into ids."
+        )
+    try:
+        ids = tiff.read_tiff_plane(path) if header.kind == "TIFF" else _decode_ids(path, header)
+    except DAMAGE as error:
+        raise unreadable(path, error) from None
+    return ids if ids.dtype in (np.uint8, np.uint16) and header.nodata is None else _whole_ids(ids, header.nodata, path)
+
+
+def _decode_ids(path: Path, header: Header) -> np.ndarray:
+    if header.mode == "LA" and header.dtype == "uint16":
+        return upright(_decode_deep(path)[:, :, 0], header.orientation)
+    with open_image(path) as image:
+        if image.mode == "1":
+            image = image.convert("L")
+        elif image.mode == "LA":
+            image = image.getchannel("L")
+        ids = np.array(image)
+    if header.kind == "PPM":
+        ids = _unscaled(ids, path)
+    # An EXIF rotation on a mask is as binding as one on a picture.
+    return upright(ids, header.orientation)
+
+
+def _unscaled(ids: np.ndarray, path: Path) -> np.ndarray:
+    """The numbers in a PGM file, which Pillow brings from 0 to the stated maximum to the range of its type."""
+    with path.open("rb") as file:
+        words = re.sub(rb"#[^\n\r]*", b" ", file.read(1024)).split(maxsplit=4)
+    full = 255 if ids.dtype == np.uint8 else 65535
+    if words[0] not in (b"P2", b"P5") or int(words[3]) == full:
+        return ids
+    return np.rint(ids * (int(words[3]) / full)).astype(ids.dtype)
+
+
+def _whole_ids(ids: np.ndarray, nodata: float | None, path: Path) -> np.ndarray:
+    """Stored numbers as uint8, uint16, int32 or, where they are larger, int64.
+
+    Raises:
+        UserError: numbers that are no ids.
+    """
+    if nodata:
+        lost = np.isnan(ids) if np.isnan(nodata) else ids == nodata
+        rest = ids[~lost]
+        ids = np.where(lost, VOID if not rest.size or rest.max() <= VOID else 0, ids) if lost.any() else ids
+    if ids.dtype.kind == "f":
+        odd = int(ids.size - np.count_nonzero(np.abs(ids) < HUGE))
+        if odd:
+            raise _no_ids(path, f"{odd:,} of {ids.size:,} pixels hold NaN, infinity or a no-data number", "set them")
+        if not np.array_equal(ids, np.rint(ids)):
+            raise _no_ids(path, "this one holds fractions", "round or threshold them, set pixels without a label")
+    elif ids.dtype.kind not in "iu":
+        raise _no_ids(path, f"this one holds {ids.dtype} numbers", "export it again, with pixels to skip set")
+    low, high = ids.min(initial=0), ids.max(initial=0)
+    if low < 0:
+        count = int(np.count_nonzero(ids < 0))
+        raise _no_ids(path, f"{count:,} of {ids.size:,} pixels hold negative numbers (down to {low:g})", "set them")
+    if ids.dtype in (np.uint8, np.uint16):
+        return ids
+    return ids.astype(np.int32 if high <= np.iinfo(np.int32).max else np.int64)
+
+
+def _no_ids(path: Path, found: str, first: str) -> UserError:
+    return UserError(
+        f"{path}: a mask must hold one whole class id per pixel, but {found}; {first} to 255 (void), and save the mask "
+        "as an 8-bit picture.",
+        code="mask-values",
     )
 
 

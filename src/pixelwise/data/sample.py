@@ -157,6 +157,12 @@ class Sample:
         own = sum(array.nbytes for array in held if array is not None)
         return own + (0 if self.instances is None else self.instances.nbytes)
 
+    def without(self, unknown: np.ndarray) -> Sample:
+        """The sample with its mask and values void where `unknown`, (H, W) bool, holds; objects stay as they are."""
+        mask = None if self.mask is None else np.where(unknown, np.uint8(VOID), self.mask)
+        values = None if self.values is None else np.where(unknown, np.float32(np.nan), self.values)
+        return replace(self, mask=mask, values=values)
+
     def window(self, top: int, left: int, height: int, width: int) -> Sample:
         """A rectangle of the picture with all its labels, smaller where it reaches beyond the picture.
 

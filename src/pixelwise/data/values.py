@@ -12,9 +12,12 @@ import tifffile
 
 from pixelwise.atomic import write_bytes
 from pixelwise.data.dataset import Coding, Record
+from pixelwise.data.gaps import find_gaps
+from pixelwise.data.header import DAMAGE, unreadable
 from pixelwise.data.listing import read_lines
 from pixelwise.data.pictures import probe, read_picture
 from pixelwise.data.sample import Instances, Sample
+from pixelwise.data.tiff import read_tiff_plane
 from pixelwise.errors import UserError, unknown
 
 VALUE_SUFFIXES = frozenset({".tif", ".tiff", ".npy", ".png"})
@@ -24,7 +27,7 @@ STATEMENTS = "values.txt"
 
 @dataclass(frozen=True, slots=True)
 class ValueCoding(Coding):
-    """How stored numbers become values: `stored * scale`, void where they are `void` or not finite.
+    """How stored numbers become values: `stored * scale`, void where they are `void` or missing (see `data.gaps`).
 
     Attributes:
         scale: of one stored step; None where `values.txt` states none, which is 1 for floats.
@@ -59,7 +62,8 @@ class ValueCoding(Coding):
             )
         if stored.dtype.kind != "f" and self.scale is None:
             raise lacks_scale(file)
-        known = np.isfinite(stored) if stored.dtype.kind == "f" else np.ones(stored.shape, bool)
+        gaps = find_gaps(stored[:, :, None], None if file.suffix.lower() == ".npy" else probe(file).nodata)
+        known = np.ones(stored.shape, bool) if gaps is None else ~gaps[:, :, 0]
         if self.void is not None:
             known &= stored != self.void
         values = stored.astype(np.float64) * (1.0 if self.scale is None else self.scale)
@@ -138,7 +142,7 @@ def read_map(path: Path) -> np.ndarray:
     else:
         header = probe(path)
         if header.kind == "TIFF" and header.channels == 1:
-            array = _read_tiff(path).reshape(header.height, header.width)
+            array = _read_tiff(path)
         else:
             array = read_picture(path)
             array = array[:, :, 0] if array.shape[2] == 1 else array
@@ -155,9 +159,11 @@ def read_map(path: Path) -> np.ndarray:
 
 
 def _read_tiff(path: Path) -> np.ndarray:
-    """A TIFF's own numbers, float64 and signed ones included."""
-    read_picture(path)  # says what is wrong with a damaged file
-    return np.asarray(tifffile.imread(path))
+    """The numbers of a TIFF of one channel, float64 and signed ones included, (H, W), upright."""
+    try:
+        return read_tiff_plane(path)
+    except DAMAGE as error:
+        raise unreadable(path, error) from None
 
 
 def write_map(path: Path | str, values: np.ndarray) -> None:

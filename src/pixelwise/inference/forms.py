@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from pixelwise.data.pictures import holds_fractions
 from pixelwise.errors import UserError
 from pixelwise.inference.rasters import Raster
 from pixelwise.models.spec import ModelSpec
+
+FARTHEST = 50
+"""Standard deviations above the mean of the training pictures beyond which integers are of another range."""
 
 
 def check_form(raster: Raster, spec: ModelSpec) -> None:
@@ -16,15 +20,21 @@ def check_form(raster: Raster, spec: ModelSpec) -> None:
     """
     expected = spec.form.channels
     if raster.channels != expected and {raster.channels, expected} != {1, 3}:
+        pages = ", one per page of the file," if raster.pages > 1 else ""
         raise UserError(
-            f"{raster.name}: {raster.channels} channels found, but the model takes {expected}; give it pictures "
+            f"{raster.name}: {raster.channels} channels{pages} found, but the model takes {expected}; give it pictures "
             "like those that it was trained on."
         )
-    if raster.dtype == "float32" and spec.form.dtype != "float32":
-        sample = raster.read(0, min(raster.height, 512), 0, min(raster.width, 512))
-        if sample.max() <= 1 and sample.min() >= 0 and not np.array_equal(sample, np.rint(sample)):
-            top = np.iinfo(spec.form.dtype).max
-            raise UserError(
-                f"{raster.name}: values from 0 to 1 found, but the model takes 0 to {top}; multiply the picture "
-                f"by {top}."
-            )
+    if (raster.dtype == "float32") == (spec.form.dtype == "float32"):
+        return
+    sample = raster.read(0, min(raster.height, 512), 0, min(raster.width, 512))
+    if spec.form.dtype != "float32" and holds_fractions(sample):
+        top = np.iinfo(spec.form.dtype).max
+        raise UserError(
+            f"{raster.name}: values from 0 to 1 found, but the model takes 0 to {top}; multiply the picture by {top}."
+        )
+    if spec.form.dtype == "float32" and sample.max() > max(spec.mean) + FARTHEST * max(spec.std):
+        raise UserError(
+            f"{raster.name}: integers up to {sample.max():,} found, but the model was trained on floats around "
+            f"{max(spec.mean):.3g}; bring the picture to their range."
+        )

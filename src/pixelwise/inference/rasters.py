@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import struct
-import zlib
+import threading
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +15,11 @@ import numpy as np
 import tifffile
 from PIL import Image
 
-from pixelwise.data.pictures import MAX_PIXELS, Header, finish_tiff, from_pillow, probe, read_picture
+from pixelwise.data.gaps import channel_means, fill, find_gaps, valueless
+from pixelwise.data.header import DAMAGE, unreadable
+from pixelwise.data.orientation import stored_window, upright
+from pixelwise.data.pictures import MAX_PIXELS, Header, from_pillow, probe, read_filled
+from pixelwise.data.tiff import check_segments, find_picture, is_stack
 from pixelwise.errors import UserError
 
 AT_ONCE_BYTES = 1 << 27
@@ -26,6 +30,9 @@ STRIP_CACHE_BYTES = 1 << 28
 """The same for strips: each goes across the picture, so every block of a row needs it again."""
 SEGMENT_BYTES = 1 << 29
 """A strip or tile of a TIFF that decodes to more than this is not read."""
+SAMPLES = 4
+SAMPLE_SIDE = 256
+"""The value of gaps in a TIFF that is read by blocks is the mean of 4 x 4 blocks of this side."""
 BOMB_PIXELS = 100_000_000
 PIXELS_PER_BYTE = 10_000
 """A file that claims more than `BOMB_PIXELS`, and more than this for each of its bytes, is refused: deflate reaches
@@ -42,21 +49,42 @@ class Raster:
         height, width: pixels.
         channels: after palettes became RGB and alpha was dropped.
         dtype: `uint8`, `uint16` or `float32`.
+        pages: of a file, that are the channels together; 1 for channels of one page.
+
+    Args:
+        pixels: (H, W, C).
+        unknown: (H, W) bool, the pixels without a value, which are filled in `pixels`; None for none.
     """
 
-    def __init__(self, pixels: np.ndarray, name: str = "picture") -> None:
+    def __init__(
+        self, pixels: np.ndarray, name: str = "picture", unknown: np.ndarray | None = None, pages: int = 1
+    ) -> None:
         self.name = name
+        self.pages = pages
         self.height, self.width, self.channels = pixels.shape
         self.dtype = str(pixels.dtype)
         self._pixels = pixels
+        self._unknown = unknown
 
     def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        """Rows top..bottom and columns left..right as (bottom - top, right - left, C). From one thread at a time.
+        """Rows top..bottom and columns left..right as (bottom - top, right - left, C), without gaps: see `data.gaps`.
+
+        From any thread.
 
         Raises:
             UserError: a damaged file.
         """
         return self._pixels[top:bottom, left:right]
+
+    def unknown(self, top: int, bottom: int, left: int, right: int) -> np.ndarray | None:
+        """(bottom - top, right - left) bool, which pixels have no value in any channel; None if all have one.
+
+        From any thread.
+
+        Raises:
+            UserError: a damaged file.
+        """
+        return None if self._unknown is None else self._unknown[top:bottom, left:right]
 
     def close(self) -> None:
         """Closes the file, if there is one."""
@@ -79,9 +107,9 @@ def open_raster(picture: Picture) -> Raster:
         UserError: missing, damaged, empty, or larger than can be read.
     """
     if isinstance(picture, np.ndarray):
-        return Raster(_from_array(picture))
+        return _in_memory(_from_array(picture))
     if isinstance(picture, Image.Image):
-        return Raster(from_pillow(picture))
+        return _in_memory(from_pillow(picture))
     path = Path(picture)
     header = probe(path)
     pixels = header.height * header.width
@@ -91,7 +119,10 @@ def open_raster(picture: Picture) -> Raster:
             "is damaged or made to fill the memory; export it again."
         )
     if header.kind == "TIFF" and pixels * header.channels * np.dtype(header.dtype).itemsize > AT_ONCE_BYTES:
-        reason = unreadable_by_blocks(path, header)
+        try:
+            reason = unreadable_by_blocks(path, header)
+        except DAMAGE as error:
+            raise unreadable(path, error) from None
         if reason is None:
             return TiffRaster(path, header)
         if pixels > MAX_PIXELS:
@@ -99,7 +130,16 @@ def open_raster(picture: Picture) -> Raster:
                 f"{path}: {header.width:,} x {header.height:,} pixels must be read by blocks, but {reason}; save it as "
                 "a tiled TIFF."
             )
-    return Raster(read_picture(path), str(path))
+    filled, gaps = read_filled(path)
+    return Raster(filled, str(path), valueless(gaps), header.pages)
+
+
+def _in_memory(pixels: np.ndarray) -> Raster:
+    """A picture that no file describes, with its gaps filled."""
+    gaps = find_gaps(pixels)
+    if gaps is None:
+        return Raster(pixels)
+    return Raster(fill(pixels, gaps, channel_means(pixels, gaps)), unknown=valueless(gaps))
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:
@@ -110,13 +150,19 @@ def _from_array(array: np.ndarray) -> np.ndarray:
     pixels = array[:, :, None] if array.ndim == 2 else array
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
-    return pixels if pixels.dtype in (np.uint8, np.uint16) else pixels.astype(np.float32)
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels
+    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is a gap
+        return pixels.astype(np.float32)
 
 
 def unreadable_by_blocks(path: Path, header: Header) -> str | None:
     """Why a TIFF cannot be read by blocks, as the end of a sentence; None if it can."""
     with tifffile.TiffFile(path) as tiff:
-        pages = tiff.series[0].pages
+        picture = find_picture(tiff)
+        pages = picture.series.pages
+        if picture.is_subsampled:
+            return "its chroma is stored at a lower resolution"
         if any(page is None for page in pages):
             return "a part of it lies in another file"
         first = pages[0].keyframe
@@ -136,34 +182,69 @@ class TiffRaster(Raster):
     """A TIFF or BigTIFF of which only the segments (tiles or strips) under a block are decoded.
 
     Several pages, and planes that are stored one after the other, are channels. Uncompressed pictures are mapped into
-    memory, one block at a time.
+    memory, one block at a time. Gaps are filled with the mean of some blocks that are spread over the picture.
 
     Raises:
-        UserError: a directory that does not name all segments.
+        UserError: a stack of slices, or a directory that does not name all segments.
     """
 
     def __init__(self, path: Path, header: Header | None = None) -> None:
         self.name = str(path)
         self._header = header or probe(path)
-        self.height, self.width = self._header.height, self._header.width
-        self._tiff = tifffile.TiffFile(path)
-        self._pages: list[Any] = list(self._tiff.series[0].pages)
+        if self._header.meaning == "slices":
+            raise is_stack(path, self._header)
+        self.height, self.width, self.pages = self._header.height, self._header.width, self._header.pages
+        try:
+            self._tiff = tifffile.TiffFile(path)
+        except DAMAGE as error:
+            raise unreadable(path, error) from None
+        try:
+            self._picture = find_picture(self._tiff)
+            self._pages: list[Any] = list(self._picture.series.pages)
+            for page in self._pages:
+                check_segments(page)
+        except DAMAGE as error:
+            self.close()
+            raise unreadable(path, error) from None
         tiled = self._pages[0].keyframe.is_tiled
         self._cache_bytes = TILE_CACHE_BYTES if tiled else STRIP_CACHE_BYTES
         self._decoded: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
         self._cached = 0
-        for page in self._pages:
-            if len(page.dataoffsets) < math.prod(page.keyframe.chunked):
-                self.close()
-                raise UserError(
-                    f"{path}: {math.prod(page.keyframe.chunked):,} tiles or strips expected, {len(page.dataoffsets):,} "
-                    "listed; the file is damaged, export it again."
-                )
-        sample = finish_tiff(self._stored(0, 1, 0, 1), self._pages[0].keyframe, self._header)
+        self._reading = threading.Lock()
+        sample = self._with_gaps(0, 1, 0, 1)
         self.channels, self.dtype = sample.shape[2], str(sample.dtype)
 
     def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        return finish_tiff(self._stored(top, bottom, left, right), self._pages[0].keyframe, self._header)
+        block = self._with_gaps(top, bottom, left, right)
+        gaps = self._gaps(block)
+        return block if gaps is None else fill(block, gaps, self._filling)
+
+    def unknown(self, top: int, bottom: int, left: int, right: int) -> np.ndarray | None:
+        if not self._header.may_have_gaps:
+            return None
+        return valueless(self._gaps(self._with_gaps(top, bottom, left, right)))
+
+    def _with_gaps(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+        orientation = self._header.orientation
+        stored = self._stored(*stored_window((top, bottom, left, right), self.height, self.width, orientation))
+        return upright(self._picture.pixels(stored), orientation)
+
+    def _gaps(self, block: np.ndarray) -> np.ndarray | None:
+        return find_gaps(block, self._header.nodata) if self._header.may_have_gaps else None
+
+    @cached_property
+    def _filling(self) -> np.ndarray:
+        """(C,) the mean of known values in blocks on a grid over the picture; the same for every block that is read."""
+        sums, counts = np.zeros(self.channels), np.zeros(self.channels)
+        for top in np.linspace(0, max(self.height - SAMPLE_SIDE, 0), SAMPLES).astype(int).tolist():
+            for left in np.linspace(0, max(self.width - SAMPLE_SIDE, 0), SAMPLES).astype(int).tolist():
+                bottom, right = min(top + SAMPLE_SIDE, self.height), min(left + SAMPLE_SIDE, self.width)
+                block = self._with_gaps(top, bottom, left, right)
+                gaps = self._gaps(block)
+                known = np.ones(block.shape, bool) if gaps is None else ~gaps
+                counts += known.sum(axis=(0, 1))
+                sums += np.where(known, block, 0).sum(axis=(0, 1), dtype=np.float64)
+        return sums / np.maximum(counts, 1)
 
     def close(self) -> None:
         self._tiff.close()
@@ -171,8 +252,9 @@ class TiffRaster(Raster):
     def _stored(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         """The values in the file, (h, w, samples of all pages)."""
         try:
-            parts = [self._page(number, top, bottom, left, right) for number in range(len(self._pages))]
-        except (OSError, ValueError, RuntimeError, LookupError, zlib.error, struct.error) as error:
+            with self._reading:
+                parts = [self._page(number, top, bottom, left, right) for number in range(len(self._pages))]
+        except DAMAGE as error:
             raise UserError(
                 f"{self.name}: damaged near row {top:,}, column {left:,} ({error}); export it again."
             ) from None
@@ -180,21 +262,22 @@ class TiffRaster(Raster):
 
     def _page(self, number: int, top: int, bottom: int, left: int, right: int) -> np.ndarray:
         page, keyframe = self._pages[number], self._pages[number].keyframe
+        height, width = self._header.stored_size
         planar = keyframe.planarconfig == 2 and keyframe.samplesperpixel > 1
         if keyframe.is_final:
-            shape = (keyframe.samplesperpixel, self.height, self.width) if planar else (self.height, self.width, -1)
+            shape = (keyframe.samplesperpixel, height, width) if planar else (height, width, -1)
             # A map for each block: pages that were touched through one map for all would count as memory in use.
             values = np.memmap(
                 self.name,
                 np.dtype(self._tiff.byteorder + keyframe.dtype.char),
                 "r",
                 page.dataoffsets[0],
-                (self.height * self.width * keyframe.samplesperpixel,),
+                (height * width * keyframe.samplesperpixel,),
             ).reshape(shape)
             block = values[:, top:bottom, left:right].transpose(1, 2, 0) if planar else values[top:bottom, left:right]
             return block.astype(keyframe.dtype.newbyteorder("="))
         tall, wide = keyframe.chunks[:2]
-        down, across = -(-self.height // tall), -(-self.width // wide)
+        down, across = -(-height // tall), -(-width // wide)
         block = np.empty((bottom - top, right - left, keyframe.samplesperpixel), keyframe.dtype.newbyteorder("="))
         for plane in range(keyframe.samplesperpixel if planar else 1):
             samples = slice(plane, plane + 1) if planar else slice(None)

@@ -83,7 +83,7 @@ def open_data(recipe: Recipe | PlannedRecipe) -> Data:
         objects=stock.objects["train"] if "objects" in task.needs else None,
         values=stock.values["train"],
     )
-    return Data(dataset, facts, cache, task)
+    return Data(replace(dataset, notes=(*dataset.notes, *stock.notes)), facts, cache, task)
 
 
 def _suited_task(recipe: Recipe | PlannedRecipe, dataset: Dataset) -> Task:

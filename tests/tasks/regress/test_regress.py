@@ -71,6 +71,16 @@ def test_tiles_merge_to_the_whole() -> None:
     np.testing.assert_allclose(tiled.values, whole.values, atol=1e-5)
 
 
+def test_where_the_picture_has_no_value_there_is_none() -> None:
+    image = picture().astype(np.float32)
+    image[10:30, 20:50] = np.nan
+    found = predictor()(image)
+    np.testing.assert_array_equal(np.isnan(found.values), np.isnan(image[:, :, 0]))
+    assert found.overlay().shape == (70, 90, 3)
+    image[:] = np.nan
+    assert predictor()(image).overlay().shape == (70, 90, 3)
+
+
 def test_files_hold_the_same_values_by_bands(tmp_path: Path) -> None:
     write_png(tmp_path / "in" / "a.png", picture(150, 170))
     written = predictor(tile=64, overlap=16, overlay=True).write_all(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.data.doctor import class_checks, copy_checks, file_checks, mask_checks, value_checks
+from pixelwise.data.doctor import class_checks, copy_checks, file_checks, mask_checks, picture_checks, value_checks
 from pixelwise.data.doctor.diagnosis import SEVERITIES, Diagnosis
 from pixelwise.data.doctor.examination import examine_files
 from pixelwise.data.order import Order
@@ -23,7 +23,11 @@ CHECKS = (
     class_checks.balance,
     file_checks.unpaired,
     file_checks.suffixes,
-    file_checks.pictures,
+    file_checks.unread,
+    picture_checks.forms,
+    picture_checks.pages,
+    picture_checks.gaps,
+    picture_checks.depths,
     mask_checks.classes,
 )
 """In the order in which their findings are told."""

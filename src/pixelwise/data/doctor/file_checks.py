@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
 
 from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
 from pixelwise.data.doctor.examination import Examination
-from pixelwise.data.doctor.look import SUFFIXES
-from pixelwise.data.formats.survey import missing_labels, seen_channels
+from pixelwise.data.foreign import named
+from pixelwise.data.formats.survey import missing_labels, unread_files
 from pixelwise.data.listing import counted, without_suffix
+from pixelwise.data.pictures import KIND_SUFFIXES
 
 
 def enough(ex: Examination) -> Findings:
     if not ex.looks:
-        yield Finding("error", "no-pictures", "No PNG, JPEG, TIFF, BMP or WebP picture lies in this folder.")
+        yield Finding(
+            "error",
+            "no-pictures",
+            "No PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000 or AVIF picture lies in this folder.",
+        )
     elif not ex.masks and ex.has_masks:
         yield Finding(
             "error",
@@ -53,10 +57,35 @@ def damaged(ex: Examination) -> Findings:
             "as a picture but with an end or pixels missing; copy or export again.",
         ),
         "unreadable": ("file is", "files are", "no picture, whatever the name says; export again or move it out."),
+        "stack": (
+            "file is a stack",
+            "files are stacks",
+            "of pages (slices), but one picture per file is expected; split pictures and masks alike into one file per "
+            "slice (in Fiji: Save As > Image Sequence).",
+        ),
+        "mask-values": (
+            "mask holds",
+            "masks hold",
+            "NaN, infinity, fractions or negative numbers, which are no class ids; set pixels without a label to 255 "
+            "(void) and save the mask as an 8-bit picture.",
+        ),
     }
     for code, (one, many, rest) in sentences.items():
         if damaged[code]:
             yield Finding("error", code, f"{counted(len(damaged[code]), one, many)} {rest}", tuple(damaged[code]))
+
+
+def unread(ex: Examination) -> Findings:
+    """Pictures in formats that are not read."""
+    files = unread_files(ex.root, ex.survey.records)
+    if files:
+        yield Finding(
+            "warning",
+            "unread-format",
+            f"{counted(len(files), 'file is', 'files are')} of a format that is not read ({named(files)}); convert "
+            "them to PNG or TIFF where they belong to the dataset.",
+            tuple(map(str, files)),
+        )
 
 
 def unpaired(ex: Examination) -> Findings:
@@ -122,7 +151,7 @@ def suffixes(ex: Examination) -> Findings:
     lying = tuple(
         f"{ex.relative(file)} ({header.kind})"
         for file, header in files
-        if header is not None and file.suffix.lower() not in SUFFIXES.get(header.kind, (file.suffix.lower(),))
+        if header is not None and file.suffix.lower() not in KIND_SUFFIXES.get(header.kind, (file.suffix.lower(),))
     )
     if lying:
         yield Finding(
@@ -155,67 +184,4 @@ def sizes(ex: Examination) -> Findings:
             f"{counted(len(wrong), 'mask is', 'masks are')} of another size than the picture (width x height); export "
             f"again at the picture's size.{hint}",
             tuple(wrong),
-        )
-
-
-def pictures(ex: Examination) -> Findings:
-    headers = [(ex.relative(look.record.picture), look.header) for look in ex.looks if look.header is not None]
-    sizes_agree = {ex.relative(look.record.picture) for look in ex.looks if look.fits}
-    channels = Counter(seen_channels(header) for _, header in headers)
-    usual = max(channels, key=lambda count: (channels[count], count), default=3)
-
-    def where(wanted: Callable[..., bool]) -> tuple[str, ...]:
-        return tuple(name for name, header in headers if wanted(header))
-
-    odd = where(lambda header: seen_channels(header) != usual and {seen_channels(header), usual} != {1, 3})
-    deep = where(lambda header: header.dtype == "uint16")
-    grey = where(lambda header: seen_channels(header) == 1) if usual == 3 else ()
-    cmyk = where(lambda header: header.mode == "CMYK")
-    alpha = where(lambda header: header.has_alpha)
-    rotated = tuple(name for name in where(lambda header: header.rotated) if name in sizes_agree)
-    if odd:
-        yield Finding(
-            "error",
-            "channels",
-            f"{counted(len(odd), 'picture has', 'pictures have')} another number of channels than the {usual} of most, "
-            "and no conversion is natural; convert or move out.",
-            odd,
-        )
-    if cmyk:
-        yield Finding(
-            "warning",
-            "cmyk",
-            f"{counted(len(cmyk), 'picture is', 'pictures are')} CMYK, made for print, and converted to RGB without a "
-            f"colour profile while reading; convert with one if colours matter ({FIX} writes RGB without).",
-            cmyk,
-        )
-    if alpha:
-        yield Finding(
-            "note",
-            "alpha",
-            f"{counted(len(alpha), 'picture has', 'pictures have')} an alpha channel, which is dropped while reading.",
-            alpha,
-        )
-    if deep:
-        yield Finding(
-            "note",
-            "sixteen-bit",
-            f"{counted(len(deep), 'picture holds', 'pictures hold')} 16 bits a channel, of {len(headers)}; all are "
-            "read in the depth of most.",
-            deep,
-        )
-    if grey:
-        yield Finding(
-            "note",
-            "grey-among-colour",
-            f"{counted(len(grey), 'grey picture', 'grey pictures')} among coloured ones: read as RGB.",
-            grey,
-        )
-    if rotated:
-        yield Finding(
-            "note",
-            "exif-rotated",
-            f"{counted(len(rotated), 'picture is', 'pictures are')} turned by the EXIF orientation while reading; "
-            "masks fit in size, but make sure that they were drawn on the upright picture.",
-            rotated,
         )

@@ -15,24 +15,15 @@ import numpy as np
 from pixelwise.data.dataset import Coding, MaskCoding, Record, read_values
 from pixelwise.data.doctor.colours import colour_counts, edges_are_soft
 from pixelwise.data.formats.mask_values import is_lossy
+from pixelwise.data.header import Header
 from pixelwise.data.idx import read_idx
-from pixelwise.data.pictures import Header, convert, probe, read_picture
 from pixelwise.data.pictures import PictureFormat as Form
+from pixelwise.data.pictures import convert, probe, read_filled, read_picture
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
 from pixelwise.data.values import ValueCoding
 from pixelwise.errors import UserError
 
-SUFFIXES = {
-    "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg"),
-    "MPO": (".jpg", ".jpeg"),
-    "TIFF": (".tif", ".tiff"),
-    "BMP": (".bmp",),
-    "DIB": (".bmp",),
-    "WEBP": (".webp",),
-}
-"""True format -> the suffixes it may have, the usual one first."""
 THUMBNAIL = 16
 
 
@@ -42,7 +33,7 @@ class MaskLook:
 
     Attributes:
         file: its path.
-        damage: `zero-byte`, `truncated`, `unreadable`, `undrawn`, or empty.
+        damage: `zero-byte`, `truncated`, `unreadable`, `stack`, `mask-values`, `undrawn`, or empty.
         header: None where it cannot be read, and for files of shapes.
         size: (height, width) as decoded.
         values: (256,) pixels by value; None for masks in colour, with values beyond 0 to 255, and damaged ones.
@@ -50,7 +41,8 @@ class MaskLook:
         top: the largest value; -1 for colour and damaged masks.
         colours: 0xRRGGBB -> pixels, for masks in colour and for lossy ones (there, pixels inside even areas only).
         lossy: smoothed or JPEG: values lie between the ids.
-        troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`.
+        troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`, and why a sound file
+            is no mask.
         vanishing: shapes that cover no pixel.
     """
 
@@ -68,7 +60,7 @@ class MaskLook:
 
     @property
     def in_colour(self) -> bool:
-        return self.header is not None and bool(self.colours) and not stores_ids(self.header)
+        return self.header is not None and bool(self.colours) and not self.header.stores_ids
 
     @property
     def is_0_or_255(self) -> bool:
@@ -87,11 +79,13 @@ class Look:
 
     Attributes:
         record: what it is.
-        damage: of the picture: `zero-byte`, `truncated`, `unreadable`, or empty.
+        damage: of the picture: `zero-byte`, `truncated`, `unreadable`, `stack`, or empty.
         header: None where it cannot be read.
         size: (height, width) as decoded, upright.
         pixels: digest of the decoded pixels, the same for copies of any file format without loss.
         thumbnail: (256,) grey, zero mean, unit length: the scalar product of two is their correlation; zeros if flat.
+        values: the least and the largest value of a picture that is not of bytes; None for bytes.
+        gaps: share of the values that are missing.
         masks: its label files.
     """
 
@@ -101,6 +95,8 @@ class Look:
     size: tuple[int, int] | None = None
     pixels: str = ""
     thumbnail: np.ndarray | None = None
+    values: tuple[float, float] | None = None
+    gaps: float = 0.0
     masks: tuple[MaskLook, ...] = ()
 
     @property
@@ -113,13 +109,6 @@ class Look:
     def fits(self) -> bool:
         """All labels that can be read are of the picture's size."""
         return all(mask.size == self.size for mask in self.masks if mask.damage in ("", "undrawn"))
-
-
-def stores_ids(header: Header) -> bool:
-    """Whether `read_ids` takes the file: one value a pixel."""
-    if header.kind == "TIFF":
-        return header.channels == 1
-    return header.mode in {"1", "L", "P", "LA", "I"} or header.mode.startswith("I;16")
 
 
 def look_at_all(records: Sequence[Record], coding: Coding | None) -> list[Look]:
@@ -149,10 +138,12 @@ def look_at(record: Record, coding: Coding | None) -> Look:
     except UserError:
         return look(damage=_kind_of_damage(record.picture))
     try:
-        image = read_picture(record.picture)
-    except UserError:
-        return look(damage="truncated", header=header)
-    return replace(_described(record, image), header=header, masks=masks)
+        image, gaps = read_filled(record.picture)
+    except UserError as error:
+        return look(damage=error.code or "truncated", header=header)
+    values = None if image.dtype == np.uint8 else (float(image.min()), float(image.max()))
+    missing = 0.0 if gaps is None else float(gaps.mean())
+    return replace(_described(record, image), header=header, values=values, gaps=missing, masks=masks)
 
 
 def _described(record: Record, image: np.ndarray) -> Look:
@@ -215,15 +206,16 @@ def _look_at_mask(file: Path, coding: MaskCoding) -> MaskLook:
     except UserError:
         return MaskLook(file, damage=_kind_of_damage(file))
     try:
-        if not stores_ids(header):
+        if not header.stores_ids and header.pages == 1:
             look = _look_at_colours(file, header)
             if look.lossy or not set(look.colours) <= set(coding.palette):
                 return look
         ids = coding.in_a_byte(read_values(file, coding.palette))
-    except UserError:
-        return MaskLook(file, damage="truncated", header=header)
+    except UserError as error:
+        troubles = (str(error),) if error.code else ()
+        return MaskLook(file, damage=error.code or "truncated", header=header, troubles=troubles)
     nonzero, top = int(np.count_nonzero(ids)), int(ids.max(initial=0))
-    if top > 255 or ids.min(initial=0) < 0:
+    if top > 255:
         return MaskLook(file, "", header, ids.shape, None, nonzero, top)
     values = np.bincount(ids.ravel(), minlength=256)
     if not is_lossy(ids, header.kind):

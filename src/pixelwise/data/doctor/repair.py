@@ -17,13 +17,14 @@ from pixelwise.data.class_table import ClassTable, class_table
 from pixelwise.data.dataset import MaskCoding, read_values
 from pixelwise.data.doctor.colours import frequent, ids_of, nearest
 from pixelwise.data.doctor.examination import Examination, examine_files
-from pixelwise.data.doctor.look import SUFFIXES, Look, MaskLook
+from pixelwise.data.doctor.look import Look, MaskLook
 from pixelwise.data.doctor.mask_checks import mixed_binary, too_many_names
 from pixelwise.data.formats.export import new_names
 from pixelwise.data.formats.survey import majority_form, seen_channels
 from pixelwise.data.listing import Faults, some
 from pixelwise.data.order import Order
-from pixelwise.data.pictures import PictureFormat, convert, open_image, read_ids, read_picture, write_png
+from pixelwise.data.orientation import upright
+from pixelwise.data.pictures import KIND_SUFFIXES, PictureFormat, convert, read_ids, read_picture, write_png
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import groups
 from pixelwise.errors import UserError
@@ -279,7 +280,7 @@ def _write_picture(look: Look, folder: Path, name: str) -> None:
     """Copies the bytes where they are fine, else writes the pixels without loss."""
     assert look.header is not None
     header = look.header
-    suffix = SUFFIXES.get(header.kind, (look.record.picture.suffix.lower(),))[0]
+    suffix = KIND_SUFFIXES.get(header.kind, (look.record.picture.suffix.lower(),))[0]
     target = folder / f"{name}{suffix}"
     target.parent.mkdir(parents=True, exist_ok=True)
     if not (header.rotated or header.has_alpha or header.mode == "CMYK"):
@@ -325,7 +326,5 @@ def _upright(ids: np.ndarray, look: Look, mask: MaskLook) -> np.ndarray:
     """Turns a mask that fits the picture as stored in the way the picture is turned."""
     if mask.size == look.size or not _is_turned(look, mask):
         return ids
-    with open_image(look.record.picture) as picture:
-        orientation = picture.getexif().get(0x0112, 1)
-    turns = {5: ids.T, 6: np.rot90(ids, -1), 7: ids[::-1, ::-1].T, 8: np.rot90(ids)}
-    return np.ascontiguousarray(turns[orientation])
+    assert look.header is not None
+    return upright(ids, look.header.orientation)

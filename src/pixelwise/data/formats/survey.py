@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, NoCoding, Record
+from pixelwise.data.foreign import LAST_SUFFIXES, format_of, named
 from pixelwise.data.formats.coding import decide_coding, values_of
 from pixelwise.data.formats.strangers import labels_not_read
-from pixelwise.data.listing import Faults, Names, Unmatched, counted, list_file, read_lines, some
-from pixelwise.data.pictures import Header, PictureFormat, probe
+from pixelwise.data.listing import Faults, Names, Unmatched, counted, list_file, picture_files, read_lines, some
+from pixelwise.data.pictures import KIND_SUFFIXES, Header, PictureFormat, probe
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
 from pixelwise.data.splits import even_sample, groups, kinds_by_name, make_splits
@@ -156,7 +158,7 @@ def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = T
         form=survey.form or majority_form([record.picture for record in records]),
         coding=coding,
         notes=(*notes, *said, *_left_aside(survey, splits, labels)),
-        guesses=tuple(guesses),
+        guesses=(*guesses, *_guessed_channels([record.picture for record in records])),
     )
 
 
@@ -168,8 +170,8 @@ def _refuse_useless(survey: Survey, labels: bool) -> None:
         if not any(root.iterdir()):
             raise UserError(f"{root}: the folder is empty; give one that holds pictures.")
         raise UserError(
-            f"{root}: no pictures found (PNG, JPEG, TIFF, BMP, WebP or idx, at any depth); give the folder that holds "
-            "them."
+            f"{root}: no pictures found (PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000, AVIF or idx, at any depth)"
+            f"{_but_others(root)}; give the folder that holds them."
         )
     if not labelled:
         raise UserError(f"{root}: {len(survey.records)} pictures found but no masks. {missing_labels(survey)}")
@@ -186,6 +188,11 @@ def _refuse_useless(survey: Survey, labels: bool) -> None:
             f"{root}: {len(double)} pictures are in more than one split ({double[0]} in {splits}), so that the measure "
             "would be of pictures learnt by heart; take them out of one list."
         )
+
+
+def _but_others(root: Path) -> str:
+    unread = unread_files(root)
+    return f", but {named(unread)}, which are not read and must be saved as PNG or TIFF first" if unread else ""
 
 
 def with_kinds(survey: Survey) -> Survey:
@@ -296,7 +303,19 @@ def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: boo
         (survey.missing, "entries of split lists or annotation files without a picture here"),
         (survey.ambiguous, "entries of split lists or annotation files that may mean several pictures"),
     )
-    return [f"{len(names)} {what}: {some(names, 3)}." for names, what in sorts if names]
+    unread = unread_files(survey.root, survey.records)
+    said = [f"{len(names)} {what}: {some(names, 3)}." for names, what in sorts if names]
+    return said + ([f"Files of formats that are not read: {named(unread)}."] if unread else [])
+
+
+def unread_files(root: Path, records: Iterable[Record] = ()) -> tuple[PurePosixPath, ...]:
+    """Files below a folder that hold pictures in formats that are not read, relative to it; see `data.foreign`.
+
+    Args:
+        records: what is read all the same: their label files are left out.
+    """
+    labels = {file for record in records for file in record.labels}
+    return tuple(file for file in picture_files(root, LAST_SUFFIXES) if format_of(file) and root / file not in labels)
 
 
 def seen_channels(header: Header) -> int:
@@ -308,7 +327,7 @@ def seen_channels(header: Header) -> int:
 
 def seen_dtype(header: Header) -> str:
     """The dtype that `read_picture` gives."""
-    if header.dtype == "bool":
+    if header.dtype == "bool" or header.mode == "P":
         return "uint8"
     return header.dtype if header.dtype in {"uint8", "uint16"} else "float32"
 
@@ -328,6 +347,11 @@ def majority_form(pictures: Sequence[Path], limit: int = 200) -> PictureFormat:
             failure = failure or error
     if not headers and failure is not None:
         raise failure
+    return form_of(headers)
+
+
+def form_of(headers: Sequence[Header]) -> PictureFormat:
+    """The channels and the dtype of most of these pictures."""
     channels = Counter(seen_channels(header) for header in headers)
     dtypes = Counter(seen_dtype(header) for header in headers)
     # On a tie the richer form wins, which loses nothing.
@@ -335,3 +359,20 @@ def majority_form(pictures: Sequence[Path], limit: int = 200) -> PictureFormat:
         channels=max(channels, key=lambda count: (channels[count], count)),
         dtype=max(dtypes, key=lambda dtype: (dtypes[dtype], dtype != "uint8", dtype == "float32")),
     )
+
+
+def _guessed_channels(pictures: Sequence[Path], limit: int = 200) -> tuple[str, ...]:
+    """What is guessed of TIFFs of several pages, from the headers of at most `limit` of them."""
+    paged = []
+    for picture in even_sample([one for one in pictures if one.suffix.lower() in KIND_SUFFIXES["TIFF"]], limit):
+        with contextlib.suppress(UserError):  # told when that picture is read, or by the doctor
+            if probe(picture).meaning == "unknown":
+                paged.append(picture.name)
+    return (f"{some(paged, 3)}: {PAGES_AS_CHANNELS}",) if paged else ()
+
+
+PAGES_AS_CHANNELS = (
+    "TIFFs of several pages that do not state what these are. The pages are read as the channels of one picture; if "
+    "they are slices, split them into one file per slice (in Fiji: Save As > Image Sequence). Channels that are saved "
+    "with the axes CYX say so."
+)

@@ -38,7 +38,8 @@ class ValuePrediction(Prediction):
     """What a network predicts for one picture.
 
     Attributes:
-        values: (H, W) float32, in the unit of the data that the network learned from.
+        values: (H, W) float32, in the unit of the data that the network learned from; NaN where the picture has no
+            value.
         unit: that unit; may be empty.
     """
 
@@ -50,7 +51,8 @@ class ValuePrediction(Prediction):
         """(H, W, 3) uint8: the values in colours over the picture, dark for the least and bright for the largest."""
         with open_raster(self._picture) as raster:
             image = raster.read(0, raster.height, 0, raster.width)
-        low, high = float(np.nanmin(self.values)), float(np.nanmax(self.values))
+        known = self.values[np.isfinite(self.values)]
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
         return coloured_over(image, self.values, low, high)
 
     def save(self, path: Path | str) -> Path:
@@ -125,7 +127,11 @@ class RegressInference(DenseInference[ValuePrediction]):
             band = merger.add(answer)
             if band is not None:
                 assert band.blended is not None
-                yield band.top, rescaled(band.blended[0], self.spec)
+                values = rescaled(band.blended[0], self.spec)
+                lost = raster.unknown(band.top, band.top + len(values), 0, raster.width)
+                if lost is not None:
+                    values[lost] = np.nan
+                yield band.top, values
 
 
 def rescaled(answer: np.ndarray, spec: ModelSpec) -> np.ndarray:

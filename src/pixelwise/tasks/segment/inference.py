@@ -14,6 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from pixelwise.data.draw import background_class, overlay, palette
+from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError, unknown
 from pixelwise.inference.augmentation import AveragedViews
 from pixelwise.inference.dense import DenseInference, DenseOptions
@@ -46,7 +47,7 @@ class SegmentPrediction(Prediction):
     """What a network that labels pixels predicts for one picture.
 
     Attributes:
-        mask: (H, W) uint8 class ids.
+        mask: (H, W) uint8 class ids; 255 (void) where the picture has no value.
         class_names: by class id.
     """
 
@@ -55,10 +56,11 @@ class SegmentPrediction(Prediction):
     _picture: Picture
     _logits: Tensor | None
     _confidence: np.ndarray | None
+    _unknown: np.ndarray | None = None
 
     @property
     def probabilities(self) -> np.ndarray:
-        """(K, H, W) float32, summing to 1 over the classes.
+        """(K, H, W) float32, summing to 1 over the classes; 0 where the picture has no value.
 
         Raises:
             UserError: for a picture that was too large for one pass.
@@ -70,7 +72,10 @@ class SegmentPrediction(Prediction):
                 f"{len(self.class_names)} classes are not kept; predict a region of it, such as "
                 "predictor(picture[:2000, :2000]), or use `.confidence`."
             )
-        return self._logits.float().softmax(0).numpy()
+        probabilities = self._logits.float().softmax(0).numpy()
+        if self._unknown is not None:
+            probabilities[:, self._unknown] = 0
+        return probabilities
 
     @property
     def confidence(self) -> np.ndarray:
@@ -132,7 +137,11 @@ class SegmentInference(DenseInference[SegmentPrediction]):
         grid = self.grid(raster.height, raster.width)
         if len(grid) == 1:
             logits = next(self._logits(raster, grid)).cpu()
-            return SegmentPrediction(class_ids(logits), self.class_names, picture, logits, None)
+            lost = raster.unknown(0, raster.height, 0, raster.width)
+            mask = class_ids(logits)
+            if lost is not None:
+                mask[lost] = VOID
+            return SegmentPrediction(mask, self.class_names, picture, logits, None, lost)
         bands = list(self._bands(raster, grid, confidence=True))
         mask = np.concatenate([band.classes for band in bands if band.classes is not None])
         confidence = np.concatenate([band.confidence for band in bands if band.confidence is not None])
@@ -240,7 +249,7 @@ class SegmentInference(DenseInference[SegmentPrediction]):
             band = merger.add(logits)
             del logits  # else it stays in memory while the network works on the next tile
             if band is not None:
-                yield band
+                yield _without_unknown(band, raster)
 
     def _logits(
         self, raster: Raster, grid: Grid, overview: Overview | None = None, progress: Progress | None = None
@@ -254,6 +263,17 @@ class SegmentInference(DenseInference[SegmentPrediction]):
         image = raster.read(0, raster.height, 0, raster.width)
         refined = self._refinement(image, logits.float().softmax(0))
         return refined.clamp_min_(torch.finfo(torch.float32).tiny).log_()
+
+
+def _without_unknown(band: Band, raster: Raster) -> Band:
+    """A band that is void, with a confidence of 0, where the picture has no value."""
+    assert band.classes is not None
+    lost = raster.unknown(band.top, band.top + len(band.classes), 0, raster.width)
+    if lost is not None:
+        band.classes[lost] = VOID
+        if band.confidence is not None:
+            band.confidence[lost] = 0
+    return band
 
 
 def drawn_over(image: np.ndarray, mask: np.ndarray, class_names: Sequence[str], alpha: float = 0.5) -> np.ndarray:

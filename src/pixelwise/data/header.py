@@ -1,0 +1,94 @@
+"""What a picture file says of itself, and the errors of files that are no picture."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import tifffile
+
+from pixelwise.data.orientation import swaps_sides
+from pixelwise.errors import UserError
+
+# What the decoders raise on damaged files; tifffile and its codecs let low-level errors through.
+DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+    zlib.error,
+    cv2.error,
+    tifffile.TiffFileError,
+)
+
+
+def unreadable(path: Path, why: str | Exception) -> UserError:
+    """The error for a file that is damaged or no picture."""
+    reason = why if isinstance(why, str) else str(why) or type(why).__name__
+    return UserError(f"{path}: cannot be read as a picture ({reason}). Replace the file or move it out of the dataset.")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a file says of itself before its pixels are decoded.
+
+    Attributes:
+        kind: the true format (`PNG`, `JPEG`, `TIFF`, ...), which the suffix may contradict.
+        height, width: pixels of the upright picture.
+        channels: 1 grey, 2 grey + alpha, 3 colour, 4 colour + alpha (or CMYK), more for multi-channel TIFF.
+        dtype: `uint8`, `uint16`, `float32`, ...
+        mode: Pillow's mode (`L`, `RGB`, `P`, `CMYK`, ...), or `multichannel`.
+        orientation: 1 (upright) to 8, as EXIF and TIFF number them.
+        has_alpha: one of the channels is alpha.
+        nodata: the stored value that stands for no value, where the file states one (GDAL's tag).
+        frames: pictures in the file, of an animation or of several sizes; one is read.
+        pages: of a TIFF, as large as each other, that are the picture together.
+        meaning: what several pages are: `channels` or `slices`; `unknown` where the file does not say and there are few
+            enough to be channels.
+    """
+
+    kind: str
+    height: int
+    width: int
+    channels: int
+    dtype: str
+    mode: str
+    orientation: int = 1
+    has_alpha: bool = False
+    nodata: float | None = None
+    frames: int = 1
+    pages: int = 1
+    meaning: str = ""
+
+    @property
+    def rotated(self) -> bool:
+        """An orientation other than upright is stated."""
+        return self.orientation != 1
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """Height and width before the picture is turned upright."""
+        return (self.width, self.height) if swaps_sides(self.orientation) else (self.height, self.width)
+
+    @property
+    def may_have_gaps(self) -> bool:
+        """Whether there may be pixels without a value, see `gaps`."""
+        return self.nodata is not None or self.dtype not in {"uint8", "uint16", "bool"}
+
+    @property
+    def stores_ids(self) -> bool:
+        """Whether there is one value per pixel, as in a mask; not so in colour."""
+        if self.kind == "TIFF":
+            return self.pages == 1 and self.channels - self.has_alpha == 1
+        return self.mode in {"1", "L", "P", "LA", "I"} or self.mode.startswith("I;16")

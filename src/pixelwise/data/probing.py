@@ -1,0 +1,113 @@
+"""What a picture file is, without decoding its pixels: its true format, size, depth and orientation."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from pixelwise.data import tiff
+from pixelwise.data.foreign import format_of_bytes
+from pixelwise.data.header import DAMAGE, Header, unreadable
+from pixelwise.data.orientation import TAG, swaps_sides, valid
+from pixelwise.errors import UserError
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+GREY_WITH_ALPHA = 4
+"""The colour type in a PNG's header."""
+TAIL_BYTES = 1 << 16
+"""In these last bytes of a PNG its EXIF is looked for, where it does not precede the pixels."""
+_ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
+_opening = threading.Lock()
+
+
+def open_image(file: Path | str | BinaryIO) -> Image.Image:
+    """`PIL.Image.open` for pictures of any size; pixels are decoded later, as usual.
+
+    Pillow's limit against decompression bombs is a setting of the whole process, checked when a file is opened. It is
+    lifted for that moment alone: `read_picture` checks sizes against `MAX_PIXELS` before anything is decoded.
+
+    Raises:
+        OSError: as Pillow gives it: missing, or not a picture (`PIL.UnidentifiedImageError`).
+    """
+    with _opening:  # one thread at a time, so that each puts back what the others found
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            return Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def probe(path: Path | str) -> Header:
+    """Reads a file's header only.
+
+    Raises:
+        UserError: missing, empty, or not a picture.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise unreadable(path, "zero bytes")
+        with path.open("rb") as file:
+            magic = file.read(32)
+        if magic[:4] in tiff.MAGIC:
+            return tiff.probe_tiff(path)
+        with open_image(path) as image:
+            orientation = _orientation(image, path)
+            width, height = image.size[::-1] if swaps_sides(orientation) else image.size
+            deep_png = magic[:8] == PNG_MAGIC and magic[24:25] == b"\x10"
+            deep = image.mode.startswith("I;16") or image.mode == "I" or deep_png
+            # Pillow calls grey with alpha of 16 bits RGBA.
+            mode = "LA" if deep_png and magic[25] == GREY_WITH_ALPHA else image.mode
+            return Header(
+                kind=image.format or "?",
+                height=height,
+                width=width,
+                channels=Image.getmodebands(mode),
+                dtype="uint16" if deep else "float32" if image.mode == "F" else "uint8",
+                mode=mode,
+                orientation=orientation,
+                has_alpha=mode in {"LA", "RGBA", "PA", "La", "RGBa"},
+                frames=getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1,
+            )
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file.") from None
+    except UnidentifiedImageError:
+        raise unreadable(path, _foreign(path)) from None
+    except DAMAGE as error:
+        raise unreadable(path, error) from None
+
+
+def _orientation(image: Image.Image, path: Path) -> int:
+    """The EXIF orientation, without decoding pixels as Pillow does in search of a PNG's last chunks."""
+    stated = Image.Image.getexif(image).get(TAG)
+    if stated is None and image.format == "PNG":
+        stated = _late_exif(path).get(TAG)
+    return valid(stated)
+
+
+def _late_exif(path: Path) -> Image.Exif:
+    """The EXIF of a PNG whose eXIf chunk follows the pixels; empty where there is none."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+        tail = file.read()
+    exif = Image.Exif()
+    place = tail.rfind(b"eXIf")
+    if place >= 4:
+        (length,) = struct.unpack(">I", tail[place - 4 : place])
+        content, checksum = tail[place + 4 : place + 4 + length], tail[place + 4 + length : place + 8 + length]
+        if checksum == struct.pack(">I", zlib.crc32(content, zlib.crc32(b"eXIf"))):
+            exif.load(content)
+    return exif
+
+
+def _foreign(path: Path) -> str:
+    """What a file is that no decoder takes."""
+    with path.open("rb") as file:
+        found = format_of_bytes(file.read(32))
+    return f"not a known picture format, but a {found}" if found else "not a known picture format"
