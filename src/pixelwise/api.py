@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pixelwise.catalog import load_model, task_of
+from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor import Diagnosis, examine
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.convert import convert as write_copy
@@ -24,6 +25,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.models.spec import read_spec
 from pixelwise.report.blocks import Block
+from pixelwise.tasks.base import Task
 from pixelwise.training import parts, recipes, stages, variants
 from pixelwise.training.finish import evaluate_split, finish, finish_variants
 from pixelwise.training.loop import Interrupted
@@ -75,6 +77,7 @@ def train(
     recipe: PathLike = "unet",
     *,
     data: PathLike | None = None,
+    layout: str | None = None,
     unlabelled: PathLike | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
@@ -89,6 +92,7 @@ def train(
     Args:
         recipe: a model's name, a recipe's, or a YAML file.
         data: folder of the data, if the recipe does not name it.
+        layout: of the data, if not the recipe's.
         unlabelled: folder of further pictures, for methods that learn from pictures without labels.
         minutes, epochs: the budget, if not the recipe's or the default; one of the two. Each variant of a recipe has
             all of it.
@@ -108,6 +112,8 @@ def train(
     for key, folder in (("data.path", data), ("data.unlabelled", unlabelled)):
         if folder is not None:
             settings.append((key, os.fspath(folder)))
+    if layout is not None:
+        settings.append(("data.layout", layout))
     if seed is not None:
         settings.append(("train.seed", seed))
     planned = recipes.load_recipe(os.fspath(recipe), dict(settings))
@@ -236,6 +242,7 @@ def evaluate(
     run: PathLike,
     *,
     data: PathLike | None = None,
+    layout: str | None = None,
     split: str = "val",
     flips: str = "none",
     scales: Sequence[float] = (1.0,),
@@ -248,28 +255,25 @@ def evaluate(
 
     Args:
         run: a run folder or a model file.
-        data: default the data the run was trained on.
+        data: default the data the run was trained on. Its classes are found by name among those of the network.
+        layout: of the data; default that of the run's recipe.
         split: a split of the data, or `all` labelled pictures.
         flips, scales, refine, options: as for `load`.
         instances: how objects are told apart, to be compared with those of the data: a name in
             `tasks.segment.instances.INSTANCES`; None for `components` where all labels are objects, else none.
 
+    Returns:
+        The summary of the scores; where the data is not the run's own, with `notes`, sentences on how it was read.
+
     Raises:
-        UserError: nothing to measure, other classes, labels that say something else than the network, or a model file
-            without `data`.
+        UserError: nothing to measure, classes that the network does not know, labels that say something else than the
+            network, or a model file without `data`.
     """
     given = {"flips": flips, "scales": tuple(scales), "refine": refine, "instances": instances, **options}
     completed = _options(run, given)
     model, spec = load_model(model_file(run))
     task = task_of(spec)
-    settings = open_run(Path(run)).planned if Path(run).is_dir() else None
-    path = data if data is not None or settings is None else settings.data.path
-    if path is None:
-        raise UserError(f"{run}: a model file does not say where its data is; give --data.")
-    if settings is not None and Path(path).resolve() == Path(settings.data.path or "").resolve():
-        dataset = open_recipe_data(settings)  # split exactly as it was for the training
-    else:
-        dataset = open_dataset(Path(path), labels=bool(task.needs))
+    dataset, own = _evaluation_data(run, task, data, layout)
     if split == "all":
         dataset = replace(dataset, splits={**dataset.splits, "all": tuple(record.name for record in dataset.records)})
     if not task.needs <= dataset.knows:
@@ -281,7 +285,35 @@ def evaluate(
     predictor = Predictor(task.inference(model, spec, completed))
     with bar("measuring", progress) as advance:
         folder = model_file(run).parent
-        return dict(evaluate_split(predictor, task, dataset, split, folder, completed, advance).summary)
+        evaluation = evaluate_split(predictor, task, dataset, split, folder, completed, advance)
+    said = () if own else (*evaluation.dataset.notes, *(f"warning: {guess}" for guess in dataset.guesses))
+    return {**evaluation.summary, **({"notes": list(said)} if said else {})}
+
+
+def _evaluation_data(run: PathLike, task: Task, data: PathLike | None, layout: str | None) -> tuple[Dataset, bool]:
+    """What a run or a model file is measured on, and whether that is what the run was trained on, split as it was.
+
+    Raises:
+        UserError: no data is known or there is none.
+    """
+    settings = open_run(Path(run)).planned if Path(run).is_dir() else None
+    path = data if data is not None or settings is None else settings.data.path
+    if path is None:
+        raise UserError(f"{run}: a model file does not say where its data is; give --data.")
+    if settings is None:
+        return open_dataset(Path(path), layout or "auto", labels=bool(task.needs)), False
+    own = Path(path).resolve() == Path(settings.data.path or "").resolve()
+    if own and layout in (None, settings.data.layout):
+        return open_recipe_data(settings), True
+    try:
+        return open_dataset(Path(path), layout or settings.data.layout, labels=bool(task.needs)), False
+    except UserError as error:
+        if layout is not None or settings.data.layout == "auto":
+            raise
+        raise UserError(
+            f"{error} (It was read as '{settings.data.layout}', the layout of the run's own data; --layout gives "
+            "another, and --layout auto recognises it.)"
+        ) from None
 
 
 def tables(run: PathLike, summary: Mapping[str, Any]) -> list[Block]:

@@ -13,9 +13,7 @@ from pixelwise.cli.process import prepare_for_pictures
 
 def check(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with pictures and masks.")],
-    layout: Annotated[
-        str, typer.Option(help="auto, folder, camvid, nuclei, labelmap, rle_csv, voc, coco, labelme.")
-    ] = "auto",
+    layout: Annotated[str, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
     fix: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a corrected copy to this new folder.")] = None,
 ) -> None:

@@ -15,7 +15,7 @@ def convert(
     to: Annotated[str, typer.Option(help="folder, voc, coco, rle_csv, labelme.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the converted copy.")],
     split: Annotated[list[str] | None, typer.Option(help="Write this split alone; may be given again.")] = None,
-    layout: Annotated[str, typer.Option(help="Layout of DATA; auto recognises it.")] = "auto",
+    layout: Annotated[str, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = "auto",
 ) -> None:
     """Write a dataset in another label format: same pictures, same masks to the pixel, same splits."""
     from pixelwise import api

@@ -14,6 +14,9 @@ from pixelwise.cli.process import prepare_for_networks
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
     data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks; default the run's own.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Layout of the data; auto recognises it; default that of the run's recipe.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, val, test, or all.")] = "val",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
     flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
@@ -31,6 +34,7 @@ def evaluate(
     summary = api.evaluate(
         run,
         data=data,
+        layout=layout,
         split=split,
         flips=flips,
         scales=api.parse_scales(scales),
@@ -41,4 +45,6 @@ def evaluate(
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
+        for note in summary.get("notes", ()):
+            print(note)
         print_blocks(api.tables(run, summary))

@@ -19,6 +19,7 @@ def train(
         str | None, typer.Argument(metavar="MODEL_OR_RECIPE", help="A model, a recipe's name, or a YAML file.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = None,
     unlabelled: Annotated[
         Path | None, typer.Option(help="Folder with further pictures, for methods that learn without labels.")
     ] = None,
@@ -46,6 +47,7 @@ def train(
         given = {
             "a recipe": recipe,
             "--data": data,
+            "--layout": layout,
             "--unlabelled": unlabelled,
             "--minutes": minutes,
             "--epochs": epochs,
@@ -66,6 +68,7 @@ def train(
         run = api.train(
             recipe,
             data=data,
+            layout=layout,
             unlabelled=unlabelled,
             minutes=minutes,
             epochs=epochs,

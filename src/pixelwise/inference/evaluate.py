@@ -58,35 +58,16 @@ def measure(
     return seconds
 
 
-def measurable(dataset: Dataset, split: str, class_names: Sequence[str], needs: frozenset[str]) -> list[Record]:
-    """What a network with these classes can be measured on.
+def measurable(dataset: Dataset, split: str, needs: frozenset[str]) -> list[Record]:
+    """What a network can be measured on.
 
     Args:
         needs: what its task needs of the labels.
 
     Raises:
-        UserError: no such split, no labelled picture in it, or classes other than the network's.
+        UserError: no such split, or no labelled picture in it.
     """
-    if needs and class_names:
-        check_classes(dataset, class_names)
     records = [record for record in dataset.split(split) if record.labelled or not needs]
     if not records:
         raise UserError(f"{dataset.root}: no labelled picture in the split '{split}', so there is nothing to measure.")
     return records
-
-
-def check_classes(dataset: Dataset, class_names: Sequence[str]) -> None:
-    """
-    Raises:
-        UserError: the data has other classes than the network, or the same in another order.
-    """
-    if len(dataset.class_names) != len(class_names):
-        raise UserError(
-            f"{dataset.root}: {len(dataset.class_names)} classes ({', '.join(dataset.class_names)}), but the network "
-            f"knows {len(class_names)} ({', '.join(class_names)}); evaluate on data with the same."
-        )
-    if set(dataset.class_names) == set(class_names) and dataset.class_names != tuple(class_names):
-        raise UserError(
-            f"{dataset.root}: the classes are {', '.join(dataset.class_names)}, but the network knows them as "
-            f"{', '.join(class_names)}, so ids differ; put classes.txt and the labels in its order."
-        )

@@ -12,6 +12,7 @@ from typing import Any
 from pixelwise import hardware
 from pixelwise.atomic import write_text
 from pixelwise.catalog import load_model
+from pixelwise.data.class_names import with_class_names
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.errors import UserError
@@ -42,12 +43,15 @@ def evaluate_split(
     """Predicts every labelled picture of a split and counts.
 
     Args:
+        dataset: its classes are found by name among those of the network.
         folder: of the run, or of the model file.
 
     Raises:
-        UserError: no such split, nothing to measure in it, or classes other than the network's.
+        UserError: no such split, nothing to measure in it, or classes that the network does not know.
     """
-    records = measurable(dataset, split, predictor.class_names, task.needs)
+    if task.needs and predictor.class_names:
+        dataset = with_class_names(dataset, predictor.class_names)
+    records = measurable(dataset, split, task.needs)
     scores = task.scores(predictor.spec, folder, options=options)
     seconds = measure(predictor, dataset, records, scores, progress)
     try:
