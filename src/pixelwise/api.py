@@ -28,10 +28,12 @@ from pixelwise.report.blocks import Block
 from pixelwise.tasks.base import Task
 from pixelwise.training import parts, recipes, stages, variants
 from pixelwise.training.finish import evaluate_split, finish, finish_variants
+from pixelwise.training.lock import locked
 from pixelwise.training.loop import Interrupted
+from pixelwise.training.moved import check_places, move_data
 from pixelwise.training.progress import Display, Silent, make_display
 from pixelwise.training.run import Run, model_file, open_run
-from pixelwise.training.session import Data, Session, execute, open_recipe_data, restart, start
+from pixelwise.training.session import Data, Session, engine, execute, open_recipe_data, restart, start
 
 PathLike = str | os.PathLike[str]
 Baselines = Callable[[Session], Mapping[str, float | None]]
@@ -120,22 +122,37 @@ def train(
     name, target = os.fspath(recipe), None if out is None else os.fspath(out)
     if planned.stages or planned.variants:
         run, opened = parts.begin(planned, name=name, out=target)
-        return _run_parts(run, progress, baselines, opened)
-    return _run_to_the_end(start(planned, name=name, out=target), progress, baselines)
+        with locked(run):
+            return _run_parts(run, progress, baselines, opened)
+    session = start(planned, name=name, out=target)
+    with locked(session.run):
+        return _run_to_the_end(session, progress, baselines)
 
 
-def resume(run: PathLike, *, progress: bool = False) -> Run:
+def resume(
+    run: PathLike, *, data: PathLike | None = None, unlabelled: PathLike | None = None, progress: bool = False
+) -> Run:
     """Goes on with a stopped run, to what it would have become without the stop.
 
+    Args:
+        data, unlabelled: where the run's data lies now, if it was moved; written into the run.
+
     Raises:
-        UserError: not a run, or its recipe or data changed.
+        UserError: not a run, its recipe or data changed, its data is not there, or another process is training it.
     """
     existing = open_run(Path(run)).whole
-    if existing.finished:
-        return existing
-    if existing.stages_file.exists() or existing.variants_file.exists():
-        return _run_parts(existing, progress)
-    return _run_to_the_end(restart(existing), progress)
+    engine()
+    with locked(existing):
+        given = {"path": data, "unlabelled": unlabelled}
+        places = {key: Path(place) for key, place in given.items() if place is not None}
+        if places:
+            move_data(existing, places)
+        if existing.finished:
+            return existing
+        check_places(existing)
+        if existing.stages_file.exists() or existing.variants_file.exists():
+            return _run_parts(existing, progress)
+        return _run_to_the_end(restart(existing), progress)
 
 
 def _run_parts(run: Run, progress: bool, baselines: Baselines | None = None, opened: Data | None = None) -> Run:
@@ -300,6 +317,8 @@ def _evaluation_data(run: PathLike, task: Task, data: PathLike | None, layout: s
     path = data if data is not None or settings is None else settings.data.path
     if path is None:
         raise UserError(f"{run}: a model file does not say where its data is; give --data.")
+    if data is None and not Path(path).is_dir():
+        raise UserError(f"{path}: the data of the run {run} is no longer there; give its new place with --data.")
     if settings is None:
         return open_dataset(Path(path), layout or "auto", labels=bool(task.needs)), False
     own = Path(path).resolve() == Path(settings.data.path or "").resolve()

@@ -33,7 +33,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and views.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a stopped run; needs nothing else.")
+        Path | None, typer.Option(metavar="RUN", help="Go on with a stopped run; --data only if it was moved.")
     ] = None,
 ) -> None:
     """Train on a folder: plan from the data, train, measure, report.
@@ -46,9 +46,7 @@ def train(
     if resume is not None:
         given = {
             "a recipe": recipe,
-            "--data": data,
             "--layout": layout,
-            "--unlabelled": unlabelled,
             "--minutes": minutes,
             "--epochs": epochs,
             "--out": out,
@@ -61,7 +59,7 @@ def train(
                 f"--resume goes on exactly as the run was started, so it takes no {' and no '.join(extra)}; "
                 f"for another run start from RUN/recipe.yaml."
             )
-        run = api.resume(resume, progress=True)
+        run = api.resume(resume, data=data, unlabelled=unlabelled, progress=True)
     elif recipe is None:
         raise UserError("what to train? Give a model or recipe (`pixelwise train unet --data DATA`), or --resume RUN.")
     else:
