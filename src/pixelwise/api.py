@@ -21,7 +21,7 @@ from pixelwise.data.formats.convert import convert as write_copy
 from pixelwise.data.listing import picture_files
 from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.distributed import rank
-from pixelwise.errors import UserError
+from pixelwise.errors import NotFinite, UserError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.models.spec import read_spec
 from pixelwise.report.blocks import Block
@@ -33,7 +33,7 @@ from pixelwise.training.loop import Interrupted
 from pixelwise.training.moved import check_places, move_data
 from pixelwise.training.progress import Display, Silent, make_display
 from pixelwise.training.run import Run, model_file, open_run
-from pixelwise.training.session import Data, Session, engine, execute, open_recipe_data, restart, start
+from pixelwise.training.session import Data, Session, diverged, engine, execute, open_recipe_data, restart, start
 
 PathLike = str | os.PathLike[str]
 Baselines = Callable[[Session], Mapping[str, float | None]]
@@ -172,10 +172,12 @@ def _run_to_the_end(session: Session, progress: bool, baselines: Baselines | Non
         _announce(session, display)
     try:
         execute(session, display)
+        if rank() == 0:
+            finish(session, display, baselines(session) if baselines else None)
     except Interrupted:
         raise KeyboardInterrupt(f"stopped; everything is saved. Go on with: {session.run.resume_command}") from None
-    if rank() == 0:
-        finish(session, display, baselines(session) if baselines else None)
+    except NotFinite as error:
+        raise diverged(session, error) from None
     return session.run
 
 

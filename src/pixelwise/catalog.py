@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from pixelwise.errors import unknown
+from pixelwise.errors import NotFinite, UserError, unknown
 from pixelwise.methods.adversarial import Adversarial
 from pixelwise.methods.base import Method
 from pixelwise.methods.supervised import Supervised
@@ -35,10 +35,11 @@ from pixelwise.models.segment import (
 )
 from pixelwise.models.spec import ModelSpec, read_spec, read_tensors
 from pixelwise.models.weights import WeightsFile, load_weights, read_weights
+from pixelwise.nn.finite import check_weights
 from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.detect.task import WholePictures, Windows
-from pixelwise.tasks.generate.task import Bounded, Sampled
+from pixelwise.tasks.generate.task import Bounded, Reconstructed, Sampled
 from pixelwise.tasks.regress.task import Regress
 from pixelwise.tasks.segment.task import Segment
 
@@ -78,7 +79,7 @@ METHODS: dict[str, type[Method]] = {"adversarial": Adversarial, "supervised": Su
 BOUNDED = (Bounded(),)
 CLASSIFY = (Classify(),)
 DENSE = (Segment(), Regress())
-RECONSTRUCTED = (Bounded(binarised=False),)
+RECONSTRUCTED = (Reconstructed(binarised=False),)
 SAMPLED = (Sampled(),)
 WHOLE = (WholePictures(),)
 WINDOWS = (Windows(),)
@@ -524,11 +525,19 @@ def load_model(path: Path | str) -> tuple[nn.Module, ModelSpec]:
     """Builds the network of a model file and loads its weights, in evaluation mode.
 
     Raises:
-        UserError: missing, damaged, or not written by pixelwise.
+        UserError: missing, damaged, not written by pixelwise, or with weights that are NaN or infinite.
     """
     spec = read_spec(path)
+    tensors = read_tensors(path)
     model = create_model(spec.model, **spec.options)
-    model.load_state_dict(read_tensors(path))
+    try:
+        model.load_state_dict(tensors)
+        check_weights(model)
+    except (RuntimeError, NotFinite) as error:  # torch's word for names and shapes that differ
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: its weights cannot be used ({reason}); train again, or copy the file again."
+        ) from None
     return model.eval(), spec
 
 

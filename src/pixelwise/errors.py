@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class NotFinite(UserError):
+    """A network computed NaN or infinite numbers."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not one of `known`, with the nearest right one.
 

@@ -36,7 +36,7 @@ Factor = Annotated[float, Field(gt=0)]
 class Augmentation(BaseModel):
     """What varies between two views of a picture. The default varies nothing but the place of the crop."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     crop: tuple[Side, Side] = Field((256, 256), description="height and width of a view, in pixels")
     scale: Annotated[tuple[Factor, Factor], AfterValidator(_rising)] = Field(

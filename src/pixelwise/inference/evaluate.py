@@ -11,7 +11,7 @@ import numpy as np
 from pixelwise.data.dataset import Dataset, Record
 from pixelwise.data.loader import prefetch
 from pixelwise.data.sample import Sample
-from pixelwise.errors import UserError
+from pixelwise.errors import NotFinite, UserError
 from pixelwise.inference.predictor import Predictor
 
 
@@ -35,6 +35,7 @@ def measure(
 
     Raises:
         UserError: a picture or a label that cannot be read.
+        NotFinite: NaN or infinite numbers in the answer to a picture.
     """
     inference = predictor.inference
 
@@ -49,7 +50,10 @@ def measure(
         if len(waiting) < inference.batch_size and number < len(records):
             continue
         started = time.perf_counter()
-        predictions = inference.measured([prepared for _, prepared in waiting])
+        try:
+            predictions = inference.measured([prepared for _, prepared in waiting])
+        except NotFinite as error:
+            raise NotFinite(f"{waiting[0][0].name}: {error}") from None
         seconds += time.perf_counter() - started
         for prediction, (sample, _) in zip(predictions, waiting, strict=True):
             counts.update(prediction, sample)

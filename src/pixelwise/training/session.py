@@ -21,8 +21,8 @@ from pixelwise.data.fingerprint import Fingerprint, changes, take_stock
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import EvaluationLoader, TrainLoader
 from pixelwise.distributed import barrier, rank, world_size
-from pixelwise.errors import UserError
-from pixelwise.methods.base import Forward, Method, Setup, Stream
+from pixelwise.errors import NotFinite, UserError
+from pixelwise.methods.base import Forward, Method, Setup, Stream, TrainingDiverged
 from pixelwise.models.spec import ModelSpec
 from pixelwise.models.weights import forget_weights
 from pixelwise.nn.freezing import freeze
@@ -313,7 +313,7 @@ def execute(session: Session, display: Display) -> Position:
     """Runs the loop to the end of the budget.
 
     Raises:
-        Interrupted, TrainingDiverged, UserError: as `fit`.
+        Interrupted, NotFinite, UserError: as `fit`.
     """
     recipe, data, train = session.recipe, session.data, session.recipe.train
     task = data.task
@@ -365,6 +365,20 @@ def execute(session: Session, display: Display) -> Position:
         spec=session.spec,
         display=display if rank() == 0 else Silent(),
         device=session.device,
+    )
+
+
+def diverged(session: Session, error: NotFinite) -> TrainingDiverged:
+    """The error for a training run that came to numbers that are none: what was kept, and how to start again."""
+    run, slower = session.run, min(session.recipe.optimizer.lr / 10, 1e-3)
+    kept = "nothing was saved yet"
+    if has_checkpoint(run.path):
+        kept = "the last checkpoint is from before" + (", and so is best.safetensors" if run.best.exists() else "")
+    return TrainingDiverged(
+        f"{run.path}: the training run diverged: {error}; {kept}. Start again with a smaller rate and stronger "
+        f"clipping: pixelwise train {shlex.quote(str(run.recipe_file))} --set optimizer.lr={slower:.3g} --set "
+        "optimizer.clip_norm=1 --out NEW_RUN; if that does not help, look for pictures with NaN or extreme values: "
+        f"pixelwise check {shlex.quote(str(session.recipe.data.path))}"
     )
 
 
