@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from pixelwise.errors import NotFinite, UserError, unknown
+from pixelwise.errors import UserError, unknown
 from pixelwise.methods.adversarial import Adversarial
 from pixelwise.methods.base import Method
 from pixelwise.methods.supervised import Supervised
@@ -33,7 +33,7 @@ from pixelwise.models.segment import (
     ternausnet,
     unet,
 )
-from pixelwise.models.spec import ModelSpec, read_spec, read_tensors
+from pixelwise.models.spec import AGAIN, ModelSpec, read_spec, read_tensors
 from pixelwise.models.weights import WeightsFile, load_weights, read_weights
 from pixelwise.nn.finite import check_weights
 from pixelwise.tasks.base import Task
@@ -499,7 +499,7 @@ def list_models(task: str | None = None) -> list[str]:
     return sorted(name for name, each in SYSTEMS.items() if task is None or task in {one.name for one in each.tasks})
 
 
-def create_model(name: str, **options: Any) -> nn.Module:
+def create_model(name: str, /, **options: Any) -> nn.Module:
     """Builds a network by name; `options` are the keywords of its constructor, unknown ones are refused.
 
     `weights` (a file, a run, a hub name) fills the encoder of a network that has one, else the whole network. Those of
@@ -529,15 +529,13 @@ def load_model(path: Path | str) -> tuple[nn.Module, ModelSpec]:
     """
     spec = read_spec(path)
     tensors = read_tensors(path)
-    model = create_model(spec.model, **spec.options)
     try:
+        model = create_model(spec.model, **spec.options)
         model.load_state_dict(tensors)
         check_weights(model)
-    except (RuntimeError, NotFinite) as error:  # torch's word for names and shapes that differ
+    except (RuntimeError, UserError) as error:  # the first is torch's for names and shapes that differ
         reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: its weights cannot be used ({reason}); train again, or copy the file again."
-        ) from None
+        raise UserError(f"{path}: its network cannot be made ({reason}); {AGAIN}") from None
     return model.eval(), spec
 
 

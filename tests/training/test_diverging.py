@@ -101,7 +101,7 @@ def test_a_file_of_weights_that_diverged(scenes_folder: Path, tmp_path: Path) ->
     name = next(name for name in tensors if name.endswith("weight"))
     save_model(best, {**tensors, name: tensors[name] * float("inf")}, spec)
     for call in (lambda: api.evaluate(run), lambda: api.predict(run, scenes_folder, tmp_path / "out")):
-        with pytest.raises(UserError, match=r"best\.safetensors: its weights cannot be used \(the weights became NaN"):
+        with pytest.raises(UserError, match=r"best\.safetensors: its network cannot be made \(the weights became NaN"):
             call()
     huge = {name: value * 1e30 if value.is_floating_point() else value for name, value in tensors.items()}
     save_model(best, huge, spec)

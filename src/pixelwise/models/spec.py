@@ -24,6 +24,7 @@ from pixelwise.errors import UserError
 
 METADATA_KEY = "pixelwise"
 DIGEST_KEY = "blake2b"
+AGAIN = "copy the file again, or train again."
 DTYPES = (*FULL_RANGE, "float32")
 
 
@@ -140,9 +141,6 @@ def check_unchanged(path: Path | str, tensors: Mapping[str, Tensor], metadata: M
     stated = values.pop(DIGEST_KEY, None)
     if stated is not None and stated != _digest(tensors, values):
         raise UserError(f"{path}: damaged: its bytes are not those that were written; {AGAIN}")
-
-
-AGAIN = "copy the file again, or train again."
 
 
 @contextmanager

@@ -64,6 +64,8 @@ def locate(weights: str | os.PathLike[str]) -> Path:
     Raises:
         UserError: nothing there, or the hub cannot be reached and has nothing in its cache.
     """
+    if not isinstance(weights, str | os.PathLike):
+        raise UserError(f"model.weights: a file, a run folder or a name on the hub expected, found {weights!r}.")
     path = Path(weights).expanduser()
     if path.is_dir():
         best = path / "best.safetensors"

@@ -160,10 +160,11 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
 def default_terms(values: Mapping[str, Any]) -> dict[str, float]:
     """The loss of a recipe, given as plain values, that names none."""
     model = values.get("model")
-    name = model.get("name", "") if isinstance(model, Mapping) else ""
-    if name not in SYSTEMS:
+    name = model.get("name") if isinstance(model, Mapping) else None
+    task = values.get("task")
+    if not isinstance(name, str) or name not in SYSTEMS or not isinstance(task, str | None):
         return {}
-    return dict(task_named(name, values.get("task")).terms)
+    return dict(task_named(name, task).terms)
 
 
 def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
@@ -184,8 +185,11 @@ def build_planned(values: Mapping[str, Any], source: str) -> PlannedRecipe:
         UserError: naming the key, what was found and what is allowed.
     """
     values = {name: value for name, value in values.items() if name not in {"stages", "variants"}}
-    if isinstance(values.get("model"), Mapping):  # earlier versions wrote neither task nor method
-        known = system(values["model"].get("name", ""))
+    model = values.get("model")
+    if isinstance(model, Mapping) and isinstance(
+        model.get("name"), str
+    ):  # earlier versions wrote neither task nor method
+        known = system(model["name"])
         values = {"task": known.tasks[0].name, "method": {"name": known.method}, **values}
     recipe = _validated(PlannedRecipe, values, source)
     _check_names(recipe, source)
@@ -255,31 +259,36 @@ def method_options(name: str, options: Mapping[str, Any], source: str) -> BaseMo
 
 
 def explain_error(error: ValidationError, kind: type[BaseModel], *above: str) -> str:
-    """The first problem of a pydantic model in one sentence.
+    """What is wrong with the values given for a pydantic model: the first problem of each key, in one sentence.
 
     Args:
         kind: the model that was to be built.
         above: the keys that it is found under.
     """
-    first = error.errors()[0]
-    location = [
-        str(part)
-        for part in first["loc"]
-        if not str(part).startswith(("function-", "constrained", "literal[", "[key]"))
-    ]
-    key = ".".join((*above, *(part for part in location if part not in {"tuple[float, ...]"})))
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
+    problems: dict[tuple[str, ...], str] = {}
+    for each in error.errors():
+        location = [
+            str(part)
+            for part in each["loc"]
+            if not str(part).startswith(("function-", "constrained", "literal[", "[key]", "tuple["))
+        ]
+        problems.setdefault(tuple(location[:2]), _problem(each, location, kind, above))
+    return "; ".join(problems.values())
+
+
+def _problem(each: Mapping[str, Any], location: list[str], kind: type[BaseModel], above: Sequence[str]) -> str:
+    key = ".".join((*above, *location))
+    if each["type"] == "extra_forbidden":
         known = _keys_at(kind, location[:-1])
         near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean '{'.'.join([*above, *location[:-1], near[0]])}'? " if near else ""
-        return f"unknown key '{key}'; {hint}Allowed here: {', '.join(sorted(known))}{more}"
-    if first["type"] == "missing":
-        return f"'{key}' is missing{more}"
-    message = first["msg"].removeprefix("Value error, ")
+        return f"unknown key '{key}'; {hint}Allowed here: {', '.join(sorted(known))}"
+    if each["type"] == "missing":
+        return f"'{key}' is missing"
+    message = each["msg"].removeprefix("Value error, ")
     if not location:
-        return f"{message}{more}"
-    return f"'{key}': {message[0].lower()}{message[1:]}, found {json.dumps(first['input'], default=str)}{more}"
+        return message
+    return f"'{key}': {message[0].lower()}{message[1:]}, found {json.dumps(each['input'], default=str)}"
 
 
 def _keys_at(kind: type[BaseModel], location: Sequence[str]) -> list[str]:
