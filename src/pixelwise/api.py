@@ -18,12 +18,13 @@ from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor import Diagnosis, examine
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.convert import convert as write_copy
-from pixelwise.data.listing import picture_files
+from pixelwise.data.listing import Faults, picture_files
 from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.distributed import rank
 from pixelwise.errors import NotFinite, UserError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.models.spec import read_spec
+from pixelwise.recipe.recipe import Recipe
 from pixelwise.report.blocks import Block
 from pixelwise.tasks.base import Task
 from pixelwise.training import parts, recipes, stages, variants
@@ -32,7 +33,7 @@ from pixelwise.training.lock import locked
 from pixelwise.training.loop import Interrupted
 from pixelwise.training.moved import check_places, move_data
 from pixelwise.training.progress import Display, Silent, make_display
-from pixelwise.training.run import Run, model_file, open_run
+from pixelwise.training.run import Run, check_free, model_file, open_run
 from pixelwise.training.session import Data, Session, diverged, engine, execute, open_recipe_data, restart, start
 
 PathLike = str | os.PathLike[str]
@@ -118,8 +119,8 @@ def train(
         settings.append(("data.layout", layout))
     if seed is not None:
         settings.append(("train.seed", seed))
-    planned = recipes.load_recipe(os.fspath(recipe), dict(settings))
     name, target = os.fspath(recipe), None if out is None else os.fspath(out)
+    planned = _asked(name, dict(settings), target)
     if planned.stages or planned.variants:
         run, opened = parts.begin(planned, name=name, out=target)
         with locked(run):
@@ -127,6 +128,25 @@ def train(
     session = start(planned, name=name, out=target)
     with locked(session.run):
         return _run_to_the_end(session, progress, baselines)
+
+
+def _asked(name: str, settings: Mapping[str, Any], out: str | None) -> Recipe:
+    """The recipe; mistakes in it, missing folders of data and a taken folder for the run are told together.
+
+    Raises:
+        UserError: any of them.
+    """
+    faults = Faults()
+    planned = faults.attempt(lambda: recipes.load_recipe(name, settings), None)
+    for key in ("path", "unlabelled"):
+        folder = settings.get(f"data.{key}") if planned is None else getattr(planned.data, key)
+        if folder is not None and not Path(str(folder)).exists():
+            faults.append(f"{folder}: no such folder.")
+    if out is not None:
+        faults.attempt(lambda: check_free(out), None)
+    if planned is None or faults:
+        raise UserError(faults[0] if len(faults) == 1 else "\n  ".join([f"{len(faults)} mistakes:", *faults]))
+    return planned
 
 
 def resume(

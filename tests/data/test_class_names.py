@@ -83,6 +83,7 @@ def test_pictures_with_a_class() -> None:
         (("road", "tree"), ("road", "car"), r"do not include 'tree'.*the lines: road, car"),
         (("class 0", "class 1", "class 2"), ("sky", "road", "car"), r"classes\.txt.*the lines: sky, road, car"),
         (("sky", "road"), ("class 0", "class 1", "class 2"), r"classes\.txt.*the lines: class 0, class 1"),
+        (("class 0", "class 1", "class 2"), ("class 0", "class 1"), "do not include 'class 2'"),
         (("cat", "CAT"), ("cat", "dog"), "several of them mean the same one"),
     ],
 )

@@ -153,8 +153,30 @@ def test_several_mistakes_in_a_recipe_are_told_together() -> None:
     values = {"optimizer.lr": -1, "train.batch_size": "many", "augment.flop": "both"}
     with pytest.raises(UserError, match=r"unknown key 'augment\.flop'.*'optimizer\.lr'.*'train\.batch_size'"):
         load_recipe("unet", values)
+    with pytest.raises(UserError, match=r"'optimizer\.lr'.*; unknown key model\.widht .* did you mean 'width'"):
+        load_recipe("unet", {"optimizer.lr": -1, "model.widht": 4})
     for rate in ("nan", "inf", "-inf", "-1", "0"):
         with pytest.raises(UserError, match=r"'optimizer\.lr': input should be"):
             load_recipe("unet", [f"optimizer.lr={rate}"])
     with pytest.raises(UserError, match=r"model\.weights: a file, .* expected, found 3"):
         create_model("unet", num_classes=2, weights=3)
+
+
+def test_mistakes_in_recipe_data_and_folder_are_told_together(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        api.train("unet", data=tmp_path / "nowhere", out=run, overrides={"optimizer.lr": -1})
+    first, *others = str(caught.value).splitlines()
+    assert first == "3 mistakes:"
+    for sentence, words in zip(others, ("'optimizer.lr'", "nowhere: no such folder", "exists already"), strict=True):
+        assert words in sentence
+    assert not (tmp_path / "runs").exists()
+
+
+def test_weights_that_are_gone_cannot_be_resumed_into_being(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (folder / "best.safetensors").unlink()
+    for gone in (None, "metrics.json"):
+        if gone is not None:
+            (folder / gone).unlink()
+        with pytest.raises(UserError, match=r"best\.safetensors is gone; put it back, or train again: pixelwise train"):
+            api.evaluate(folder) if gone is None else api.resume(folder)

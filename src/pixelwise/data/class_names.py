@@ -88,7 +88,7 @@ def _no_match(dataset: Dataset, class_names: Sequence[str]) -> UserError:
     strange = [name for name in dataset.class_names if _find(name, class_names) is None]
     lines = _listed(class_names[: len(dataset.class_names)])
     differs = f"{dataset.root}: its classes are {own}, but the network's are {known}"
-    if any(map(GENERIC.fullmatch, (*strange, *class_names))):
+    if any(map(GENERIC.fullmatch, strange)) != any(map(GENERIC.fullmatch, class_names)):
         return UserError(
             f"{differs}, so names do not tell which is which; put a classes.txt with the network's names, one per line "
             f"in the order of the ids of the data, into {dataset.root} (where the orders agree, the lines: {lines})."

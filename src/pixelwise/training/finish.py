@@ -27,7 +27,7 @@ from pixelwise.report.variants import VariantOutcome, VariantsContent, variants_
 from pixelwise.tasks.base import Evaluation, Task
 from pixelwise.training.progress import Display
 from pixelwise.training.recipes import load_recipe, task_named, variant_recipes
-from pixelwise.training.run import Run
+from pixelwise.training.run import Run, without_weights
 from pixelwise.training.session import Session
 
 
@@ -66,11 +66,17 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
 
     Args:
         baselines: the first headline's value for what was not learned by this run, by name, for the report.
+
+    Raises:
+        UserError: the best weights are gone or damaged.
+        NotFinite: their answers are NaN or infinite.
     """
     run, task, dataset = session.run, session.task, session.data.dataset
     display.say("measuring the best weights on the validation pictures")
     commands = next_commands(run, dataset, task)
     write_text(run.path / "next.txt", "".join(f"# {why}\n{command}\n\n" for why, command in commands))
+    if not run.best.exists():
+        raise without_weights(run)
     model, spec = load_model(run.best)
     options = task.evaluation_options(dataset, task.options())
     predictor = Predictor(task.inference(model, spec, options))

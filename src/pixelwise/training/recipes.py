@@ -14,11 +14,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pixelwise.catalog import METHODS, SYSTEMS, option_names, system
+from pixelwise.data.listing import Faults
 from pixelwise.errors import UserError, unknown
 from pixelwise.recipe.recipe import Part, PlannedRecipe, Recipe
 from pixelwise.tasks.base import Task
 
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R", Recipe, PlannedRecipe)
 
 
 def recipe_names() -> list[str]:
@@ -173,9 +174,7 @@ def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
     Raises:
         UserError: naming the key, what was found and what is allowed.
     """
-    recipe = _validated(Recipe, values, source)
-    _check_names(recipe, source)
-    return recipe
+    return _checked(Recipe, values, source)
 
 
 def build_planned(values: Mapping[str, Any], source: str) -> PlannedRecipe:
@@ -191,7 +190,18 @@ def build_planned(values: Mapping[str, Any], source: str) -> PlannedRecipe:
     ):  # earlier versions wrote neither task nor method
         known = system(model["name"])
         values = {"task": known.tasks[0].name, "method": {"name": known.method}, **values}
-    recipe = _validated(PlannedRecipe, values, source)
+    return _checked(PlannedRecipe, values, source)
+
+
+def _checked(kind: type[R], values: Mapping[str, Any], source: str) -> R:
+    """A recipe whose sections are good, and all that they cannot know; mistakes in both are told together."""
+    faults = Faults()
+    recipe = faults.attempt(lambda: _validated(kind, values, source), None)
+    model, task = values.get("model"), values.get("task")
+    if isinstance(model, Mapping) and isinstance(model.get("name"), str) and isinstance(task, str | None):
+        faults.attempt(lambda: _check_options(model["name"], task, [key for key in model if key != "name"]), None)
+    if recipe is None or faults:
+        raise UserError("; ".join(faults))
     _check_names(recipe, source)
     return recipe
 
@@ -203,15 +213,20 @@ def _validated(kind: type[R], values: Mapping[str, Any], source: str) -> R:
         raise UserError(f"{source}: {explain_error(error, kind)}") from None
 
 
-def _check_names(recipe: Recipe | PlannedRecipe, source: str) -> None:
-    """What the sections cannot know: the options of this network, the losses of its task, its method."""
-    name = recipe.model.name
-    tasks = [task_named(name, recipe.task)] if recipe.task is not None else list(system(name).tasks)
-    decided = {option for task in tasks for option in task.decided_options}
+def _check_options(name: str, task: str | None, options: Sequence[str]) -> None:
+    """The options of a network of the catalog."""
+    tasks = [task_named(name, task)] if task is not None else system(name).tasks
+    decided = {option for each in tasks for option in each.decided_options}
     allowed = [*(option for option in option_names(name) if option not in decided), "weights"]
-    for option in recipe.model.options:
+    for option in options:
         if option not in allowed:
             raise unknown(f"key model.{option} for {name}:", option, allowed)
+
+
+def _check_names(recipe: Recipe | PlannedRecipe, source: str) -> None:
+    """The losses of the network's task, and the method."""
+    name = recipe.model.name
+    tasks = [task_named(name, recipe.task)] if recipe.task is not None else list(system(name).tasks)
     _check_terms(recipe.loss.terms, {loss for task in tasks for loss in task.losses}, name, source)
     method = recipe.method.name or system(name).method
     if method not in METHODS:

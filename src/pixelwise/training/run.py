@@ -153,6 +153,18 @@ class Run:
         write_text(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept))
 
 
+def check_free(out: Path | str) -> None:
+    """
+    Raises:
+        UserError: the folder for a new run exists and is not empty.
+    """
+    path = Path(out)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(
+            f"{path}: exists already; give another --out, remove it, or continue: {Run(path).resume_command}"
+        )
+
+
 def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Run:
     """A new, empty run folder: `out`, or `runs/RECIPE-DATA` with a number behind it where that is taken.
 
@@ -161,10 +173,7 @@ def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Ru
     """
     if out is not None:
         path = Path(out)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UserError(
-                f"{path}: exists already; give another --out, remove it, or continue: {Run(path).resume_command}"
-            )
+        check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -210,5 +219,13 @@ def model_file(path: str | os.PathLike[str]) -> Path:
         if run.variants_file.exists():
             raise UserError(f"{path}: several variants; give one of them: {run.path / 'variants' / 'NAME'}.")
         if not file.exists():
-            raise UserError(f"{path}: no best.safetensors yet; go on with: {Run(Path(path)).resume_command}")
+            raise without_weights(run)
     return file
+
+
+def without_weights(run: Run) -> UserError:
+    """The error for a run without `best.safetensors`, which comes with the first validation and cannot come twice."""
+    if any(entry["kind"] == "validation" for entry in run.log()):
+        again = f"pixelwise train {shlex.quote(str(run.recipe_file))} --out NEW_RUN"
+        return UserError(f"{run.path}: best.safetensors is gone; put it back, or train again: {again}")
+    return UserError(f"{run.path}: no best.safetensors yet; go on with: {run.resume_command}")
