@@ -28,12 +28,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import pixelwise
-from pixelwise.data.augment import Augmentation
+from pixelwise.data.augment import Augmentation, Warp
 from pixelwise.data.draw import colourise, contact_sheet, overlay, palette, to_rgb
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import write_png
 from pixelwise.data.sample import Sample
 from pixelwise.data.scenes import CLASS_NAMES, scene
+from pixelwise.data.turning import Turn
 from pixelwise.explain import (
     Fields,
     Subject,
@@ -167,6 +168,34 @@ def augmentation() -> None:
     views = [paper(Sample("page", page, ink), np.random.default_rng(seed)) for seed in range(5)]
     panels = [page, *(view.image for view in views)]
     write_png(IMAGES / "documents.png", contact_sheet(panels, columns=3))
+    write_png(IMAGES / "turning.png", turning())
+
+
+FACE, HEAD = np.s_[0:210, 130:320], np.array([27.0, 2, 168, 186])
+"""The window of scikit-image's astronaut, and the box (xyxy) around the head in it."""
+
+
+def turning() -> np.ndarray:
+    """Rows: a face that turns to the sides, one that nods, and labels that turn to the sides."""
+    face = np.ascontiguousarray(skimage_data.astronaut()[FACE])
+    height, width = face.shape[:2]
+    rows, columns = np.mgrid[:height, :width]
+    squares = (1 + (rows // 25 + columns // 25) % 3).astype(np.uint8)
+    sample = Sample("face", face, squares)
+    colours = palette(4)
+    middle, radii = (HEAD[:2] + HEAD[2:]) / 2, (HEAD[2:] - HEAD[:2]) / 2
+    still, panels = Warp(np.eye(2, 3), (height, width)), []
+    for axis, degrees in (
+        ("yaw", (-35, -18, 0, 18, 35)),
+        ("pitch", (-25, -12, 0, 12, 25)),
+        ("mask", (-35, -18, 0, 18, 35)),
+    ):
+        for angle in np.deg2rad(degrees):
+            yaw, pitch = (0.0, float(angle)) if axis == "pitch" else (float(angle), 0.0)
+            view = still.turned(Turn(middle, radii, yaw, pitch)).apply(sample)
+            assert view.mask is not None
+            panels.append(overlay(view.image, view.mask, colours) if axis == "mask" else view.image)
+    return contact_sheet(panels, columns=5)
 
 
 WINDOW_SIDES = (1.25, 2.3)

@@ -14,25 +14,30 @@ from rich.console import Console
 from rich.progress import Progress
 
 from pixelwise.catalog import load_model, task_of
+from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor import Diagnosis, examine
 from pixelwise.data.foreign import named
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.convert import convert as write_copy
 from pixelwise.data.formats.survey import unread_files
-from pixelwise.data.listing import picture_files, some
+from pixelwise.data.listing import Faults, picture_files, some
 from pixelwise.data.order import Order
 from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.distributed import rank
-from pixelwise.errors import UserError
+from pixelwise.errors import NotFinite, UserError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.models.spec import read_spec
+from pixelwise.recipe.recipe import Recipe
 from pixelwise.report.blocks import Block
+from pixelwise.tasks.base import Task
 from pixelwise.training import parts, recipes, stages, variants
 from pixelwise.training.finish import evaluate_split, finish, finish_variants
+from pixelwise.training.lock import locked
 from pixelwise.training.loop import Interrupted
+from pixelwise.training.moved import check_places, move_data
 from pixelwise.training.progress import Display, Silent, make_display
-from pixelwise.training.run import Run, model_file, open_run
-from pixelwise.training.session import Data, Session, execute, open_recipe_data, restart, start
+from pixelwise.training.run import Run, check_free, model_file, open_run
+from pixelwise.training.session import Data, Session, diverged, engine, execute, open_recipe_data, restart, start
 
 PathLike = str | os.PathLike[str]
 Baselines = Callable[[Session], Mapping[str, float | None]]
@@ -86,6 +91,7 @@ def train(
     recipe: PathLike = "unet",
     *,
     data: PathLike | None = None,
+    layout: str | None = None,
     unlabelled: PathLike | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
@@ -100,6 +106,7 @@ def train(
     Args:
         recipe: a model's name, a recipe's, or a YAML file.
         data: folder of the data, if the recipe does not name it.
+        layout: of the data, if not the recipe's.
         unlabelled: folder of further pictures, for methods that learn from pictures without labels.
         minutes, epochs: the budget, if not the recipe's or the default; one of the two. Each variant of a recipe has
             all of it.
@@ -119,28 +126,64 @@ def train(
     for key, folder in (("data.path", data), ("data.unlabelled", unlabelled)):
         if folder is not None:
             settings.append((key, os.fspath(folder)))
+    if layout is not None:
+        settings.append(("data.layout", layout))
     if seed is not None:
         settings.append(("train.seed", seed))
-    planned = recipes.load_recipe(os.fspath(recipe), dict(settings))
     name, target = os.fspath(recipe), None if out is None else os.fspath(out)
+    planned = _asked(name, dict(settings), target)
     if planned.stages or planned.variants:
         run, opened = parts.begin(planned, name=name, out=target)
-        return _run_parts(run, progress, baselines, opened)
-    return _run_to_the_end(start(planned, name=name, out=target), progress, baselines)
+        with locked(run):
+            return _run_parts(run, progress, baselines, opened)
+    session = start(planned, name=name, out=target)
+    with locked(session.run):
+        return _run_to_the_end(session, progress, baselines)
 
 
-def resume(run: PathLike, *, progress: bool = False) -> Run:
-    """Goes on with a stopped run, to what it would have become without the stop.
+def _asked(name: str, settings: Mapping[str, Any], out: str | None) -> Recipe:
+    """The recipe; mistakes in it, missing folders of data and a taken folder for the run are told together.
 
     Raises:
-        UserError: not a run, or its recipe or data changed.
+        UserError: any of them.
+    """
+    faults = Faults()
+    planned = faults.attempt(lambda: recipes.load_recipe(name, settings), None)
+    for key in ("path", "unlabelled"):
+        folder = settings.get(f"data.{key}") if planned is None else getattr(planned.data, key)
+        if folder is not None and not Path(str(folder)).exists():
+            faults.append(f"{folder}: no such folder.")
+    if out is not None:
+        faults.attempt(lambda: check_free(out), None)
+    if planned is None or faults:
+        raise UserError(faults[0] if len(faults) == 1 else "\n  ".join([f"{len(faults)} mistakes:", *faults]))
+    return planned
+
+
+def resume(
+    run: PathLike, *, data: PathLike | None = None, unlabelled: PathLike | None = None, progress: bool = False
+) -> Run:
+    """Goes on with a stopped run, to what it would have become without the stop.
+
+    Args:
+        data, unlabelled: where the run's data lies now, if it was moved; written into the run.
+
+    Raises:
+        UserError: not a run, its recipe or data changed, its data is not there, or another process is training it.
     """
     existing = open_run(Path(run)).whole
-    if existing.finished:
-        return existing
-    if existing.stages_file.exists() or existing.variants_file.exists():
-        return _run_parts(existing, progress)
-    return _run_to_the_end(restart(existing), progress)
+    engine()
+    with locked(existing):
+        given = {"path": data, "unlabelled": unlabelled}
+        places = {key: Path(place) for key, place in given.items() if place is not None}
+        if places:
+            move_data(existing, places)
+        if existing.finished:
+            return existing
+        check_places(existing)
+        if existing.stages_file.exists() or existing.variants_file.exists():
+            return _run_parts(existing, progress)
+        return _run_to_the_end(restart(existing), progress)
 
 
 def _run_parts(run: Run, progress: bool, baselines: Baselines | None = None, opened: Data | None = None) -> Run:
@@ -160,10 +203,12 @@ def _run_to_the_end(session: Session, progress: bool, baselines: Baselines | Non
         _announce(session, display)
     try:
         execute(session, display)
+        if rank() == 0:
+            finish(session, display, baselines(session) if baselines else None)
     except Interrupted:
         raise KeyboardInterrupt(f"stopped; everything is saved. Go on with: {session.run.resume_command}") from None
-    if rank() == 0:
-        finish(session, display, baselines(session) if baselines else None)
+    except NotFinite as error:
+        raise diverged(session, error) from None
     return session.run
 
 
@@ -247,6 +292,7 @@ def evaluate(
     run: PathLike,
     *,
     data: PathLike | None = None,
+    layout: str | None = None,
     split: str = "val",
     flips: str = "none",
     scales: Sequence[float] = (1.0,),
@@ -260,34 +306,26 @@ def evaluate(
 
     Args:
         run: a run folder or a model file.
-        data: default the data the run was trained on.
+        data: default the data the run was trained on. Its classes are found by name among those of the network.
+        layout: of the data; default that of the run's recipe.
         split: a split of the data, or `all` labelled pictures.
         flips, scales, refine, options: as for `load`.
         instances: how objects are told apart, to be compared with those of the data: a name in
             `tasks.segment.instances.INSTANCES`; None for `components` where all labels are objects, else none.
-        rle_order: along what run lengths in other data than the run's own count the pixels; None for `columns`.
+        rle_order: along what run lengths in other data than the run's own count the pixels; None for that of the run.
+
+    Returns:
+        The summary of the scores; where the data is not the run's own, with `notes`, sentences on how it was read.
 
     Raises:
-        UserError: nothing to measure, other classes, labels that say something else than the network, or a model file
-            without `data`.
+        UserError: nothing to measure, classes that the network does not know, labels that say something else than the
+            network, or a model file without `data`.
     """
     given = {"flips": flips, "scales": tuple(scales), "refine": refine, "instances": instances, **options}
     completed = _options(run, given)
     model, spec = load_model(model_file(run))
     task = task_of(spec)
-    settings = open_run(Path(run)).planned if Path(run).is_dir() else None
-    path = data if data is not None or settings is None else settings.data.path
-    if path is None:
-        raise UserError(f"{run}: a model file does not say where its data is; give --data.")
-    if settings is not None and Path(path).resolve() == Path(settings.data.path or "").resolve():
-        if rle_order not in (None, settings.data.rle_order):
-            raise UserError(
-                f"{run}: its own data is read with data.rle_order={settings.data.rle_order}, as it was trained; leave "
-                "the order out, or give other data."
-            )
-        dataset = open_recipe_data(settings)  # split exactly as it was for the training
-    else:
-        dataset = open_dataset(Path(path), labels=bool(task.needs), rle_order=rle_order or "columns")
+    dataset, own = _evaluation_data(run, task, data, layout, rle_order)
     if split == "all":
         dataset = replace(dataset, splits={**dataset.splits, "all": tuple(record.name for record in dataset.records)})
     if not task.needs <= dataset.knows:
@@ -299,7 +337,42 @@ def evaluate(
     predictor = Predictor(task.inference(model, spec, completed))
     with bar("measuring", progress) as advance:
         folder = model_file(run).parent
-        return dict(evaluate_split(predictor, task, dataset, split, folder, completed, advance).summary)
+        evaluation = evaluate_split(predictor, task, dataset, split, folder, completed, advance)
+    said = () if own else (*evaluation.dataset.notes, *(f"warning: {guess}" for guess in dataset.guesses))
+    return {**evaluation.summary, **({"notes": list(said)} if said else {})}
+
+
+def _evaluation_data(
+    run: PathLike, task: Task, data: PathLike | None, layout: str | None, rle_order: Order | None
+) -> tuple[Dataset, bool]:
+    """What a run or a model file is measured on, and whether that is what the run was trained on, split as it was.
+
+    Raises:
+        UserError: no data is known or there is none.
+    """
+    settings = open_run(Path(run)).planned if Path(run).is_dir() else None
+    path = data if data is not None or settings is None else settings.data.path
+    if path is None:
+        raise UserError(f"{run}: a model file does not say where its data is; give --data.")
+    if data is None and not Path(path).is_dir():
+        raise UserError(f"{path}: the data of the run {run} is no longer there; give its new place with --data.")
+    if settings is None:
+        order = rle_order or "columns"
+        return open_dataset(Path(path), layout or "auto", labels=bool(task.needs), rle_order=order), False
+    order = rle_order or settings.data.rle_order
+    own = Path(path).resolve() == Path(settings.data.path or "").resolve()
+    if own and layout in (None, settings.data.layout) and order == settings.data.rle_order:
+        return open_recipe_data(settings), True
+    try:
+        path, layout_read = Path(path), layout or settings.data.layout
+        return open_dataset(path, layout_read, labels=bool(task.needs), rle_order=order), False
+    except UserError as error:
+        if layout is not None or settings.data.layout == "auto":
+            raise
+        raise UserError(
+            f"{error} (It was read as '{settings.data.layout}', the layout of the run's own data; --layout gives "
+            "another, and --layout auto recognises it.)"
+        ) from None
 
 
 def tables(run: PathLike, summary: Mapping[str, Any]) -> list[Block]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from pixelwise.errors import unknown
+from pixelwise.errors import UserError, unknown
 from pixelwise.methods.adversarial import Adversarial
 from pixelwise.methods.base import Method
 from pixelwise.methods.supervised import Supervised
@@ -33,12 +33,13 @@ from pixelwise.models.segment import (
     ternausnet,
     unet,
 )
-from pixelwise.models.spec import ModelSpec, read_spec, read_tensors
+from pixelwise.models.spec import AGAIN, ModelSpec, read_spec, read_tensors
 from pixelwise.models.weights import WeightsFile, load_weights, read_weights
+from pixelwise.nn.finite import check_weights
 from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.detect.task import WholePictures, Windows
-from pixelwise.tasks.generate.task import Bounded, Sampled
+from pixelwise.tasks.generate.task import Bounded, Reconstructed, Sampled
 from pixelwise.tasks.regress.task import Regress
 from pixelwise.tasks.segment.task import Segment
 
@@ -78,7 +79,7 @@ METHODS: dict[str, type[Method]] = {"adversarial": Adversarial, "supervised": Su
 BOUNDED = (Bounded(),)
 CLASSIFY = (Classify(),)
 DENSE = (Segment(), Regress())
-RECONSTRUCTED = (Bounded(binarised=False),)
+RECONSTRUCTED = (Reconstructed(binarised=False),)
 SAMPLED = (Sampled(),)
 WHOLE = (WholePictures(),)
 WINDOWS = (Windows(),)
@@ -498,7 +499,7 @@ def list_models(task: str | None = None) -> list[str]:
     return sorted(name for name, each in SYSTEMS.items() if task is None or task in {one.name for one in each.tasks})
 
 
-def create_model(name: str, **options: Any) -> nn.Module:
+def create_model(name: str, /, **options: Any) -> nn.Module:
     """Builds a network by name; `options` are the keywords of its constructor, unknown ones are refused.
 
     `weights` (a file, a run, a hub name) fills the encoder of a network that has one, else the whole network. Those of
@@ -524,11 +525,17 @@ def load_model(path: Path | str) -> tuple[nn.Module, ModelSpec]:
     """Builds the network of a model file and loads its weights, in evaluation mode.
 
     Raises:
-        UserError: missing, damaged, or not written by pixelwise.
+        UserError: missing, damaged, not written by pixelwise, or with weights that are NaN or infinite.
     """
     spec = read_spec(path)
-    model = create_model(spec.model, **spec.options)
-    model.load_state_dict(read_tensors(path))
+    tensors = read_tensors(path)
+    try:
+        model = create_model(spec.model, **spec.options)
+        model.load_state_dict(tensors)
+        check_weights(model)
+    except (RuntimeError, UserError) as error:  # the first is torch's for names and shapes that differ
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: its network cannot be made ({reason}); {AGAIN}") from None
     return model.eval(), spec
 
 

@@ -20,13 +20,17 @@ class UserError(Exception):
         self.code = code
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not one of `known`, with the nearest right one.
+class NotFinite(UserError):
+    """A network computed NaN or infinite numbers."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
+    """The error for a name, or whatever stands in its place, that is not one of `known`, with the nearest right one.
 
     >>> str(unknown("model", "unte", ["unet", "segnet"]))
     "unknown model 'unte'; did you mean 'unet'? Known: segnet, unet"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else "."
     return UserError(f"unknown {kind} '{name}'{hint} Known: {', '.join(names)}")

@@ -240,7 +240,8 @@ def test_what_is_always_drawn_costs_no_further_draws(setting: dict[str, object])
 @pytest.mark.parametrize(
     "setting",
     [{"objects": 0.5}, {"elastic": 2.0}, {"perspective": 0.1}, {"folds": 2}, {"shading": 0.5}, {"background": 0.5},
-     {"sharpen": 0.5}, {"noise": 0.1}, {"ink": 1.0}, {"scan": 0.5}, {"erase": 0.5}],
+     {"sharpen": 0.5}, {"noise": 0.1}, {"ink": 1.0}, {"scan": 0.5}, {"erase": 0.5},
+     {"yaw": 30.0}, {"pitch": 10.0}],
 )  # fmt: skip
 def test_what_is_drawn_only_if_on_moves_the_draws_after_it(setting: dict[str, object]) -> None:
     assert left_over(**setting) != left_over()

@@ -14,9 +14,7 @@ from pixelwise.data.order import Order
 
 def check(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with pictures and masks.")],
-    layout: Annotated[
-        str, typer.Option(help="auto, folder, camvid, nuclei, labelmap, rle_csv, voc, coco, labelme.")
-    ] = "auto",
+    layout: Annotated[str, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = "auto",
     rle_order: Annotated[
         Order, typer.Option(help="Along what run lengths in tables count the pixels: columns, rows.")
     ] = "columns",

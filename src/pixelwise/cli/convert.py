@@ -16,7 +16,7 @@ def convert(
     to: Annotated[str, typer.Option(help="folder, voc, coco, rle_csv, labelme.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the converted copy.")],
     split: Annotated[list[str] | None, typer.Option(help="Write this split alone; may be given again.")] = None,
-    layout: Annotated[str, typer.Option(help="Layout of DATA; auto recognises it.")] = "auto",
+    layout: Annotated[str, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = "auto",
     rle_order: Annotated[
         Order, typer.Option(help="Along what run lengths in tables count the pixels: columns, rows.")
     ] = "columns",

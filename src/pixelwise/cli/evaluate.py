@@ -15,6 +15,9 @@ from pixelwise.data.order import Order
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
     data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks; default the run's own.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Layout of the data; auto recognises it; default that of the run's recipe.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, val, test, or all.")] = "val",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
     flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
@@ -36,6 +39,7 @@ def evaluate(
     summary = api.evaluate(
         run,
         data=data,
+        layout=layout,
         split=split,
         flips=flips,
         scales=api.parse_scales(scales),
@@ -47,4 +51,6 @@ def evaluate(
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
+        for note in summary.get("notes", ()):
+            print(note)
         print_blocks(api.tables(run, summary))

@@ -19,6 +19,7 @@ def train(
         str | None, typer.Argument(metavar="MODEL_OR_RECIPE", help="A model, a recipe's name, or a YAML file.")
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks.")] = None,
+    layout: Annotated[str | None, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = None,
     unlabelled: Annotated[
         Path | None, typer.Option(help="Folder with further pictures, for methods that learn without labels.")
     ] = None,
@@ -32,7 +33,7 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and views.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a stopped run; needs nothing else.")
+        Path | None, typer.Option(metavar="RUN", help="Go on with a stopped run; --data only if it was moved.")
     ] = None,
 ) -> None:
     """Train on a folder: plan from the data, train, measure, report.
@@ -45,8 +46,7 @@ def train(
     if resume is not None:
         given = {
             "a recipe": recipe,
-            "--data": data,
-            "--unlabelled": unlabelled,
+            "--layout": layout,
             "--minutes": minutes,
             "--epochs": epochs,
             "--out": out,
@@ -59,13 +59,14 @@ def train(
                 f"--resume goes on exactly as the run was started, so it takes no {' and no '.join(extra)}; "
                 f"for another run start from RUN/recipe.yaml."
             )
-        run = api.resume(resume, progress=True)
+        run = api.resume(resume, data=data, unlabelled=unlabelled, progress=True)
     elif recipe is None:
         raise UserError("what to train? Give a model or recipe (`pixelwise train unet --data DATA`), or --resume RUN.")
     else:
         run = api.train(
             recipe,
             data=data,
+            layout=layout,
             unlabelled=unlabelled,
             minutes=minutes,
             epochs=epochs,

@@ -1,7 +1,7 @@
 """Random views of a sample: picture, mask, boxes and keypoints move together, by one warp.
 
-Scaling, rotation, flips, the crop and the elastic field are composed into a single map from the pixels of the view to
-those of the picture, so that everything is resampled once.
+Scaling, rotation, flips, the crop, the elastic field, a sheet's bends and a turn out of the plane are composed into a
+single map from the pixels of the view to those of the picture, so that everything is resampled once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pixelwise.data.documents import bleed, draw_sheet, lit, scan
 from pixelwise.data.one_object import draw_object
 from pixelwise.data.pictures import FULL_RANGE, as_dtype
 from pixelwise.data.sample import VOID, Instances, Sample
+from pixelwise.data.turning import Turn, draw_turn
 
 
 def _rising(pair: tuple[float, float]) -> tuple[float, float]:
@@ -36,7 +37,7 @@ Factor = Annotated[float, Field(gt=0)]
 class Augmentation(BaseModel):
     """What varies between two views of a picture. The default varies nothing but the place of the crop."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     crop: tuple[Side, Side] = Field((256, 256), description="height and width of a view, in pixels")
     scale: Annotated[tuple[Factor, Factor], AfterValidator(_rising)] = Field(
@@ -63,6 +64,10 @@ class Augmentation(BaseModel):
     folds: int = Field(0, ge=0, le=8, description="the most creases of a sheet of paper")
     shading: float = Field(0.0, ge=0, le=1, description="the most that light falls off over a sheet of paper")
     ink: float = Field(0.0, ge=0, le=5, description="the most pixels that dark strokes spread")
+    yaw: float = Field(
+        0.0, ge=0, le=60, description="degrees that a rounded thing turns to either side, as a head is shaken"
+    )
+    pitch: float = Field(0.0, ge=0, le=60, description="degrees that it turns up or down, as a head nods")
     scan: float = Field(0.0, ge=0, le=1, description="the most of a scanner's streaks, bands, grain and dust")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -74,6 +79,7 @@ class Augmentation(BaseModel):
         - scale, angle, two flips and the place: always, whatever the settings;
         - the elastic field: only if `elastic` is above 0;
         - the sheet of paper: only if `perspective`, `folds` or `shading` is above 0;
+        - the turn: only if `yaw` or `pitch` is above 0;
         - `background`: only if above 0, and the new background only in the views that get one;
         - gain, contrast, saturation, level of noise and blur: always, whatever the settings;
         - `sharpen`, one number per value of the picture for `noise`, `ink`, `scan`: each only if above 0;
@@ -90,6 +96,10 @@ class Augmentation(BaseModel):
         if self.perspective > 0 or self.folds > 0 or self.shading > 0:
             sheet = draw_sheet(self.crop, rng, perspective=self.perspective, folds=self.folds, shading=self.shading)
             warp = warp.displaced(sheet.displacement)
+        if self.yaw > 0 or self.pitch > 0:
+            height, width = self.crop
+            ellipse = np.array([0, 0, width, height]) if box is None else warp.move_boxes(box[None])[0]
+            warp = warp.turned(draw_turn(ellipse, rng, yaw=self.yaw, pitch=self.pitch))
         view = warp.apply(sample)
         if self.background > 0 and rng.random() < self.background and view.mask is not None:
             image = replace_background(view.image, view.mask == self.background_class, rng, self.backgrounds)
@@ -171,11 +181,13 @@ class Warp:
         matrix: (2, 3).
         size: height and width of the view.
         displacement: (height, width, 2) float32 pixels of the picture, added at each pixel of the view; or None.
+        turn: what the view shows is turned out of its plane, after all else; or None.
     """
 
     matrix: np.ndarray
     size: tuple[int, int]
     displacement: np.ndarray | None = None
+    turn: Turn | None = None
 
     @property
     def mirrors(self) -> bool:
@@ -189,18 +201,27 @@ class Warp:
             in_picture = in_picture + self.displacement
         return replace(self, displacement=in_picture.astype(np.float32))
 
+    def turned(self, turn: Turn) -> Warp:
+        """The same warp, and what it shows turned out of the plane."""
+        return replace(self, turn=turn)
+
     def apply(self, sample: Sample) -> Sample:
         """Resamples picture (linear, mirrored border) and labels (nearest, void outside), and moves the objects.
 
-        In a mirror image left and right joints (`Instances.sides`) change places.
+        What a turn brings into sight is mirrored in the picture and void in the labels. In a mirror image left and
+        right joints (`Instances.sides`) change places.
         """
-        maps = self._maps()
+        maps, hidden = self._maps()
         image = self._resample(sample.image, maps, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
         mask = sample.mask
         if mask is not None:
             mask = self._resample(mask, maps, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, VOID)
-        instances = None if sample.instances is None else self._move(sample.instances, maps)
-        values = None if sample.values is None else self._move_values(sample.values, maps)
+            mask[hidden] = VOID
+        instances = None if sample.instances is None else self._move(sample.instances, maps, hidden)
+        values = sample.values
+        if values is not None:
+            values = self._move_values(values, maps)
+            values[hidden] = np.nan
         partner = sample.partner
         if partner is not None:
             partner = _with_channels(self._resample(partner, maps, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101))
@@ -223,17 +244,26 @@ class Warp:
         inside = self._resample(np.ones_like(known), maps, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
         return np.where((weight > 0.5) & (inside > 0), moved / np.maximum(weight, 0.5), np.nan).astype(np.float32)
 
-    def _maps(self) -> np.ndarray | None:
-        """(height, width, 2) float32: where each pixel of the view comes from, for OpenCV; None where the matrix does.
+    def _maps(self) -> tuple[np.ndarray | None, np.ndarray]:
+        """Where each pixel of the view comes from, (height, width, 2) float32 for OpenCV, or None where the matrix
+        says it; and the pixels of which nothing is known, (height, width) bool.
 
         OpenCV's coordinates have pixel centres at whole numbers.
         """
-        if self.displacement is None:
-            return None
         height, width = self.size
+        hidden = np.zeros(self.size, bool)
+        if self.displacement is None and self.turn is None:
+            return None, hidden
         xs, ys = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-        points = np.stack([xs, ys], axis=-1) @ self.matrix[:, :2].T + self.matrix[:, 2] + self.displacement - 0.5
-        return points.astype(np.float32)
+        places, displacement = np.stack([xs, ys], axis=-1), self.displacement
+        if self.turn is not None:
+            places, seen = self.turn.backward(places)
+            hidden = ~seen
+            if displacement is not None:
+                at = (places - 0.5).astype(np.float32)
+                displacement = cv2.remap(displacement, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        points = places @ self.matrix[:, :2].T + self.matrix[:, 2] - 0.5
+        return (points if displacement is None else points + displacement).astype(np.float32), hidden
 
     def _resample(
         self, array: np.ndarray, maps: np.ndarray | None, interpolation: int, border: int, fill: float = 0
@@ -257,6 +287,10 @@ class Warp:
 
     def forward(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 2) of the picture -> where they are in the view; inverts the elastic part by iteration."""
+        return self.located(points)[0]
+
+    def located(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `forward`, and whether they face the viewer (...), rather than being turned out of sight."""
         inverse = np.linalg.inv(self.matrix[:, :2])
         moved = (points - self.matrix[:, 2]) @ inverse.T
         if self.displacement is not None:
@@ -265,30 +299,33 @@ class Warp:
                 column = np.clip(moved[..., 0], 0, width - 1).astype(int)
                 row = np.clip(moved[..., 1], 0, height - 1).astype(int)
                 moved = (points - self.displacement[row, column] - self.matrix[:, 2]) @ inverse.T
-        return moved
+        if self.turn is None:
+            return moved, np.ones(moved.shape[:-1], bool)
+        return self.turn.forward(moved)
 
-    def _move(self, instances: Instances, maps: np.ndarray | None) -> Instances:
+    def _move(self, instances: Instances, maps: np.ndarray | None, hidden: np.ndarray) -> Instances:
         height, width = self.size
         keypoints = instances.keypoints
         if keypoints is not None:
             keypoints = keypoints.copy()
-            keypoints[..., :2] = self.forward(keypoints[..., :2])
+            keypoints[..., :2], seen = self.located(keypoints[..., :2])
             inside = (keypoints[..., :2] >= 0).all(-1) & (keypoints[..., :2] < (width, height)).all(-1)
-            keypoints[..., 2] *= inside
+            keypoints[..., 2] *= inside & seen
             if self.mirrors:
                 for left, right in instances.sides:
                     keypoints[:, [left, right]] = keypoints[:, [right, left]]
         ids = instances.ids
         outlined = instances.outlined
-        boxes = self._move_boxes(instances.boxes[outlined:]).clip(0, (width, height, width, height))
+        boxes = self.move_boxes(instances.boxes[outlined:]).clip(0, (width, height, width, height))
         kept = np.flatnonzero((boxes[:, 2:] - boxes[:, :2] >= 1).all(-1))
         boxes = boxes[kept].astype(np.float32)
         kept = kept + outlined
         if ids is not None:
             ids = self._resample(ids.astype(np.float32), maps, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT).astype(np.int64)
-            seen = np.unique(ids[ids > 0]) - 1
-            label_map = Instances.from_label_map(ids, instances.classes[seen])
-            boxes, ids, kept = np.concatenate([label_map.boxes, boxes]), label_map.ids, np.concatenate([seen, kept])
+            ids[hidden] = 0
+            shown = np.unique(ids[ids > 0]) - 1
+            label_map = Instances.from_label_map(ids, instances.classes[shown])
+            boxes, ids, kept = np.concatenate([label_map.boxes, boxes]), label_map.ids, np.concatenate([shown, kept])
         extents = instances.extents
         return Instances(
             boxes=boxes,
@@ -296,15 +333,21 @@ class Warp:
             ids=ids,
             keypoints=None if keypoints is None else keypoints[kept],
             sides=instances.sides,
-            extents=None if extents is None else self._move_boxes(extents[kept]).astype(np.float32),
+            extents=None if extents is None else self.move_boxes(extents[kept]).astype(np.float32),
         )
 
-    def _move_boxes(self, boxes: np.ndarray) -> np.ndarray:
-        """(N, 4) xyxy of the picture -> (N, 4) around the four moved corners of each, not cut off at the edges."""
-        left, top, right, bottom = boxes.T
-        corners = np.stack([left, top, right, top, right, bottom, left, bottom], -1).reshape(-1, 4, 2)
-        moved = self.forward(corners)
-        return np.concatenate([moved.min(1), moved.max(1)], -1)
+    def move_boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """(N, 4) xyxy of the picture -> (N, 4) around the four moved corners of each, not cut off at the edges.
+
+        Where there is a turn, it is around what is seen of a grid of points of each box, and empty where nothing is.
+        """
+        shares = np.linspace(0, 1, 2 if self.turn is None else 9)
+        xs, ys = (boxes[:, k, None] * (1 - shares) + boxes[:, k + 2, None] * shares for k in (0, 1))
+        grid = np.stack(np.broadcast_arrays(xs[:, None, :], ys[:, :, None]), -1).reshape(len(boxes), shares.size**2, 2)
+        moved, seen = self.located(grid)
+        low = np.where(seen[..., None], moved, np.inf).min(1)
+        high = np.where(seen[..., None], moved, -np.inf).max(1)
+        return np.where(seen.any(axis=1, keepdims=True), np.concatenate([low, high], -1), 0)
 
 
 def elastic_field(size: tuple[int, int], sigma: float, rng: np.random.Generator) -> np.ndarray:

@@ -283,6 +283,8 @@ class Dataset:
         coding: how labels are stored.
         notes: sentences on what was assumed while reading (mapped ids, a split that was made, ...).
         guesses: sentences on what was decided by what the files look like, with the way to overrule it.
+        renumbering: class id by the id that the labels have, where the two differ (`class_names.with_class_names`);
+            else empty.
     """
 
     root: Path
@@ -294,6 +296,7 @@ class Dataset:
     coding: Coding = field(default_factory=MaskCoding)
     notes: tuple[str, ...] = ()
     guesses: tuple[str, ...] = ()
+    renumbering: tuple[int, ...] = ()
 
     def split(self, name: str) -> tuple[Record, ...]:
         """The records of one split, in the dataset's order.
@@ -368,7 +371,10 @@ class Dataset:
         if record.labels:
             sample = self.coding.label(sample, record, objects=objects)
         if sample.mask is not None:
-            self._check(sample.mask, record)
+            sample = replace(sample, mask=self._checked(sample.mask, record))
+        if self.renumbering and sample.instances is not None:
+            classes = np.array(self.renumbering, np.int64)[sample.instances.classes]
+            sample = replace(sample, instances=replace(sample.instances, classes=classes))
         return sample if lost is None else sample.without(lost)
 
     def load_mask(self, record: Record) -> np.ndarray:
@@ -377,17 +383,23 @@ class Dataset:
         Raises:
             UserError: unreadable, sizes that differ, or ids beyond the classes.
         """
-        mask = self.coding.decode_mask(record, *self.size(record))
-        self._check(mask, record)
+        mask = self._checked(self.coding.decode_mask(record, *self.size(record)), record)
         if record.place is not None or not probe(record.picture).may_have_gaps:
             return mask
         lost = self.read_known(record)[1]
         return mask if lost is None else np.where(lost, np.uint8(VOID), mask)
 
-    def _check(self, mask: np.ndarray, record: Record) -> None:
+    def _checked(self, mask: np.ndarray, record: Record) -> np.ndarray:
+        """The mask with its ids renumbered, once each is found to be that of a class."""
+        classes = len(self.renumbering) or len(self.class_names)
         top = int(np.where(mask == VOID, 0, mask).max(initial=0))
-        if top >= len(self.class_names):
+        if top >= classes:
             raise UserError(
-                f"{record.labels[0]}: class id {top} found, but there are {len(self.class_names)} classes (ids 0 to "
-                f"{len(self.class_names) - 1}); add the missing names to classes.txt or set those pixels to 255 (void)."
+                f"{record.labels[0]}: class id {top} found, but there are {classes} classes (ids 0 to {classes - 1}); "
+                "add the missing names to classes.txt or set those pixels to 255 (void)."
             )
+        if not self.renumbering:
+            return mask
+        table = np.full(256, VOID, np.uint8)
+        table[:classes] = self.renumbering
+        return table[mask]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -280,16 +279,43 @@ def _facts(
     )
 
 
+def changes(before: Mapping[str, Any], now: Fingerprint) -> list[str]:
+    """What differs between two states of a dataset, in words; the files themselves where nothing else does.
+
+    Args:
+        before: as `Fingerprint.to_dict` gave it, perhaps read from a file.
+    """
+    found = []
+    old, new = before.get("pictures", {}), now.pictures
+    for split in sorted({*old, *new}):
+        if old.get(split, 0) != new.get(split, 0):
+            found.append(f"{new.get(split, 0)} pictures in the split '{split}' instead of {old.get(split, 0)}")
+    names = before.get("class_names", [])
+    if list(names) != list(now.class_names):
+        found.append(f"the classes {', '.join(now.class_names)} instead of {', '.join(names)}")
+    if found:
+        return found
+    for key, what in (("mean", "the pictures differ"), ("class_pixels", "the labels differ")):
+        if list(before.get(key, [])) != list(getattr(now, key)):
+            found.append(what)
+    return found or ["some file has another name or other bytes, or the pictures are split otherwise"]
+
+
 def digest(dataset: Dataset) -> str:
     """BLAKE2b over names, sizes and the first and last 64 KB of every file, the class names and the splits.
 
-    Annotation files, in which a change may lie anywhere, are read whole.
+    Annotation files, in which a change may lie anywhere, are read whole. Where the folders lie does not matter.
     """
-    files = sorted({file for record in dataset.records for file in (record.picture, *record.labels)})
+    names: dict[Path, str] = {}
+    for record in dataset.records:
+        for file in (record.picture, *record.labels):
+            inside = file.is_relative_to(dataset.root)
+            names[file] = file.relative_to(dataset.root).as_posix() if inside else f"{record.name}{file.suffix}"
+    files = sorted(names, key=lambda file: Path(names[file]))
     whole = hashlib.blake2b(digest_size=16)
     with ThreadPoolExecutor() as pool:
         for file, ends in zip(files, pool.map(_ends, files), strict=True):
-            whole.update(f"{Path(os.path.relpath(file, dataset.root)).as_posix()}\0".encode())
+            whole.update(f"{names[file]}\0".encode())
             whole.update(ends)
     splits = sorted(item for item in dataset.splits.items() if item[0] != UNLABELLED)  # all other pictures are in it
     whole.update(repr((dataset.class_names, splits)).encode())

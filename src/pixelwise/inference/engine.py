@@ -16,6 +16,7 @@ from pixelwise.errors import UserError, unknown
 from pixelwise.hardware import default_device, preferred_dtype
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.finite import check_answer
 from pixelwise.nn.fuse import fold_batch_norm
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -77,9 +78,13 @@ class TorchEngine:
         return prepared.permute(0, 3, 1, 2)
 
     def run(self, prepared: Tensor) -> Tensor:
-        """(N, C, H, W) from `prepare` -> logits (N, K, H, W), or a classifier's (N, K)."""
+        """(N, C, H, W) from `prepare` -> logits (N, K, H, W), or a classifier's (N, K).
+
+        Raises:
+            NotFinite: NaN or infinite numbers in the answer.
+        """
         with torch.inference_mode():
-            return self._network(prepared)
+            return check_answer(self._network(prepared))
 
     def __call__(self, images: np.ndarray) -> Tensor:
         """(N, H, W, C) pictures in the spec's form -> logits of `run`, on the device, in `dtype`."""

@@ -11,7 +11,7 @@ import numpy as np
 from pixelwise.data.dataset import Dataset, Record
 from pixelwise.data.loader import prefetch
 from pixelwise.data.sample import Sample
-from pixelwise.errors import UserError
+from pixelwise.errors import NotFinite, UserError
 from pixelwise.inference.predictor import Predictor
 
 
@@ -35,6 +35,7 @@ def measure(
 
     Raises:
         UserError: a picture or a label that cannot be read.
+        NotFinite: NaN or infinite numbers in the answer to a picture.
     """
     inference = predictor.inference
 
@@ -49,7 +50,10 @@ def measure(
         if len(waiting) < inference.batch_size and number < len(records):
             continue
         started = time.perf_counter()
-        predictions = inference.measured([prepared for _, prepared in waiting])
+        try:
+            predictions = inference.measured([prepared for _, prepared in waiting])
+        except NotFinite as error:
+            raise NotFinite(f"{waiting[0][0].name}: {error}") from None
         seconds += time.perf_counter() - started
         for prediction, (sample, _) in zip(predictions, waiting, strict=True):
             counts.update(prediction, sample)
@@ -58,35 +62,16 @@ def measure(
     return seconds
 
 
-def measurable(dataset: Dataset, split: str, class_names: Sequence[str], needs: frozenset[str]) -> list[Record]:
-    """What a network with these classes can be measured on.
+def measurable(dataset: Dataset, split: str, needs: frozenset[str]) -> list[Record]:
+    """What a network can be measured on.
 
     Args:
         needs: what its task needs of the labels.
 
     Raises:
-        UserError: no such split, no labelled picture in it, or classes other than the network's.
+        UserError: no such split, or no labelled picture in it.
     """
-    if needs and class_names:
-        check_classes(dataset, class_names)
     records = [record for record in dataset.split(split) if record.labelled or not needs]
     if not records:
         raise UserError(f"{dataset.root}: no labelled picture in the split '{split}', so there is nothing to measure.")
     return records
-
-
-def check_classes(dataset: Dataset, class_names: Sequence[str]) -> None:
-    """
-    Raises:
-        UserError: the data has other classes than the network, or the same in another order.
-    """
-    if len(dataset.class_names) != len(class_names):
-        raise UserError(
-            f"{dataset.root}: {len(dataset.class_names)} classes ({', '.join(dataset.class_names)}), but the network "
-            f"knows {len(class_names)} ({', '.join(class_names)}); evaluate on data with the same."
-        )
-    if set(dataset.class_names) == set(class_names) and dataset.class_names != tuple(class_names):
-        raise UserError(
-            f"{dataset.root}: the classes are {', '.join(dataset.class_names)}, but the network knows them as "
-            f"{', '.join(class_names)}, so ids differ; put classes.txt and the labels in its order."
-        )

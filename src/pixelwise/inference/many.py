@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pixelwise.atomic import write_text
-from pixelwise.errors import UserError
+from pixelwise.errors import NotFinite, UserError
 
 
 def each(files: Sequence[Path], work: Callable[[int, Path], None], progress: Callable[[float], None]) -> list[str]:
@@ -21,6 +21,8 @@ def each(files: Sequence[Path], work: Callable[[int, Path], None], progress: Cal
     for number, file in enumerate(files):
         try:
             work(number, file)
+        except NotFinite as error:  # the network does not know which picture it looked at
+            failed.append(f"{file}: {error}")
         except UserError as error:
             failed.append(str(error))
         progress((number + 1) / len(files))

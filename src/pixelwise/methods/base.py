@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from pixelwise.data.dataset import UNLABELLED
 from pixelwise.data.loader import LABELLED, Batch
-from pixelwise.errors import UserError
+from pixelwise.errors import NotFinite
+from pixelwise.nn.finite import check_answer
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe
 
 
-class TrainingDiverged(UserError):
-    """A loss or gradient is no longer a finite number; the last checkpoint is from before."""
+class TrainingDiverged(NotFinite):
+    """A loss, a gradient or a weight is no longer a finite number; the last checkpoint is from before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ UNLABELLED_STREAM = Stream(UNLABELLED, (UNLABELLED, "train"), targets=False)
 class MethodOptions(BaseModel):
     """The keys of a recipe's `method` section beside its name."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 Criterion = Callable[[Any, Any], dict[str, Tensor]]
@@ -78,6 +79,17 @@ class Forward:
         """What the network answers for pictures (N, C, H, W) in the units of the files."""
         with self.autocast():
             return network(self.normalised(images), **options)
+
+
+class CheckedForward(Forward):
+    """The forward pass of validation.
+
+    Raises:
+        NotFinite: NaN or infinite numbers in the answer.
+    """
+
+    def __call__(self, network: Callable[..., Any], images: Tensor, **options: Any) -> Any:
+        return check_answer(Forward.__call__(self, network, images, **options))
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,8 +110,7 @@ class Optimised:
                 raise TrainingDiverged(
                     f"the {name.replace('_', ' ')} became {scalars[name]} on the batch of {', '.join(names[:3])}"
                     f"{', ...' if len(names) > 3 else ''} at learning rate {scalars['learning_rate']:.3g}; "
-                    "weights were not updated by it. Train again with a smaller rate (--set optimizer.lr=...), and "
-                    "look for pictures with NaN or extreme values (pixelwise check)."
+                    "weights were not updated by it"
                 )
 
     def shipped(self) -> nn.Module:

@@ -30,3 +30,7 @@ def construct(name: str, build: Callable[..., N], options: Mapping[str, Any]) ->
         return build(**options)
     except TypeError as error:
         raise UserError(f"{name}: {error}; its options are {', '.join(allowed)}.") from error
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, ValueError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{name}: cannot be built with {given} ({reason}); change or leave out one of them.") from error

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from pixelwise.atomic import write_bytes
-from pixelwise.data.pictures import PictureFormat
+from pixelwise.data.pictures import FULL_RANGE, PictureFormat
 from pixelwise.errors import UserError
 
 METADATA_KEY = "pixelwise"
+DIGEST_KEY = "blake2b"
+AGAIN = "copy the file again, or train again."
+DTYPES = (*FULL_RANGE, "float32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +58,34 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        values = json.loads(text)
-        values["form"] = PictureFormat(**values["form"])
-        for name in ("class_names", "mean", "std"):
-            values[name] = tuple(values[name])
-        if values.get("view") is not None:
-            values["view"] = tuple(values["view"])
-        return cls(**values)
+        """
+        Raises:
+            ValueError: not what `to_json` writes.
+        """
+        spec = _SPEC.validate_json(text)
+        channels = spec.form.channels
+        if not (1 <= channels == len(spec.mean) == len(spec.std)):
+            raise ValueError(f"{channels} channels, but {len(spec.mean)} means and {len(spec.std)} deviations")
+        if not all(map(math.isfinite, (*spec.mean, *spec.std))) or 0 in spec.std:
+            raise ValueError(f"means {spec.mean} and deviations {spec.std}")
+        if spec.form.dtype not in DTYPES or min(spec.view or (1,)) < 1:
+            raise ValueError(f"pictures of {spec.form.dtype} in the size {spec.view}")
+        return spec
+
+
+_SPEC = TypeAdapter(ModelSpec)
 
 
 def save_model(path: Path | str, tensors: Mapping[str, Tensor], spec: ModelSpec) -> None:
     """Writes a state dict and its spec as safetensors: complete under the final name, or not at all.
 
-    The bytes depend on the tensors and the spec alone.
+    The bytes depend on the tensors and the spec alone. The metadata hold a digest of both.
     """
     ordered = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    write_bytes(Path(path), save(ordered, metadata={METADATA_KEY: spec.to_json()}))
+    values = json.loads(spec.to_json())
+    # One entry for both: the order of several would be another one each time.
+    text = json.dumps({**values, DIGEST_KEY: _digest(ordered, values)}, sort_keys=True)
+    write_bytes(Path(path), save(ordered, metadata={METADATA_KEY: text}))
 
 
 def read_spec(path: Path | str) -> ModelSpec:
@@ -74,21 +94,71 @@ def read_spec(path: Path | str) -> ModelSpec:
     Raises:
         UserError: missing, damaged, or not written by pixelwise.
     """
-    try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"{path}: no such model file.") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
         raise UserError(
             f"{path}: holds weights but not what they are for; give it to `create_model(..., weights=...)` instead."
         )
-    return ModelSpec.from_json(metadata[METADATA_KEY])
+    return parse_spec(path, metadata)
 
 
 def read_tensors(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a model file by name."""
-    with safe_open(os.fspath(path), framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    """The tensors of a model file by name.
+
+    Raises:
+        UserError: missing, damaged, or changed since it was written.
+    """
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        check_unchanged(path, tensors, file.metadata() or {})
+    return tensors
+
+
+def parse_spec(path: Path | str, metadata: Mapping[str, str]) -> ModelSpec:
+    """The spec in the metadata of a model file.
+
+    Raises:
+        UserError: damaged, or written by a version that says more than this one knows.
+    """
+    try:
+        return ModelSpec.from_json(metadata[METADATA_KEY])
+    except ValueError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"{path}: what the file says of its network cannot be understood ({reason}); {AGAIN}") from None
+
+
+def check_unchanged(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Compares a file with the digest in its metadata, where it has one.
+
+    Raises:
+        UserError: other tensors or another spec than were written.
+    """
+    if METADATA_KEY not in metadata:
+        return
+    parse_spec(path, metadata)
+    values = json.loads(metadata[METADATA_KEY])
+    stated = values.pop(DIGEST_KEY, None)
+    if stated is not None and stated != _digest(tensors, values):
+        raise UserError(f"{path}: damaged: its bytes are not those that were written; {AGAIN}")
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Any]:
+    try:
+        with safe_open(os.fspath(path), framework="pt") as file:
+            yield file
+    except (FileNotFoundError, IsADirectoryError):
+        raise UserError(f"{path}: no such model file.") from None
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
+
+
+def _digest(tensors: Mapping[str, Tensor], spec: Mapping[str, Any]) -> str:
+    """Hexadecimal BLAKE2b of tensors by name and of the spec as JSON holds it."""
+    whole = hashlib.blake2b(json.dumps(spec, sort_keys=True).encode(), digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous()
+        whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        whole.update(tensor.view(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()

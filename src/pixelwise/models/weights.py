@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
 from pixelwise.models.known_weights import IMAGENET_MEAN, IMAGENET_STD, check_digest, recognised
-from pixelwise.models.spec import METADATA_KEY, ModelSpec
+from pixelwise.models.spec import METADATA_KEY, check_unchanged, parse_spec
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,8 @@ def locate(weights: str | os.PathLike[str]) -> Path:
     Raises:
         UserError: nothing there, or the hub cannot be reached and has nothing in its cache.
     """
+    if not isinstance(weights, str | os.PathLike):
+        raise UserError(f"model.weights: a file, a run folder or a name on the hub expected, found {weights!r}.")
     path = Path(weights).expanduser()
     if path.is_dir():
         best = path / "best.safetensors"
@@ -113,7 +115,7 @@ def read_weights(weights: str | os.PathLike[str]) -> WeightsFile:
     path = locate(weights)
     tensors, metadata = _contents(path)
     if METADATA_KEY in metadata:
-        spec = ModelSpec.from_json(metadata[METADATA_KEY])
+        spec = parse_spec(path, metadata)
         if spec.form.dtype not in FULL_RANGE:
             return WeightsFile(path, tensors, None, None, spec.model)
         scale = FULL_RANGE[spec.form.dtype] / FULL_RANGE["uint8"]
@@ -165,8 +167,9 @@ def _read(path: Path) -> _Contents:
             with safe_open(os.fspath(path), framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, RuntimeError) as error:
             raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
+        check_unchanged(path, tensors, metadata)
     if not tensors:
         raise UserError(f"{path}: holds no tensors.")
     return MappingProxyType(tensors), MappingProxyType(metadata)

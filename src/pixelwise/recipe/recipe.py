@@ -139,8 +139,10 @@ def _inline(value: Any) -> str:
 
 
 def digest(recipe: PlannedRecipe) -> str:
-    """A digest of what a recipe asks for; its provenance, and comments in its file, do not matter."""
-    values = recipe.model_dump_json(exclude={"provenance", "about"}).encode()
+    """A digest of what a recipe asks for; provenance, the place of the data, and comments in its file do not matter."""
+    values = recipe.model_dump_json(
+        exclude={"provenance": True, "about": True, "data": {"path": True, "unlabelled": True}}
+    ).encode()
     return hashlib.blake2b(values, digest_size=16).hexdigest()
 
 

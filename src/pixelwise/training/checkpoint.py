@@ -40,8 +40,12 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
         new.mkdir(parents=True)
         content = save(tensors)
         write_bytes(new / "tensors.safetensors", content)
-        digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-        write_bytes(new / "state.json", json.dumps({"state": plain, "tensors_blake2b": digest}).encode())
+        document = {
+            "state": plain,
+            "state_blake2b": _digest(json.dumps(plain).encode()),
+            "tensors_blake2b": _digest(content),
+        }
+        write_bytes(new / "state.json", json.dumps(document).encode())
         replace_folder(new, folder / LAST, folder / PREVIOUS)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
@@ -66,15 +70,23 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
         try:
             content = (folder / name / "tensors.safetensors").read_bytes()
             document = json.loads((folder / name / "state.json").read_bytes())
-            if hashlib.blake2b(content, digest_size=16).hexdigest() != document["tensors_blake2b"]:
+            if _digest(content) != document["tensors_blake2b"]:
                 raise ValueError("the tensors are not those that were written")
+            if _digest(json.dumps(document["state"]).encode()) != document["state_blake2b"]:
+                raise ValueError("the state is not that which was written")
             tensors = load(content)
             return _join(document["state"], tensors)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
+        except (KeyError, TypeError):
+            problems.append(f"{folder / name}: state.json is not what a run writes")
+        except (OSError, ValueError, SafetensorError) as error:
             problems.append(f"{folder / name}: {error}")
     if problems:
         raise UserError(f"no checkpoint can be read ({'; '.join(problems)}); train again, or restore the folder.")
     return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:

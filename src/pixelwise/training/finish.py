@@ -12,6 +12,7 @@ from typing import Any
 from pixelwise import hardware
 from pixelwise.atomic import write_text
 from pixelwise.catalog import load_model
+from pixelwise.data.class_names import with_class_names
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.errors import UserError
@@ -26,7 +27,7 @@ from pixelwise.report.variants import VariantOutcome, VariantsContent, variants_
 from pixelwise.tasks.base import Evaluation, Task
 from pixelwise.training.progress import Display
 from pixelwise.training.recipes import load_recipe, task_named, variant_recipes
-from pixelwise.training.run import Run
+from pixelwise.training.run import Run, without_weights
 from pixelwise.training.session import Session
 
 
@@ -42,12 +43,15 @@ def evaluate_split(
     """Predicts every labelled picture of a split and counts.
 
     Args:
+        dataset: its classes are found by name among those of the network.
         folder: of the run, or of the model file.
 
     Raises:
-        UserError: no such split, nothing to measure in it, or classes other than the network's.
+        UserError: no such split, nothing to measure in it, or classes that the network does not know.
     """
-    records = measurable(dataset, split, predictor.class_names, task.needs)
+    if task.needs and predictor.class_names:
+        dataset = with_class_names(dataset, predictor.class_names)
+    records = measurable(dataset, split, task.needs)
     scores = task.scores(predictor.spec, folder, options=options)
     seconds = measure(predictor, dataset, records, scores, progress)
     try:
@@ -62,11 +66,17 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
 
     Args:
         baselines: the first headline's value for what was not learned by this run, by name, for the report.
+
+    Raises:
+        UserError: the best weights are gone or damaged.
+        NotFinite: their answers are NaN or infinite.
     """
     run, task, dataset = session.run, session.task, session.data.dataset
     display.say("measuring the best weights on the validation pictures")
     commands = next_commands(run, dataset, task)
     write_text(run.path / "next.txt", "".join(f"# {why}\n{command}\n\n" for why, command in commands))
+    if not run.best.exists():
+        raise without_weights(run)
     model, spec = load_model(run.best)
     options = task.evaluation_options(dataset, task.options())
     predictor = Predictor(task.inference(model, spec, options))

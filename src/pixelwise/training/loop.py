@@ -22,6 +22,7 @@ from pixelwise.distributed import any_process, from_first, rank
 from pixelwise.errors import UserError
 from pixelwise.methods.base import Method
 from pixelwise.models.spec import ModelSpec, save_model
+from pixelwise.nn.finite import check_weights
 from pixelwise.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
 from pixelwise.training.progress import Display
 from pixelwise.training.run import Run
@@ -93,7 +94,7 @@ def fit(
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
-        TrainingDiverged: the last checkpoint is from before.
+        NotFinite: the loss, a weight or an answer is no longer a number; what was saved is from before.
         UserError: a picture cannot be read, or the disk refuses a write.
     """
     position = _restore(method, run)
@@ -232,6 +233,8 @@ def _restore(method: Method, run: Run) -> Position:
 
 
 def _save(run: Run, method: Method, position: Position) -> None:
+    check_weights(method.network)
+    check_weights(method.shipped())
     state = {"method": method.state_dict(), "position": dataclasses.asdict(position)}
     try:
         save_checkpoint(run.path, state)

@@ -14,11 +14,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pixelwise.catalog import METHODS, SYSTEMS, option_names, system
+from pixelwise.data.listing import Faults
 from pixelwise.errors import UserError, unknown
 from pixelwise.recipe.recipe import Part, PlannedRecipe, Recipe
 from pixelwise.tasks.base import Task
 
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R", Recipe, PlannedRecipe)
 
 
 def recipe_names() -> list[str]:
@@ -160,10 +161,11 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
 def default_terms(values: Mapping[str, Any]) -> dict[str, float]:
     """The loss of a recipe, given as plain values, that names none."""
     model = values.get("model")
-    name = model.get("name", "") if isinstance(model, Mapping) else ""
-    if name not in SYSTEMS:
+    name = model.get("name") if isinstance(model, Mapping) else None
+    task = values.get("task")
+    if not isinstance(name, str) or name not in SYSTEMS or not isinstance(task, str | None):
         return {}
-    return dict(task_named(name, values.get("task")).terms)
+    return dict(task_named(name, task).terms)
 
 
 def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
@@ -172,9 +174,7 @@ def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
     Raises:
         UserError: naming the key, what was found and what is allowed.
     """
-    recipe = _validated(Recipe, values, source)
-    _check_names(recipe, source)
-    return recipe
+    return _checked(Recipe, values, source)
 
 
 def build_planned(values: Mapping[str, Any], source: str) -> PlannedRecipe:
@@ -184,10 +184,24 @@ def build_planned(values: Mapping[str, Any], source: str) -> PlannedRecipe:
         UserError: naming the key, what was found and what is allowed.
     """
     values = {name: value for name, value in values.items() if name not in {"stages", "variants"}}
-    if isinstance(values.get("model"), Mapping):  # earlier versions wrote neither task nor method
-        known = system(values["model"].get("name", ""))
+    model = values.get("model")
+    if isinstance(model, Mapping) and isinstance(
+        model.get("name"), str
+    ):  # earlier versions wrote neither task nor method
+        known = system(model["name"])
         values = {"task": known.tasks[0].name, "method": {"name": known.method}, **values}
-    recipe = _validated(PlannedRecipe, values, source)
+    return _checked(PlannedRecipe, values, source)
+
+
+def _checked(kind: type[R], values: Mapping[str, Any], source: str) -> R:
+    """A recipe whose sections are good, and all that they cannot know; mistakes in both are told together."""
+    faults = Faults()
+    recipe = faults.attempt(lambda: _validated(kind, values, source), None)
+    model, task = values.get("model"), values.get("task")
+    if isinstance(model, Mapping) and isinstance(model.get("name"), str) and isinstance(task, str | None):
+        faults.attempt(lambda: _check_options(model["name"], task, [key for key in model if key != "name"]), None)
+    if recipe is None or faults:
+        raise UserError("; ".join(faults))
     _check_names(recipe, source)
     return recipe
 
@@ -199,15 +213,20 @@ def _validated(kind: type[R], values: Mapping[str, Any], source: str) -> R:
         raise UserError(f"{source}: {explain_error(error, kind)}") from None
 
 
-def _check_names(recipe: Recipe | PlannedRecipe, source: str) -> None:
-    """What the sections cannot know: the options of this network, the losses of its task, its method."""
-    name = recipe.model.name
-    tasks = [task_named(name, recipe.task)] if recipe.task is not None else list(system(name).tasks)
-    decided = {option for task in tasks for option in task.decided_options}
+def _check_options(name: str, task: str | None, options: Sequence[str]) -> None:
+    """The options of a network of the catalog."""
+    tasks = [task_named(name, task)] if task is not None else system(name).tasks
+    decided = {option for each in tasks for option in each.decided_options}
     allowed = [*(option for option in option_names(name) if option not in decided), "weights"]
-    for option in recipe.model.options:
+    for option in options:
         if option not in allowed:
             raise unknown(f"key model.{option} for {name}:", option, allowed)
+
+
+def _check_names(recipe: Recipe | PlannedRecipe, source: str) -> None:
+    """The losses of the network's task, and the method."""
+    name = recipe.model.name
+    tasks = [task_named(name, recipe.task)] if recipe.task is not None else list(system(name).tasks)
     _check_terms(recipe.loss.terms, {loss for task in tasks for loss in task.losses}, name, source)
     method = recipe.method.name or system(name).method
     if method not in METHODS:
@@ -255,31 +274,36 @@ def method_options(name: str, options: Mapping[str, Any], source: str) -> BaseMo
 
 
 def explain_error(error: ValidationError, kind: type[BaseModel], *above: str) -> str:
-    """The first problem of a pydantic model in one sentence.
+    """What is wrong with the values given for a pydantic model: the first problem of each key, in one sentence.
 
     Args:
         kind: the model that was to be built.
         above: the keys that it is found under.
     """
-    first = error.errors()[0]
-    location = [
-        str(part)
-        for part in first["loc"]
-        if not str(part).startswith(("function-", "constrained", "literal[", "[key]"))
-    ]
-    key = ".".join((*above, *(part for part in location if part not in {"tuple[float, ...]"})))
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    if first["type"] == "extra_forbidden":
+    problems: dict[tuple[str, ...], str] = {}
+    for each in error.errors():
+        location = [
+            str(part)
+            for part in each["loc"]
+            if not str(part).startswith(("function-", "constrained", "literal[", "[key]", "tuple["))
+        ]
+        problems.setdefault(tuple(location[:2]), _problem(each, location, kind, above))
+    return "; ".join(problems.values())
+
+
+def _problem(each: Mapping[str, Any], location: list[str], kind: type[BaseModel], above: Sequence[str]) -> str:
+    key = ".".join((*above, *location))
+    if each["type"] == "extra_forbidden":
         known = _keys_at(kind, location[:-1])
         near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean '{'.'.join([*above, *location[:-1], near[0]])}'? " if near else ""
-        return f"unknown key '{key}'; {hint}Allowed here: {', '.join(sorted(known))}{more}"
-    if first["type"] == "missing":
-        return f"'{key}' is missing{more}"
-    message = first["msg"].removeprefix("Value error, ")
+        return f"unknown key '{key}'; {hint}Allowed here: {', '.join(sorted(known))}"
+    if each["type"] == "missing":
+        return f"'{key}' is missing"
+    message = each["msg"].removeprefix("Value error, ")
     if not location:
-        return f"{message}{more}"
-    return f"'{key}': {message[0].lower()}{message[1:]}, found {json.dumps(first['input'], default=str)}{more}"
+        return message
+    return f"'{key}': {message[0].lower()}{message[1:]}, found {json.dumps(each['input'], default=str)}"
 
 
 def _keys_at(kind: type[BaseModel], location: Sequence[str]) -> list[str]:

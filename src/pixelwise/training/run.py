@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 from collections.abc import Mapping
@@ -17,6 +18,10 @@ from pixelwise.data.pictures import write_png
 from pixelwise.errors import UserError
 from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.training.recipes import load_planned
+
+logger = logging.getLogger(__name__)
+ENTRY = frozenset({"kind", "step", "epoch", "seconds"})
+"""What every entry of the log has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +96,41 @@ class Run:
         """What `metrics.json` holds.
 
         Raises:
-            UserError: the training has not come to its end.
+            UserError: the training has not come to its end, or the file is damaged.
         """
         try:
-            return json.loads(self.metrics_file.read_text())
+            metrics = json.loads(self.metrics_file.read_text())
         except FileNotFoundError:
             raise UserError(f"{self.path}: no metrics.json yet; finish with: {self.resume_command}") from None
+        except (OSError, ValueError) as error:
+            metrics, reason = None, str(error)
+        else:
+            reason = f"{type(metrics).__name__} without a definition"
+        if not isinstance(metrics, dict) or "definition" not in metrics:
+            raise UserError(
+                f"{self.metrics_file}: not the scores that a run writes ({reason}); remove the file and have it "
+                f"written again: {self.resume_command}"
+            )
+        return metrics
 
     @property
     def finished(self) -> bool:
         return self.metrics_file.exists() and self.report.exists() and (self.path / "next.txt").exists()
 
     def log(self) -> list[dict[str, Any]]:
-        """The entries of `log.jsonl`; a line that a kill cut short is left out."""
+        """The entries of `log.jsonl`; a line that a kill cut short is left out, and so are damaged ones."""
         file = self.path / "log.jsonl"
+        lines = file.read_bytes().splitlines() if file.exists() else []
         entries = []
-        for line in file.read_text().splitlines() if file.exists() else []:
+        for number, line in enumerate(lines, 1):
             try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue  # only the last line can be incomplete, and the resumed run writes it again
+                entry = json.loads(line)
+            except ValueError:
+                entry = None
+            if isinstance(entry, dict) and entry.keys() >= ENTRY:
+                entries.append(entry)
+            elif number < len(lines):  # the last one may be incomplete, and the resumed run writes it again
+                logger.warning("%s: line %d is damaged and left out.", file, number)
         return entries
 
     def append_log(self, entry: Mapping[str, Any]) -> None:
@@ -133,6 +153,18 @@ class Run:
         write_text(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept))
 
 
+def check_free(out: Path | str) -> None:
+    """
+    Raises:
+        UserError: the folder for a new run exists and is not empty.
+    """
+    path = Path(out)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(
+            f"{path}: exists already; give another --out, remove it, or continue: {Run(path).resume_command}"
+        )
+
+
 def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Run:
     """A new, empty run folder: `out`, or `runs/RECIPE-DATA` with a number behind it where that is taken.
 
@@ -141,10 +173,7 @@ def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Ru
     """
     if out is not None:
         path = Path(out)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UserError(
-                f"{path}: exists already; give another --out, remove it, or continue: {Run(path).resume_command}"
-            )
+        check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -190,5 +219,13 @@ def model_file(path: str | os.PathLike[str]) -> Path:
         if run.variants_file.exists():
             raise UserError(f"{path}: several variants; give one of them: {run.path / 'variants' / 'NAME'}.")
         if not file.exists():
-            raise UserError(f"{path}: no best.safetensors yet; go on with: {Run(Path(path)).resume_command}")
+            raise without_weights(run)
     return file
+
+
+def without_weights(run: Run) -> UserError:
+    """The error for a run without `best.safetensors`, which comes with the first validation and cannot come twice."""
+    if any(entry["kind"] == "validation" for entry in run.log()):
+        again = f"pixelwise train {shlex.quote(str(run.recipe_file))} --out NEW_RUN"
+        return UserError(f"{run.path}: best.safetensors is gone; put it back, or train again: {again}")
+    return UserError(f"{run.path}: no best.safetensors yet; go on with: {run.resume_command}")

@@ -17,12 +17,12 @@ from pixelwise.atomic import write_text
 from pixelwise.catalog import METHODS, create_model, system
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import KNOWLEDGE, UNLABELLED, Dataset, Record
-from pixelwise.data.fingerprint import Fingerprint, take_stock
+from pixelwise.data.fingerprint import Fingerprint, changes, take_stock
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import EvaluationLoader, TrainLoader
 from pixelwise.distributed import barrier, rank, world_size
-from pixelwise.errors import UserError
-from pixelwise.methods.base import Forward, Method, Setup, Stream
+from pixelwise.errors import NotFinite, UserError
+from pixelwise.methods.base import Forward, Method, Setup, Stream, TrainingDiverged
 from pixelwise.models.spec import ModelSpec
 from pixelwise.models.weights import forget_weights
 from pixelwise.nn.freezing import freeze
@@ -187,19 +187,30 @@ def restart(run: Run) -> Session:
             f"{run.path}: was started by pixelwise {version}, and this is {pixelwise.__version__}, which can use such "
             f"runs but not continue them; {_from_its_weights(run)}"
         )
+    if recipe.provenance.get("recipe_digest") != digest(recipe):
+        raise UserError(
+            f"{run.path}: the recipe changed since this run was started, so it cannot be resumed; undo the change, "
+            f"or {_from_its_weights(run)}"
+        )
     data = open_data(recipe)
-    for what, found in (("recipe", digest(recipe)), ("data", data.facts.digest)):
-        if recipe.provenance.get(f"{what}_digest") != found:
-            raise UserError(
-                f"{run.path}: the {what} changed since this run was started, so it cannot be resumed; undo the change, "
-                f"or {_from_its_weights(run)}"
-            )
+    if recipe.provenance.get("data_digest") != data.facts.digest:
+        raise changed_data(run, data.facts)
     device = engine()
     # A checkpoint holds every weight, so the pretrained file may be gone by now.
     network = _network(recipe, data, pretrained=not has_checkpoint(run.path))
     data = replace(data, cache=data.task.prepared(recipe, data.dataset, data.cache))
     spec = model_spec(recipe, data)
     return Session(recipe, data, make_method(recipe, data, network, device), spec, run, device)
+
+
+def changed_data(run: Run, facts: Fingerprint) -> UserError:
+    """The error for data that is not what a run was started with, from what is known of it now."""
+    recipe = run.planned
+    differences = changes(recipe.provenance.get("data", {}), facts)
+    return UserError(
+        f"{run.path}: the data changed since this run was started ({'; '.join(differences)}), so it cannot be resumed; "
+        f"undo the change, or {_from_its_weights(run)}"
+    )
 
 
 def _from_its_weights(run: Run) -> str:
@@ -303,7 +314,7 @@ def execute(session: Session, display: Display) -> Position:
     """Runs the loop to the end of the budget.
 
     Raises:
-        Interrupted, TrainingDiverged, UserError: as `fit`.
+        Interrupted, NotFinite, UserError: as `fit`.
     """
     recipe, data, train = session.recipe, session.data, session.recipe.train
     task = data.task
@@ -355,6 +366,20 @@ def execute(session: Session, display: Display) -> Position:
         spec=session.spec,
         display=display if rank() == 0 else Silent(),
         device=session.device,
+    )
+
+
+def diverged(session: Session, error: NotFinite) -> TrainingDiverged:
+    """The error for a training run that came to numbers that are none: what was kept, and how to start again."""
+    run, slower = session.run, min(session.recipe.optimizer.lr / 10, 1e-3)
+    kept = "nothing was saved yet"
+    if has_checkpoint(run.path):
+        kept = "the last checkpoint is from before" + (", and so is best.safetensors" if run.best.exists() else "")
+    return TrainingDiverged(
+        f"{run.path}: the training run diverged: {error}; {kept}. Start again with a smaller rate and stronger "
+        f"clipping: pixelwise train {shlex.quote(str(run.recipe_file))} --set optimizer.lr={slower:.3g} --set "
+        "optimizer.clip_norm=1 --out NEW_RUN; if that does not help, look for pictures with NaN or extreme values: "
+        f"pixelwise check {shlex.quote(str(session.recipe.data.path))}"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from torch import nn
 from pixelwise.data.loader import EvaluationLoader, collate
 from pixelwise.data.targets import stack
 from pixelwise.distributed import gathered
-from pixelwise.methods.base import Method
+from pixelwise.methods.base import CheckedForward, Forward, Method
 from pixelwise.metrics.headline import Headline
 from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.finite import check_weights
 from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.tasks.base import Scores, Task
 
@@ -49,7 +50,12 @@ class Validation:
 
         Args:
             final: the last time: the raw weights are measured beside averaged ones, their keys beginning with `raw_`.
+
+        Raises:
+            NotFinite: NaN or infinite numbers among the weights, or in what a network answers.
         """
+        check_weights(method.network)
+        check_weights(method.shipped())
         networks = {"": method.shipped()}
         if final and method.shipped() is not method.network:
             networks["raw_"] = method.network
@@ -77,11 +83,12 @@ class Validation:
         self, method: Method, networks: Mapping[str, nn.Module], loader: EvaluationLoader
     ) -> dict[str, Scores[Any]]:
         counted = {prefix: self._scores() for prefix in networks}
+        forward = CheckedForward(*(getattr(method.forward, each.name) for each in fields(Forward)))
         with torch.inference_mode():
             for samples in loader:
                 images = stack([sample.image for sample in samples]).to(method.forward.device)
                 for prefix, network in networks.items():
-                    predictions = self.task.predictions(self.spec, method.forward, network.eval(), samples, images)
+                    predictions = self.task.predictions(self.spec, forward, network.eval(), samples, images)
                     for prediction, sample in zip(predictions, samples, strict=True):
                         counted[prefix].update(prediction, sample)
         return counted

@@ -145,6 +145,18 @@ def test_a_network_that_makes_no_pictures_cannot_be_sampled(digits: Path, tmp_pa
         api.sample(run.path, tmp_path / "out")
 
 
+def test_an_autoencoder_rebuilds_and_draws_nothing(digits: Path, tmp_path: Path) -> None:
+    overrides = {**TINY, "train.batch_size": 16}
+    run = api.train("autoencoder", data=digits, epochs=1, out=tmp_path / "run", overrides=overrides)
+    assert api.evaluate(run.path) == run.metrics
+    assert run.metrics["kl"] == 0
+    assert "Reconstructions" in run.report.read_text()
+    assert not (run.path / "snapshots").exists()
+    assert api.predict(run.path, next(digits.rglob("*.png")), tmp_path / "out")
+    with pytest.raises(UserError, match="makes no pictures"):
+        api.sample(run.path, tmp_path / "samples")
+
+
 def test_bounds_add_up_and_merge() -> None:
     rng = np.random.default_rng(0)
     whole, parts = BoundScores(binarised=True), [BoundScores(binarised=True), BoundScores(binarised=True)]

@@ -25,6 +25,7 @@ from pixelwise.models.detect.localizer import Localizer
 from pixelwise.models.detect.overfeat import OverFeat
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.boxes import clip
+from pixelwise.nn.finite import check_answer
 from pixelwise.report.boxes import draw_boxes
 from pixelwise.tasks.detect.merging import Localised, localise
 
@@ -142,10 +143,15 @@ class BoxInference(Inference[BoxPrediction]):
         return found
 
     def candidates(self, raster: Raster) -> BoxPrediction:
-        """As `predict`, but with the boxes below the least confidence, and of less likely classes, too."""
+        """As `predict`, but with the boxes below the least confidence, and of less likely classes, too.
+
+        Raises:
+            NotFinite: NaN or infinite numbers in what the network answers.
+        """
         image = convert(raster.read(0, raster.height, 0, raster.width), self.spec.form, raster.name)
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             boxes, classes, confidences, steps = self._search(image) if self.searches else self._look(image)
+        check_answer((torch.as_tensor(boxes), torch.as_tensor(confidences)))
         within = clip(torch.as_tensor(boxes), *image.shape[:2]).numpy().astype(np.float32)
         names = self.spec.class_names
         return BoxPrediction(within, classes, confidences.astype(np.float32), names, image, steps)

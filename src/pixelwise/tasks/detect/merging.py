@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from pixelwise.models.detect.overfeat import OverFeat, dense_scores
 from pixelwise.nn.boxes import area, intersection, rescale
+from pixelwise.nn.finite import check_answer
 
 SCALES = (245, 281, 317, 389, 425, 461)
 """Shorter side of the picture in pixels at the paper's six scales (table 5)."""
@@ -146,7 +147,7 @@ def localise(
         resized = F.interpolate(image[None], size, mode="bilinear", antialias=True)
         dense = dense_scores(network, resized)
         back = (height / size[0], width / size[1])
-        probabilities = dense.logits[0].float().softmax(0).cpu()
+        probabilities = check_answer(dense.logits)[0].float().softmax(0).cpu()
         found.append(Scale(size, probabilities, rescale(dense.windows, *back).cpu(), network.pool))
         boxes = rescale(dense.boxes[0], *back).cpu().double()
         parts.append(_candidates(probabilities, boxes, top, background, least))

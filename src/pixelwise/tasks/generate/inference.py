@@ -20,6 +20,7 @@ from pixelwise.inference.forms import check_form
 from pixelwise.inference.predictor import Inference, InferenceOptions, P, Prediction, Progress, Written
 from pixelwise.inference.rasters import Picture, Raster, open_raster
 from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.finite import check_answer
 
 SAMPLES = 64
 """Codes per picture of the importance-weighted bound."""
@@ -67,7 +68,7 @@ class PictureModel(Inference[P]):
     batch_size = 64
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: GenerateOptions) -> None:
-        if spec.view is None or not hasattr(model, "sample"):
+        if spec.view is None or not (hasattr(model, "sample") or hasattr(model, "decode")):
             raise UserError(f"'{spec.model}' makes no pictures.")
         super().__init__(spec)
         self.device, _ = device_and_dtype(options.device, options.precision)
@@ -102,7 +103,7 @@ class BoundInference(PictureModel[BoundPrediction]):
         pixels = raster.read(0, raster.height, 0, raster.width)
         images = self.seen([self.prepare(convert(pixels, self.spec.form, raster.name))])
         with torch.inference_mode():
-            reconstruction, kl = self.model.terms(images, torch.Generator().manual_seed(0))
+            reconstruction, kl = check_answer(self.model.terms(images, torch.Generator().manual_seed(0)))
             code = self.model.codes(images)
             made = self.model.decode(code).sigmoid()
         return BoundPrediction(
@@ -114,7 +115,7 @@ class BoundInference(PictureModel[BoundPrediction]):
         generator = torch.Generator().manual_seed(0)
         bounds = [math.nan] * len(images)
         with torch.inference_mode():
-            terms = torch.stack(self.model.terms(images, generator), 1).tolist()
+            terms = torch.stack(check_answer(self.model.terms(images, generator)), 1).tolist()
             codes = self.model.codes(images).cpu().numpy()
             if self._bounded < BOUNDED and hasattr(self.model, "log_likelihood_bound"):
                 self._bounded += len(images)
@@ -162,7 +163,7 @@ class SampleInference(PictureModel[PairPrediction]):
 def pairs(network: Any, images: Tensor, *, seed: int) -> list[PairPrediction]:
     """Real pictures (N, C, H, W), each with one that the network makes."""
     with torch.inference_mode():
-        made = network.sample(len(images), torch.Generator().manual_seed(seed))
+        made = check_answer(network.sample(len(images), torch.Generator().manual_seed(seed)))
     return [
         PairPrediction(real, generated)
         for real, generated in zip(images.float().cpu().numpy(), made.float().cpu().numpy(), strict=True)

@@ -51,7 +51,7 @@ def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section
     drawn = svg(code_scatter(codes.float().cpu().numpy(), classes, names), "codes of the pictures")
     return [
         _scores(evaluation, NATS),
-        _samples(evaluation, model, snapshots),
+        *([_samples(evaluation, model, snapshots)] if hasattr(model, "sample") else []),
         Section(
             "reconstructions",
             "Reconstructions",

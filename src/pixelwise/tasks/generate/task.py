@@ -22,6 +22,7 @@ from pixelwise.hardware import default_device
 from pixelwise.inference.many import refuse_to_overwrite
 from pixelwise.methods.base import Forward
 from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.finite import check_answer
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
@@ -121,7 +122,7 @@ class Generate(Task):
         return None if spec.view is None else Centre(spec.view).image
 
     def snapshots(self, network: nn.Module) -> Mapping[str, np.ndarray]:
-        images = network.sample(SNAPSHOT, torch.Generator().manual_seed(0))  # type: ignore[operator]
+        images = check_answer(network.sample(SNAPSHOT, torch.Generator().manual_seed(0)))  # type: ignore[operator]
         low, high = network.input_range  # type: ignore[misc]
         levels = ((images.float() - low) / (high - low) * 255).round().clamp(0, 255).byte()
         return {"samples": sheet(levels.permute(0, 2, 3, 1).cpu().numpy())}
@@ -131,7 +132,7 @@ class Generate(Task):
         files = [out / "samples.png", *(out / f"{number:0{digits}d}.png" for number in range(count))]
         refuse_to_overwrite(files)
         model: Any = network.eval().to(default_device())
-        pictures = as_pictures(model.sample(count, torch.Generator().manual_seed(seed)), spec)
+        pictures = as_pictures(check_answer(model.sample(count, torch.Generator().manual_seed(seed))), spec)
         write_png(files[0], sheet(pictures))
         for file, picture in zip(files[1:], pictures, strict=True):
             write_png(file, writable(picture))
@@ -160,7 +161,7 @@ class Bounded(Generate):
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
     ) -> list[BoundPrediction]:
-        terms = network.terms(forward.normalised(images), torch.Generator().manual_seed(0))  # type: ignore[operator]
+        terms = check_answer(network.terms(forward.normalised(images), torch.Generator().manual_seed(0)))  # type: ignore[operator]
         return [BoundPrediction(*pair) for pair in torch.stack(terms, 1).tolist()]
 
     def inference(self, network: nn.Module, spec: ModelSpec, options: GenerateOptions) -> BoundInference:
@@ -172,6 +173,15 @@ class Bounded(Generate):
         from pixelwise.tasks.generate import report
 
         return report.bound_sections(evaluation, snapshots)
+
+
+class Reconstructed(Bounded):
+    """For networks whose codes follow no distribution that could be drawn from: the autoencoder."""
+
+    samples = False
+
+    def snapshots(self, network: nn.Module) -> Mapping[str, np.ndarray]:
+        return {}
 
 
 class Sampled(Generate):

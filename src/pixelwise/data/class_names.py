@@ -1,0 +1,109 @@
+"""The classes of a dataset found by name among those of a network, which may list them in another order."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.draw import BACKGROUND_NAMES
+from pixelwise.errors import UserError
+
+GENERIC = re.compile(r"class \d+|object|foreground")
+"""Names that stand where data names no classes. They say no more than the id does."""
+
+MOST_NAMES = 12
+"""So many are written out in a message."""
+
+
+def with_class_names(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
+    """The dataset with the class ids of another list of names, in which each of its own classes must be found.
+
+    Classes are found by name, in any order; upper and lower case do not matter. Where both lists have a background and
+    one class more, and this has a name in one of them at most (`GENERIC`), it is the same class. A note says what was
+    done unless the lists are equal.
+
+    Raises:
+        UserError: classes that are not in the list, or that cannot be told by their names.
+    """
+    if dataset.class_names == tuple(class_names):
+        return dataset
+    ids = matching_ids(dataset.class_names, class_names)
+    if ids is None:
+        raise _no_match(dataset, class_names)
+    read = ", ".join(
+        f"{class_id} {class_names[class_id]}"
+        + ("" if own == class_names[class_id] else f" (called '{own}' in the data)")
+        for own, class_id in zip(dataset.class_names, ids, strict=True)
+    )
+    note = (
+        f"{dataset.root}: has {len(ids)} of the network's {len(class_names)} classes; its labels are read with the "
+        f"network's ids: {read}"
+    )
+    return replace(
+        dataset,
+        class_names=tuple(class_names),
+        records=tuple(
+            record if record.class_id is None else replace(record, class_id=ids[record.class_id])
+            for record in dataset.records
+        ),
+        renumbering=ids,
+        notes=(*dataset.notes, note),
+    )
+
+
+def matching_ids(names: Sequence[str], known: Sequence[str]) -> tuple[int, ...] | None:
+    """The place in `known` of each of `names`, all different; None where one of them has none.
+
+    >>> matching_ids(["dog", "background"], ["background", "Cat", "Dog"])
+    (2, 0)
+    """
+    ids = [_find(name, known) for name in names]
+    if None not in ids and len(set(ids)) == len(ids):
+        return tuple(class_id for class_id in ids if class_id is not None)
+    if len(names) == len(known) == 2 and all(_is_background(each[0]) for each in (names, known)):
+        return (0, 1) if GENERIC.fullmatch(names[1]) or GENERIC.fullmatch(known[1]) else None
+    return None
+
+
+def _find(name: str, known: Sequence[str]) -> int | None:
+    if name in known:
+        return list(known).index(name)
+    folded = [_folded(each) for each in known]
+    return folded.index(_folded(name)) if Counter(folded)[_folded(name)] == 1 else None
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.casefold().replace("_", " ").split())
+
+
+def _is_background(name: str) -> bool:
+    return _folded(name) in {*BACKGROUND_NAMES, "class 0"}
+
+
+def _no_match(dataset: Dataset, class_names: Sequence[str]) -> UserError:
+    own, known = _listed(dataset.class_names), _listed(class_names)
+    strange = [name for name in dataset.class_names if _find(name, class_names) is None]
+    lines = _listed(class_names[: len(dataset.class_names)])
+    differs = f"{dataset.root}: its classes are {own}, but the network's are {known}"
+    if any(map(GENERIC.fullmatch, strange)) != any(map(GENERIC.fullmatch, class_names)):
+        return UserError(
+            f"{differs}, so names do not tell which is which; put a classes.txt with the network's names, one per line "
+            f"in the order of the ids of the data, into {dataset.root} (where the orders agree, the lines: {lines})."
+        )
+    if not strange:
+        return UserError(f"{differs}, and several of them mean the same one; write each name once into classes.txt.")
+    unknown = _listed([f"'{name}'" for name in strange])
+    return UserError(
+        f"{differs}, which {'do' if len(class_names) > 1 else 'does'} not include {unknown}; evaluate on data with the "
+        f"network's classes alone, or, where a class is only called otherwise, give it the network's name in "
+        f"classes.txt (one name per line, in the order of the ids of the data; for example the lines: {lines})."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names with commas between, the first of them where there are many."""
+    more = f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more

@@ -1,0 +1,91 @@
+"""Runs whose data lies elsewhere by now: the same data found again, and its new place written into the run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pixelwise.atomic import write_text
+from pixelwise.data.fingerprint import digest, fingerprint
+from pixelwise.distributed import barrier, rank
+from pixelwise.errors import UserError
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe, reasoned, to_yaml
+from pixelwise.training.recipes import load_recipe
+from pixelwise.training.run import Run
+from pixelwise.training.session import changed_data, open_recipe_data
+
+R = TypeVar("R", Recipe, PlannedRecipe)
+PLACES = ("path", "unlabelled")
+
+
+def move_data(run: Run, places: Mapping[str, Path]) -> None:
+    """Writes the new places of the data into the recipes of a run, and into those of its stages or variants.
+
+    Nothing is written unless the data there is what the run was started with.
+
+    Args:
+        run: the whole one.
+        places: keys of the recipe's section `data` (`PLACES`) -> folder.
+
+    Raises:
+        UserError: no such folder, data that cannot be read, or other data.
+    """
+    file, whole = _whole(run)
+    moves = {getattr(whole.data, key): str(place.resolve()) for key, place in places.items()}
+    for key in places:
+        if getattr(whole.data, key) is None:
+            raise UserError(f"{run.path}: was started without data.{key}, so there is none that could have moved.")
+    planned = {each: each.planned for each in _begun(run)}
+    for each, recipe in planned.items():
+        dataset = open_recipe_data(_moved(recipe, moves))
+        if digest(dataset) != recipe.provenance.get("data_digest"):
+            raise changed_data(each, fingerprint(dataset))
+    if rank() == 0:
+        for each, recipe in planned.items():
+            reasons = {key: reason for key, _, reason in reasoned(each.recipe_file) if reason}
+            write_text(each.recipe_file, to_yaml(_moved(recipe, moves), reasons))
+        if isinstance(whole, Recipe):
+            write_text(file, to_yaml(_moved(whole, moves)))
+    barrier()
+
+
+def check_places(run: Run) -> None:
+    """
+    Raises:
+        UserError: the data of a run is not where it was; the sentence gives the command that takes its new place.
+    """
+    _, whole = _whole(run)
+    gone = {key: place for key in PLACES if (place := getattr(whole.data, key)) and not Path(place).is_dir()}
+    if gone:
+        flags = " ".join(f"--{'data' if key == 'path' else key} NEW_PLACE" for key in gone)
+        raise UserError(
+            f"{' and '.join(gone.values())}: the folder that the run {run.path} learns from is no longer there; put it "
+            f"back, or give its new place: pixelwise train --resume {shlex.quote(str(run.path))} {flags}"
+        )
+
+
+def _whole(run: Run) -> tuple[Path, Recipe | PlannedRecipe]:
+    """The file that says what a run is, and its recipe."""
+    for file in (run.stages_file, run.variants_file):
+        if file.exists():
+            return file, load_recipe(file)
+    return run.recipe_file, run.planned
+
+
+def _begun(run: Run) -> Iterator[Run]:
+    """The run, its stages and its variants, as far as they have a recipe by now."""
+    for file in (
+        run.recipe_file,
+        *sorted(run.path.glob("stages/*/recipe.yaml")),
+        *run.path.glob("variants/*/recipe.yaml"),
+    ):
+        if file.exists():
+            yield Run(file.parent)
+
+
+def _moved(recipe: R, moves: Mapping[Any, str]) -> R:
+    """A recipe in which old places are replaced by new ones."""
+    update = {key: moves.get(getattr(recipe.data, key), getattr(recipe.data, key)) for key in PLACES}
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=update)})
