@@ -182,10 +182,17 @@ class TestCoding:
     def test_colours_are_refused_with_the_way_out(self, tmp_path: Path) -> None:
         save(tmp_path / "images/a.png", grey(0))
         save(tmp_path / "images/b.png", grey(1))
-        save(tmp_path / "masks/a.png", grey(0))
-        save(tmp_path / "masks/b.png", grey(1))
+        for name in "ab":
+            save(tmp_path / f"masks/{name}.png", np.stack([ids(0, 1), ids(1, 0), ids(0, 0)], axis=2))
         with pytest.raises(UserError, match=r"colour picture.*--fix"):
             open_dataset(tmp_path)
+
+    def test_three_equal_channels_hold_ids(self, tmp_path: Path) -> None:
+        for name in "ab":
+            save(tmp_path / f"images/{name}.png", grey(1))
+            save(tmp_path / f"masks/{name}.png", np.repeat(ids(0, 1, 2)[:, :, None], 3, axis=2))
+        dataset = open_dataset(tmp_path)
+        np.testing.assert_array_equal(dataset.load(dataset.records[0]).mask, ids(0, 1, 2))
 
     def test_lossy_masks_are_told_from_ids(self) -> None:
         rng = np.random.default_rng(0)

@@ -248,6 +248,9 @@ def read_values(file: Path, palette: Mapping[int, int]) -> np.ndarray:
     wide = convert(read_picture(file), PictureFormat(3, "uint8"), file).astype(np.int32)
     packed = wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]
     colours, where = np.unique(packed, return_inverse=True)
+    grey = all(colour == (colour & 255) * 0x010101 for colour in colours.tolist())
+    if grey and not set(colours.tolist()) <= set(palette):
+        return read_ids(file)  # ids in three equal channels
     for colour in colours.tolist():
         if colour not in palette:
             y, x = np.argwhere(packed == colour)[0]

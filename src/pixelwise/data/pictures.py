@@ -215,15 +215,20 @@ def convert(image: np.ndarray, form: PictureFormat, path: Path | str = "picture"
 def read_ids(path: Path | str) -> np.ndarray:
     """A mask's stored values as (H, W) integers from 0; palette pictures give their palette indices.
 
+    Colour pictures without colour, whose channels are equal, give one of them.
+
     Where a file states a no-data value other than 0, pixels that hold it are void (255), or 0 in a map of objects.
 
     Raises:
-        UserError: unreadable, a colour picture, which stores no ids, several pages (code `stack`), or fractions,
+        UserError: unreadable, in colour, which stores no ids, several pages (code `stack`), or fractions,
             negative numbers, NaN or infinity (code `mask-values`).
     """
     path = Path(path)
     header = probe(path)
     if not header.stores_ids and header.pages == 1:
+        image = read_picture(path)
+        if image.dtype.kind == "u" and (image == image[:, :, :1]).all():
+            return np.ascontiguousarray(image[:, :, 0])
         raise UserError(
             f"{path}: a mask must hold one class id per pixel, but this is a colour picture ({header.mode}); "
             "`pixelwise check DATA --fix DIR` writes a copy with the colours turned into ids."

@@ -39,7 +39,7 @@ class MaskLook:
         values: (256,) pixels by value; None for masks in colour, with values beyond 0 to 255, and damaged ones.
         nonzero: pixels that are not 0.
         top: the largest value; -1 for colour and damaged masks.
-        colours: 0xRRGGBB -> pixels, for masks in colour and for lossy ones (there, pixels inside even areas only).
+        colours: 0xRRGGBB -> pixels, for colour pictures and for lossy masks (there, pixels inside even areas only).
         lossy: smoothed or JPEG: values lie between the ids.
         troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`, and why a sound file
             is no mask.
@@ -60,7 +60,7 @@ class MaskLook:
 
     @property
     def in_colour(self) -> bool:
-        return self.header is not None and bool(self.colours) and not self.header.stores_ids
+        return bool(self.colours) and self.values is None
 
     @property
     def is_0_or_255(self) -> bool:
@@ -205,11 +205,14 @@ def _look_at_mask(file: Path, coding: MaskCoding) -> MaskLook:
         header = probe(file)
     except UserError:
         return MaskLook(file, damage=_kind_of_damage(file))
+    colours: dict[int, int] = {}
     try:
         if not header.stores_ids and header.pages == 1:
             look = _look_at_colours(file, header)
-            if look.lossy or not set(look.colours) <= set(coding.palette):
+            in_grey = all(colour == (colour & 255) * 0x010101 for colour in look.colours)
+            if not in_grey and (look.lossy or not set(look.colours) <= set(coding.palette)):
                 return look
+            colours = look.colours
         ids = coding.in_a_byte(read_values(file, coding.palette))
     except UserError as error:
         troubles = (str(error),) if error.code else ()
@@ -219,7 +222,7 @@ def _look_at_mask(file: Path, coding: MaskCoding) -> MaskLook:
         return MaskLook(file, "", header, ids.shape, None, nonzero, top)
     values = np.bincount(ids.ravel(), minlength=256)
     if not is_lossy(ids, header.kind):
-        return MaskLook(file, "", header, ids.shape, values, nonzero, top)
+        return MaskLook(file, "", header, ids.shape, values, nonzero, top, colours)
     grey = np.repeat(ids[:, :, None], 3, axis=2)
     colours, _ = colour_counts(grey, inside_only=True)
     return MaskLook(file, "", header, ids.shape, values, nonzero, top, colours, lossy=True)

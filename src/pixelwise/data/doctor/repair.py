@@ -88,7 +88,8 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Orde
 
 @dataclass(slots=True)
 class _Plan:
-    """What will be written: the kept pictures, the ids of their masks' values, and why others are left out."""
+    """What will be written: the kept pictures, the ids of their masks' values, whether some masks are in colour, and
+    why pictures are left out."""
 
     ex: Examination
     kept: list[Look] = field(default_factory=list)
@@ -97,6 +98,7 @@ class _Plan:
     colours: dict[int, int] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     said: list[str] = field(default_factory=list)
+    in_colour: bool = False
 
     @property
     def objects(self) -> bool:
@@ -104,7 +106,7 @@ class _Plan:
 
 
 def _plan(ex: Examination) -> _Plan:
-    plan = _Plan(ex)
+    plan = _Plan(ex, in_colour=any(mask.in_colour for mask in ex.masks))
     usable = []
     form = majority_form([look.record.picture for look in ex.looks if look.header]) if ex.sound else PictureFormat()
     for look in ex.looks:
@@ -186,7 +188,7 @@ def _plan_ids(plan: _Plan) -> None:
     masks = [look.masks[0] for look in plan.kept]
     named = Faults().attempt(partial(class_table, ex.root), ClassTable())
     given = ex.survey.class_names
-    stored = [mask for mask in masks if not _needs_colours(ex, mask)]
+    stored = [mask for mask in masks if not _needs_colours(plan, mask)]
     values = {int(value) for mask in stored if mask.values is not None for value in np.flatnonzero(mask.values)}
     if isinstance(ex.coding, MaskCoding):
         plan.table = ex.coding.table()
@@ -199,7 +201,7 @@ def _plan_ids(plan: _Plan) -> None:
             plan.table[ids] = np.arange(len(ids))
             plan.said.append(f"The values {some(ids)} of the masks are numbered from 0 in this order.")
     counts: Counter[int] = Counter()
-    recoded = [mask for mask in masks if _needs_colours(ex, mask)]
+    recoded = [mask for mask in masks if _needs_colours(plan, mask)]
     for mask in recoded:
         counts.update(mask.colours)
     if recoded:
@@ -214,8 +216,10 @@ def _plan_ids(plan: _Plan) -> None:
     plan.class_names = _names(plan, [*plan.table[sorted(values)].tolist(), *plan.colours.values()], named)
 
 
-def _needs_colours(ex: Examination, mask: MaskLook) -> bool:
-    given = ex.survey.class_names
+def _needs_colours(plan: _Plan, mask: MaskLook) -> bool:
+    ex, given = plan.ex, plan.ex.survey.class_names
+    if mask.colours and not mask.lossy:  # a mask that shows black and white alone may be one of those in colour
+        return plan.in_colour
     return mask.in_colour or (mask.lossy and not ex.halved and (given is None or mask.top >= len(given)))
 
 
@@ -299,7 +303,7 @@ def _ids_of(plan: _Plan, look: Look) -> np.ndarray:
     if plan.ex.coding.kind in ("shapes", "layers"):
         assert look.size is not None
         return plan.ex.coding.decode_mask(look.record, *look.size)
-    if _needs_colours(plan.ex, mask):
+    if _needs_colours(plan, mask):
         image = read_picture(mask.file)
         ids = nearest(convert(image, PictureFormat(3, "uint8"), mask.file), plan.colours)
     else:
