@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.options import RunOrder
 from pixelwise.cli.process import prepare_for_pictures
-from pixelwise.data.rle import Order
 
 
 def check(
@@ -18,7 +18,7 @@ def check(
         str, typer.Option(help="auto, folder, camvid, nuclei, labelmap, rle_csv, voc, coco, labelme.")
     ] = "auto",
     rle_order: Annotated[
-        Order, typer.Option(help="Along what run lengths in tables count the pixels: columns, rows.")
+        RunOrder, typer.Option(help="Along what run lengths in tables count the pixels: columns, rows.")
     ] = "columns",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
     fix: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a corrected copy to this new folder.")] = None,

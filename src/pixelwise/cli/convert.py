@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.options import RunOrder
 from pixelwise.cli.process import prepare_for_pictures
-from pixelwise.data.rle import Order
 
 
 def convert(
@@ -18,7 +18,7 @@ def convert(
     split: Annotated[list[str] | None, typer.Option(help="Write this split alone; may be given again.")] = None,
     layout: Annotated[str, typer.Option(help="Layout of DATA; auto recognises it.")] = "auto",
     rle_order: Annotated[
-        Order, typer.Option(help="Along what run lengths in tables count the pixels: columns, rows.")
+        RunOrder, typer.Option(help="Along what run lengths in tables count the pixels: columns, rows.")
     ] = "columns",
 ) -> None:
     """Write a dataset in another label format: same pictures, same masks to the pixel, same splits."""

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.options import RunOrder
 from pixelwise.cli.process import prepare_for_networks
-from pixelwise.data.rle import Order
 
 
 def evaluate(
@@ -24,7 +24,7 @@ def evaluate(
         str | None, typer.Option(help="Compare objects as well, told apart by: components, watershed.")
     ] = None,
     rle_order: Annotated[
-        Order | None,
+        RunOrder | None,
         typer.Option(help="Along what run lengths in the tables of --data count the pixels: columns, rows."),
     ] = None,
 ) -> None:
