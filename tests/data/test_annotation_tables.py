@@ -36,6 +36,7 @@ class TestColumns:
             (("image", "ClassId", "class_name", "segmentation"), (0, 3, 2)),
             (("ImageId_ClassId", "EncodedPixels"), (0, 1, -1)),
             (("EncodedPixels", "Image_Label"), (1, 0, -1)),
+            (("id", "rle_encoding", "width"), (0, 1, -1)),
         ],
     )
     def test_are_found(self, mark: str, header: tuple[str, ...], expected: tuple[int, int, int]) -> None:
@@ -50,6 +51,17 @@ class TestColumns:
     )
     def test_of_other_tables_are_none(self, text: str) -> None:
         assert columns_of(text) is None
+
+    @pytest.mark.parametrize("name", ["mask", "annotation", "encoding"])
+    def test_that_may_hold_something_else_are_judged_by_their_first_cell(self, name: str) -> None:
+        assert columns_of(f"id,{name}\na,\nb,1 2 3 4\n") is not None
+        assert columns_of(f"id,{name}\na,\nb,masks/b.png\n") is None
+
+    def test_a_quotation_mark_that_is_not_closed_is_a_fault(self, tmp_path: Path) -> None:
+        pictures(tmp_path, "a", "b", "c")
+        table(tmp_path, "id,rle", "a,1 1", '"b,1 1', "c,1 1")
+        with pytest.raises(UserError, match=r"train\.csv, line 3: a quotation mark is not closed"):
+            open_dataset(tmp_path)
 
     @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
     @pytest.mark.parametrize("name", ["train.csv", "train.tsv"])

@@ -56,9 +56,9 @@ def has_masks(root: Path) -> bool:
     return any(mask is not None for _, mask, _ in folder.pair(picture_files(root)).pairs)
 
 
-def files_below(root: Path, suffix: str) -> tuple[Path, ...]:
-    """Files of one suffix at any depth, sorted; hidden ones are skipped."""
-    found = (file for file in root.rglob("*") if file.suffix.lower() == suffix and file.is_file())
+def files_below(root: Path, *suffixes: str) -> tuple[Path, ...]:
+    """Files of these suffixes at any depth, sorted; hidden ones are skipped."""
+    found = (file for file in root.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
     return tuple(sorted(file for file in found if not _is_hidden(file.relative_to(root))))
 
 
@@ -183,7 +183,7 @@ def survey_of(
 
 def _blank(root: Path) -> list[str]:
     """A sentence on annotation files without a byte."""
-    files = [file for suffix in (".json", ".csv") for file in files_below(root, suffix) if file.stat().st_size == 0]
+    files = [file for file in files_below(root, ".json", ".csv") if file.stat().st_size == 0]
     if not files:
         return []
     return [

@@ -16,13 +16,28 @@ from pixelwise.errors import UserError
 
 PICTURE_COLUMNS = ("imageid", "imagename", "filename", "imagefile", "imagepath", "filepath", "imageidx",
                    "image", "img", "file", "path", "name", "id")  # fmt: skip
-RLE_COLUMNS = ("encodedpixels", "rle", "rles", "rlemask", "maskrle", "runlengths", "segmentation", "pixels", "mask")
+RLE_COLUMNS = (
+    "encodedpixels",
+    "rle",
+    "rles",
+    "rlemask",
+    "maskrle",
+    "encodedrle",
+    "rleencoding",
+    "runlengths",
+    "segmentation",
+    "pixels",
+    "encoding",
+    "annotation",
+    "mask",
+)
+DOUBTFUL = frozenset({"encoding", "annotation", "mask"})
+"""Columns that may as well hold something else, such as the masks' files: their first cell must be runs."""
 CLASS_COLUMNS = ("classname", "class", "label", "labelname", "categoryname", "category", "classid",
                  "labelid", "categoryid")  # fmt: skip
 """Words for a column without capitals, blanks and marks, the most telling first."""
 JOINED_COLUMNS = tuple(picture + label for picture in PICTURE_COLUMNS for label in CLASS_COLUMNS)
 """One column for both, as in `ImageId_ClassId`: `x.jpg_1`."""
-SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = ",;\t"
 _NOTHING = frozenset({"", "-1", "-1.0", "-", "nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>"})
 _RUNS = re.compile(r"[\s\[(]*\d+(\.0*)?([\s,;()\[\]]+\d+(\.0*)?)*[\s\])]*")
@@ -70,13 +85,12 @@ class Row:
 def tables_below(root: Path) -> tuple[dict[Path, Columns], list[str]]:
     """The tables of run lengths with their columns, and the names of forms to send predictions with."""
     tables, forms = {}, []
-    for suffix in SUFFIXES:
-        for file in files_below(root, suffix):
-            columns = columns_of(head(file))
-            if columns is not None and "submission" in file.stem.lower():
-                forms.append(relative(root, file))
-            elif columns is not None:
-                tables[file] = columns
+    for file in files_below(root, ".csv", ".tsv"):
+        columns = columns_of(head(file))
+        if columns is not None and "submission" in file.stem.lower():
+            forms.append(relative(root, file))
+        elif columns is not None:
+            tables[file] = columns
     return tables, forms
 
 
@@ -91,7 +105,7 @@ def columns_of(text: str) -> Columns | None:
         runs = _first(header, RLE_COLUMNS)
         if picture < 0 or runs < 0:
             continue
-        if header[runs] == "mask":  # which may as well be the column of the masks' files
+        if header[runs] in DOUBTFUL:
             cells = (row[runs] for _, row in rows if len(row) > runs)
             if not _RUNS.fullmatch(next((cell for cell in cells if not is_nothing(cell)), "")):
                 continue
@@ -119,7 +133,14 @@ def rows_of(file: Path, name: str, columns: Columns, encodings: Encodings) -> li
         lines = list(_lines(text, columns.delimiter))[1:]
     except csv.Error as error:
         raise UserError(f"{file}: cannot be read as a csv file ({error}); export it again.") from None
-    return [_row(line, cells, columns) for line, cells in lines]
+    rows = [_row(line, cells, columns) for line, cells in lines]
+    for row in rows:
+        if "\n" in row.picture:
+            start = row.line - row.picture.count("\n")
+            raise UserError(
+                f"{file}, line {start}: a quotation mark is not closed, so that rows run into one; close it."
+            )
+    return rows
 
 
 def _row(line: int, cells: list[str], columns: Columns) -> Row:
