@@ -37,6 +37,8 @@ class TestColumns:
             (("ImageId_ClassId", "EncodedPixels"), (0, 1, -1)),
             (("EncodedPixels", "Image_Label"), (1, 0, -1)),
             (("id", "rle_encoding", "width"), (0, 1, -1)),
+            (("image_id", "image_label", "rle"), (0, 2, 1)),
+            (("id", "Image_Label", "rle"), (1, 2, -1)),
         ],
     )
     def test_are_found(self, mark: str, header: tuple[str, ...], expected: tuple[int, int, int]) -> None:
@@ -44,7 +46,7 @@ class TestColumns:
             found = columns_of(start + mark.join(header) + "\n")
             assert found is not None
             assert (found.picture, found.runs, found.label) == expected
-            assert found.joined == any("_" in cell and "Image" in cell for cell in header)
+            assert found.joined == any(cell in ("ImageId_ClassId", "Image_Label") for cell in header)
 
     @pytest.mark.parametrize(
         "text", ["", "id,depth\na,3\n", "rle,class\n1 2,x\n", "image,mask\na.png,masks/a.png\n", "a b c\n", "id,mask\n"]

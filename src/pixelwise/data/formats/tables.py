@@ -97,21 +97,30 @@ def tables_below(root: Path) -> tuple[dict[Path, Columns], list[str]]:
 def columns_of(text: str) -> Columns | None:
     """The columns by the first line of a table; None for tables of another kind."""
     for delimiter in _DELIMITERS:
-        rows = _lines(text, delimiter)
-        _, first = next(rows, (0, []))
-        header = [re.sub(r"[\W_]", "", cell.lower()) for cell in first]
-        joined = _first(header, JOINED_COLUMNS)
-        picture = _first(header, PICTURE_COLUMNS) if joined < 0 else joined
-        runs = _first(header, RLE_COLUMNS)
-        if picture < 0 or runs < 0:
+        try:
+            found = _columns(_lines(text, delimiter), delimiter)
+        except csv.Error:
             continue
-        if header[runs] in DOUBTFUL:
-            cells = (row[runs] for _, row in rows if len(row) > runs)
-            if not _RUNS.fullmatch(next((cell for cell in cells if not is_nothing(cell)), "")):
-                continue
-        label = _first(header, CLASS_COLUMNS) if joined < 0 else -1
-        return Columns(picture, runs, label, joined >= 0, len(header), delimiter)
+        if found is not None:
+            return found
     return None
+
+
+def _columns(lines: Iterator[tuple[int, list[str]]], delimiter: str) -> Columns | None:
+    _, first = next(lines, (0, []))
+    header = [re.sub(r"[\W_]", "", cell.lower()) for cell in first]
+    picture, runs, label = (_first(header, words) for words in (PICTURE_COLUMNS, RLE_COLUMNS, CLASS_COLUMNS))
+    joined = _first(header, JOINED_COLUMNS)
+    if joined >= 0 and picture >= 0 and header[picture] not in ("id", "name"):
+        joined, label = -1, joined if label < 0 else label  # `image_label` beside `image_id`
+    picture = picture if joined < 0 else joined
+    if picture < 0 or runs < 0:
+        return None
+    if header[runs] in DOUBTFUL:
+        cells = (row[runs] for _, row in lines if len(row) > runs)
+        if not _RUNS.fullmatch(next((cell for cell in cells if not is_nothing(cell)), "")):
+            return None
+    return Columns(picture, runs, -1 if joined >= 0 else label, joined >= 0, len(header), delimiter)
 
 
 def _first(header: Sequence[str], words: Iterable[str]) -> int:
@@ -137,9 +146,7 @@ def rows_of(file: Path, name: str, columns: Columns, encodings: Encodings) -> li
     for row in rows:
         if "\n" in row.picture:
             start = row.line - row.picture.count("\n")
-            raise UserError(
-                f"{file}, line {start}: a quotation mark is not closed, so that rows run into one; close it."
-            )
+            raise UserError(f"{file}, line {start}: a quotation mark is not closed; close it, or export again.")
     return rows
 
 
