@@ -125,6 +125,8 @@ def test_help_takes_a_fraction_of_importing_torch() -> None:
         (["evaluate", "nowhere"], "no such model file"),
         (["predict", "RUN", "nowhere.png", "--out", "OUT"], "nowhere.png: no such picture"),
         (["evaluate", "RUN", "--split", "tset"], "'tset'"),
+        (["evaluate", "RUN", "--rle-order", "rows"], "its own data is read with data.rle_order=columns"),
+        (["convert", "DATA", "--to", "coco", "--out", "OUT", "--rle-order", "rows"], "has no tables of run lengths"),
         (["evaluate", "RUN", "--flips", "vertical"], "flips"),
         (["evaluate", "RUN", "--scales", "a,b"], "numbers"),
         (["predict", "RUN", "DATA", "--out", "OUT", "--option", "refin=crf"], "refine"),

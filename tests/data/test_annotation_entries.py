@@ -197,6 +197,7 @@ class TestCoco:
             {"image_id": 0.0, "category_id": 1.0},
             {"image_id": "0", "category_id": "1"},
             {"image_id": "0.0", "category_id": "1.0"},
+            {"segmentation": "[[1, 1, 5, 1, 5, 4, 1, 4]]"},
             {"iscrowd": None, "area": None, "bbox": None},
             {"iscrowd": "0"},
             {"iscrowd": False},
@@ -323,6 +324,7 @@ class TestLabelMe:
             {**shape("car", ""), "shape_type": None, "points": [[1, 1], [5, 1], [5, 4], [1, 4]]},
             {"label": "car", "points": [[1, 1], [5, 1], [5, 4], [1, 4]]},
             {"label": "car", "points": [1, 1, 5, 1, 5, 4, 1, 4]},
+            shape("car", "Rectangle", (1, 1), (5, 4)),
         ],
     )
     def test_spellings_of_one_meaning(self, tmp_path: Path, entry: dict[str, Any]) -> None:

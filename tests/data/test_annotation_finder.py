@@ -35,6 +35,12 @@ class TestFilesOfManyPictures:
         found = finder(tmp_path, "a/1", "b/1", "a/2").all_of(tmp_path / "b/x.json", ["1.png", "a/2.png"])
         assert [found[entry].names for entry in found] == [("b/1",), ("a/2",)]
 
+    def test_a_name_among_ambiguous_ones_is_no_better(self, tmp_path: Path) -> None:
+        """The file is about b, says so nowhere, and b/2 is gone."""
+        names = [f"{folder}/{number}" for folder in "ab" for number in range(1, 5) if (folder, number) != ("b", 2)]
+        found = finder(tmp_path, *names).all_of(tmp_path / "x.json", [f"{number}.png" for number in range(1, 5)])
+        assert found["2.png"] == Found((), ("a/2",))
+
     def test_an_ambiguous_name_stays_ambiguous(self, tmp_path: Path) -> None:
         found = finder(tmp_path, "a/1", "b/1", "a/2").all_of(tmp_path / "x.json", ["1.png", "2.png"])
         assert found["1.png"] == Found((), ("a/1", "b/1"))

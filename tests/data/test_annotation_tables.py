@@ -36,6 +36,9 @@ class TestColumns:
             (("image", "ClassId", "class_name", "segmentation"), (0, 3, 2)),
             (("ImageId_ClassId", "EncodedPixels"), (0, 1, -1)),
             (("EncodedPixels", "Image_Label"), (1, 0, -1)),
+            (("id", "rle_encoding", "width"), (0, 1, -1)),
+            (("image_id", "image_label", "rle"), (0, 2, 1)),
+            (("id", "Image_Label", "rle"), (1, 2, -1)),
         ],
     )
     def test_are_found(self, mark: str, header: tuple[str, ...], expected: tuple[int, int, int]) -> None:
@@ -43,13 +46,24 @@ class TestColumns:
             found = columns_of(start + mark.join(header) + "\n")
             assert found is not None
             assert (found.picture, found.runs, found.label) == expected
-            assert found.joined == any("_" in cell and "Image" in cell for cell in header)
+            assert found.joined == any(cell in ("ImageId_ClassId", "Image_Label") for cell in header)
 
     @pytest.mark.parametrize(
         "text", ["", "id,depth\na,3\n", "rle,class\n1 2,x\n", "image,mask\na.png,masks/a.png\n", "a b c\n", "id,mask\n"]
     )
     def test_of_other_tables_are_none(self, text: str) -> None:
         assert columns_of(text) is None
+
+    @pytest.mark.parametrize("name", ["mask", "annotation", "encoding"])
+    def test_that_may_hold_something_else_are_judged_by_their_first_cell(self, name: str) -> None:
+        assert columns_of(f"id,{name}\na,\nb,1 2 3 4\n") is not None
+        assert columns_of(f"id,{name}\na,\nb,masks/b.png\n") is None
+
+    def test_a_quotation_mark_that_is_not_closed_is_a_fault(self, tmp_path: Path) -> None:
+        pictures(tmp_path, "a", "b", "c")
+        table(tmp_path, "id,rle", "a,1 1", '"b,1 1', "c,1 1")
+        with pytest.raises(UserError, match=r"train\.csv, line 3: a quotation mark is not closed"):
+            open_dataset(tmp_path)
 
     @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
     @pytest.mark.parametrize("name", ["train.csv", "train.tsv"])

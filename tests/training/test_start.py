@@ -6,8 +6,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from pixelwise import api
@@ -144,3 +146,15 @@ def test_a_batch_of_one_and_batch_norm_over_pictures(method: str, tmp_path: Path
     with pytest.raises(UserError, match=r"train\.batch_size: a batch of 1 .* one value for each unit; set it to 2"):
         api.train("mlp", data=tmp_path / "digits", epochs=1, out=tmp_path / "run", overrides=overrides)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_order_of_runs_is_that_of_the_recipe(tmp_path: Path) -> None:
+    for name in "ab":
+        Image.new("L", (8, 6)).save(tmp_path / f"{name}.png")
+    (tmp_path / "train.csv").write_text("id,rle\na,1 3\nb,\n")
+    for order, expected in (("rows", [[0, 0], [0, 1], [0, 2]]), ("columns", [[0, 0], [1, 0], [2, 0]])):
+        recipe = load_recipe("unet", [f"data.path={tmp_path}", f"data.rle_order={order}"])
+        dataset = session.open_recipe_data(recipe)
+        assert np.argwhere(dataset.load_mask(dataset.records[0])).tolist() == expected
+    with pytest.raises(UserError, match="rle_order"):
+        load_recipe("unet", ["data.rle_order=diagonal"])

@@ -57,9 +57,9 @@ def has_masks(root: Path) -> bool:
     return pair(root, picture_files(root), looks=False).masked > 0
 
 
-def files_below(root: Path, suffix: str) -> tuple[Path, ...]:
-    """Files of one suffix at any depth, sorted; hidden ones are skipped."""
-    found = (file for file in root.rglob("*") if file.suffix.lower() == suffix and file.is_file())
+def files_below(root: Path, *suffixes: str) -> tuple[Path, ...]:
+    """Files of these suffixes at any depth, sorted; hidden ones are skipped."""
+    found = (file for file in root.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
     return tuple(sorted(file for file in found if not _is_hidden(file.relative_to(root))))
 
 
@@ -185,7 +185,7 @@ def survey_of(
 
 def _blank(root: Path) -> list[str]:
     """A sentence on annotation files without a byte."""
-    files = [file for suffix in (".json", ".csv") for file in files_below(root, suffix) if file.stat().st_size == 0]
+    files = [file for file in files_below(root, ".json", ".csv") if file.stat().st_size == 0]
     if not files:
         return []
     return [

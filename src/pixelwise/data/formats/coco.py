@@ -26,7 +26,7 @@ from pixelwise.data.formats.annotations import (
     relative,
     survey_of,
 )
-from pixelwise.data.formats.coco_reader import KEYS, File, Reading
+from pixelwise.data.formats.coco_reader import KEYS, InstancesFile, Reading
 from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.finder import Finder
 from pixelwise.data.formats.sources import Sources
@@ -60,7 +60,7 @@ def survey(root: Path) -> Survey:
     finder = Finder(root, pictures.records)
     reading = Reading(Sources(root))
     for file, content in kept:
-        faults.attempt(partial(File(root, file, reading).read, content, finder), None)
+        faults.attempt(partial(InstancesFile(root, file, reading).read, content, finder), None)
     if kept and not (faults or reading.sources):
         faults.append(f"{kept[0][0]}: {_no_picture(root, reading)}")
     table = label_table(reading.labels, faults.attempt(partial(read_classes, root), None))

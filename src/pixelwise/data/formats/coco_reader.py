@@ -41,7 +41,7 @@ class Reading:
     listed: int = 0
 
 
-class File:
+class InstancesFile:
     """One file on its way into a reading."""
 
     def __init__(self, root: Path, file: Path, reading: Reading) -> None:

@@ -18,7 +18,7 @@ def region_of(annotation: dict[str, Any]) -> Region:
     Raises:
         UserError: neither, or something that is no region.
     """
-    segmentation, bbox = annotation.get("segmentation"), annotation.get("bbox")
+    segmentation, bbox = (entries.parsed(annotation.get(key)) for key in ("segmentation", "bbox"))
     if isinstance(segmentation, dict):
         return _counts(segmentation)
     if isinstance(segmentation, list) and segmentation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -82,6 +83,16 @@ def _whole(value: Any) -> int:
 def is_true(value: Any) -> bool:
     """Whether a flag is set: 1, true and "1" are, 0, null, "0" and "false" are not."""
     return str(value).strip().lower() in ("1", "1.0", "true")
+
+
+def parsed(value: Any) -> Any:
+    """The value, also of a list or an object that was written as text: `"[1, 2, 3]"`."""
+    if not (isinstance(value, str) and value[:1] in ("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
 
 
 def numbers(values: Any, what: str) -> np.ndarray:

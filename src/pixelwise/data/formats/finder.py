@@ -27,7 +27,8 @@ class Finder:
 
         A bare name (`2.jpg`) means the picture of the file's own split, or beside the file, if its names occur there.
         Where names repeat from folder to folder and the file has pictures in its own place, a bare name that is not
-        there means no picture: that of another folder is a namesake.
+        there means no picture: that of another folder is a namesake. Where most bare names fit several pictures, those
+        that fit one alone may be namesakes, too, and are as ambiguous.
 
         Args:
             file: the annotation file.
@@ -40,6 +41,9 @@ class Finder:
         at_home = {entry for entry in bare if found[entry].names and _is_at_home(found[entry], beside, split)}
         if any(self._stems[_stem(entry)] > 1 for entry in at_home):
             found |= {entry: Found() for entry in bare if entry not in at_home and not found[entry].rivals}
+        alone = [entry for entry in bare if found[entry].names]
+        if sum(bool(found[entry].rivals) for entry in bare) > len(alone):
+            found |= {entry: Found((), found[entry].names) for entry in alone}
         return found
 
     def namesake(self, file: Path) -> Found:

@@ -109,6 +109,7 @@ def _region(entry: dict[str, Any], where: str, shapes: Shapes) -> Region | None:
         UserError: points that do not make such a shape, or a type that is unknown.
     """
     kind = entry.get("shape_type") or "polygon"
+    kind = kind.lower() if isinstance(kind, str) else kind
     if not isinstance(kind, str) or kind not in (*REGIONS, *FLAT, *CORNERS):
         raise UserError(
             f"the shape_type {entries.short(kind)} is unknown; known: {', '.join([*REGIONS, *sorted(FLAT)])}."

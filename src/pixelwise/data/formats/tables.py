@@ -16,13 +16,28 @@ from pixelwise.errors import UserError
 
 PICTURE_COLUMNS = ("imageid", "imagename", "filename", "imagefile", "imagepath", "filepath", "imageidx",
                    "image", "img", "file", "path", "name", "id")  # fmt: skip
-RLE_COLUMNS = ("encodedpixels", "rle", "rles", "rlemask", "maskrle", "runlengths", "segmentation", "pixels", "mask")
+RLE_COLUMNS = (
+    "encodedpixels",
+    "rle",
+    "rles",
+    "rlemask",
+    "maskrle",
+    "encodedrle",
+    "rleencoding",
+    "runlengths",
+    "segmentation",
+    "pixels",
+    "encoding",
+    "annotation",
+    "mask",
+)
+DOUBTFUL = frozenset({"encoding", "annotation", "mask"})
+"""Columns that may as well hold something else, such as the masks' files: their first cell must be runs."""
 CLASS_COLUMNS = ("classname", "class", "label", "labelname", "categoryname", "category", "classid",
                  "labelid", "categoryid")  # fmt: skip
 """Words for a column without capitals, blanks and marks, the most telling first."""
 JOINED_COLUMNS = tuple(picture + label for picture in PICTURE_COLUMNS for label in CLASS_COLUMNS)
 """One column for both, as in `ImageId_ClassId`: `x.jpg_1`."""
-SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = ",;\t"
 _NOTHING = frozenset({"", "-1", "-1.0", "-", "nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>"})
 _RUNS = re.compile(r"[\s\[(]*\d+(\.0*)?([\s,;()\[\]]+\d+(\.0*)?)*[\s\])]*")
@@ -70,34 +85,42 @@ class Row:
 def tables_below(root: Path) -> tuple[dict[Path, Columns], list[str]]:
     """The tables of run lengths with their columns, and the names of forms to send predictions with."""
     tables, forms = {}, []
-    for suffix in SUFFIXES:
-        for file in files_below(root, suffix):
-            columns = columns_of(head(file))
-            if columns is not None and "submission" in file.stem.lower():
-                forms.append(relative(root, file))
-            elif columns is not None:
-                tables[file] = columns
+    for file in files_below(root, ".csv", ".tsv"):
+        columns = columns_of(head(file))
+        if columns is not None and "submission" in file.stem.lower():
+            forms.append(relative(root, file))
+        elif columns is not None:
+            tables[file] = columns
     return tables, forms
 
 
 def columns_of(text: str) -> Columns | None:
     """The columns by the first line of a table; None for tables of another kind."""
     for delimiter in _DELIMITERS:
-        rows = _lines(text, delimiter)
-        _, first = next(rows, (0, []))
-        header = [re.sub(r"[\W_]", "", cell.lower()) for cell in first]
-        joined = _first(header, JOINED_COLUMNS)
-        picture = _first(header, PICTURE_COLUMNS) if joined < 0 else joined
-        runs = _first(header, RLE_COLUMNS)
-        if picture < 0 or runs < 0:
+        try:
+            found = _columns(_lines(text, delimiter), delimiter)
+        except csv.Error:
             continue
-        if header[runs] == "mask":  # which may as well be the column of the masks' files
-            cells = (row[runs] for _, row in rows if len(row) > runs)
-            if not _RUNS.fullmatch(next((cell for cell in cells if not is_nothing(cell)), "")):
-                continue
-        label = _first(header, CLASS_COLUMNS) if joined < 0 else -1
-        return Columns(picture, runs, label, joined >= 0, len(header), delimiter)
+        if found is not None:
+            return found
     return None
+
+
+def _columns(lines: Iterator[tuple[int, list[str]]], delimiter: str) -> Columns | None:
+    _, first = next(lines, (0, []))
+    header = [re.sub(r"[\W_]", "", cell.lower()) for cell in first]
+    picture, runs, label = (_first(header, words) for words in (PICTURE_COLUMNS, RLE_COLUMNS, CLASS_COLUMNS))
+    joined = _first(header, JOINED_COLUMNS)
+    if joined >= 0 and picture >= 0 and header[picture] not in ("id", "name"):
+        joined, label = -1, joined if label < 0 else label  # `image_label` beside `image_id`
+    picture = picture if joined < 0 else joined
+    if picture < 0 or runs < 0:
+        return None
+    if header[runs] in DOUBTFUL:
+        cells = (row[runs] for _, row in lines if len(row) > runs)
+        if not _RUNS.fullmatch(next((cell for cell in cells if not is_nothing(cell)), "")):
+            return None
+    return Columns(picture, runs, -1 if joined >= 0 else label, joined >= 0, len(header), delimiter)
 
 
 def _first(header: Sequence[str], words: Iterable[str]) -> int:
@@ -119,7 +142,12 @@ def rows_of(file: Path, name: str, columns: Columns, encodings: Encodings) -> li
         lines = list(_lines(text, columns.delimiter))[1:]
     except csv.Error as error:
         raise UserError(f"{file}: cannot be read as a csv file ({error}); export it again.") from None
-    return [_row(line, cells, columns) for line, cells in lines]
+    rows = [_row(line, cells, columns) for line, cells in lines]
+    for row in rows:
+        if "\n" in row.picture:
+            start = row.line - row.picture.count("\n")
+            raise UserError(f"{file}, line {start}: a quotation mark is not closed; close it, or export again.")
+    return rows
 
 
 def _row(line: int, cells: list[str], columns: Columns) -> Row:
