@@ -124,7 +124,7 @@ def _unusable(look: Look, form: PictureFormat, *, objects: bool) -> str:
         return "no mask"
     for mask in look.masks:
         if mask.trouble:
-            return f"its labels cannot be drawn: {mask.trouble}"
+            return f"its labels cannot be used: {mask.trouble}"
         if mask.damage:
             return f"its mask {mask.file.name} is {mask.damage}"
         if mask.size != look.size and not _is_turned(look, mask):
