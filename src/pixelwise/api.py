@@ -433,7 +433,7 @@ def not_read(pictures: PathLike | Iterable[PathLike]) -> str:
     """A sentence on pictures below folders that are of formats which are not read; empty where there are none."""
     given = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
     folders = [Path(os.fspath(path)) for path in given if Path(os.fspath(path)).is_dir()]
-    files = [folder / file for folder in folders for file in unread_files(folder)]
+    files = [file for folder in folders for file in unread_files(folder)]
     if not files:
         return ""
     return f"Files of formats that are not read: {named(files)} ({some(files, 3)}); save them as PNG or TIFF."

@@ -318,6 +318,19 @@ def test_predict_writes_masks_and_overlays_and_overwrites_nothing(run: Path, tmp
     assert "exists already" in text
 
 
+def test_predict_names_what_it_does_not_read(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "IMG_1.HEIC").write_bytes(b"x")
+    status, text = pixelwise("predict", run, tmp_path / "in", "--out", tmp_path / "out")
+    assert status == 0, text
+    assert "1 HEIC (IMG_1.HEIC)" in text
+    (tmp_path / "in" / "a.png").unlink()
+    status, text = pixelwise("predict", run, tmp_path / "in", "--out", tmp_path / "other")
+    assert status == 1
+    assert "no pictures in this folder" in text
+
+
 def test_results_are_named_as_the_user_named_the_pictures(run: Path, tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     (tmp_path / "in" / "sub").mkdir(parents=True)

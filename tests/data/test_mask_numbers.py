@@ -47,7 +47,9 @@ def test_large_numbers_keep_their_sign(dtype: type, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_ids(tmp_path / "x.tif"), ids)
 
 
-@pytest.mark.parametrize(("nodata", "dtype"), [("-9999", np.int16), ("7", np.uint8), ("nan", np.float32)])
+@pytest.mark.parametrize(
+    ("nodata", "dtype"), [("-9999", np.int16), ("-1", np.int8), ("7", np.uint8), ("nan", np.float32)]
+)
 def test_no_data_is_void(nodata: str, dtype: type, tmp_path: Path) -> None:
     ids = IDS.astype(dtype)
     ids[2, 3] = float(nodata)

@@ -16,6 +16,7 @@ from pixelwise.data.doctor import Diagnosis, examine, fix
 from pixelwise.data.doctor.diagnosis import Finding
 from pixelwise.data.foreign import format_of, format_of_bytes
 from pixelwise.data.formats import open_dataset
+from pixelwise.data.orientation import upright
 from pixelwise.data.pictures import read_picture
 from pixelwise.errors import UserError
 
@@ -129,6 +130,19 @@ def test_a_picture_of_nothing_is_an_error(tmp_path: Path) -> None:
     root = clean(tmp_path)
     as_tiff(root, np.full((24, 32, 3), np.nan, np.float32))
     assert finding(examine(root), "no-data").severity == "error"
+
+
+@pytest.mark.parametrize("orientation", range(5, 9))
+def test_a_mask_drawn_on_a_tiff_as_stored_is_turned_with_it(orientation: int, tmp_path: Path) -> None:
+    root = clean(tmp_path / "data")
+    stored = picture(1)
+    as_tiff(root, stored, extratags=[(274, 3, 1, orientation, True)])
+    assert "would fit the picture before" in finding(examine(root), "size-mismatch").sentence
+    fix(root, tmp_path / "fixed")
+    dataset = open_dataset(tmp_path / "fixed")
+    sample = dataset.load(next(record for record in dataset.records if record.name == "images/p1"))
+    np.testing.assert_array_equal(sample.image, upright(stored, orientation))
+    np.testing.assert_array_equal(sample.mask, upright(mask(1), orientation))
 
 
 READ = {"jfif": "JPEG", "jpe": "JPEG", "gif": "GIF", "ppm": "PPM", "jp2": "JPEG2000", "avif": "AVIF", "tga": "TGA"}

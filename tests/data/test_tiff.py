@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,25 @@ class TestColour:
         smooth = np.array(Image.fromarray(RGB).resize((64, 48), Image.Resampling.BICUBIC))
         tifffile.imwrite(tmp_path / "x.tif", smooth, photometric="ycbcr", compression="jpeg")
         np.testing.assert_array_equal(read_picture(tmp_path / "x.tif"), np.array(Image.open(tmp_path / "x.tif")))
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_ycbcr_of_half_the_colour(self, orientation: int, tmp_path: Path) -> None:
+        """Uncompressed blocks of 2 x 2 pixels that share their chroma, of which no Python library writes any."""
+        light, blue, red = RNG.integers(0, 256, (4, 6)), RNG.integers(0, 256, (2, 3)), RNG.integers(0, 256, (2, 3))
+        blocks = light.reshape(2, 2, 3, 2).transpose(0, 2, 1, 3).reshape(2, 3, 4)
+        strip = np.concatenate([blocks, blue[:, :, None], red[:, :, None]], 2).astype(np.uint8).tobytes()
+        subsampling = 2 | 2 << 16
+        tags = ((256, 6), (257, 4), (258, 8), (259, 1), (262, 6), (273, 8), (274, orientation), (277, 3), (278, 4),
+                (279, len(strip)), (530, subsampling))  # fmt: skip
+        entries = b"".join(struct.pack("<HHII", tag, 3, 2 if tag == 530 else 1, value) for tag, value in tags)
+        head = struct.pack("<2sHI", b"II", 42, 8 + len(strip))
+        (tmp_path / "x.tif").write_bytes(head + strip + struct.pack("<H", len(tags)) + entries + bytes(4))
+        found = read_picture(tmp_path / "x.tif")
+        wide = [np.kron(plane, np.ones((2, 2))) for plane in (blue, red)]
+        whole = np.stack([light, *wide], 2).astype(np.uint8)
+        expected = upright(np.array(Image.fromarray(whole, "YCbCr").convert("RGB")), orientation).astype(int)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= 2
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
     def test_cmyk(self, dtype: type, tmp_path: Path) -> None:

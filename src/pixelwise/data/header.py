@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import tifffile
+from PIL import Image
 
 from pixelwise.data.orientation import swaps_sides
 from pixelwise.errors import UserError
@@ -92,3 +95,24 @@ class Header:
         if self.kind == "TIFF":
             return self.pages == 1 and self.channels - self.has_alpha == 1
         return self.mode in {"1", "L", "P", "LA", "I"} or self.mode.startswith("I;16")
+
+
+_opening = threading.Lock()
+
+
+def open_image(file: Path | str | BinaryIO) -> Image.Image:
+    """`PIL.Image.open` for pictures of any size; pixels are decoded later, as usual.
+
+    Pillow's limit against decompression bombs is a setting of the whole process, checked when a file is opened. It is
+    lifted for that moment alone: `read_picture` checks sizes against `MAX_PIXELS` before anything is decoded.
+
+    Raises:
+        OSError: as Pillow gives it: missing, or not a picture (`PIL.UnidentifiedImageError`).
+    """
+    with _opening:  # one thread at a time, so that each puts back what the others found
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            return Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit

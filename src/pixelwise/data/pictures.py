@@ -14,9 +14,9 @@ from PIL import Image
 from pixelwise.atomic import write_bytes
 from pixelwise.data import tiff
 from pixelwise.data.gaps import HUGE, channel_means, fill, find_gaps
-from pixelwise.data.header import DAMAGE, Header, unreadable
+from pixelwise.data.header import DAMAGE, Header, open_image, unreadable
 from pixelwise.data.orientation import TAG, upright, valid
-from pixelwise.data.probing import open_image, probe
+from pixelwise.data.probing import probe
 from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError
 
@@ -273,8 +273,9 @@ def _whole_ids(ids: np.ndarray, nodata: float | None, path: Path) -> np.ndarray:
     """
     if nodata:
         lost = np.isnan(ids) if np.isnan(nodata) else ids == nodata
-        rest = ids[~lost]
-        ids = np.where(lost, VOID if not rest.size or rest.max() <= VOID else 0, ids) if lost.any() else ids
+        if lost.any():
+            ids = ids.astype(np.float64 if ids.dtype.kind == "f" else np.int64)
+            ids[lost] = VOID if ids[~lost].max(initial=0) <= VOID else 0
     if ids.dtype.kind == "f":
         odd = int(ids.size - np.count_nonzero(np.abs(ids) < HUGE))
         if odd:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import struct
-import threading
 import zlib
 from pathlib import Path
-from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
 from pixelwise.data import tiff
 from pixelwise.data.foreign import format_of_bytes
-from pixelwise.data.header import DAMAGE, Header, unreadable
+from pixelwise.data.header import DAMAGE, Header, open_image, unreadable
 from pixelwise.data.orientation import TAG, swaps_sides, valid
 from pixelwise.errors import UserError
 
@@ -22,25 +20,6 @@ GREY_WITH_ALPHA = 4
 TAIL_BYTES = 1 << 16
 """In these last bytes of a PNG its EXIF is looked for, where it does not precede the pixels."""
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
-_opening = threading.Lock()
-
-
-def open_image(file: Path | str | BinaryIO) -> Image.Image:
-    """`PIL.Image.open` for pictures of any size; pixels are decoded later, as usual.
-
-    Pillow's limit against decompression bombs is a setting of the whole process, checked when a file is opened. It is
-    lifted for that moment alone: `read_picture` checks sizes against `MAX_PIXELS` before anything is decoded.
-
-    Raises:
-        OSError: as Pillow gives it: missing, or not a picture (`PIL.UnidentifiedImageError`).
-    """
-    with _opening:  # one thread at a time, so that each puts back what the others found
-        limit = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            return Image.open(file)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
 
 
 def probe(path: Path | str) -> Header:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import tifffile
 from PIL import Image
@@ -175,9 +176,16 @@ def read_tiff(path: Path) -> np.ndarray:
         if picture.header.meaning == "slices":
             raise is_stack(path, picture.header)
         if picture.is_subsampled:
-            with Image.open(path) as opened:  # turns it upright itself
-                return np.array(opened.convert("RGB"))
+            return _read_subsampled(path)
         return upright(picture.pixels(_stored(picture)), picture.header.orientation)
+
+
+def _read_subsampled(path: Path) -> np.ndarray:
+    """(H, W, 3) of a TIFF whose chroma is stored at a lower resolution; libtiff, below OpenCV, turns it upright."""
+    data = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    if data is None:
+        raise OSError("truncated or damaged")
+    return np.ascontiguousarray(data[:, :, ::-1])
 
 
 def read_tiff_plane(path: Path) -> np.ndarray:

@@ -133,7 +133,7 @@ def _unusable(look: Look, form: PictureFormat, *, objects: bool) -> str:
         return "no mask"
     for mask in look.masks:
         if mask.troubles:
-            return f"its labels cannot be drawn: {' '.join(mask.troubles)}"
+            return f"its labels cannot be used: {' '.join(mask.troubles)}"
         if mask.damage:
             return f"its mask {mask.file.name} is {mask.damage}"
         if mask.size != look.size and not _is_turned(look, mask):
