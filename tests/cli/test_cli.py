@@ -125,7 +125,7 @@ def test_help_takes_a_fraction_of_importing_torch() -> None:
         (["evaluate", "nowhere"], "no such model file"),
         (["predict", "RUN", "nowhere.png", "--out", "OUT"], "nowhere.png: no such picture"),
         (["evaluate", "RUN", "--split", "tset"], "'tset'"),
-        (["evaluate", "RUN", "--rle-order", "rows"], "its own data is read with data.rle_order=columns"),
+        (["evaluate", "RUN", "--rle-order", "rows"], "which has no tables of run lengths"),
         (["convert", "DATA", "--to", "coco", "--out", "OUT", "--rle-order", "rows"], "has no tables of run lengths"),
         (["evaluate", "RUN", "--flips", "vertical"], "flips"),
         (["evaluate", "RUN", "--scales", "a,b"], "numbers"),

@@ -10,8 +10,7 @@ from annotation_files import HEIGHT, SQUARE, WIDTH, dump, findings, labelme_file
 
 from pixelwise.data.dataset import Record
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.formats.finder import Finder
-from pixelwise.data.listing import Found
+from pixelwise.data.names import Finder, Found
 
 
 def finder(root: Path, *names: str) -> Finder:

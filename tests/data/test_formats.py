@@ -15,8 +15,10 @@ from pixelwise.data.dataset import Dataset, MaskCoding, Record
 from pixelwise.data.formats import LAYOUTS, open_dataset
 from pixelwise.data.formats.coding import is_lossy
 from pixelwise.data.formats.pairing import by_words
-from pixelwise.data.listing import Found, Names, picture_files, place
+from pixelwise.data.listing import picture_files
+from pixelwise.data.names import Found, Names
 from pixelwise.data.pictures import PictureFormat
+from pixelwise.data.places import place
 from pixelwise.errors import UserError
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[3] / "shared")) / "data"

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from pixelwise.data.dataset import Record
-from pixelwise.data.listing import Names, place, without_suffix
+from pixelwise.data.names import Names
+from pixelwise.data.places import place, without_suffix
 from pixelwise.errors import UserError
 
 FEWEST_GROUPS = 4

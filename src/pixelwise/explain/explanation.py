@@ -13,7 +13,8 @@ from torch import Tensor
 
 from pixelwise.catalog import SYSTEMS
 from pixelwise.data.draw import background_class, overlay, palette
-from pixelwise.data.listing import picture_files, place
+from pixelwise.data.listing import picture_files
+from pixelwise.data.places import place
 from pixelwise.errors import UserError
 from pixelwise.explain.activations import find_layer, frozen, outputs
 from pixelwise.explain.cam import grad_cam

@@ -11,7 +11,9 @@ from pixelwise.data.dataset import Record
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.pairing import Pairing, pair
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
-from pixelwise.data.listing import SPLIT_WORDS, Faults, Unmatched, counted, picture_files, place, some
+from pixelwise.data.listing import Faults, counted, picture_files, relative, some
+from pixelwise.data.names import Unmatched
+from pixelwise.data.places import SPLIT_WORDS, place
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
 from pixelwise.errors import UserError, unknown
@@ -192,8 +194,3 @@ def _blank(root: Path) -> list[str]:
         f"{counted(len(files), 'annotation file is', 'annotation files are')} empty (zero bytes), as after a copy that "
         f"was broken off, and not read ({some([relative(root, file) for file in files], 3)}); copy again or remove."
     ]
-
-
-def relative(root: Path, file: Path) -> str:
-    """A file's path below the dataset's folder, with `/`; empty for the folder itself."""
-    return file.relative_to(root).as_posix().removeprefix(".")

@@ -18,21 +18,14 @@ import numpy as np
 
 from pixelwise.data import rle
 from pixelwise.data.class_table import read_classes
-from pixelwise.data.formats.annotations import (
-    files_below,
-    has_masks,
-    label_table,
-    pictures_of,
-    relative,
-    survey_of,
-)
+from pixelwise.data.formats.annotations import files_below, has_masks, label_table, pictures_of, survey_of
 from pixelwise.data.formats.coco_reader import KEYS, InstancesFile, Reading
 from pixelwise.data.formats.export import Export, parts_of
-from pixelwise.data.formats.finder import Finder
 from pixelwise.data.formats.sources import Sources
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.formats.texts import Encodings, files_with, read_json
-from pixelwise.data.listing import Faults, some
+from pixelwise.data.listing import Faults, relative, some
+from pixelwise.data.names import Finder
 from pixelwise.data.regions import Box, Patch
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Drawing

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.formats import entries
-from pixelwise.data.formats.annotations import relative, split_in
+from pixelwise.data.formats.annotations import split_in
 from pixelwise.data.formats.coco_regions import region_of
-from pixelwise.data.formats.finder import Finder
 from pixelwise.data.formats.sources import Labelled, Source, Sources
-from pixelwise.data.listing import Unmatched
+from pixelwise.data.listing import relative
+from pixelwise.data.names import Finder, Unmatched
 from pixelwise.data.regions import Broken
 from pixelwise.errors import UserError
 

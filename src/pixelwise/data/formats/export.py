@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from pixelwise.data.dataset import Dataset, Record
-from pixelwise.data.listing import place
+from pixelwise.data.places import place
 from pixelwise.data.regions import Box, Patch
 from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.data.shapes import IGNORE

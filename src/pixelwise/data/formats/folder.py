@@ -21,8 +21,9 @@ from pixelwise.data.formats.mask_values import meaning_of
 from pixelwise.data.formats.pairing import Pairing, pair
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.layers import LayerCoding, foreground
-from pixelwise.data.listing import Faults, picture_files, some, without_suffix
+from pixelwise.data.listing import Faults, picture_files, some
 from pixelwise.data.pictures import probe, write_png
+from pixelwise.data.places import without_suffix
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError

@@ -22,21 +22,14 @@ from PIL import Image
 
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats import entries
-from pixelwise.data.formats.annotations import (
-    files_below,
-    has_masks,
-    label_table,
-    pictures_of,
-    relative,
-    survey_of,
-)
+from pixelwise.data.formats.annotations import files_below, has_masks, label_table, pictures_of, survey_of
 from pixelwise.data.formats.export import Export, Part, parts_of
-from pixelwise.data.formats.finder import Finder
 from pixelwise.data.formats.labelme_shapes import Shapes, read_shapes
 from pixelwise.data.formats.sources import Source, Sources
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.formats.texts import Encodings, files_with, read_json
-from pixelwise.data.listing import Faults, Found, Unmatched, counted, some
+from pixelwise.data.listing import Faults, counted, relative, some
+from pixelwise.data.names import Finder, Found, Unmatched
 from pixelwise.data.regions import Patch, fill
 from pixelwise.errors import UserError
 

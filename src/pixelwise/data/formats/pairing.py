@@ -22,13 +22,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.formats.appearance import second_are_masks
-from pixelwise.data.listing import (
+from pixelwise.data.listing import some
+from pixelwise.data.places import (
     MASK_WORDS,
     PICTURE_WORDS,
     SPLIT_WORDS,
     Place,
     place,
-    some,
     without_mask_suffix,
     without_suffix,
     words_of,

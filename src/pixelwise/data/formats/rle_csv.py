@@ -20,23 +20,15 @@ import numpy as np
 
 from pixelwise.data import rle
 from pixelwise.data.class_table import read_classes
-from pixelwise.data.formats.annotations import (
-    LabelTable,
-    has_masks,
-    label_table,
-    pictures_of,
-    relative,
-    split_in,
-    survey_of,
-)
+from pixelwise.data.formats.annotations import LabelTable, has_masks, label_table, pictures_of, split_in, survey_of
 from pixelwise.data.formats.export import Export, parts_of
-from pixelwise.data.formats.finder import Finder
 from pixelwise.data.formats.run_order import WORDS, doubts
 from pixelwise.data.formats.sources import Labelled, Source, Sources
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.formats.tables import Row, rows_of, tables_below
 from pixelwise.data.formats.texts import Encodings
-from pixelwise.data.listing import Faults, Found, Unmatched
+from pixelwise.data.listing import Faults, relative
+from pixelwise.data.names import Finder, Found, Unmatched
 from pixelwise.data.regions import Broken, Pairs, Region
 from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError

@@ -13,7 +13,8 @@ from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, NoCoding, Record
 from pixelwise.data.foreign import LAST_SUFFIXES, format_of, named
 from pixelwise.data.formats.coding import decide_coding, values_of
 from pixelwise.data.formats.strangers import labels_not_read
-from pixelwise.data.listing import Faults, Names, Unmatched, counted, list_file, picture_files, read_lines, some
+from pixelwise.data.listing import Faults, counted, list_file, picture_files, read_lines, relative, some
+from pixelwise.data.names import Finder, Found, Unmatched
 from pixelwise.data.pictures import KIND_SUFFIXES, Header, PictureFormat, probe
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
@@ -88,7 +89,7 @@ def given_splits(
     Returns:
         Split -> names, and the entries that name no record, or several.
     """
-    finder = Names(record.name for record in records)
+    finder = Finder(root, records)
     given: dict[str, tuple[str, ...]] = {}
     unmatched = Unmatched()
     for split in SPLITS:
@@ -97,13 +98,14 @@ def given_splits(
             continue
         names: list[str] = []
         lines = faults.attempt(partial(read_lines, file), list[str]())
+        found = finder.all_of(file, lines, split)
+        # A line is a name, which may hold blanks, or a pair `picture label`.
+        firsts = {line: line.split()[0] for line in lines if found[line] == Found() and len(line.split()) > 1}
+        of_first = finder.all_of(file, firsts.values(), split)
         for line in lines:
-            # A line is a name, which may hold blanks, or a pair `picture label`.
-            found = finder.find(line, split=split)
-            if not found.names and len(line.split()) > 1:
-                found = finder.find(line.split()[0], split=split)
-            names += found.names
-            unmatched.note(file.relative_to(root).as_posix(), line, found)
+            means = of_first[firsts[line]] if line in firsts else found[line]
+            names += means.names
+            unmatched.note(relative(root, file), line, means)
         given[split] = tuple(dict.fromkeys(names))
         if lines and not names:
             faults.append(

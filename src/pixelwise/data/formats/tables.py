@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixelwise.data.formats.annotations import files_below, relative
+from pixelwise.data.formats.annotations import files_below
 from pixelwise.data.formats.texts import Encodings, head
+from pixelwise.data.listing import relative
 from pixelwise.errors import UserError
 
 PICTURE_COLUMNS = ("imageid", "imagename", "filename", "imagefile", "imagepath", "filepath", "imageidx",

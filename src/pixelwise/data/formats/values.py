@@ -17,8 +17,9 @@ import numpy as np
 from pixelwise.data.formats import coco, folder, idx, labelme, rle_csv
 from pixelwise.data.formats.pairing import Pairing, by_words, pair
 from pixelwise.data.formats.survey import Survey, given_splits
-from pixelwise.data.listing import MASK_WORDS, PICTURE_WORDS, Faults, picture_files, place
+from pixelwise.data.listing import Faults, picture_files
 from pixelwise.data.pictures import probe
+from pixelwise.data.places import MASK_WORDS, PICTURE_WORDS, place
 from pixelwise.data.splits import even_sample
 from pixelwise.data.values import STATEMENTS, VALUE_SUFFIXES, ValueCoding, lacks_scale, read_coding, read_map
 from pixelwise.errors import UserError

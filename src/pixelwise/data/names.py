@@ -1,0 +1,229 @@
+"""Which picture an entry of a list or an annotation file means."""
+
+from __future__ import annotations
+
+import posixpath
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from pixelwise.data.dataset import Record
+from pixelwise.data.listing import relative
+from pixelwise.data.places import place, without_suffix
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an entry of a list or an annotation file means.
+
+    Attributes:
+        names: the record; several if they differ in their suffix alone; empty where there is none.
+        rivals: the records that the entry fits equally well, where there are several and `names` is empty.
+    """
+
+    names: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Unmatched:
+    """Entries of list and annotation files that mean no picture here, or several: `train.txt: x.png`, in order."""
+
+    missing: dict[str, None] = field(default_factory=dict)
+    ambiguous: dict[str, None] = field(default_factory=dict)
+
+    def note(self, file: str, entry: str, found: Found) -> None:
+        """Keeps an entry that was not found."""
+        if found.rivals:
+            self.ambiguous[f"{file}: {entry} ({' or '.join(found.rivals[:3])})"] = None
+        elif not found.names:
+            self.missing[f"{file}: {entry}"] = None
+
+
+class Names:
+    """Finds records by the paths that people write into list and annotation files.
+
+    An entry may lack the suffix or have another one, use backslashes, `%20`, decomposed accents, or begin with folders
+    of another machine. In this order, an entry means
+
+    1. the record of exactly that path below the dataset's root, or below the folder of the file that holds the entry;
+    2. the record whose path ends in the entry; of several, the one of the file's own split, then of the file's own
+       folder;
+    3. the same without leading folders of the entry that exist nowhere in the dataset, if what is left is the record's
+       whole path but for folders that say its role or split (`images`, `train`);
+    4. the record of the same path once those folders are taken away on both sides (`images/x` of `images/train/x`).
+
+    A folder that exists in the dataset is never dropped: `b/2.jpg` does not mean `a/2.jpg`.
+
+    >>> Names(["images/a/1", "images/b/1"]).find("/old/disk/images/b/1.png").names
+    ('images/b/1',)
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._of_path: dict[str, set[str]] = defaultdict(set)
+        self._of_tail: dict[str, set[str]] = defaultdict(set)
+        self._of_key: dict[str, set[str]] = defaultdict(set)
+        self._folders: set[str] = set()
+        self._split: dict[str, str] = {}
+        names = list(names)
+        self._common = _common_folders(names)
+        for name in names:
+            path = _spelled(name)
+            where = place(PurePosixPath(path + ".x"))
+            self._split[name] = where.split
+            self._folders.update(path.split("/")[:-1])
+            for spelling in {path, without_suffix(path)}:
+                self._of_path[spelling].add(name)
+                for tail in _tails(spelling):
+                    self._of_tail[tail].add(name)
+            for key in {where.key, without_suffix(where.key)}:
+                self._of_key[key.removeprefix(self._common)].add(name)
+
+    def find(self, entry: str, *, beside: str = "", split: str = "") -> Found:
+        """What `entry` means.
+
+        Args:
+            beside: the folder of the file that holds the entry, relative to the root; empty for the root itself.
+            split: the split that this file is about, or empty.
+        """
+        plain = entry.replace("\\", "/")
+        spellings = [_spelled(text) for text in dict.fromkeys((plain, unquote(plain)))]
+        for spelling in dict.fromkeys(each for one in spellings for each in (one, without_suffix(one))):
+            if spelling and (found := self._find(spelling, _spelled(beside), split)) != Found():
+                return found
+        return Found()
+
+    def _find(self, path: str, beside: str, split: str) -> Found:
+        for exact in (path, posixpath.normpath(posixpath.join(beside, path))):
+            if self._alike(self._of_path.get(exact, ())):
+                return Found(tuple(sorted(self._of_path[exact])))
+        parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+        path = "/".join(parts)
+        if path in self._of_tail:
+            return self._nearest(self._of_tail[path], beside, split)
+        known = next((index for index, part in enumerate(parts[:-1]) if part in self._folders), len(parts) - 1)
+        tail = "/".join(parts[known:])
+        if known and tail in self._of_tail:
+            found = {name for name in self._of_tail[tail] if self._says_no_more(name, tail)}
+            if found:
+                return self._nearest(found, beside, split)
+        where = place(PurePosixPath("/".join(parts[known:]) + ".x"))
+        return self._nearest(
+            {
+                name
+                for name in self._of_key.get(where.key.removeprefix(self._common), ())
+                if not (where.split and self._split[name] and where.split != self._split[name])
+            },
+            beside,
+            split or where.split,
+        )
+
+    def _says_no_more(self, name: str, tail: str) -> bool:
+        """Whether the folders of a record before `tail` tell its role or split alone, or are those of all records."""
+        path = _spelled(name)
+        head = (path if path.endswith(tail) else without_suffix(path)).removesuffix(tail).removeprefix(self._common)
+        return not head.strip("/") or "/" not in place(PurePosixPath(head) / "x").key
+
+    def _nearest(self, names: Collection[str], beside: str, split: str) -> Found:
+        """One of several records: of the split, then below the folder."""
+        left = set(names)
+        for nearer in (
+            {name for name in left if split and self._split[name] == split},
+            {name for name in left if beside and _spelled(name).startswith(f"{beside}/")},
+        ):
+            left = left & nearer or left
+        ordered = tuple(sorted(left))
+        return Found(ordered) if self._alike(left) else Found((), ordered)
+
+    @staticmethod
+    def _alike(names: Collection[str]) -> bool:
+        return len({without_suffix(name) for name in names}) == 1
+
+
+def _spelled(path: str) -> str:
+    """A path in the one form in which paths are compared: composed accents, no `./` before it, no `/` around it."""
+    return unicodedata.normalize("NFC", path).removeprefix("./").strip("/")
+
+
+def _tails(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
+def _common_folders(names: Sequence[str]) -> str:
+    """`data/` where all names lie in that folder and it tells neither role nor split."""
+    columns = zip(*(_spelled(name).split("/")[:-1] for name in names), strict=False)
+    shared = (column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
+    return "".join(f"{folder}/" for folder in takewhile(lambda one: place(PurePosixPath(one) / "x").key != "x", shared))
+
+
+class Finder:
+    """Finds records by what annotation files call them, with `Names`."""
+
+    def __init__(self, root: Path, records: Iterable[Record]) -> None:
+        records = list(records)
+        self._root = root
+        self._names = Names(record.name for record in records)
+        self._stems = Counter(_stem(record.name) for record in records)
+        self._folders = {folder for record in records for folder in record.name.split("/")[:-1]}
+
+    def all_of(self, file: Path, entries: Iterable[str], split: str = "") -> dict[str, Found]:
+        """What each entry of a file means.
+
+        A bare name (`2.jpg`) means the picture of the file's own split, or beside the file, if its names occur there.
+        Where names repeat from folder to folder and the file has pictures in its own place, a bare name that is not
+        there means no picture: that of another folder is a namesake. Where most bare names fit several pictures, those
+        that fit one alone may be namesakes, too, and are as ambiguous.
+
+        Args:
+            file: the annotation file.
+            entries: names or paths of pictures.
+            split: the split that the file is about, or empty.
+        """
+        beside = relative(self._root, file.parent)
+        found = {entry: self._names.find(entry, beside=beside, split=split) for entry in entries}
+        bare = [entry for entry in found if not _has_folder(entry)]
+        at_home = {entry for entry in bare if found[entry].names and _is_at_home(found[entry], beside, split)}
+        if any(self._stems[_stem(entry)] > 1 for entry in at_home):
+            found |= {entry: Found() for entry in bare if entry not in at_home and not found[entry].rivals}
+        alone = [entry for entry in bare if found[entry].names]
+        if sum(bool(found[entry].rivals) for entry in bare) > len(alone):
+            found |= {entry: Found((), found[entry].names) for entry in alone}
+        return found
+
+    def namesake(self, file: Path) -> Found:
+        """The picture of the file's own name."""
+        return self._names.find(relative(self._root, file.with_suffix("")), beside=relative(self._root, file.parent))
+
+    def find(self, file: Path, path: str) -> Found:
+        """What a path in the annotation file of a single picture means.
+
+        It starts at the file's folder. Only where that is no folder of pictures, the path may lead anywhere.
+        """
+        beside, path = relative(self._root, file.parent), path.replace("\\", "/")
+        if path.startswith("/") or path[1:2] == ":":  # of another machine
+            return self._names.find(path)
+        found = self._names.find(posixpath.normpath(posixpath.join(beside, path)))
+        if found == Found() and self._folders.isdisjoint(beside.split("/")):
+            return self._names.find(path)
+        return found
+
+
+def _is_at_home(found: Found, beside: str, split: str) -> bool:
+    """Whether a record is of the file's split, or lies below the file's folder."""
+    name = found.names[0]
+    if split and place(PurePosixPath(f"{name}.x")).split == split:
+        return True
+    return bool(beside) and name.startswith(f"{beside}/")
+
+
+def _has_folder(entry: str) -> bool:
+    return "/" in entry.replace("\\", "/").removeprefix("./")
+
+
+def _stem(path: str) -> str:
+    return without_suffix(path.rsplit("/", 1)[-1])

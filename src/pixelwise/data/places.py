@@ -1,0 +1,137 @@
+"""What the names of folders and files mean: which role and split they say, and what is left of a path without them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+from pixelwise.data.pictures import PICTURE_SUFFIXES
+
+PICTURE_WORDS = frozenset(
+    {
+        "images",
+        "image",
+        "imgs",
+        "img",
+        "pictures",
+        "picture",
+        "pics",
+        "photos",
+        "photo",
+        "jpegimages",
+        "inputs",
+        "input",
+    }
+    | {"imagestr", "imagests"}
+)
+MASK_WORDS = frozenset(
+    {
+        "masks",
+        "mask",
+        "labels",
+        "label",
+        "annotations",
+        "annotation",
+        "annots",
+        "annot",
+        "segmentations",
+        "segmentation",
+    }
+    | {"segmentationclass", "segs", "seg", "gt", "groundtruth", "truth", "targets", "target"}
+    | {"labelstr", "labelsts", "trainannot", "valannot", "testannot"}
+)
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+# Words that name a split and a role at once: nnU-Net's imagesTr, SegNet's trainannot.
+_JOINED = {
+    "imagestr": "train",
+    "labelstr": "train",
+    "imagests": "test",
+    "labelsts": "test",
+    "trainannot": "train",
+    "valannot": "val",
+    "testannot": "test",
+}
+_FILLERS = frozenset({"png", "jpg", "jpeg", "tif", "tiff", "bmp", "ground"})
+MASK_SUFFIXES = ("mask", "masks", "label", "labels", "labelids", "seg", "segmentation", "gt", "annotation", "annot")
+_MASK_SUFFIX = re.compile(rf"^(?P<stem>.+)[_\-. ](?:{'|'.join(MASK_SUFFIXES)})(?:[_\-. ]?\d+)?$", re.IGNORECASE)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the folders above a file say of it.
+
+    Attributes:
+        role: `picture`, `mask`, or empty where no folder tells.
+        split: `train`, `val`, `test`, or empty.
+        key: what is left of the path when those folders and the suffix are taken away: `b/x` of `train/images/b/x.png`;
+            with composed accents, and blanks for `%20`.
+    """
+
+    role: str
+    split: str
+    key: str
+
+
+def place(path: PurePosixPath) -> Place:
+    """Reads the meaning of a path relative to the dataset's root.
+
+    >>> place(PurePosixPath("train_images/street/x.jpg"))
+    Place(role='picture', split='train', key='street/x')
+    """
+    role = split = ""
+    kept = []
+    for folder in path.parts[:-1]:
+        meaning = _folder_meaning(folder)
+        if meaning is None:
+            kept.append(folder)
+            continue
+        role = meaning[0] or role
+        split = split or meaning[1]
+    key = "/".join([*kept, path.stem])
+    return Place(role, split, unicodedata.normalize("NFC", key).replace("%20", " "))
+
+
+@lru_cache(maxsize=4096)
+def _folder_meaning(folder: str) -> tuple[str, str] | None:
+    """The role and the split that a folder's name says, empty where it does not; None where it says anything else."""
+    words = [word for word in re.split(r"[_\-. ]+", folder.lower()) if word]
+    if not words or not all(word in PICTURE_WORDS | MASK_WORDS | _FILLERS or word in SPLIT_WORDS for word in words):
+        return None
+    roles = ["picture" if word in PICTURE_WORDS else "mask" for word in words if word in PICTURE_WORDS | MASK_WORDS]
+    splits = (SPLIT_WORDS.get(word, "") or _JOINED.get(word, "") for word in words)
+    return roles[-1] if roles else "", next(filter(None, splits), "")
+
+
+def without_mask_suffix(key: str) -> str:
+    """`a/x` of `a/x_mask` and `a/x_mask_1`, and empty where there is no such suffix."""
+    match = _MASK_SUFFIX.match(key)
+    return match["stem"] if match else ""
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """The words and numbers in a name, in lower case.
+
+    >>> words_of("gtFine_labelIds-07")
+    ('gt', 'fine', 'label', 'ids', '07')
+    """
+    return tuple(word.lower() for word in _WORD.findall(name))
+
+
+def without_suffix(path: str) -> str:
+    """A path without its suffix if that is one of a picture file: `v1.2` keeps its dot."""
+    stem, dot, suffix = path.rpartition(".")
+    named = bool(stem) and not stem.endswith("/")
+    return stem if named and dot + suffix.lower() in PICTURE_SUFFIXES else path
