@@ -18,8 +18,8 @@ from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor import Diagnosis, examine
 from pixelwise.data.foreign import named
 from pixelwise.data.formats import open_dataset
+from pixelwise.data.formats.completion import unread_files
 from pixelwise.data.formats.convert import convert as write_copy
-from pixelwise.data.formats.survey import unread_files
 from pixelwise.data.listing import Faults, picture_files, some
 from pixelwise.data.order import Order
 from pixelwise.data.pictures import PICTURE_SUFFIXES

@@ -14,7 +14,7 @@ from pixelwise.data.class_table import read_classes
 from pixelwise.data.dataset import Dataset, MaskCoding, Record
 from pixelwise.data.formats import LAYOUTS, open_dataset
 from pixelwise.data.formats.coding import is_lossy
-from pixelwise.data.formats.pairing import by_words
+from pixelwise.data.formats.pairing_by_words import by_words
 from pixelwise.data.listing import picture_files
 from pixelwise.data.names import Found, Names
 from pixelwise.data.pictures import PictureFormat

@@ -43,6 +43,9 @@ MASK_WORDS = frozenset(
     | {"segmentationclass", "segs", "seg", "gt", "groundtruth", "truth", "targets", "target"}
     | {"labelstr", "labelsts", "trainannot", "valannot", "testannot"}
 )
+MASK_PARTS = MASK_WORDS | {"truth", "semantic", "manual", "matte", "mattes", "trimap", "trimaps", "labelids", "ids"}
+PICTURE_PARTS = PICTURE_WORDS | {"sat", "rgb", "rgbn", "irrg", "orig", "original", "raw"}
+"""Words that say the role as parts of longer names."""
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",

@@ -15,8 +15,9 @@ from pixelwise.data.doctor.diagnosis import Finding, Summary
 from pixelwise.data.doctor.look import Look, MaskLook, look_at_all
 from pixelwise.data.formats import folder, survey_folder
 from pixelwise.data.formats.coding import Decision, coding_from_values
+from pixelwise.data.formats.completion import complete_splits, grouped, with_kinds
 from pixelwise.data.formats.pairing import pair
-from pixelwise.data.formats.survey import Survey, complete_splits, grouped, with_kinds
+from pixelwise.data.formats.survey import Survey
 from pixelwise.data.layers import LayerCoding
 from pixelwise.data.listing import picture_files
 from pixelwise.data.order import Order

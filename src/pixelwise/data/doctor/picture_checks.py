@@ -10,7 +10,7 @@ import numpy as np
 from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
 from pixelwise.data.doctor.examination import Examination
 from pixelwise.data.doctor.look import Look
-from pixelwise.data.formats.survey import PAGES_AS_CHANNELS, form_of, seen_channels, seen_dtype
+from pixelwise.data.formats.forms import PAGES_AS_CHANNELS, form_of, seen_channels, seen_dtype
 from pixelwise.data.listing import counted
 from pixelwise.data.pictures import FULL_RANGE
 

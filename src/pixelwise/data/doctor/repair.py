@@ -20,7 +20,7 @@ from pixelwise.data.doctor.examination import Examination, examine_files
 from pixelwise.data.doctor.look import Look, MaskLook
 from pixelwise.data.doctor.mask_checks import mixed_binary, too_many_names
 from pixelwise.data.formats.export import new_names
-from pixelwise.data.formats.survey import majority_form, seen_channels
+from pixelwise.data.formats.forms import majority_form, seen_channels
 from pixelwise.data.listing import Faults, some
 from pixelwise.data.order import Order
 from pixelwise.data.orientation import upright

@@ -12,7 +12,8 @@ from typing import get_args
 
 from pixelwise.data.dataset import UNLABELLED, Dataset, Record
 from pixelwise.data.formats import camvid, classes, coco, folder, idx, labelmap, labelme, nuclei, rle_csv, values, voc
-from pixelwise.data.formats.survey import Survey, complete
+from pixelwise.data.formats.completion import complete
+from pixelwise.data.formats.survey import Survey
 from pixelwise.data.listing import picture_files
 from pixelwise.data.order import Order
 from pixelwise.errors import UserError, unknown

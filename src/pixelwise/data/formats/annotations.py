@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pixelwise.data.dataset import Record
 from pixelwise.data.formats import folder
-from pixelwise.data.formats.pairing import Pairing, pair
+from pixelwise.data.formats.pairing import pair
+from pixelwise.data.formats.pairs import Pairing
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
 from pixelwise.data.listing import Faults, counted, picture_files, relative, some
 from pixelwise.data.names import Unmatched

@@ -18,7 +18,8 @@ from pixelwise.data.dataset import Coding, MaskCoding, Record
 from pixelwise.data.formats.coding import found_values
 from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.mask_values import meaning_of
-from pixelwise.data.formats.pairing import Pairing, pair
+from pixelwise.data.formats.pairing import pair
+from pixelwise.data.formats.pairs import Pairing
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.layers import LayerCoding, foreground
 from pixelwise.data.listing import Faults, picture_files, some

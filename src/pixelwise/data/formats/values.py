@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pixelwise.data.formats import coco, folder, idx, labelme, rle_csv
-from pixelwise.data.formats.pairing import Pairing, by_words, pair
+from pixelwise.data.formats.pairing import pair
+from pixelwise.data.formats.pairing_by_words import by_words
+from pixelwise.data.formats.pairs import Pairing
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.listing import Faults, picture_files
 from pixelwise.data.pictures import probe

@@ -1,0 +1,220 @@
+"""From a survey to a dataset: the coding, the classes, the form, the groups and the splits, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, NoCoding, Record
+from pixelwise.data.foreign import LAST_SUFFIXES, format_of, named
+from pixelwise.data.formats.coding import decide_coding, values_of
+from pixelwise.data.formats.forms import guessed_channels, majority_form
+from pixelwise.data.formats.strangers import labels_not_read
+from pixelwise.data.formats.survey import SPLITS, Survey
+from pixelwise.data.listing import counted, picture_files, some
+from pixelwise.data.sample import VOID
+from pixelwise.data.shapes import ShapeCoding
+from pixelwise.data.splits import groups, kinds_by_name, make_splits
+from pixelwise.errors import UserError
+
+
+def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = True) -> Dataset:
+    """Decides the coding, the classes, the form and the splits.
+
+    Args:
+        labels: whether pictures without labels are of no use for training and validation; where they are of use,
+            `train` and `val` are made of all pictures.
+
+    Raises:
+        UserError: no pictures, no masks, a single labelled picture, contradicting splits, or masks that hold no ids.
+    """
+    _refuse_useless(survey, labels)
+    survey = with_kinds(survey)
+    notes, guesses = list(survey.notes), list(survey.guesses)
+    coding: Coding
+    if survey.coding is None and survey.labelled:
+        masks = [record.labels[0] for record in survey.labelled]
+        decision = decide_coding(masks, survey.class_names)
+        coding, class_names = decision.coding, decision.class_names
+        notes += decision.notes
+        guesses += decision.guesses
+    elif survey.coding is None:
+        coding, class_names = NoCoding(), ()
+    else:
+        coding, class_names = survey.coding, survey.class_names or ("background", "object")
+    records, group_note = grouped(survey)
+    taking_part = tuple(record for record in records if record.labelled or not labels)
+    splits, said = complete_splits(survey, taking_part, val_fraction, seed, group_note)
+    held_out = {name for split in ("val", "test") for name in survey.given.get(split, ())}
+    spare = tuple(r.name for r in records if labels and not r.labelled and r.name not in held_out)
+    if spare:
+        splits[UNLABELLED] = spare
+    return Dataset(
+        root=survey.root,
+        layout=survey.layout,
+        class_names=class_names,
+        records=records,
+        splits=splits,
+        form=survey.form or majority_form([record.picture for record in records]),
+        coding=coding,
+        notes=(*notes, *said, *_left_aside(survey, splits, labels)),
+        guesses=(*guesses, *guessed_channels([record.picture for record in records])),
+    )
+
+
+def _refuse_useless(survey: Survey, labels: bool) -> None:
+    root, labelled = survey.root, survey.labelled if labels else survey.records
+    if survey.faults:
+        raise UserError(survey.faults[0])
+    if not survey.records:
+        if not any(root.iterdir()):
+            raise UserError(f"{root}: the folder is empty; give one that holds pictures.")
+        raise UserError(
+            f"{root}: no pictures found (PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000, AVIF or idx, at any depth)"
+            f"{_but_others(root)}; give the folder that holds them."
+        )
+    if not labelled:
+        raise UserError(f"{root}: {len(survey.records)} pictures found but no masks. {missing_labels(survey)}")
+    if len(labelled) == 1:
+        what, fix = ("has a mask", "label another one") if labels else ("is there", "add another one")
+        raise UserError(
+            f"{root}: only one picture {what} ({labelled[0].name}), and at least two are needed: one to learn "
+            f"from and one held out to measure; {fix}."
+        )
+    double = survey.in_two_splits()
+    if double:
+        splits = " and ".join(split for split in survey.given if double[0] in survey.given[split])
+        raise UserError(
+            f"{root}: {len(double)} pictures are in more than one split ({double[0]} in {splits}), so that the measure "
+            "would be of pictures learnt by heart; take them out of one list."
+        )
+
+
+def _but_others(root: Path) -> str:
+    unread = unread_files(root)
+    return f", but {named(unread)}, which are not read and must be saved as PNG or TIFF first" if unread else ""
+
+
+def with_kinds(survey: Survey) -> Survey:
+    """The survey with kinds of picture to be held out in proportion, where names tell some and the layout does not."""
+    if survey.stratify is not None or "val" in survey.given or (survey.root / "groups.csv").is_file():
+        return survey
+    kinds = kinds_by_name(survey.records, survey.within)
+    if not kinds:
+        return survey
+    of_name = dict(zip((record.name for record in survey.records), kinds, strict=True))
+    guess = (
+        f"Names begin with words ({some(sorted(set(kinds) - {''}))}), which are taken for kinds of picture, so each is "
+        "on both sides of the split that is made; if the pictures of one word belong together (a patient, a video), "
+        "say so in groups.csv."
+    )
+    return replace(survey, stratify=lambda record: of_name[record.name], guesses=(*survey.guesses, guess))
+
+
+def grouped(survey: Survey) -> tuple[tuple[Record, ...], str]:
+    """The records, each with its group, and half a sentence on where groups come from.
+
+    Raises:
+        UserError: a groups.csv that cannot be understood.
+    """
+    ids, note = groups(survey.root, survey.records, survey.within, partial(_classes_of, survey))
+    return tuple(replace(record, group=group) for record, group in zip(survey.records, ids, strict=True)), note
+
+
+def _classes_of(survey: Survey, record: Record) -> Collection[int]:
+    """The class of a record as a whole, or the classes of its shapes or of its one mask, background left out."""
+    if record.class_id is not None:
+        return (record.class_id,)
+    if isinstance(survey.coding, ShapeCoding):
+        drawing = survey.coding.drawings.get(record.name)
+        return {shape.class_id for shape in drawing.shapes} if drawing else ()
+    if len(record.labels) != 1 or not (survey.coding is None or survey.coding.kind == "ids"):
+        return ()
+    try:
+        return set(values_of(record.labels[0]).tolist()) - {0, VOID}
+    except UserError:  # told when that mask is read
+        return ()
+
+
+def missing_labels(survey: Survey) -> str:
+    """What was found instead of labels, where they were looked for, and what to do."""
+    found = [labels_not_read(survey.root)]
+    if survey.orphans:
+        masks = counted(len(survey.orphans), "mask has", "masks have")
+        found.append(f"{masks} no picture's name ({some(survey.orphans, 2)}).")
+    return " ".join(
+        (
+            *filter(None, found),
+            "Looked for folders such as masks, labels, annotations or SegmentationClass with files named as the "
+            "pictures, for files beside the pictures whose names end in _mask, _label, _seg or the like, for COCO's or "
+            "LabelMe's JSON, and for csv files of run-length encodings. Put the masks into masks/ under the names of "
+            "their pictures, or, where a picture as a whole has a class, all pictures of a class into a folder of its "
+            "name, two classes or more.",
+        )
+    )
+
+
+def complete_splits(
+    survey: Survey, records: Sequence[Record], val_fraction: float, seed: int, group_note: str
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Names by split: as given, with a `val` or `train` made where it is missing.
+
+    Args:
+        records: what there is to split: the labelled ones, or all where labels are of no use.
+    """
+    labelled = {record.name: record for record in records}
+    splits = {split: tuple(sorted(set(names) & set(labelled))) for split, names in survey.given.items()}
+    splits = {split: names for split, names in splits.items() if names}
+    taken = {name for names in splits.values() for name in names}
+    notes = []
+    if "val" not in splits:
+        pool = [labelled[name] for name in splits.get("train") or sorted(set(labelled) - taken)]
+        if len(pool) < 2:
+            raise UserError(
+                f"{survey.root}: {len(pool)} labelled pictures are left to train on and to hold out, but both need "
+                "one; add labelled pictures or correct the split lists."
+            )
+        strata = [survey.stratify(record) for record in pool] if survey.stratify else None
+        splits |= make_splits(pool, val_fraction=val_fraction, seed=seed, strata=strata)
+        notes.append(
+            f"No validation split is given, so {len(splits['val'])} of {len(pool)} labelled pictures are held out, "
+            f"{group_note}{', with all kinds of picture in both parts' if strata else ''}; "
+            "the same ones every time (write train.txt and val.txt to choose them yourself)."
+        )
+    elif "train" not in splits:
+        rest = tuple(sorted(set(labelled) - taken))
+        if not rest:
+            raise UserError(f"{survey.root}: every labelled picture is held out, none is left to train on.")
+        splits["train"] = rest
+        notes.append(f"No training split is given, so the {len(rest)} labelled pictures in no other split are it.")
+    return {split: splits[split] for split in SPLITS if split in splits}, notes
+
+
+def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: bool) -> list[str]:
+    """A sentence on each sort of file that takes no part, so that nothing is dropped silently."""
+    taken = {name for names in splits.values() for name in names}
+    unlabelled = [record.name for record in survey.records if labels and not record.labelled]
+    unlisted = [record.name for record in survey.labelled if record.name not in taken]
+    sorts = (
+        (unlabelled, "pictures without labels, which take part only in methods that learn from such pictures"),
+        (unlisted, "pictures labelled but in no split, which are not used"),
+        (survey.orphans, "masks without a picture, which are not read"),
+        (survey.ignored, "picture files outside the folders of the dataset, which are not read"),
+        (survey.missing, "entries of split lists or annotation files without a picture here"),
+        (survey.ambiguous, "entries of split lists or annotation files that may mean several pictures"),
+    )
+    unread = unread_files(survey.root, survey.records)
+    said = [f"{len(names)} {what}: {some(names, 3)}." for names, what in sorts if names]
+    return said + ([f"Files of formats that are not read: {named(unread)}."] if unread else [])
+
+
+def unread_files(root: Path, records: Iterable[Record] = ()) -> tuple[PurePosixPath, ...]:
+    """Files below a folder that hold pictures in formats that are not read, relative to it; see `data.foreign`.
+
+    Args:
+        records: what is read all the same: their label files are left out.
+    """
+    labels = {file for record in records for file in record.labels}
+    return tuple(file for file in picture_files(root, LAST_SUFFIXES) if format_of(file) and root / file not in labels)

@@ -1,0 +1,148 @@
+"""Pictures and masks paired by parts of words: `crack_masks/`, `gtFine/`, `x_sat.jpg`, or a number in two names."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from pixelwise.data.formats.appearance import second_are_masks
+from pixelwise.data.formats.pairs import Pairing, how_paired, make_pairing
+from pixelwise.data.places import MASK_PARTS, PICTURE_PARTS, SPLIT_WORDS, Place, place, without_suffix, words_of
+
+_VIEW_PARTS = frozenset({"color", "colors", "colour", "colours", "visualization", "visualisation", "vis", "viz"})
+_VIEW_PARTS |= {"overlay", "overlays", "preview", "previews", "instance", "instances", "instanceids", "human"}
+"""Words of files that show masks, or say something else than the class of a pixel."""
+_MOST_SHARING = 200
+"""A word that more pictures share tells none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A file with the words of its name and of the folders above it, those of role and split left out."""
+
+    file: PurePosixPath
+    split: str
+    folders: tuple[str, ...]
+    words: tuple[str, ...]
+
+
+def by_parts_of_words(root: Path, files: Sequence[PurePosixPath]) -> Pairing:
+    named: dict[str, list[_Named]] = {"picture": [], "mask": [], "": []}
+    for file in files:
+        role, one = _named(file)
+        named[role].append(one)
+    masks = _without_views(named["mask"])
+    pictures = named["picture"] or named[""]
+    ignored = named[""] if named["picture"] else []
+    if not masks or not pictures:
+        return Pairing()
+    chosen = _by_cores(pictures, masks)
+    chosen |= _by_shared_words(
+        [one for one in pictures if one.file not in chosen],
+        [one for one in masks if one.file not in {mask for found in chosen.values() for mask in found}],
+    )
+    looked = [(root / picture, root / found[0]) for picture, found in sorted(chosen.items())]
+    if not second_are_masks(looked):
+        return Pairing()
+    several = {mask for found in chosen.values() if len(found) > 1 for mask in found}
+    left_out = {one.file for one in named["mask"]} - {one.file for one in masks}
+    pairing = make_pairing(
+        [(one.file, Place("picture", one.split, "")) for one in pictures],
+        {file: [(mask, Place("mask", "", "")) for mask in found] for file, found in chosen.items()},
+        [(one.file, Place("mask", one.split, "")) for one in masks],
+        sorted({one.file for one in ignored} | left_out),
+        _layers_by_folder([one for one in masks if one.file in several]),
+    )
+    return replace(pairing, guesses=(how_paired(looked, root, "what their names have in common"),))
+
+
+def _named(file: PurePosixPath) -> tuple[str, _Named]:
+    """The role of a file by the words in the names above it and in its own."""
+    role = split = ""
+    folders: list[str] = []
+    for folder in file.parts[:-1]:
+        words = words_of(folder)
+        if MASK_PARTS & set(words):
+            role = "mask"
+        elif PICTURE_PARTS & set(words):
+            role = "picture"
+        split = split or next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "") or place(file).split
+        folders += [word for word in words if word not in (*MASK_PARTS, *PICTURE_PARTS, *SPLIT_WORDS)]
+    words = words_of(without_suffix(file.stem))
+    ends = {words[0], words[-1]} if words else set()
+    if role != "mask" and (MASK_PARTS & ends or MASK_PARTS & set(words[-2:])):
+        role = "mask"
+    elif not role and PICTURE_PARTS & ends:
+        role = "picture"
+    return role, _Named(file, split, tuple(folders), words)
+
+
+def _without_views(masks: Sequence[_Named]) -> Sequence[_Named]:
+    """Masks without those that show others in colour or number objects, if that leaves any."""
+    kept = [one for one in masks if not _VIEW_PARTS & {*one.words, *one.folders}]
+    return kept or masks
+
+
+def _layers_by_folder(masks: Sequence[_Named]) -> dict[PurePosixPath, str]:
+    """Mask -> what its folders add (`cat` of cat_masks/), where that tells several masks of a picture apart."""
+    layers = {one.file: "_".join(one.folders) for one in masks}
+    return layers if len(set(layers.values())) > 1 else dict.fromkeys(layers, "")
+
+
+def _by_cores(pictures: Sequence[_Named], masks: Sequence[_Named]) -> dict[PurePosixPath, list[PurePosixPath]]:
+    """Pairs by what is left of the names without the words with which all pictures, or all masks, begin or end."""
+    of_picture, of_mask = _cores(pictures), _cores(masks)
+    for by in (lambda one: (one.split, one.folders), lambda one: (one.split,), lambda one: ()):
+        index: dict[object, list[_Named]] = defaultdict(list)
+        for one in pictures:
+            index[by(one), of_picture[one.file]].append(one)
+        pairs: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
+        for one in masks:
+            found = index.get((by(one), of_mask[one.file]), [])
+            if len(found) == 1:
+                pairs[found[0].file].append(one.file)
+        if 2 * len(pairs) >= min(len(pictures), len(masks)):
+            return dict(pairs)
+    return {}
+
+
+def _cores(files: Sequence[_Named]) -> dict[PurePosixPath, tuple[str, ...]]:
+    """The words of each name between the common beginning and the common end."""
+    shortest = min(len(one.words) for one in files)
+    start = 0
+    while start < shortest and len({one.words[start] for one in files}) == 1:
+        start += 1
+    end = 0
+    while end < shortest - start and len({one.words[-1 - end] for one in files}) == 1:
+        end += 1
+    return {one.file: one.words[start : len(one.words) - end] for one in files}
+
+
+def _by_shared_words(pictures: Sequence[_Named], masks: Sequence[_Named]) -> dict[PurePosixPath, list[PurePosixPath]]:
+    """Pairs of files that have more words in common than either has with any other file."""
+    if not pictures or not masks:
+        return {}
+    sharing: dict[str, list[_Named]] = defaultdict(list)
+    for one in pictures:
+        for word in set(one.words):
+            sharing[word].append(one)
+    best: dict[PurePosixPath, tuple[PurePosixPath, int]] = {}
+    for mask in masks:
+        scores: Counter[PurePosixPath] = Counter()
+        for word in set(mask.words):
+            if len(sharing[word]) <= min(_MOST_SHARING, max(len(pictures) // 2, 1)):
+                for one in sharing[word]:
+                    scores[one.file] += 2 + (one.words.index(word) == mask.words.index(word))
+        ranked = scores.most_common(2)
+        if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):
+            best[mask.file] = ranked[0]
+    pairs: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
+    top: dict[PurePosixPath, int] = defaultdict(int)
+    for picture, score in best.values():
+        top[picture] = max(top[picture], score)
+    for mask_file, (picture, score) in best.items():
+        if score == top[picture]:
+            pairs[picture].append(mask_file)
+    return dict(pairs)

@@ -1,0 +1,167 @@
+"""Pictures and masks paired by names: folders called `images` and `masks`, suffixes such as `_mask`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from pixelwise.data.formats.pairs import Pairing, Placed, make_pairing
+from pixelwise.data.listing import some
+from pixelwise.data.places import MASK_PARTS, Place, place, without_mask_suffix, without_suffix, words_of
+
+
+def by_words(files: Sequence[PurePosixPath]) -> Pairing:
+    """A mask has the name of its picture, perhaps with a suffix such as `_mask`, and lies in a folder of the same name
+    (`images/b`, `masks/b`) and of the same split. Where either side keeps no such folders, the bare name does if only
+    one picture has it."""
+    placed = [(file, place(file)) for file in files]
+    roles = {where.role for _, where in placed}
+    ignored: list[PurePosixPath] = []
+    if "mask" in roles:
+        masks = [(file, where) for file, where in placed if where.role == "mask"]
+        pictures = [(file, where) for file, where in placed if where.role == "picture"]
+        others = [(file, where) for file, where in placed if where.role == ""]
+        if pictures:
+            ignored = [file for file, _ in others]
+        else:
+            pictures = others
+    else:
+        if "picture" in roles:
+            ignored = [file for file, where in placed if where.role == ""]
+            placed = [(file, where) for file, where in placed if where.role == "picture"]
+        keys = {(where.split, where.key) for _, where in placed}
+        masks = [(file, where) for file, where in placed if (where.split, without_mask_suffix(where.key)) in keys]
+        beside = {file for file, _ in masks}
+        pictures = [(file, where) for file, where in placed if file not in beside]
+    chosen, layers = _match(pictures, masks)
+    pairing = make_pairing(pictures, chosen, masks, ignored, layers)
+    return _with_other_masks(pairing, {where.key for file, where in pictures if file in chosen})
+
+
+def _with_other_masks(pairing: Pairing, keys: Set[str]) -> Pairing:
+    """Says where masks lie that may be meant as well: of pictures that have one, or in folders called after masks.
+
+    Args:
+        keys: of the pictures that have a mask.
+    """
+    spare = [file for file in pairing.orphans if {place(file).key, without_mask_suffix(place(file).key)} & keys]
+    named = [
+        file for file in pairing.ignored if MASK_PARTS & {word for part in file.parts[:-1] for word in words_of(part)}
+    ]
+    others = sorted({str(file.parent) for file in (*spare, *named)})
+    if not pairing.masked or not others:
+        return pairing
+    read = sorted({str(mask.parent) for _, masks, _ in pairing.pairs for mask in masks})
+    return replace(
+        pairing,
+        orphans=tuple(file for file in pairing.orphans if file not in set(spare)),
+        ignored=(*pairing.ignored, *spare),
+        guesses=(
+            *pairing.guesses,
+            f"The masks in {some(read)} are read, and those in {some(others)} are not; if you mean the others, move "
+            "the first away.",
+        ),
+    )
+
+
+def _match(
+    pictures: Sequence[Placed], masks: Sequence[Placed]
+) -> tuple[dict[PurePosixPath, list[Placed]], dict[PurePosixPath, str]]:
+    """Picture -> its masks, and mask -> the name of its layer.
+
+    By the exact key, then without the mask's suffix, then by the last part of the key, then by what a mask's name or
+    folder adds to the picture's."""
+    chosen: dict[PurePosixPath, list[Placed]] = {}
+    exact = _index((spelling, (file, where)) for file, where in masks for spelling in _spellings(where.key))
+    suffixed = _index((without_mask_suffix(where.key), (file, where)) for file, where in masks)
+    layers: dict[PurePosixPath, str] = {}
+    for file, where in pictures:
+        for index in (exact, suffixed):
+            found = [mask for mask in index.get(where.key, ()) if _same_split(where, mask[1])]
+            if found:
+                # A mask in a split of its own is nearer than one that serves all.
+                nearest = max(mask[1].split == where.split for mask in found)
+                found = [mask for mask in found if (mask[1].split == where.split) == nearest]
+                chosen[file] = found if index is suffixed else found[:1]
+                layers |= {mask: "" for mask, _ in chosen[file]} if len(chosen[file]) > 1 else {}
+                break
+    taken = {mask for found in chosen.values() for mask, _ in found}
+    left = [(file, where) for file, where in pictures if file not in chosen]
+    free = [(file, where) for file, where in masks if file not in taken]
+    by_stem = _index(
+        (_last(without_mask_suffix(where.key) if suffixed_name else where.key), (file, where))
+        for file, where in free
+        for suffixed_name in (False, True)
+    )
+    namesakes = Counter(_last(where.key) for _, where in left)
+    for file, where in left:
+        found = [
+            mask
+            for mask in by_stem.get(_last(where.key), ())
+            if _same_split(where, mask[1]) and ("/" not in where.key or "/" not in mask[1].key)
+        ]
+        if len(found) == 1 and namesakes[_last(where.key)] == 1:
+            chosen[file] = found
+    if not chosen:
+        return _layered(left, free)
+    return chosen, layers
+
+
+def _layered(
+    pictures: Sequence[Placed], masks: Sequence[Placed]
+) -> tuple[dict[PurePosixPath, list[Placed]], dict[PurePosixPath, str]]:
+    """Several masks per picture: `masks/cat/x.png` and `masks/dog/x.png`, or `x_cat.png` and `x_1.png`, of `x`."""
+    of_key: dict[str, list[Placed]] = defaultdict(list)
+    for file, where in pictures:
+        of_key[where.key].append((file, where))
+    chosen: dict[PurePosixPath, list[Placed]] = defaultdict(list)
+    layers: dict[PurePosixPath, str] = {}
+    for file, where in masks:
+        for key, layer in _without_layer(where.key):
+            found = [picture for picture, its in of_key.get(key, ()) if _same_split(its, where)]
+            if len(found) == 1:
+                chosen[found[0]].append((file, where))
+                layers[file] = layer
+                break
+    if len(set(layers.values())) == 1 or all(layer.isdigit() for layer in layers.values()):
+        several = {mask for found in chosen.values() if len(found) > 1 for mask, _ in found}
+        layers = dict.fromkeys(several, "")  # a suffix that all have, or numbers, name no class
+    return dict(chosen), layers
+
+
+def _without_layer(key: str) -> Iterable[tuple[str, str]]:
+    """The keys that a picture may have whose mask is `key`, each with what names the layer: longest first."""
+    folders, _, last = key.rpartition("/")
+    if folders:
+        above, _, layer = folders.rpartition("/")
+        for name in _spellings(last):
+            yield f"{above}/{name}" if above else name, layer
+        first, _, below = key.partition("/")
+        yield below, first
+    for match in reversed(list(re.finditer(r"[_\-. ]", last))):
+        head = last[: match.start()]
+        yield f"{folders}/{head}" if folders else head, last[match.end() :]
+
+
+def _spellings(key: str) -> tuple[str, ...]:
+    """`x.jpg` and `x` of a mask called x.jpg.png."""
+    return tuple(dict.fromkeys((key, without_suffix(key))))
+
+
+def _index(pairs: Iterable[tuple[str, Placed]]) -> dict[str, list[Placed]]:
+    index: dict[str, list[Placed]] = defaultdict(list)
+    for key, mask in pairs:
+        if key:
+            index[key].append(mask)
+    return index
+
+
+def _same_split(picture: Place, mask: Place) -> bool:
+    return picture.split == mask.split or not picture.split or not mask.split
+
+
+def _last(key: str) -> str:
+    return key.rsplit("/", 1)[-1]

@@ -1,0 +1,78 @@
+"""Pictures with their masks, as one of the ways of pairing found them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from pixelwise.data.listing import some
+from pixelwise.data.places import Place
+
+Placed = tuple[PurePosixPath, Place]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Which masks belong to which picture; paths relative to the root.
+
+    Attributes:
+        pairs: (picture, its masks, split or empty), sorted by picture.
+        orphans: masks without a picture.
+        ignored: files that are neither.
+        layers: mask -> what its name or folder adds to that of the picture, where pictures have several masks.
+        guesses: sentences on what the look of files decided.
+    """
+
+    pairs: tuple[tuple[PurePosixPath, tuple[PurePosixPath, ...], str], ...] = ()
+    orphans: tuple[PurePosixPath, ...] = ()
+    ignored: tuple[PurePosixPath, ...] = ()
+    layers: Mapping[PurePosixPath, str] = field(default_factory=dict)
+    guesses: tuple[str, ...] = ()
+
+    @property
+    def masked(self) -> int:
+        """How many pictures have a mask."""
+        return sum(bool(masks) for _, masks, _ in self.pairs)
+
+
+def make_pairing(
+    pictures: Sequence[Placed],
+    chosen: Mapping[PurePosixPath, Sequence[Placed]],
+    masks: Sequence[Placed],
+    ignored: Sequence[PurePosixPath],
+    layers: Mapping[PurePosixPath, str],
+) -> Pairing:
+    """
+    Args:
+        pictures, masks: with their places.
+        chosen: picture -> its masks.
+        ignored, layers: as in `Pairing`.
+    """
+    used = {file for found in chosen.values() for file, _ in found}
+    return Pairing(
+        pairs=tuple(
+            (
+                file,
+                tuple(mask for mask, _ in chosen.get(file, ())),
+                where.split or next((its.split for _, its in chosen.get(file, ())), ""),
+            )
+            for file, where in sorted(pictures)
+        ),
+        orphans=tuple(file for file, _ in masks if file not in used),
+        ignored=tuple(ignored),
+        layers=layers,
+    )
+
+
+def how_paired(looked: Sequence[tuple[Path, Path]], root: Path, by: str) -> str:
+    """The guess that some pictures and masks belong together.
+
+    Args:
+        by: what told so.
+    """
+    shown = [f"{picture.relative_to(root)} with {mask.relative_to(root)}" for picture, mask in looked]
+    return (
+        f"Pictures and masks are paired by {by}: {some(shown, 2)}. If that is wrong, put the pictures into images/ and "
+        "the masks into masks/ under the names of their pictures."
+    )
