@@ -73,7 +73,7 @@ def test_classes_by_name_in_folders_and_in_coco(digits_folder: Path, tmp_path: P
 
 
 def test_the_layout_of_the_run_is_that_of_other_data_too(tmp_path: Path) -> None:
-    """Ids in 16 bits pass for objects where nobody says that they are classes."""
+    """What the layout of the run calls classes may be read as objects elsewhere."""
     for name in ("own", "other"):
         for k in range(4):
             mask = np.zeros((40, 60), np.uint16)
@@ -85,7 +85,7 @@ def test_the_layout_of_the_run_is_that_of_other_data_too(tmp_path: Path) -> None
     api.train("unet", data=tmp_path / "own", layout="folder", epochs=1, out=run, overrides=UNET)
     assert scores(api.evaluate(run, data=tmp_path / "other")) == api.evaluate(run)
     with pytest.raises(UserError, match="the network's are class 0, class 1, class 2"):
-        api.evaluate(run, data=tmp_path / "other", layout="auto")
+        api.evaluate(run, data=tmp_path / "other", layout="labelmap")
     with pytest.raises(UserError, match=r"read as 'folder', the layout of the run's own data; --layout gives"):
         api.evaluate(run, data=run)
     with pytest.raises(UserError, match="did you mean 'folder'"):
