@@ -357,15 +357,15 @@ def _evaluation_data(
     if data is None and not Path(path).is_dir():
         raise UserError(f"{path}: the data of the run {run} is no longer there; give its new place with --data.")
     if settings is None:
-        order = rle_order or "columns"
-        return open_dataset(Path(path), layout or "auto", labels=bool(task.needs), rle_order=order), False
+        path, order = Path(path), rle_order or "columns"
+        return open_dataset(path, layout or "auto", labels=bool(task.needs), rle_order=order, to_measure=True), False
     order = rle_order or settings.data.rle_order
     own = Path(path).resolve() == Path(settings.data.path or "").resolve()
     if own and layout in (None, settings.data.layout) and order == settings.data.rle_order:
         return open_recipe_data(settings), True
     try:
         path, layout_read = Path(path), layout or settings.data.layout
-        return open_dataset(path, layout_read, labels=bool(task.needs), rle_order=order), False
+        return open_dataset(path, layout_read, labels=bool(task.needs), rle_order=order, to_measure=True), False
     except UserError as error:
         if layout is not None or settings.data.layout == "auto":
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,3 +155,18 @@ def test_two_spellings_of_the_foreground_and_a_stray_id_are_both_found(tmp_path:
     write(tmp_path, drawn, count=10)
     (tmp_path / "classes.txt").write_text("background\nthing\n")
     assert {"id-beyond-classes", "mask-0-255"} <= {finding.code for finding in examine(tmp_path).findings}
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_ids_in_few_bits(bits: int, tmp_path: Path) -> None:
+    """A grey PNG of 2 bits holds the ids 0 to 3, whatever a viewer makes of them."""
+    drawn = stripes(0, np.uint8, (1, 3))
+    rows = np.unpackbits(drawn[:, :, None], axis=2)[:, :, -bits:].reshape(len(drawn), -1)
+    packed = b"".join(b"\0" + np.packbits(row).tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", SIZE[1], SIZE[0], bits, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(packed)), (b"IEND", b""))
+    content = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    (tmp_path / "mask.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    np.testing.assert_array_equal(read_ids(tmp_path / "mask.png"), drawn)

@@ -90,3 +90,13 @@ def test_the_layout_of_the_run_is_that_of_other_data_too(tmp_path: Path) -> None
         api.evaluate(run, data=run)
     with pytest.raises(UserError, match="did you mean 'folder'"):
         api.evaluate(run, data=tmp_path / "other", layout="foldr")
+
+
+def test_one_picture_is_enough_to_measure(segmenter: Path, scenes_folder: Path, tmp_path: Path) -> None:
+    picture = sorted((scenes_folder / "images").rglob("*.png"))[0]
+    mask = scenes_folder / "masks" / picture.relative_to(scenes_folder / "images")
+    for file, folder in ((picture, "images"), (mask, "masks")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(file, tmp_path / folder / "one.png")
+    shutil.copy(scenes_folder / "classes.txt", tmp_path / "classes.txt")
+    assert 0 <= api.evaluate(segmenter, data=tmp_path)["mean_iou"] <= 1

@@ -251,8 +251,17 @@ def _decode_ids(path: Path, header: Header) -> np.ndarray:
         ids = np.array(image)
     if header.kind == "PPM":
         ids = _unscaled(ids, path)
+    if header.kind == "PNG" and header.mode == "L":
+        ids = _of_few_bits(ids, path)
     # An EXIF rotation on a mask is as binding as one on a picture.
     return upright(ids, header.orientation)
+
+
+def _of_few_bits(ids: np.ndarray, path: Path) -> np.ndarray:
+    """The numbers in a grey PNG of 2 or 4 bits, which Pillow brings from 0 to 3 or 15 to the range of a byte."""
+    with path.open("rb") as file:
+        bits = file.read(25)[24]
+    return np.rint(ids * ((2**bits - 1) / 255)).astype(np.uint8) if bits in (2, 4) else ids
 
 
 def _unscaled(ids: np.ndarray, path: Path) -> np.ndarray:

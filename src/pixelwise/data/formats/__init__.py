@@ -43,6 +43,7 @@ def open_dataset(
     labels: bool = True,
     unlabelled: Path | str | None = None,
     rle_order: Order = "columns",
+    to_measure: bool = False,
 ) -> Dataset:
     """Reads what a folder holds: pictures, where their labels lie, classes and splits. No picture is decoded.
 
@@ -54,13 +55,14 @@ def open_dataset(
         labels: whether the splits are made of the labelled pictures alone; False for methods that need no labels.
         unlabelled: a folder of further pictures for the split `unlabelled`, whose labels are not read.
         rle_order: along what the run lengths of tables count the pixels.
+        to_measure: whether nothing is trained on, so that a single labelled picture will do.
 
     Raises:
         UserError: no such folder or layout, no pictures, no masks, fewer than two labelled pictures, or masks that
             hold no class ids; `pixelwise.data.doctor.examine` tells all that is wrong at once.
     """
     survey = survey_folder(Path(path), layout, rle_order)
-    dataset = complete(survey, val_fraction=val_fraction, seed=seed, labels=labels)
+    dataset = complete(survey, val_fraction=val_fraction, seed=seed, labels=labels, to_measure=to_measure)
     return dataset if unlabelled is None else _with_unlabelled(dataset, Path(unlabelled))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import contextlib
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -14,23 +16,27 @@ from pixelwise.data.formats.forms import guessed_channels, majority_form
 from pixelwise.data.formats.strangers import labels_not_read
 from pixelwise.data.formats.survey import SPLITS, Survey
 from pixelwise.data.listing import counted, picture_files, some
+from pixelwise.data.pictures import probe
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
-from pixelwise.data.splits import groups, kinds_by_name, make_splits
+from pixelwise.data.splits import even_sample, groups, kinds_by_name, make_splits
 from pixelwise.errors import UserError
 
 
-def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = True) -> Dataset:
+def complete(
+    survey: Survey, *, val_fraction: float, seed: int, labels: bool = True, to_measure: bool = False
+) -> Dataset:
     """Decides the coding, the classes, the form and the splits.
 
     Args:
         labels: whether pictures without labels are of no use for training and validation; where they are of use,
             `train` and `val` are made of all pictures.
+        to_measure: nothing is trained on, so that a single labelled picture will do; it is `val`.
 
     Raises:
         UserError: no pictures, no masks, a single labelled picture, contradicting splits, or masks that hold no ids.
     """
-    _refuse_useless(survey, labels)
+    _refuse_useless(survey, labels, to_measure)
     survey = with_kinds(survey)
     notes, guesses = list(survey.notes), list(survey.guesses)
     coding: Coding
@@ -46,7 +52,10 @@ def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = T
         coding, class_names = survey.coding, survey.class_names or ("background", "object")
     records, group_note = grouped(survey)
     taking_part = tuple(record for record in records if record.labelled or not labels)
-    splits, said = complete_splits(survey, taking_part, val_fraction, seed, group_note)
+    splits: dict[str, tuple[str, ...]] = {"val": tuple(record.name for record in taking_part)}
+    said: list[str] = []
+    if len(taking_part) > 1 or not to_measure:
+        splits, said = complete_splits(survey, taking_part, val_fraction, seed, group_note)
     held_out = {name for split in ("val", "test") for name in survey.given.get(split, ())}
     spare = tuple(r.name for r in records if labels and not r.labelled and r.name not in held_out)
     if spare:
@@ -64,7 +73,7 @@ def complete(survey: Survey, *, val_fraction: float, seed: int, labels: bool = T
     )
 
 
-def _refuse_useless(survey: Survey, labels: bool) -> None:
+def _refuse_useless(survey: Survey, labels: bool, to_measure: bool) -> None:
     root, labelled = survey.root, survey.labelled if labels else survey.records
     if survey.faults:
         raise UserError(survey.faults[0])
@@ -77,7 +86,7 @@ def _refuse_useless(survey: Survey, labels: bool) -> None:
         )
     if not labelled:
         raise UserError(f"{root}: {len(survey.records)} pictures found but no masks. {missing_labels(survey)}")
-    if len(labelled) == 1:
+    if len(labelled) == 1 and not to_measure:
         what, fix = ("has a mask", "label another one") if labels else ("is there", "add another one")
         raise UserError(
             f"{root}: only one picture {what} ({labelled[0].name}), and at least two are needed: one to learn "
@@ -140,7 +149,7 @@ def _classes_of(survey: Survey, record: Record) -> Collection[int]:
 
 def missing_labels(survey: Survey) -> str:
     """What was found instead of labels, where they were looked for, and what to do."""
-    found = [labels_not_read(survey.root)]
+    found = [_stacks(survey), labels_not_read(survey.root)]
     if survey.orphans:
         masks = counted(len(survey.orphans), "mask has", "masks have")
         found.append(f"{masks} no picture's name ({some(survey.orphans, 2)}).")
@@ -154,6 +163,16 @@ def missing_labels(survey: Survey) -> str:
             "name, two classes or more.",
         )
     )
+
+
+def _stacks(survey: Survey) -> str:
+    """A sentence on files that hold several pictures and perhaps their masks, as volumes do."""
+    stacks = []
+    for record in even_sample(survey.records, 20):
+        with contextlib.suppress(UserError):  # told when that picture is read, or by the doctor
+            header = probe(record.picture)
+            stacks += [f"{record.picture.name} ({header.pages} pages)"] if header.pages > 1 else []
+    return f"Stacks of slices found, {some(stacks, 3)}: split them into one file per slice." if stacks else ""
 
 
 def complete_splits(
@@ -178,9 +197,14 @@ def complete_splits(
             )
         strata = [survey.stratify(record) for record in pool] if survey.stratify else None
         splits |= make_splits(pool, val_fraction=val_fraction, seed=seed, strata=strata)
+        held_out = set(splits["val"])
+        sides: dict[Hashable, set[bool]] = defaultdict(set)
+        for record, kind in zip(pool, strata or (), strict=False):
+            sides[kind].add(record.name in held_out)
+        everywhere = bool(sides) and all(len(side) == 2 for side in sides.values())
         notes.append(
             f"No validation split is given, so {len(splits['val'])} of {len(pool)} labelled pictures are held out, "
-            f"{group_note}{', with all kinds of picture in both parts' if strata else ''}; "
+            f"{group_note}{', with all kinds of picture in both parts' if everywhere else ''}; "
             "the same ones every time (write train.txt and val.txt to choose them yourself)."
         )
     elif "train" not in splits:
