@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from pixelwise.data.dataset import Record
+from pixelwise.data.listing import read_text
 from pixelwise.data.names import Names
 from pixelwise.data.places import place, without_suffix
 from pixelwise.errors import UserError
@@ -114,9 +116,10 @@ def groups(
     """
     alone = tuple(without_suffix(record.name) for record in records)
     if (root / "groups.csv").is_file():
-        given = _read_groups(root / "groups.csv", records)
+        given, missing = _read_groups(root / "groups.csv", records)
         ids = tuple(given.get(record.name, name) for record, name in zip(records, alone, strict=True))
-        return ids, "the groups of groups.csv kept whole"
+        lost = f" ({missing} of its lines name no picture here)" if missing else ""
+        return ids, f"the groups of groups.csv kept whole{lost}"
     keys = _keys(records, within)
     folders = tuple(str(key.parent) if len(key.parts) > 1 else "" for key in keys)
     prefixes = tuple(_before_number(key) or name for key, name in zip(keys, alone, strict=True))
@@ -190,24 +193,30 @@ def _are_groups(ids: Sequence[str]) -> bool:
     return FEWEST_GROUPS <= len(sizes) <= len(ids) / 2 and max(sizes.values()) <= len(ids) / 2
 
 
-def _read_groups(path: Path, records: Sequence[Record]) -> dict[str, str]:
+def _read_groups(path: Path, records: Sequence[Record]) -> tuple[dict[str, str], int]:
+    """Record -> group, and how many lines name no picture of the dataset."""
     names = Names(record.name for record in records)
     found: dict[str, str] = {}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for number, row in enumerate(csv.reader(file), start=1):
-            if not any(cell.strip() for cell in row) or (number == 1 and row[0].strip().lower() == "picture"):
-                continue
-            if len(row) != 2 or not row[1].strip():
-                raise UserError(f"{path}, line {number}: expected `picture,group`, found '{','.join(row)}'.")
-            members = names.find(row[0].strip())
-            if members.rivals:
-                raise UserError(
-                    f"{path}, line {number}: '{row[0].strip()}' may mean {' or '.join(members.rivals[:3])}; write the "
-                    "path from the dataset's folder."
-                )
-            if not members.names:
-                raise UserError(
-                    f"{path}, line {number}: no picture '{row[0].strip()}' in the dataset; correct the name."
-                )
-            found |= dict.fromkeys(members.names, row[1].strip())
-    return found
+    missing = []
+    text = read_text(path)
+    first = text.partition("\n")[0]
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count)))
+    except csv.Error as error:
+        raise UserError(f"{path}: cannot be read as a csv file ({error}); save it again.") from None
+    for number, row in enumerate(rows, start=1):
+        if not any(cell.strip() for cell in row) or (number == 1 and row[0].strip().lower() == "picture"):
+            continue
+        if len(row) != 2 or not row[1].strip():
+            raise UserError(f"{path}, line {number}: expected `picture,group`, found {','.join(row)[:60]!r}.")
+        members = names.find(row[0].strip())
+        if members.rivals:
+            raise UserError(
+                f"{path}, line {number}: '{row[0].strip()}' may mean {' or '.join(members.rivals[:3])}; write the "
+                "path from the dataset's folder."
+            )
+        missing += [] if members.names else [f"line {number}: no picture '{row[0].strip()}' in the dataset"]
+        found |= dict.fromkeys(members.names, row[1].strip())
+    if missing and not found:
+        raise UserError(f"{path}, {missing[0]}, and none of the other names either; correct them.")
+    return found, len(missing)
