@@ -43,9 +43,9 @@ def _read(path: Path, modified: int, size: int) -> np.ndarray:
         raise UserError(f"{path}: not an idx file (it begins with {data[:4].hex() or 'nothing'}).")
     dtype, dimensions = np.dtype(_TYPES[data[2]]), data[3]
     start = 4 + 4 * dimensions
-    shape = np.frombuffer(data[4 : 4 + len(data[4:start]) // 4 * 4], ">i4").tolist()
+    shape = np.frombuffer(data[4:start].ljust(4 * dimensions, b"\0"), ">i4").tolist()
     expected = prod(shape) * dtype.itemsize
-    if len(shape) < dimensions or len(data) - start != expected:
+    if min(shape, default=0) < 0 or len(data) - start != expected:
         raise UserError(
             f"{path}: {max(len(data) - start, 0):,} bytes of values found, {expected:,} expected for "
             f"{' x '.join(map(str, shape))}; the file is cut short or damaged, download it again."
