@@ -56,3 +56,10 @@ def test_damage_is_said(tmp_path: Path, content: bytes, words: str) -> None:
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_idx(tmp_path / "x")
+
+
+@pytest.mark.parametrize("length", range(17))
+def test_every_cut_through_the_head_is_a_sentence(length: int, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes((b"\0\0\x08\x03" + b"\0\0\0\x02" * 3 + bytes(8))[:length])
+    with pytest.raises(UserError):
+        read_idx(tmp_path / "x")

@@ -125,3 +125,20 @@ def test_even_sample(count: int, limit: int) -> None:
     assert len(sample) == min(count, limit)
     steps = {after - before for before, after in pairwise(sample)}
     assert len(steps) == 0 or max(steps) - min(steps) <= 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_groups_in_other_spellings(separator: str, encoding: str, tmp_path: Path) -> None:
+    records = [Record(f"p{number}", tmp_path / f"p{number}.png") for number in range(4)]
+    lines = "".join(f"p{number}{separator}day {number % 2}\n" for number in (0, 1, 2, 3, 99))
+    (tmp_path / "groups.csv").write_bytes(f"picture{separator}group\n{lines}".encode(encoding))
+    ids, note = groups(tmp_path, records)
+    assert ids == ("day 0", "day 1", "day 0", "day 1")
+    assert "1 of its lines name no picture" in note
+
+
+def test_groups_of_other_data_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "groups.csv").write_text("x,a\ny,b\n")
+    with pytest.raises(UserError, match="line 1: no picture 'x'"):
+        groups(tmp_path, [Record("p0", tmp_path / "p0.png")])
