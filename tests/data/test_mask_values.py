@@ -18,6 +18,7 @@ from pixelwise.data.doctor import examine, fix
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.mask_values import grey_levels
 from pixelwise.data.pictures import read_ids
+from pixelwise.errors import UserError
 
 
 def write(root: Path, draw: Callable[[int], np.ndarray], count: int = 8) -> Path:
@@ -122,6 +123,23 @@ def test_soft_edges_are_cut_at_half_height(tmp_path: Path) -> None:
     assert said(tmp_path / "data", dataset)
     fix(tmp_path / "data", tmp_path / "fixed")
     np.testing.assert_array_equal(read_ids(tmp_path / "fixed/masks/p1.png"), soft(1) > 118)
+
+
+def test_straight_soft_edges_are_no_classes(tmp_path: Path) -> None:
+    def soft(number: int) -> np.ndarray:
+        return cv2.GaussianBlur(mask(number + 9, 255), (0, 0), 1.2)
+
+    dataset = open_dataset(write(tmp_path, soft))
+    np.testing.assert_array_equal(dataset.load(dataset.records[1]).mask, soft(1) > 127)
+
+
+def test_a_third_class_in_lossy_masks_is_no_edge(tmp_path: Path) -> None:
+    def soft(number: int) -> np.ndarray:
+        three = np.maximum(mask(number + 9, 255), mask(number + 9, 128, corner=(5, 32)))
+        return cv2.GaussianBlur(three, (0, 0), 1.2)
+
+    with pytest.raises(UserError, match="blurred"):
+        open_dataset(write(tmp_path, soft))
 
 
 @pytest.mark.parametrize("levels", [(0, 128, 255), (0, 64, 128, 255), (0, 127, 254), (0, 100, 200)])

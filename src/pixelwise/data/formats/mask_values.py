@@ -7,6 +7,7 @@ The bit depth decides nothing: 16 bits may hold class ids, 8 bits may number obj
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,8 +26,15 @@ SAMPLE = 20
 """Masks that are looked at."""
 MANY_OBJECTS = 40
 """More values than this, numbered without gaps, are objects whatever their regions look like."""
+MOST_PIXELS = 1 << 22
+"""Of larger masks, every so many-th row and column is looked at, and the middle for soft edges."""
 MOST_REGIONS = 30
 """Values per mask whose regions are looked at."""
+
+LOW, HIGH = 0.2, 0.8
+"""Of the largest value: below is black, above is white, and between are the edges of black and white."""
+EVEN = 6
+"""Most difference within 3x3 pixels of an even area in a lossy mask."""
 
 Kind = Literal["ids", "codes", "objects", "black_and_white", "soft"]
 
@@ -57,6 +65,7 @@ class _Mask:
         looked: how many were looked at.
         deep: more than 8 bits per pixel.
         lossy: values lie between the ids.
+        even_between: pixels of lossy masks in even areas of middle height.
     """
 
     counts: dict[int, int]
@@ -64,6 +73,7 @@ class _Mask:
     looked: int
     deep: bool
     lossy: bool
+    even_between: int
 
     @property
     def values(self) -> list[int]:
@@ -127,18 +137,22 @@ def _hardly_a_gap(mask: _Mask) -> bool:
 
 
 def _two_peaks(masks: Sequence[_Mask]) -> bool:
-    """Whether values crowd near 0 and near the top, with no third peak between."""
+    """Whether values crowd near 0 and near the top, and hardly an even area lies between."""
     histogram = np.zeros(256, np.int64)
     for mask in masks:
         for value, pixels in mask.counts.items():
             histogram[min(value, 255)] += pixels
     top = int(np.flatnonzero(histogram)[-1])
-    if top < 100:
-        return False
-    between = histogram[int(0.2 * top) : int(0.8 * top)]
-    marked = histogram[int(0.2 * top) :].sum()
-    peak = between.max() > max(0.02 * marked, 5 * np.median(between[between > 0])) if between.any() else False
-    return bool(histogram[int(0.8 * top) :].sum() >= 0.3 * marked and not peak)
+    marked, white = histogram[int(LOW * top) :].sum(), histogram[int(HIGH * top) :].sum()
+    between = sum(mask.even_between for mask in masks)
+    return bool(top >= 100 and white >= 0.3 * marked and between <= 0.02 * marked)
+
+
+def _even_between(ids: np.ndarray) -> int:
+    """Pixels of middle height whose surroundings are even: those of a ramp are not, those of a third class are."""
+    square, top = np.ones((3, 3), np.uint8), int(ids.max(initial=0))
+    even = cv2.dilate(ids, square).astype(np.int16) - cv2.erode(ids, square) <= EVEN
+    return int(np.count_nonzero(even & (ids >= LOW * top) & (ids < HIGH * top)))
 
 
 def _look(mask: Path) -> _Mask | None:
@@ -160,10 +174,20 @@ def _look_once(file: Path, modified: int, size: int) -> _Mask:
     else:
         found, pixels = np.unique(ids, return_counts=True)
         counts = dict(zip(found.tolist(), pixels.tolist(), strict=True))
-    values = even_sample([value for value in counts if value not in (0, VOID)], MOST_REGIONS)
-    lossy = is_lossy(ids, header.kind)
-    single = 0 if lossy else sum(_is_one_region(ids == value) for value in values)
-    return _Mask(counts, single, len(values), header.dtype not in ("uint8", "bool"), lossy)
+    lossy = is_lossy(_middle(ids), header.kind)
+    step = math.ceil(math.sqrt(ids.size / MOST_PIXELS))
+    coarse = ids[::step, ::step]
+    values = even_sample([value for value in np.unique(coarse).tolist() if value not in (0, VOID)], MOST_REGIONS)
+    single = 0 if lossy else sum(_is_one_region(coarse == value) for value in values)
+    deep = header.dtype not in ("uint8", "bool")
+    return _Mask(counts, single, len(values), deep, lossy, _even_between(_middle(ids)) if lossy else 0)
+
+
+def _middle(ids: np.ndarray) -> np.ndarray:
+    """The middle of a large mask, as many pixels as are looked at."""
+    side = math.isqrt(MOST_PIXELS)
+    top, left = (max(length - side, 0) // 2 for length in ids.shape)
+    return ids[top : top + side, left : left + side]
 
 
 def _is_one_region(marked: np.ndarray) -> bool:
