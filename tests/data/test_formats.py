@@ -12,6 +12,7 @@ from PIL import Image
 
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.dataset import Dataset, MaskCoding, Record
+from pixelwise.data.doctor import examine
 from pixelwise.data.formats import LAYOUTS, open_dataset
 from pixelwise.data.formats.coding import is_lossy
 from pixelwise.data.formats.pairing_by_words import by_words
@@ -521,3 +522,30 @@ def test_real_data(name: str, layout: str, records: int, splits: dict[str, int])
         sample = dataset.load(record)
         assert sample.mask is not None
         assert sample.mask.shape == sample.image.shape[:2]
+
+
+def test_hidden_files_are_skipped_and_said(tmp_path: Path) -> None:
+    for name in "abc":
+        save(tmp_path / f"images/{name}.png", grey(1))
+        save(tmp_path / f"masks/{name}.png", ids(0, 1))
+    for hidden in ("images/._a.png", "images/@eaDir/a.png", "__MACOSX/images/a.png", ".thumbnails/a.png"):
+        save(tmp_path / hidden, grey(1))
+    assert [str(file) for file in picture_files(tmp_path / "images")] == ["a.png", "b.png", "c.png"]
+    said = [finding for finding in examine(tmp_path).findings if finding.code == "not-read"]
+    assert len(said[0].files) == 4
+
+
+@pytest.mark.parametrize(("split", "refused"), [("train", True), ("val", True), ("test", False)])
+def test_a_list_of_other_data(split: str, refused: bool, tmp_path: Path) -> None:
+    """Held-out pictures are often kept back, so a list of them alone is no mistake."""
+    for name in "abcd":
+        save(tmp_path / f"images/{name}.png", grey(1))
+        save(tmp_path / f"masks/{name}.png", ids(0, 1))
+    (tmp_path / f"{split}.txt").write_text("x\ny\n")
+    assert examine(tmp_path).ok != refused
+    assert "list-entry-missing" in {finding.code for finding in examine(tmp_path).findings}
+    if refused:
+        with pytest.raises(UserError, match=f"{split}.txt: none of its 2 entries"):
+            open_dataset(tmp_path)
+    else:
+        assert set(open_dataset(tmp_path).splits) == {"train", "val"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -26,20 +26,38 @@ def picture_files(root: Path, suffixes: Collection[str] = PICTURE_SUFFIXES) -> t
         raise UserError(f"{root}: no such folder.")
     if not root.is_dir():
         raise UserError(f"{root}: a file, but a dataset is a folder of pictures and masks; give the folder above it.")
-    found = []
+    return tuple(sorted(file for file in _files(root, suffixes) if not is_hidden(file)))
+
+
+def hidden_pictures(root: Path) -> tuple[PurePosixPath, ...]:
+    """The picture files that `picture_files` skips: hidden ones, thumbnails of drives, leftovers of archives."""
+    return tuple(sorted(file for file in _files(root, PICTURE_SUFFIXES, hidden=True) if is_hidden(file)))
+
+
+def is_hidden(path: PurePosixPath) -> bool:
+    """Whether a file, or a folder above it, is not meant to be seen."""
+    return any(part.startswith((".", "@eaDir")) or part == "__MACOSX" for part in path.parts)
+
+
+def _files(root: Path, suffixes: Collection[str], *, hidden: bool = False) -> Iterator[PurePosixPath]:
     seen = set()
-    for folder, below, names in os.walk(root, followlinks=True):
+    for folder, below, names in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
         if real in seen:  # a link to a folder above would go round for ever
             below.clear()
             continue
         seen.add(real)
-        below[:] = sorted(name for name in below if not name.startswith(".") and name != "__MACOSX")
+        below[:] = sorted(name for name in below if hidden or not is_hidden(PurePosixPath(name)))
         here = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        found += [
-            here / name for name in names if not name.startswith(".") and PurePosixPath(name).suffix.lower() in suffixes
-        ]
-    return tuple(sorted(found))
+        yield from (here / name for name in names if PurePosixPath(name).suffix.lower() in suffixes)
+
+
+def _refuse(error: OSError) -> None:
+    """
+    Raises:
+        UserError: always; `os.walk` would pass over a folder that cannot be read.
+    """
+    raise UserError(f"{error.filename}: cannot be read ({error.strerror}); see who may read it, or move it away.")
 
 
 class Faults(list[str]):

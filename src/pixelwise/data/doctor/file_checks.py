@@ -8,7 +8,7 @@ from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
 from pixelwise.data.doctor.examination import Examination
 from pixelwise.data.foreign import named
 from pixelwise.data.formats.completion import missing_labels, unread_files
-from pixelwise.data.listing import counted
+from pixelwise.data.listing import counted, hidden_pictures
 from pixelwise.data.pictures import KIND_SUFFIXES
 from pixelwise.data.places import without_suffix
 
@@ -115,9 +115,18 @@ def unpaired(ex: Examination) -> Findings:
         yield Finding(
             "note",
             "not-read",
-            f"{counted(len(ex.survey.ignored), 'picture file', 'picture files')} outside the folders of pictures and "
-            "masks: not read.",
+            f"{counted(len(ex.survey.ignored), 'picture file', 'picture files')} outside the folders of the "
+            "dataset: not read.",
             ex.survey.ignored,
+        )
+    hidden = tuple(map(str, hidden_pictures(ex.root)))
+    if hidden:
+        yield Finding(
+            "note",
+            "not-read",
+            f"{counted(len(hidden), 'picture file is', 'picture files are')} hidden, a thumbnail, or left over by an "
+            "archive: not read.",
+            hidden,
         )
     if ex.survey.missing:
         yield Finding(

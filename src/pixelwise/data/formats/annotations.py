@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pixelwise.data.dataset import Record
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.pairs import Pairing
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
-from pixelwise.data.listing import Faults, counted, picture_files, relative, some
+from pixelwise.data.listing import Faults, counted, is_hidden, picture_files, relative, some
 from pixelwise.data.names import Unmatched
 from pixelwise.data.places import SPLIT_WORDS, place
 from pixelwise.data.sample import VOID
@@ -63,11 +63,7 @@ def has_masks(root: Path) -> bool:
 def files_below(root: Path, *suffixes: str) -> tuple[Path, ...]:
     """Files of these suffixes at any depth, sorted; hidden ones are skipped."""
     found = (file for file in root.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
-    return tuple(sorted(file for file in found if not _is_hidden(file.relative_to(root))))
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return tuple(sorted(file for file in found if not is_hidden(PurePosixPath(relative(root, file)))))
 
 
 def split_in(name: str) -> str:
