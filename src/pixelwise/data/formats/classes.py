@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.class_table import ClassTable, class_table
@@ -84,7 +85,8 @@ def _sorted_in(files: Sequence[PurePosixPath]) -> dict[PurePosixPath, _Shelf]:
     Folders that all files share are passed over. What follows are splits if all their names say so, or if one that says
     so holds folders in turn and the others hold few pictures; otherwise they are the classes.
     """
-    parts = {file: file.parts[_shared(files) :] for file in files}
+    shared = _shared(files)
+    parts = {file: file.parts[shared:] for file in files}
     by_top: dict[str, list[PurePosixPath]] = defaultdict(list)
     for file, rest in parts.items():
         by_top[rest[0] if len(rest) > 1 else ""].append(file)
@@ -100,13 +102,10 @@ def _sorted_in(files: Sequence[PurePosixPath]) -> dict[PurePosixPath, _Shelf]:
 
 
 def _shared(files: Sequence[PurePosixPath]) -> int:
-    """How many folders at the top all files share, the last of which, below a split, may be a lone class."""
-    shared = 0
-    while files and all(len(file.parts) > shared + 1 for file in files):
-        if len({file.parts[shared] for file in files}) > 1 or _split_of(files[0].parts[shared]):
-            break
-        shared += 1
-    return shared
+    """How many folders at the top all files share, up to one that says a split."""
+    columns = zip(*(file.parent.parts for file in files), strict=False)
+    common = (column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
+    return sum(1 for _ in takewhile(lambda folder: not _split_of(folder), common))
 
 
 def _split_of(folder: str) -> str:
