@@ -26,7 +26,7 @@ def picture_files(root: Path, suffixes: Collection[str] = PICTURE_SUFFIXES) -> t
         raise UserError(f"{root}: no such folder.")
     if not root.is_dir():
         raise UserError(f"{root}: a file, but a dataset is a folder of pictures and masks; give the folder above it.")
-    return tuple(sorted(file for file in _files(root, suffixes) if not is_hidden(file)))
+    return tuple(sorted(_files(root, suffixes)))
 
 
 def hidden_pictures(root: Path) -> tuple[PurePosixPath, ...]:
@@ -49,7 +49,9 @@ def _files(root: Path, suffixes: Collection[str], *, hidden: bool = False) -> It
         seen.add(real)
         below[:] = sorted(name for name in below if hidden or not is_hidden(PurePosixPath(name)))
         here = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        yield from (here / name for name in names if PurePosixPath(name).suffix.lower() in suffixes)
+        for name in names:
+            if os.path.splitext(name)[1].lower() in suffixes and (hidden or not name.startswith(".")):
+                yield here / name
 
 
 def _refuse(error: OSError) -> None:
