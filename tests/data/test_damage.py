@@ -136,3 +136,17 @@ def test_the_doctor_survives_them_all(tmp_path: Path) -> None:
         warnings.simplefilter("error", RuntimeWarning)
         diagnosis = examine(tmp_path)
     assert diagnosis.summary.pictures == len(INTACT)
+
+
+def test_pages_in_a_ring_are_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    path.write_bytes(INTACT["pages.tif"])
+    with tifffile.TiffFile(path) as tiff:
+        first, last = tiff.pages[0].offset, tiff.pages[-1].offset
+        tags = len(tiff.pages[-1].tags)
+    content = bytearray(path.read_bytes())
+    place = last + 2 + 12 * tags
+    content[place : place + 4] = first.to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="ring"):
+        probe(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,12 +115,35 @@ class TiffPicture:
         return stored
 
 
+def check_chain(tiff: tifffile.TiffFile) -> None:
+    """Follows the pages' directories, each of which says where the next one is.
+
+    Raises:
+        ValueError: a directory that comes twice: the file would have pages without end.
+        struct.error: an end within a directory.
+    """
+    layout, file = tiff.tiff, tiff.filehandle
+    file.seek(4 if layout.version == 42 else 8)
+    seen: set[int] = set()
+    while offset := struct.unpack(layout.offsetformat, file.read(layout.offsetsize))[0]:
+        if offset in seen:
+            raise ValueError("its pages are chained in a ring")
+        if offset >= file.size:
+            return  # told by tifffile, which leaves out such pages
+        seen.add(offset)
+        file.seek(offset)
+        (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
+        file.seek(offset + layout.tagnosize + tags * layout.tagsize)
+
+
 def find_picture(tiff: tifffile.TiffFile) -> TiffPicture:
     """The picture of a file: the largest of its series of pages, previews and masks of transparency left aside.
 
     Raises:
         LookupError: no pages, or none with rows and columns.
+        ValueError: pages without end.
     """
+    check_chain(tiff)
     whole = [series for series in tiff.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
     series = max(whole or tiff.series, key=lambda one: _size(one)[0] * _size(one)[1])
     page = series.keyframe
