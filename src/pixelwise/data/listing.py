@@ -11,6 +11,10 @@ from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.errors import UserError
 
 T = TypeVar("T")
+LIST_FOLDERS = ("", "splits", "lists", "meta", "annotations", "ImageSets/Segmentation", "ImageSets")
+LIST_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+MOST_HOMES = 4
+"""Folders within each other that may each hold nothing but the next."""
 
 
 def picture_files(root: Path, suffixes: Collection[str] = PICTURE_SUFFIXES) -> tuple[PurePosixPath, ...]:
@@ -34,12 +38,16 @@ def picture_files(root: Path, suffixes: Collection[str] = PICTURE_SUFFIXES) -> t
             below.clear()
             continue
         seen.add(real)
-        below[:] = sorted(name for name in below if not name.startswith(".") and name != "__MACOSX")
+        below[:] = sorted(name for name in below if not _is_hidden(name))
         here = PurePosixPath(Path(folder).relative_to(root).as_posix())
         found += [
             here / name for name in names if not name.startswith(".") and PurePosixPath(name).suffix.lower() in suffixes
         ]
     return tuple(sorted(found))
+
+
+def _is_hidden(folder: str) -> bool:
+    return folder.startswith(".") or folder == "__MACOSX"
 
 
 class Faults(list[str]):
@@ -78,10 +86,29 @@ def read_lines(path: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
+def homes_of(root: Path) -> tuple[Path, ...]:
+    """The dataset's folder, and the one in it if that holds all there is, and so on: DATA, then DATA/VOC2012."""
+    homes = [root]
+    while len(homes) < MOST_HOMES and homes[-1].is_dir():
+        below = [one for one in homes[-1].iterdir() if one.is_dir() and not _is_hidden(one.name)]
+        if len(below) != 1:
+            break
+        homes += below
+    return tuple(homes)
+
+
 def list_file(root: Path, split: str) -> Path | None:
-    """The file that lists a split's pictures: `train.txt` at the root or where Pascal VOC keeps it."""
-    folders = (root, root / "splits", root / "ImageSets" / "Segmentation")
-    return next((path for folder in folders if (path := folder / f"{split}.txt").is_file()), None)
+    """The file that lists a split's pictures: `train.txt` or the like at the root or where Pascal VOC keeps it."""
+    return next(
+        (
+            path
+            for home in homes_of(root)
+            for folder in LIST_FOLDERS
+            for name in LIST_NAMES[split]
+            if (path := home / folder / f"{name}.txt").is_file()
+        ),
+        None,
+    )
 
 
 def some(names: Sequence[object], limit: int = 5) -> str:

@@ -146,13 +146,18 @@ def kinds_by_name(records: Sequence[Record], within: Callable[[Record], str] | N
     Args:
         within: the part of a record's name in which kinds are looked for; None for all of it.
     """
-    words = [_word_before_number(key) for key in _keys(records, within)]
+    words = words_before_numbers(records, within)
     counts = Counter(word for word in words if word)
     several = [word for word, count in counts.items() if count > 1]
     alike = len({word[:3].lower() for word in several}) == 1
     if len(several) < FEWEST_GROUPS or counts.total() < 0.9 * len(records) or alike:
         return ()
     return tuple(words)
+
+
+def words_before_numbers(records: Sequence[Record], within: Callable[[Record], str] | None = None) -> list[str]:
+    """The word before the number in each record's name, empty where there is none; `within` as for `kinds_by_name`."""
+    return [_word_before_number(key) for key in _keys(records, within)]
 
 
 def _word_before_number(key: PurePosixPath) -> str:

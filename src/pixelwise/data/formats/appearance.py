@@ -18,7 +18,7 @@ SAMPLE = 8
 LEAST_FLAT = 0.3
 """A mask has at least this share of pixels that equal all their neighbours."""
 MOST_VALUES = 40
-"""Files that nothing but their look calls masks hold two values at least, and no more than this."""
+"""Files that nothing but their look calls masks hold two values at least and no more than this, their pictures more."""
 _SIDE = 512
 
 
@@ -28,7 +28,7 @@ def second_are_masks(pairs: Sequence[tuple[Path, Path]], *, strict: bool = False
     Judged by `SAMPLE` of them, spread evenly, nearly all of which must agree.
 
     Args:
-        strict: ask for few values as well, where no name says that these are masks.
+        strict: ask for few values as well, and for many in the pictures, where no name says that these are masks.
     """
     looked = [_looks(pair, strict=strict) for pair in even_sample(pairs, SAMPLE)]
     return bool(looked) and sum(looked) >= 0.8 * len(looked)
@@ -36,10 +36,10 @@ def second_are_masks(pairs: Sequence[tuple[Path, Path]], *, strict: bool = False
 
 def _looks(pair: tuple[Path, Path], *, strict: bool) -> bool:
     try:
-        (picture_flat, _), (mask_flat, values) = (_measured(file) for file in pair)
+        (picture_flat, colours), (mask_flat, values) = (_measured(file) for file in pair)
     except UserError:  # damaged files are told by whoever reads them
         return False
-    if strict and (not 2 <= values <= MOST_VALUES or mask_flat < 2 * LEAST_FLAT):
+    if strict and (not 2 <= values <= MOST_VALUES < colours or mask_flat < 2 * LEAST_FLAT):
         return False
     return mask_flat >= LEAST_FLAT and mask_flat > picture_flat
 

@@ -5,6 +5,7 @@ cat/a.jpg + dog/b.jpg      train/cat/a.jpg + val/cat/c.jpg + train/dog/b.jpg    
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from pixelwise.data.places import MASK_PARTS, PICTURE_WORDS, place, without_suff
 
 MOST_STRAYS = 0.1
 """Pictures beside the folders of classes, per picture in them, that leave the folders classes."""
+
+MOST_PER_SAMPLE = 4
+"""Where no folder holds more pictures, each may be a sample rather than a class."""
 
 CONTAINERS = PICTURE_WORDS - {"photo", "photos", "picture", "pictures", "pics"}
 """Names of folders that hold whatever pictures there are, and are no classes."""
@@ -44,8 +48,10 @@ def detect(root: Path) -> bool:
     files = picture_files(root)
     shelves = _sorted_in(files)
     sorted_files = [file for file, shelf in shelves.items() if shelf.class_name]
-    strays = [file for file, shelf in shelves.items() if not shelf.class_name and shelf.split in ("", "train")]
     class_names = {shelves[file].class_name for file in sorted_files}
+    # Beside several splits that are sorted, other folders may hold what they like.
+    among = {"train"} if len({shelves[file].split for file in sorted_files} - {""}) > 1 else {"", "train"}
+    strays = [file for file, shelf in shelves.items() if not shelf.class_name and shelf.split in among]
     if len(class_names) < 2 or any(name.lower() in CONTAINERS for name in class_names):
         return False
     if len(strays) > max(1, MOST_STRAYS * len(sorted_files)):
@@ -81,8 +87,8 @@ def _one_looks_like_masks(root: Path, files: Sequence[PurePosixPath], shelves: M
 def _sorted_in(files: Sequence[PurePosixPath]) -> dict[PurePosixPath, _Shelf]:
     """Reads splits and classes from the folders, as they lie beside each other.
 
-    Folders that all files share are passed over. What follows are splits if all their names say so, or if one that says
-    so holds folders in turn and the others hold few pictures; otherwise they are the classes.
+    Folders that all files share are passed over. What follows are splits if all their names say so, if two that say so
+    hold folders in turn, or if one does and the others hold few pictures; otherwise they are the classes.
     """
     parts = {file: file.parts[_shared(files) :] for file in files}
     by_top: dict[str, list[PurePosixPath]] = defaultdict(list)
@@ -92,7 +98,8 @@ def _sorted_in(files: Sequence[PurePosixPath]) -> dict[PurePosixPath, _Shelf]:
     splits = {top: split for top in tops if (split := _split_of(top))}
     sorted_below = [top for top in splits if len({file.parent for file in by_top[top]}) > 1]
     elsewhere = sum(len(by_top[top]) for top in tops if top not in splits)
-    if splits and (len(splits) == len(tops) or (sorted_below and 2 * elsewhere < len(files))):
+    several = len({splits[top] for top in sorted_below}) > 1
+    if splits and (len(splits) == len(tops) or several or (sorted_below and 2 * elsewhere < len(files))):
         return {
             file: _shelf(rest[1:], splits.get(rest[0], "")) for file, rest in parts.items() if rest[0] in splits
         } | {file: _Shelf("", "", "/".join(rest)) for file, rest in parts.items() if rest[0] not in splits}
@@ -110,8 +117,8 @@ def _shared(files: Sequence[PurePosixPath]) -> int:
 
 
 def _split_of(folder: str) -> str:
-    """The split that a folder's name says and nothing else."""
-    where = place(PurePosixPath(folder) / "x")
+    """The split that a folder's name says and nothing else, but for a number (`test1`, `train2017`)."""
+    where = place(PurePosixPath(re.sub(r"[_\-. ]?\d+$", "", folder) or folder) / "x")
     return where.split if where.key == "x" else ""
 
 
@@ -136,7 +143,7 @@ def survey(root: Path) -> Survey:
     shelves = _sorted_in(picture_files(root))
     table = faults.attempt(partial(class_table, root), ClassTable())
     found = sorted({shelf.class_name for shelf in shelves.values()} - {""})
-    class_names = table.names if table.given else tuple(found)
+    class_names = table.listed if table.given else tuple(found)
     unknown_names = [name for name in found if name not in class_names]
     if unknown_names:
         faults.append(
@@ -182,6 +189,13 @@ def _guesses(found: Sequence[str], shelves: Collection[_Shelf]) -> tuple[str, ..
             f"The folders {some(found)} are read as classes of pictures, {some(odd)} among them; if "
             f"{'it holds' if len(odd) == 1 else 'they hold'} a split or masks, give the layout (`--layout folder` for "
             "pictures with masks), or put the folders of classes into train/ and val/."
+        )
+    sizes = Counter(shelf.class_name for shelf in shelves if shelf.class_name)
+    if len(sizes) > MOST_PER_SAMPLE and max(sizes.values()) <= MOST_PER_SAMPLE:
+        guesses.append(
+            f"The folders {some(found)} are read as classes, but none holds more than {max(sizes.values())} pictures; "
+            "if each is a sample with its pictures and masks, put the pictures into images/ and the masks into masks/ "
+            "under the same names."
         )
     classes_with: dict[str, set[str]] = defaultdict(set)
     for shelf in shelves:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,7 @@ from pixelwise.data.listing import counted, picture_files, some
 from pixelwise.data.pictures import probe
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
-from pixelwise.data.splits import even_sample, groups, kinds_by_name, make_splits
+from pixelwise.data.splits import even_sample, groups, kinds_by_name, make_splits, words_before_numbers
 from pixelwise.errors import UserError
 
 
@@ -149,7 +150,7 @@ def _classes_of(survey: Survey, record: Record) -> Collection[int]:
 
 def missing_labels(survey: Survey) -> str:
     """What was found instead of labels, where they were looked for, and what to do."""
-    found = [_stacks(survey), labels_not_read(survey.root)]
+    found = [_stacks(survey), labels_not_read(survey.root), _channels(survey), _classes_in_names(survey)]
     if survey.orphans:
         masks = counted(len(survey.orphans), "mask has", "masks have")
         found.append(f"{masks} no picture's name ({some(survey.orphans, 2)}).")
@@ -162,6 +163,31 @@ def missing_labels(survey: Survey) -> str:
             "their pictures, or, where a picture as a whole has a class, all pictures of a class into a folder of its "
             "name, two classes or more.",
         )
+    )
+
+
+def _channels(survey: Survey) -> str:
+    """A sentence on channels in files of their own, `x_0000.png` and `x_0001.png`, as nnU-Net has them."""
+    numbers: dict[str, set[str]] = defaultdict(set)
+    for record in survey.records:
+        head, _, number = record.name.rpartition("_")
+        if re.fullmatch(r"000\d", number):
+            numbers[head].add(number)
+    several = [head for head, its in numbers.items() if len(its) > 1]
+    if 2 * sum(len(numbers[head]) for head in several) <= len(survey.records):
+        return ""
+    files = some([f"{several[0]}_{number}" for number in sorted(numbers[several[0]])], 3)
+    return f"Pictures lie in one file per channel ({files}): join the channels of each picture in one TIFF."
+
+
+def _classes_in_names(survey: Survey) -> str:
+    """A sentence on words with which names begin, `cat.0.jpg` and `dog.0.jpg`."""
+    counts = Counter(word for word in words_before_numbers(survey.records) if word)
+    if not 2 <= len(counts) <= len(survey.records) // 4 or 2 * counts.total() < len(survey.records):
+        return ""
+    return (
+        f"Names begin with {some(sorted(counts))}: if these are classes, put the pictures of each into a folder of its "
+        "name."
     )
 
 

@@ -7,8 +7,8 @@ Three ways are tried, and the first that finds masks for pictures counts:
 2. parts of words: folders and names that contain such a word (`crack_masks/`, `gtFine/`, `x_sat.jpg`), names paired by
    what is left of them without the beginning and the end that all share, or else by the one number or word that a
    picture and a mask alone have in common;
-3. looks: two files of one name in a folder, two files in each folder, or two folders of the same names, where one file
-   of each pair is flat as masks are.
+3. looks: two files of one name in a folder, two files in each folder, two folders of the same names, or names that add
+   the same to those of others (`x.jpg`, `x_outline.png`), where one file of each pair is flat as masks are.
 
 What the second and the third way find is checked by the look of some pairs, and said as a guess.
 """
