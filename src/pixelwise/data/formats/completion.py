@@ -32,7 +32,7 @@ def complete(
     Args:
         labels: whether pictures without labels are of no use for training and validation; where they are of use,
             `train` and `val` are made of all pictures.
-        to_measure: nothing is trained on, so that a single labelled picture will do; it is `val`.
+        to_measure: nothing is trained on, so that a single labelled picture will do, or pictures of `test` alone.
 
     Raises:
         UserError: no pictures, no masks, a single labelled picture, contradicting splits, or masks that hold no ids.
@@ -53,9 +53,9 @@ def complete(
         coding, class_names = survey.coding, survey.class_names or ("background", "object")
     records, group_note = grouped(survey)
     taking_part = tuple(record for record in records if record.labelled or not labels)
-    splits: dict[str, tuple[str, ...]] = {"val": tuple(record.name for record in taking_part)}
+    splits = _held_out(survey, taking_part) if to_measure else {}
     said: list[str] = []
-    if len(taking_part) > 1 or not to_measure:
+    if not splits:
         splits, said = complete_splits(survey, taking_part, val_fraction, seed, group_note)
     held_out = {name for split in ("val", "test") for name in survey.given.get(split, ())}
     spare = tuple(r.name for r in records if labels and not r.labelled and r.name not in held_out)
@@ -72,6 +72,19 @@ def complete(
         notes=(*notes, *said, *_left_aside(survey, splits, labels)),
         guesses=(*guesses, *guessed_channels([record.picture for record in records])),
     )
+
+
+def _held_out(survey: Survey, records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    """Names by split where none is left to train on: a single picture is `val`, or all are in `val` or `test`."""
+    names = {record.name for record in records}
+    given = {
+        split: its
+        for split in ("val", "test")
+        if (its := tuple(sorted(names.intersection(survey.given.get(split, ())))))
+    }
+    if names <= {name for its in given.values() for name in its}:
+        return given
+    return {"val": tuple(names)} if len(names) == 1 else {}
 
 
 def _refuse_useless(survey: Survey, labels: bool, to_measure: bool) -> None:
@@ -214,6 +227,11 @@ def complete_splits(
     splits = {split: names for split, names in splits.items() if names}
     taken = {name for names in splits.values() for name in names}
     notes = []
+    if set(splits) == {"test"} and not set(labelled) - taken:
+        raise UserError(
+            f"{survey.root}: all {len(taken)} labelled pictures are in `test`, so none is left to train on; rename the "
+            "folder or the list, or write train.txt and val.txt with some of them."
+        )
     if "val" not in splits:
         pool = [labelled[name] for name in splits.get("train") or sorted(set(labelled) - taken)]
         if len(pool) < 2:

@@ -93,8 +93,8 @@ def _coding_of_values(
         return MaskCoding(kind="binary", threshold=half), names, (guess,)
     if meaning.kind == "ids" and meaning.why:
         guess = (
-            f"The masks have more than 8 bits, but {meaning.why}, so their values are read as class ids; if every "
-            "value is an object of its own, give the layout `labelmap`."
+            f"The values of the masks are read as class ids: {meaning.why}. If every value is an object of its own, "
+            "give the layout `labelmap`."
         )
         return None, None, (guess,)
     return None, None, ()
