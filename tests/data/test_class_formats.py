@@ -240,6 +240,15 @@ class TestFoldersThatLookLikeSomethingElse:
         assert dataset.class_names == ("sea", "street")
         assert set(dataset.splits) == {"train", "val", "test"}
 
+    def test_masks_of_the_defective_ones_beside_are_not_passed_over(self, tmp_path: Path) -> None:
+        write_sorted(tmp_path, ["train/good"], 8, "{0}.png")
+        write_sorted(tmp_path, ["test/good"], 3, "g{0}.png")
+        write_pairs(tmp_path, "test/crack/{0}.png", "ground_truth/crack/{0}_mask.png")
+        with pytest.raises(UserError, match="all 6 labelled pictures are in `test`"):
+            open_dataset(tmp_path)
+        masks = [record for record in open_dataset(tmp_path, to_measure=True).records if record.labelled]
+        assert len(masks) == 6
+
     def test_pictures_and_their_masks_are_no_classes(self, tmp_path: Path) -> None:
         write_pairs(tmp_path, "benign/x{0}.png", "benign/x{0}_mask.png")
         write_pairs(tmp_path, "malignant/x{0}.png", "malignant/x{0}_mask.png")
@@ -319,3 +328,8 @@ def test_lists_count_wherever_they_are_kept(folder: str, held: str, tmp_path: Pa
     (tmp_path / "DATA" / folder / held).write_text("ant/x0a\nbee/x3a\n")
     for root in (tmp_path, tmp_path / "DATA"):
         assert [name[-7:] for name in open_dataset(root).splits["val"]] == ["ant/x0a", "bee/x3a"]
+
+
+def test_two_halves_of_each_split_are_told(tmp_path: Path) -> None:
+    dataset = open_dataset(write_sorted(tmp_path, ["trainA", "trainB", "testA", "testB"]))
+    assert any("if they hold a split" in guess for guess in dataset.guesses)

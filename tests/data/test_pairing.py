@@ -180,3 +180,31 @@ def test_channels_in_files_of_their_own_are_named(tmp_path: Path) -> None:
         save(tmp_path / f"labelsTr/a_{number:03d}.png", mask(number))
     with pytest.raises(UserError, match="one file per channel"):
         open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("own", ["1st_manual/{0}_manual1.png", "manual/{0}_scan.png"])
+def test_fields_of_view_are_not_read_where_other_masks_are(own: str, tmp_path: Path) -> None:
+    write_pairs(tmp_path, "images/{0}_scan.png", own)
+    write_pairs(tmp_path, "images/{0}_scan.png", "mask/{0}_scan_mask.png", draw=lambda number: mask(15, 255))
+    dataset = open_dataset(tmp_path)
+    assert own_masks(dataset)
+    assert any("fields of view" in guess for guess in dataset.guesses)
+
+
+def test_masks_that_are_the_same_everywhere_are_read_where_no_others_are(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "images/{0}.png", "mask/{0}_mask.png", draw=lambda number: mask(15, 255))
+    save(tmp_path / "plots/curve.png", picture(50))
+    assert sum(record.labelled for record in open_dataset(tmp_path).records) == 6
+
+
+def test_numbered_folders_of_masks_are_annotators(tmp_path: Path) -> None:
+    for patient in range(3):
+        for number in range(2):
+            save(tmp_path / f"p{patient}/images/slice-{number}.png", picture(2 * patient + number))
+            for annotator in range(3):
+                drawn = mask(2 * patient + number)
+                drawn[5, : 5 + 2 * annotator] = 0
+                save(tmp_path / f"p{patient}/mask-{annotator}/slice-{number}.png", drawn)
+    dataset = open_dataset(tmp_path)
+    assert own_masks(dataset)
+    assert any("show the same" in guess for guess in dataset.guesses)

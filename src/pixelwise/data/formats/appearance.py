@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pixelwise.data.layers import foreground
 from pixelwise.data.pictures import read_picture
 from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
@@ -19,6 +20,7 @@ LEAST_FLAT = 0.3
 """A mask has at least this share of pixels that equal all their neighbours."""
 MOST_VALUES = 40
 """Files that nothing but their look calls masks hold two values at least and no more than this, their pictures more."""
+SAME_FIELD = 0.9
 _SIDE = 512
 
 
@@ -32,6 +34,22 @@ def second_are_masks(pairs: Sequence[tuple[Path, Path]], *, strict: bool = False
     """
     looked = [_looks(pair, strict=strict) for pair in even_sample(pairs, SAMPLE)]
     return bool(looked) and sum(looked) >= 0.8 * len(looked)
+
+
+def same_everywhere(masks: Sequence[Path]) -> bool:
+    """Whether masks of several pictures agree by an IoU of `SAME_FIELD` or more, judged by `SAMPLE` of them."""
+    seen: list[np.ndarray] = []
+    for mask in even_sample(masks, SAMPLE):
+        try:
+            seen.append(foreground(mask))
+        except UserError:  # told when that mask is read
+            continue
+    if len(seen) < 3 or not seen[0].any():
+        return False
+    first, *rest = seen
+    return all(
+        other.shape == first.shape and (first & other).sum() >= SAME_FIELD * (first | other).sum() for other in rest
+    )
 
 
 def _looks(pair: tuple[Path, Path], *, strict: bool) -> bool:

@@ -18,7 +18,7 @@ from pixelwise.data.formats.appearance import second_are_masks
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.listing import Faults, counted, picture_files, some
-from pixelwise.data.places import MASK_PARTS, PICTURE_WORDS, place, without_suffix, words_of
+from pixelwise.data.places import MASK_PARTS, PICTURE_WORDS, SPLIT_WORDS, place, without_suffix, words_of
 
 MOST_STRAYS = 0.1
 """Pictures beside the folders of classes, per picture in them, that leave the folders classes."""
@@ -56,14 +56,18 @@ def detect(root: Path) -> bool:
         return False
     if len(strays) > max(1, MOST_STRAYS * len(sorted_files)):
         return False
-    return not _hold_masks(root, files) and not _one_looks_like_masks(root, sorted_files, shelves)
+    return not _hold_masks(root, files, set(sorted_files)) and not _one_looks_like_masks(root, sorted_files, shelves)
 
 
-def _hold_masks(root: Path, files: Sequence[PurePosixPath]) -> bool:
-    """Whether most pictures have a mask that is named as one, and looks like one where its folder's name alone does."""
+def _hold_masks(root: Path, files: Sequence[PurePosixPath], sorted_files: Collection[PurePosixPath]) -> bool:
+    """Whether most pictures have a mask that is named as one, and looks like one where its folder's name alone does.
+
+    Where the masks lie beside the folders of classes, more than a few pictures must have one: good ones have none.
+    """
     pairing = pair(root, files)
     pairs = [(picture, masks[0]) for picture, masks, _ in pairing.pairs if masks]
-    if not pairs or 2 * len(pairs) < len(pairing.pairs):
+    least = 0.5 if any(mask in sorted_files for _, mask in pairs) else MOST_STRAYS
+    if not pairs or len(pairs) < least * len(pairing.pairs):
         return False
     roles = {place(file).role for file in files}
     beside = all(picture.parent == mask.parent for picture, mask in pairs)
@@ -183,7 +187,12 @@ def survey(root: Path) -> Survey:
 def _guesses(found: Sequence[str], shelves: Collection[_Shelf]) -> tuple[str, ...]:
     """Sentences on folders that are read as classes although their names, or those below them, say something else."""
     guesses = []
-    odd = [name for name in found if _split_of(name) or MASK_PARTS & set(words_of(name))]
+    halves = [name for name in found if SPLIT_WORDS.keys() & set(words_of(name))]  # trainA and testB
+    odd = [
+        name
+        for name in found
+        if _split_of(name) or MASK_PARTS & set(words_of(name)) or (name in halves and len(halves) > 1)
+    ]
     if odd:
         guesses.append(
             f"The folders {some(found)} are read as classes of pictures, {some(odd)} among them; if "

@@ -18,6 +18,7 @@ from pixelwise.data.formats.strangers import labels_not_read
 from pixelwise.data.formats.survey import SPLITS, Survey
 from pixelwise.data.listing import counted, picture_files, some
 from pixelwise.data.pictures import probe
+from pixelwise.data.places import SPLIT_WORDS
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
 from pixelwise.data.splits import even_sample, groups, kinds_by_name, make_splits, words_before_numbers
@@ -195,7 +196,7 @@ def _channels(survey: Survey) -> str:
 
 def _classes_in_names(survey: Survey) -> str:
     """A sentence on words with which names begin, `cat.0.jpg` and `dog.0.jpg`."""
-    counts = Counter(word for word in words_before_numbers(survey.records) if word)
+    counts = Counter(word for word in words_before_numbers(survey.records) if word and word.lower() not in SPLIT_WORDS)
     if not 2 <= len(counts) <= len(survey.records) // 4 or 2 * counts.total() < len(survey.records):
         return ""
     return (

@@ -21,11 +21,16 @@ _MOST_SHARING = 200
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A file with the words of its name and of the folders above it, those of role and split left out."""
+    """A file with the words of its name and of the folders above it, those of role and split left out.
+
+    Attributes:
+        scene: the words of folders without the numbers of those that say the role: `mask-2` may be the third annotator.
+    """
 
     file: PurePosixPath
     split: str
     folders: tuple[str, ...]
+    scene: tuple[str, ...]
     words: tuple[str, ...]
 
 
@@ -63,6 +68,7 @@ def _named(file: PurePosixPath) -> tuple[str, _Named]:
     """The role of a file by the words in the names above it and in its own."""
     role = split = ""
     folders: list[str] = []
+    scene: list[str] = []
     for folder in file.parts[:-1]:
         words = words_of(folder)
         if MASK_PARTS & set(words):
@@ -70,14 +76,17 @@ def _named(file: PurePosixPath) -> tuple[str, _Named]:
         elif PICTURE_PARTS & set(words):
             role = "picture"
         split = split or next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "") or place(file).split
-        folders += [word for word in words if word not in (*MASK_PARTS, *PICTURE_PARTS, *SPLIT_WORDS)]
+        left = [word for word in words if word not in (*MASK_PARTS, *PICTURE_PARTS, *SPLIT_WORDS)]
+        says_role = bool((MASK_PARTS | PICTURE_PARTS) & set(words))
+        folders += left
+        scene += [word for word in left if not (says_role and word.isdigit())]
     words = words_of(without_suffix(file.stem))
     ends = {words[0], words[-1]} if words else set()
     if role != "mask" and (MASK_PARTS & ends or MASK_PARTS & set(words[-2:])):
         role = "mask"
     elif not role and PICTURE_PARTS & ends:
         role = "picture"
-    return role, _Named(file, split, tuple(folders), words)
+    return role, _Named(file, split, tuple(folders), tuple(scene), words)
 
 
 def _without_views(masks: Sequence[_Named]) -> Sequence[_Named]:
@@ -116,7 +125,12 @@ def _number(word: str) -> str:
 def _by_cores(pictures: Sequence[_Named], masks: Sequence[_Named]) -> dict[PurePosixPath, list[PurePosixPath]]:
     """Pairs by what is left of the names without the words with which all pictures, or all masks, begin or end."""
     of_picture, of_mask = _cores(pictures), _cores(masks)
-    for by in (lambda one: (one.split, one.folders), lambda one: (one.split,), lambda one: ()):
+    for by in (
+        lambda one: (one.split, one.folders),
+        lambda one: (one.split, one.scene),
+        lambda one: (one.split,),
+        lambda one: (),
+    ):
         index: dict[object, list[_Named]] = defaultdict(list)
         for one in pictures:
             index[by(one), of_picture[one.file]].append(one)
