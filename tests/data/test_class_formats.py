@@ -321,7 +321,10 @@ def test_ids_from_1_in_a_list_add_no_class(tmp_path: Path) -> None:
     assert open_dataset(tmp_path).class_names == ("bee", "ant")
 
 
-@pytest.mark.parametrize(("folder", "held"), [("", "valid.txt"), ("meta", "val.txt"), ("lists", "validation.txt")])
+@pytest.mark.parametrize(
+    ("folder", "held"),
+    [("", "valid.txt"), ("meta", "val.txt"), ("lists", "validation.txt"), ("", "val_list.txt"), ("", "list_val.txt")],
+)
 def test_lists_count_wherever_they_are_kept(folder: str, held: str, tmp_path: Path) -> None:
     write_sorted(tmp_path / "DATA/images", ["ant", "bee"])
     (tmp_path / "DATA" / folder).mkdir(exist_ok=True)

@@ -155,3 +155,32 @@ class TestColours:
         fix(root, tmp_path / "fixed")
         np.testing.assert_array_equal(read_ids(tmp_path / "fixed/masks/p2.png"), found)
         assert examine(root).ok
+
+
+def write_coloured(root: Path, kinds: int, each: int, stray: tuple[int, int, int] | None = None) -> Path:
+    """Pictures `k0_000` with coloured masks, a colour per kind, and the table of these colours."""
+    colours = [(200, 50 * kind, 10) for kind in range(kinds)]
+    (root / "images").mkdir(parents=True)
+    (root / "classes.txt").write_text(
+        "sea 0 0 0\n" + "".join(f"kind{kind} {r} {g} {b}\n" for kind, (r, g, b) in enumerate(colours))
+    )
+    for kind, colour in enumerate(colours):
+        for number in range(each):
+            drawn = (mask(number)[:, :, None] * np.array(colour)).astype(np.uint8)
+            if stray:
+                drawn[-3:] = stray
+            save(root / f"images/k{kind}_{number:03d}.png", picture(10 * kind + number))
+            save(root / f"masks/k{kind}_{number:03d}.png", drawn)
+    return root
+
+
+@pytest.mark.parametrize("kinds", [2, 5])
+def test_a_split_holds_every_colour_on_both_sides(kinds: int, tmp_path: Path) -> None:
+    dataset = open_dataset(write_coloured(tmp_path, kinds, 5))
+    for split in ("train", "val"):
+        assert {int(dataset.load(record).mask.max()) for record in dataset.split(split)} == set(range(1, kinds + 1))
+
+
+def test_colours_that_the_table_lacks_are_named(tmp_path: Path) -> None:
+    findings = examine(write_coloured(tmp_path, 2, 3, stray=(1, 2, 3))).findings
+    assert any("colours of no class (rgb(1, 2, 3))" in f.sentence for f in findings if f.code == "mask-rgb")

@@ -84,3 +84,15 @@ def test_what_names_no_class(added: str, classes: set[str]) -> None:
     chosen = {PurePosixPath("x"): masks[:2], PurePosixPath("y"): masks[2:]}
     placed = {picture: [(file, place(file)) for file in found] for picture, found in chosen.items()}
     assert set(named_layers(placed, dict(zip(masks, added.split(), strict=True))).values()) == classes
+
+
+def test_a_name_that_says_the_class_is_no_group(tmp_path: Path) -> None:
+    classes = ["ant", "bee", "cow", "dog", "eel"]
+    for kind, name in enumerate(classes):
+        for number in range(5):
+            save(tmp_path / f"images/k{kind}_{number:03d}.png", picture(10 * kind + number))
+            save(tmp_path / f"masks/{name}/k{kind}_{number:03d}.png", mask(number, 255))
+    dataset = open_dataset(tmp_path)
+    for split in ("train", "val"):
+        shown = {int(dataset.load(record).mask.max()) for record in dataset.split(split)}
+        assert {dataset.class_names[class_id] for class_id in shown} == set(classes)

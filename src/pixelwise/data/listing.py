@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -99,16 +100,19 @@ def homes_of(root: Path) -> tuple[Path, ...]:
 
 def list_file(root: Path, split: str) -> Path | None:
     """The file that lists a split's pictures: `train.txt` or the like at the root or where Pascal VOC keeps it."""
-    return next(
-        (
-            path
-            for home in homes_of(root)
-            for folder in LIST_FOLDERS
-            for name in LIST_NAMES[split]
-            if (path := home / folder / f"{name}.txt").is_file()
-        ),
-        None,
-    )
+    for home in homes_of(root):
+        for folder in (home / each for each in LIST_FOLDERS):
+            files = sorted(file for file in folder.glob("*.txt") if file.is_file()) if folder.is_dir() else []
+            found = [file for file in files if _lists(file.stem, split)]
+            if found:
+                return min(found, key=lambda file: len(file.name))
+    return None
+
+
+def _lists(stem: str, split: str) -> bool:
+    """Whether `train`, `train_list`, `list_train` or `training-ids` name the list of a split."""
+    words = "|".join(LIST_NAMES[split])
+    return bool(re.fullmatch(rf"(list[_-]?)?({words})([_-]?(list|files|filenames|names|ids|set|split))?", stem.lower()))
 
 
 def some(names: Sequence[object], limit: int = 5) -> str:

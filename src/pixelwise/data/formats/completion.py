@@ -10,18 +10,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, NoCoding, Record
+import numpy as np
+
+from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, MaskCoding, NoCoding, Record, read_values
 from pixelwise.data.foreign import LAST_SUFFIXES, format_of, named
-from pixelwise.data.formats.coding import decide_coding, values_of
+from pixelwise.data.formats.coding import decide_coding
 from pixelwise.data.formats.forms import guessed_channels, majority_form
 from pixelwise.data.formats.strangers import labels_not_read
 from pixelwise.data.formats.survey import SPLITS, Survey
+from pixelwise.data.layers import LayerCoding
 from pixelwise.data.listing import counted, picture_files, some
 from pixelwise.data.pictures import probe
 from pixelwise.data.places import SPLIT_WORDS
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
-from pixelwise.data.splits import even_sample, groups, kinds_by_name, make_splits, words_before_numbers
+from pixelwise.data.splits import even_sample, groups, kinds_by_class, kinds_by_name, make_splits, words_before_numbers
 from pixelwise.errors import UserError
 
 
@@ -127,7 +130,9 @@ def with_kinds(survey: Survey) -> Survey:
         return survey
     kinds = kinds_by_name(survey.records, survey.within)
     if not kinds:
-        return survey
+        by_class = kinds_by_class(survey.labelled, survey.within, partial(_classes_of, survey))
+        kind_of = dict(zip((record.name for record in survey.labelled), by_class, strict=False))
+        return replace(survey, stratify=lambda record: kind_of.get(record.name, "")) if kind_of else survey
     of_name = dict(zip((record.name for record in survey.records), kinds, strict=True))
     guess = (
         f"Names begin with words ({some(sorted(set(kinds) - {''}))}), which are taken for kinds of picture, so each is "
@@ -148,16 +153,19 @@ def grouped(survey: Survey) -> tuple[tuple[Record, ...], str]:
 
 
 def _classes_of(survey: Survey, record: Record) -> Collection[int]:
-    """The class of a record as a whole, or the classes of its shapes or of its one mask, background left out."""
+    """The class of a record as a whole, or the classes of its shapes, layers or one mask, background left out."""
     if record.class_id is not None:
         return (record.class_id,)
     if isinstance(survey.coding, ShapeCoding):
         drawing = survey.coding.drawings.get(record.name)
         return {shape.class_id for shape in drawing.shapes} if drawing else ()
+    if isinstance(survey.coding, LayerCoding):
+        return set(survey.coding.classes.get(record.name, ()))
     if len(record.labels) != 1 or not (survey.coding is None or survey.coding.kind == "ids"):
         return ()
+    palette = survey.coding.palette if isinstance(survey.coding, MaskCoding) else {}
     try:
-        return set(values_of(record.labels[0]).tolist()) - {0, VOID}
+        return set(np.unique(read_values(record.labels[0], palette)).tolist()) - {0, VOID}
     except UserError:  # told when that mask is read
         return ()
 
