@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -182,17 +183,32 @@ def test_channels_in_files_of_their_own_are_named(tmp_path: Path) -> None:
         open_dataset(tmp_path)
 
 
+def disc() -> np.ndarray:
+    """A field of view: all but a margin is white."""
+    return np.pad(np.full((36, 56), 255, np.uint8), 2)
+
+
+@pytest.mark.parametrize("draw", [lambda number: mask(0), lambda number: mask(number) + 1], ids=["few", "all"])
+def test_masks_that_mark_few_pixels_or_all_are_no_fields_of_view(
+    draw: Callable[[int], np.ndarray], tmp_path: Path
+) -> None:
+    write_pairs(tmp_path, "images/p{0}.png", "labels/p{0}.png", draw=draw)
+    write_pairs(tmp_path, "images/p{0}.png", "instance_masks/p{0}.png", draw=lambda number: mask(number, 7))
+    dataset = open_dataset(tmp_path)
+    assert {record.labels[0].parent.name for record in dataset.records} == {"labels"}
+
+
 @pytest.mark.parametrize("own", ["1st_manual/{0}_manual1.png", "manual/{0}_scan.png"])
 def test_fields_of_view_are_not_read_where_other_masks_are(own: str, tmp_path: Path) -> None:
     write_pairs(tmp_path, "images/{0}_scan.png", own)
-    write_pairs(tmp_path, "images/{0}_scan.png", "mask/{0}_scan_mask.png", draw=lambda number: mask(15, 255))
+    write_pairs(tmp_path, "images/{0}_scan.png", "mask/{0}_scan_mask.png", draw=lambda number: disc())
     dataset = open_dataset(tmp_path)
     assert own_masks(dataset)
     assert any("fields of view" in guess for guess in dataset.guesses)
 
 
 def test_masks_that_are_the_same_everywhere_are_read_where_no_others_are(tmp_path: Path) -> None:
-    write_pairs(tmp_path, "images/{0}.png", "mask/{0}_mask.png", draw=lambda number: mask(15, 255))
+    write_pairs(tmp_path, "images/{0}.png", "mask/{0}_mask.png", draw=lambda number: disc())
     save(tmp_path / "plots/curve.png", picture(50))
     assert sum(record.labelled for record in open_dataset(tmp_path).records) == 6
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pixelwise.data.layers import foreground
-from pixelwise.data.pictures import read_picture
+from pixelwise.data.pictures import read_ids, read_picture
 from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
 
@@ -36,15 +35,19 @@ def second_are_masks(pairs: Sequence[tuple[Path, Path]], *, strict: bool = False
     return bool(looked) and sum(looked) >= 0.8 * len(looked)
 
 
-def same_everywhere(masks: Sequence[Path]) -> bool:
-    """Whether masks of several pictures agree by an IoU of `SAME_FIELD` or more, judged by `SAMPLE` of them."""
+def are_fields_of_view(masks: Sequence[Path]) -> bool:
+    """Whether masks of several pictures are black and white, mark most of the picture but not all, and agree by an IoU
+    of `SAME_FIELD` or more, judged by `SAMPLE` of them."""
     seen: list[np.ndarray] = []
     for mask in even_sample(masks, SAMPLE):
         try:
-            seen.append(foreground(mask))
+            ids = read_ids(mask)
         except UserError:  # told when that mask is read
             continue
-    if len(seen) < 3 or not seen[0].any():
+        if len(np.unique(ids)) != 2:
+            return False
+        seen.append(ids > 0)
+    if len(seen) < 3 or not 0.5 <= seen[0].mean() < 1:
         return False
     first, *rest = seen
     return all(

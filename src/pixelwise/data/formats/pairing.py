@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from pixelwise.data.formats.appearance import same_everywhere
+from pixelwise.data.formats.appearance import are_fields_of_view
 from pixelwise.data.formats.pairing_by_looks import by_looks
 from pixelwise.data.formats.pairing_by_parts import by_parts_of_words
 from pixelwise.data.formats.pairing_by_words import by_words
@@ -30,7 +30,8 @@ from pixelwise.data.listing import some
 def pair(root: Path, files: Sequence[PurePosixPath], *, looks: bool = True) -> Pairing:
     """Tells pictures from masks and pairs them.
 
-    Masks that are nearly the same in every picture are fields of view; where other masks are there, those are read.
+    Masks that mark most of the picture, and nearly the same in every picture, are fields of view; where other masks are
+    there, those are read.
 
     Args:
         root: the dataset's folder, in which the files are looked at where names leave it open.
@@ -39,7 +40,7 @@ def pair(root: Path, files: Sequence[PurePosixPath], *, looks: bool = True) -> P
     """
     found = _pair_once(root, files, looks)
     fields = [mask for _, masks, _ in found.pairs for mask in masks[:1]]
-    if not (found.ignored and fields and same_everywhere([root / mask for mask in fields])):
+    if not (found.ignored and fields and are_fields_of_view([root / mask for mask in fields])):
         return found
     others = _pair_once(root, [file for file in files if file not in set(fields)], looks)
     if others.masked < found.masked:
