@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from people_files import picture, save, write_pairs, write_sorted
+from people_files import mask, picture, save, write_pairs, write_sorted
 from sorted_pictures import idx_bytes, write_digits
 
 from pixelwise.data.doctor import examine, fix
@@ -240,6 +240,15 @@ class TestFoldersThatLookLikeSomethingElse:
         assert dataset.class_names == ("sea", "street")
         assert set(dataset.splits) == {"train", "val", "test"}
 
+    def test_masks_of_the_defective_ones_beside_are_not_passed_over(self, tmp_path: Path) -> None:
+        write_sorted(tmp_path, ["train/good"], 8, "{0}.png")
+        write_sorted(tmp_path, ["test/good"], 3, "g{0}.png")
+        write_pairs(tmp_path, "test/crack/{0}.png", "ground_truth/crack/{0}_mask.png")
+        with pytest.raises(UserError, match="all 6 labelled pictures are in `test`"):
+            open_dataset(tmp_path)
+        masks = [record for record in open_dataset(tmp_path, to_measure=True).records if record.labelled]
+        assert len(masks) == 6
+
     def test_pictures_and_their_masks_are_no_classes(self, tmp_path: Path) -> None:
         write_pairs(tmp_path, "benign/x{0}.png", "benign/x{0}_mask.png")
         write_pairs(tmp_path, "malignant/x{0}.png", "malignant/x{0}_mask.png")
@@ -261,3 +270,69 @@ def test_few_pictures_of_many_classes_are_on_both_sides(tmp_path: Path) -> None:
     dataset = open_dataset(write_sorted(tmp_path, [f"kind{number}" for number in range(12)], count=2))
     for split in ("train", "val"):
         assert {record.class_id for record in dataset.split(split)} == set(range(12))
+
+
+SPLIT_NAMES = {
+    "numbers": ("train2017/{0}/x{1}.png", "val2017/{0}/y{1}.png"),
+    "words for masks": ("seg_train/seg_train/{0}/x{1}.png", "seg_test/seg_test/{0}/y{1}.png"),
+}
+
+
+@pytest.mark.parametrize("names", SPLIT_NAMES.values(), ids=SPLIT_NAMES)
+def test_splits_with_more_in_their_names_and_other_folders_beside(names: tuple[str, str], tmp_path: Path) -> None:
+    for place, name in enumerate(names):
+        for class_id, class_name in enumerate(("forest", "sea")):
+            for number in range(5):
+                save(tmp_path / name.format(class_name, number), picture(100 * place + 10 * class_id + number))
+    for number in range(8):
+        save(tmp_path / f"to_predict/z{number}.png", picture(300 + number))
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_names == ("forest", "sea")
+    assert sum(map(len, dataset.splits.values())) == 20
+    assert any("to_predict" in note for note in dataset.notes)
+
+
+def test_names_that_begin_with_words_are_no_classes_but_told(tmp_path: Path) -> None:
+    for number in range(6):
+        save(tmp_path / f"train/cat.{number}.png", picture(number))
+        save(tmp_path / f"train/dog.{number}.png", picture(20 + number))
+        save(tmp_path / f"test1/{number}.png", picture(40 + number))
+    with pytest.raises(UserError, match="begin with cat, dog: if these are classes"):
+        open_dataset(tmp_path)
+
+
+def test_folders_of_a_few_pictures_may_be_samples(tmp_path: Path) -> None:
+    write_sorted(tmp_path, [f"s{number}" for number in range(6)], 3)
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "classes"
+    assert any("each is a sample" in guess for guess in dataset.guesses)
+
+
+def test_small_black_and_white_pictures_are_no_masks_of_each_other(tmp_path: Path) -> None:
+    for number in range(8):
+        save(tmp_path / f"bar/{number}.png", mask(number, 255))
+        save(tmp_path / f"two/{number}.png", mask(number, 255) + mask(0, 255, corner=(25, 35)))
+    assert open_dataset(tmp_path).class_names == ("bar", "two")
+
+
+def test_ids_from_1_in_a_list_add_no_class(tmp_path: Path) -> None:
+    write_sorted(tmp_path, ["ant", "bee"])
+    (tmp_path / "classes.txt").write_text("1 bee\n2 ant\n")
+    assert open_dataset(tmp_path).class_names == ("bee", "ant")
+
+
+@pytest.mark.parametrize(
+    ("folder", "held"),
+    [("", "valid.txt"), ("meta", "val.txt"), ("lists", "validation.txt"), ("", "val_list.txt"), ("", "list_val.txt")],
+)
+def test_lists_count_wherever_they_are_kept(folder: str, held: str, tmp_path: Path) -> None:
+    write_sorted(tmp_path / "DATA/images", ["ant", "bee"])
+    (tmp_path / "DATA" / folder).mkdir(exist_ok=True)
+    (tmp_path / "DATA" / folder / held).write_text("ant/x0a\nbee/x3a\n")
+    for root in (tmp_path, tmp_path / "DATA"):
+        assert [name[-7:] for name in open_dataset(root).splits["val"]] == ["ant/x0a", "bee/x3a"]
+
+
+def test_two_halves_of_each_split_are_told(tmp_path: Path) -> None:
+    dataset = open_dataset(write_sorted(tmp_path, ["trainA", "trainB", "testA", "testB"]))
+    assert any("if they hold a split" in guess for guess in dataset.guesses)

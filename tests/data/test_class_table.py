@@ -29,6 +29,23 @@ SPELLINGS = {
     "roboflow": ("train/_classes.csv", "Pixel Value, Class\n0, background\n1, cat\n2, dog\n"),
     "table of colours": ("class_dict.csv", "name,r,g,b\nbackground,0,0,0\ncat,255,0,0\ndog,0,255,0\n"),
     "colours first": ("label_colors.txt", "0 0 0\tbackground\n255 0 0\tcat\n0 255 0\tdog\n"),
+    "ids after names": ("classes.txt", "background: 0\ncat: 1\ndog: 2\n"),
+    "ids from 1 after names": ("classes.txt", "cat 1\ndog 2\n"),
+    "dashes": ("classes.txt", "0 - background\n1 - cat\n2 - dog\n"),
+    "quotation marks": ("classes.txt", '"background"\n"cat"\n"dog"\n'),
+    "a list": ("classes.txt", "['background', 'cat', 'dog']"),
+    "one line of blanks": ("classes.txt", "background cat dog\n"),
+    "YAML": ("classes.txt", "names:\n  0: background\n  1: cat\n  2: dog\n"),
+    "a table": ("classes.txt", "id,name\n0,background\n1,cat\n2,dog\n"),
+    "a table, names first": ("Classes.txt", "Name;ID\nbackground;0\ncat;1\ndog;2\n"),
+    "a table of names": ("classes.csv", "name\nbackground\ncat\ndog\n"),
+    "colours in hexadecimal": ("classes.txt", "background #000000\ncat #ff0000\ndog #00ff00\n"),
+    "shades": ("classes.txt", "dog 255\nbackground 0\ncat 127\n"),
+    "a name of 255": ("classes.txt", "0 background\n1 cat\n2 dog\n255 void\n"),
+    "ADE20K": ("objectInfo150.txt", "Idx\tRatio\tName\n1\t0.5\tcat\n2\t0.1\tdog\n"),
+    "JSON": ("classes.json", '["background", "cat", "dog"]'),
+    "JSON of entries": ("classes.json", '{"classes": [{"id": 2, "name": "dog"}, {"id": 1, "name": "cat"}]}'),
+    "in the one folder": ("DATA/classes.txt", "background\ncat\ndog\n"),
     "nnU-Net": ("dataset.json", '{"labels": {"background": 0, "cat": 1, "dog": 2}}'),
     "nnU-Net of old": ("dataset.json", '{"labels": {"0": "background", "1": "cat", "2": "dog"}}'),
 }
@@ -53,6 +70,35 @@ def test_digits_are_names(tmp_path: Path) -> None:
     assert read_classes(tmp_path) == tuple("0123456789")
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("background", "1 cat", "2 dogs"),
+        ("level 0", "level 1", "level 2"),
+        ("Boeing 737", "Airbus 320"),
+        ("black cat", "big dog"),
+        ("3-door car", "5-door car"),
+        ("yes", "no"),
+    ],
+)
+def test_names_with_numbers_and_blanks_stay_whole(names: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("\n".join(names))
+    assert read_classes(tmp_path) == names
+
+
+def test_the_name_of_255_is_said_to_be_void(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("0 sea\n1 land\n255 clouds\n")
+    table = class_table(tmp_path)
+    assert table.names == ("sea", "land")
+    assert any("clouds" in guess for guess in table.guesses)
+
+
+def test_what_fills_the_ids_is_not_listed(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("1 cat\n3 dog\n")
+    assert class_table(tmp_path).names == ("background", "cat", "class 2", "dog")
+    assert class_table(tmp_path).listed == ("cat", "dog")
+
+
 @pytest.mark.parametrize("content", ["a.png\nb.png\n", "images/a\nimages/b\n"])
 def test_a_list_of_pictures_names_no_classes(content: str, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text(content)
@@ -65,6 +111,7 @@ def test_a_list_of_pictures_names_no_classes(content: str, tmp_path: Path) -> No
         (b"a\nb\na\n", "'a' stands there twice"),
         (b"\n", "0 class names found"),
         (b"\xe4\n", "not UTF-8"),
+        (b"names: {0: a", "cannot be read as one"),
         (b"".join(b"c%d\n" % number for number in range(300)), "300 class names"),
     ],
 )
@@ -108,3 +155,32 @@ class TestColours:
         fix(root, tmp_path / "fixed")
         np.testing.assert_array_equal(read_ids(tmp_path / "fixed/masks/p2.png"), found)
         assert examine(root).ok
+
+
+def write_coloured(root: Path, kinds: int, each: int, stray: tuple[int, int, int] | None = None) -> Path:
+    """Pictures `k0_000` with coloured masks, a colour per kind, and the table of these colours."""
+    colours = [(200, 50 * kind, 10) for kind in range(kinds)]
+    (root / "images").mkdir(parents=True)
+    (root / "classes.txt").write_text(
+        "sea 0 0 0\n" + "".join(f"kind{kind} {r} {g} {b}\n" for kind, (r, g, b) in enumerate(colours))
+    )
+    for kind, colour in enumerate(colours):
+        for number in range(each):
+            drawn = (mask(number)[:, :, None] * np.array(colour)).astype(np.uint8)
+            if stray:
+                drawn[-3:] = stray
+            save(root / f"images/k{kind}_{number:03d}.png", picture(10 * kind + number))
+            save(root / f"masks/k{kind}_{number:03d}.png", drawn)
+    return root
+
+
+@pytest.mark.parametrize("kinds", [2, 5])
+def test_a_split_holds_every_colour_on_both_sides(kinds: int, tmp_path: Path) -> None:
+    dataset = open_dataset(write_coloured(tmp_path, kinds, 5))
+    for split in ("train", "val"):
+        assert {int(dataset.load(record).mask.max()) for record in dataset.split(split)} == set(range(1, kinds + 1))
+
+
+def test_colours_that_the_table_lacks_are_named(tmp_path: Path) -> None:
+    findings = examine(write_coloured(tmp_path, 2, 3, stray=(1, 2, 3))).findings
+    assert any("colours of no class (rgb(1, 2, 3))" in f.sentence for f in findings if f.code == "mask-rgb")

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from people_files import SIZE, mask, picture, save
+from people_files import SIZE, mask, picture, save, write_pairs
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor import examine, fix
@@ -106,6 +106,45 @@ def test_black_and_white(value: int, dtype: type, tmp_path: Path) -> None:
     assert examine(tmp_path).ok
 
 
+@pytest.mark.parametrize("every", [1, 3], ids=["all", "a third"])
+def test_straight_soft_edges_are_no_third_class(every: int, tmp_path: Path) -> None:
+    """Each value of a straight ramp has many pixels, but none of them fill an area."""
+
+    def drawn(number: int) -> np.ndarray:
+        sharp = mask(number, 255)
+        return sharp if number % every else cv2.GaussianBlur(sharp, (5, 5), 1.2)
+
+    write_pairs(tmp_path, "images/p{0}.png", "masks/p{0}.png", 9, drawn)
+    dataset = open_dataset(tmp_path)
+    assert dataset.class_names == ("background", "foreground")
+    assert said(tmp_path, dataset)
+    assert examine(tmp_path).ok
+    for number, record in enumerate(dataset.records):
+        np.testing.assert_array_equal(dataset.load(record).mask, drawn(number) > 127)
+
+
+def test_a_lossy_mask_among_ids_does_not_make_them_black_and_white(tmp_path: Path) -> None:
+    for number in range(6):
+        save(tmp_path / f"images/p{number}.png", picture(number))
+        ids = mask(number, 1) + mask(number, 2, corner=(25, 35))
+        save(tmp_path / f"masks/p{number}.png", ids if number else cv2.GaussianBlur(mask(0, 255), (5, 5), 1.2))
+    with pytest.raises(UserError, match="blurred, scaled or saved as JPEG"):
+        open_dataset(tmp_path)
+
+
+def test_objects_numbered_with_gaps_are_told(tmp_path: Path) -> None:
+    for number in range(6):
+        save(tmp_path / f"images/p{number}.png", picture(number))
+        ids = sum(
+            mask(0, value, corner=(25 * (value % 2), 20 * (value // 2) - 10))
+            for value in (1, 3, 4, 5)[: 2 + number % 3]
+        )
+        save(tmp_path / f"masks/p{number}.png", ids)
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "folder"
+    assert any("`labelmap`" in guess for guess in dataset.guesses)
+
+
 def test_soft_edges_are_cut_at_half_height(tmp_path: Path) -> None:
     def soft(number: int) -> np.ndarray:
         large = np.zeros((160, 240), np.uint8)
@@ -154,6 +193,11 @@ def test_shades_of_grey_are_classes_in_their_order(levels: tuple[int, ...], tmp_
     named = open_dataset(tmp_path)
     np.testing.assert_array_equal(named.load(named.records[1]).mask == 1, drawn == levels[1])
     assert named.class_names[1] == f"kind{levels[1]}"
+
+
+def test_ids_next_to_each_other_are_no_shades() -> None:
+    assert grey_levels({0, 1, 13, 150}) == ()
+    assert grey_levels({0, 10, 20, 150}) == (0, 10, 20, 150)
 
 
 def test_ids_are_no_shades() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,17 @@ NAMED_IN_PART = {
     "both beside": ("{0:03d}_img.png", "{0:03d}_masks.png"),
     "a folder per picture": ("s{0}/image.png", "s{0}/mask.png"),
     "nested": ("leftImg8bit/train/ulm/ulm_{0:06d}_leftImg8bit.png", "gtFine/train/ulm/ulm_{0:06d}_gtFine_labelIds.png"),
+    "labelled pictures": ("701_StillsRaw_full/a_{0:06d}.png", "LabeledApproved_full/a_{0:06d}_L.png"),
+    "lab": ("train_img/p{0}.png", "train_lab/p{0}.png"),
     "no separator": ("image{0}.png", "mask{0}.png"),
 }
 BY_LOOKS = {
     "one name and two suffixes": ("Imgs/{0}x.jpg", "Imgs/{0}x.png"),
     "two files per folder": ("case{0}/scan.jpg", "case{0}/tumor.png"),
     "two folders": ("aerial/p{0}.png", "roads/p{0}.png"),
+    "two folders per part": ("north/aerial/p{0}.png", "north/roads/p{0}.png"),
+    "an addition": ("eye_{0}.png", "eye_{0}_1stHO.png"),
+    "an addition, each in a folder": ("c{0}/c{0}_scan_image/c{0}.png", "c{0}/c{0}_lesion/c{0}_lesion.png"),
 }
 
 
@@ -159,3 +165,62 @@ def test_labels_that_are_not_read_are_named(file: str, content: str, said: str, 
     with pytest.raises(UserError, match=f"(?s)Found, but not read.*{said}"):
         open_dataset(tmp_path)
     assert any(f.code == "no-masks" and said in f.sentence for f in examine(tmp_path).findings)
+
+
+def test_pictures_of_the_test_split_alone_can_be_measured_but_not_trained_on(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "test/images/p{0}.png", "test/masks/p{0}.png")
+    with pytest.raises(UserError, match="all 6 labelled pictures are in `test`"):
+        open_dataset(tmp_path)
+    assert {split: len(names) for split, names in open_dataset(tmp_path, to_measure=True).splits.items()} == {"test": 6}
+
+
+def test_channels_in_files_of_their_own_are_named(tmp_path: Path) -> None:
+    for number in range(4):
+        for channel in range(2):
+            save(tmp_path / f"imagesTr/a_{number:03d}_000{channel}.png", picture(10 * channel + number)[:, :, 0])
+        save(tmp_path / f"labelsTr/a_{number:03d}.png", mask(number))
+    with pytest.raises(UserError, match="one file per channel"):
+        open_dataset(tmp_path)
+
+
+def disc() -> np.ndarray:
+    """A field of view: all but a margin is white."""
+    return np.pad(np.full((36, 56), 255, np.uint8), 2)
+
+
+@pytest.mark.parametrize("draw", [lambda number: mask(0), lambda number: mask(number) + 1], ids=["few", "all"])
+def test_masks_that_mark_few_pixels_or_all_are_no_fields_of_view(
+    draw: Callable[[int], np.ndarray], tmp_path: Path
+) -> None:
+    write_pairs(tmp_path, "images/p{0}.png", "labels/p{0}.png", draw=draw)
+    write_pairs(tmp_path, "images/p{0}.png", "instance_masks/p{0}.png", draw=lambda number: mask(number, 7))
+    dataset = open_dataset(tmp_path)
+    assert {record.labels[0].parent.name for record in dataset.records} == {"labels"}
+
+
+@pytest.mark.parametrize("own", ["1st_manual/{0}_manual1.png", "manual/{0}_scan.png"])
+def test_fields_of_view_are_not_read_where_other_masks_are(own: str, tmp_path: Path) -> None:
+    write_pairs(tmp_path, "images/{0}_scan.png", own)
+    write_pairs(tmp_path, "images/{0}_scan.png", "mask/{0}_scan_mask.png", draw=lambda number: disc())
+    dataset = open_dataset(tmp_path)
+    assert own_masks(dataset)
+    assert any("fields of view" in guess for guess in dataset.guesses)
+
+
+def test_masks_that_are_the_same_everywhere_are_read_where_no_others_are(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "images/{0}.png", "mask/{0}_mask.png", draw=lambda number: disc())
+    save(tmp_path / "plots/curve.png", picture(50))
+    assert sum(record.labelled for record in open_dataset(tmp_path).records) == 6
+
+
+def test_numbered_folders_of_masks_are_annotators(tmp_path: Path) -> None:
+    for patient in range(3):
+        for number in range(2):
+            save(tmp_path / f"p{patient}/images/slice-{number}.png", picture(2 * patient + number))
+            for annotator in range(3):
+                drawn = mask(2 * patient + number)
+                drawn[5, : 5 + 2 * annotator] = 0
+                save(tmp_path / f"p{patient}/mask-{annotator}/slice-{number}.png", drawn)
+    dataset = open_dataset(tmp_path)
+    assert own_masks(dataset)
+    assert any("show the same" in guess for guess in dataset.guesses)

@@ -52,8 +52,9 @@ def test_every_kind_is_held_out_by_its_share(kinds: list[str], seed: int) -> Non
     kind_of = dict(zip((record.name for record in all_records), kinds, strict=True))
     splits = make_splits(all_records, val_fraction=0.3, seed=seed, strata=kinds)
     held = Counter(kind_of[name] for name in splits["val"])
+    # Half a picture of rounding on either side, and what a small kind takes beyond its share to have one held out.
     for kind, count in Counter(kinds).items():
-        assert abs(held[kind] - 0.3 * count) <= 1.0
+        assert abs(held[kind] - 0.3 * count) <= 1.5
 
 
 def test_the_same_on_every_machine() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -11,6 +12,10 @@ from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.errors import UserError
 
 T = TypeVar("T")
+LIST_FOLDERS = ("", "splits", "lists", "meta", "annotations", "ImageSets/Segmentation", "ImageSets")
+LIST_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+MOST_HOMES = 4
+"""Folders within each other that may each hold nothing but the next."""
 
 
 def picture_files(root: Path, suffixes: Collection[str] = PICTURE_SUFFIXES) -> tuple[PurePosixPath, ...]:
@@ -98,10 +103,32 @@ def read_lines(path: Path) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
+def homes_of(root: Path) -> tuple[Path, ...]:
+    """The dataset's folder, and the one in it if that holds all there is, and so on: DATA, then DATA/VOC2012."""
+    homes = [root]
+    while len(homes) < MOST_HOMES and homes[-1].is_dir():
+        below = [one for one in homes[-1].iterdir() if one.is_dir() and not is_hidden(PurePosixPath(one.name))]
+        if len(below) != 1:
+            break
+        homes += below
+    return tuple(homes)
+
+
 def list_file(root: Path, split: str) -> Path | None:
-    """The file that lists a split's pictures: `train.txt` at the root or where Pascal VOC keeps it."""
-    folders = (root, root / "splits", root / "ImageSets" / "Segmentation")
-    return next((path for folder in folders if (path := folder / f"{split}.txt").is_file()), None)
+    """The file that lists a split's pictures: `train.txt` or the like at the root or where Pascal VOC keeps it."""
+    for home in homes_of(root):
+        for folder in (home / each for each in LIST_FOLDERS):
+            files = sorted(file for file in folder.glob("*.txt") if file.is_file()) if folder.is_dir() else []
+            found = [file for file in files if _lists(file.stem, split)]
+            if found:
+                return min(found, key=lambda file: len(file.name))
+    return None
+
+
+def _lists(stem: str, split: str) -> bool:
+    """Whether `train`, `train_list`, `list_train` or `training-ids` name the list of a split."""
+    words = "|".join(LIST_NAMES[split])
+    return bool(re.fullmatch(rf"(list[_-]?)?({words})([_-]?(list|files|filenames|names|ids|set|split))?", stem.lower()))
 
 
 def some(names: Sequence[object], limit: int = 5) -> str:

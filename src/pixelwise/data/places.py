@@ -44,6 +44,7 @@ MASK_WORDS = frozenset(
     | {"labelstr", "labelsts", "trainannot", "valannot", "testannot"}
 )
 MASK_PARTS = MASK_WORDS | {"truth", "semantic", "manual", "matte", "mattes", "trimap", "trimaps", "labelids", "ids"}
+MASK_PARTS |= {"lab", "labs", "lbl", "lbls", "ann", "anns", "anno", "annos", "labeled", "labelled", "gts"}
 PICTURE_PARTS = PICTURE_WORDS | {"sat", "rgb", "rgbn", "irrg", "orig", "original", "raw"}
 """Words that say the role as parts of longer names."""
 SPLIT_WORDS = {

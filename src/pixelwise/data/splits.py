@@ -18,6 +18,7 @@ from pixelwise.data.places import place, without_suffix
 from pixelwise.errors import UserError
 
 FEWEST_GROUPS = 4
+MOST_KINDS = 50
 T = TypeVar("T")
 
 
@@ -120,9 +121,7 @@ def groups(
         ids = tuple(given.get(record.name, name) for record, name in zip(records, alone, strict=True))
         lost = f" ({missing} of its lines name no picture here)" if missing else ""
         return ids, f"the groups of groups.csv kept whole{lost}"
-    keys = _keys(records, within)
-    folders = tuple(str(key.parent) if len(key.parts) > 1 else "" for key in keys)
-    prefixes = tuple(_before_number(key) or name for key, name in zip(keys, alone, strict=True))
+    folders, prefixes = _folders_and_prefixes(records, within)
     for ids, note in (
         (folders, "sub-folders kept whole"),
         (prefixes, "pictures whose names differ only in the last number kept together"),
@@ -132,6 +131,16 @@ def groups(
         if not (classes_of and _say_the_class(ids, records, classes_of)):
             return ids, note
     return alone, "each picture by itself"
+
+
+def _folders_and_prefixes(
+    records: Sequence[Record], within: Callable[[Record], str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The sub-folder of each record, and its name before the last number."""
+    keys = _keys(records, within)
+    folders = tuple(str(key.parent) if len(key.parts) > 1 else "" for key in keys)
+    names = (without_suffix(record.name) for record in records)
+    return folders, tuple(_before_number(key) or name for key, name in zip(keys, names, strict=True))
 
 
 def _keys(records: Sequence[Record], within: Callable[[Record], str] | None) -> list[PurePosixPath]:
@@ -149,13 +158,36 @@ def kinds_by_name(records: Sequence[Record], within: Callable[[Record], str] | N
     Args:
         within: the part of a record's name in which kinds are looked for; None for all of it.
     """
-    words = [_word_before_number(key) for key in _keys(records, within)]
+    words = words_before_numbers(records, within)
     counts = Counter(word for word in words if word)
     several = [word for word, count in counts.items() if count > 1]
     alike = len({word[:3].lower() for word in several}) == 1
     if len(several) < FEWEST_GROUPS or counts.total() < 0.9 * len(records) or alike:
         return ()
     return tuple(words)
+
+
+def kinds_by_class(
+    records: Sequence[Record],
+    within: Callable[[Record], str] | None,
+    classes_of: Callable[[Record], Collection[int]],
+) -> tuple[str, ...]:
+    """The sub-folder or the beginning of each record's name, where that says the class; empty where neither does.
+
+    Args:
+        within, classes_of: as for `groups`.
+    """
+    for ids in _folders_and_prefixes(records, within):
+        several = [group for group, count in Counter(ids).items() if count > 1]
+        told = 2 <= len(several) <= MOST_KINDS and sum(group in several for group in ids) >= 0.9 * len(ids)
+        if told and _say_the_class(ids, records, classes_of):
+            return ids
+    return ()
+
+
+def words_before_numbers(records: Sequence[Record], within: Callable[[Record], str] | None = None) -> list[str]:
+    """The word before the number in each record's name, empty where there is none; `within` as for `kinds_by_name`."""
+    return [_word_before_number(key) for key in _keys(records, within)]
 
 
 def _word_before_number(key: PurePosixPath) -> str:

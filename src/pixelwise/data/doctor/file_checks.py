@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
 from pixelwise.data.doctor.examination import Examination
 from pixelwise.data.foreign import named
-from pixelwise.data.formats.completion import missing_labels, unread_files
+from pixelwise.data.formats.completion import unread_files
+from pixelwise.data.formats.no_labels import missing_labels
 from pixelwise.data.listing import counted, hidden_pictures
 from pixelwise.data.pictures import KIND_SUFFIXES
 from pixelwise.data.places import without_suffix

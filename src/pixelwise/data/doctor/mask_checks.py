@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pixelwise.data.dataset import MaskCoding
 from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
 from pixelwise.data.doctor.examination import Examination
 from pixelwise.data.fingerprint import sqrt_median_frequency_weights
@@ -19,7 +20,18 @@ def coloured_masks(ex: Examination) -> Findings:
     soft = ex.coding.kind in ("objects", "layers") or ex.halved
     lossy = [mask for mask in ex.masks if mask.lossy and (mask.in_colour or not (soft or _named(ex, mask.top)))]
     coloured = [mask for mask in ex.masks if mask.in_colour and not mask.lossy]
-    if coloured:
+    palette = ex.coding.palette if isinstance(ex.coding, MaskCoding) else {}
+    unknown = sorted({colour for mask in coloured for colour in mask.colours} - palette.keys())
+    if palette and unknown:
+        shown = some([f"rgb({colour >> 16}, {colour >> 8 & 255}, {colour & 255})" for colour in unknown], 3)
+        yield Finding(
+            "error",
+            "mask-rgb",
+            f"{counted(len(coloured), 'mask holds', 'masks hold')} colours of no class ({shown}); add them to the file "
+            f"that gives the colours of the classes, or let {FIX} make a class of each.",
+            tuple(ex.relative(mask.file) for mask in coloured),
+        )
+    elif coloured:
         colours = {colour for mask in coloured for colour in mask.colours}
         yield Finding(
             "error",

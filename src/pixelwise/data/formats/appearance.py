@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pixelwise.data.pictures import read_picture
+from pixelwise.data.pictures import read_ids, read_picture
 from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
 
@@ -18,7 +18,8 @@ SAMPLE = 8
 LEAST_FLAT = 0.3
 """A mask has at least this share of pixels that equal all their neighbours."""
 MOST_VALUES = 40
-"""Files that nothing but their look calls masks hold two values at least, and no more than this."""
+"""Files that nothing but their look calls masks hold two values at least and no more than this, their pictures more."""
+SAME_FIELD = 0.9
 _SIDE = 512
 
 
@@ -28,18 +29,38 @@ def second_are_masks(pairs: Sequence[tuple[Path, Path]], *, strict: bool = False
     Judged by `SAMPLE` of them, spread evenly, nearly all of which must agree.
 
     Args:
-        strict: ask for few values as well, where no name says that these are masks.
+        strict: ask for few values as well, and for many in the pictures, where no name says that these are masks.
     """
     looked = [_looks(pair, strict=strict) for pair in even_sample(pairs, SAMPLE)]
     return bool(looked) and sum(looked) >= 0.8 * len(looked)
 
 
+def are_fields_of_view(masks: Sequence[Path]) -> bool:
+    """Whether masks of several pictures are black and white, mark most of the picture but not all, and agree by an IoU
+    of `SAME_FIELD` or more, judged by `SAMPLE` of them."""
+    seen: list[np.ndarray] = []
+    for mask in even_sample(masks, SAMPLE):
+        try:
+            ids = read_ids(mask)
+        except UserError:  # told when that mask is read
+            continue
+        if len(np.unique(ids)) != 2:
+            return False
+        seen.append(ids > 0)
+    if len(seen) < 3 or not 0.5 <= seen[0].mean() < 1:
+        return False
+    first, *rest = seen
+    return all(
+        other.shape == first.shape and (first & other).sum() >= SAME_FIELD * (first | other).sum() for other in rest
+    )
+
+
 def _looks(pair: tuple[Path, Path], *, strict: bool) -> bool:
     try:
-        (picture_flat, _), (mask_flat, values) = (_measured(file) for file in pair)
+        (picture_flat, colours), (mask_flat, values) = (_measured(file) for file in pair)
     except UserError:  # damaged files are told by whoever reads them
         return False
-    if strict and (not 2 <= values <= MOST_VALUES or mask_flat < 2 * LEAST_FLAT):
+    if strict and (not 2 <= values <= MOST_VALUES < colours or mask_flat < 2 * LEAST_FLAT):
         return False
     return mask_flat >= LEAST_FLAT and mask_flat > picture_flat
 

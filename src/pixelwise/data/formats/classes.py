@@ -5,6 +5,7 @@ cat/a.jpg + dog/b.jpg      train/cat/a.jpg + val/cat/c.jpg + train/dog/b.jpg    
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from pixelwise.data.formats.appearance import second_are_masks
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.listing import Faults, counted, picture_files, some
-from pixelwise.data.places import MASK_PARTS, PICTURE_WORDS, place, without_suffix, words_of
+from pixelwise.data.places import MASK_PARTS, PICTURE_WORDS, SPLIT_WORDS, place, without_suffix, words_of
 
 MOST_STRAYS = 0.1
 """Pictures beside the folders of classes, per picture in them, that leave the folders classes."""
+
+MOST_PER_SAMPLE = 4
+"""Where no folder holds more pictures, each may be a sample rather than a class."""
 
 CONTAINERS = PICTURE_WORDS - {"photo", "photos", "picture", "pictures", "pics"}
 """Names of folders that hold whatever pictures there are, and are no classes."""
@@ -45,20 +49,26 @@ def detect(root: Path) -> bool:
     files = picture_files(root)
     shelves = _sorted_in(files)
     sorted_files = [file for file, shelf in shelves.items() if shelf.class_name]
-    strays = [file for file, shelf in shelves.items() if not shelf.class_name and shelf.split in ("", "train")]
     class_names = {shelves[file].class_name for file in sorted_files}
+    # Beside several splits that are sorted, other folders may hold what they like.
+    among = {"train"} if len({shelves[file].split for file in sorted_files} - {""}) > 1 else {"", "train"}
+    strays = [file for file, shelf in shelves.items() if not shelf.class_name and shelf.split in among]
     if len(class_names) < 2 or any(name.lower() in CONTAINERS for name in class_names):
         return False
     if len(strays) > max(1, MOST_STRAYS * len(sorted_files)):
         return False
-    return not _hold_masks(root, files) and not _one_looks_like_masks(root, sorted_files, shelves)
+    return not _hold_masks(root, files, set(sorted_files)) and not _one_looks_like_masks(root, sorted_files, shelves)
 
 
-def _hold_masks(root: Path, files: Sequence[PurePosixPath]) -> bool:
-    """Whether most pictures have a mask that is named as one, and looks like one where its folder's name alone does."""
+def _hold_masks(root: Path, files: Sequence[PurePosixPath], sorted_files: Collection[PurePosixPath]) -> bool:
+    """Whether most pictures have a mask that is named as one, and looks like one where its folder's name alone does.
+
+    Where the masks lie beside the folders of classes, more than a few pictures must have one: good ones have none.
+    """
     pairing = pair(root, files)
     pairs = [(picture, masks[0]) for picture, masks, _ in pairing.pairs if masks]
-    if not pairs or 2 * len(pairs) < len(pairing.pairs):
+    least = 0.5 if any(mask in sorted_files for _, mask in pairs) else MOST_STRAYS
+    if not pairs or len(pairs) < least * len(pairing.pairs):
         return False
     roles = {place(file).role for file in files}
     beside = all(picture.parent == mask.parent for picture, mask in pairs)
@@ -82,8 +92,8 @@ def _one_looks_like_masks(root: Path, files: Sequence[PurePosixPath], shelves: M
 def _sorted_in(files: Sequence[PurePosixPath]) -> dict[PurePosixPath, _Shelf]:
     """Reads splits and classes from the folders, as they lie beside each other.
 
-    Folders that all files share are passed over. What follows are splits if all their names say so, or if one that says
-    so holds folders in turn and the others hold few pictures; otherwise they are the classes.
+    Folders that all files share are passed over. What follows are splits if all their names say so, if two that say so
+    hold folders in turn, or if one does and the others hold few pictures; otherwise they are the classes.
     """
     shared = _shared(files)
     parts = {file: file.parts[shared:] for file in files}
@@ -94,7 +104,8 @@ def _sorted_in(files: Sequence[PurePosixPath]) -> dict[PurePosixPath, _Shelf]:
     splits = {top: split for top in tops if (split := _split_of(top))}
     sorted_below = [top for top in splits if len({file.parent for file in by_top[top]}) > 1]
     elsewhere = sum(len(by_top[top]) for top in tops if top not in splits)
-    if splits and (len(splits) == len(tops) or (sorted_below and 2 * elsewhere < len(files))):
+    several = len({splits[top] for top in sorted_below}) > 1
+    if splits and (len(splits) == len(tops) or several or (sorted_below and 2 * elsewhere < len(files))):
         return {
             file: _shelf(rest[1:], splits.get(rest[0], "")) for file, rest in parts.items() if rest[0] in splits
         } | {file: _Shelf("", "", "/".join(rest)) for file, rest in parts.items() if rest[0] not in splits}
@@ -109,8 +120,8 @@ def _shared(files: Sequence[PurePosixPath]) -> int:
 
 
 def _split_of(folder: str) -> str:
-    """The split that a folder's name says and nothing else."""
-    where = place(PurePosixPath(folder) / "x")
+    """The split that a folder's name says and nothing else, but for a number (`test1`, `train2017`)."""
+    where = place(PurePosixPath(re.sub(r"[_\-. ]?\d+$", "", folder) or folder) / "x")
     return where.split if where.key == "x" else ""
 
 
@@ -135,7 +146,7 @@ def survey(root: Path) -> Survey:
     shelves = _sorted_in(picture_files(root))
     table = faults.attempt(partial(class_table, root), ClassTable())
     found = sorted({shelf.class_name for shelf in shelves.values()} - {""})
-    class_names = table.names if table.given else tuple(found)
+    class_names = table.listed if table.given else tuple(found)
     unknown_names = [name for name in found if name not in class_names]
     if unknown_names:
         faults.append(
@@ -175,12 +186,24 @@ def survey(root: Path) -> Survey:
 def _guesses(found: Sequence[str], shelves: Collection[_Shelf]) -> tuple[str, ...]:
     """Sentences on folders that are read as classes although their names, or those below them, say something else."""
     guesses = []
-    odd = [name for name in found if _split_of(name) or MASK_PARTS & set(words_of(name))]
+    halves = [name for name in found if SPLIT_WORDS.keys() & set(words_of(name))]  # trainA and testB
+    odd = [
+        name
+        for name in found
+        if _split_of(name) or MASK_PARTS & set(words_of(name)) or (name in halves and len(halves) > 1)
+    ]
     if odd:
         guesses.append(
             f"The folders {some(found)} are read as classes of pictures, {some(odd)} among them; if "
             f"{'it holds' if len(odd) == 1 else 'they hold'} a split or masks, give the layout (`--layout folder` for "
             "pictures with masks), or put the folders of classes into train/ and val/."
+        )
+    sizes = Counter(shelf.class_name for shelf in shelves if shelf.class_name)
+    if len(sizes) > MOST_PER_SAMPLE and max(sizes.values()) <= MOST_PER_SAMPLE:
+        guesses.append(
+            f"The folders {some(found)} are read as classes, but none holds more than {max(sizes.values())} pictures; "
+            "if each is a sample with its pictures and masks, put the pictures into images/ and the masks into masks/ "
+            "under the same names."
         )
     classes_with: dict[str, set[str]] = defaultdict(set)
     for shelf in shelves:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, NoCoding, Record
+import numpy as np
+
+from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, MaskCoding, NoCoding, Record, read_values
 from pixelwise.data.foreign import LAST_SUFFIXES, format_of, named
-from pixelwise.data.formats.coding import decide_coding, values_of
+from pixelwise.data.formats.coding import decide_coding
 from pixelwise.data.formats.forms import guessed_channels, majority_form
-from pixelwise.data.formats.strangers import labels_not_read
+from pixelwise.data.formats.no_labels import missing_labels
 from pixelwise.data.formats.survey import SPLITS, Survey
-from pixelwise.data.listing import counted, picture_files, some
-from pixelwise.data.pictures import probe
+from pixelwise.data.layers import LayerCoding
+from pixelwise.data.listing import picture_files, some
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
-from pixelwise.data.splits import even_sample, groups, kinds_by_name, make_splits
+from pixelwise.data.splits import groups, kinds_by_class, kinds_by_name, make_splits
 from pixelwise.errors import UserError
 
 
@@ -31,7 +32,7 @@ def complete(
     Args:
         labels: whether pictures without labels are of no use for training and validation; where they are of use,
             `train` and `val` are made of all pictures.
-        to_measure: nothing is trained on, so that a single labelled picture will do; it is `val`.
+        to_measure: nothing is trained on, so that a single labelled picture will do, or pictures of `test` alone.
 
     Raises:
         UserError: no pictures, no masks, a single labelled picture, contradicting splits, or masks that hold no ids.
@@ -52,9 +53,9 @@ def complete(
         coding, class_names = survey.coding, survey.class_names or ("background", "object")
     records, group_note = grouped(survey)
     taking_part = tuple(record for record in records if record.labelled or not labels)
-    splits: dict[str, tuple[str, ...]] = {"val": tuple(record.name for record in taking_part)}
+    splits = _held_out(survey, taking_part) if to_measure else {}
     said: list[str] = []
-    if len(taking_part) > 1 or not to_measure:
+    if not splits:
         splits, said = complete_splits(survey, taking_part, val_fraction, seed, group_note)
     held_out = {name for split in ("val", "test") for name in survey.given.get(split, ())}
     spare = tuple(r.name for r in records if labels and not r.labelled and r.name not in held_out)
@@ -71,6 +72,19 @@ def complete(
         notes=(*notes, *said, *_left_aside(survey, splits, labels)),
         guesses=(*guesses, *guessed_channels([record.picture for record in records])),
     )
+
+
+def _held_out(survey: Survey, records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    """Names by split where none is left to train on: a single picture is `val`, or all are in `val` or `test`."""
+    names = {record.name for record in records}
+    given = {
+        split: its
+        for split in ("val", "test")
+        if (its := tuple(sorted(names.intersection(survey.given.get(split, ())))))
+    }
+    if names <= {name for its in given.values() for name in its}:
+        return given
+    return {"val": tuple(names)} if len(names) == 1 else {}
 
 
 def _refuse_useless(survey: Survey, labels: bool, to_measure: bool) -> None:
@@ -112,7 +126,9 @@ def with_kinds(survey: Survey) -> Survey:
         return survey
     kinds = kinds_by_name(survey.records, survey.within)
     if not kinds:
-        return survey
+        by_class = kinds_by_class(survey.labelled, survey.within, partial(_classes_of, survey))
+        kind_of = dict(zip((record.name for record in survey.labelled), by_class, strict=False))
+        return replace(survey, stratify=lambda record: kind_of.get(record.name, "")) if kind_of else survey
     of_name = dict(zip((record.name for record in survey.records), kinds, strict=True))
     guess = (
         f"Names begin with words ({some(sorted(set(kinds) - {''}))}), which are taken for kinds of picture, so each is "
@@ -133,46 +149,21 @@ def grouped(survey: Survey) -> tuple[tuple[Record, ...], str]:
 
 
 def _classes_of(survey: Survey, record: Record) -> Collection[int]:
-    """The class of a record as a whole, or the classes of its shapes or of its one mask, background left out."""
+    """The class of a record as a whole, or the classes of its shapes, layers or one mask, background left out."""
     if record.class_id is not None:
         return (record.class_id,)
     if isinstance(survey.coding, ShapeCoding):
         drawing = survey.coding.drawings.get(record.name)
         return {shape.class_id for shape in drawing.shapes} if drawing else ()
+    if isinstance(survey.coding, LayerCoding):
+        return set(survey.coding.classes.get(record.name, ()))
     if len(record.labels) != 1 or not (survey.coding is None or survey.coding.kind == "ids"):
         return ()
+    palette = survey.coding.palette if isinstance(survey.coding, MaskCoding) else {}
     try:
-        return set(values_of(record.labels[0]).tolist()) - {0, VOID}
+        return set(np.unique(read_values(record.labels[0], palette)).tolist()) - {0, VOID}
     except UserError:  # told when that mask is read
         return ()
-
-
-def missing_labels(survey: Survey) -> str:
-    """What was found instead of labels, where they were looked for, and what to do."""
-    found = [_stacks(survey), labels_not_read(survey.root)]
-    if survey.orphans:
-        masks = counted(len(survey.orphans), "mask has", "masks have")
-        found.append(f"{masks} no picture's name ({some(survey.orphans, 2)}).")
-    return " ".join(
-        (
-            *filter(None, found),
-            "Looked for folders such as masks, labels, annotations or SegmentationClass with files named as the "
-            "pictures, for files beside the pictures whose names end in _mask, _label, _seg or the like, for COCO's or "
-            "LabelMe's JSON, and for csv files of run-length encodings. Put the masks into masks/ under the names of "
-            "their pictures, or, where a picture as a whole has a class, all pictures of a class into a folder of its "
-            "name, two classes or more.",
-        )
-    )
-
-
-def _stacks(survey: Survey) -> str:
-    """A sentence on files that hold several pictures and perhaps their masks, as volumes do."""
-    stacks = []
-    for record in even_sample(survey.records, 20):
-        with contextlib.suppress(UserError):  # told when that picture is read, or by the doctor
-            header = probe(record.picture)
-            stacks += [f"{record.picture.name} ({header.pages} pages)"] if header.pages > 1 else []
-    return f"Stacks of slices found, {some(stacks, 3)}: split them into one file per slice." if stacks else ""
 
 
 def complete_splits(
@@ -188,6 +179,11 @@ def complete_splits(
     splits = {split: names for split, names in splits.items() if names}
     taken = {name for names in splits.values() for name in names}
     notes = []
+    if set(splits) == {"test"} and not set(labelled) - taken:
+        raise UserError(
+            f"{survey.root}: all {len(taken)} labelled pictures are in `test`, so none is left to train on; rename the "
+            "folder or the list, or write train.txt and val.txt with some of them."
+        )
     if "val" not in splits:
         pool = [labelled[name] for name in splits.get("train") or sorted(set(labelled) - taken)]
         if len(pool) < 2:

@@ -15,7 +15,7 @@ import numpy as np
 
 from pixelwise.data.class_table import ClassTable, class_table
 from pixelwise.data.dataset import Coding, MaskCoding, Record
-from pixelwise.data.formats.coding import found_values
+from pixelwise.data.formats.coding import found_values, values_of
 from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.mask_values import meaning_of
 from pixelwise.data.formats.pairing import pair
@@ -24,13 +24,14 @@ from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.layers import LayerCoding, foreground
 from pixelwise.data.listing import Faults, picture_files, some
 from pixelwise.data.pictures import probe, write_png
-from pixelwise.data.places import without_suffix
+from pixelwise.data.places import MASK_WORDS, without_suffix
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
 
 EXTRAS = frozenset({"instances"})
 """Folders at the top that go with the layout and hold no masks: `instances/` has label maps of objects."""
+_OBJECT_WORDS = frozenset({"object", "obj", "instance", "inst", "region"})
 SAME_REGION = 0.5
 """Two masks of a picture that agree by more than this IoU show the same thing twice."""
 
@@ -92,8 +93,8 @@ def _coding_of_values(
         return MaskCoding(kind="binary", threshold=half), names, (guess,)
     if meaning.kind == "ids" and meaning.why:
         guess = (
-            f"The masks have more than 8 bits, but {meaning.why}, so their values are read as class ids; if every "
-            "value is an object of its own, give the layout `labelmap`."
+            f"The values of the masks are read as class ids: {meaning.why}. If every value is an object of its own, "
+            "give the layout `labelmap`."
         )
         return None, None, (guess,)
     return None, None, ()
@@ -158,7 +159,7 @@ def _coding_of_layers(
     """
     several = {picture: masks for picture, masks, _ in pairing.pairs if len(masks) > 1}
     classes = sorted({_class_of_layer(layer) for layer in pairing.layers.values()} - {""})
-    if not several and not classes:
+    if not several and not (classes and _mark_one_thing(root, list(pairing.layers))):
         return pairing, None, None, ()
     shown = next(iter(several.values()), ())
     example = some([str(mask) for mask in shown], 3)
@@ -190,13 +191,30 @@ def _coding_of_layers(
     said = (
         f"{len(several)} pictures have {meaning}: {example}. If these are not masks of one picture, give each picture "
         "one mask of its name."
+        if several
+        else f"Each mask is read as a mask of the class that its name or folder says ({some(classes)}), as of "
+        f"{some(list(pairing.layers), 2)}; if that is no class, put the masks into masks/ under the names of their "
+        "pictures alone."
     )
     return pairing, coding, names, (said,)
 
 
+def _mark_one_thing(root: Path, masks: Sequence[PurePosixPath]) -> bool:
+    """Whether masks hold one value beside 0, or soft edges of one, judged by eight of them."""
+    for mask in even_sample(masks, 8):
+        try:
+            values = values_of(root / mask)
+        except UserError:  # told when that mask is read
+            continue
+        if len(values) > 2 and meaning_of([root / mask]).kind != "soft":
+            return False
+    return True
+
+
 def _class_of_layer(layer: str) -> str:
     """`cat` of `cat` and `cat_2`, and nothing of a number or of a word for masks."""
-    return re.sub(r"[_\-. ]?\d+$", "", layer)
+    name = re.sub(r"[_\-. ]?\d+$", "", layer)
+    return "" if name.lower() in (*MASK_WORDS, *_OBJECT_WORDS) else name
 
 
 def _show_the_same(root: Path, several: Sequence[Sequence[PurePosixPath]]) -> bool:

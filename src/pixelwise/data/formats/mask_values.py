@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -28,13 +29,12 @@ MANY_OBJECTS = 40
 """More values than this, numbered without gaps, are objects whatever their regions look like."""
 MOST_PIXELS = 1 << 22
 """Of larger masks, every so many-th row and column is looked at, and the middle for soft edges."""
+NEARLY = 16
+"""Values in areas of a lossy mask differ by no more than this; across an edge they differ by more."""
+LEAST_APART = 5
+"""Shades of grey that are chosen to be told apart differ by this or more."""
 MOST_REGIONS = 30
 """Values per mask whose regions are looked at."""
-
-LOW, HIGH = 0.2, 0.8
-"""Of the largest value: below is black, above is white, and between are the edges of black and white."""
-EVEN = 6
-"""Most difference within 3x3 pixels of an even area in a lossy mask."""
 
 Kind = Literal["ids", "codes", "objects", "black_and_white", "soft"]
 
@@ -65,7 +65,7 @@ class _Mask:
         looked: how many were looked at.
         deep: more than 8 bits per pixel.
         lossy: values lie between the ids.
-        even_between: pixels of lossy masks in even areas of middle height.
+        filled: of a lossy mask, (256,) pixels by value that hardly differ from their neighbours.
     """
 
     counts: dict[int, int]
@@ -73,7 +73,7 @@ class _Mask:
     looked: int
     deep: bool
     lossy: bool
-    even_between: int
+    filled: np.ndarray
 
     @property
     def values(self) -> list[int]:
@@ -101,8 +101,11 @@ def meaning_of(masks: Sequence[Path], class_names: tuple[str, ...] | None = None
         return Meaning("ids", top)
     if len(values) == 1 and top > VOID:
         return Meaning("black_and_white", top)
-    if 2 * sum(mask.lossy for mask in seen) > len(seen):
-        return Meaning("soft", top) if _two_peaks(seen) else Meaning("ids", top)
+    lossy = sum(mask.lossy for mask in seen)
+    if lossy and _two_peaks(seen):
+        return Meaning("soft", top)
+    if 2 * lossy > len(seen):
+        return Meaning("ids", top)
     return _objects_or_ids(seen, values)
 
 
@@ -126,8 +129,17 @@ def _objects_or_ids(masks: Sequence[_Mask], values: Sequence[int]) -> Meaning:
         )
     if 2 * sum(max(mask.values) > VOID for mask in masks) > len(masks):
         return Meaning("codes", top)
-    why = "the values lie in several regions each, or are the same in every picture" if deep and top > 1 else ""
-    return Meaning("ids", top, why)
+    return Meaning("ids", top, _why_ids(masks, values, deep, single))
+
+
+def _why_ids(masks: Sequence[_Mask], values: Sequence[int], deep: bool, single: float) -> str:
+    """Half a sentence where numbers of objects might look alike: in more than 8 bits, or of one region each."""
+    if deep and values[-1] > 1 and list(values) != [VOID]:
+        return "they lie in several regions each, or are the same in every picture"
+    numbers = {len(mask.values) for mask in masks}
+    if single >= 0.9 and len(numbers) > 1 and max(numbers) > 2 and VOID not in values:
+        return f"{single:.0%} of them lie in one region each, but they do not count from 1 without gaps"
+    return ""
 
 
 def _hardly_a_gap(mask: _Mask) -> bool:
@@ -137,22 +149,18 @@ def _hardly_a_gap(mask: _Mask) -> bool:
 
 
 def _two_peaks(masks: Sequence[_Mask]) -> bool:
-    """Whether values crowd near 0 and near the top, and hardly an even area lies between."""
-    histogram = np.zeros(256, np.int64)
+    """Whether values crowd near 0 and near the top, and those between fill no areas, as a third class would."""
+    histogram, filled = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for mask in masks:
         for value, pixels in mask.counts.items():
             histogram[min(value, 255)] += pixels
+        filled += mask.filled
     top = int(np.flatnonzero(histogram)[-1])
-    marked, white = histogram[int(LOW * top) :].sum(), histogram[int(HIGH * top) :].sum()
-    between = sum(mask.even_between for mask in masks)
-    return bool(top >= 100 and white >= 0.3 * marked and between <= 0.02 * marked)
-
-
-def _even_between(ids: np.ndarray) -> int:
-    """Pixels of middle height whose surroundings are even: those of a ramp are not, those of a third class are."""
-    square, top = np.ones((3, 3), np.uint8), int(ids.max(initial=0))
-    even = cv2.dilate(ids, square).astype(np.int16) - cv2.erode(ids, square) <= EVEN
-    return int(np.count_nonzero(even & (ids >= LOW * top) & (ids < HIGH * top)))
+    if top < 100 or any(0 < value < 0.8 * top for mask in masks if not mask.lossy for value in mask.counts):
+        return False
+    marked = histogram[int(0.2 * top) :].sum()
+    between = filled[int(0.2 * top) : int(0.8 * top)].sum()
+    return bool(histogram[int(0.8 * top) :].sum() >= 0.3 * marked and between <= 0.02 * marked)
 
 
 def _look(mask: Path) -> _Mask | None:
@@ -175,12 +183,19 @@ def _look_once(file: Path, modified: int, size: int) -> _Mask:
         found, pixels = np.unique(ids, return_counts=True)
         counts = dict(zip(found.tolist(), pixels.tolist(), strict=True))
     lossy = is_lossy(_middle(ids), header.kind)
+    filled = _filled(_middle(ids)) if lossy else np.zeros(256, np.int64)
     step = math.ceil(math.sqrt(ids.size / MOST_PIXELS))
     coarse = ids[::step, ::step]
     values = even_sample([value for value in np.unique(coarse).tolist() if value not in (0, VOID)], MOST_REGIONS)
     single = 0 if lossy else sum(_is_one_region(coarse == value) for value in values)
-    deep = header.dtype not in ("uint8", "bool")
-    return _Mask(counts, single, len(values), deep, lossy, _even_between(_middle(ids)) if lossy else 0)
+    return _Mask(counts, single, len(values), header.dtype not in ("uint8", "bool"), lossy, filled)
+
+
+def _filled(ids: np.ndarray) -> np.ndarray:
+    """(256,) pixels by value around which 3x3 pixels differ by no more than `NEARLY`; ids (H, W) uint8."""
+    square = np.ones((3, 3), np.uint8)
+    level = cv2.dilate(ids, square).astype(int) - cv2.erode(ids, square) <= NEARLY
+    return np.bincount(ids[level], minlength=256)
 
 
 def _middle(ids: np.ndarray) -> np.ndarray:
@@ -225,8 +240,8 @@ def is_lossy(ids: np.ndarray, kind: str) -> bool:
 def grey_levels(values: set[int], classes: int | None = None) -> tuple[int, ...]:
     """The values of masks that are shades of grey for classes (0, 128, 255), rising; empty where they are ids.
 
-    Shades leave most values out and reach at least 100. 255 is one of them where the values divide 0 to 255 evenly, or
-    where it takes 255 to make up the number of classes; else it is void.
+    Shades leave most values out, lie apart, and reach at least 100. 255 is one of them where the values divide 0 to 255
+    evenly, or where it takes 255 to make up the number of classes; else it is void.
 
     Args:
         values: all that occur.
@@ -237,6 +252,8 @@ def grey_levels(values: set[int], classes: int | None = None) -> tuple[int, ...]
     """
     below = sorted(values - {VOID})
     if len(below) < 2 or below[-1] < 100 or below[0] < 0 or 2 * len(below) >= below[-1] + 1:
+        return ()
+    if min(higher - lower for lower, higher in pairwise(below)) < LEAST_APART:
         return ()
     even = any(
         all(abs(round(value * parts / VOID) * VOID / parts - value) <= 1 for value in below) for parts in range(2, 16)

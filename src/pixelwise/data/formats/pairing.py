@@ -7,8 +7,8 @@ Three ways are tried, and the first that finds masks for pictures counts:
 2. parts of words: folders and names that contain such a word (`crack_masks/`, `gtFine/`, `x_sat.jpg`), names paired by
    what is left of them without the beginning and the end that all share, or else by the one number or word that a
    picture and a mask alone have in common;
-3. looks: two files of one name in a folder, two files in each folder, or two folders of the same names, where one file
-   of each pair is flat as masks are.
+3. looks: two files of one name in a folder, two files in each folder, two folders of the same names, or names that add
+   the same to those of others (`x.jpg`, `x_outline.png`), where one file of each pair is flat as masks are.
 
 What the second and the third way find is checked by the look of some pairs, and said as a guess.
 """
@@ -16,22 +16,48 @@ What the second and the third way find is checked by the look of some pairs, and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from pixelwise.data.formats.appearance import are_fields_of_view
 from pixelwise.data.formats.pairing_by_looks import by_looks
 from pixelwise.data.formats.pairing_by_parts import by_parts_of_words
 from pixelwise.data.formats.pairing_by_words import by_words
 from pixelwise.data.formats.pairs import Pairing
+from pixelwise.data.listing import some
 
 
 def pair(root: Path, files: Sequence[PurePosixPath], *, looks: bool = True) -> Pairing:
     """Tells pictures from masks and pairs them.
+
+    Masks that mark most of the picture, and nearly the same in every picture, are fields of view; where other masks are
+    there, those are read.
 
     Args:
         root: the dataset's folder, in which the files are looked at where names leave it open.
         files: all picture files, relative to `root`.
         looks: whether the look of the files may decide alone; False where other labels would be better evidence.
     """
+    found = _pair_once(root, files, looks)
+    fields = [mask for _, masks, _ in found.pairs for mask in masks[:1]]
+    if not (found.ignored and fields and are_fields_of_view([root / mask for mask in fields])):
+        return found
+    others = _pair_once(root, [file for file in files if file not in set(fields)], looks)
+    if others.masked < found.masked:
+        return found
+    read, left = (sorted({str(mask.parent) for mask in masks}) for masks in (_masks_of(others), fields))
+    said = (
+        f"The masks in {some(left)} are nearly the same for every picture, as fields of view are, so those in "
+        f"{some(read)} are read; if you mean the first, move the others away."
+    )
+    return replace(others, ignored=(*others.ignored, *fields), guesses=(*others.guesses, said))
+
+
+def _masks_of(pairing: Pairing) -> list[PurePosixPath]:
+    return [mask for _, masks, _ in pairing.pairs for mask in masks]
+
+
+def _pair_once(root: Path, files: Sequence[PurePosixPath], looks: bool) -> Pairing:
     words = by_words(files)
     masks = words.masked + len(words.orphans)
     if words.masked and 2 * words.masked >= masks:

@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.formats.appearance import second_are_masks
-from pixelwise.data.formats.pairs import Pairing, how_paired, make_pairing
+from pixelwise.data.formats.pairing_layers import named_layers
+from pixelwise.data.formats.pairs import Pairing, Placed, how_paired, make_pairing
 from pixelwise.data.places import Place, place
+
+MOST_FILES = 0.8
+"""Pairs in one way of naming must take in this share of the files."""
+
+Pairs = list[tuple[PurePosixPath, PurePosixPath]]
 
 
 def by_looks(root: Path, files: Sequence[PurePosixPath]) -> Pairing:
     for candidates in (_twins(files), _duos(files), _like_folders(files)):
-        if 2 * len(candidates) < 0.8 * len(files) or len(candidates) < 2:
+        if 2 * len(candidates) < MOST_FILES * len(files) or len(candidates) < 2:
             continue
-        for first, second in ((0, 1), (1, 0)):
-            pairs = {pair[first]: pair[second] for pair in candidates}
-            looked = [(root / picture, root / mask) for picture, mask in pairs.items()]
-            contradicted = any(place(mask).role == "picture" != place(picture).role for picture, mask in pairs.items())
-            if not contradicted and second_are_masks(looked, strict=True):
-                masks = [(mask, Place("mask", "", "")) for mask in pairs.values()]
-                taken = {*pairs, *pairs.values()}
-                pairing = make_pairing(
-                    [(picture, place(picture)) for picture in pairs],
-                    {picture: [(mask, Place("mask", "", ""))] for picture, mask in pairs.items()},
-                    masks,
-                    [file for file in files if file not in taken],
-                    {},
-                )
-                return replace(pairing, guesses=(how_paired(looked, root, "their look"),))
-    return Pairing()
+        for ordered in (candidates, [(second, first) for first, second in candidates]):
+            contradicted = any(place(mask).role == "picture" != place(picture).role for picture, mask in ordered)
+            if not contradicted and _are_masks(root, ordered):
+                return _pairing(root, files, {"": ordered})
+    return _pairing(root, files, {name: pairs for name, pairs in _additions(files).items() if _are_masks(root, pairs)})
+
+
+def _are_masks(root: Path, pairs: Pairs) -> bool:
+    return second_are_masks([(root / picture, root / mask) for picture, mask in pairs], strict=True)
+
+
+def _pairing(root: Path, files: Sequence[PurePosixPath], layers: Mapping[str, Pairs]) -> Pairing:
+    """
+    Args:
+        layers: pictures with masks, by what the names of the masks add to those of the pictures.
+    """
+    chosen: dict[PurePosixPath, list[Placed]] = defaultdict(list)
+    layer_of = {}
+    for layer, pairs in layers.items():
+        for picture, mask in pairs:
+            chosen[picture].append((mask, Place("mask", "", "")))
+            layer_of[mask] = layer
+    if not chosen:
+        return Pairing()
+    taken = {*chosen, *layer_of}
+    pairing = make_pairing(
+        [(picture, place(picture)) for picture in chosen],
+        chosen,
+        [(mask, Place("mask", "", "")) for mask in layer_of],
+        [file for file in files if file not in taken],
+        named_layers(chosen, layer_of),
+    )
+    looked = [(root / picture, root / found[0][0]) for picture, found in sorted(chosen.items())]
+    return replace(pairing, guesses=(how_paired(looked, root, "their look"),))
 
 
 def _twins(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, PurePosixPath]]:
@@ -59,12 +84,36 @@ def _duos(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, PurePosix
     return [(first, second) for first, second in duos]
 
 
-def _like_folders(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, PurePosixPath]]:
-    """The files of the same names in just two folders."""
-    by_folder: dict[PurePosixPath, dict[str, PurePosixPath]] = defaultdict(dict)
+def _like_folders(files: Sequence[PurePosixPath]) -> Pairs:
+    """The files whose paths differ in one folder alone, which has one of two names: a/x and b/x, or 1/a/x and 1/b/x."""
+    best: Pairs = []
+    for level in range(min((len(file.parts) - 1 for file in files), default=0)):
+        names = sorted({file.parts[level] for file in files})
+        if len(names) != 2:
+            continue
+        by_name: dict[str, dict[tuple[str, ...], PurePosixPath]] = {name: {} for name in names}
+        for file in files:
+            rest = (*file.parts[:level], *file.parts[level + 1 : -1], file.stem)
+            by_name[file.parts[level]][rest] = file
+        first, second = (by_name[name] for name in names)
+        best = max(best, [(first[rest], second[rest]) for rest in sorted(first.keys() & second.keys())], key=len)
+    return best
+
+
+def _additions(files: Sequence[PurePosixPath]) -> dict[str, Pairs]:
+    """What names add to those of most pictures (`x_outline.png` and `x_second.png` to `x.jpg`) -> the pairs."""
+    of_stem: dict[str, list[PurePosixPath]] = defaultdict(list)
     for file in files:
-        by_folder[file.parent][file.stem] = file
-    if len(by_folder) != 2:
-        return []
-    first, second = (by_folder[folder] for folder in sorted(by_folder))
-    return [(first[stem], second[stem]) for stem in sorted(first.keys() & second.keys())]
+        of_stem[file.stem].append(file)
+    found: dict[str, Pairs] = defaultdict(list)
+    for file in files:
+        for match in reversed(list(re.finditer(r"[_\-. ]", file.stem))):
+            named = of_stem.get(file.stem[: match.start()], [])
+            if len(named) == 1:
+                found[file.stem[match.end() :]].append((named[0], file))
+                break
+    pictures = {picture for pairs in found.values() for picture, _ in pairs}
+    rest = set(files) - {mask for pairs in found.values() for _, mask in pairs}
+    if 2 * len(pictures) < len(rest):
+        return {}
+    return {layer: pairs for layer, pairs in found.items() if len(pairs) >= max(MOST_FILES * len(pictures), 2)}

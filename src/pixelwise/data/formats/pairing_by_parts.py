@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.formats.appearance import second_are_masks
-from pixelwise.data.formats.pairs import Pairing, how_paired, make_pairing
+from pixelwise.data.formats.pairing_layers import named_layers
+from pixelwise.data.formats.pairs import Pairing, Placed, how_paired, make_pairing
 from pixelwise.data.places import MASK_PARTS, PICTURE_PARTS, SPLIT_WORDS, Place, place, without_suffix, words_of
 
 _VIEW_PARTS = frozenset({"color", "colors", "colour", "colours", "visualization", "visualisation", "vis", "viz"})
@@ -20,11 +21,16 @@ _MOST_SHARING = 200
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A file with the words of its name and of the folders above it, those of role and split left out."""
+    """A file with the words of its name and of the folders above it, those of role and split left out.
+
+    Attributes:
+        scene: the words of folders without the numbers of those that say the role: `mask-2` may be the third annotator.
+    """
 
     file: PurePosixPath
     split: str
     folders: tuple[str, ...]
+    scene: tuple[str, ...]
     words: tuple[str, ...]
 
 
@@ -46,14 +52,14 @@ def by_parts_of_words(root: Path, files: Sequence[PurePosixPath]) -> Pairing:
     looked = [(root / picture, root / found[0]) for picture, found in sorted(chosen.items())]
     if not second_are_masks(looked):
         return Pairing()
-    several = {mask for found in chosen.values() if len(found) > 1 for mask in found}
+    placed = {file: [(mask, Place("mask", "", "")) for mask in found] for file, found in chosen.items()}
     left_out = {one.file for one in named["mask"]} - {one.file for one in masks}
     pairing = make_pairing(
         [(one.file, Place("picture", one.split, "")) for one in pictures],
-        {file: [(mask, Place("mask", "", "")) for mask in found] for file, found in chosen.items()},
+        placed,
         [(one.file, Place("mask", one.split, "")) for one in masks],
         sorted({one.file for one in ignored} | left_out),
-        _layers_by_folder([one for one in masks if one.file in several]),
+        _layers(pictures, masks, placed),
     )
     return replace(pairing, guesses=(how_paired(looked, root, "what their names have in common"),))
 
@@ -62,6 +68,7 @@ def _named(file: PurePosixPath) -> tuple[str, _Named]:
     """The role of a file by the words in the names above it and in its own."""
     role = split = ""
     folders: list[str] = []
+    scene: list[str] = []
     for folder in file.parts[:-1]:
         words = words_of(folder)
         if MASK_PARTS & set(words):
@@ -69,14 +76,17 @@ def _named(file: PurePosixPath) -> tuple[str, _Named]:
         elif PICTURE_PARTS & set(words):
             role = "picture"
         split = split or next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "") or place(file).split
-        folders += [word for word in words if word not in (*MASK_PARTS, *PICTURE_PARTS, *SPLIT_WORDS)]
+        left = [word for word in words if word not in (*MASK_PARTS, *PICTURE_PARTS, *SPLIT_WORDS)]
+        says_role = bool((MASK_PARTS | PICTURE_PARTS) & set(words))
+        folders += left
+        scene += [word for word in left if not (says_role and word.isdigit())]
     words = words_of(without_suffix(file.stem))
     ends = {words[0], words[-1]} if words else set()
     if role != "mask" and (MASK_PARTS & ends or MASK_PARTS & set(words[-2:])):
         role = "mask"
     elif not role and PICTURE_PARTS & ends:
         role = "picture"
-    return role, _Named(file, split, tuple(folders), words)
+    return role, _Named(file, split, tuple(folders), tuple(scene), words)
 
 
 def _without_views(masks: Sequence[_Named]) -> Sequence[_Named]:
@@ -85,16 +95,42 @@ def _without_views(masks: Sequence[_Named]) -> Sequence[_Named]:
     return kept or masks
 
 
-def _layers_by_folder(masks: Sequence[_Named]) -> dict[PurePosixPath, str]:
-    """Mask -> what its folders add (`cat` of cat_masks/), where that tells several masks of a picture apart."""
-    layers = {one.file: "_".join(one.folders) for one in masks}
-    return layers if len(set(layers.values())) > 1 else dict.fromkeys(layers, "")
+def _layers(
+    pictures: Sequence[_Named], masks: Sequence[_Named], chosen: Mapping[PurePosixPath, Sequence[Placed]]
+) -> dict[PurePosixPath, str]:
+    """Mask -> what its name (`7_hair`), or else its folders (`cat_masks/`), say that those of its picture do not.
+
+    Words that all masks have are left out.
+    """
+    of_file = {one.file: one for one in (*pictures, *masks)}
+    for part in (lambda one: one.words, lambda one: one.folders):
+        added = {}
+        for picture, found in chosen.items():
+            known = set(map(_number, part(of_file[picture])))
+            for mask, _ in found:
+                added[mask] = [word for word in part(of_file[mask]) if _number(word) not in known]
+        shared = set.intersection(*map(set, added.values()))
+        layers = {mask: "_".join(word for word in words if word not in shared) for mask, words in added.items()}
+        apart = all(len({layers[mask] for mask, _ in found}) == len(found) for found in chosen.values())
+        if apart and len(set(layers.values())) > 1:
+            return named_layers(chosen, layers)
+    return {mask: "" for found in chosen.values() if len(found) > 1 for mask, _ in found}
+
+
+def _number(word: str) -> str:
+    """A number without zeros before it: `7` and `00007` are the same picture's."""
+    return word.lstrip("0") or "0" if word.isdigit() else word
 
 
 def _by_cores(pictures: Sequence[_Named], masks: Sequence[_Named]) -> dict[PurePosixPath, list[PurePosixPath]]:
     """Pairs by what is left of the names without the words with which all pictures, or all masks, begin or end."""
     of_picture, of_mask = _cores(pictures), _cores(masks)
-    for by in (lambda one: (one.split, one.folders), lambda one: (one.split,), lambda one: ()):
+    for by in (
+        lambda one: (one.split, one.folders),
+        lambda one: (one.split, one.scene),
+        lambda one: (one.split,),
+        lambda one: (),
+    ):
         index: dict[object, list[_Named]] = defaultdict(list)
         for one in pictures:
             index[by(one), of_picture[one.file]].append(one)
@@ -126,15 +162,16 @@ def _by_shared_words(pictures: Sequence[_Named], masks: Sequence[_Named]) -> dic
         return {}
     sharing: dict[str, list[_Named]] = defaultdict(list)
     for one in pictures:
-        for word in set(one.words):
+        for word in set(map(_number, one.words)):
             sharing[word].append(one)
     best: dict[PurePosixPath, tuple[PurePosixPath, int]] = {}
     for mask in masks:
         scores: Counter[PurePosixPath] = Counter()
-        for word in set(mask.words):
+        words = list(map(_number, mask.words))
+        for word in set(words):
             if len(sharing[word]) <= min(_MOST_SHARING, max(len(pictures) // 2, 1)):
                 for one in sharing[word]:
-                    scores[one.file] += 2 + (one.words.index(word) == mask.words.index(word))
+                    scores[one.file] += 2 + (list(map(_number, one.words)).index(word) == words.index(word))
         ranked = scores.most_common(2)
         if ranked and (len(ranked) == 1 or ranked[0][1] > ranked[1][1]):
             best[mask.file] = ranked[0]

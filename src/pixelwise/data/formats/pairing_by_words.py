@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from pixelwise.data.formats.pairs import Pairing, Placed, make_pairing
+from pixelwise.data.formats.pairing_layers import layers_of
+from pixelwise.data.formats.pairs import Pairing, Placed, make_pairing, same_split, spellings
 from pixelwise.data.listing import some
-from pixelwise.data.places import MASK_PARTS, Place, place, without_mask_suffix, without_suffix, words_of
+from pixelwise.data.places import MASK_PARTS, place, without_mask_suffix, words_of
 
 
 def by_words(files: Sequence[PurePosixPath]) -> Pairing:
@@ -72,15 +72,33 @@ def _match(
 ) -> tuple[dict[PurePosixPath, list[Placed]], dict[PurePosixPath, str]]:
     """Picture -> its masks, and mask -> the name of its layer.
 
-    By the exact key, then without the mask's suffix, then by the last part of the key, then by what a mask's name or
-    folder adds to the picture's."""
+    By the exact key, then without the mask's suffix, then by the last part of the key. Where no key is equal, what a
+    mask's name or folder adds to the picture's counts, if that leaves no more masks aside."""
+    chosen, layers = _by_key(pictures, masks)
+    taken = {mask for found in chosen.values() for mask, _ in found}
+    by_last = _by_last_part(
+        [(file, where) for file, where in pictures if file not in chosen],
+        [(file, where) for file, where in masks if file not in taken],
+    )
+    if chosen:
+        return chosen | by_last, layers
+    layered, layers = layers_of(pictures, masks)
+    if layered and sum(map(len, layered.values())) >= len(by_last):
+        return layered, layers
+    return by_last, {}
+
+
+def _by_key(
+    pictures: Sequence[Placed], masks: Sequence[Placed]
+) -> tuple[dict[PurePosixPath, list[Placed]], dict[PurePosixPath, str]]:
+    """As `_match`, by the whole key."""
     chosen: dict[PurePosixPath, list[Placed]] = {}
-    exact = _index((spelling, (file, where)) for file, where in masks for spelling in _spellings(where.key))
+    exact = _index((spelling, (file, where)) for file, where in masks for spelling in spellings(where.key))
     suffixed = _index((without_mask_suffix(where.key), (file, where)) for file, where in masks)
     layers: dict[PurePosixPath, str] = {}
     for file, where in pictures:
         for index in (exact, suffixed):
-            found = [mask for mask in index.get(where.key, ()) if _same_split(where, mask[1])]
+            found = [mask for mask in index.get(where.key, ()) if same_split(where, mask[1])]
             if found:
                 # A mask in a split of its own is nearer than one that serves all.
                 nearest = max(mask[1].split == where.split for mask in found)
@@ -88,67 +106,27 @@ def _match(
                 chosen[file] = found if index is suffixed else found[:1]
                 layers |= {mask: "" for mask, _ in chosen[file]} if len(chosen[file]) > 1 else {}
                 break
-    taken = {mask for found in chosen.values() for mask, _ in found}
-    left = [(file, where) for file, where in pictures if file not in chosen]
-    free = [(file, where) for file, where in masks if file not in taken]
-    by_stem = _index(
-        (_last(without_mask_suffix(where.key) if suffixed_name else where.key), (file, where))
-        for file, where in free
-        for suffixed_name in (False, True)
-    )
-    namesakes = Counter(_last(where.key) for _, where in left)
-    for file, where in left:
-        found = [
-            mask
-            for mask in by_stem.get(_last(where.key), ())
-            if _same_split(where, mask[1]) and ("/" not in where.key or "/" not in mask[1].key)
-        ]
-        if len(found) == 1 and namesakes[_last(where.key)] == 1:
-            chosen[file] = found
-    if not chosen:
-        return _layered(left, free)
     return chosen, layers
 
 
-def _layered(
-    pictures: Sequence[Placed], masks: Sequence[Placed]
-) -> tuple[dict[PurePosixPath, list[Placed]], dict[PurePosixPath, str]]:
-    """Several masks per picture: `masks/cat/x.png` and `masks/dog/x.png`, or `x_cat.png` and `x_1.png`, of `x`."""
-    of_key: dict[str, list[Placed]] = defaultdict(list)
+def _by_last_part(pictures: Sequence[Placed], masks: Sequence[Placed]) -> dict[PurePosixPath, list[Placed]]:
+    """The one mask of a picture's bare name, where either of them keeps no folders."""
+    by_stem = _index(
+        (_last(without_mask_suffix(where.key) if suffixed_name else where.key), (file, where))
+        for file, where in masks
+        for suffixed_name in (False, True)
+    )
+    namesakes = Counter(_last(where.key) for _, where in pictures)
+    chosen = {}
     for file, where in pictures:
-        of_key[where.key].append((file, where))
-    chosen: dict[PurePosixPath, list[Placed]] = defaultdict(list)
-    layers: dict[PurePosixPath, str] = {}
-    for file, where in masks:
-        for key, layer in _without_layer(where.key):
-            found = [picture for picture, its in of_key.get(key, ()) if _same_split(its, where)]
-            if len(found) == 1:
-                chosen[found[0]].append((file, where))
-                layers[file] = layer
-                break
-    if len(set(layers.values())) == 1 or all(layer.isdigit() for layer in layers.values()):
-        several = {mask for found in chosen.values() if len(found) > 1 for mask, _ in found}
-        layers = dict.fromkeys(several, "")  # a suffix that all have, or numbers, name no class
-    return dict(chosen), layers
-
-
-def _without_layer(key: str) -> Iterable[tuple[str, str]]:
-    """The keys that a picture may have whose mask is `key`, each with what names the layer: longest first."""
-    folders, _, last = key.rpartition("/")
-    if folders:
-        above, _, layer = folders.rpartition("/")
-        for name in _spellings(last):
-            yield f"{above}/{name}" if above else name, layer
-        first, _, below = key.partition("/")
-        yield below, first
-    for match in reversed(list(re.finditer(r"[_\-. ]", last))):
-        head = last[: match.start()]
-        yield f"{folders}/{head}" if folders else head, last[match.end() :]
-
-
-def _spellings(key: str) -> tuple[str, ...]:
-    """`x.jpg` and `x` of a mask called x.jpg.png."""
-    return tuple(dict.fromkeys((key, without_suffix(key))))
+        found = [
+            mask
+            for mask in by_stem.get(_last(where.key), ())
+            if same_split(where, mask[1]) and ("/" not in where.key or "/" not in mask[1].key)
+        ]
+        if len(found) == 1 and namesakes[_last(where.key)] == 1:
+            chosen[file] = found
+    return chosen
 
 
 def _index(pairs: Iterable[tuple[str, Placed]]) -> dict[str, list[Placed]]:
@@ -157,10 +135,6 @@ def _index(pairs: Iterable[tuple[str, Placed]]) -> dict[str, list[Placed]]:
         if key:
             index[key].append(mask)
     return index
-
-
-def _same_split(picture: Place, mask: Place) -> bool:
-    return picture.split == mask.split or not picture.split or not mask.split
 
 
 def _last(key: str) -> str:

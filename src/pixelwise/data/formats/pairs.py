@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.listing import some
-from pixelwise.data.places import Place
+from pixelwise.data.places import Place, without_suffix
 
 Placed = tuple[PurePosixPath, Place]
 
@@ -76,3 +76,13 @@ def how_paired(looked: Sequence[tuple[Path, Path]], root: Path, by: str) -> str:
         f"Pictures and masks are paired by {by}: {some(shown, 2)}. If that is wrong, put the pictures into images/ and "
         "the masks into masks/ under the names of their pictures."
     )
+
+
+def spellings(key: str) -> tuple[str, ...]:
+    """`x.jpg` and `x` of a mask called x.jpg.png."""
+    return tuple(dict.fromkeys((key, without_suffix(key))))
+
+
+def same_split(picture: Place, mask: Place) -> bool:
+    """Whether both are of one split, as far as their folders say."""
+    return picture.split == mask.split or not picture.split or not mask.split
