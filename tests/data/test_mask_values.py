@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 from people_files import SIZE, mask, picture, save, write_pairs
+from PIL import Image
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor import examine, fix
@@ -232,3 +233,17 @@ def test_ids_in_few_bits(bits: int, tmp_path: Path) -> None:
     )
     (tmp_path / "mask.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
     np.testing.assert_array_equal(read_ids(tmp_path / "mask.png"), drawn)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_a_mask_in_the_alpha_channel(mode: str, tmp_path: Path) -> None:
+    """A white shape cut out of a white picture: nothing but its transparency says where it is."""
+    for number in range(4):
+        save(tmp_path / f"images/p{number}.png", picture(number))
+        white = Image.new(mode[:-1], SIZE[::-1], "white")
+        white.putalpha(Image.fromarray(mask(number, 255)))
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        white.save(tmp_path / f"masks/p{number}.png")
+    dataset = open_dataset(tmp_path)
+    np.testing.assert_array_equal(dataset.load(dataset.records[2]).mask, mask(2, 1))
+    assert examine(tmp_path).ok

@@ -215,7 +215,8 @@ def convert(image: np.ndarray, form: PictureFormat, path: Path | str = "picture"
 def read_ids(path: Path | str) -> np.ndarray:
     """A mask's stored values as (H, W) integers from 0; palette pictures give their palette indices.
 
-    Colour pictures without colour, whose channels are equal, give one of them.
+    Colour pictures without colour, whose channels are equal, give one of them; where nothing but the alpha channel
+    varies, it is the mask.
 
     Where a file states a no-data value other than 0, pixels that hold it are void (255), or 0 in a map of objects.
 
@@ -228,7 +229,8 @@ def read_ids(path: Path | str) -> np.ndarray:
     if not header.stores_ids and header.pages == 1:
         image = read_picture(path)
         if image.dtype.kind == "u" and (image == image[:, :, :1]).all():
-            return np.ascontiguousarray(image[:, :, 0])
+            ids = np.ascontiguousarray(image[:, :, 0])
+            return _alpha(path, header) if header.mode == "RGBA" and ids.min() == ids.max() else ids
         raise UserError(
             f"{path}: a mask must hold one class id per pixel, but this is a colour picture ({header.mode}); "
             "`pixelwise check DATA --fix DIR` writes a copy with the colours turned into ids."
@@ -247,7 +249,8 @@ def _decode_ids(path: Path, header: Header) -> np.ndarray:
         if image.mode == "1":
             image = image.convert("L")
         elif image.mode == "LA":
-            image = image.getchannel("L")
+            low, high = image.getchannel("L").getextrema()
+            image = image.getchannel("A" if low == high else "L")
         ids = np.array(image)
     if header.kind == "PPM":
         ids = _unscaled(ids, path)
@@ -255,6 +258,12 @@ def _decode_ids(path: Path, header: Header) -> np.ndarray:
         ids = _of_few_bits(ids, path)
     # An EXIF rotation on a mask is as binding as one on a picture.
     return upright(ids, header.orientation)
+
+
+def _alpha(path: Path, header: Header) -> np.ndarray:
+    """The alpha channel of a picture of 8 bits, (H, W), upright."""
+    with open_image(path) as image:
+        return upright(np.array(image.convert("RGBA").getchannel("A")), header.orientation)
 
 
 def _of_few_bits(ids: np.ndarray, path: Path) -> np.ndarray:
