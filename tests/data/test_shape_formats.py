@@ -131,6 +131,12 @@ class TestVoc:
         (root / "ImageSets/Segmentation/val.txt").write_text("c\n")
         return ids
 
+    def test_the_folder_above_will_do(self, tmp_path: Path) -> None:
+        self.write(tmp_path / "VOC2012", "RGB")
+        dataset = open_dataset(tmp_path)
+        assert (dataset.layout, dataset.class_names) == ("voc", CLASS_NAMES)
+        assert set(dataset.splits) == {"train", "val"}
+
     @pytest.mark.parametrize("mode", ["P", "RGB"])
     def test_palette_and_colour_give_the_same_ids_and_names(self, tmp_path: Path, mode: str) -> None:
         ids = self.write(tmp_path, mode)

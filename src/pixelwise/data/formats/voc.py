@@ -19,7 +19,7 @@ from pixelwise.data.dataset import MaskCoding
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import picture_files
+from pixelwise.data.listing import homes_of, picture_files
 from pixelwise.data.pictures import probe, read_picture
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
@@ -66,9 +66,10 @@ def voc_palette(colours: int = len(CLASS_NAMES)) -> list[int]:
 
 def detect(root: Path) -> bool:
     """The two folders, and masks in VOC's colours: others with such folders are read by the folder layout."""
-    if not all((root / name).is_dir() for name in FOLDERS):
+    home = next((home for home in homes_of(root) if all((home / name).is_dir() for name in FOLDERS)), None)
+    if home is None:
         return False
-    masks = [root / file for file in picture_files(root) if file.parts[0] == "SegmentationClass"]
+    masks = [home / file for file in picture_files(home) if file.parts[0] == "SegmentationClass"]
     try:
         known = palette_of(root)
         return bool(masks) and all(_colours(mask) <= set(known) for mask in even_sample(masks, 20))
