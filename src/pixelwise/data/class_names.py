@@ -71,16 +71,17 @@ def matching_ids(names: Sequence[str], known: Sequence[str]) -> tuple[int, ...] 
 def _find(name: str, known: Sequence[str]) -> int | None:
     if name in known:
         return list(known).index(name)
-    folded = [_folded(each) for each in known]
-    return folded.index(_folded(name)) if Counter(folded)[_folded(name)] == 1 else None
+    forms = [folded(each) for each in known]
+    return forms.index(folded(name)) if Counter(forms)[folded(name)] == 1 else None
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A name as it is compared: `Fire_truck` and `fire truck` are the same."""
     return " ".join(name.casefold().replace("_", " ").split())
 
 
 def _is_background(name: str) -> bool:
-    return _folded(name) in {*BACKGROUND_NAMES, "class 0"}
+    return folded(name) in {*BACKGROUND_NAMES, "class 0"}
 
 
 def _no_match(dataset: Dataset, class_names: Sequence[str]) -> UserError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -14,6 +15,9 @@ from urllib.parse import unquote
 from pixelwise.data.dataset import Record
 from pixelwise.data.listing import relative
 from pixelwise.data.places import place, without_suffix
+
+_LABEL_FILE = re.compile(r"\.(json|xml)$", re.IGNORECASE)
+"""What a list may have after the name of a picture, if it names the label files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +51,16 @@ class Unmatched:
 class Names:
     """Finds records by the paths that people write into list and annotation files.
 
-    An entry may lack the suffix or have another one, use backslashes, `%20`, decomposed accents, or begin with folders
-    of another machine. In this order, an entry means
+    An entry may lack the suffix or have another one, use backslashes, `%20`, decomposed accents, be the address of a
+    server, or begin with folders of another machine. In this order, an entry means
 
     1. the record of exactly that path below the dataset's root, or below the folder of the file that holds the entry;
     2. the record whose path ends in the entry; of several, the one of the file's own split, then of the file's own
        folder;
     3. the same without leading folders of the entry that exist nowhere in the dataset, if what is left is the record's
        whole path but for folders that say its role or split (`images`, `train`);
-    4. the record of the same path once those folders are taken away on both sides (`images/x` of `images/train/x`).
+    4. the record of the same path once those folders are taken away on both sides (`images/x` of `images/train/x`);
+    5. the same without regard to upper and lower case (`img_1.jpg` of `IMG_1.JPG`).
 
     A folder that exists in the dataset is never dropped: `b/2.jpg` does not mean `a/2.jpg`.
 
@@ -69,10 +74,12 @@ class Names:
         self._of_key: dict[str, set[str]] = defaultdict(set)
         self._folders: set[str] = set()
         self._split: dict[str, str] = {}
+        self._of_lower: dict[str, set[str]] = defaultdict(set)
         names = list(names)
         self._common = _common_folders(names)
         for name in names:
             path = _spelled(name)
+            self._of_lower[name.lower()].add(name)
             where = place(PurePosixPath(path + ".x"))
             self._split[name] = where.split
             self._folders.update(path.split("/")[:-1])
@@ -82,6 +89,7 @@ class Names:
                     self._of_tail[tail].add(name)
             for key in {where.key, without_suffix(where.key)}:
                 self._of_key[key.removeprefix(self._common)].add(name)
+        self._lower = self if self._of_lower.keys() == set(names) else Names(self._of_lower)
 
     def find(self, entry: str, *, beside: str = "", split: str = "") -> Found:
         """What `entry` means.
@@ -90,8 +98,16 @@ class Names:
             beside: the folder of the file that holds the entry, relative to the root; empty for the root itself.
             split: the split that this file is about, or empty.
         """
-        plain = entry.replace("\\", "/")
-        spellings = [_spelled(text) for text in dict.fromkeys((plain, unquote(plain)))]
+        found = self._as_written(entry, beside, split)
+        if found != Found():
+            return found
+        found = self._lower._as_written(entry.lower(), beside.lower(), split)
+        names = tuple(sorted(name for lower in found.names or found.rivals for name in self._of_lower[lower]))
+        return Found(names) if found.names and self._alike(names) else Found((), names)
+
+    def _as_written(self, entry: str, beside: str, split: str) -> Found:
+        """What `entry` means where upper and lower case differ."""
+        spellings = [_spelled(text) for text in _spellings(entry)]
         for spelling in dict.fromkeys(each for one in spellings for each in (one, without_suffix(one))):
             if spelling and (found := self._find(spelling, _spelled(beside), split)) != Found():
                 return found
@@ -147,6 +163,19 @@ class Names:
 def _spelled(path: str) -> str:
     """A path in the one form in which paths are compared: composed accents, no `./` before it, no `/` around it."""
     return unicodedata.normalize("NFC", path).removeprefix("./").strip("/")
+
+
+def _spellings(entry: str) -> list[str]:
+    """The paths that an entry may stand for, the most literal first.
+
+    >>> _spellings("https://server/b/1%202.jpg?version=3")[-1]
+    'https://server/b/1 2.jpg'
+    """
+    path = entry.replace("\\", "/")
+    before, _, query = path.partition("?")
+    if query.startswith("d="):  # Label Studio's address of a file in a folder of its server
+        path = before = query.removeprefix("d=")
+    return list(dict.fromkeys((path, unquote(path), before, unquote(before), _LABEL_FILE.sub("", path))))
 
 
 def _tails(name: str) -> list[str]:
@@ -226,4 +255,5 @@ def _has_folder(entry: str) -> bool:
 
 
 def _stem(path: str) -> str:
-    return without_suffix(path.rsplit("/", 1)[-1])
+    """What pictures of one name in several folders share, and how entries may spell it."""
+    return without_suffix(_spelled(path).rsplit("/", 1)[-1]).lower()

@@ -181,19 +181,24 @@ class Broken:
         raise UserError(self.why)
 
 
+SAME = 2
+"""Decimals to which coordinates are compared: exports of the same outline differ beyond them."""
+
+
 def content(region: Region) -> Hashable:
-    """The kind of a region and its numbers: equal for two regions that are written alike."""
+    """The kind of a region and its numbers: equal for two regions that are written alike, to a hundredth of a pixel."""
     return _hashable(region)
 
 
 def _hashable(value: Any) -> Hashable:
     if isinstance(value, np.ndarray):
+        value = np.round(value, SAME) + 0 if value.dtype.kind == "f" else value  # -0.0 becomes 0.0
         return value.shape, value.tobytes()
     if isinstance(value, tuple):
         return tuple(map(_hashable, value))
     if is_dataclass(value):
         return type(value).__name__, *(_hashable(getattr(value, each.name)) for each in fields(value))
-    hashable: Hashable = value
+    hashable: Hashable = round(value, SAME) if isinstance(value, float) else value
     return hashable
 
 

@@ -24,7 +24,9 @@ def enough(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "no-masks",
-            f"There are pictures but no masks. {missing_labels(ex.survey)}",
+            "There are pictures but no labels that can be read; the errors on text files tell why."
+            if ex.survey.faults
+            else f"There are pictures but no masks. {missing_labels(ex.survey)}",
         )
     elif len(ex.sound) < 2:
         yield Finding(

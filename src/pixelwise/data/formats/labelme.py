@@ -37,7 +37,7 @@ KEYS = ("shapes", "imagePath")
 
 
 def detect(root: Path) -> bool:
-    return bool(_candidates(root)) and not has_masks(root)
+    return bool(candidates(root)) and not has_masks(root)
 
 
 def survey(root: Path) -> Survey:
@@ -55,7 +55,7 @@ def survey(root: Path) -> Survey:
     files: list[Path] = []
     labels: set[str] = set()
     misnamed: list[str] = []
-    for file in _candidates(root):
+    for file in candidates(root):
         name = relative(root, file)
         content = faults.attempt(partial(_read, file, name, encodings), None)
         if content is None:
@@ -85,11 +85,12 @@ def survey(root: Path) -> Survey:
         unmatched=unmatched,
         notes=(*_notes(root, files, tally, merged.drawings), *merged.notes, *table.notes),
         faults=(*faults, *merged.faults),
-        guesses=(*encodings.guesses(), *merged.guesses, *_guesses(tally, misnamed)),
+        guesses=(*encodings.guesses(), *merged.guesses, *table.guesses, *_guesses(tally, misnamed)),
     )
 
 
-def _candidates(root: Path) -> list[Path]:
+def candidates(root: Path) -> list[Path]:
+    """JSON files in which a key of LabelMe's stands."""
     return files_with(files_below(root, ".json"), KEYS)
 
 

@@ -20,14 +20,22 @@ import numpy as np
 
 from pixelwise.data import rle
 from pixelwise.data.class_table import read_classes
-from pixelwise.data.formats.annotations import LabelTable, has_masks, label_table, pictures_of, split_in, survey_of
+from pixelwise.data.formats.annotations import (
+    LabelTable,
+    Pictures,
+    has_masks,
+    label_table,
+    pictures_of,
+    split_in,
+    survey_of,
+)
 from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.run_order import WORDS, doubts
 from pixelwise.data.formats.sources import Labelled, Source, Sources
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.formats.tables import Row, rows_of, tables_below
 from pixelwise.data.formats.texts import Encodings
-from pixelwise.data.listing import Faults, relative
+from pixelwise.data.listing import Faults, relative, some
 from pixelwise.data.names import Finder, Found, Unmatched
 from pixelwise.data.regions import Broken, Pairs, Region
 from pixelwise.data.sample import VOID
@@ -37,7 +45,12 @@ _JOINED = re.compile(r"(?P<picture>.+\.(?:png|jpe?g|tiff?|bmp|webp))_(?P<label>.
 
 
 def detect(root: Path) -> bool:
-    return bool(tables_below(root)[0]) and not has_masks(root)
+    return bool(table_files(root)) and not has_masks(root)
+
+
+def table_files(root: Path) -> list[Path]:
+    """The tables of run lengths, without forms to send predictions with."""
+    return list(tables_below(root)[0])
 
 
 def survey(root: Path, order: rle.Order = "columns") -> Survey:
@@ -86,8 +99,7 @@ def survey(root: Path, order: rle.Order = "columns") -> Survey:
             by_file[split].append(record)
             sources.add(record, source)
     if not (faults or sources):
-        first = next(iter(tables))
-        faults.append(f"{first}: none of the {len(unmatched.missing)} pictures it names lies in {root}.")
+        faults.append(_no_picture(root, next(iter(tables)), unmatched, pictures))
     table = _classes(labels, faults.attempt(partial(read_classes, root), None))
     merged = sources.merged(table.ids, table.refused)
     empty = sum(not drawing.shapes for drawing in merged.drawings.values())
@@ -108,7 +120,24 @@ def survey(root: Path, order: rle.Order = "columns") -> Survey:
             *table.notes,
         ),
         faults=(*faults, *merged.faults),
-        guesses=(*encodings.guesses(), *merged.guesses, *doubts(pictures.records, merged.drawings, order)),
+        guesses=(
+            *encodings.guesses(),
+            *merged.guesses,
+            *table.guesses,
+            *doubts(pictures.records, merged.drawings, order),
+        ),
+    )
+
+
+def _no_picture(root: Path, table: Path, unmatched: Unmatched, pictures: Pictures) -> str:
+    """Why the tables label no picture."""
+    missing = [entry.partition(": ")[2] for entry in unmatched.missing]
+    if not missing:
+        return f"{table}: has no rows, so there are no labels; export it again."
+    there = some([record.name for record in pictures.records], 2) or "missing"
+    return (
+        f"{table}: none of the {len(missing)} pictures it names ({some(missing, 2)}) lies in {root}, where the "
+        f"pictures are {there}; write the pictures' names into the table."
     )
 
 

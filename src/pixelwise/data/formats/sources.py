@@ -137,8 +137,8 @@ class Sources:
             )
         said = counted(
             repeats,
-            "entry repeats another one of its picture, number for number, and counts once.",
-            "entries repeat others of their pictures, number for number, and count once.",
+            "entry repeats another one of its picture and counts once.",
+            "entries repeat others of their pictures and count once.",
         )
         notes = (said,) if repeats else ()
         return Merged(drawings, notes, tuple(self._mixed(mixed)), tuple(_faults(drawings, conflicts)))

@@ -45,6 +45,7 @@ _RUNS = re.compile(r"[\s\[(]*\d+(\.0*)?([\s,;()\[\]]+\d+(\.0*)?)*[\s\])]*")
 _NUMBER = re.compile(r"[\[(]*\d+(\.0*)?[\])]*")
 _NO_RUN = re.compile(r"(\d+\s+0\s*)+")
 _LONGEST_CELL = 2**31 - 1
+_BREAK = "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,11 @@ def _row(line: int, cells: list[str], columns: Columns) -> Row:
             "between columns in quotes."
         )
     picture, runs = cells[columns.picture], cells[columns.runs]
+    if "\n" in runs and not _RUNS.fullmatch(runs):
+        trouble = (
+            f"a quotation mark that opens in line {line - runs.count(_BREAK)} is not closed there, so that all lines "
+            f"up to line {line} are one cell; close it, or export again."
+        )
     label = cells[columns.label] if columns.label >= 0 else ""
     label = re.sub(r"^(\d+)\.0*$", r"\1", "" if is_nothing(label) else label)
     return Row(line, picture, None if is_nothing(runs) or _NO_RUN.fullmatch(runs) else runs, label, trouble)
