@@ -63,7 +63,7 @@ def matching_ids(names: Sequence[str], known: Sequence[str]) -> tuple[int, ...] 
     ids = [_find(name, known) for name in names]
     if None not in ids and len(set(ids)) == len(ids):
         return tuple(class_id for class_id in ids if class_id is not None)
-    if len(names) == len(known) == 2 and all(_is_background(each[0]) for each in (names, known)):
+    if len(names) == len(known) == 2 and all(is_background(each[0]) for each in (names, known)):
         return (0, 1) if GENERIC.fullmatch(names[1]) or GENERIC.fullmatch(known[1]) else None
     return None
 
@@ -80,7 +80,8 @@ def folded(name: str) -> str:
     return " ".join(name.casefold().replace("_", " ").split())
 
 
-def _is_background(name: str) -> bool:
+def is_background(name: str) -> bool:
+    """Whether a name is one of those that mean what is of no class."""
     return folded(name) in {*BACKGROUND_NAMES, "class 0"}
 
 

@@ -171,11 +171,11 @@ def _spellings(entry: str) -> list[str]:
     >>> _spellings("https://server/b/1%202.jpg?version=3")[-1]
     'https://server/b/1 2.jpg'
     """
-    path = entry.replace("\\", "/")
-    before, _, query = path.partition("?")
+    before, _, query = entry.partition("?")
     if query.startswith("d="):  # Label Studio's address of a file in a folder of its server
-        path = before = query.removeprefix("d=")
-    return list(dict.fromkeys((path, unquote(path), before, unquote(before), _LABEL_FILE.sub("", path))))
+        entry = before = query.removeprefix("d=")
+    paths = (entry, unquote(entry), before, unquote(before), _LABEL_FILE.sub("", entry))
+    return list(dict.fromkeys(path.replace("\\", "/") for path in paths))
 
 
 def _tails(name: str) -> list[str]:

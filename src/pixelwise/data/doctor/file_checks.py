@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Hashable
 
 from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
 from pixelwise.data.doctor.examination import Examination
+from pixelwise.data.doctor.look import Look
 from pixelwise.data.foreign import named
 from pixelwise.data.formats.completion import missing_labels, unread_files
 from pixelwise.data.listing import counted
 from pixelwise.data.pictures import KIND_SUFFIXES
 from pixelwise.data.places import without_suffix
+from pixelwise.data.shapes import ShapeCoding
 
 
 def enough(ex: Examination) -> Findings:
@@ -137,8 +140,12 @@ def unpaired(ex: Examination) -> Findings:
             "several pictures here and are not read; write the path from the dataset's folder.",
             ex.survey.ambiguous,
         )
-    names = Counter(without_suffix(look.record.name) for look in ex.looks)
-    twins = tuple(ex.relative(look.record.picture) for look in ex.looks if names[without_suffix(look.record.name)] > 1)
+    names = Counter((without_suffix(look.record.name), _labels_of(ex, look)) for look in ex.looks)
+    twins = tuple(
+        ex.relative(look.record.picture)
+        for look in ex.looks
+        if names[without_suffix(look.record.name), _labels_of(ex, look)] > 1
+    )
     if twins:
         yield Finding(
             "warning",
@@ -146,6 +153,13 @@ def unpaired(ex: Examination) -> Findings:
             f"{len(twins)} pictures differ in their suffix alone and share one mask; rename those that have another.",
             twins,
         )
+
+
+def _labels_of(ex: Examination, look: Look) -> Hashable:
+    """Equal for two pictures that have the same labels: files, or entries of annotation files."""
+    if not isinstance(ex.coding, ShapeCoding) or not look.record.labelled:
+        return look.record.labels
+    return tuple(id(shape.region) for shape in ex.coding.drawings[look.record.name].shapes)
 
 
 def suffixes(ex: Examination) -> Findings:

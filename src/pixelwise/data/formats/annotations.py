@@ -16,7 +16,7 @@ from pixelwise.data.formats.pairs import Pairing
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
 from pixelwise.data.listing import Faults, counted, picture_files, relative, some
 from pixelwise.data.names import Unmatched
-from pixelwise.data.places import SPLIT_WORDS, place
+from pixelwise.data.places import SPLIT_WORDS, place, without_suffix
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
 from pixelwise.errors import UserError, unknown
@@ -53,8 +53,13 @@ def pictures_of(root: Path, label_folders: Collection[str] = ()) -> Pictures:
     if len(masks) == len(files):  # labels/x.jpg beside labels/x.json
         masks = set()
     pairs = tuple((file, (), place(file).split) for file in files if file not in masks)
-    records, by_folder, notes = folder.records_of(root, Pairing(pairs))
-    return Pictures(records, by_folder, tuple(map(str, sorted(masks))), notes)
+    records, by_folder, _ = folder.records_of(root, Pairing(pairs))
+    twins = sorted({without_suffix(record.name) for record in records} - {record.name for record in records})
+    notes = [
+        f"{counted(len(twins), 'name is', 'names are')} shared by pictures of different suffix, which keep it in their "
+        f"names: {some(twins, 3)}."
+    ]
+    return Pictures(records, by_folder, tuple(map(str, sorted(masks))), tuple(notes if twins else ()))
 
 
 def has_masks(root: Path) -> bool:

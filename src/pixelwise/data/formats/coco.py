@@ -126,6 +126,9 @@ def _no_picture(root: Path, reading: Reading) -> str:
     """Why the files label no picture."""
     if reading.listed:
         listed = [entry.partition(": ")[2] for entry in reading.unmatched.missing]
+        if not listed:
+            first = next(iter(reading.unmatched.ambiguous)).partition(": ")[2]
+            return f"each of its names may mean several pictures, such as {first}; write paths instead of names."
         return (
             f"none of the {reading.listed} pictures it lists ({some(listed, 2)}) lies in {root}; put them there, in "
             "any folder, under these names."

@@ -65,9 +65,8 @@ def name(entry: dict[str, Any], key: str) -> str:
     value = _given(entry, key)
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
         raise UserError(f"'{key}' is {short(value)}, expected text.")
-    return (
-        str(value).strip().encode("utf-8", "replace").decode()
-    )  # halves of a surrogate pair cannot be written anywhere
+    text = str(value).strip()
+    return text.encode("utf-8", "replace").decode()  # halves of a surrogate pair cannot be written anywhere
 
 
 def size(entry: dict[str, Any], height: str, width: str) -> tuple[int, int] | None:

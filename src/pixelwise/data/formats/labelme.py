@@ -109,10 +109,13 @@ def _read(file: Path, name: str, encodings: Encodings) -> dict[str, Any] | None:
 
 
 def _picture_of(file: Path, content: dict[str, Any], finder: Finder) -> tuple[Found, Found]:
-    """The picture of the file's own name, else the one that its `imagePath` means; and that one if both are there."""
+    """The picture of the file's own name, else the one that its `imagePath` means; and that one if both are there.
+
+    Of several of its name, `x.jpg` and `x.png`, it is the one that `imagePath` says.
+    """
     own, path = finder.namesake(file), content.get("imagePath")
     stated = finder.find(file, path) if isinstance(path, str) and path else Found()
-    if own == Found():
+    if own == Found() or (stated.names and set(stated.names) <= set(own.names)):
         return stated, Found()
     return own, stated if stated.names != own.names else Found()
 
@@ -160,7 +163,7 @@ def _guesses(tally: Shapes, misnamed: list[str]) -> list[str]:
     ]
     if misnamed:
         found.append(
-            f"{counted(len(misnamed), 'file is', 'files are')} named as one picture and state another one in imagePath "
+            f"{counted(len(misnamed), 'file has', 'files have')} the name of one picture and another one in imagePath "
             f"({some(misnamed, 3)}); they are read as labels of the picture of their name. Rename them if that is "
             "wrong."
         )

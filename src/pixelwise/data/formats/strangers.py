@@ -43,6 +43,7 @@ def _yolo(head: bytes) -> bool:
 
 _ARRAYS = _Kind("arrays", lambda head: True, "save each mask as a PNG of class ids under its picture's name in masks/")
 _VOLUMES = _Kind("volumes", lambda head: True, "save each slice as a picture, and its mask as a PNG of class ids")
+_LINES = _Kind("of no kind that is read", lambda head: True, "export the labels as COCO's or LabelMe's JSON")
 _MAPS = _Kind("outlines on a map", lambda head: True, "rasterise them to one mask per picture")
 _KINDS: Mapping[str, tuple[_Kind, ...]] = {
     ".xml": (
@@ -50,7 +51,9 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
         _Kind("annotations", lambda head: True, "export them as COCO's JSON, LabelMe's JSON or masks"),
     ),
     ".txt": (_Kind("boxes or outlines of YOLO's kind", _yolo, "convert them to COCO's JSON"),),
-    ".json": (_Kind("of no kind that is read", lambda head: True, "export the labels as COCO's or LabelMe's JSON"),),
+    ".json": (_LINES,),
+    ".jsonl": (_LINES,),
+    ".ndjson": (_LINES,),
     ".geojson": (_MAPS,),
     ".shp": (_MAPS,),
     ".kml": (_MAPS,),
