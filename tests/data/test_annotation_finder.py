@@ -71,6 +71,13 @@ class TestFilesOfManyPictures:
         found = names.all_of(tmp_path / "b/x.json", ["img_1.png", "img_2.png"])
         assert [found[entry].names for entry in found] == [("b/IMG_1",), ()]
 
+    @pytest.mark.parametrize("file", ["b/annotations/x.json", "labels/b.json", "b/x.json"])
+    def test_a_bare_name_means_the_picture_at_the_home_of_the_file(self, tmp_path: Path, file: str) -> None:
+        found = finder(tmp_path, *(f"{folder}/images/{n}" for folder, n in ("a1", "a2", "a3", "b1", "b3"))).all_of(
+            tmp_path / file, ["1.png", "2.png", "3.png"]
+        )
+        assert [found[entry].names for entry in found] == [("b/images/1",), (), ("b/images/3",)]
+
     def test_names_that_may_all_mean_several_are_told(self, tmp_path: Path) -> None:
         for folder in "ab":
             pictures(tmp_path, "1", "2", folder=folder)
@@ -103,6 +110,8 @@ class TestFilesOfOnePicture:
             ("json/b/3.json", "3.png", ("images/b/3",)),
             ("json/x.json", "3.png", ("images/b/3",)),
             ("x.json", "3.png", ("images/b/3",)),
+            ("images/b/json/x.json", "1.png", ("images/b/1",)),
+            ("images/b/json/x.json", "2.png", ()),
         ],
     )
     def test_the_path_starts_at_the_file(self, tmp_path: Path, file: str, path: str, expected: tuple[str, ...]) -> None:

@@ -67,6 +67,40 @@ def test_labels_that_differ_in_capitals_are_classes_and_told(tmp_path: Path) -> 
     assert not dataset.load_mask(dataset.records[3]).any()
 
 
+def test_an_outline_under_two_labels_is_told(tmp_path: Path) -> None:
+    pictures(tmp_path, *"abc")
+    content = coco_file()
+    content["annotations"].append({**content["annotations"][0], "id": 9, "category_id": 90})
+    dump(tmp_path / "x.json", content)
+    assert "images/a: car and toothbrush" in findings(tmp_path)["guess"].sentence
+
+
+def test_fractions_of_the_sides_are_a_fault(tmp_path: Path) -> None:
+    pictures(tmp_path, *"abc")
+    for name in "abc":
+        square = shape("car", "polygon", (0.1, 0.1), (0.9, 0.1), (0.9, 1))
+        dump(tmp_path / f"images/{name}.json", labelme_file(square, picture=f"{name}.png"))
+    with pytest.raises(UserError, match="fractions of the picture's sides"):
+        open_dataset(tmp_path)
+
+
+def test_outlines_of_a_larger_version_are_named(tmp_path: Path) -> None:
+    pictures(tmp_path, *"abc")
+    content = coco_file()
+    for image in content["images"]:
+        del image["height"]
+    content["annotations"][0]["segmentation"] = [[1, 1, 2 * WIDTH, 1, 2 * WIDTH, HEIGHT]]
+    dump(tmp_path / "x.json", content)
+    assert findings(tmp_path)["shape-beyond"].files == ("images/a, annotation 1 (to 16, 6 of 8 x 6)",)
+
+
+def test_a_stray_file_with_the_same_words_is_none_of_labelme(tmp_path: Path) -> None:
+    pictures(tmp_path, *"abc")
+    write_labelme(tmp_path, *"abc")
+    dump(tmp_path / "config.json", {"shapes": {"in": 1}})
+    assert open_dataset(tmp_path).layout == "labelme"
+
+
 def test_coordinates_that_differ_in_their_last_decimals_are_the_same(tmp_path: Path) -> None:
     pictures(tmp_path, *"abc")
     content = coco_file()

@@ -55,8 +55,8 @@ class Names:
     server, or begin with folders of another machine. In this order, an entry means
 
     1. the record of exactly that path below the dataset's root, or below the folder of the file that holds the entry;
-    2. the record whose path ends in the entry; of several, the one of the file's own split, then of the file's own
-       folder;
+    2. the record whose path ends in the entry; of several, the one of the file's own split, then the one below the
+       file's own folder or the nearest one above it;
     3. the same without leading folders of the entry that exist nowhere in the dataset, if what is left is the record's
        whole path but for folders that say its role or split (`images`, `train`);
     4. the record of the same path once those folders are taken away on both sides (`images/x` of `images/train/x`);
@@ -145,13 +145,14 @@ class Names:
         return not head.strip("/") or "/" not in place(PurePosixPath(head) / "x").key
 
     def _nearest(self, names: Collection[str], beside: str, split: str) -> Found:
-        """One of several records: of the split, then below the folder."""
+        """One of several records: of the split, then below the folder or the nearest one above it."""
         left = set(names)
-        for nearer in (
-            {name for name in left if split and self._split[name] == split},
-            {name for name in left if beside and _spelled(name).startswith(f"{beside}/")},
-        ):
-            left = left & nearer or left
+        left = {name for name in left if split and self._split[name] == split} or left
+        for folder in _upwards(beside):
+            below = {name for name in left if _spelled(name).startswith(f"{folder}/")}
+            if below:
+                left = below
+                break
         ordered = tuple(sorted(left))
         return Found(ordered) if self._alike(left) else Found((), ordered)
 
@@ -178,6 +179,12 @@ def _spellings(entry: str) -> list[str]:
     return list(dict.fromkeys(path.replace("\\", "/") for path in paths))
 
 
+def _upwards(folder: str) -> list[str]:
+    """`["a/b", "a"]` for `a/b`: a folder and those above it, without the root."""
+    parts = folder.split("/") if folder else []
+    return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
 def _tails(name: str) -> list[str]:
     parts = name.split("/")
     return ["/".join(parts[start:]) for start in range(len(parts))]
@@ -198,12 +205,14 @@ class Finder:
         self._root = root
         self._names = Names(record.name for record in records)
         self._stems = Counter(_stem(record.name) for record in records)
-        self._folders = {folder for record in records for folder in record.name.split("/")[:-1]}
+        self._paths = {path for record in records for path in _upwards(record.name.rpartition("/")[0])}
+        self._folders = {path.rpartition("/")[2] for path in self._paths}
 
     def all_of(self, file: Path, entries: Iterable[str], split: str = "") -> dict[str, Found]:
         """What each entry of a file means.
 
-        A bare name (`2.jpg`) means the picture of the file's own split, or beside the file, if its names occur there.
+        A bare name (`2.jpg`) means the picture of the file's own split, or at the file's home (`_home`), if its names
+        occur there.
         Where names repeat from folder to folder and the file has pictures in its own place, a bare name that is not
         there means no picture: that of another folder is a namesake. Where most bare names fit several pictures, those
         that fit one alone may be namesakes, too, and are as ambiguous.
@@ -213,10 +222,13 @@ class Finder:
             entries: names or paths of pictures.
             split: the split that the file is about, or empty.
         """
-        beside = relative(self._root, file.parent)
-        found = {entry: self._names.find(entry, beside=beside, split=split) for entry in entries}
+        beside, home = relative(self._root, file.parent), self._home(file)
+        found = {
+            entry: self._names.find(entry, beside=beside if _has_folder(entry) else home, split=split)
+            for entry in entries
+        }
         bare = [entry for entry in found if not _has_folder(entry)]
-        at_home = {entry for entry in bare if found[entry].names and _is_at_home(found[entry], beside, split)}
+        at_home = {entry for entry in bare if found[entry].names and _is_at_home(found[entry], home, split)}
         if any(self._stems[_stem(entry)] > 1 for entry in at_home):
             found |= {entry: Found() for entry in bare if entry not in at_home and not found[entry].rivals}
         alone = [entry for entry in bare if found[entry].names]
@@ -231,7 +243,8 @@ class Finder:
     def find(self, file: Path, path: str) -> Found:
         """What a path in the annotation file of a single picture means.
 
-        It starts at the file's folder. Only where that is no folder of pictures, the path may lead anywhere.
+        It starts at the file's folder, or ends at the file's home (`_home`). Only where no folder above the file has
+        the name of a folder of pictures, the path may lead anywhere.
         """
         beside, path = relative(self._root, file.parent), path.replace("\\", "/")
         if path.startswith("/") or path[1:2] == ":":  # of another machine
@@ -239,15 +252,28 @@ class Finder:
         found = self._names.find(posixpath.normpath(posixpath.join(beside, path)))
         if found == Found() and self._folders.isdisjoint(beside.split("/")):
             return self._names.find(path)
+        home = self._home(file)
+        if found == Found() and home:
+            near = self._names.find(path, beside=home)
+            return near if near.names and _is_at_home(near, home, "") else found
         return found
 
+    def _home(self, file: Path) -> str:
+        """The folder whose pictures a file is about: the one of the file's own name, else the nearest above the file.
 
-def _is_at_home(found: Found, beside: str, split: str) -> bool:
-    """Whether a record is of the file's split, or lies below the file's folder."""
+        Empty for the root.
+        """
+        named = [path for path in self._paths if path.rpartition("/")[2] == file.stem]
+        above = (folder for folder in _upwards(relative(self._root, file.parent)) if folder in self._paths)
+        return named[0] if len(named) == 1 else next(above, "")
+
+
+def _is_at_home(found: Found, home: str, split: str) -> bool:
+    """Whether a record is of the file's split, or lies below the file's home."""
     name = found.names[0]
     if split and place(PurePosixPath(f"{name}.x")).split == split:
         return True
-    return bool(beside) and name.startswith(f"{beside}/")
+    return bool(home) and name.startswith(f"{home}/")
 
 
 def _has_folder(entry: str) -> bool:

@@ -181,6 +181,18 @@ class Broken:
         raise UserError(self.why)
 
 
+def reach(region: Region) -> tuple[float, float] | None:
+    """The largest x and y of an outline or a box; None for runs and patches, which know the picture's size."""
+    if isinstance(region, Polygons):
+        x, y = np.concatenate([ring for rings in region.polygons for ring in rings]).max(axis=0).tolist()
+        return x, y
+    if isinstance(region, Box):
+        return region.right, region.bottom
+    if isinstance(region, Disc):
+        return region.x + region.radius, region.y + region.radius
+    return None
+
+
 SAME = 2
 """Decimals to which coordinates are compared: exports of the same outline differ beyond them."""
 

@@ -45,6 +45,7 @@ class MaskLook:
         troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`, and why a sound file
             is no mask.
         vanishing: shapes that cover no pixel.
+        beyond: shapes that reach far beyond the picture.
     """
 
     file: Path
@@ -58,6 +59,7 @@ class MaskLook:
     lossy: bool = False
     troubles: tuple[str, ...] = ()
     vanishing: tuple[str, ...] = ()
+    beyond: tuple[str, ...] = ()
 
     @property
     def in_colour(self) -> bool:
@@ -186,7 +188,8 @@ def _look_at_shapes(record: Record, coding: ShapeCoding, size: tuple[int, int] |
         return (MaskLook(file, damage="undrawn", troubles=tuple(coding.faults(record, size))),)
     values = np.bincount(ids.ravel(), minlength=256)
     look = MaskLook(file, "", None, size, values, int(np.count_nonzero(ids)), int(ids.max(initial=0)))
-    return (replace(look, vanishing=vanishing),)
+    beyond = tuple(f"{record.name}, {entry}" for entry in coding.beyond(record, *size))
+    return (replace(look, vanishing=vanishing, beyond=beyond),)
 
 
 def _look_at_values(record: Record, coding: ValueCoding, size: tuple[int, int] | None) -> tuple[MaskLook, ...]:

@@ -57,7 +57,7 @@ def survey(root: Path) -> Survey:
     misnamed: list[str] = []
     for file in candidates(root):
         name = relative(root, file)
-        content = faults.attempt(partial(_read, file, name, encodings), None)
+        content = faults.attempt(partial(_read, file, name, encodings, finder), None)
         if content is None:
             continue
         found, other = _picture_of(file, content, finder)
@@ -94,8 +94,10 @@ def candidates(root: Path) -> list[Path]:
     return files_with(files_below(root, ".json"), KEYS)
 
 
-def _read(file: Path, name: str, encodings: Encodings) -> dict[str, Any] | None:
+def _read(file: Path, name: str, encodings: Encodings, finder: Finder) -> dict[str, Any] | None:
     """The content of a file of LabelMe's; None for a file of another kind that has the same words in it.
+
+    A file that has neither shapes nor a picture of its name or path is of another kind.
 
     Raises:
         UserError: no JSON, or shapes that are no list.
@@ -104,6 +106,8 @@ def _read(file: Path, name: str, encodings: Encodings) -> dict[str, Any] | None:
     if not isinstance(content, dict) or content.keys().isdisjoint(KEYS):
         return None
     if not isinstance(content.get("shapes"), list):
+        if "imagePath" not in content and finder.namesake(file) == Found():
+            return None
         raise UserError(f"{file}: 'shapes' is {entries.short(content.get('shapes'))}, expected a list.")
     return content
 
