@@ -74,7 +74,7 @@ def survey(root: Path, order: rle.Order = "columns") -> Survey:
     faults, encodings, unmatched = Faults(), Encodings(), Unmatched()
     pictures = pictures_of(root)
     finder = Finder(root, pictures.records)
-    spread, guesses = SpreadNames(record.name for record in pictures.records), list[str]()
+    guesses: list[str] = []
     sources = Sources(root)
     by_file: dict[str, list[str]] = defaultdict(list)
     labels: dict[str, None] = {}
@@ -89,6 +89,7 @@ def survey(root: Path, order: rle.Order = "columns") -> Survey:
             labels |= dict.fromkeys(row.label for row in rows)
             found = finder.all_of(file, (row.picture for row in rows), split)
         if not any(means.names or means.rivals for means in found.values()):
+            spread = SpreadNames(record.name for record in pictures.records)
             found = {entry: spread.find(entry) for entry in found}
             guesses += _spread(name, found)
         count += len(rows)
