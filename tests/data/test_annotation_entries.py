@@ -35,6 +35,7 @@ NAMES = "abcd"
 WHOLE = np.zeros((HEIGHT, WIDTH), bool)
 WHOLE[1:4, 1:5] = True
 COUNTS = rle.encode(WHOLE)
+FULL = png(np.ones((3, 4), bool))
 
 
 def instances() -> dict[str, Any]:
@@ -192,6 +193,8 @@ class TestCoco:
             {"segmentation": [[[1, 1], [5, 1], [5, 4], [1, 4]]]},
             {"segmentation": [["1", "1", "5", "1", "5", "4", "1", "4"]]},
             {"segmentation": {"size": [HEIGHT, WIDTH], "counts": COUNTS.tolist()}},
+            {"segmentation": {"size": [HEIGHT, WIDTH], "counts": [float(count) for count in COUNTS]}},
+            {"segmentation": [{"size": [HEIGHT, WIDTH], "counts": COUNTS.tolist()}]},
             {"segmentation": {"size": [float(HEIGHT), float(WIDTH)], "counts": rle.compress(COUNTS)}},
             {"segmentation": {"size": [HEIGHT, WIDTH], "counts": str(rle.compress(COUNTS).encode())}},
             {"image_id": 0.0, "category_id": 1.0},
@@ -325,6 +328,9 @@ class TestLabelMe:
             {"label": "car", "points": [[1, 1], [5, 1], [5, 4], [1, 4]]},
             {"label": "car", "points": [1, 1, 5, 1, 5, 4, 1, 4]},
             shape("car", "Rectangle", (1, 1), (5, 4)),
+            shape(" car ", "rectangle", (1, 1), (5, 4)),
+            shape("car", "mask", (1, 1), (4, 3), mask=f"data:image/png;base64,{FULL}"),
+            shape("car", "mask", (1, 1), (4, 3), mask=f"{FULL[:20]}\n{FULL[20:]}\n"),
         ],
     )
     def test_spellings_of_one_meaning(self, tmp_path: Path, entry: dict[str, Any]) -> None:
@@ -405,6 +411,7 @@ class TestTables:
             ("a,48 2", "the run '48 2' lies outside"),
             ("a,9223372036854775807 9223372036854775807", "lies outside"),
             ("a,0 2", "the run '0 2' lies outside"),
+            ('a,"[[1,1,5,1,5,4]]"', "a list of lists, as polygons are written"),
         ],
     )
     def test_a_row_that_is_none(self, tmp_path: Path, row: str, words: str) -> None:
@@ -419,9 +426,18 @@ class TestTables:
         (tmp_path / "classes.txt").write_text("sea\nship\nbird\n")
         assert [entry.split(": ", 2)[2] for entry in findings(tmp_path)["shape-broken"].files] == [
             "runs without a class, where other rows have one.",
-            "class 7 found, but there are 3 classes with background.",
+            "class 7 found, but there are 3 classes with background (sea, ship, bird); add the name to classes.txt.",
         ]
         assert area(dataset_without(open_dataset(tmp_path), "a", "c"), "d") == {0: 46, 2: 2}
+
+    def test_a_size_that_the_table_states_is_checked(self, tmp_path: Path) -> None:
+        pictures(tmp_path, *NAMES)
+        runs = rle.write_pairs(rle.to_pairs(WHOLE))
+        rows = [f"{name},{WIDTH},{2 * HEIGHT if name == 'a' else HEIGHT},{runs}" for name in NAMES]
+        table(tmp_path, "id,width,height,rle", *rows)
+        assert_breaks_alone(tmp_path, r"a\.png is 8 x 12 by this file")
+        table(tmp_path, "id,x,y,width,height,rle", *(row.replace(",", ",0,0,", 1) for row in rows))  # of a box
+        assert "shape-broken" not in findings(tmp_path)
 
 
 def dataset_without(dataset: Any, *names: str) -> Any:

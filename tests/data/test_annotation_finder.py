@@ -11,6 +11,7 @@ from annotation_files import HEIGHT, SQUARE, WIDTH, dump, findings, labelme_file
 from pixelwise.data.dataset import Record
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.names import Finder, Found
+from pixelwise.errors import UserError
 
 
 def finder(root: Path, *names: str) -> Finder:
@@ -44,8 +45,59 @@ class TestFilesOfManyPictures:
         found = finder(tmp_path, "a/1", "b/1", "a/2").all_of(tmp_path / "x.json", ["1.png", "2.png"])
         assert found["1.png"] == Found((), ("a/1", "b/1"))
 
+    @pytest.mark.parametrize(
+        ("entry", "expected"),
+        [
+            ("img_1.jpg", ("A/IMG_1",)),
+            ("a/img_1.jpg", ("A/IMG_1",)),
+            ("b/img_1.jpg", ()),
+            ("b/x", ("b/x",)),
+            ("B/X.PNG", ("b/X",)),
+            ("https://server/data/a/img_1.jpg?signature=1", ("A/IMG_1",)),
+            ("/data/local-files/?d=b%5Cx.png", ("b/x",)),
+            ("b/x.json", ("b/x",)),
+        ],
+    )
+    def test_capitals_addresses_and_label_files(self, tmp_path: Path, entry: str, expected: tuple[str, ...]) -> None:
+        records = ("A/IMG_1", "b/x", "c/y") if "X" not in entry else ("A/IMG_1", "b/X", "c/y")
+        assert finder(tmp_path, *records).all_of(tmp_path / "x.json", [entry])[entry].names == expected
+
+    def test_names_that_differ_in_capitals_alone_are_ambiguous_to_a_third(self, tmp_path: Path) -> None:
+        found = finder(tmp_path, "a/xy", "a/XY").all_of(tmp_path / "x.json", ["a/xy.png", "a/Xy.png"])
+        assert found == {"a/xy.png": Found(("a/xy",)), "a/Xy.png": Found((), ("a/XY", "a/xy"))}
+
+    def test_a_bare_name_in_other_capitals_that_is_gone_means_no_namesake(self, tmp_path: Path) -> None:
+        names = finder(tmp_path, "a/IMG_1", "a/IMG_2", "b/IMG_1")
+        found = names.all_of(tmp_path / "b/x.json", ["img_1.png", "img_2.png"])
+        assert [found[entry].names for entry in found] == [("b/IMG_1",), ()]
+
+    @pytest.mark.parametrize("file", ["b/annotations/x.json", "labels/b.json", "b/x.json"])
+    def test_a_bare_name_means_the_picture_at_the_home_of_the_file(self, tmp_path: Path, file: str) -> None:
+        found = finder(tmp_path, *(f"{folder}/images/{n}" for folder, n in ("a1", "a2", "a3", "b1", "b3"))).all_of(
+            tmp_path / file, ["1.png", "2.png", "3.png"]
+        )
+        assert [found[entry].names for entry in found] == [("b/images/1",), (), ("b/images/3",)]
+
+    def test_names_that_may_all_mean_several_are_told(self, tmp_path: Path) -> None:
+        for folder in "ab":
+            pictures(tmp_path, "1", "2", folder=folder)
+        dump(tmp_path / "x.json", coco("1.png", "2.png"))
+        with pytest.raises(UserError, match=r"may mean several pictures, such as 1\.png \(a/1 or b/1\)"):
+            open_dataset(tmp_path)
+
 
 class TestFilesOfOnePicture:
+    def test_of_several_names_that_differ_in_their_suffix_the_stated_one_is_meant(self, tmp_path: Path) -> None:
+        pictures(tmp_path, "1", "2", "3")
+        (tmp_path / "images/1.jpg").write_bytes((tmp_path / "images/2.png").read_bytes())
+        for name in "123":
+            square = shape("car", "rectangle", (1, 1), (5, 4))
+            dump(tmp_path / f"images/{name}.json", labelme_file(square, picture=f"{name}.png"))
+        dataset = open_dataset(tmp_path)
+        assert [record.name for record in dataset.records if not record.labels] == ["images/1.jpg"]
+        assert "guess" not in findings(tmp_path)
+        assert "same-name" not in findings(tmp_path)
+
     @pytest.mark.parametrize(
         ("file", "path", "expected"),
         [
@@ -58,6 +110,8 @@ class TestFilesOfOnePicture:
             ("json/b/3.json", "3.png", ("images/b/3",)),
             ("json/x.json", "3.png", ("images/b/3",)),
             ("x.json", "3.png", ("images/b/3",)),
+            ("images/b/json/x.json", "1.png", ("images/b/1",)),
+            ("images/b/json/x.json", "2.png", ()),
         ],
     )
     def test_the_path_starts_at_the_file(self, tmp_path: Path, file: str, path: str, expected: tuple[str, ...]) -> None:

@@ -22,7 +22,7 @@ RUNS = rle.write_pairs(rle.to_pairs(MASK))
 
 
 class TestColumns:
-    @pytest.mark.parametrize("mark", [",", ";", "\t"])
+    @pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
     @pytest.mark.parametrize(
         ("header", "expected"),
         [
@@ -135,6 +135,70 @@ class TestCells:
                 if place != number:
                     expected[place] = 1 + sorted(labels).index(label)
             np.testing.assert_array_equal(masks(dataset)[name].ravel(order="F"), expected)
+
+    def test_the_class_of_a_lost_picture_goes_to_no_namesake(self, tmp_path: Path) -> None:
+        """`x_3` is gone, so that `x_3_1` must not become the class `3_1` of `x`."""
+        pictures(tmp_path, "x", "x_1", "x_2")
+        names = ("x", "x_1", "x_2", "x_3")
+        table(tmp_path, "ImageId_ClassId,rle", *(f"{name}_{label},1 2" for name in names for label in "12"))
+        dataset = open_dataset(tmp_path)
+        assert dataset.class_names == ("background", "class 1", "class 2")
+        assert findings(tmp_path)["list-entry-missing"].files == ("train.csv: x_3",)
+
+    def test_a_quotation_mark_that_swallows_rows_breaks_its_picture(self, tmp_path: Path) -> None:
+        pictures(tmp_path, "a", "b", "c", "d")
+        table(tmp_path, "id,rle", "a,1 2", "b,1 2", 'c,"1 2', "d,1 2")
+        (trouble,) = findings(tmp_path)["shape-broken"].files
+        assert "a quotation mark that opens in line 4 is not closed there, so that all lines up to line" in trouble
+
+    @pytest.mark.parametrize(
+        ("ids", "given", "expected", "painted"),
+        [
+            ("012", "cat dog bird", "background cat dog bird", [1, 2, 3]),
+            ("123", "cat dog bird", "background cat dog bird", [1, 2, 3]),
+            ("012", "background cat dog", "background cat dog", [0, 1, 2]),
+            ("012", "background cat dog bird", "background cat dog bird", [1, 2, 3]),
+            ("122", "sea cat dog", "sea cat dog", [1, 2, 2]),
+        ],
+    )
+    def test_numbered_classes_by_the_names_in_classes_txt(
+        self, tmp_path: Path, ids: str, given: str, expected: str, painted: list[int]
+    ) -> None:
+        pictures(tmp_path, "a", "b", "c")
+        table(tmp_path, "id,class,rle", *(f"{name},{number},1 48" for name, number in zip("abc", ids, strict=True)))
+        (tmp_path / "classes.txt").write_text(given.replace(" ", "\n"))
+        dataset = open_dataset(tmp_path)
+        assert dataset.class_names == tuple(expected.split())
+        assert [area(dataset, name) for name in "abc"] == [{class_id: 48} for class_id in painted]
+
+
+class TestPicturesThatAreNotFound:
+    def test_names_spread_over_folder_and_file_are_found_and_told(self, tmp_path: Path) -> None:
+        for folder in ("case1/case1_day2", "case2/case2_day2"):
+            pictures(tmp_path, "slice_01_266", "slice_02_266", folder=f"{folder}/scans")
+        rows = [f"case{case}_day2_slice_0{number},1 {case + number}" for case in (1, 2) for number in (1, 2)]
+        table(tmp_path, "id,segmentation", *rows)
+        dataset = open_dataset(tmp_path)
+        covered = {record.name: int(dataset.load_mask(record).sum()) for record in dataset.records}
+        assert covered == {
+            f"case{case}/case{case}_day2/scans/slice_0{number}_266": case + number
+            for case in (1, 2)
+            for number in (1, 2)
+        }
+        assert "case1_day2_slice_01 is read as case1/case1_day2/scans/slice_01_266" in dataset.guesses[0]
+
+    def test_the_sentence_compares_names(self, tmp_path: Path) -> None:
+        pictures(tmp_path, "0001", "0002")
+        table(tmp_path, "id,rle", "1,1 2", "2,1 2")
+        with pytest.raises(UserError, match=r"\(1, 2\) .* where the pictures are images/0001, images/0002; write"):
+            open_dataset(tmp_path)
+        assert "the errors on text files tell why" in findings(tmp_path)["no-masks"].sentence
+
+    def test_a_table_without_rows_is_told(self, tmp_path: Path) -> None:
+        pictures(tmp_path, "a", "b")
+        table(tmp_path, "id,rle")
+        with pytest.raises(UserError, match="has no rows"):
+            open_dataset(tmp_path)
 
 
 def compact(seed: int, height: int, width: int) -> np.ndarray:

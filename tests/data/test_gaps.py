@@ -12,12 +12,12 @@ from PIL import Image
 
 from pixelwise.data.fingerprint import fingerprint, take_stock
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.gaps import channel_means, fill, find_gaps, valueless
+from pixelwise.data.gaps import channel_means, fill, find_gaps, lone_extreme, valueless
 from pixelwise.data.pictures import PictureFormat, probe, read_filled, read_picture
 
 RNG = np.random.default_rng(0)
 BANDS = RNG.uniform(1, 9, (6, 8, 3)).astype(np.float32)
-STAND_INS = [np.nan, np.inf, -np.inf, -3.4028235e38, 1e31, -9999, -32768]
+STAND_INS = [np.nan, np.inf, -np.inf, -3.4028235e38, 1e20, -9999, -32767, -32768]
 
 
 @pytest.mark.parametrize("value", STAND_INS)
@@ -38,6 +38,16 @@ def test_what_stands_for_no_value(value: float) -> None:
     lost = valueless(gaps)
     assert lost is not None
     assert lost.sum() == 6  # the pixel that lacks one channel has a value in the others
+
+
+@pytest.mark.parametrize("value", [-99, 255, 65535])
+def test_a_value_far_from_all_others_is_noticed(value: float) -> None:
+    holed = np.full((6, 8, 3), value, np.float32)
+    holed[2:] = BANDS[2:]
+    assert lone_extreme(holed) == (value, pytest.approx(1 / 3))
+    assert lone_extreme(BANDS) is None
+    assert lone_extreme(np.where(holed == value, np.float32(0), holed)) is None  # 0 is near to 1
+    assert lone_extreme(np.where(holed == value, holed, np.float32(1))) is None  # black and white
 
 
 @pytest.mark.parametrize("image", [BANDS, -BANDS, BANDS.astype(np.uint8), np.zeros((2, 2, 1), np.float32)])

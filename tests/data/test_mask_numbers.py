@@ -71,6 +71,12 @@ def test_a_background_of_no_data_stays_the_background(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_ids(tmp_path / "x.tif"), IDS)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_ids_in_a_file_where_zero_is_white_stay_ids(dtype: type, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", IDS.astype(dtype), photometric="miniswhite")
+    np.testing.assert_array_equal(read_ids(tmp_path / "x.tif"), IDS)
+
+
 @pytest.mark.parametrize("magic", ["P2", "P5"])
 @pytest.mark.parametrize("highest", [4, 255, 1000, 65535])
 def test_pgm_stores_numbers_below_any_maximum(magic: str, highest: int, tmp_path: Path) -> None:

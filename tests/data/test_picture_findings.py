@@ -49,6 +49,10 @@ DEFECTS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "fractions": (lambda root: as_tiff(root, fractions()), {"depths"}),
     "floats beyond bytes": (lambda root: as_tiff(root, picture(1).astype(np.float32) * 40), {"depths"}),
     "floats in the range of bytes": (lambda root: as_tiff(root, picture(1).astype(np.float32)), set()),
+    "a value beyond all": (
+        lambda root: as_tiff(root, np.where(np.arange(picture(1).shape[1])[None, :, None] < 4, -999, fractions())),
+        {"no-data", "depths"},
+    ),
     "a hole": (lambda root: as_tiff(root, fractions(hole=True)), {"no-data", "depths"}),
     "12 bits": (
         lambda root: as_tiff(root, picture(1).astype(np.uint16) * 16),

@@ -63,7 +63,7 @@ def matching_ids(names: Sequence[str], known: Sequence[str]) -> tuple[int, ...] 
     ids = [_find(name, known) for name in names]
     if None not in ids and len(set(ids)) == len(ids):
         return tuple(class_id for class_id in ids if class_id is not None)
-    if len(names) == len(known) == 2 and all(_is_background(each[0]) for each in (names, known)):
+    if len(names) == len(known) == 2 and all(is_background(each[0]) for each in (names, known)):
         return (0, 1) if GENERIC.fullmatch(names[1]) or GENERIC.fullmatch(known[1]) else None
     return None
 
@@ -71,16 +71,18 @@ def matching_ids(names: Sequence[str], known: Sequence[str]) -> tuple[int, ...] 
 def _find(name: str, known: Sequence[str]) -> int | None:
     if name in known:
         return list(known).index(name)
-    folded = [_folded(each) for each in known]
-    return folded.index(_folded(name)) if Counter(folded)[_folded(name)] == 1 else None
+    forms = [folded(each) for each in known]
+    return forms.index(folded(name)) if Counter(forms)[folded(name)] == 1 else None
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """A name as it is compared: `Fire_truck` and `fire truck` are the same."""
     return " ".join(name.casefold().replace("_", " ").split())
 
 
-def _is_background(name: str) -> bool:
-    return _folded(name) in {*BACKGROUND_NAMES, "class 0"}
+def is_background(name: str) -> bool:
+    """Whether a name is one of those that mean what is of no class."""
+    return folded(name) in {*BACKGROUND_NAMES, "class 0"}
 
 
 def _no_match(dataset: Dataset, class_names: Sequence[str]) -> UserError:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-CONVENTIONS = (-9999.0, -99999.0, -32768.0, -2147483648.0)
+CONVENTIONS = (-9999.0, -99999.0, -32767.0, -32768.0, -2147483648.0)
 """Numbers that stand for no value in pictures of floats and signed integers, even where no tag says so."""
-HUGE = 1e30
-"""Floats of this size and beyond stand for no value: -3.4e38 is the lowest float32."""
+HUGE = 1e18
+"""Floats of this size and beyond stand for no value: -3.4e38 is the lowest float32, 1e20 fills climate data."""
+LONE_SHARE = 0.005
+"""Part of a picture that a value must cover to be noticed as one that may stand for no value."""
 
 
 def find_gaps(image: np.ndarray, nodata: float | None = None) -> np.ndarray | None:
@@ -35,6 +37,23 @@ def find_gaps(image: np.ndarray, nodata: float | None = None) -> np.ndarray | No
         for value in (*CONVENTIONS, *(() if nodata is None or abs(nodata) > HUGE else (nodata,))):
             gaps |= image == (image.dtype.type(value) if image.dtype.kind == "f" else value)
     return gaps if gaps.any() else None
+
+
+def lone_extreme(image: np.ndarray) -> tuple[float, float] | None:
+    """A value that may stand for no value though nothing says so, and its share of the picture; None if there is none.
+
+    It is the least or the largest one, many pixels hold it, and it lies farther from the next one than all the others
+    from each other: -99 among 0 to 50.
+    """
+    for value in (image.min(initial=0), image.max(initial=0)):
+        others = image[image != value]
+        share = 1 - others.size / max(image.size, 1)
+        if others.size == 0 or share < LONE_SHARE:
+            continue
+        low, high = float(others.min()), float(others.max())
+        if 0 < high - low < max(low - float(value), float(value) - high):
+            return float(value), share
+    return None
 
 
 def channel_means(image: np.ndarray, gaps: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
@@ -14,6 +15,9 @@ from urllib.parse import unquote
 from pixelwise.data.dataset import Record
 from pixelwise.data.listing import relative
 from pixelwise.data.places import place, without_suffix
+
+_LABEL_FILE = re.compile(r"\.(json|xml)$", re.IGNORECASE)
+"""What a list may have after the name of a picture, if it names the label files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +51,16 @@ class Unmatched:
 class Names:
     """Finds records by the paths that people write into list and annotation files.
 
-    An entry may lack the suffix or have another one, use backslashes, `%20`, decomposed accents, or begin with folders
-    of another machine. In this order, an entry means
+    An entry may lack the suffix or have another one, use backslashes, `%20`, decomposed accents, be the address of a
+    server, or begin with folders of another machine. In this order, an entry means
 
     1. the record of exactly that path below the dataset's root, or below the folder of the file that holds the entry;
-    2. the record whose path ends in the entry; of several, the one of the file's own split, then of the file's own
-       folder;
+    2. the record whose path ends in the entry; of several, the one of the file's own split, then the one below the
+       file's own folder or the nearest one above it;
     3. the same without leading folders of the entry that exist nowhere in the dataset, if what is left is the record's
        whole path but for folders that say its role or split (`images`, `train`);
-    4. the record of the same path once those folders are taken away on both sides (`images/x` of `images/train/x`).
+    4. the record of the same path once those folders are taken away on both sides (`images/x` of `images/train/x`);
+    5. the same without regard to upper and lower case (`img_1.jpg` of `IMG_1.JPG`).
 
     A folder that exists in the dataset is never dropped: `b/2.jpg` does not mean `a/2.jpg`.
 
@@ -69,10 +74,12 @@ class Names:
         self._of_key: dict[str, set[str]] = defaultdict(set)
         self._folders: set[str] = set()
         self._split: dict[str, str] = {}
+        self._of_lower: dict[str, set[str]] = defaultdict(set)
         names = list(names)
         self._common = _common_folders(names)
         for name in names:
             path = _spelled(name)
+            self._of_lower[name.lower()].add(name)
             where = place(PurePosixPath(path + ".x"))
             self._split[name] = where.split
             self._folders.update(path.split("/")[:-1])
@@ -82,6 +89,7 @@ class Names:
                     self._of_tail[tail].add(name)
             for key in {where.key, without_suffix(where.key)}:
                 self._of_key[key.removeprefix(self._common)].add(name)
+        self._lower = self if self._of_lower.keys() == set(names) else Names(self._of_lower)
 
     def find(self, entry: str, *, beside: str = "", split: str = "") -> Found:
         """What `entry` means.
@@ -90,8 +98,16 @@ class Names:
             beside: the folder of the file that holds the entry, relative to the root; empty for the root itself.
             split: the split that this file is about, or empty.
         """
-        plain = entry.replace("\\", "/")
-        spellings = [_spelled(text) for text in dict.fromkeys((plain, unquote(plain)))]
+        found = self._as_written(entry, beside, split)
+        if found != Found():
+            return found
+        found = self._lower._as_written(entry.lower(), beside.lower(), split)
+        names = tuple(sorted(name for lower in found.names or found.rivals for name in self._of_lower[lower]))
+        return Found(names) if found.names and self._alike(names) else Found((), names)
+
+    def _as_written(self, entry: str, beside: str, split: str) -> Found:
+        """What `entry` means where upper and lower case differ."""
+        spellings = [_spelled(text) for text in _spellings(entry)]
         for spelling in dict.fromkeys(each for one in spellings for each in (one, without_suffix(one))):
             if spelling and (found := self._find(spelling, _spelled(beside), split)) != Found():
                 return found
@@ -129,13 +145,14 @@ class Names:
         return not head.strip("/") or "/" not in place(PurePosixPath(head) / "x").key
 
     def _nearest(self, names: Collection[str], beside: str, split: str) -> Found:
-        """One of several records: of the split, then below the folder."""
+        """One of several records: of the split, then below the folder or the nearest one above it."""
         left = set(names)
-        for nearer in (
-            {name for name in left if split and self._split[name] == split},
-            {name for name in left if beside and _spelled(name).startswith(f"{beside}/")},
-        ):
-            left = left & nearer or left
+        left = {name for name in left if split and self._split[name] == split} or left
+        for folder in _upwards(beside):
+            below = {name for name in left if _spelled(name).startswith(f"{folder}/")}
+            if below:
+                left = below
+                break
         ordered = tuple(sorted(left))
         return Found(ordered) if self._alike(left) else Found((), ordered)
 
@@ -147,6 +164,25 @@ class Names:
 def _spelled(path: str) -> str:
     """A path in the one form in which paths are compared: composed accents, no `./` before it, no `/` around it."""
     return unicodedata.normalize("NFC", path).removeprefix("./").strip("/")
+
+
+def _spellings(entry: str) -> list[str]:
+    """The paths that an entry may stand for, the most literal first.
+
+    >>> _spellings("https://server/b/1%202.jpg?version=3")[-1]
+    'https://server/b/1 2.jpg'
+    """
+    before, _, query = entry.partition("?")
+    if query.startswith("d="):  # Label Studio's address of a file in a folder of its server
+        entry = before = query.removeprefix("d=")
+    paths = (entry, unquote(entry), before, unquote(before), _LABEL_FILE.sub("", entry))
+    return list(dict.fromkeys(path.replace("\\", "/") for path in paths))
+
+
+def _upwards(folder: str) -> list[str]:
+    """`["a/b", "a"]` for `a/b`: a folder and those above it, without the root."""
+    parts = folder.split("/") if folder else []
+    return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
 def _tails(name: str) -> list[str]:
@@ -169,12 +205,14 @@ class Finder:
         self._root = root
         self._names = Names(record.name for record in records)
         self._stems = Counter(_stem(record.name) for record in records)
-        self._folders = {folder for record in records for folder in record.name.split("/")[:-1]}
+        self._paths = {path for record in records for path in _upwards(record.name.rpartition("/")[0])}
+        self._folders = {path.rpartition("/")[2] for path in self._paths}
 
     def all_of(self, file: Path, entries: Iterable[str], split: str = "") -> dict[str, Found]:
         """What each entry of a file means.
 
-        A bare name (`2.jpg`) means the picture of the file's own split, or beside the file, if its names occur there.
+        A bare name (`2.jpg`) means the picture of the file's own split, or at the file's home (`_home`), if its names
+        occur there.
         Where names repeat from folder to folder and the file has pictures in its own place, a bare name that is not
         there means no picture: that of another folder is a namesake. Where most bare names fit several pictures, those
         that fit one alone may be namesakes, too, and are as ambiguous.
@@ -184,10 +222,13 @@ class Finder:
             entries: names or paths of pictures.
             split: the split that the file is about, or empty.
         """
-        beside = relative(self._root, file.parent)
-        found = {entry: self._names.find(entry, beside=beside, split=split) for entry in entries}
+        beside, home = relative(self._root, file.parent), self._home(file)
+        found = {
+            entry: self._names.find(entry, beside=beside if _has_folder(entry) else home, split=split)
+            for entry in entries
+        }
         bare = [entry for entry in found if not _has_folder(entry)]
-        at_home = {entry for entry in bare if found[entry].names and _is_at_home(found[entry], beside, split)}
+        at_home = {entry for entry in bare if found[entry].names and _is_at_home(found[entry], home, split)}
         if any(self._stems[_stem(entry)] > 1 for entry in at_home):
             found |= {entry: Found() for entry in bare if entry not in at_home and not found[entry].rivals}
         alone = [entry for entry in bare if found[entry].names]
@@ -202,7 +243,8 @@ class Finder:
     def find(self, file: Path, path: str) -> Found:
         """What a path in the annotation file of a single picture means.
 
-        It starts at the file's folder. Only where that is no folder of pictures, the path may lead anywhere.
+        It starts at the file's folder, or ends at the file's home (`_home`). Only where no folder above the file has
+        the name of a folder of pictures, the path may lead anywhere.
         """
         beside, path = relative(self._root, file.parent), path.replace("\\", "/")
         if path.startswith("/") or path[1:2] == ":":  # of another machine
@@ -210,15 +252,28 @@ class Finder:
         found = self._names.find(posixpath.normpath(posixpath.join(beside, path)))
         if found == Found() and self._folders.isdisjoint(beside.split("/")):
             return self._names.find(path)
+        home = self._home(file)
+        if found == Found() and home:
+            near = self._names.find(path, beside=home)
+            return near if near.names and _is_at_home(near, home, "") else found
         return found
 
+    def _home(self, file: Path) -> str:
+        """The folder whose pictures a file is about: the one of the file's own name, else the nearest above the file.
 
-def _is_at_home(found: Found, beside: str, split: str) -> bool:
-    """Whether a record is of the file's split, or lies below the file's folder."""
+        Empty for the root.
+        """
+        named = [path for path in self._paths if path.rpartition("/")[2] == file.stem]
+        above = (folder for folder in _upwards(relative(self._root, file.parent)) if folder in self._paths)
+        return named[0] if len(named) == 1 else next(above, "")
+
+
+def _is_at_home(found: Found, home: str, split: str) -> bool:
+    """Whether a record is of the file's split, or lies below the file's home."""
     name = found.names[0]
     if split and place(PurePosixPath(f"{name}.x")).split == split:
         return True
-    return bool(beside) and name.startswith(f"{beside}/")
+    return bool(home) and name.startswith(f"{home}/")
 
 
 def _has_folder(entry: str) -> bool:
@@ -226,4 +281,5 @@ def _has_folder(entry: str) -> bool:
 
 
 def _stem(path: str) -> str:
-    return without_suffix(path.rsplit("/", 1)[-1])
+    """What pictures of one name in several folders share, and how entries may spell it."""
+    return without_suffix(_spelled(path).rsplit("/", 1)[-1]).lower()

@@ -181,19 +181,36 @@ class Broken:
         raise UserError(self.why)
 
 
+def reach(region: Region) -> tuple[float, float] | None:
+    """The largest x and y of an outline or a box; None for runs and patches, which know the picture's size."""
+    if isinstance(region, Polygons):
+        x, y = np.concatenate([ring for rings in region.polygons for ring in rings]).max(axis=0).tolist()
+        return x, y
+    if isinstance(region, Box):
+        return region.right, region.bottom
+    if isinstance(region, Disc):
+        return region.x + region.radius, region.y + region.radius
+    return None
+
+
+SAME = 2
+"""Decimals to which coordinates are compared: exports of the same outline differ beyond them."""
+
+
 def content(region: Region) -> Hashable:
-    """The kind of a region and its numbers: equal for two regions that are written alike."""
+    """The kind of a region and its numbers: equal for two regions that are written alike, to a hundredth of a pixel."""
     return _hashable(region)
 
 
 def _hashable(value: Any) -> Hashable:
     if isinstance(value, np.ndarray):
+        value = np.round(value, SAME) + 0 if value.dtype.kind == "f" else value  # -0.0 becomes 0.0
         return value.shape, value.tobytes()
     if isinstance(value, tuple):
         return tuple(map(_hashable, value))
     if is_dataclass(value):
         return type(value).__name__, *(_hashable(getattr(value, each.name)) for each in fields(value))
-    hashable: Hashable = value
+    hashable: Hashable = round(value, SAME) if isinstance(value, float) else value
     return hashable
 
 

@@ -25,6 +25,8 @@ _LONGEST = 13
 """Characters of the longest number in a compressed string: 13 times five bits hold any count of 64 bits."""
 _BETWEEN = re.compile(r"[\[\](),;\s]+")
 _WHOLE = re.compile(r"\.0*$")
+_CORNERS = re.compile(r"\s*\[\s*[\[(]\s*(\[|[\d.]+\s*,\s*[\d.]+\s*,)")
+"""The beginning of lists within a list that are longer than the pairs of runs."""
 
 
 def encode(mask: np.ndarray) -> np.ndarray:
@@ -91,8 +93,13 @@ def parse_pairs(text: str) -> np.ndarray:
     """`3 3 9 1` -> (R, 2) int64; lists (`[3, 3, 9, 1]`, `[(3, 3), (9, 1)]`) and numbers such as `3.0` are read alike.
 
     Raises:
-        UserError: an odd number of numbers, or anything else between them.
+        UserError: an odd number of numbers, anything else between them, or lists of corners.
     """
+    if _CORNERS.match(text):
+        raise UserError(
+            f"'{_short(text)}' is a list of lists, as polygons are written, but runs of start and length are expected; "
+            "export polygons as COCO's JSON."
+        )
     try:
         numbers = np.array([_WHOLE.sub("", word) for word in _BETWEEN.sub(" ", text).split()], np.int64)
     except (ValueError, OverflowError):

@@ -11,12 +11,16 @@ import numpy as np
 
 from pixelwise.data.dataset import Coding, Record
 from pixelwise.data.pictures import probe
-from pixelwise.data.regions import Box, Broken, Patch, Region
+from pixelwise.data.regions import Box, Broken, Patch, Region, reach
 from pixelwise.data.sample import VOID, Instances
 from pixelwise.errors import UserError
 
 IGNORE = "__ignore__"
 """LabelMe's name for what has no label; here the same in every format of shapes."""
+
+
+BEYOND = 1.25
+"""Times a picture's side up to which an outline may reach and be a careless one of this very picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +128,15 @@ class ShapeCoding(Coding):
             UserError: as `decode`.
         """
         return [shape.entry for shape, patch in self._in_order(record, height, width) if not patch.mask.any()]
+
+    def beyond(self, record: Record, height: int, width: int) -> list[str]:
+        """The entries of shapes that reach far beyond the picture, with how far."""
+        found = []
+        for shape in self.drawings[record.name].shapes:
+            end = reach(shape.region)
+            if end is not None and (end[0] > BEYOND * width or end[1] > BEYOND * height):
+                found.append(f"{shape.entry} (to {end[0]:.0f}, {end[1]:.0f} of {width} x {height})")
+        return found
 
     def faults(self, record: Record, size: tuple[int, int] | None) -> list[str]:
         """Everything that keeps the shapes of a picture from being drawn, each with file and entry.

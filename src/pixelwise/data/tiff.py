@@ -97,6 +97,8 @@ class TiffPicture:
         plane = stored[:, :, 1 if self.alpha == 0 else 0]
         if plane.dtype == np.bool_:
             return (~plane if self.is_white_zero else plane).astype(np.uint8) * 255
+        if 0 < plane.max(initial=0) < 2**self.bits / 2:  # ids: as shades, all would be white or almost so
+            return plane
         return self._white_is_high(plane)
 
     def _full_range(self, stored: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ CHECKS = (
     picture_checks.forms,
     picture_checks.pages,
     picture_checks.gaps,
+    picture_checks.lone_values,
     picture_checks.depths,
     mask_checks.classes,
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Hashable
 
 from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
 from pixelwise.data.doctor.examination import Examination
+from pixelwise.data.doctor.look import Look
 from pixelwise.data.foreign import named
 from pixelwise.data.formats.completion import unread_files
 from pixelwise.data.formats.no_labels import missing_labels
 from pixelwise.data.listing import counted, hidden_pictures
 from pixelwise.data.pictures import KIND_SUFFIXES
 from pixelwise.data.places import without_suffix
+from pixelwise.data.shapes import ShapeCoding
 
 
 def enough(ex: Examination) -> Findings:
@@ -25,7 +28,9 @@ def enough(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "no-masks",
-            f"There are pictures but no masks. {missing_labels(ex.survey)}",
+            "There are pictures but no labels that can be read; the errors on text files tell why."
+            if ex.survey.faults
+            else f"There are pictures but no masks. {missing_labels(ex.survey)}",
         )
     elif len(ex.sound) < 2:
         yield Finding(
@@ -145,8 +150,12 @@ def unpaired(ex: Examination) -> Findings:
             "several pictures here and are not read; write the path from the dataset's folder.",
             ex.survey.ambiguous,
         )
-    names = Counter(without_suffix(look.record.name) for look in ex.looks)
-    twins = tuple(ex.relative(look.record.picture) for look in ex.looks if names[without_suffix(look.record.name)] > 1)
+    names = Counter((without_suffix(look.record.name), _labels_of(ex, look)) for look in ex.looks)
+    twins = tuple(
+        ex.relative(look.record.picture)
+        for look in ex.looks
+        if names[without_suffix(look.record.name), _labels_of(ex, look)] > 1
+    )
     if twins:
         yield Finding(
             "warning",
@@ -154,6 +163,13 @@ def unpaired(ex: Examination) -> Findings:
             f"{len(twins)} pictures differ in their suffix alone and share one mask; rename those that have another.",
             twins,
         )
+
+
+def _labels_of(ex: Examination, look: Look) -> Hashable:
+    """Equal for two pictures that have the same labels: files, or entries of annotation files."""
+    if not isinstance(ex.coding, ShapeCoding) or not look.record.labelled:
+        return look.record.labels
+    return tuple(id(shape.region) for shape in ex.coding.drawings[look.record.name].shapes)
 
 
 def suffixes(ex: Examination) -> Findings:

@@ -15,6 +15,7 @@ import numpy as np
 from pixelwise.data.dataset import Coding, MaskCoding, Record, read_values
 from pixelwise.data.doctor.colours import colour_counts, edges_are_soft
 from pixelwise.data.formats.mask_values import is_lossy
+from pixelwise.data.gaps import lone_extreme
 from pixelwise.data.header import Header
 from pixelwise.data.idx import read_idx
 from pixelwise.data.pictures import PictureFormat as Form
@@ -44,6 +45,7 @@ class MaskLook:
         troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`, and why a sound file
             is no mask.
         vanishing: shapes that cover no pixel.
+        beyond: shapes that reach far beyond the picture.
     """
 
     file: Path
@@ -57,6 +59,7 @@ class MaskLook:
     lossy: bool = False
     troubles: tuple[str, ...] = ()
     vanishing: tuple[str, ...] = ()
+    beyond: tuple[str, ...] = ()
 
     @property
     def in_colour(self) -> bool:
@@ -86,6 +89,7 @@ class Look:
         thumbnail: (256,) grey, zero mean, unit length: the scalar product of two is their correlation; zeros if flat.
         values: the least and the largest value of a picture that is not of bytes; None for bytes.
         gaps: share of the values that are missing.
+        lone: a value that may stand for a missing one, and its share, see `gaps.lone_extreme`.
         masks: its label files.
     """
 
@@ -97,6 +101,7 @@ class Look:
     thumbnail: np.ndarray | None = None
     values: tuple[float, float] | None = None
     gaps: float = 0.0
+    lone: tuple[float, float] | None = None
     masks: tuple[MaskLook, ...] = ()
 
     @property
@@ -143,7 +148,8 @@ def look_at(record: Record, coding: Coding | None) -> Look:
         return look(damage=error.code or "truncated", header=header)
     values = None if image.dtype == np.uint8 else (float(image.min()), float(image.max()))
     missing = 0.0 if gaps is None else float(gaps.mean())
-    return replace(_described(record, image), header=header, values=values, gaps=missing, masks=masks)
+    lone = None if values is None else lone_extreme(image)
+    return replace(_described(record, image), header=header, values=values, gaps=missing, lone=lone, masks=masks)
 
 
 def _described(record: Record, image: np.ndarray) -> Look:
@@ -182,7 +188,8 @@ def _look_at_shapes(record: Record, coding: ShapeCoding, size: tuple[int, int] |
         return (MaskLook(file, damage="undrawn", troubles=tuple(coding.faults(record, size))),)
     values = np.bincount(ids.ravel(), minlength=256)
     look = MaskLook(file, "", None, size, values, int(np.count_nonzero(ids)), int(ids.max(initial=0)))
-    return (replace(look, vanishing=vanishing),)
+    beyond = tuple(f"{record.name}, {entry}" for entry in coding.beyond(record, *size))
+    return (replace(look, vanishing=vanishing, beyond=beyond),)
 
 
 def _look_at_values(record: Record, coding: ValueCoding, size: tuple[int, int] | None) -> tuple[MaskLook, ...]:

@@ -64,6 +64,15 @@ def shapes(ex: Examination) -> Findings:
             f"in the annotation file, or let {FIX} leave these pictures out.",
             tuple(f"{look.record.name}: {trouble}" for look, mask in broken for trouble in mask.troubles),
         )
+    beyond = tuple(entry for mask in ex.masks for entry in mask.beyond)
+    if beyond:
+        yield Finding(
+            "warning",
+            "shape-beyond",
+            f"{counted(len(beyond), 'shape reaches', 'shapes reach')} far beyond the picture, as if drawn on a larger "
+            "version of it, and will be cut off at its edge; export again for these very pictures.",
+            beyond,
+        )
     vanishing = tuple(entry for mask in ex.masks for entry in mask.vanishing)
     if vanishing:
         yield Finding(

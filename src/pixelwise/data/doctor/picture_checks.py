@@ -121,6 +121,22 @@ def gaps(ex: Examination) -> Findings:
         )
 
 
+def lone_values(ex: Examination) -> Findings:
+    """Values that may stand for no value though nothing says so."""
+    lone = tuple(
+        f"{ex.relative(look.record.picture)} ({look.lone[0]:g} in {look.lone[1]:.1%})" for look in ex.looks if look.lone
+    )
+    if lone:
+        yield Finding(
+            "warning",
+            "no-data",
+            f"In {counted(len(lone), 'picture', 'pictures')}, many pixels hold one value far beyond all others, as if "
+            "it stood for no value; it is read as a value. If there is none, write NaN, or state it in the file's "
+            "no-data tag (gdal_edit.py -a_nodata).",
+            lone,
+        )
+
+
 def depths(ex: Examination) -> Findings:
     """Pictures whose values are not of the range that most have."""
     looks = [look for look in ex.looks if look.header is not None and not look.damage]

@@ -13,6 +13,7 @@ from typing import get_args
 from pixelwise.data.dataset import UNLABELLED, Dataset, Record
 from pixelwise.data.formats import camvid, classes, coco, folder, idx, labelmap, labelme, nuclei, rle_csv, values, voc
 from pixelwise.data.formats.completion import complete
+from pixelwise.data.formats.left_aside import left_aside
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.listing import picture_files
 from pixelwise.data.order import Order
@@ -106,4 +107,7 @@ def survey_folder(root: Path, layout: str = "auto", rle_order: Order = "columns"
         raise UserError(
             f"{root}: not in the layout '{layout}' (see docs/data.md); leave the layout out to have it found."
         )
-    return found
+    if given:
+        return found
+    notes, guesses = left_aside(root, layout, len(found.labelled))
+    return replace(found, notes=(*found.notes, *notes), guesses=(*found.guesses, *guesses))

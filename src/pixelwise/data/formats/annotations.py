@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
+from pixelwise.data.class_names import folded
 from pixelwise.data.dataset import Record
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.pairing import pair
@@ -14,7 +16,7 @@ from pixelwise.data.formats.pairs import Pairing
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
 from pixelwise.data.listing import Faults, counted, is_hidden, picture_files, relative, some
 from pixelwise.data.names import Unmatched
-from pixelwise.data.places import SPLIT_WORDS, place
+from pixelwise.data.places import SPLIT_WORDS, place, without_suffix
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
 from pixelwise.errors import UserError, unknown
@@ -51,8 +53,13 @@ def pictures_of(root: Path, label_folders: Collection[str] = ()) -> Pictures:
     if len(masks) == len(files):  # labels/x.jpg beside labels/x.json
         masks = set()
     pairs = tuple((file, (), place(file).split) for file in files if file not in masks)
-    records, by_folder, notes = folder.records_of(root, Pairing(pairs))
-    return Pictures(records, by_folder, tuple(map(str, sorted(masks))), notes)
+    records, by_folder, _ = folder.records_of(root, Pairing(pairs))
+    twins = sorted({without_suffix(record.name) for record in records} - {record.name for record in records})
+    notes = [
+        f"{counted(len(twins), 'name is', 'names are')} shared by pictures of different suffix, which keep it in their "
+        f"names: {some(twins, 3)}."
+    ]
+    return Pictures(records, by_folder, tuple(map(str, sorted(masks))), tuple(notes if twins else ()))
 
 
 def has_masks(root: Path) -> bool:
@@ -85,12 +92,14 @@ class LabelTable:
         ids: label -> class id.
         refused: label -> why it has no class id.
         notes: what was assumed.
+        guesses: on labels that may mean the same.
     """
 
     names: tuple[str, ...]
     ids: Mapping[str, int]
     refused: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    guesses: tuple[str, ...] = ()
 
 
 def label_table(labels: Iterable[str], given: tuple[str, ...] | None) -> LabelTable:
@@ -104,7 +113,9 @@ def label_table(labels: Iterable[str], given: tuple[str, ...] | None) -> LabelTa
         UserError: more than 255 classes.
     """
     labels = list(labels)
-    objects = [label for label in labels if label not in VOID_NAMES | BACKGROUND_NAMES]
+    meaning = {label: VOID for label in labels if label.lower() in VOID_NAMES}
+    meaning |= {label: 0 for label in labels if label.lower() in BACKGROUND_NAMES}
+    objects = [label for label in labels if label not in meaning]
     notes = []
     refused = {}
     if given is None:
@@ -121,11 +132,24 @@ def label_table(labels: Iterable[str], given: tuple[str, ...] | None) -> LabelTa
         }
     if len(names) > VOID:
         raise UserError(f"{len(names)} classes with the background found in the annotation files, but 255 is the most.")
-    ids = dict.fromkeys(VOID_NAMES, VOID) | dict.fromkeys(BACKGROUND_NAMES, 0)
+    ids = dict.fromkeys(VOID_NAMES, VOID) | dict.fromkeys(BACKGROUND_NAMES, 0) | meaning
     ids |= {name: class_id for class_id, name in enumerate(names)}
     if any(ids.get(label) == VOID for label in labels):
         notes.append("Shapes called __ignore__ or void are void: not trained on, not counted.")
-    return LabelTable(tuple(names), ids, refused, tuple(notes))
+    return LabelTable(tuple(names), ids, refused, tuple(notes), tuple(_alike(objects)))
+
+
+def _alike(labels: Sequence[str]) -> Iterator[str]:
+    """A sentence on labels that differ in capitals, blanks and underscores alone."""
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for label in dict.fromkeys(labels):
+        spellings[folded(label)].append(f"'{label}'")
+    alike = [" and ".join(several) for several in spellings.values() if len(several) > 1]
+    if alike:
+        yield (
+            f"Labels that differ in capitals or blanks alone are classes of their own ({some(alike, 3)}); if they mean "
+            "the same, write them alike in the annotation files."
+        )
 
 
 def survey_of(

@@ -18,6 +18,7 @@ import numpy as np
 
 from pixelwise.data import rle
 from pixelwise.data.class_table import read_classes
+from pixelwise.data.formats import labelme, rle_csv
 from pixelwise.data.formats.annotations import files_below, has_masks, label_table, pictures_of, survey_of
 from pixelwise.data.formats.coco_reader import KEYS, InstancesFile, Reading
 from pixelwise.data.formats.export import Export, parts_of
@@ -32,7 +33,21 @@ from pixelwise.data.shapes import IGNORE, Drawing
 
 
 def detect(root: Path) -> bool:
-    return bool(_candidates(root)) and not has_masks(root)
+    """Whether the labels are COCO's; where a key is missing, only if there are no labels of another kind."""
+    candidates = _candidates(root)
+    if not candidates or has_masks(root):
+        return False
+    return bool(complete_files(root)) or not (labelme.candidates(root) or rle_csv.table_files(root))
+
+
+def complete_files(root: Path) -> list[Path]:
+    """JSON files in which both of the keys stand that COCO's files of all kinds have."""
+    return files_with(files_with(files_below(root, ".json"), ("images",)), ("annotations",))
+
+
+def outline_files(root: Path) -> list[Path]:
+    """JSON files of COCO's that hold outlines."""
+    return files_with(complete_files(root), ("segmentation",))
 
 
 def survey(root: Path) -> Survey:
@@ -69,7 +84,7 @@ def survey(root: Path) -> Survey:
         unmatched=reading.unmatched,
         notes=(*notes, *merged.notes, *table.notes),
         faults=(*faults, *merged.faults),
-        guesses=(*encodings.guesses(), *merged.guesses, *reading.unread),
+        guesses=(*encodings.guesses(), *merged.guesses, *table.guesses, *reading.unread),
     )
 
 
@@ -92,7 +107,10 @@ def _chosen(root: Path, contents: list[tuple[Path, Any]], faults: Faults) -> tup
     for file, content in others:
         if _has_outlines(content) or not (outlines or faults):
             why = f"the key '{_lacks(content)}' is missing" if _lacks(content) else "its annotations have no outlines"
-            faults.append(f"{file}: {why}, so this is no file of COCO's instances.")
+            faults.append(
+                f"{file}: {why}, so this is no file of COCO's instances; export the labels as COCO's JSON, or move the "
+                "file out."
+            )
     if not (outlines or faults):
         faults.append(f"{root}: no JSON file of COCO's kind (keys images, annotations and categories).")
     left = [relative(root, file) for file, content in others if not _has_outlines(content)]
@@ -107,7 +125,14 @@ def _chosen(root: Path, contents: list[tuple[Path, Any]], faults: Faults) -> tup
 def _no_picture(root: Path, reading: Reading) -> str:
     """Why the files label no picture."""
     if reading.listed:
-        return f"none of the {reading.listed} pictures it lists lies in {root}; put them there, in any folder."
+        listed = [entry.partition(": ")[2] for entry in reading.unmatched.missing]
+        if not listed:
+            first = next(iter(reading.unmatched.ambiguous)).partition(": ")[2]
+            return f"each of its names may mean several pictures, such as {first}; write paths instead of names."
+        return (
+            f"none of the {reading.listed} pictures it lists ({some(listed, 2)}) lies in {root}; put them there, in "
+            "any folder, under these names."
+        )
     first = next(iter(reading.unmatched.missing), "it is empty")
     return f"its list of images names no picture ({first}); export the annotations again."
 

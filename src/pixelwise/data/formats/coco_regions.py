@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.formats import entries
-from pixelwise.data.regions import Box, Counts, Polygons, Region
+from pixelwise.data.regions import Box, Counts, Parts, Polygons, Region
 from pixelwise.errors import UserError
 
 
@@ -21,6 +21,8 @@ def region_of(annotation: dict[str, Any]) -> Region:
     segmentation, bbox = (entries.parsed(annotation.get(key)) for key in ("segmentation", "bbox"))
     if isinstance(segmentation, dict):
         return _counts(segmentation)
+    if isinstance(segmentation, list) and segmentation and all(isinstance(part, dict) for part in segmentation):
+        return Parts(tuple(map(_counts, segmentation)))
     if isinstance(segmentation, list) and segmentation:
         return Polygons(tuple((entries.ring(ring),) for ring in _rings(segmentation)))
     if segmentation not in (None, "", []):
@@ -55,9 +57,15 @@ def _counts(encoding: dict[str, Any]) -> Counts:
         return Counts(_unquoted(counts), stated)
     if counts is None:
         raise UserError("the key 'counts' is missing.")
-    if not isinstance(counts, list) or not all(type(count) is int and 0 <= count < 1 << 62 for count in counts):
+    if not isinstance(counts, list) or not all(map(_is_count, counts)):
         raise UserError("the run-length encoding holds something other than whole numbers from 0 on.")
     return Counts(np.array(counts, np.int64), stated)
+
+
+def _is_count(value: Any) -> bool:
+    """Whether a value is a whole number from 0 on, also as 7.0."""
+    whole = type(value) is int or (type(value) is float and value.is_integer())
+    return whole and 0 <= value < 1 << 62
 
 
 def _unquoted(counts: str) -> str:

@@ -57,15 +57,16 @@ def identity(entry: dict[str, Any], key: str) -> int | str:
 
 
 def name(entry: dict[str, Any], key: str) -> str:
-    """A text; whole numbers are names, too.
+    """A text without blanks around it; whole numbers are names, too.
 
     Raises:
         UserError: missing, empty, or something else.
     """
     value = _given(entry, key)
-    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+    if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
         raise UserError(f"'{key}' is {short(value)}, expected text.")
-    return str(value).encode("utf-8", "replace").decode()  # halves of a surrogate pair cannot be written anywhere
+    text = str(value).strip()
+    return text.encode("utf-8", "replace").decode()  # halves of a surrogate pair cannot be written anywhere
 
 
 def size(entry: dict[str, Any], height: str, width: str) -> tuple[int, int] | None:

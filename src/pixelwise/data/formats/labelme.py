@@ -37,7 +37,7 @@ KEYS = ("shapes", "imagePath")
 
 
 def detect(root: Path) -> bool:
-    return bool(_candidates(root)) and not has_masks(root)
+    return bool(candidates(root)) and not has_masks(root)
 
 
 def survey(root: Path) -> Survey:
@@ -55,9 +55,9 @@ def survey(root: Path) -> Survey:
     files: list[Path] = []
     labels: set[str] = set()
     misnamed: list[str] = []
-    for file in _candidates(root):
+    for file in candidates(root):
         name = relative(root, file)
-        content = faults.attempt(partial(_read, file, name, encodings), None)
+        content = faults.attempt(partial(_read, file, name, encodings, finder), None)
         if content is None:
             continue
         found, other = _picture_of(file, content, finder)
@@ -85,16 +85,19 @@ def survey(root: Path) -> Survey:
         unmatched=unmatched,
         notes=(*_notes(root, files, tally, merged.drawings), *merged.notes, *table.notes),
         faults=(*faults, *merged.faults),
-        guesses=(*encodings.guesses(), *merged.guesses, *_guesses(tally, misnamed)),
+        guesses=(*encodings.guesses(), *merged.guesses, *table.guesses, *_guesses(tally, misnamed)),
     )
 
 
-def _candidates(root: Path) -> list[Path]:
+def candidates(root: Path) -> list[Path]:
+    """JSON files in which a key of LabelMe's stands."""
     return files_with(files_below(root, ".json"), KEYS)
 
 
-def _read(file: Path, name: str, encodings: Encodings) -> dict[str, Any] | None:
+def _read(file: Path, name: str, encodings: Encodings, finder: Finder) -> dict[str, Any] | None:
     """The content of a file of LabelMe's; None for a file of another kind that has the same words in it.
+
+    A file that has neither shapes nor a picture of its name or path is of another kind.
 
     Raises:
         UserError: no JSON, or shapes that are no list.
@@ -103,15 +106,20 @@ def _read(file: Path, name: str, encodings: Encodings) -> dict[str, Any] | None:
     if not isinstance(content, dict) or content.keys().isdisjoint(KEYS):
         return None
     if not isinstance(content.get("shapes"), list):
+        if "imagePath" not in content and finder.namesake(file) == Found():
+            return None
         raise UserError(f"{file}: 'shapes' is {entries.short(content.get('shapes'))}, expected a list.")
     return content
 
 
 def _picture_of(file: Path, content: dict[str, Any], finder: Finder) -> tuple[Found, Found]:
-    """The picture of the file's own name, else the one that its `imagePath` means; and that one if both are there."""
+    """The picture of the file's own name, else the one that its `imagePath` means; and that one if both are there.
+
+    Of several of its name, `x.jpg` and `x.png`, it is the one that `imagePath` says.
+    """
     own, path = finder.namesake(file), content.get("imagePath")
     stated = finder.find(file, path) if isinstance(path, str) and path else Found()
-    if own == Found():
+    if own == Found() or (stated.names and set(stated.names) <= set(own.names)):
         return stated, Found()
     return own, stated if stated.names != own.names else Found()
 
@@ -159,7 +167,7 @@ def _guesses(tally: Shapes, misnamed: list[str]) -> list[str]:
     ]
     if misnamed:
         found.append(
-            f"{counted(len(misnamed), 'file is', 'files are')} named as one picture and state another one in imagePath "
+            f"{counted(len(misnamed), 'file has', 'files have')} the name of one picture and another one in imagePath "
             f"({some(misnamed, 3)}); they are read as labels of the picture of their name. Rename them if that is "
             "wrong."
         )

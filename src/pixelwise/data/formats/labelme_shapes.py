@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import re
 import struct
 import zlib
 from collections import Counter, defaultdict
@@ -23,6 +24,7 @@ from pixelwise.errors import UserError
 FLAT = frozenset({"point", "points", "line", "linestrip"})
 CORNERS = frozenset({"rotation", "quadrilateral"})
 """Kinds of other programs that give the corners of their outline in order."""
+_DATA_URL = re.compile(r"^data:[\w/+.-]*;base64,")
 _NO_PNG = (
     binascii.Error,
     OSError,
@@ -154,7 +156,8 @@ def _mask(points: list[Any], entry: dict[str, Any]) -> Region:
     left, top = corner.tolist()
     width, height = (opposite - corner + 1).tolist()
     try:
-        with open_image(io.BytesIO(base64.b64decode(entries.name(entry, "mask"), validate=True))) as image:
+        text = "".join(_DATA_URL.sub("", entries.name(entry, "mask")).split())  # some programs break the lines
+        with open_image(io.BytesIO(base64.b64decode(text, validate=True))) as image:
             found = image.size
             mask = np.array(image.convert("L")) > 0 if found == (width, height) else np.zeros(0)
     except _NO_PNG as error:

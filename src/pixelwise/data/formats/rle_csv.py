@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,25 +19,39 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.data import rle
+from pixelwise.data.class_names import is_background
 from pixelwise.data.class_table import read_classes
-from pixelwise.data.formats.annotations import LabelTable, has_masks, label_table, pictures_of, split_in, survey_of
+from pixelwise.data.formats.annotations import (
+    LabelTable,
+    Pictures,
+    has_masks,
+    label_table,
+    pictures_of,
+    split_in,
+    survey_of,
+)
 from pixelwise.data.formats.export import Export, parts_of
+from pixelwise.data.formats.joined_cells import parted
 from pixelwise.data.formats.run_order import WORDS, doubts
 from pixelwise.data.formats.sources import Labelled, Source, Sources
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.formats.tables import Row, rows_of, tables_below
 from pixelwise.data.formats.texts import Encodings
-from pixelwise.data.listing import Faults, relative
+from pixelwise.data.listing import Faults, relative, some
 from pixelwise.data.names import Finder, Found, Unmatched
 from pixelwise.data.regions import Broken, Pairs, Region
 from pixelwise.data.sample import VOID
+from pixelwise.data.spread_names import SpreadNames
 from pixelwise.errors import UserError
-
-_JOINED = re.compile(r"(?P<picture>.+\.(?:png|jpe?g|tiff?|bmp|webp))_(?P<label>.+)", re.IGNORECASE)
 
 
 def detect(root: Path) -> bool:
-    return bool(tables_below(root)[0]) and not has_masks(root)
+    return bool(table_files(root)) and not has_masks(root)
+
+
+def table_files(root: Path) -> list[Path]:
+    """The tables of run lengths, without forms to send predictions with."""
+    return list(tables_below(root)[0])
 
 
 def survey(root: Path, order: rle.Order = "columns") -> Survey:
@@ -60,6 +74,7 @@ def survey(root: Path, order: rle.Order = "columns") -> Survey:
     faults, encodings, unmatched = Faults(), Encodings(), Unmatched()
     pictures = pictures_of(root)
     finder = Finder(root, pictures.records)
+    guesses: list[str] = []
     sources = Sources(root)
     by_file: dict[str, list[str]] = defaultdict(list)
     labels: dict[str, None] = {}
@@ -70,9 +85,13 @@ def survey(root: Path, order: rle.Order = "columns") -> Survey:
         rows = faults.attempt(partial(rows_of, file, name, columns, encodings), nothing)
         found = finder.all_of(file, (row.picture for row in rows), split)
         if columns.joined:
-            rows = [_parted(row, finder, file) for row in rows]
+            rows = parted(rows, finder, file)
             labels |= dict.fromkeys(row.label for row in rows)
             found = finder.all_of(file, (row.picture for row in rows), split)
+        if not any(means.names or means.rivals for means in found.values()):
+            spread = SpreadNames(record.name for record in pictures.records)
+            found = {entry: spread.find(entry) for entry in found}
+            guesses += _spread(name, found)
         count += len(rows)
         of_record: dict[str, Source] = {}
         for row in rows:
@@ -81,13 +100,12 @@ def survey(root: Path, order: rle.Order = "columns") -> Survey:
             shapes = [_shape(row, order)] if row.runs is not None or row.trouble else []
             labels |= dict.fromkeys(shape.label for shape in shapes)
             for record in means.names:
-                of_record.setdefault(record, Source(file)).shapes += shapes
+                of_record.setdefault(record, Source(file, size=row.size)).shapes += shapes
         for record, source in of_record.items():
             by_file[split].append(record)
             sources.add(record, source)
     if not (faults or sources):
-        first = next(iter(tables))
-        faults.append(f"{first}: none of the {len(unmatched.missing)} pictures it names lies in {root}.")
+        faults.append(_no_picture(root, next(iter(tables)), unmatched, pictures))
     table = _classes(labels, faults.attempt(partial(read_classes, root), None))
     merged = sources.merged(table.ids, table.refused)
     empty = sum(not drawing.shapes for drawing in merged.drawings.values())
@@ -108,22 +126,37 @@ def survey(root: Path, order: rle.Order = "columns") -> Survey:
             *table.notes,
         ),
         faults=(*faults, *merged.faults),
-        guesses=(*encodings.guesses(), *merged.guesses, *doubts(pictures.records, merged.drawings, order)),
+        guesses=(
+            *encodings.guesses(),
+            *guesses,
+            *merged.guesses,
+            *table.guesses,
+            *doubts(pictures.records, merged.drawings, order),
+        ),
     )
 
 
-def _parted(row: Row, finder: Finder, file: Path) -> Row:
-    """A row whose picture and class stand in one cell, `x.jpg_1`, taken apart.
+def _spread(table: str, found: Mapping[str, Found]) -> list[str]:
+    """A sentence on pictures that were found by their folder and the beginning of their name."""
+    entry, means = next(((entry, means) for entry, means in found.items() if means.names), ("", Found()))
+    if not entry:
+        return []
+    return [
+        f"{table} names pictures by a folder and the beginning of the file's name: {entry} is read as "
+        f"{means.names[0]}. If that is wrong, write the paths into the table."
+    ]
 
-    Without a suffix, the picture is the longest part before a `_` that names one.
-    """
-    match = _JOINED.fullmatch(row.picture)
-    if match:
-        return replace(row, picture=match["picture"], label=match["label"])
-    parts = row.picture.split("_")
-    heads = ["_".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
-    picture = next((head for head in heads if finder.find(file, head) != Found()), heads[0] if heads else row.picture)
-    return replace(row, picture=picture, label=row.picture.removeprefix(picture).removeprefix("_"))
+
+def _no_picture(root: Path, table: Path, unmatched: Unmatched, pictures: Pictures) -> str:
+    """Why the tables label no picture."""
+    missing = [entry.partition(": ")[2] for entry in unmatched.missing]
+    if not missing:
+        return f"{table}: has no rows, so there are no labels; export it again."
+    there = some([record.name for record in pictures.records], 2) or "missing"
+    return (
+        f"{table}: none of the {len(missing)} pictures it names ({some(missing, 2)}) lies in {root}, where the "
+        f"pictures are {there}; write the pictures' names into the table."
+    )
 
 
 def _shape(row: Row, order: rle.Order) -> Labelled:
@@ -144,17 +177,33 @@ def _classes(labels: Iterable[str], given: tuple[str, ...] | None) -> LabelTable
     if not all(re.fullmatch(r"\d{1,9}", label) for label in named) or set(named) & set(given or ()):
         table = label_table(named, given)
         return replace(table, refused={**table.refused, **unnamed})
-    shift = int(min(map(int, named)) == 0)
-    ids = {label: int(label) + shift for label in named}
-    top = max((class_id for class_id in ids.values() if class_id < VOID), default=0)
-    names = _with_background(given or ("background", *(f"class {number - shift}" for number in range(1, top + 1))))
+    return _numbered(named, given, unnamed)
+
+
+def _numbered(labels: Sequence[str], given: tuple[str, ...] | None, unnamed: Mapping[str, str]) -> LabelTable:
+    """Classes that are whole numbers: the ids themselves, or places in a list without background, so that 1 is added.
+
+    Args:
+        unnamed: why labels that are none are refused.
+    """
+    low, top = min(map(int, labels)), max(map(int, labels))
+    notes = []
+    if given and len(given) > 1 and not is_background(given[0]) and (low == 0 or top == len(given)):
+        given = ("background", *given)
+        notes.append("classes.txt names no background, so it is put before as class 0: what no row covers.")
+    shift = int(low == 0 and (given is None or top < max(len(given) - 1, 1)))
+    ids = {label: int(label) + shift for label in labels}
+    named = max((class_id for class_id in ids.values() if class_id < VOID), default=0)
+    names = _with_background(given or ("background", *(f"class {number - shift}" for number in range(1, named + 1))))
     beyond = {
-        label: f"class {label} found, but there are {len(names)} classes with background."
+        label: f"class {label} found, but there are {len(names)} classes with background ({some(names, 3)}); add the "
+        "name to classes.txt."
         for label, class_id in ids.items()
         if class_id >= min(len(names), VOID)
     }
-    notes = ("The classes are counted from 0, so 1 is added: 0 is what no row covers.",) if shift else ()
-    return LabelTable(names, ids, {**beyond, **unnamed}, notes)
+    if shift:
+        notes.append("The classes are counted from 0, so 1 is added: 0 is what no row covers.")
+    return LabelTable(names, ids, {**beyond, **unnamed}, tuple(notes))
 
 
 def _with_background(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from itertools import combinations
 from pathlib import Path
 
 from pixelwise.data.listing import counted, some
-from pixelwise.data.regions import Broken, Region, content
+from pixelwise.data.regions import Broken, Region, content, reach
 from pixelwise.data.shapes import Drawing, Shape
 
 Pair = frozenset[Path]
@@ -137,11 +137,12 @@ class Sources:
             )
         said = counted(
             repeats,
-            "entry repeats another one of its picture, number for number, and counts once.",
-            "entries repeat others of their pictures, number for number, and count once.",
+            "entry repeats another one of its picture and counts once.",
+            "entries repeat others of their pictures and count once.",
         )
         notes = (said,) if repeats else ()
-        return Merged(drawings, notes, tuple(self._mixed(mixed)), tuple(_faults(drawings, conflicts)))
+        guesses = (*self._mixed(mixed), *self._two_labels())
+        return Merged(drawings, notes, guesses, (*_faults(drawings, conflicts), *self._fractions()))
 
     def _once(self, sources: Sequence[Source]) -> Iterator[Labelled]:
         """Every shape where it is first written, and all broken ones."""
@@ -197,6 +198,31 @@ class Sources:
         if one.file == other.file or one.contents == other.contents:
             return False
         return frozenset((one.file, other.file)) in versions or bool(one.labels & other.labels)
+
+    def _two_labels(self) -> Iterator[str]:
+        """A sentence on pictures in which one outline has two labels."""
+        found = []
+        for name, sources in self._of.items():
+            labels: dict[Hashable, set[str]] = defaultdict(set)
+            for shape in (shape for source in sources for shape in source.shapes):
+                if not isinstance(shape.region, Broken):
+                    labels[content(shape.region)].add(shape.label)
+            found += [f"{name}: {' and '.join(sorted(several))}" for several in labels.values() if len(several) > 1]
+        if found:
+            yield (
+                f"{counted(len(found), 'outline has', 'outlines have')} two labels or more ({some(found, 3)}), of "
+                "which the last is on top; remove what is wrong."
+            )
+
+    def _fractions(self) -> Iterator[str]:
+        """A sentence on outlines that are written as fractions of the picture's sides."""
+        shapes = [shape for sources in self._of.values() for source in sources for shape in source.shapes]
+        ends = [value for shape in shapes for value in reach(shape.region) or ()]
+        if max(ends, default=2) <= 1 and any(value % 1 for value in ends):
+            yield (
+                f"{next(iter(self._of.values()))[0].file}: all coordinates are 1 at most, as if they were fractions of "
+                "the picture's sides, but pixels are expected; multiply them by width and height."
+            )
 
     def _mixed(self, mixed: Mapping[str, Sequence[Source]]) -> Iterator[str]:
         if mixed:

@@ -9,11 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelwise.data.formats.tables import columns_of
 from pixelwise.data.listing import counted, some
 
 _HEAD = 4096
-_ABOUT_ALL = re.compile(r"readme.*|licen[cs]e|classes|class_names|labels|labelmap|train|val|test|trainval|dataset")
-"""Names of text files that are about all pictures and hold no labels."""
+_ABOUT_ALL = {
+    ".txt": re.compile(r"readme.*|licen[cs]e|classes|class_names|labels|labelmap|train|val|test|trainval|dataset"),
+    ".json": re.compile(r"classes|class_names|labelmap|dataset"),
+}
+"""Suffix -> names of files that are about all pictures and hold no labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ def _yolo(head: bytes) -> bool:
 
 _ARRAYS = _Kind("arrays", lambda head: True, "save each mask as a PNG of class ids under its picture's name in masks/")
 _VOLUMES = _Kind("volumes", lambda head: True, "save each slice as a picture, and its mask as a PNG of class ids")
+_LINES = _Kind("of no kind that is read", lambda head: True, "export the labels as COCO's or LabelMe's JSON")
 _MAPS = _Kind("outlines on a map", lambda head: True, "rasterise them to one mask per picture")
 _KINDS: Mapping[str, tuple[_Kind, ...]] = {
     ".xml": (
@@ -46,7 +51,9 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
         _Kind("annotations", lambda head: True, "export them as COCO's JSON, LabelMe's JSON or masks"),
     ),
     ".txt": (_Kind("boxes or outlines of YOLO's kind", _yolo, "convert them to COCO's JSON"),),
-    ".json": (_Kind("of no kind that is read", lambda head: True, "export the labels as COCO's or LabelMe's JSON"),),
+    ".json": (_LINES,),
+    ".jsonl": (_LINES,),
+    ".ndjson": (_LINES,),
     ".geojson": (_MAPS,),
     ".shp": (_MAPS,),
     ".kml": (_MAPS,),
@@ -64,8 +71,13 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
     ".csv": (
         _Kind(
             "tables without a column for the picture and one for run lengths",
-            lambda head: True,
+            lambda head: columns_of(head.decode("utf-8", "replace")) is None,
             "see docs/data.md for the names of the columns",
+        ),
+        _Kind(
+            "run lengths under the name of a form to send predictions with",
+            lambda head: True,
+            "rename them if they are labels of these pictures",
         ),
     ),
 }
@@ -78,7 +90,7 @@ def labels_not_read(root: Path) -> str:
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
             suffix = Path(name).suffix.lower()
-            about_all = suffix in (".txt", ".json") and _ABOUT_ALL.fullmatch(Path(name).stem.lower())
+            about_all = suffix in _ABOUT_ALL and _ABOUT_ALL[suffix].fullmatch(Path(name).stem.lower())
             if name.startswith(".") or suffix not in _KINDS or about_all:
                 continue
             file = Path(folder) / name

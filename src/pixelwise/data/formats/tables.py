@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixelwise.data.formats import entries
 from pixelwise.data.formats.annotations import files_below
 from pixelwise.data.formats.texts import Encodings, head
 from pixelwise.data.listing import relative
@@ -39,12 +40,17 @@ CLASS_COLUMNS = ("classname", "class", "label", "labelname", "categoryname", "ca
 """Words for a column without capitals, blanks and marks, the most telling first."""
 JOINED_COLUMNS = tuple(picture + label for picture in PICTURE_COLUMNS for label in CLASS_COLUMNS)
 """One column for both, as in `ImageId_ClassId`: `x.jpg_1`."""
-_DELIMITERS = ",;\t"
+HEIGHT_COLUMNS = ("imageheight", "imgheight", "heightpixels", "height")
+WIDTH_COLUMNS = ("imagewidth", "imgwidth", "widthpixels", "width")
+"""Of the picture, unless there are columns of a box's corner."""
+CORNER_COLUMNS = ("x", "y", "xmin", "ymin", "x0", "x1", "left", "top", "bbox", "bboxx", "bboxxmin")
+_DELIMITERS = ",;\t|"
 _NOTHING = frozenset({"", "-1", "-1.0", "-", "nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>"})
 _RUNS = re.compile(r"[\s\[(]*\d+(\.0*)?([\s,;()\[\]]+\d+(\.0*)?)*[\s\])]*")
 _NUMBER = re.compile(r"[\[(]*\d+(\.0*)?[\])]*")
 _NO_RUN = re.compile(r"(\d+\s+0\s*)+")
 _LONGEST_CELL = 2**31 - 1
+_BREAK = "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class Columns:
     """Where a table has what: indices of its columns, -1 for the class if there is none.
 
     Attributes:
+        size: height and width of the picture, where both are there.
         joined: the column of the picture holds its class, too.
         count: how many columns the first line names.
     """
@@ -59,6 +66,7 @@ class Columns:
     picture: int
     runs: int
     label: int
+    size: tuple[int, int] | None
     joined: bool
     count: int
     delimiter: str
@@ -73,6 +81,7 @@ class Row:
         picture: as the table calls it, perhaps with the class.
         runs: None where there are none.
         label: empty where the table has no column for it, or nothing in it.
+        size: (height, width) of the picture as stated; None where it is not.
         trouble: why the line cannot be understood, or empty.
     """
 
@@ -80,6 +89,7 @@ class Row:
     picture: str
     runs: str | None
     label: str
+    size: tuple[int, int] | None = None
     trouble: str = ""
 
 
@@ -121,7 +131,11 @@ def _columns(lines: Iterator[tuple[int, list[str]]], delimiter: str) -> Columns 
         cells = (row[runs] for _, row in lines if len(row) > runs)
         if not _RUNS.fullmatch(next((cell for cell in cells if not is_nothing(cell)), "")):
             return None
-    return Columns(picture, runs, -1 if joined >= 0 else label, joined >= 0, len(header), delimiter)
+    size = (_first(header, HEIGHT_COLUMNS), _first(header, WIDTH_COLUMNS))
+    stated = min(size) >= 0 and _first(header, CORNER_COLUMNS) < 0
+    return Columns(
+        picture, runs, -1 if joined >= 0 else label, size if stated else None, joined >= 0, len(header), delimiter
+    )
 
 
 def _first(header: Sequence[str], words: Iterable[str]) -> int:
@@ -152,7 +166,7 @@ def rows_of(file: Path, name: str, columns: Columns, encodings: Encodings) -> li
 
 
 def _row(line: int, cells: list[str], columns: Columns) -> Row:
-    needed = max(columns.picture, columns.runs, columns.label) + 1
+    needed = max(columns.picture, columns.runs, columns.label, *(columns.size or ())) + 1
     trouble = ""
     if len(cells) < needed:
         trouble = f"{len(cells)} columns found, at least {needed} expected by the first line."
@@ -165,9 +179,18 @@ def _row(line: int, cells: list[str], columns: Columns) -> Row:
             "between columns in quotes."
         )
     picture, runs = cells[columns.picture], cells[columns.runs]
+    if "\n" in runs and not _RUNS.fullmatch(runs):
+        trouble = (
+            f"a quotation mark that opens in line {line - runs.count(_BREAK)} is not closed there, so that all lines "
+            f"up to line {line} are one cell; close it, or export again."
+        )
     label = cells[columns.label] if columns.label >= 0 else ""
     label = re.sub(r"^(\d+)\.0*$", r"\1", "" if is_nothing(label) else label)
-    return Row(line, picture, None if is_nothing(runs) or _NO_RUN.fullmatch(runs) else runs, label, trouble)
+    size = None
+    if columns.size:
+        height, width = (cells[place] for place in columns.size)
+        size = entries.size({"height": height, "width": width}, "height", "width")
+    return Row(line, picture, None if is_nothing(runs) or _NO_RUN.fullmatch(runs) else runs, label, size, trouble)
 
 
 def is_nothing(cell: str) -> bool:

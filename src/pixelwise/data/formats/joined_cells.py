@@ -1,0 +1,48 @@
+"""Tables in which one cell holds picture and class: `x.jpg_1`, `x_1`."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from pixelwise.data.formats.tables import Row
+from pixelwise.data.names import Finder, Found
+
+_JOINED = re.compile(r"(?P<picture>.+\.(?:png|jpe?g|tiff?|bmp|webp))_(?P<label>.+)", re.IGNORECASE)
+
+
+def parted(rows: Sequence[Row], finder: Finder, file: Path) -> list[Row]:
+    """The rows with picture and class taken apart.
+
+    Without a suffix, the picture is the longest part before a `_` that names one. If `a_3` is gone, that would make
+    `a_3_1` the class `3_1` of `a`: a class that occurs with one picture alone, and whose end is a class of several,
+    is of a picture that is not there.
+    """
+    apart = [_parted(row, finder, file) for row in rows]
+    pictures: dict[str, set[str]] = defaultdict(set)
+    for row in apart:
+        pictures[row.label].add(row.picture)
+    return [_of_the_lost(row, pictures) if len(pictures[row.label]) == 1 else row for row in apart]
+
+
+def _parted(row: Row, finder: Finder, file: Path) -> Row:
+    match = _JOINED.fullmatch(row.picture)
+    if match:
+        return replace(row, picture=match["picture"], label=match["label"])
+    parts = row.picture.split("_")
+    heads = ["_".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
+    picture = next((head for head in heads if finder.find(file, head) != Found()), heads[0] if heads else row.picture)
+    return replace(row, picture=picture, label=row.picture.removeprefix(picture).removeprefix("_"))
+
+
+def _of_the_lost(row: Row, pictures: dict[str, set[str]]) -> Row:
+    """The row, or where the end of its class is a class of several pictures, with the beginning as the picture's."""
+    parts = row.label.split("_")
+    for start in range(1, len(parts)):
+        label = "_".join(parts[start:])
+        if len(pictures.get(label, ())) > 1:
+            return replace(row, picture="_".join([row.picture, *parts[:start]]), label=label)
+    return row

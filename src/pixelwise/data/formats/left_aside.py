@@ -1,0 +1,36 @@
+"""Annotation files of a layout that is not read, since another one in the same folder goes before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pixelwise.data.formats import coco, labelme, rle_csv
+from pixelwise.data.listing import relative, some
+
+_KINDS = {
+    "coco": ("COCO's files", coco.outline_files),
+    "labelme": ("LabelMe's files", labelme.candidates),
+    "rle_csv": ("tables of run lengths", rle_csv.table_files),
+}
+
+
+def left_aside(root: Path, layout: str, labelled: int) -> tuple[list[str], list[str]]:
+    """Sentences on annotation files of other layouts, as notes and as guesses.
+
+    LabelMe has one file per picture, so that more files than labelled pictures mean labels that are lost: a guess.
+
+    Args:
+        layout: the one that is read.
+        labelled: how many pictures have labels in it.
+    """
+    notes: list[str] = []
+    guesses: list[str] = []
+    for name, (kind, files_of) in _KINDS.items():
+        files = [] if name == layout else files_of(root)
+        if files:
+            said = (
+                f"Not read, because there are labels of the layout '{layout}': {kind} "
+                f"({some([relative(root, file) for file in files], 3)}); --layout {name} reads them instead."
+            )
+            (guesses if name == "labelme" and len(files) > labelled else notes).append(said)
+    return notes, guesses
