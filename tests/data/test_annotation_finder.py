@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from annotation_files import HEIGHT, SQUARE, WIDTH, dump, findings, labelme_file, pictures, shape, table
 
-from pixelwise.data.dataset import Record
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.names import Finder, Found
+from pixelwise.data.record import Record
 from pixelwise.errors import UserError
 
 

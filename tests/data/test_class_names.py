@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from pixelwise.data.class_names import matching_ids, with_class_names
-from pixelwise.data.dataset import ClassCoding, Dataset, Record
+from pixelwise.data.codings import ClassCoding
+from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import open_dataset
+from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 from pixelwise.data.scenes import CLASS_NAMES, write_coco_scenes
 from pixelwise.errors import UserError

@@ -11,15 +11,17 @@ import tifffile
 from PIL import Image
 
 from pixelwise.data.class_table import read_classes
-from pixelwise.data.dataset import Dataset, MaskCoding, Record
+from pixelwise.data.codings import MaskCoding
+from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor import examine
 from pixelwise.data.formats import LAYOUTS, open_dataset
-from pixelwise.data.formats.coding import is_lossy
+from pixelwise.data.formats.decision import is_lossy
 from pixelwise.data.formats.pairing_by_words import by_words
 from pixelwise.data.listing import picture_files
 from pixelwise.data.names import Found, Names
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.places import place
+from pixelwise.data.record import Record
 from pixelwise.errors import UserError
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[3] / "shared")) / "data"

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pixelwise.data.augment import Augmentation
-from pixelwise.data.dataset import Dataset, Record
+from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import (
     Batch,
@@ -28,6 +28,7 @@ from pixelwise.data.loader import (
     stream_seed,
     windows,
 )
+from pixelwise.data.record import Record
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.targets import PixelTargets
 from pixelwise.errors import UserError

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage.measure import points_in_poly
 
 from pixelwise.data import rle
-from pixelwise.data.dataset import Record
+from pixelwise.data.record import Record
 from pixelwise.data.regions import (
     Box,
     Broken,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelwise.data.dataset import Record
+from pixelwise.data.record import Record
 from pixelwise.data.splits import even_sample, groups, make_splits
 from pixelwise.errors import UserError
 

@@ -14,8 +14,9 @@ from torch import nn
 
 from pixelwise import api
 from pixelwise.data.cache import SampleCache
-from pixelwise.data.dataset import Coding, Record
+from pixelwise.data.codings import Coding
 from pixelwise.data.digits import write_digits
+from pixelwise.data.record import Record
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
 from pixelwise.methods.supervised import Supervised

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from pixelwise.data.cache import SampleCache
-from pixelwise.data.dataset import Record
 from pixelwise.data.loader import Batch, EvaluationLoader, collate
 from pixelwise.data.pictures import PictureFormat
+from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID, Sample
 from pixelwise.data.targets import ClassTargets, PixelTargets
 from pixelwise.methods.supervised import Supervised

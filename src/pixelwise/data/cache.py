@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
 
-from pixelwise.data.dataset import Dataset, Record
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
 
 Prepare = Callable[[Sample], Sample]

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.cache import SampleCache
-from pixelwise.data.dataset import UNLABELLED, Dataset, Record
+from pixelwise.data.dataset import UNLABELLED, Dataset
 from pixelwise.data.listing import counted, some
 from pixelwise.data.objects import ObjectFacts, object_facts, object_sizes
 from pixelwise.data.pictures import PICTURE_SUFFIXES, PictureFormat
+from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
 

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from pixelwise.data.dataset import Coding, Record
+from pixelwise.data.codings import Coding
 from pixelwise.data.pictures import read_ids
+from pixelwise.data.record import Record
 from pixelwise.data.sample import Instances
 from pixelwise.errors import UserError
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.data.cache import SampleCache
-from pixelwise.data.dataset import Record
+from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
 from pixelwise.data.targets import Targets, stack
 

@@ -12,9 +12,9 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from pixelwise.data.dataset import Record
 from pixelwise.data.listing import relative
 from pixelwise.data.places import place, without_suffix
+from pixelwise.data.record import Record
 
 _LABEL_FILE = re.compile(r"\.(json|xml)$", re.IGNORECASE)
 """What a list may have after the name of a picture, if it names the label files."""

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from pixelwise.data.dataset import Coding, Record
+from pixelwise.data.codings import Coding
 from pixelwise.data.pictures import probe
+from pixelwise.data.record import Record
 from pixelwise.data.regions import Box, Broken, Patch, Region, reach
 from pixelwise.data.sample import VOID, Instances
 from pixelwise.errors import UserError

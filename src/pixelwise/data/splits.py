@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from pixelwise.data.dataset import Record
 from pixelwise.data.listing import read_text
 from pixelwise.data.names import Names
 from pixelwise.data.places import place, without_suffix
+from pixelwise.data.record import Record
 from pixelwise.errors import UserError
 
 FEWEST_GROUPS = 4

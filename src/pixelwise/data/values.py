@@ -11,11 +11,12 @@ import numpy as np
 import tifffile
 
 from pixelwise.atomic import write_bytes
-from pixelwise.data.dataset import Coding, Record
+from pixelwise.data.codings import Coding
 from pixelwise.data.gaps import find_gaps
 from pixelwise.data.header import DAMAGE, unreadable
 from pixelwise.data.listing import read_lines
 from pixelwise.data.pictures import probe, read_picture
+from pixelwise.data.record import Record
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.tiff import read_tiff_plane
 from pixelwise.errors import UserError, unknown

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pixelwise.data.dataset import Dataset, Record
+from pixelwise.data.dataset import Dataset
 from pixelwise.data.loader import prefetch
+from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
 from pixelwise.errors import NotFinite, UserError
 from pixelwise.inference.predictor import Predictor

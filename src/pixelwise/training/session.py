@@ -16,10 +16,12 @@ from pixelwise import hardware
 from pixelwise.atomic import write_text
 from pixelwise.catalog import METHODS, create_model, system
 from pixelwise.data.cache import SampleCache
-from pixelwise.data.dataset import KNOWLEDGE, UNLABELLED, Dataset, Record
+from pixelwise.data.codings import KNOWLEDGE
+from pixelwise.data.dataset import UNLABELLED, Dataset
 from pixelwise.data.fingerprint import Fingerprint, changes, take_stock
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import EvaluationLoader, TrainLoader
+from pixelwise.data.record import Record
 from pixelwise.distributed import barrier, rank, world_size
 from pixelwise.errors import NotFinite, UserError
 from pixelwise.methods.base import Forward, Method, Setup, Stream, TrainingDiverged

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.dataset import Coding, MaskCoding
+from pixelwise.data.codings import Coding, MaskCoding
 from pixelwise.data.doctor.diagnosis import Finding, Summary
 from pixelwise.data.doctor.look import Look, MaskLook, look_at_all
 from pixelwise.data.formats import folder, survey_folder
-from pixelwise.data.formats.coding import Decision, coding_from_values
 from pixelwise.data.formats.completion import complete_splits, grouped, with_kinds
+from pixelwise.data.formats.decision import Decision, coding_from_values
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.layers import LayerCoding

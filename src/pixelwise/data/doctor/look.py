@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pixelwise.data.dataset import Coding, MaskCoding, Record, read_values
+from pixelwise.data.codings import Coding, MaskCoding, read_values
 from pixelwise.data.doctor.colours import colour_counts, edges_are_soft
 from pixelwise.data.formats.mask_values import is_lossy
 from pixelwise.data.gaps import lone_extreme
@@ -20,6 +20,7 @@ from pixelwise.data.header import Header
 from pixelwise.data.idx import read_idx
 from pixelwise.data.pictures import PictureFormat as Form
 from pixelwise.data.pictures import convert, probe, read_filled, read_picture
+from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
 from pixelwise.data.values import ValueCoding

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pixelwise.data.dataset import MaskCoding
+from pixelwise.data.codings import MaskCoding
 from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
 from pixelwise.data.doctor.examination import Examination
 from pixelwise.data.fingerprint import sqrt_median_frequency_weights

@@ -14,7 +14,7 @@ import numpy as np
 import tifffile
 
 from pixelwise.data.class_table import ClassTable, class_table
-from pixelwise.data.dataset import MaskCoding, read_values
+from pixelwise.data.codings import MaskCoding, read_values
 from pixelwise.data.doctor.colours import frequent, ids_of, nearest
 from pixelwise.data.doctor.examination import Examination, examine_files
 from pixelwise.data.doctor.look import Look, MaskLook

@@ -10,13 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
-from pixelwise.data.dataset import UNLABELLED, Dataset, Record
+from pixelwise.data.dataset import UNLABELLED, Dataset
 from pixelwise.data.formats import camvid, classes, coco, folder, idx, labelmap, labelme, nuclei, rle_csv, values, voc
 from pixelwise.data.formats.completion import complete
 from pixelwise.data.formats.left_aside import left_aside
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.listing import picture_files
 from pixelwise.data.order import Order
+from pixelwise.data.record import Record
 from pixelwise.errors import UserError, unknown
 
 LAYOUTS: dict[str, ModuleType] = {

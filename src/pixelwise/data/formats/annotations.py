@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.class_names import folded
-from pixelwise.data.dataset import Record
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.pairs import Pairing
@@ -17,6 +16,7 @@ from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
 from pixelwise.data.listing import Faults, counted, is_hidden, picture_files, relative, some
 from pixelwise.data.names import Unmatched
 from pixelwise.data.places import SPLIT_WORDS, place, without_suffix
+from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
 from pixelwise.errors import UserError, unknown

@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.class_table import read_classes
-from pixelwise.data.dataset import MaskCoding, Record
+from pixelwise.data.codings import MaskCoding
 from pixelwise.data.formats.survey import SPLITS, Survey
 from pixelwise.data.listing import Faults, picture_files, read_lines
+from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 
 CLASS_NAMES = (

@@ -14,12 +14,13 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.class_table import ClassTable, class_table
-from pixelwise.data.dataset import ClassCoding, Record
+from pixelwise.data.codings import ClassCoding
 from pixelwise.data.formats.appearance import second_are_masks
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.listing import Faults, counted, picture_files, some
 from pixelwise.data.places import MASK_PARTS, PICTURE_WORDS, SPLIT_WORDS, place, without_suffix, words_of
+from pixelwise.data.record import Record
 
 MOST_STRAYS = 0.1
 """Pictures beside the folders of classes, per picture in them, that leave the folders classes."""

@@ -10,14 +10,16 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pixelwise.data.dataset import UNLABELLED, Coding, Dataset, MaskCoding, NoCoding, Record, read_values
+from pixelwise.data.codings import Coding, MaskCoding, NoCoding, read_values
+from pixelwise.data.dataset import UNLABELLED, Dataset
 from pixelwise.data.foreign import LAST_SUFFIXES, format_of, named
-from pixelwise.data.formats.coding import decide_coding
+from pixelwise.data.formats.decision import decide_coding
 from pixelwise.data.formats.forms import guessed_channels, majority_form
 from pixelwise.data.formats.no_labels import missing_labels
 from pixelwise.data.formats.survey import SPLITS, Survey
 from pixelwise.data.layers import LayerCoding
 from pixelwise.data.listing import picture_files, some
+from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
 from pixelwise.data.splits import groups, kinds_by_class, kinds_by_name, make_splits

@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 
-from pixelwise.data.dataset import Dataset, Record
+from pixelwise.data.dataset import Dataset
 from pixelwise.data.places import place
+from pixelwise.data.record import Record
 from pixelwise.data.regions import Box, Patch
 from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.data.shapes import IGNORE

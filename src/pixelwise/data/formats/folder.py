@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pixelwise.data.class_table import ClassTable, class_table
-from pixelwise.data.dataset import Coding, MaskCoding, Record
-from pixelwise.data.formats.coding import found_values, values_of
+from pixelwise.data.codings import Coding, MaskCoding
+from pixelwise.data.formats.decision import found_values, values_of
 from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.mask_values import meaning_of
 from pixelwise.data.formats.pairing import pair
@@ -25,6 +25,7 @@ from pixelwise.data.layers import LayerCoding, foreground
 from pixelwise.data.listing import Faults, picture_files, some
 from pixelwise.data.pictures import probe, write_png
 from pixelwise.data.places import MASK_WORDS, without_suffix
+from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError

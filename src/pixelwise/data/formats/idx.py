@@ -13,12 +13,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pixelwise.data.class_table import read_classes
-from pixelwise.data.dataset import ClassCoding, Record
+from pixelwise.data.codings import ClassCoding
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.idx import read_idx
 from pixelwise.data.listing import picture_files
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.places import SPLIT_WORDS
+from pixelwise.data.record import Record
 from pixelwise.errors import UserError
 
 _IMAGES = re.compile(r"^(?P<part>.+?)[-_.]images?[-_.]idx3[-_.]ubyte(?:\.gz)?$", re.IGNORECASE)

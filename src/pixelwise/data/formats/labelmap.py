@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from pixelwise.data.class_table import read_classes
-from pixelwise.data.dataset import MaskCoding
+from pixelwise.data.codings import MaskCoding
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.mask_values import Meaning, meaning_of
 from pixelwise.data.formats.pairing import pair

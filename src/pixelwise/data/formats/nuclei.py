@@ -15,12 +15,13 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.data.class_table import read_classes
-from pixelwise.data.dataset import MaskCoding, Record
+from pixelwise.data.codings import MaskCoding
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.listing import Faults, picture_files
 from pixelwise.data.pictures import PictureFormat, read_picture
+from pixelwise.data.record import Record
 
 DARK = 0.45
 """Mean brightness (0..1) below which a picture is fluorescent: nuclei shine on black."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pixelwise.data import rle
-from pixelwise.data.dataset import Record
 from pixelwise.data.pictures import probe
+from pixelwise.data.record import Record
 from pixelwise.data.regions import Pairs
 from pixelwise.data.shapes import Drawing
 from pixelwise.data.splits import even_sample

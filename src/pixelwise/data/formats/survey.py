@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from pixelwise.data.dataset import Coding, Record
+from pixelwise.data.codings import Coding
 from pixelwise.data.listing import Faults, list_file, read_lines, relative, some
 from pixelwise.data.names import Finder, Found, Unmatched
 from pixelwise.data.pictures import PictureFormat
+from pixelwise.data.record import Record
 
 SPLITS = ("train", "val", "test")
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.data.class_table import class_table
-from pixelwise.data.dataset import MaskCoding
+from pixelwise.data.codings import MaskCoding
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.survey import Survey

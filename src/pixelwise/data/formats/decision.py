@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.dataset import Coding, MaskCoding
+from pixelwise.data.codings import Coding, MaskCoding
 from pixelwise.data.formats.mask_values import grey_levels, is_lossy
 from pixelwise.data.pictures import probe, read_ids
 from pixelwise.data.sample import VOID

@@ -1,0 +1,239 @@
+"""How labels are stored: what becomes of the files of a record when they are read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from pixelwise.data.pictures import PictureFormat, convert, probe, read_ids, read_picture
+from pixelwise.data.record import Record
+from pixelwise.data.sample import Instances, Sample
+from pixelwise.errors import UserError
+
+KNOWLEDGE = {
+    "classes": "a class per picture",
+    "pixels": "a class per pixel",
+    "objects": "which objects there are",
+    "outlines": "the outline of each object",
+    "keypoints": "the joints of each object",
+    "pairs": "pairs of pictures",
+    "values": "a number per pixel",
+}
+"""What a dataset may know of its pictures."""
+_OF_MASKS = {"objects": frozenset({"pixels", "objects", "outlines"})}
+
+
+class Coding(ABC):
+    """How the labels of a record are read: files of pixels (`MaskCoding`), shapes (`shapes.ShapeCoding`), or folders
+    by class (`ClassCoding`).
+
+    Attributes:
+        task: the task for which such labels are made.
+    """
+
+    task: ClassVar[str] = "segment"
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """`ids`, `binary`, `objects`, `shapes`, `classes` or `values`."""
+
+    @property
+    @abstractmethod
+    def knows(self) -> frozenset[str]:
+        """Words of `KNOWLEDGE`: what the labels say of a picture."""
+
+    def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
+        """The sample with its labels.
+
+        Args:
+            objects: whether the objects are wanted as well as the mask.
+
+        Raises:
+            UserError: labels that are unreadable, or cannot be those of a picture of that size.
+        """
+        height, width = sample.image.shape[:2]
+        if not objects:
+            return replace(sample, mask=self.decode_mask(record, height, width))
+        mask, instances = self.decode(record, height, width)
+        return replace(sample, mask=mask, instances=instances)
+
+    @abstractmethod
+    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
+        """The mask as (H, W) uint8 class ids, 255 = void, and the objects where the coding knows them.
+
+        Raises:
+            UserError: labels that are unreadable, or cannot be those of a picture of that size.
+        """
+
+    @abstractmethod
+    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
+        """The mask alone, which is quicker where there are many objects.
+
+        Raises:
+            UserError: as `decode`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class MaskCoding(Coding):
+    """How stored values become class ids.
+
+    Attributes:
+        kind: `ids` (the value is the class, after `mapping`), `binary` (0 and 255 are classes 0 and 1), or `objects`
+            (all of class 1: several files are one object each, wherever they are not 0; a single file is a label map,
+            where 0 is background and every other value an object, which holds for the file of a lone object too).
+        mapping: stored value -> class id, for values that are not their own class id (CamVid's 11 is void).
+        palette: 0xRRGGBB -> class id, for masks that are colour pictures; without it they are refused.
+        threshold: of masks in black and white with soft edges: what is larger is class 1, all else class 0; None for
+            other masks.
+    """
+
+    kind: str = "ids"
+    mapping: Mapping[int, int] = field(default_factory=dict)
+    palette: Mapping[int, int] = field(default_factory=dict)
+    threshold: int | None = None
+
+    @property
+    def _wide(self) -> bool:
+        """Whether `mapping` has values that fit in no byte."""
+        return max(self.mapping, default=0) > 255
+
+    def in_a_byte(self, stored: np.ndarray) -> np.ndarray:
+        """Stored values, those that `mapping` knows already replaced where some of these are beyond 255."""
+        if not self._wide:
+            return stored
+        values, where = np.unique(stored, return_inverse=True)
+        return np.array([self.mapping.get(value, value) for value in values.tolist()])[where].reshape(stored.shape)
+
+    def table(self) -> np.ndarray:
+        """(256,) uint8: the class id of each value that `in_a_byte` gives."""
+        if self.threshold is not None:
+            return (np.arange(256) > self.threshold).astype(np.uint8)
+        table = np.arange(256, dtype=np.uint8)
+        if self.kind == "binary":
+            table[255] = 1
+        for stored, class_id in () if self._wide else self.mapping.items():
+            table[stored] = class_id
+        return table
+
+    @property
+    def knows(self) -> frozenset[str]:
+        return _OF_MASKS.get(self.kind, frozenset({"pixels"}))
+
+    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
+        """The mask as (H, W) uint8 class ids, and the objects where the coding knows them.
+
+        Raises:
+            UserError: a file that is unreadable, of another size than its picture, or with values that are no ids.
+        """
+        if self.kind != "objects":
+            return self.decode_mask(record, height, width), None
+        ids = _label_map(record.labels, height, width)
+        return (ids > 0).astype(np.uint8), Instances.from_label_map(ids.astype(np.int64))
+
+    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
+        """The mask alone, which is quicker where there are many objects.
+
+        Raises:
+            UserError: as `decode`.
+        """
+        if self.kind == "objects":
+            return (_label_map(record.labels, height, width) > 0).astype(np.uint8)
+        file = record.labels[0]
+        values = self.in_a_byte(_read_sized(file, height, width, self.palette))
+        if values.max(initial=0) > 255:
+            raise UserError(
+                f"{file}: values up to {values.max()} found, but class ids go from 0 to 254 (255 = void); "
+                "if the values number objects, see the label-map layout in docs/data.md."
+            )
+        return self.table()[values]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCoding(Coding):
+    """Pictures sorted into classes: records have a `class_id`, and there are no masks."""
+
+    kind: ClassVar[str] = "classes"
+    task: ClassVar[str] = "classify"
+    knows: ClassVar[frozenset[str]] = frozenset({"classes"})
+
+    def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
+        return sample  # the record's class is all there is
+
+    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
+        """
+        Raises:
+            UserError: always, for there is no mask.
+        """
+        raise UserError(
+            f"{record.picture}: belongs to a class as a whole and has no mask, so no network can learn from it which "
+            "pixels are what; train a classifier (pixelwise train resnet18), or add masks."
+        )
+
+    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
+        """
+        Raises:
+            UserError: as `decode`.
+        """
+        return self.decode(record, height, width)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class NoCoding(ClassCoding):
+    """Pictures without labels."""
+
+    kind: ClassVar[str] = "none"
+    knows: ClassVar[frozenset[str]] = frozenset()
+
+
+def _label_map(files: Sequence[Path], height: int, width: int) -> np.ndarray:
+    """Objects by number: the file's own values if it is one, else i + 1 on the pixels of file i, later ones on top."""
+    if len(files) == 1:
+        return _read_sized(files[0], height, width)
+    ids = np.zeros((height, width), np.int32)
+    for number, file in enumerate(files, start=1):
+        ids[_read_sized(file, height, width) > 0] = number
+    return ids
+
+
+def read_values(file: Path, palette: Mapping[int, int]) -> np.ndarray:
+    """The values of a mask, as `pictures.read_ids` gives them, or for colour pictures those of their colours.
+
+    Args:
+        palette: 0xRRGGBB -> value; empty to refuse colour pictures.
+
+    Raises:
+        UserError: unreadable, or a colour that is not in the palette.
+    """
+    if not palette or probe(file).mode not in ("RGB", "RGBA"):
+        return read_ids(file)
+    wide = convert(read_picture(file), PictureFormat(3, "uint8"), file).astype(np.int32)
+    packed = wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]
+    colours, where = np.unique(packed, return_inverse=True)
+    grey = all(colour == (colour & 255) * 0x010101 for colour in colours.tolist())
+    if grey and not set(colours.tolist()) <= set(palette):
+        return read_ids(file)  # ids in three equal channels
+    for colour in colours.tolist():
+        if colour not in palette:
+            y, x = np.argwhere(packed == colour)[0]
+            raise UserError(
+                f"{file}: the colour rgb({colour >> 16},{colour >> 8 & 255},{colour & 255}) at x {x}, y {y} belongs to "
+                "no class; export the mask again without smoothing, or give colors.txt with lines `name r g b`."
+            )
+    return np.array([palette[colour] for colour in colours.tolist()], np.uint8)[where].reshape(packed.shape)
+
+
+def _read_sized(file: Path, height: int, width: int, palette: Mapping[int, int] | None = None) -> np.ndarray:
+    values = read_values(file, palette or {})
+    if values.shape != (height, width):
+        raise UserError(
+            f"{file}: the mask is {values.shape[1]} x {values.shape[0]} but its picture is {width} x {height} "
+            "(width x height); export it again at the picture's size."
+        )
+    return values

@@ -1,0 +1,32 @@
+"""One picture of a dataset, before anything is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One picture of a dataset, not yet read.
+
+    Attributes:
+        name: unique in the dataset: the path below the root without the suffix, `/` between folders.
+        picture: the picture's file.
+        labels: its label files: none (unlabelled), one mask, one file an object, or a file of shapes, which may be that
+            of other pictures, too.
+        group: pictures of one group (frames of a video, slices of a patient) always share a split.
+        class_id: of the picture as a whole, in data that is sorted into classes.
+        place: of the picture in its file, from 0, where the file holds many (idx); None for a file of its own.
+    """
+
+    name: str
+    picture: Path
+    labels: tuple[Path, ...] = ()
+    group: str = ""
+    class_id: int | None = None
+    place: int | None = None
+
+    @property
+    def labelled(self) -> bool:
+        return bool(self.labels) or self.class_id is not None
