@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -12,6 +13,13 @@ from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.errors import UserError
 
 T = TypeVar("T")
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 LIST_FOLDERS = ("", "splits", "lists", "meta", "annotations", "ImageSets/Segmentation", "ImageSets")
 LIST_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 MOST_HOMES = 4
@@ -79,16 +87,26 @@ class Faults(list[str]):
             return instead
 
 
+def encoding_of(content: bytes) -> str:
+    """What the first bytes say: their mark, or zeros between the letters of UTF-16 and UTF-32 without one."""
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return encoding
+    zeros = [index for index, byte in enumerate(content[:4]) if byte == 0]
+    return {(1, 3): "utf-16-le", (0, 2): "utf-16-be", (1, 2, 3): "utf-32-le", (0, 1, 2): "utf-32-be"}.get(
+        tuple(zeros), "utf-8"
+    )
+
+
 def read_text(path: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 with a byte order mark (Windows' Notepad, PowerShell's `>`).
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32 (Windows' Notepad, PowerShell's `>`).
 
     Raises:
         UserError: another encoding.
     """
     data = path.read_bytes()
-    encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
-        return data.decode(encoding)
+        return data.decode(encoding_of(data))
     except UnicodeDecodeError:
         raise UserError(f"{path}: not UTF-8 text; save it again as plain UTF-8.") from None
 

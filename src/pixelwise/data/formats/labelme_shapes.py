@@ -6,8 +6,6 @@ import base64
 import binascii
 import io
 import re
-import struct
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ import numpy as np
 
 from pixelwise.data.formats import entries
 from pixelwise.data.formats.sources import Labelled
+from pixelwise.data.header import DAMAGE
 from pixelwise.data.pictures import open_image
 from pixelwise.data.regions import Broken, Disc, Parts, Patch, Polygons, Region
 from pixelwise.errors import UserError
@@ -25,19 +24,7 @@ FLAT = frozenset({"point", "points", "line", "linestrip"})
 CORNERS = frozenset({"rotation", "quadrilateral"})
 """Kinds of other programs that give the corners of their outline in order."""
 _DATA_URL = re.compile(r"^data:[\w/+.-]*;base64,")
-_NO_PNG = (
-    binascii.Error,
-    OSError,
-    EOFError,
-    ValueError,
-    SyntaxError,
-    LookupError,
-    ArithmeticError,
-    TypeError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
+_NO_PNG = (binascii.Error, *DAMAGE)
 
 
 @dataclass(slots=True)

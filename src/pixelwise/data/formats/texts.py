@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections import defaultdict
@@ -11,16 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixelwise.data.listing import counted, some
+from pixelwise.data.listing import counted, encoding_of, some
 from pixelwise.errors import UserError
 
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _HAN = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]+")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
@@ -43,7 +35,7 @@ class Encodings:
             UserError: no text.
         """
         content = file.read_bytes()
-        encoding = _encoding(content)
+        encoding = encoding_of(content)
         try:
             return content.decode(encoding)
         except UnicodeDecodeError as error:
@@ -68,17 +60,6 @@ class Encodings:
             "the files again as UTF-8."
             for encoding, words in self.guessed.items()
         ]
-
-
-def _encoding(content: bytes) -> str:
-    """What the first bytes say: their mark, or zeros between the letters of UTF-16 and UTF-32 without one."""
-    for mark, encoding in _MARKS:
-        if content.startswith(mark):
-            return encoding
-    zeros = [index for index, byte in enumerate(content[:4]) if byte == 0]
-    return {(1, 3): "utf-16-le", (0, 2): "utf-16-be", (1, 2, 3): "utf-32-le", (0, 1, 2): "utf-32-be"}.get(
-        tuple(zeros), "utf-8"
-    )
 
 
 def _is_damaged_utf8(content: bytes) -> bool:
@@ -115,7 +96,7 @@ def head(file: Path) -> str:
     """The first 64 KB of a file as text, with replacements for what is none."""
     with file.open("rb") as stream:
         content = stream.read(_HEAD)
-    return content.decode(_encoding(content), "replace")
+    return content.decode(encoding_of(content), "replace")
 
 
 def files_with(files: Iterable[Path], keys: Iterable[str]) -> list[Path]:
