@@ -30,14 +30,18 @@ def probe(path: Path | str) -> Header:
     """
     path = Path(path)
     try:
-        if path.stat().st_size == 0:
+        size = path.stat().st_size
+        if size == 0:
             raise unreadable(path, "zero bytes")
         with path.open("rb") as file:
-            magic = file.read(32)
+            magic, tail = file.read(32), b""
+            if magic[:8] == PNG_MAGIC:
+                file.seek(max(0, size - TAIL_BYTES))
+                tail = file.read()
         if magic[:4] in tiff.MAGIC:
             return tiff.probe_tiff(path)
         with open_image(path) as image:
-            orientation = _orientation(image, path)
+            orientation = _orientation(image, tail)
             width, height = image.size[::-1] if swaps_sides(orientation) else image.size
             deep_png = magic[:8] == PNG_MAGIC and magic[24:25] == b"\x10"
             deep = image.mode.startswith("I;16") or image.mode == "I" or deep_png
@@ -62,19 +66,20 @@ def probe(path: Path | str) -> Header:
         raise unreadable(path, error) from None
 
 
-def _orientation(image: Image.Image, path: Path) -> int:
-    """The EXIF orientation, without decoding pixels as Pillow does in search of a PNG's last chunks."""
+def _orientation(image: Image.Image, tail: bytes) -> int:
+    """The EXIF orientation, without decoding pixels as Pillow does in search of a PNG's last chunks.
+
+    Args:
+        tail: the end of a PNG.
+    """
     stated = Image.Image.getexif(image).get(TAG)
-    if stated is None and image.format == "PNG":
-        stated = _late_exif(path).get(TAG)
+    if stated is None and b"eXIf" in tail:
+        stated = _late_exif(tail).get(TAG)
     return valid(stated)
 
 
-def _late_exif(path: Path) -> Image.Exif:
+def _late_exif(tail: bytes) -> Image.Exif:
     """The EXIF of a PNG whose eXIf chunk follows the pixels; empty where there is none."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-        tail = file.read()
     exif = Image.Exif()
     place = tail.rfind(b"eXIf")
     if place >= 4:

@@ -6,14 +6,14 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pixelwise.data.class_names import folded
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.pairs import Pairing
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
-from pixelwise.data.listing import Faults, counted, is_hidden, picture_files, relative, some
+from pixelwise.data.listing import Faults, counted, picture_files, relative, some
 from pixelwise.data.names import Unmatched
 from pixelwise.data.places import SPLIT_WORDS, place, without_suffix
 from pixelwise.data.record import Record
@@ -69,8 +69,7 @@ def has_masks(root: Path) -> bool:
 
 def files_below(root: Path, *suffixes: str) -> tuple[Path, ...]:
     """Files of these suffixes at any depth, sorted; hidden ones are skipped."""
-    found = (file for file in root.rglob("*") if file.suffix.lower() in suffixes and file.is_file())
-    return tuple(sorted(file for file in found if not is_hidden(PurePosixPath(relative(root, file)))))
+    return tuple(root / file for file in picture_files(root, suffixes))
 
 
 def split_in(name: str) -> str:

@@ -146,7 +146,9 @@ def grouped(survey: Survey) -> tuple[tuple[Record, ...], str]:
     Raises:
         UserError: a groups.csv that cannot be understood.
     """
-    ids, note = groups(survey.root, survey.records, survey.within, partial(_classes_of, survey))
+    # Where the split is given, groups are not used, and no mask need be read to judge them.
+    classes_of = None if "val" in survey.given else partial(_classes_of, survey)
+    ids, note = groups(survey.root, survey.records, survey.within, classes_of)
     return tuple(replace(record, group=group) for record, group in zip(survey.records, ids, strict=True)), note
 
 

@@ -233,8 +233,8 @@ def is_lossy(ids: np.ndarray, kind: str) -> bool:
     if len(values) <= 8:
         return False
     square = np.ones((3, 3), np.uint8)
-    filled = np.unique(ids[cv2.erode(ids, square) == cv2.dilate(ids, square)])
-    return len(filled) < len(values) / 2
+    filled = np.bincount(ids[cv2.erode(ids, square) == cv2.dilate(ids, square)], minlength=256)
+    return bool(np.count_nonzero(filled) < len(values) / 2)
 
 
 def grey_levels(values: set[int], classes: int | None = None) -> tuple[int, ...]:
