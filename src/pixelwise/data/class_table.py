@@ -23,7 +23,7 @@ from pixelwise.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class ClassTable:
-    """What one file says of the classes.
+    """The classes of a dataset as one file lists them.
 
     Attributes:
         file: where it stands; None where there is none.

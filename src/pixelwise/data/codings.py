@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from pixelwise.data.packed import are_grey, pack
 from pixelwise.data.pictures import PictureFormat, convert, probe, read_ids, read_picture
 from pixelwise.data.record import Record
 from pixelwise.data.sample import Instances, Sample
@@ -46,7 +47,7 @@ class Coding(ABC):
     @property
     @abstractmethod
     def knows(self) -> frozenset[str]:
-        """Words of `KNOWLEDGE`: what the labels say of a picture."""
+        """Words of `KNOWLEDGE`: what is known of a picture from its labels."""
 
     def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
         """The sample with its labels.
@@ -213,11 +214,9 @@ def read_values(file: Path, palette: Mapping[int, int]) -> np.ndarray:
     """
     if not palette or probe(file).mode not in ("RGB", "RGBA"):
         return read_ids(file)
-    wide = convert(read_picture(file), PictureFormat(3, "uint8"), file).astype(np.int32)
-    packed = wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]
+    packed = pack(convert(read_picture(file), PictureFormat(3, "uint8"), file))
     colours, where = np.unique(packed, return_inverse=True)
-    grey = all(colour == (colour & 255) * 0x010101 for colour in colours.tolist())
-    if grey and not set(colours.tolist()) <= set(palette):
+    if are_grey(colours.tolist()) and not set(colours.tolist()) <= set(palette):
         return read_ids(file)  # ids in three equal channels
     for colour in colours.tolist():
         if colour not in palette:

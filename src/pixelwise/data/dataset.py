@@ -63,7 +63,7 @@ class Dataset:
 
     @property
     def knows(self) -> frozenset[str]:
-        """Words of `KNOWLEDGE`: what the labels say of a picture."""
+        """Words of `KNOWLEDGE`: what is known of a picture from its labels."""
         return self.coding.knows
 
     @property

@@ -1,4 +1,4 @@
-"""What a picture file says of itself, and the errors of files that are no picture."""
+"""The headers of picture files, and the errors for files that are no pictures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def unreadable(path: Path, why: str | Exception) -> UserError:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of itself before its pixels are decoded.
+    """What is known of a picture file before its pixels are decoded.
 
     Attributes:
         kind: the true format (`PNG`, `JPEG`, `TIFF`, ...), which the suffix may contradict.

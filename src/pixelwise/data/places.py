@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
@@ -139,3 +141,11 @@ def without_suffix(path: str) -> str:
     stem, dot, suffix = path.rpartition(".")
     named = bool(stem) and not stem.endswith("/")
     return stem if named and dot + suffix.lower() in PICTURE_SUFFIXES else path
+
+
+def record_names(pictures: Collection[PurePosixPath]) -> dict[PurePosixPath, str]:
+    """Picture -> its path without the suffix, or with it where others differ in their suffix alone."""
+    counts = Counter(without_suffix(str(picture)) for picture in pictures)
+    return {
+        picture: name if counts[name := without_suffix(str(picture))] == 1 else str(picture) for picture in pictures
+    }

@@ -223,7 +223,7 @@ def fill(rings: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
         # Always from the upper to the lower end, so that a shared edge is rounded alike from both its sides.
         flip = (start[:, 1] > end[:, 1])[:, None]
         upper, lower = np.where(flip, end, start), np.where(flip, start, end)
-        # Rows whose centre y + 0.5 lies in [upper, lower): the first and one behind the last.
+        # Rows whose centre y + 0.5 lies in [upper, lower): the first and one after the last.
         first = np.clip(np.ceil(upper[:, 1] - 0.5), 0, height).astype(np.int64)
         stop = np.clip(np.ceil(lower[:, 1] - 0.5), 0, height).astype(np.int64)
         edges = np.repeat(np.arange(len(start)), stop - first)

@@ -187,7 +187,7 @@ def _sentence(record: Record, drawing: Drawing, shape: Shape, why: str) -> str:
 
 
 def _other_size(record: Record, drawing: Drawing, size: tuple[int, int]) -> str:
-    """What to say of a picture that is of another size than its file of shapes says."""
+    """The sentence for a picture whose size differs from the one in its annotation file."""
     assert drawing.size is not None
     (height, width), (stated_height, stated_width) = size, drawing.size
     stated = f"{drawing.file}: {record.picture.name} is {stated_width} x {stated_height} by this file"

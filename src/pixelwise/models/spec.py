@@ -83,7 +83,7 @@ def save_model(path: Path | str, tensors: Mapping[str, Tensor], spec: ModelSpec)
     """
     ordered = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
     values = json.loads(spec.to_json())
-    # One entry for both: the order of several would be another one each time.
+    # One entry for both, because the order of several entries differs from file to file.
     text = json.dumps({**values, DIGEST_KEY: _digest(ordered, values)}, sort_keys=True)
     write_bytes(Path(path), save(ordered, metadata={METADATA_KEY: text}))
 
@@ -125,7 +125,7 @@ def parse_spec(path: Path | str, metadata: Mapping[str, str]) -> ModelSpec:
         return ModelSpec.from_json(metadata[METADATA_KEY])
     except ValueError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"{path}: what the file says of its network cannot be understood ({reason}); {AGAIN}") from None
+        raise UserError(f"{path}: its description of the network cannot be understood ({reason}); {AGAIN}") from None
 
 
 def check_unchanged(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

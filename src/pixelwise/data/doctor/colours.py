@@ -9,13 +9,14 @@ import numpy as np
 
 from pixelwise.data.class_table import ClassTable
 from pixelwise.data.formats.voc import VOC_VOID, voc_palette
+from pixelwise.data.packed import are_grey, pack, unpack
 from pixelwise.data.sample import VOID
 
 MOST_COLOURS = 4096
 LEAST_SHARE = 0.001
 """In lossy masks, a colour that has fewer pixels than this share, its surroundings included, is noise."""
 LEAST_DISTANCE = 48.0
-"""In lossy masks, colours nearer than this (Euclidean, 0..255 a channel) are one."""
+"""In lossy masks, colours nearer than this (Euclidean, 0..255 per channel) are one."""
 
 
 def colour_counts(image: np.ndarray, *, inside_only: bool = False) -> tuple[dict[int, int], int]:
@@ -48,18 +49,6 @@ def edges_are_soft(image: np.ndarray, distinct: int) -> bool:
     square = np.ones((3, 3), np.uint8)
     filled = (cv2.dilate(image, square) == cv2.erode(image, square)).all(axis=2)
     return len(np.unique(pack(image[filled]))) < distinct / 2
-
-
-def pack(image: np.ndarray) -> np.ndarray:
-    """(..., 3) uint8 -> (...) int32 0xRRGGBB."""
-    wide = image.astype(np.int32)
-    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-
-
-def unpack(colours: Sequence[int] | np.ndarray) -> np.ndarray:
-    """(N,) 0xRRGGBB -> (N, 3)."""
-    packed = np.asarray(colours, np.int32)
-    return np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=-1)
 
 
 def frequent(counts: Mapping[int, int]) -> list[int]:
@@ -95,8 +84,8 @@ def ids_of(colours: Sequence[int], named: ClassTable) -> dict[int, int]:
     red, green, blue = VOC_VOID
     voc[red << 16 | green << 8 | blue] = VOID
     ordered = sorted(set(colours))
-    greys = [colour & 255 for colour in ordered if colour == (colour & 255) * 0x010101]
-    if len(greys) == len(ordered) and len(ordered) > 1:
+    if len(ordered) > 1 and are_grey(ordered):
+        greys = [colour & 255 for colour in ordered]
         counting = [grey for grey in greys if grey != VOID]
         if counting == list(range(len(counting))) and counting != [0]:
             return {grey * 0x010101: grey for grey in greys}

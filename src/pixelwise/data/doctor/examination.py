@@ -31,7 +31,7 @@ class Examination:
 
     Attributes:
         survey: pictures paired with labels.
-        looks: one a record.
+        looks: one per record.
         coding, class_names: as the sound masks would be read; no names where there is no such mask.
         splits: labelled names by split; `split_made` where the folder gives none. Empty where none can be made.
         notes: what reading would assume.

@@ -18,6 +18,7 @@ from pixelwise.data.formats.mask_values import is_lossy
 from pixelwise.data.gaps import lone_extreme
 from pixelwise.data.header import Header
 from pixelwise.data.idx import read_idx
+from pixelwise.data.packed import are_grey
 from pixelwise.data.pictures import PictureFormat as Form
 from pixelwise.data.pictures import convert, probe, read_filled, read_picture
 from pixelwise.data.record import Record
@@ -217,8 +218,7 @@ def _look_at_mask(file: Path, coding: MaskCoding) -> MaskLook:
     try:
         if not header.stores_ids and header.pages == 1:
             look = _look_at_colours(file, header)
-            in_grey = all(colour == (colour & 255) * 0x010101 for colour in look.colours)
-            if not in_grey and (look.lossy or not set(look.colours) <= set(coding.palette)):
+            if not are_grey(look.colours) and (look.lossy or not set(look.colours) <= set(coding.palette)):
                 return look
             colours = look.colours
         ids = coding.in_a_byte(read_values(file, coding.palette))

@@ -148,7 +148,7 @@ def depths(ex: Examination) -> Findings:
         yield Finding(
             "note",
             "sixteen-bit",
-            f"{counted(len(deep), 'picture holds', 'pictures hold')} 16 bits a channel, of {len(looks)}; all are "
+            f"{counted(len(deep), 'picture holds', 'pictures hold')} 16 bits per channel, of {len(looks)}; all are "
             "read in the depth of most.",
             _named(ex, deep),
         )

@@ -19,7 +19,7 @@ from pixelwise.data.formats.appearance import second_are_masks
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.listing import Faults, counted, picture_files, some
-from pixelwise.data.places import MASK_PARTS, PICTURE_WORDS, SPLIT_WORDS, place, without_suffix, words_of
+from pixelwise.data.places import MASK_PARTS, PICTURE_WORDS, SPLIT_WORDS, place, record_names, words_of
 from pixelwise.data.record import Record
 
 MOST_STRAYS = 0.1
@@ -155,13 +155,13 @@ def survey(root: Path) -> Survey:
             f"{table.file and table.file.name} ({some(class_names)}); add the names there, or move the pictures away."
         )
     records, within, by_folder = [], {}, {}
-    bare = Counter(without_suffix(str(file)) for file in shelves)
+    names = record_names(shelves)
     ignored = []
     for file, shelf in shelves.items():
         if not shelf.class_name and not shelf.split:
             ignored.append(str(file))
             continue
-        name = str(file) if bare[without_suffix(str(file))] > 1 else without_suffix(str(file))
+        name = names[file]
         class_id = class_names.index(shelf.class_name) if shelf.class_name in class_names else None
         records.append(Record(name, root / file, class_id=class_id))
         within[name], by_folder[name] = shelf.within, shelf.split

@@ -87,9 +87,9 @@ def decide_coding(masks: Sequence[Path], class_names: tuple[str, ...] | None) ->
                     "a copy with the nearest ids; if all these values are ids, give their names in classes.txt."
                 )
     found = found_values(masks, lambda values: class_names is not None and not values <= {0, VOID})
-    if max(found) > VOID or min(found) < 0:
+    if max(found) > VOID:
         raise UserError(
-            f"{masks[0].parent}: mask values from {min(found)} to {max(found)} found, but class ids go from 0 to 254 "
+            f"{masks[0].parent}: mask values up to {max(found)} found, but class ids go from 0 to 254 "
             "(255 = void); if they number objects, read the dataset with the layout `labelmap`."
         )
     return coding_from_values(found, class_names)

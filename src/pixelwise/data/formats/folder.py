@@ -7,8 +7,7 @@ masks/cat/x.png + masks/dog/x.png   x.jpg + x_mask.png + x_mask_1.png           
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -24,7 +23,7 @@ from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.layers import LayerCoding, foreground
 from pixelwise.data.listing import Faults, picture_files, some
 from pixelwise.data.pictures import probe, write_png
-from pixelwise.data.places import MASK_WORDS, without_suffix
+from pixelwise.data.places import MASK_WORDS, record_names, without_suffix
 from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
@@ -107,7 +106,7 @@ def _coding_of_codes(masks: Sequence[Path]) -> tuple[MaskCoding | None, tuple[st
         values = sorted({0, *found_values(masks, lambda found: len(found) > VOID)})
     except UserError:  # told when that mask is read
         return None, None, ()
-    if len(values) > VOID or values[0] < 0:
+    if len(values) > VOID:
         return None, None, ()
     names = ("background", *(f"value {value}" for value in values[1:]))
     guess = (
@@ -128,14 +127,14 @@ def _in_colour(records: Sequence[Record]) -> bool:
 
 def records_of(root: Path, pairing: Pairing) -> tuple[tuple[Record, ...], dict[str, str], tuple[str, ...]]:
     """Records sorted by name, the splits that folders tell by name, and notes on names that needed their suffix."""
-    bare = Counter(without_suffix(str(picture)) for picture, _, _ in pairing.pairs)
+    names = record_names([picture for picture, _, _ in pairing.pairs])
     records = []
     by_folder = {}
     for picture, masks, split in pairing.pairs:
-        name = _name(picture, bare)
+        name = names[picture]
         records.append(Record(name, root / picture, tuple(root / mask for mask in masks)))
         by_folder[name] = split
-    double = sorted(name for name, count in bare.items() if count > 1)
+    double = sorted({without_suffix(name) for name in names.values() if name != without_suffix(name)})
     notes: tuple[str, ...] = ()
     if double:
         notes = (
@@ -143,11 +142,6 @@ def records_of(root: Path, pairing: Pairing) -> tuple[tuple[Record, ...], dict[s
             f"the mask: {some(double, 3)}.",
         )
     return tuple(sorted(records, key=lambda record: record.name)), by_folder, notes
-
-
-def _name(picture: PurePosixPath, bare: Mapping[str, int]) -> str:
-    name = without_suffix(str(picture))
-    return str(picture) if bare[name] > 1 else name
 
 
 def _coding_of_layers(
@@ -180,10 +174,10 @@ def _coding_of_layers(
     if unknown_names and table.given:
         names = (*names, *unknown_names)
     ids = {name: names.index(name) for name in classes} | {"": 1}
-    bare = Counter(without_suffix(str(picture)) for picture, _, _ in pairing.pairs)
+    record_of = record_names([picture for picture, _, _ in pairing.pairs])
     coding = LayerCoding(
         {
-            _name(picture, bare): tuple(ids[_class_of_layer(pairing.layers.get(mask, ""))] for mask in masks)
+            record_of[picture]: tuple(ids[_class_of_layer(pairing.layers.get(mask, ""))] for mask in masks)
             for picture, masks, _ in pairing.pairs
             if masks
         }

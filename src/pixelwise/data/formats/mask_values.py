@@ -251,7 +251,7 @@ def grey_levels(values: set[int], classes: int | None = None) -> tuple[int, ...]
     ((0, 64, 128, 255), (), (0, 100, 200))
     """
     below = sorted(values - {VOID})
-    if len(below) < 2 or below[-1] < 100 or below[0] < 0 or 2 * len(below) >= below[-1] + 1:
+    if len(below) < 2 or below[-1] < 100 or 2 * len(below) >= below[-1] + 1:
         return ()
     if min(higher - lower for lower, higher in pairwise(below)) < LEAST_APART:
         return ()

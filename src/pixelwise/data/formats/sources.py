@@ -41,7 +41,7 @@ class Labelled:
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """What one place says of a picture.
+    """The labels of a picture at one place.
 
     Attributes:
         file: the annotation file.

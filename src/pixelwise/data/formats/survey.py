@@ -1,4 +1,4 @@
-"""What a layout finds on disk before anything is decoded, and how that becomes a `Dataset`."""
+"""What a layout finds on disk before anything is decoded."""
 
 from __future__ import annotations
 
@@ -82,13 +82,11 @@ def given_splits(
     Returns:
         Split -> names, and the entries that name no record, or several.
     """
-    finder = Finder(root, records)
     given: dict[str, tuple[str, ...]] = {}
     unmatched = Unmatched()
-    for split in SPLITS:
-        file = list_file(root, split)
-        if file is None:
-            continue
+    lists = {split: file for split in SPLITS if (file := list_file(root, split)) is not None}
+    finder = Finder(root, records if lists else ())
+    for split, file in lists.items():
         names: list[str] = []
         lines = faults.attempt(partial(read_lines, file), list[str]())
         found = finder.all_of(file, lines, split)

@@ -20,6 +20,7 @@ from pixelwise.data.formats import folder
 from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.listing import homes_of, picture_files
+from pixelwise.data.packed import pack
 from pixelwise.data.pictures import probe, read_picture
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
@@ -108,8 +109,7 @@ def _colours(mask: Path) -> set[int]:
     """The 0xRRGGBB that occur in a mask; -1 in one without colours, which is none of VOC's."""
     if probe(mask).mode not in {"P", "RGB"}:
         return {-1}
-    wide = read_picture(mask).astype(np.int32)
-    return set(np.unique(wide[:, :, 0] << 16 | wide[:, :, 1] << 8 | wide[:, :, 2]).tolist())
+    return set(np.unique(pack(read_picture(mask))).tolist())
 
 
 def write_palette_png(path: Path, ids: np.ndarray) -> None:
