@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -21,6 +22,21 @@ def world_size() -> int:
 def rank() -> int:
     """This process's number, 0 for the one that writes files."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def leave_at_exit() -> None:
+    """Has the process leave its group before the interpreter ends.
+
+    Threads of the group that still run then would abort the process (`terminate called without an active exception`).
+    """
+    if dist.is_available() and dist.is_initialized():
+        atexit.unregister(_leave)
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def total(value: Tensor) -> Tensor:

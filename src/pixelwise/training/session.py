@@ -22,7 +22,7 @@ from pixelwise.data.fingerprint import Fingerprint, changes, take_stock
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.loader import EvaluationLoader, TrainLoader
 from pixelwise.data.record import Record
-from pixelwise.distributed import barrier, rank, world_size
+from pixelwise.distributed import barrier, leave_at_exit, rank, world_size
 from pixelwise.errors import NotFinite, UserError
 from pixelwise.methods.base import Forward, Method, Setup, Stream, TrainingDiverged
 from pixelwise.models.spec import ModelSpec
@@ -234,7 +234,9 @@ def engine() -> torch.device:
     """The device; joins the other processes of the run, if there are any."""
     from accelerate import Accelerator
 
-    return Accelerator(cpu=hardware.default_device().type == "cpu").device
+    device = Accelerator(cpu=hardware.default_device().type == "cpu").device
+    leave_at_exit()
+    return device
 
 
 def model_spec(recipe: PlannedRecipe, data: Data) -> ModelSpec:
