@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -108,8 +109,8 @@ def train(
         data: folder of the data, if the recipe does not name it.
         layout: of the data, if not the recipe's.
         unlabelled: folder of further pictures, for methods that learn from pictures without labels.
-        minutes, epochs: the budget, if not the recipe's or the default; one of the two. Each variant of a recipe has
-            all of it.
+        minutes, epochs: the budget, if not the recipe's or the default; one of the two. Minutes are those of the whole
+            call, from reading the data to the report. Each variant of a recipe has all of the budget.
         out: the run's folder; it must not exist or be empty. Default `runs/RECIPE-DATA`.
         overrides: `section.key=value`, or a mapping of such keys to values.
         baselines: see `Baselines`.
@@ -118,6 +119,7 @@ def train(
         UserError: anything about recipe, data, weights or folders that cannot work, before anything is written.
         KeyboardInterrupt: on Ctrl-C, after the state was saved.
     """
+    begun = time.monotonic()
     if minutes is not None and epochs is not None:
         raise UserError("--minutes and --epochs are both given; a run has one budget, so leave one out.")
     settings = list(overrides.items() if isinstance(overrides, Mapping) else recipes.parse_overrides(overrides))
@@ -136,7 +138,7 @@ def train(
         run, opened = parts.begin(planned, name=name, out=target)
         with locked(run):
             return _run_parts(run, progress, baselines, opened)
-    session = start(planned, name=name, out=target)
+    session = start(planned, name=name, out=target, begun=begun)
     with locked(session.run):
         return _run_to_the_end(session, progress, baselines)
 

@@ -13,6 +13,7 @@ from pixelwise.catalog import create_model, system
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.errors import UserError
+from pixelwise.recipe.draft import Pace
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.tasks.criteria import class_weights
 from pixelwise.training.plan import Plan, make_plan
@@ -24,8 +25,8 @@ CPU = torch.device("cpu")
 UNET = create_model("unet", num_classes=3, encoder="mobilenet_v2")  # its stride is 32
 
 
-def planned(recipe: Recipe, facts: Fingerprint, network: nn.Module) -> Plan:
-    return make_plan(recipe, facts, system(recipe.model.name).task, network=network, device=CPU)
+def planned(recipe: Recipe, facts: Fingerprint, network: nn.Module, pace: Pace | None = None) -> Plan:
+    return make_plan(recipe, facts, system(recipe.model.name).task, network=network, device=CPU, pace=pace)
 
 
 def plan(facts: Fingerprint = FACTS, **overrides: object) -> PlannedRecipe:
@@ -125,6 +126,44 @@ def test_budgets() -> None:
     few, many = replace(FACTS, pictures={"train": 2}), replace(FACTS, pictures={"train": 100_000})
     assert plan(few).train.epochs == 400
     assert plan(many).train.epochs == 5
+
+
+@pytest.mark.parametrize("rate", [1e-6, 0.05, 0.3, 2.0, 50.0])
+@pytest.mark.parametrize("minutes", [0.5, 5, 60])
+def test_the_pace_decides_batch_crop_averaging_and_validations(rate: float, minutes: float) -> None:
+    facts = replace(FACTS, height=(600,) * 3, width=(800,) * 3)
+    recipe = load_recipe("unet", {"train.minutes": minutes})
+    pace = Pace(rate, validation_seconds=3.0, seconds=60 * minutes)
+    made = planned(recipe, facts, UNET, pace)
+    train, crop = made.recipe.train, made.recipe.crop
+    steps = pace.crops(crop) / train.batch_size
+    unhurried = planned(load_recipe("unet"), facts, UNET).recipe
+    hurried = steps < 500
+    assert all(own <= most and own % 32 == 0 and own >= 160 for own, most in zip(crop, unhurried.crop, strict=True))
+    assert not hurried or train.batch_size == 4
+    assert train.batch_size == unhurried.train.batch_size or steps < 1000
+    assert 2 <= train.validations <= 10
+    assert train.validations == 2 or 3 * train.validations <= 0.1 * pace.seconds
+    assert train.ema_decay is not None
+    assert 0.9 <= train.ema_decay <= 0.999
+    assert 0.1 <= made.recipe.schedule.warmup <= 0.3
+    faster = planned(recipe, facts, UNET, replace(pace, megapixels_per_second=4 * rate)).recipe
+    assert faster.crop >= crop
+    assert faster.train.ema_decay >= train.ema_decay  # type: ignore[operator]
+
+
+def test_what_the_pace_decides_is_said_with_its_numbers() -> None:
+    facts = replace(FACTS, height=(600,) * 3, width=(800,) * 3)
+    made = planned(load_recipe("unet", {"train.minutes": 2}), facts, UNET, Pace(0.1, 3.0, 100.0))
+    assert "would fit into the time" in made.reasons["augment.crop"]
+    assert "fit into the time" in made.reasons["train.batch_size"]
+    assert made.reasons["train.validations"].startswith("one takes about 3.0 s")
+
+
+def test_a_budget_of_epochs_is_planned_without_the_pace() -> None:
+    made = planned(load_recipe("unet", {"train.epochs": 4}), FACTS, UNET)
+    assert made.recipe.train.validations == 10
+    assert made.reasons["train.ema_decay"].startswith("an average over the last")
 
 
 def test_run_folders_are_numbered_and_never_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

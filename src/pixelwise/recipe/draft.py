@@ -15,6 +15,32 @@ from pixelwise.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast this machine trains the network of a recipe, and for how long it will.
+
+    Attributes:
+        megapixels_per_second: of crops in training steps, with everything that a step costs.
+        validation_seconds: of one validation.
+        seconds: that are left for training and validations.
+    """
+
+    megapixels_per_second: float
+    validation_seconds: float
+    seconds: float
+
+    def crops(self, crop: tuple[int, int], share: float = 0.9) -> float:
+        """How many crops of that height and width are seen in a share of the time, the rest being validations."""
+        return share * self.seconds * self.megapixels_per_second * MEGAPIXEL / math.prod(crop)
+
+
+MEGAPIXEL = 1 << 20
+SMALLEST_BATCH = 4
+"""Batch norm measures too little on fewer crops."""
+FEWEST_STEPS = 500
+"""Steps that a run of a given length is to have before its batches become larger than the smallest."""
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """What a recipe says so far, and all that the rest can be derived from.
 
@@ -23,6 +49,7 @@ class Draft:
         facts: about the data.
         network: the recipe's: what sizes suit it.
         device: that it is trained on.
+        pace: measured on this machine; None for a budget of epochs, which nothing measured may change.
         reasons: `section.key` -> why a derived value is what it is.
     """
 
@@ -30,6 +57,7 @@ class Draft:
     facts: Fingerprint
     network: nn.Module
     device: torch.device
+    pace: Pace | None = None
     reasons: dict[str, str] = field(default_factory=dict)
 
     def derive(self, section: str, key: str, value: Any, why: str) -> None:
@@ -52,8 +80,17 @@ class Draft:
         height, width = self.values["augment"]["crop"]
         return height, width
 
+    @property
+    def crops(self) -> float | None:
+        """How many crops the run sees, once their size is decided; None where neither epochs nor the pace is known."""
+        epochs = self.values["train"]["epochs"]
+        if epochs is not None:
+            return float(epochs * self.facts.pictures["train"])
+        return None if self.pace is None else self.pace.crops(self.crop)
+
     def derive_batch(self, least: int, most: int, what: str, *, steps: int = 0) -> None:
-        """Decides how many crops go into a step: about a megapixel, four where there is a GPU.
+        """Decides how many crops go into a step: about a megapixel, four where there is a GPU, and fewer where the
+        time allows few steps.
 
         Args:
             least, most: limits of the batch.
@@ -61,12 +98,21 @@ class Draft:
             steps: an epoch has at least so many steps, however few the pictures, as long as `least` allows it.
         """
         megapixels = 1 if self.device.type == "cpu" else 4
-        budget = megapixels * (1 << 20) / math.prod(self.crop)
+        budget = megapixels * MEGAPIXEL / math.prod(self.crop)
         batch = min(max(2 ** round(math.log2(max(budget, 1))), least), most)
         while batch > least and batch * steps > self.facts.pictures["train"]:
             batch //= 2
         size = "a megapixel" if megapixels == 1 else f"{megapixels} megapixels"
-        self.derive("train", "batch_size", batch, f"about {size} a step, {least} to {most} {what}")
+        why = f"about {size} a step, {least} to {most} {what}"
+        if self.pace is not None:
+            crops = self.pace.crops(self.crop)
+            whole = batch
+            while batch > max(least, SMALLEST_BATCH) and crops < FEWEST_STEPS * batch:
+                batch //= 2
+            if batch < whole:
+                why = f"{crops:,.0f} {what} fit into the time: {crops / batch:,.0f} steps of {batch} teach more than "
+                why += f"{crops / whole:,.0f} of {whole}"
+        self.derive("train", "batch_size", batch, why)
 
     def derive_class_weights(self) -> None:
         """Decides from the balance of the classes whether rare ones weigh more in the loss.

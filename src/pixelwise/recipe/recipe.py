@@ -27,6 +27,7 @@ from pixelwise.recipe.sections import (
     PlannedMethod,
     PlannedNormalize,
     PlannedOptimizer,
+    PlannedSchedule,
     PlannedTrain,
     PlannedWindows,
     ScheduleSection,
@@ -100,7 +101,7 @@ class PlannedRecipe(Section):
     windows: PlannedWindows = PlannedWindows()
     loss: PlannedLoss
     optimizer: PlannedOptimizer
-    schedule: ScheduleSection
+    schedule: PlannedSchedule
     train: PlannedTrain
     about: str = ""
     provenance: dict[str, Any] = Field({})

@@ -127,7 +127,7 @@ class PlannedOptimizer(OptimizerSection):
 
 class ScheduleSection(Section):
     name: str = "cosine"
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the training in which the rate rises")
+    warmup: float | None = Field(None, ge=0, lt=1, description="share of the run in which the rate rises; null: 0.1")
     final: float = Field(0.0, ge=0, le=1, description="factor that the rate ends at; above 0 for swa_start")
 
     @field_validator("name")
@@ -138,18 +138,29 @@ class ScheduleSection(Section):
         return name
 
 
+class PlannedSchedule(ScheduleSection):
+    warmup: float = Field(0.1, ge=0, lt=1)
+
+
 class TrainSection(Section):
     epochs: float | None = Field(None, gt=0, description="passes over the training pictures; repeatable to the byte")
-    minutes: float | None = Field(None, gt=0, description="of wall clock, validation included, instead of epochs")
+    minutes: float | None = Field(
+        None, gt=0, description="of wall clock instead of epochs, from the start of the command to its report"
+    )
     batch_size: int | None = Field(None, ge=1, description="of all processes together")
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    ema_decay: float | None = Field(0.99, gt=0, lt=1, description="of the averaged weights; null: none")
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = Field(
+        "auto", description="of the averaged weights; null: none; auto: as the number of steps asks"
+    )
     swa_start: float | None = Field(
         None, ge=0, lt=1, description="share of the training after which weights are averaged equally, instead of ema"
     )
-    validations: int = Field(10, ge=1, description="evenly spaced over the training")
+    validations: int | None = Field(
+        None, ge=1, description="evenly spaced over the run; null: 10, or as many as take a tenth of the time"
+    )
     patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
+    stop_at: float | None = Field(None, description="stop at the first validation with a first score this good")
     measure_training: bool = Field(
         False, description="whether validations measure the training pictures too, not augmented, and both losses"
     )
@@ -163,6 +174,8 @@ class TrainSection(Section):
 
 class PlannedTrain(TrainSection):
     batch_size: int = Field(ge=1)
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = 0.99
+    validations: int = Field(10, ge=1)
 
     @model_validator(mode="after")
     def _a_budget(self) -> PlannedTrain:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import UNLABELLED, Dataset
 from pixelwise.data.fit import Cover
-from pixelwise.recipe.draft import Draft
+from pixelwise.recipe.draft import FEWEST_STEPS, SMALLEST_BATCH, Draft, Pace
 
 CROP_SIDE = 384
 """Longest side of a crop on a CPU: larger crops cost time without showing a network of this kind more context."""
+SHORT_OF_TIME = 160
+"""Side that a crop is made smaller to where the time allows few steps."""
 
 
 def plan_dense_crop(draft: Draft, least: int, most: int) -> None:
@@ -27,8 +31,25 @@ def plan_dense_crop(draft: Draft, least: int, most: int) -> None:
         sides.append(max(wanted, 1))
     size = f"{facts.height[1]} x {facts.width[1]}"
     why = f"pictures are {size} (median); a multiple of the network's stride {stride}"
+    if draft.pace is not None:
+        affordable = _affordable(draft.pace, (sides[0], sides[1]), stride)
+        if affordable != tuple(sides):
+            rate = draft.pace.crops((sides[0], sides[1]))
+            why += f"; only {rate:,.0f} of {sides[1]} x {sides[0]} would fit into the time"
+            sides = list(affordable)
     draft.derive("augment", "crop", sides, why)
     draft.derive_batch(least, most, "crops")
+
+
+def _affordable(pace: Pace, crop: tuple[int, int], stride: int) -> tuple[int, int]:
+    """The largest crop, of the same shape or nearly so, of which enough fit into the time."""
+    wanted = FEWEST_STEPS * SMALLEST_BATCH
+    factor = min(1.0, math.sqrt(pace.crops(crop) / wanted))
+    smaller = (
+        max(int(factor * side) // stride * stride, min(side, -(-SHORT_OF_TIME // stride) * stride)) for side in crop
+    )
+    height, width = smaller
+    return height, width
 
 
 def covering(cache: SampleCache, dataset: Dataset, crop: tuple[int, int]) -> SampleCache:

@@ -21,6 +21,7 @@ from pixelwise.data.loader import TrainLoader
 from pixelwise.distributed import any_process, from_first, rank
 from pixelwise.errors import UserError
 from pixelwise.methods.base import Method
+from pixelwise.metrics.headline import Headline
 from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.nn.finite import check_weights
 from pixelwise.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
@@ -40,15 +41,30 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long to train: a number of steps, or minutes of wall clock with validation included.
+    """How long to train: a number of steps, or the minutes of wall clock that the whole command takes.
 
     Steps repeat to the byte on the same processor and threads; minutes cannot.
+
+    Attributes:
+        patience: validations in a row without a better score after which training ends.
+        stop_at: a score at which it ends, in the direction in which the first headline is better.
+        spent: seconds of the command before the loop.
     """
 
     steps: int | None = None
     minutes: float | None = None
     validations: int = 10
     patience: int | None = None
+    stop_at: float | None = None
+    spent: float = 0.0
+
+
+AFTER_SECONDS = 6.0
+"""What comes after the loop whatever the data: reading the best weights, and drawing the report."""
+LEAST_SHARE = 0.5
+"""Of a budget so short that all else would use it up, what is given to training nevertheless."""
+AFTER_VALIDATIONS = 3.0
+"""What measuring the best weights thoroughly and drawing examples takes, in validations."""
 
 
 @dataclass(slots=True)
@@ -69,8 +85,10 @@ class Position:
         if budget.steps is not None:
             return min(self.step / budget.steps, 1.0)
         assert budget.minutes is not None
-        # The validation at the end is part of the budget, and takes about as long as the one before.
-        available = max(60 * budget.minutes - self.validation_seconds, 1e-9)
+        # The last validation measures the raw weights as well as the averaged ones.
+        after = AFTER_SECONDS + (2 + AFTER_VALIDATIONS) * self.validation_seconds
+        whole = 60 * budget.minutes
+        available = max(whole - budget.spent - after, LEAST_SHARE * whole)
         return min(self.seconds / available, 1.0)
 
 
@@ -150,13 +168,26 @@ def fit(
                 position.validation_seconds = now - clock
                 position.seconds, clock = position.seconds + now - clock, now
                 stale = budget.patience is not None and position.stale >= budget.patience
+                enough = _reached(scores, monitor, budget)
                 # The validation itself may have used up the minutes.
-                position.done = stale or from_first(position.progress(budget), device) >= 1
+                position.done = stale or enough or from_first(position.progress(budget), device) >= 1
+                if enough and progress < 1:
+                    display.say(
+                        f"stopping early, after {100 * progress:.0f} % of the budget: {monitor.label} "
+                        f"{scores[monitor.key]:.4f} is as good as asked for (train.stop_at {budget.stop_at:g})"
+                    )
                 save()
                 speed = Speed()
             elif time.monotonic() - saved_at > max(CHECKPOINT_SECONDS, 30 * save_cost):
                 save()
     return position
+
+
+def _reached(scores: Mapping[str, float], monitor: Headline, budget: Budget) -> bool:
+    """Whether the first headline is as good as the budget asks."""
+    if budget.stop_at is None or math.isnan(scores[monitor.key]):
+        return False
+    return scores[monitor.key] >= budget.stop_at if monitor.higher else scores[monitor.key] <= budget.stop_at
 
 
 def step_seed(*place: int) -> int:

@@ -17,10 +17,19 @@ from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
 from pixelwise.models.weights import read_weights
 from pixelwise.nn.freezing import TRUNK
-from pixelwise.recipe.draft import Draft
+from pixelwise.recipe.draft import Draft, Pace
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.tasks.base import Task
 from pixelwise.training.recipes import build_planned, method_options
+
+AVERAGED_SHARE = 0.03
+"""Share of the steps over which weights are averaged."""
+DEFAULT_HORIZON = 100
+"""Steps over which weights are averaged where their number is not known."""
+VALIDATED_SHARE = 0.1
+"""Share of the time that validations may take."""
+WARMUP_STEPS = 30
+"""Fewest steps in which the learning rate rises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +40,34 @@ class Plan:
     reasons: Mapping[str, str]
 
 
-def make_plan(recipe: Recipe, facts: Fingerprint, task: Task, *, network: nn.Module, device: torch.device) -> Plan:
+def make_plan(
+    recipe: Recipe,
+    facts: Fingerprint,
+    task: Task,
+    *,
+    network: nn.Module,
+    device: torch.device,
+    pace: Pace | None = None,
+) -> Plan:
     """Fills in everything that the recipe leaves open.
 
     Args:
         network: the recipe's: what sizes suit it.
+        pace: of this machine, for a budget of minutes.
 
     Raises:
         UserError: class weights of the wrong number, weights that cannot be read, a frozen trunk without weights, or
             sizes that the network cannot take.
     """
-    draft = Draft(recipe.model_dump(mode="json"), facts, network, device)
+    draft = Draft(recipe.model_dump(mode="json"), facts, network, device, pace)
     values, derive = draft.values, draft.derive
     values["task"] = task.name
     _method(draft, recipe)
+    if values["train"]["minutes"] is None:
+        pictures = facts.pictures["train"]
+        epochs = default_epochs(task, pictures)
+        why = f"{round(epochs * pictures):,} crops of {pictures:,} pictures; --minutes or --epochs set another"
+        derive("train", "epochs", epochs, why)
     task.plan(draft)
     derive("loss", "terms", dict(task.terms), f"what suits networks that {task.name}")
     derive("loss", "class_weights", "none", "there are no classes to weigh")
@@ -64,12 +87,29 @@ def make_plan(recipe: Recipe, facts: Fingerprint, task: Task, *, network: nn.Mod
         start = "random weights" if weights is None else "trained weights"
         derive("optimizer", "encoder_lr_factor", 1.0, f"all of the network starts from {start}")
     _normalisation(draft, recipe)
-    if values["train"]["minutes"] is None:
-        pictures = facts.pictures["train"]
-        epochs = default_epochs(task, pictures)
-        why = f"{round(epochs * pictures):,} crops of {pictures:,} pictures; --minutes or --epochs set another"
-        derive("train", "epochs", epochs, why)
+    _length(draft)
     return Plan(build_planned(values, "the plan"), draft.reasons)
+
+
+def _length(draft: Draft) -> None:
+    """What depends on how many steps the run has: averaging, warm-up and validations."""
+    train, schedule, pace = draft.values["train"], draft.values["schedule"], draft.pace
+    steps = None if draft.crops is None else max(draft.crops / train["batch_size"], 1)
+    if train["ema_decay"] == "auto":
+        horizon = DEFAULT_HORIZON if steps is None else min(max(AVERAGED_SHARE * steps, 10), 1000)
+        train["ema_decay"] = float(f"{1 - 1 / horizon:.3g}")
+        words = "" if steps is None else f" of about {steps:,.0f}"
+        draft.reasons["train.ema_decay"] = f"an average over the last {horizon:,.0f} steps{words}"
+    if schedule["warmup"] is None:
+        warmup = 0.1 if steps is None else min(max(0.1, WARMUP_STEPS / steps), 0.3)
+        draft.derive("schedule", "warmup", round(warmup, 3), "of the run, so that the first steps do no harm")
+    if pace is None:
+        draft.derive("train", "validations", 10, "ten points of the curve")
+    else:
+        affordable = int(VALIDATED_SHARE * pace.seconds / max(pace.validation_seconds, 1e-9))
+        number = min(max(affordable, 2), 10)
+        why = f"one takes about {pace.validation_seconds:.1f} s, all of them at most a tenth of the time"
+        draft.derive("train", "validations", number, why)
 
 
 def _method(draft: Draft, recipe: Recipe) -> None:

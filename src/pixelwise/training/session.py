@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass, replace
-from functools import partial
+import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -20,20 +19,21 @@ from pixelwise.data.codings import KNOWLEDGE
 from pixelwise.data.dataset import UNLABELLED, Dataset
 from pixelwise.data.fingerprint import Fingerprint, changes, take_stock
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.loader import EvaluationLoader, TrainLoader
-from pixelwise.data.record import Record
 from pixelwise.distributed import barrier, leave_at_exit, rank, world_size
 from pixelwise.errors import NotFinite, UserError
-from pixelwise.methods.base import Forward, Method, Setup, Stream, TrainingDiverged
+from pixelwise.methods.base import Forward, Method, Setup, TrainingDiverged
 from pixelwise.models.spec import ModelSpec
 from pixelwise.models.weights import forget_weights
 from pixelwise.nn.freezing import freeze
 from pixelwise.nn.sync_batch_norm import synchronised
+from pixelwise.recipe.draft import Pace
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe, digest, to_yaml
 from pixelwise.tasks.base import Task
 from pixelwise.training.checkpoint import has_checkpoint
+from pixelwise.training.loaders import evaluation_loader, held_out, train_loaders
 from pixelwise.training.loop import Budget, Position, fit
-from pixelwise.training.plan import make_plan
+from pixelwise.training.pace import measure_pace
+from pixelwise.training.plan import Plan, make_plan
 from pixelwise.training.progress import Display, Silent
 from pixelwise.training.recipes import build_planned, method_options, task_named
 from pixelwise.training.run import Run, create_run, open_run
@@ -54,7 +54,11 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A training run that can start: a planned recipe, its data, its method and its run folder."""
+    """A training run that can start: a planned recipe, its data, its method and its run folder.
+
+    Attributes:
+        begun: when the work on it began, by `time.monotonic`; a budget of minutes counts from there.
+    """
 
     recipe: PlannedRecipe
     data: Data
@@ -62,6 +66,7 @@ class Session:
     spec: ModelSpec
     run: Run
     device: torch.device
+    begun: float = field(default_factory=time.monotonic)
 
     @property
     def task(self) -> Task:
@@ -123,7 +128,15 @@ def open_recipe_data(recipe: Recipe | PlannedRecipe) -> Dataset:
     )
 
 
-def start(recipe: Recipe, *, name: str, out: str | None, into: Run | None = None, data: Data | None = None) -> Session:
+def start(
+    recipe: Recipe,
+    *,
+    name: str,
+    out: str | None,
+    into: Run | None = None,
+    data: Data | None = None,
+    begun: float | None = None,
+) -> Session:
     """Checks everything, plans, and makes the run folder with the planned recipe in it.
 
     Nothing is written before all of data, weights and recipe have been found good.
@@ -131,17 +144,27 @@ def start(recipe: Recipe, *, name: str, out: str | None, into: Run | None = None
     Args:
         into: an existing folder for the run, whatever else it holds, instead of a new one.
         data: what `open_data` gave for the same section of the recipe, to save its time.
+        begun: when the command began, by `time.monotonic`; None for now.
 
     Raises:
         UserError: as `open_data`, `make_plan` and `create_model`.
     """
+    begun = time.monotonic() if begun is None else begun
     data = data or open_data(recipe)
     device = engine()
     check_out(out if into is None else str(into.path))
     network = _network(recipe, data)
     plan = make_plan(recipe, data.facts, data.task, network=network, device=device)
+    read = data
+    data = _prepared(plan, read)
+    if plan.recipe.train.minutes is not None:
+        seconds = 60 * plan.recipe.train.minutes - (time.monotonic() - begun)
+        pace = _pace(plan.recipe, data, network, device, seconds)
+        crop = plan.recipe.crop
+        plan = make_plan(recipe, data.facts, data.task, network=network, device=device, pace=pace)
+        if plan.recipe.crop != crop:
+            data = _prepared(plan, read)
     forget_weights()
-    data = replace(data, cache=data.task.prepared(plan.recipe, data.dataset, data.cache))
     values = plan.recipe.model_dump(mode="json")
     for section, key in (("data", "path"), ("data", "unlabelled"), ("model", "weights")):
         path = values[section].get(key)
@@ -163,7 +186,28 @@ def start(recipe: Recipe, *, name: str, out: str | None, into: Run | None = None
     barrier()
     if rank() != 0:
         run = into or open_run(str(out))
-    return Session(planned, data, method, spec, run, device)
+    return Session(planned, data, method, spec, run, device, begun)
+
+
+def _prepared(plan: Plan, data: Data) -> Data:
+    return replace(data, cache=data.task.prepared(plan.recipe, data.dataset, data.cache))
+
+
+def _pace(recipe: PlannedRecipe, data: Data, network: nn.Module, device: torch.device, seconds: float) -> Pace:
+    """How fast this machine trains the network by a first plan; the steps that are timed are its first ones."""
+    task, dataset, cache = data.task, data.dataset, data.cache
+    method = make_method(recipe, data, network, device)
+    pictures = held_out(dataset, task)
+    return measure_pace(
+        recipe,
+        task,
+        model_spec(recipe, data),
+        method,
+        train_loaders(recipe, dataset, cache, task, method),
+        evaluation_loader(recipe, cache, task, pictures[: task.validation_batch]),
+        held_out=len(pictures),
+        seconds=seconds,
+    )
 
 
 def check_out(out: str | None) -> None:
@@ -325,52 +369,41 @@ def execute(session: Session, display: Display) -> Position:
     if rank() == 0:
         task.companions(recipe, data.dataset, data.cache, session.run.path)
     barrier()
-    shared: dict[str, Any] = {"rank": rank(), "processes": world_size()}
-    sizes = session.method.batch_sizes(train.batch_size)
-    loaders = {
-        stream.name: TrainLoader(
-            data.cache,
-            stream_records(data.dataset, stream),
-            task.training_transform(recipe),
-            targets=task.targets if stream.targets else None,
-            batch_size=sizes[stream.name],
-            seed=train.seed,
-            stream=stream.name,
-            **shared,
-        )
-        for stream in session.method.streams
-    }
-    measured = partial(
-        EvaluationLoader,
-        data.cache,
-        batch_size=task.validation_batch,
-        transform=task.validation_transform(recipe),
-        pieces=task.validation_pieces(recipe),
-    )
-    records = data.dataset.split("train")
-    held_out = [r for r in data.dataset.split("val") if r.labelled or not task.needs]
+    method, dataset, cache = session.method, data.dataset, data.cache
+    loaders = train_loaders(recipe, dataset, cache, task, method)
+    pictures = held_out(dataset, task)
+    both = None
+    if train.measure_training:
+        trained = dataset.split("train")
+        both = evaluation_loader(recipe, cache, task, trained), evaluation_loader(recipe, cache, task, pictures)
     validation = Validation(
         task,
         session.spec,
         recipe,
         session.run.path,
-        measured(records=held_out, **shared),
-        both=(measured(records=records), measured(records=held_out)) if train.measure_training else None,
+        evaluation_loader(recipe, cache, task, pictures, shared=True),
+        both=both,
     )
-    steps = None if train.epochs is None else max(round(train.epochs * len(records) / train.batch_size), 1)
-    budget = Budget(steps, train.minutes, train.validations, train.patience)
-    if steps is not None:
-        budget = Budget(steps, None, min(train.validations, steps), train.patience)
     return fit(
-        session.method,
+        method,
         loaders,
         validation,
         run=session.run,
-        budget=budget,
+        budget=_budget(session),
         spec=session.spec,
         display=display if rank() == 0 else Silent(),
         device=session.device,
     )
+
+
+def _budget(session: Session) -> Budget:
+    train = session.recipe.train
+    if train.epochs is None:
+        spent = time.monotonic() - session.begun
+        return Budget(None, train.minutes, train.validations, train.patience, train.stop_at, spent=spent)
+    pictures = len(session.data.dataset.split("train"))
+    steps = max(round(train.epochs * pictures / train.batch_size), 1)
+    return Budget(steps, None, min(train.validations, steps), train.patience, train.stop_at)
 
 
 def diverged(session: Session, error: NotFinite) -> TrainingDiverged:
@@ -385,17 +418,3 @@ def diverged(session: Session, error: NotFinite) -> TrainingDiverged:
         "optimizer.clip_norm=1 --out NEW_RUN; if that does not help, look for pictures with NaN or extreme values: "
         f"pixelwise check {shlex.quote(str(session.recipe.data.path))}"
     )
-
-
-def stream_records(dataset: Dataset, stream: Stream) -> list[Record]:
-    """The pictures that a stream draws from.
-
-    Raises:
-        UserError: there are none.
-    """
-    records = [record for split in stream.splits if split in dataset.splits for record in dataset.split(split)]
-    if not records:
-        raise UserError(
-            f"{dataset.root}: no pictures for the stream '{stream.name}' (splits {', '.join(stream.splits)})."
-        )
-    return records

@@ -14,6 +14,7 @@ from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import Encoder
 from pixelwise.nn.initialise import he_normal
+from pixelwise.nn.upsampled_conv import UpsampledConv2d
 from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
 
 
@@ -101,18 +102,29 @@ def centre_crop(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class DecoderBlock(nn.Module):
-    """Upsample twofold, join the encoder's map of that size, two 3x3 convolutions with batch norm."""
+    """Upsample twofold, join the encoder's map of that size, two 3x3 convolutions with batch norm.
+
+    With nearest neighbours the first convolution does all three at once, see `UpsampledConv2d`.
+    """
 
     def __init__(self, inputs: int, skip: int, outputs: int, *, upsampling: str = "nearest") -> None:
         super().__init__()
-        self.up = create_upsampling(upsampling, inputs, inputs)
         self.convs = DoubleConv(inputs + skip, outputs, padding=1, batch_norm=True)
+        self.up = None
+        if upsampling == "nearest":
+            self.convs[0] = UpsampledConv2d(inputs, skip, outputs, bias=False)
+        else:
+            self.up = create_upsampling(upsampling, inputs, inputs)
 
     def forward(self, maps: Tensor, skip: Tensor | None) -> Tensor:
-        maps = self.up(maps)
-        if skip is not None:
-            maps = torch.cat([maps, skip], dim=1)
-        for layer in self.convs:  # one by one: a call of `convs` would keep its input in memory until its end
+        """(N, inputs, H, W) and (N, skip, 2H, 2W) -> (N, outputs, 2H, 2W)."""
+        first, *others = self.convs
+        if self.up is None:
+            maps = first(maps, skip)
+        else:
+            maps = self.up(maps)
+            maps = first(maps if skip is None else torch.cat([maps, skip], dim=1))
+        for layer in others:  # one by one: a call of `convs` would keep its input in memory until its end
             maps = layer(maps)
         return maps
 

@@ -1,0 +1,81 @@
+"""What a planned recipe draws from its data: crops for every stream of its method, and the held-out pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from pixelwise.data.cache import SampleCache
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.loader import EvaluationLoader, TrainLoader
+from pixelwise.data.record import Record
+from pixelwise.distributed import rank, world_size
+from pixelwise.errors import UserError
+from pixelwise.methods.base import Method, Stream
+from pixelwise.recipe.recipe import PlannedRecipe
+from pixelwise.tasks.base import Task
+
+
+def train_loaders(
+    recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache, task: Task, method: Method
+) -> dict[str, TrainLoader]:
+    """A loader for each stream of the method, by its name; each process has its share of every batch.
+
+    Raises:
+        UserError: a stream without pictures.
+    """
+    sizes = method.batch_sizes(recipe.train.batch_size)
+    return {
+        stream.name: TrainLoader(
+            cache,
+            stream_records(dataset, stream),
+            task.training_transform(recipe),
+            targets=task.targets if stream.targets else None,
+            batch_size=sizes[stream.name],
+            seed=recipe.train.seed,
+            stream=stream.name,
+            rank=rank(),
+            processes=world_size(),
+        )
+        for stream in method.streams
+    }
+
+
+def evaluation_loader(
+    recipe: PlannedRecipe, cache: SampleCache, task: Task, records: Sequence[Record], *, shared: bool = False
+) -> EvaluationLoader:
+    """Pictures as they are validated.
+
+    Args:
+        shared: whether each process has its share of them, rather than all.
+    """
+    loader = partial(
+        EvaluationLoader,
+        cache,
+        records,
+        batch_size=task.validation_batch,
+        transform=task.validation_transform(recipe),
+        pieces=task.validation_pieces(recipe),
+    )
+    processes: dict[str, Any] = {"rank": rank(), "processes": world_size()} if shared else {}
+    return loader(**processes)
+
+
+def held_out(dataset: Dataset, task: Task) -> list[Record]:
+    """The pictures of the split `val` that can be measured."""
+    return [record for record in dataset.split("val") if record.labelled or not task.needs]
+
+
+def stream_records(dataset: Dataset, stream: Stream) -> list[Record]:
+    """The pictures that a stream draws from.
+
+    Raises:
+        UserError: there are none.
+    """
+    records = [record for split in stream.splits if split in dataset.splits for record in dataset.split(split)]
+    if not records:
+        raise UserError(
+            f"{dataset.root}: no pictures for the stream '{stream.name}' (splits {', '.join(stream.splits)})."
+        )
+    return records
