@@ -38,7 +38,17 @@ from pixelwise.training.loop import Interrupted
 from pixelwise.training.moved import check_places, move_data
 from pixelwise.training.progress import Display, Silent, make_display
 from pixelwise.training.run import Run, check_free, model_file, open_run
-from pixelwise.training.session import Data, Session, diverged, engine, execute, open_recipe_data, restart, start
+from pixelwise.training.session import (
+    Data,
+    Session,
+    default_recipe,
+    diverged,
+    engine,
+    execute,
+    open_recipe_data,
+    restart,
+    start,
+)
 
 PathLike = str | os.PathLike[str]
 Baselines = Callable[[Session], Mapping[str, float | None]]
@@ -89,7 +99,7 @@ def convert(
 
 
 def train(
-    recipe: PathLike = "unet",
+    recipe: PathLike | None = None,
     *,
     data: PathLike | None = None,
     layout: str | None = None,
@@ -105,7 +115,7 @@ def train(
     """Plans, trains, measures on the validation split, and writes the report.
 
     Args:
-        recipe: a model's name, a recipe's, or a YAML file.
+        recipe: a model's name, a recipe's, or a YAML file; None for what suits the labels.
         data: folder of the data, if the recipe does not name it.
         layout: of the data, if not the recipe's.
         unlabelled: folder of further pictures, for methods that learn from pictures without labels.
@@ -132,7 +142,8 @@ def train(
         settings.append(("data.layout", layout))
     if seed is not None:
         settings.append(("train.seed", seed))
-    name, target = os.fspath(recipe), None if out is None else os.fspath(out)
+    target = None if out is None else os.fspath(out)
+    name = _usual(dict(settings)) if recipe is None else os.fspath(recipe)
     planned = _asked(name, dict(settings), target)
     if planned.stages or planned.variants:
         run, opened = parts.begin(planned, name=name, out=target)
@@ -141,6 +152,16 @@ def train(
     session = start(planned, name=name, out=target, begun=begun)
     with locked(session.run):
         return _run_to_the_end(session, progress, baselines)
+
+
+def _usual(settings: Mapping[str, Any]) -> str:
+    """The recipe for data that comes without one.
+
+    Raises:
+        UserError: as `session.default_recipe`.
+    """
+    given = {key.removeprefix("data."): value for key, value in settings.items() if key.startswith("data.")}
+    return default_recipe(recipes.data_section(given))
 
 
 def _asked(name: str, settings: Mapping[str, Any], out: str | None) -> Recipe:

@@ -472,6 +472,15 @@ SYSTEMS: dict[str, System] = {
 }
 
 
+DEFAULT_RECIPES: Mapping[str, str] = {
+    "pixels": "unet_fpn",
+    "values": "unet_fpn",
+    "objects": "overfeat",
+    "classes": "resnet18",
+}
+"""What a dataset knows -> the recipe that is trained where none is named; of several the first (learning_speed.md)."""
+
+
 def system(name: str) -> System:
     """The catalog's line of a network.
 

@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 def train(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="MODEL_OR_RECIPE", help="A model, a recipe's name, or a YAML file.")
+        str | None,
+        typer.Argument(
+            metavar="MODEL_OR_RECIPE", help="A model, a recipe's name, or a YAML file; default: what suits the labels."
+        ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks.")] = None,
     layout: Annotated[str | None, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = None,
     unlabelled: Annotated[
         Path | None, typer.Option(help="Folder with further pictures, for methods that learn without labels.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes of training.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes for all of it, the report included.")] = None,
     epochs: Annotated[
         float | None, typer.Option(min=0.0001, help="Passes over the data; repeatable to the byte.")
     ] = None,
@@ -60,8 +63,10 @@ def train(
                 f"for another run start from RUN/recipe.yaml."
             )
         run = api.resume(resume, data=data, unlabelled=unlabelled, progress=True)
-    elif recipe is None:
-        raise UserError("what to train? Give a model or recipe (`pixelwise train unet --data DATA`), or --resume RUN.")
+    elif recipe is None and data is None:
+        raise UserError(
+            "what to train? Give a folder (`pixelwise train --data DATA`), a recipe as well, or --resume RUN."
+        )
     else:
         run = api.train(
             recipe,

@@ -36,8 +36,9 @@ class Pace:
 MEGAPIXEL = 1 << 20
 SMALLEST_BATCH = 4
 """Batch norm measures too little on fewer crops."""
-FEWEST_STEPS = 500
-"""Steps that a run of a given length is to have before its batches become larger than the smallest."""
+FEWEST_STEPS = 1000
+"""Steps that a run of a given length is to have before its batches become larger than the smallest: the same crops in
+batches of 4 rather than 16 gained two to four points of mean IoU in runs of minutes (benchmarks/learning_speed.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,14 @@ import math
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import UNLABELLED, Dataset
 from pixelwise.data.fit import Cover
-from pixelwise.recipe.draft import FEWEST_STEPS, SMALLEST_BATCH, Draft, Pace
+from pixelwise.recipe.draft import Draft, Pace
 
 CROP_SIDE = 384
 """Longest side of a crop on a CPU: larger crops cost time without showing a network of this kind more context."""
 SHORT_OF_TIME = 160
-"""Side that a crop is made smaller to where the time allows few steps."""
+"""Side that a crop is made smaller to, at most, where the time allows few of them."""
+FEWEST_CROPS = 2000
+"""Crops that a run of a given length is to see."""
 
 
 def plan_dense_crop(draft: Draft, least: int, most: int) -> None:
@@ -43,8 +45,7 @@ def plan_dense_crop(draft: Draft, least: int, most: int) -> None:
 
 def _affordable(pace: Pace, crop: tuple[int, int], stride: int) -> tuple[int, int]:
     """The largest crop, of the same shape or nearly so, of which enough fit into the time."""
-    wanted = FEWEST_STEPS * SMALLEST_BATCH
-    factor = min(1.0, math.sqrt(pace.crops(crop) / wanted))
+    factor = min(1.0, math.sqrt(pace.crops(crop) / FEWEST_CROPS))
     smaller = (
         max(int(factor * side) // stride * stride, min(side, -(-SHORT_OF_TIME // stride) * stride)) for side in crop
     )

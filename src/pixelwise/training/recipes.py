@@ -17,6 +17,7 @@ from pixelwise.catalog import METHODS, SYSTEMS, option_names, system
 from pixelwise.data.listing import Faults
 from pixelwise.errors import UserError, unknown
 from pixelwise.recipe.recipe import Part, PlannedRecipe, Recipe
+from pixelwise.recipe.sections import DataSection
 from pixelwise.tasks.base import Task
 
 R = TypeVar("R", Recipe, PlannedRecipe)
@@ -56,6 +57,18 @@ def load_recipe(name: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
     stage_recipes(recipe)  # so that a mistake in the last one is found before the first one runs
     variant_recipes(recipe)
     return recipe
+
+
+def data_section(values: Mapping[str, Any]) -> DataSection:
+    """The section `data` of a recipe that is not known yet.
+
+    Raises:
+        UserError: naming the key, what was found and what is allowed.
+    """
+    try:
+        return DataSection.model_validate(dict(values))
+    except ValidationError as error:
+        raise UserError(f"the recipe: {explain_error(error, DataSection, 'data')}") from None
 
 
 def load_planned(path: Path) -> PlannedRecipe:

@@ -13,7 +13,7 @@ from torch import nn
 import pixelwise
 from pixelwise import hardware
 from pixelwise.atomic import write_text
-from pixelwise.catalog import METHODS, create_model, system
+from pixelwise.catalog import DEFAULT_RECIPES, METHODS, create_model, system
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.codings import KNOWLEDGE
 from pixelwise.data.dataset import UNLABELLED, Dataset
@@ -28,6 +28,7 @@ from pixelwise.nn.freezing import freeze
 from pixelwise.nn.sync_batch_norm import synchronised
 from pixelwise.recipe.draft import Pace
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe, digest, to_yaml
+from pixelwise.recipe.sections import DataSection
 from pixelwise.tasks.base import Task
 from pixelwise.training.checkpoint import has_checkpoint
 from pixelwise.training.loaders import evaluation_loader, held_out, train_loaders
@@ -104,9 +105,10 @@ def _suited_task(recipe: Recipe | PlannedRecipe, dataset: Dataset) -> Task:
     for task in tasks:
         if task.needs <= dataset.knows:
             return task
-    known = " and ".join(KNOWLEDGE[word] for word in sorted(dataset.knows)) or "nothing, for there are none"
     needed = " or ".join(" and ".join(KNOWLEDGE[word] for word in sorted(task.needs)) for task in tasks)
-    raise UserError(f"{dataset.root}: the labels say {known}, but {name} learns from {needed}; {tasks[0].hint}.")
+    raise UserError(
+        f"{dataset.root}: the labels say {_known(dataset)}, but {name} learns from {needed}; {tasks[0].hint}."
+    )
 
 
 def open_recipe_data(recipe: Recipe | PlannedRecipe) -> Dataset:
@@ -115,16 +117,40 @@ def open_recipe_data(recipe: Recipe | PlannedRecipe) -> Dataset:
     Raises:
         UserError: no data given, or nothing there that can be read.
     """
-    if recipe.data.path is None:
+    return _opened(recipe.data, labels=any(task.needs for task in system(recipe.model.name).tasks))
+
+
+def _opened(data: DataSection, *, labels: bool = True) -> Dataset:
+    if data.path is None:
         raise UserError("no data: give a folder with --data (or data.path in the recipe).")
     return open_dataset(
-        recipe.data.path,
-        recipe.data.layout,
-        val_fraction=recipe.data.val_fraction,
-        seed=recipe.data.split_seed,
-        labels=any(task.needs for task in system(recipe.model.name).tasks),
-        unlabelled=recipe.data.unlabelled,
-        rle_order=recipe.data.rle_order,
+        data.path,
+        data.layout,
+        val_fraction=data.val_fraction,
+        seed=data.split_seed,
+        labels=labels,
+        unlabelled=data.unlabelled,
+        rle_order=data.rle_order,
+    )
+
+
+def _known(dataset: Dataset) -> str:
+    return " and ".join(KNOWLEDGE[word] for word in sorted(dataset.knows)) or "nothing, for there are none"
+
+
+def default_recipe(data: DataSection) -> str:
+    """The recipe for data that comes without one: what its labels say decides.
+
+    Raises:
+        UserError: no data given, nothing there that can be read, or no recipe for what is known of it.
+    """
+    dataset = _opened(data)
+    for word, recipe in DEFAULT_RECIPES.items():
+        if word in dataset.knows:
+            return recipe
+    raise UserError(
+        f"{dataset.root}: the labels say {_known(dataset)}, and no recipe is the usual one for that; name one "
+        "(`pixelwise recipes` lists them)."
     )
 
 
