@@ -1,0 +1,285 @@
+"""How much a network learns in minutes: what was tried against the default, on three data sets.
+
+    python benchmarks/learning_speed.py {scenes,camvid,nuclei} [--rows ...] [--seeds 0 1 2]
+    python benchmarks/learning_speed.py scenes --show
+
+Every row is a training run of its own on one thread. Its minutes are those of the processor, not of the wall, so that a
+row gets the same work done whatever else the machine does; two tables may be filled side by side, each pinned to a core
+(`taskset -c 0`). Twice the minutes on one thread are about what two threads do in the minutes themselves. What a row
+gave is appended to `benchmarks/results/learning_speed-TABLE.jsonl`, and rows that are there are not run again. CamVid
+and the nuclei are looked for under $PIXELWISE_SHARED (default ../shared), as are the weights of MobileNetV2.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import nn
+
+from pixelwise import hardware
+from pixelwise.cli.process import prepare_for_networks
+from pixelwise.data.loader import TrainLoader, ordering
+from pixelwise.data.sample import Sample
+from pixelwise.data.scenes import write_scenes
+from pixelwise.methods.supervised import Supervised
+from pixelwise.models.classify.mobilenet import InvertedResidual
+from pixelwise.training import loop, pace, session
+from pixelwise.training.progress import Lines
+from pixelwise.training.recipes import load_recipe
+from rows import SEEDS, Rows, by_row, command, finished, mean, median, table
+
+SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
+WEIGHTS = str(SHARED / "weights" / "mobilenet_v2_imagenet.safetensors")
+
+HALF_SIZE = {"model.decoder_channels": [256, 128, 64, 32]}
+FULL_SIZE = {"model.decoder_channels": [256, 128, 64, 32, 16]}
+MOBILENET = {"model.encoder": "mobilenet_v2"}
+RESNET = {"model.encoder": "resnet18"}
+UNET_FPN = {"model.name": "unet_fpn", **HALF_SIZE}
+DEFAULT = "default"
+
+Settings = Mapping[str, Any]
+"""`section.key` -> value, as `--set` takes them; a key that begins with `@` names one of `TRIALS`."""
+
+
+def batches(size: int) -> dict[str, Any]:
+    return {"train.batch_size": size}
+
+
+TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
+    # name: (recipe, minutes, what all rows set, rows)
+    "scenes": (
+        "scenes-unet_fpn",
+        3.4,
+        {"model.weights": "none", "train.stop_at": None, "train.validations": 5, **batches(4)},
+        {
+            DEFAULT: {},
+            "batches of 8": batches(8),
+            "batches of 16": batches(16),
+            "ResNet-18": RESNET,
+            "ResNet-18, batches of 16": {**RESNET, **batches(16)},
+            "U-Net, logits at full size (the demo before)": {"model.name": "unet", **FULL_SIZE},
+            "U-Net, logits at half size": {"model.name": "unet"},
+            "U-Net, ResNet-18, logits at half size": {"model.name": "unet", **RESNET},
+            "hourglass, two stacks": {"model": {"name": "hourglass", "width": 16}},
+            "hourglass, one stack": {"model": {"name": "hourglass", "width": 16, "stacks": 1}},
+            "rate 0.002": {"optimizer.lr": 0.002},
+            "rate 0.006": {"optimizer.lr": 0.006},
+            "average over 100 steps": {"train.ema_decay": 0.99},
+            "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
+            "last layer starts at the class frequencies": {"@class_frequencies": None},
+            "residual branches start at zero": {"@zero_branches": None},
+            "stronger augmentation": {
+                "augment.scale": [0.85, 1.2], "augment.rotate": 8.0, "augment.elastic": 4.0,
+            },
+        },
+    ),
+    "camvid": (
+        "camvid-unet",
+        6.0,
+        {"model.weights": WEIGHTS, "train.validations": 4, **UNET_FPN, **batches(4)},
+        {
+            DEFAULT: {},
+            "batches of 8": batches(8),
+            "U-Net, logits at full size, batches of 8 (the recipe before)": {
+                "model.name": "unet", **FULL_SIZE, **batches(8),
+            },
+            "U-Net, logits at half size": {"model.name": "unet"},
+            "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
+            "last layer starts at the class frequencies": {"@class_frequencies": None},
+            "encoder as fast as the rest": {"optimizer.encoder_lr_factor": 1.0},
+            "rate 0.004": {"optimizer.lr": 0.004},
+            "random weights": {"model.weights": "none", "optimizer.lr": 0.003},
+            "random weights, ResNet-18": {"model.weights": "none", "optimizer.lr": 0.003, **RESNET},
+        },
+    ),
+    "nuclei": (
+        "nuclei-unet",
+        5.0,
+        {"model.weights": WEIGHTS, "train.validations": 4, **UNET_FPN, **batches(4)},
+        {
+            DEFAULT: {},
+            "batches of 8": batches(8),
+            "U-Net, logits at full size, batches of 8 (the recipe before)": {
+                "model.name": "unet", **FULL_SIZE, **batches(8),
+            },
+            "U-Net, logits at half size": {"model.name": "unet"},
+            "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
+            "last layer starts at the class frequencies": {"@class_frequencies": None},
+            "encoder as fast as the rest": {"optimizer.encoder_lr_factor": 1.0},
+            "random weights": {"model.weights": "none", "optimizer.lr": 0.003},
+        },
+    ),
+}  # fmt: skip
+
+
+@contextmanager
+def half_resolution(share: float) -> Iterator[None]:
+    """Crops show the same at half of their size for the first share of the run (progressive resizing)."""
+    state = {"progress": 0.0}
+    factors: dict[int, float] = {}
+    plain = Supervised.step
+
+    def step(self: Supervised, drawn: Any, progress: float) -> Any:
+        state["progress"] = progress
+        return plain(self, drawn, progress)
+
+    def crop(self: TrainLoader, position: int) -> Sample:
+        index, epoch = ordering(len(self.records), self._seed, position)
+        factor = factors.setdefault(position // self.batch_size, 0.5 if state["progress"] < share else 1.0)
+        rng = np.random.default_rng((self._seed[0], epoch, index, *self._seed[1:]))
+        augment: Any = self.transform
+        sides = tuple(max(round(side * factor / 32) * 32, 32) for side in augment.crop)
+        scale = tuple(factor * each for each in augment.scale)
+        smaller = augment.model_copy(update={"crop": sides, "scale": scale}) if factor < 1 else augment
+        return smaller(self.cache.load(self.records[index]), rng)
+
+    with mock.patch.object(Supervised, "step", step), mock.patch.object(TrainLoader, "crop", crop):
+        yield
+
+
+@contextmanager
+def class_frequencies(_: None) -> Iterator[None]:
+    """The last layers start with small weights and the logarithms of the classes' shares as biases."""
+
+    def changed(network: nn.Module, data: session.Data) -> None:
+        shares = torch.tensor([max(count, 1) for count in data.facts.class_pixels], dtype=torch.float32)
+        heads = [
+            module
+            for module in network.modules()
+            if isinstance(module, nn.Conv2d) and module.out_channels == len(shares) and module.bias is not None
+        ]
+        with torch.no_grad():
+            for head in heads:
+                head.weight.normal_(0, 0.01)
+                head.bias.zero_()  # type: ignore[union-attr]
+            heads[-1].bias.copy_((shares / shares.sum()).log())  # type: ignore[union-attr]
+
+    with _changed_network(changed):
+        yield
+
+
+@contextmanager
+def zero_branches(_: None) -> Iterator[None]:
+    """The last batch norm of each residual branch starts at zero (Goyal et al. 2017, section 5.1)."""
+
+    def changed(network: nn.Module, data: session.Data) -> None:
+        for module in network.modules():
+            if isinstance(module, InvertedResidual) and module.residual:
+                nn.init.zeros_(module.conv[-1].weight)  # type: ignore[arg-type]
+
+    with _changed_network(changed):
+        yield
+
+
+@contextmanager
+def _changed_network(change: Callable[[nn.Module, session.Data], None]) -> Iterator[None]:
+    plain = session._network
+
+    def network(recipe: Any, data: session.Data, **options: Any) -> nn.Module:
+        made = plain(recipe, data, **options)
+        change(made, data)
+        return made
+
+    with mock.patch.object(session, "_network", network):
+        yield
+
+
+TRIALS: dict[str, Callable[[Any], Any]] = {
+    "half_resolution": half_resolution,
+    "class_frequencies": class_frequencies,
+    "zero_branches": zero_branches,
+}
+"""What was tried and is no option of a recipe."""
+
+
+def train_row(name: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
+    """One training run in this process, on one thread and by the processor's clock."""
+    prepare_for_networks()
+    torch.set_num_threads(1)
+    recipe, _, common, rows = TABLES[name]
+    settings = {**common, **rows[row], "train.minutes": minutes, "train.seed": seed}
+    if "model" in settings:
+        settings = {key: value for key, value in settings.items() if not key.startswith("model.")}
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        data = SHARED / "data" / name
+        if name == "scenes":
+            data = Path(place) / "scenes"
+            write_scenes(data)
+        for module in (loop, pace, session):
+            stack.enter_context(mock.patch.object(module, "time", SimpleNamespace(monotonic=time.process_time)))
+        for key, value in list(settings.items()):
+            if key.startswith("@"):
+                stack.enter_context(TRIALS[key.removeprefix("@")](value))
+                del settings[key]
+        started = session.start(
+            load_recipe(recipe, {"data.path": str(data), **settings}), name=name, out=str(Path(place) / "run")
+        )
+        position = session.execute(started, Lines())
+        log = started.run.log()
+        curve = [entry for entry in log if entry["kind"] == "validation"]
+        return {
+            "row": row,
+            "seed": seed,
+            "minutes": minutes,
+            "mean_iou": position.best_score,
+            "half_way": max(entry["mean_iou"] for entry in curve[: max(len(curve) // 2, 1)]),
+            "views": position.step * started.recipe.train.batch_size,
+            "steps": position.step,
+            "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+            "machine": hardware.describe(),
+            "date": time.strftime("%Y-%m-%d"),
+        }
+
+
+def show(name: str, file: Path) -> None:
+    """What is there as a table in Markdown: differences are those to the default with the same seeds."""
+    rows = by_row(finished(file), TABLES[name][3])
+    if not rows:
+        print("nothing yet")
+        return
+    base = {result["seed"]: result["mean_iou"] for result in rows.get(DEFAULT, [])}
+
+    def difference(results: list[dict[str, Any]]) -> str:
+        paired = [result["mean_iou"] - base[result["seed"]] for result in results if result["seed"] in base]
+        return f"{statistics.mean(paired):+.4f}" if paired else ""
+
+    columns = {
+        "mean IoU": mean("mean_iou", ".4f"),
+        "against the default": difference,
+        "half-way": mean("half_way", ".4f"),
+        "crops": median("views", ".0f"),
+        "steps": median("steps", ".0f"),
+        "memory (GB)": median("memory_gb", ".2f"),
+        **SEEDS,
+    }
+    print(table(rows, columns))
+
+
+def rows_of(name: str) -> Rows:
+    _, minutes, _, rows = TABLES[name]
+    return Rows(
+        f"learning_speed-{name}",
+        list(rows),
+        partial(train_row, name),
+        minutes=lambda row: minutes,
+        seeds=lambda row: (0,),
+        score="mean_iou",
+    )
+
+
+if __name__ == "__main__":
+    command(__doc__, {name: rows_of(name) for name in TABLES}, show)
