@@ -73,7 +73,14 @@ class ShapeCoding(Coding):
 
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
     kind: ClassVar[str] = "shapes"
-    knows: ClassVar[frozenset[str]] = frozenset({"pixels", "objects", "outlines"})
+
+    @property
+    def knows(self) -> frozenset[str]:
+        """Where nothing has an outline, only which objects there are."""
+        shapes = [shape for drawing in self.drawings.values() for shape in drawing.shapes]
+        if shapes and all(isinstance(shape.region, Box) for shape in shapes):
+            return frozenset({"objects"})
+        return frozenset({"pixels", "objects", "outlines"})
 
     @property
     def bare_boxes(self) -> int:

@@ -40,7 +40,7 @@ from pixelwise.tasks.segment.scores import SegmentScores
 class Segment(Task):
     name = "segment"
     needs = frozenset({"pixels"})
-    hint = "train a classifier (`pixelwise models --task classify`), or add masks"
+    hint = "name no network, to train one that suits these labels (`pixelwise train --data FOLDER`), or add masks"
     targets = PixelTargets
     terms = MappingProxyType({"cross_entropy": 1.0, "dice": 1.0})
     losses = frozenset(LOSSES)
