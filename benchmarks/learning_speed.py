@@ -62,7 +62,7 @@ def batches(size: int) -> dict[str, Any]:
 TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
     # name: (recipe, minutes, what all rows set, rows)
     "scenes": (
-        "scenes-unet_fpn",
+        "scenes-unet",
         3.4,
         {"model.weights": "none", "train.stop_at": None, "train.validations": 5, **batches(4)},
         {

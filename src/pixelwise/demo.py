@@ -57,14 +57,14 @@ def overfitting(out: Path, minutes: float | None = None) -> Run:
 
 
 def train(data: Path, out: Path, minutes: float) -> tuple[Run, Mapping[str, float | None]]:
-    """Trains the recipe `scenes-unet_fpn` in `out/run`; gives the run, and the mean IoU of both baselines."""
+    """Trains the recipe `scenes-unet` in `out/run`; gives the run, and the mean IoU of both baselines."""
     measured: dict[str, float | None] = {}
 
     def measure(session: Session) -> Mapping[str, float | None]:
         measured.update(baselines(session))
         return measured
 
-    run = api.train("scenes-unet_fpn", data=data, minutes=minutes, out=out / "run", progress=True, baselines=measure)
+    run = api.train("scenes-unet", data=data, minutes=minutes, out=out / "run", progress=True, baselines=measure)
     return run, measured
 
 

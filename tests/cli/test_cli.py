@@ -386,7 +386,7 @@ def test_models_and_recipes() -> None:
     assert "resnet50" not in text.split("Encoders")[0]
     status, text = pixelwise("recipes")
     assert status == 0
-    assert "scenes-unet_fpn" in text
+    assert "scenes-unet" in text
 
 
 @pytest.mark.parametrize("width", ["30", "80"])

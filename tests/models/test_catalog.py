@@ -180,7 +180,24 @@ def test_fewer_decoder_blocks_give_logits_at_the_same_size(blocks: int) -> None:
     network = create_model("unet", num_classes=2, encoder="resnet18", decoder_channels=(4,) * blocks).eval()
     with torch.inference_mode():
         assert network(torch.randn(1, 3, 50, 70)).shape == (1, 2, 50, 70)
-    assert network.upsampling == 2 ** (5 - blocks)
+        assert network.logits(torch.randn(1, 3, 64, 96)).shape == (1, 2, 64, 96)
+
+
+@pytest.mark.parametrize(("blocks", "heads"), [(1, 0), (2, 1), (4, 2), (5, 2)])
+def test_deep_supervision_has_the_blocks_before_the_last_predict(blocks: int, heads: int) -> None:
+    options = {"num_classes": 2, "encoder": "mobilenet_v2", "decoder_channels": (4,) * blocks}
+    torch.manual_seed(0)
+    network = create_model("unet", **options, deep_supervision=True)
+    assert network.auxiliary_weights == (0.5, 0.25)[:heads]
+    images = torch.randn(2, 3, 50, 70)
+    logits = network(images, auxiliary=True)
+    assert [each.shape for each in logits] == [(2, 2, 50, 70)] * (1 + heads)
+    sum(each.square().mean() for each in logits).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+    plain = create_model("unet", **options)
+    plain.load_state_dict(network.state_dict(), strict=False)
+    network.eval()
+    torch.testing.assert_close(plain.eval()(images), network(images))
 
 
 def test_paper_shapes_of_the_original_unet() -> None:

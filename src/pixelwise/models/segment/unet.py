@@ -139,13 +139,23 @@ class EncoderUNet(DenseModel):
             logits, which are then upsampled bilinearly. The last block is the cheapest in arithmetic and the dearest in
             memory traffic.
         upsampling: a name in `nn.upsampling.UPSAMPLINGS` other than `unpool`: encoders keep no places of maxima.
+        deep_supervision: whether the two blocks before the last predict as well in training, with half and a quarter of
+            the weight (Lee et al., Deeply-Supervised Nets, AISTATS 2015; Isensee et al., nnU-Net, Nature Methods 2021).
 
     Raises:
         UserError: no block, or more than lead back to the picture's resolution; an upsampling that is not possible.
     """
 
+    heads = ("head", "auxiliary_heads")
+
     def __init__(
-        self, *, encoder: Encoder, num_classes: int, decoder_channels: Sequence[int], upsampling: str = "nearest"
+        self,
+        *,
+        encoder: Encoder,
+        num_classes: int,
+        decoder_channels: Sequence[int],
+        upsampling: str = "nearest",
+        deep_supervision: bool = False,
     ) -> None:
         super().__init__()
         if upsampling == "unpool":
@@ -162,7 +172,6 @@ class EncoderUNet(DenseModel):
                 f"decoder_channels: {len(decoder_channels)} blocks found, but the encoder's stride is {self.stride}, "
                 f"so 1 to {depth} are possible."
             )
-        self.upsampling = 2 ** (depth - len(decoder_channels))
         channels = dict(zip(encoder.feature_strides, encoder.feature_channels, strict=True))
         # From stride 32 to 16, 8, 4, 2, 1; most encoders have no map at the picture's own resolution.
         skips = [channels.get(2**level, 0) for level in reversed(range(depth))][: len(decoder_channels)]
@@ -173,17 +182,40 @@ class EncoderUNet(DenseModel):
         self.head = nn.Conv2d(decoder_channels[-1], num_classes, 3, padding=1)
         he_normal(self.decoder, kinds=nn.Conv2d, zero_bias=False)
         he_normal(self.head)
+        if deep_supervision:
+            supervised = decoder_channels[-2:-4:-1]  # finest first
+            self.auxiliary_weights = tuple(0.5**number for number in range(1, len(supervised) + 1))
+            self.auxiliary_heads = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for channels in supervised)
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), H and W multiples of the stride -> (N, K, H, W)."""
+        return self._whole(self.head(self._decoded(images)[-1]), images)
+
+    def all_logits(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The logits, and those of the blocks before the last if they are supervised, finest first."""
+        if not self.auxiliary_weights:
+            return (self.logits(images),)
+        last, *before = reversed(self._decoded(images, keep=1 + len(self.auxiliary_weights)))
+        others = (head(maps) for head, maps in zip(self.auxiliary_heads, before, strict=True))
+        return self._whole(self.head(last), images), *(self._whole(each, images) for each in others)
+
+    def _decoded(self, images: Tensor, keep: int = 1) -> list[Tensor]:
+        """The maps of the last `keep` blocks."""
         skips = self.encoder.pyramid(images)
         maps = skips.pop()
-        for block in self.decoder:
+        kept: list[Tensor] = []
+        for number, block in enumerate(self.decoder, 1):
             maps = block(maps, skips.pop() if skips else None)  # popped: no longer in memory once it is joined
-        logits = self.head(maps)
-        if self.upsampling == 1:
+            if number > len(self.decoder) - keep:
+                kept.append(maps)
+        return kept
+
+    @staticmethod
+    def _whole(logits: Tensor, images: Tensor) -> Tensor:
+        """At the size of the pictures."""
+        if logits.shape[-2:] == images.shape[-2:]:
             return logits
-        return F.interpolate(logits, scale_factor=self.upsampling, mode="bilinear")
+        return F.interpolate(logits, images.shape[-2:], mode="bilinear")
 
 
 def unet(
@@ -196,6 +228,7 @@ def unet(
     batch_norm: bool | None = None,
     decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
     upsampling: str | None = None,
+    deep_supervision: bool = False,
 ) -> DenseModel:
     """U-Net with same padding: the paper's own layers, or a decoder over `encoder`.
 
@@ -204,7 +237,8 @@ def unet(
         weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
         width, batch_norm: of the network without encoder; None for 64 and True. 3 -> 11 classes: 31,038,283
             parameters, 31,032,395 without batch norm.
-        decoder_channels: of the network with encoder, see `EncoderUNet`; the one without takes no notice of it.
+        decoder_channels, deep_supervision: of the network with encoder, see `EncoderUNet`; the one without takes no
+            notice of them.
         upsampling: a name in `nn.upsampling.UPSAMPLINGS`; None for `transposed` without and `nearest` with encoder.
 
     Raises:
@@ -235,6 +269,7 @@ def unet(
         num_classes=num_classes,
         decoder_channels=decoder_channels,
         upsampling=upsampling or "nearest",
+        deep_supervision=deep_supervision,
     )
 
 
