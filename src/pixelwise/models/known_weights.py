@@ -80,22 +80,15 @@ _FILES = {
     "vgg19": ("vgg19-dcbb9e9d.pth",),
     "vgg19_bn": ("vgg19_bn-c79401a0.pth",),
 }
-_ON_HUB = ("densenet121", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-_VGG_ON_HUB = ("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn")
+_ON_HUB = (
+    *("densenet121", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"),
+)
 
 KNOWN: tuple[KnownWeights, ...] = (
     *(KnownWeights(model, f"timm/{model}.tv_in1k", _BSD) for model in _ON_HUB),
-    *(
-        KnownWeights(
-            model,
-            f"timm/{model}.tv_in1k",
-            _BSD,
-            note="timm's names of the fully connected layers are translated",
-        )
-        for model in _VGG_ON_HUB
-    ),
     KnownWeights(
-        "mobilenet_v2", "timm/mobilenetv2_100.ra_in1k", "Apache-2.0", note="timm's names of tensors are translated"
+        "mobilenet_v2", "timm/mobilenetv2_100.ra_in1k", "Apache-2.0", note="not torchvision's training"
     ),
     *(KnownWeights(model, file, _BSD) for model, files in _FILES.items() for file in files),
     KnownWeights("googlenet", "googlenet-1378be20.pth", _BSD, HALF, HALF, "trained with TensorFlow"),

@@ -52,17 +52,16 @@ def search(classifier: str) -> Search:
     if found is not None:
         return Search(str(found))
     folder = weights_folder()
-    tried = [f"${FOLDER} is not set" if folder is None else f"none in ${FOLDER} ({folder}) fits"]
+    tried = [f"${FOLDER} is not set" if folder is None else f"${FOLDER} ({folder}) has none"]
     on_hub = [known.name for known in known_weights(classifier) if known.on_hub]
     for name in on_hub:
         if in_cache(name) is not None:
             return Search(name)
-        tried.append(f"{name} is not in the hub's cache")
     for name in on_hub:
         failure = _download(name)
         if not failure:
             return Search(name)
-        tried.append(failure)
+        tried.append(f"{name} is not in the hub's cache, and {failure}")
     return Search(None, tuple(tried))
 
 
@@ -122,6 +121,17 @@ def local_copy(known: KnownWeights) -> Path | None:
     if folder is None:
         return None
     return next((folder / name for name in known.file_names if (folder / name).is_file()), None)
+
+
+def at_hand(known: KnownWeights) -> str:
+    """Where a copy of published weights is, in a word or two; empty where there is none.
+
+    Raises:
+        UserError: `$PIXELWISE_WEIGHTS` is no folder.
+    """
+    if local_copy(known) is not None:
+        return f"${FOLDER}"
+    return "hub cache" if known.on_hub and in_cache(known.name) is not None else ""
 
 
 def fits(tensors: Mapping[str, Tensor], classifier: str) -> bool:

@@ -244,7 +244,7 @@ def load_weights(
     A file of a larger network that contains this one under a prefix (`encoder.` in a segmentation run) serves as well.
     A first convolution with another number of input channels is adapted: summed to one, or repeated and rescaled, so
     that grey given as colour, and colour given as grey, give the same output. The report of what was loaded is returned
-    and logged.
+    and logged, but for tensors without numbers (on the device `meta`).
 
     Args:
         new_head: the network's `heads` (see `DenseModel` and `Encoder`) keep their own tensors where the file's are for
@@ -286,7 +286,8 @@ def load_weights(
         unused=tuple(sorted(source.keys() - own.keys())),
         adapted=tuple(adapted),
     )
-    logger.info("%s: %s", file.path, report)
+    if not all(tensor.is_meta for tensor in fitted.values()):  # else it was a question of names and shapes
+        logger.info("%s: %s", file.path, report)
     return report
 
 

@@ -66,13 +66,13 @@ class Weights:
             if self._found[classifier].weights is None:
                 self.notes.append(
                     f"weights: random, as no published ones of {classifier} were found "
-                    f"({'; '.join(self._found[classifier].tried)}); for pretrained ones put a file that `pixelwise "
-                    f"weights {classifier}` lists into a folder and set {FOLDER} to it, or give --set "
-                    "model.weights=FILE_OR_HUB_NAME"
+                    f"({'; '.join(self._found[classifier].tried)}). To start from published ones, save a file that "
+                    f"`pixelwise weights {classifier}` lists into a folder and set {FOLDER} to it, or give --set "
+                    "model.weights=FILE_OR_HUB_NAME."
                 )
         found = self._found[classifier].weights
-        why = "published weights of" if found is not None else "no published weights were found of"
-        self.reasons = {"model.weights": f"{why} {classifier}"}
+        published = f"published weights of {classifier}"
+        self.reasons = {"model.weights": published if found is not None else f"no {published} were found"}
         return found
 
 
