@@ -46,9 +46,7 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return encoder_file(home / "snapshots" / "a1b2" / "model.safetensors")
 
 
-@pytest.mark.parametrize(
-    "name", ["timm--mobilenetv2_100.ra_in1k.safetensors", "mobilenetv2_100.ra_in1k.safetensors"]
-)
+@pytest.mark.parametrize("name", ["timm--mobilenetv2_100.ra_in1k.safetensors", "mobilenetv2_100.ra_in1k.safetensors"])
 def test_a_file_is_found_by_its_published_name(name: str, folder: Path) -> None:
     encoder_file(folder / "another.safetensors")
     path = encoder_file(folder / name)
@@ -145,9 +143,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], object]) -> 
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url, timeout: answer())
 
 
-def test_a_hub_that_answers_gives_the_file(
-    cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_that_answers_gives_the_file(cached: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, hidden = [], cached.rename(tmp_path / "away.safetensors")
 
     def download(repo: str, filename: str) -> str:
@@ -211,7 +207,9 @@ def test_a_hub_that_fails_is_told(late: bool, monkeypatch: pytest.MonkeyPatch) -
         ("vae", {}, None),
     ],
 )
-def test_which_classifier_a_recipe_starts_from(recipe: str, overrides: dict[str, object], classifier: str | None) -> None:
+def test_which_classifier_a_recipe_starts_from(
+    recipe: str, overrides: dict[str, object], classifier: str | None
+) -> None:
     model = load_recipe(recipe, overrides).model
     assert published_classifier(model.name, model.options) == classifier
 

@@ -87,9 +87,7 @@ _ON_HUB = (
 
 KNOWN: tuple[KnownWeights, ...] = (
     *(KnownWeights(model, f"timm/{model}.tv_in1k", _BSD) for model in _ON_HUB),
-    KnownWeights(
-        "mobilenet_v2", "timm/mobilenetv2_100.ra_in1k", "Apache-2.0", note="not torchvision's training"
-    ),
+    KnownWeights("mobilenet_v2", "timm/mobilenetv2_100.ra_in1k", "Apache-2.0", note="not torchvision's training"),
     *(KnownWeights(model, file, _BSD) for model, files in _FILES.items() for file in files),
     KnownWeights("googlenet", "googlenet-1378be20.pth", _BSD, HALF, HALF, "trained with TensorFlow"),
     KnownWeights("inception_v3", "inception_v3_google-0cc3c7bd.pth", _BSD, HALF, HALF, "trained with TensorFlow"),

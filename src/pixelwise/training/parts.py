@@ -18,7 +18,7 @@ from pixelwise.errors import UserError
 from pixelwise.nn.freezing import TRUNK
 from pixelwise.recipe.recipe import Recipe, fills_crops, to_yaml
 from pixelwise.training.plan import default_epochs
-from pixelwise.training.pretrained import AUTO, Weights
+from pixelwise.training.pretrained import Weights
 from pixelwise.training.recipes import build_recipe, stage_recipes, variant_recipes
 from pixelwise.training.run import Run, create_run
 from pixelwise.training.session import Data, Session, check_out, engine, open_data, restart, start
@@ -106,12 +106,12 @@ def _to_be_tried(whole: Recipe) -> Iterator[tuple[str, Recipe]]:
 def _settle_weights(values: dict[str, Any], name: str, weights: Weights) -> None:
     """Makes the weights of a recipe and of its parts concrete, so that all parts and resumptions take the same."""
     whole = build_recipe(values, name)
-    settled = weights.settle(whole)
-    own = settled.model.options.get("weights", AUTO)
-    values["model"] = settled.model.model_dump(mode="json")
+    settled = weights.settle(whole).model
+    own = settled.options.get("weights")
+    values["model"] = {**settled.model_dump(mode="json"), "weights": own}
     parts = (*values["stages"], *values["variants"].values())
     recipes = (*stage_recipes(whole), *variant_recipes(whole).values())
     for part, recipe in zip(parts, recipes, strict=True):
-        theirs = weights.settle(recipe).model.options.get("weights", AUTO)
+        theirs = weights.settle(recipe).model.options.get("weights")
         if theirs != own or "model.weights" in part["set"]:
             part["set"]["model.weights"] = theirs
