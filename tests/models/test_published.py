@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -170,6 +175,58 @@ def test_a_hub_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert time.monotonic() - began < 30
     assert found.weights is None
     assert "did not answer within 0.2 seconds" in found.tried[-1]
+
+
+class LocalHub(BaseHTTPRequestHandler):
+    """Answers for one repository as the hub does."""
+
+    content = b""
+
+    def do_HEAD(self) -> None:
+        self._head()
+
+    def do_GET(self) -> None:
+        if self._head():
+            self.wfile.write(self.content)
+
+    def _head(self) -> bool:
+        known = self.path.startswith(f"/{HUB}/resolve/")
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Length", str(len(self.content) if known else 0))
+        self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", "a1b2" * 10)
+        self.end_headers()
+        return known
+
+    def log_message(self, *given: object) -> None:
+        pass
+
+
+def test_the_hubs_own_client_brings_the_file_into_the_cache(tmp_path: Path) -> None:
+    content = encoder_file(tmp_path / "model.safetensors").read_bytes()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (LocalHub,), {"content": content}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "NO_PROXY": "127.0.0.1",
+    }
+    lines = [
+        "from pixelwise.models.published import search",
+        "from pixelwise.models.weights import locate",
+        "print(search('resnet18').weights, search('mobilenet_v2').weights, locate(search('mobilenet_v2_tf').weights))",
+    ]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    server.shutdown()
+    server.server_close()
+    assert done.returncode == 0, done.stderr
+    first, second, path = done.stdout.split()
+    assert (first, second) == ("None", HUB)
+    assert Path(path).read_bytes() == content
+    assert tmp_path / "hub" in Path(path).parents
 
 
 @pytest.mark.parametrize("late", [False, True])
