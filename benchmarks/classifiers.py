@@ -38,7 +38,7 @@ SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "sh
 MNIST: dict[str, tuple[float, dict[str, object]]] = {
     "mlp": (4, {}),
     "lenet5": (4, {}),
-    "resnet18": (8, {}),
+    "resnet18": (8, {"model.weights": "none"}),
 }
 """Model -> minutes, and what is set."""
 BATCH, SIDE = 8, 224

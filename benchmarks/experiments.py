@@ -184,7 +184,13 @@ def train_row(table: str, row: str, seed: int, minutes: float) -> dict[str, Any]
             recipe = _staged(Path(place), settings, stages)
             settings = {}
         run = api.train(
-            recipe, data=data, minutes=minutes, out=Path(place) / "run", seed=seed, overrides=settings, progress=True
+            recipe,
+            data=data,
+            minutes=minutes,
+            out=Path(place) / "run",
+            seed=seed,
+            overrides={"model.weights": "none", **settings},
+            progress=True,
         )
         metrics, log = run.metrics, run.log()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

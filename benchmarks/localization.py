@@ -112,7 +112,7 @@ ROWS: dict[str, Row] = {
 def train_row(name: str, seed: int, minutes: float) -> dict[str, Any]:
     """One training in this process, and what the table tells of it."""
     row = ROWS[name]
-    overrides = {**row.overrides, "data.split_seed": seed}
+    overrides = {"model.weights": "none", **row.overrides, "data.split_seed": seed}
     if row.pretrained:
         weights = SHARED / "weights" / "mobilenet_v2_imagenet.safetensors"
         if not weights.exists():

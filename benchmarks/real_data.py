@@ -35,7 +35,7 @@ class Row:
 
 ROWS = {
     "camvid-pretrained": Row("camvid-unet", "camvid", 20, {"model.weights": WEIGHTS}),
-    "camvid-random": Row("camvid-unet", "camvid", 20),
+    "camvid-random": Row("camvid-unet", "camvid", 20, {"model.weights": "none"}),
     "membrane-original": Row("membrane-unet_original", "membrane", 8),
     "nuclei": Row("nuclei-unet", "nuclei", 5, {"model.weights": WEIGHTS}),
 }

@@ -47,7 +47,7 @@ def main() -> None:
                 data=maps,
                 minutes=arguments.minutes,
                 out=Path(folder) / "run",
-                overrides={"augment.flip": "both"},
+                overrides={"model.weights": "none", "augment.flip": "both"},
                 progress=True,
             )
             path = run.path

@@ -34,7 +34,7 @@ from rows import SEEDS, Result, Rows, by_row, command, finished, mean, median, t
 
 WEIGHTS = str(SHARED / "weights" / "mobilenet_v2_imagenet.safetensors")
 START: dict[str, dict[str, Any]] = {
-    "random": {},
+    "random": {"model.weights": "none"},
     "frozen": {"model.weights": WEIGHTS},
     "fine-tuned": {"model.weights": WEIGHTS},
 }

@@ -146,7 +146,10 @@ def train(
     name = _usual(dict(settings)) if recipe is None else os.fspath(recipe)
     planned = _asked(name, dict(settings), target)
     if planned.stages or planned.variants:
-        run, opened = parts.begin(planned, name=name, out=target)
+        run, opened, notes = parts.begin(planned, name=name, out=target)
+        if progress and rank() == 0:
+            for note in notes:
+                make_display().say(note)
         with locked(run):
             return _run_parts(run, progress, baselines, opened)
     session = start(planned, name=name, out=target, begun=begun)
@@ -242,6 +245,8 @@ def _announce(session: Session, display: Display) -> None:
         display.say(note)
     for guess in session.data.dataset.guesses:
         display.say(f"warning: {guess}")
+    if session.weights:
+        display.say(session.weights)
     unlabelled = facts.pictures.get("unlabelled", 0)
     display.say(
         f"{facts.pictures['train']} pictures to train on, {facts.pictures['val']} to validate, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +16,12 @@ from pixelwise.methods.base import Method
 from pixelwise.methods.supervised import Supervised
 from pixelwise.methods.vat import VAT
 from pixelwise.models.classify.cut import Cut
-from pixelwise.models.classify.table import CLASSIFIERS
+from pixelwise.models.classify.table import CLASSIFIERS, ENCODERS
 from pixelwise.models.construct import construct, keywords
 from pixelwise.models.detect import localizer, overfeat
 from pixelwise.models.generate import dcgan, vae
+from pixelwise.models.known_weights import known_weights
+from pixelwise.models.published import published_tensors
 from pixelwise.models.segment import (
     deconvnet,
     deeplab,
@@ -36,6 +39,7 @@ from pixelwise.models.segment import (
 from pixelwise.models.spec import AGAIN, ModelSpec, read_spec, read_tensors
 from pixelwise.models.weights import WeightsFile, load_weights, read_weights
 from pixelwise.nn.finite import check_weights
+from pixelwise.nn.shapes import shapes_only
 from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.detect.task import WholePictures, Windows
@@ -55,6 +59,7 @@ class System:
         paper: authors, venue or preprint.
         method: how it is taught unless a recipe names another method, a name in `METHODS`.
         family: networks of one family share names of tensors: weights of one fill another, as far as they go.
+        starts_from: the classifier whose weights fill its way down, where no option names one.
         parameters: (options, exact number of parameters at paper size).
         tiny: options that make the network small enough to train in a test.
     """
@@ -64,6 +69,7 @@ class System:
     paper: str
     method: str = "supervised"
     family: str | None = None
+    starts_from: str | None = None
     parameters: tuple[tuple[Mapping[str, Any], int], ...] = ()
     tiny: Mapping[str, Any] = field(default_factory=dict)
 
@@ -127,6 +133,7 @@ SYSTEMS: dict[str, System] = {
         deconvnet.DeconvNet,
         DENSE,
         "Noh et al., ICCV 2015, arXiv:1505.04366",
+        starts_from="vgg16_bn",
         parameters=(({"num_classes": 21}, 251_805_653),),
         tiny={"width": 8},
     ),
@@ -134,6 +141,7 @@ SYSTEMS: dict[str, System] = {
         deeplab.DeepLabV1,
         DENSE,
         "Chen et al., ICLR 2015, arXiv:1412.7062",
+        starts_from="vgg16",
         parameters=(({"num_classes": 21}, 20_505_429),),
         tiny={"width": 4},
     ),
@@ -186,6 +194,7 @@ SYSTEMS: dict[str, System] = {
         dilated.DilatedNet,
         DENSE,
         "Yu & Koltun, ICLR 2016, arXiv:1511.07122",
+        starts_from="vgg16",
         parameters=(
             ({"num_classes": 21, "context": None}, 134_346_581),
             ({"num_classes": 21, "context": "basic"}, 134_346_581 + 28_392),
@@ -198,6 +207,7 @@ SYSTEMS: dict[str, System] = {
         DENSE,
         LONG_2015,
         family="fcn",
+        starts_from="vgg16",
         parameters=(({"num_classes": 21}, 134_815_994),),
         tiny={"width": 4},
     ),
@@ -206,6 +216,7 @@ SYSTEMS: dict[str, System] = {
         DENSE,
         LONG_2015,
         family="fcn",
+        starts_from="vgg16",
         parameters=(({"num_classes": 21}, 136_152_917),),
         tiny={"width": 4},
     ),
@@ -214,6 +225,7 @@ SYSTEMS: dict[str, System] = {
         DENSE,
         LONG_2015,
         family="fcn",
+        starts_from="vgg16",
         parameters=(({"num_classes": 21}, 134_489_759),),
         tiny={"width": 4},
     ),
@@ -365,6 +377,7 @@ SYSTEMS: dict[str, System] = {
         segnet.SegNet,
         DENSE,
         "Badrinarayanan et al., TPAMI 2017, arXiv:1511.00561",
+        starts_from="vgg16_bn",
         parameters=(({"num_classes": 11}, 29_449_355),),
         tiny={"width": 4},
     ),
@@ -372,6 +385,7 @@ SYSTEMS: dict[str, System] = {
         ternausnet.TernausNet,
         DENSE,
         "Iglovikov & Shvets 2018, arXiv:1801.05746",
+        starts_from="vgg11",
         parameters=(({"num_classes": 1}, 22_927_393),),
         tiny={"width": 8},
     ),
@@ -520,7 +534,7 @@ def create_model(name: str, /, **options: Any) -> nn.Module:
     """
     build = system(name).build
     weights = options.pop("weights", None)
-    file = None if weights is None else read_weights(weights)
+    file = weights if weights is None or isinstance(weights, WeightsFile) else read_weights(weights)
     related = file is not None and weights_fill(name, file)
     if file is not None and not related and "weights" in keywords(build):
         options["weights"], file = file, None
@@ -560,6 +574,26 @@ def weights_fill(name: str, file: WeightsFile) -> bool:
         return False
     family = system(name).family
     return file.model == name or (family is not None and family == SYSTEMS[file.model].family)
+
+
+def published_classifier(name: str, options: Mapping[str, Any]) -> str | None:
+    """The classifier whose published weights fill a network with these options, or its encoder.
+
+    None for a network that has no such part, one of another width, or a classifier without published weights.
+    """
+    known = inspect.signature(system(name).build).parameters
+    named = [options.get(option, known[option].default) for option in ("encoder", "network") if option in known]
+    classifier = name if name in CLASSIFIERS else named[0] if named else system(name).starts_from
+    if classifier not in ENCODERS or not known_weights(classifier):
+        return None
+    needed = {"num_classes": 2} if "num_classes" in known else {}
+    file = WeightsFile(Path(classifier), published_tensors(classifier), None, None)
+    try:
+        with shapes_only():
+            create_model(name, **{**needed, **options, "weights": file})
+    except UserError:  # of another width; what cannot be built at all is told when it is built
+        return None
+    return classifier
 
 
 def option_names(name: str) -> list[str]:

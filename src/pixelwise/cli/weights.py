@@ -13,7 +13,7 @@ def weights(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A network; default all.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
-    """List published weights for a network: name, licence, and how pictures are normalised for them."""
+    """List published weights for a network: name, licence, whether they are here, and the normalisation they want."""
     from rich.console import Console
     from rich.text import Text
 
@@ -22,12 +22,14 @@ def weights(
     from pixelwise.errors import unknown
     from pixelwise.models.classify.table import ENCODERS
     from pixelwise.models.known_weights import KNOWN, known_weights
+    from pixelwise.models.published import at_hand, in_folder
 
     if model is not None and model not in {*SYSTEMS, *ENCODERS}:
         raise unknown("model", model, {*SYSTEMS, *ENCODERS})
     found = sorted(KNOWN, key=lambda known: known.model) if model is None else known_weights(model)
     if as_json:
-        print(json.dumps([{**asdict(known), "address": known.address} for known in found], indent=2))
+        listed = [{**asdict(known), "address": known.address, "here": at_hand(known)} for known in found]
+        print(json.dumps(listed, indent=2))
         return
     console = Console()
     if not found:
@@ -37,21 +39,26 @@ def weights(
             highlight=False,
         )
         return
-    columns = [Column(title) for title in ("model", "weights", "licence", "mean", "std")]
+    columns = [Column(title) for title in ("model", "weights", "licence", "here", "mean", "std")]
     rows: list[list[str | Text]] = [
         [
             known.model,
             Text(known.name, style=f"link {known.address}"),
             known.licence,
+            at_hand(known),
             *(" ".join(f"{value:g}" for value in part) for part in (known.mean, known.std)),
             known.note,
         ]
         for known in found
     ]
     print_listing(console, [*columns, Column("", folds=True)], rows)
+    fitting = in_folder(model) if model is not None else None
+    if fitting is not None:
+        console.print(f"Training a {model} starts from {fitting}.", highlight=False, soft_wrap=True)
     console.print(
-        "All are of ImageNet's 1,000 classes; mean and std are of 8-bit RGB and are set for you. A name with a slash "
-        "is taken from the Hugging Face hub, or from its cache: --set model.weights=NAME. The others are files of "
-        "download.pytorch.org/models: download one and give its path; its digest is checked.",
+        "All are of ImageNet's 1,000 classes; mean and std are of 8-bit RGB and are set for you. Training starts from "
+        "one that is here: in the folder $PIXELWISE_WEIGHTS, or in the cache of the Hugging Face hub. If none is, a "
+        "name with a slash is taken from the hub. The others are files of download.pytorch.org/models: download one "
+        "into that folder, or give its path (--set model.weights=FILE); its digest is checked.",
         highlight=False,
     )

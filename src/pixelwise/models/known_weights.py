@@ -1,6 +1,6 @@
 """Published weights that fit the classifiers here: where they are, whose they are, what pictures they want.
 
-Facts, not files: nothing is downloaded unless its name is given as `weights`.
+Facts, not files; `pixelwise.models.published` finds the files.
 """
 
 from __future__ import annotations
@@ -44,6 +44,14 @@ class KnownWeights:
         return "/" in self.name
 
     @property
+    def file_names(self) -> tuple[str, ...]:
+        """What a local copy is called: torchvision's name, or the hub's with its owner or without."""
+        if not self.on_hub:
+            return (self.name,)
+        owner, repo = self.name.split("/")
+        return (f"{owner}--{repo}.safetensors", f"{repo}.safetensors")
+
+    @property
     def address(self) -> str:
         """Where a browser finds it."""
         root = "https://huggingface.co/" if self.on_hub else "https://download.pytorch.org/models/"
@@ -72,20 +80,14 @@ _FILES = {
     "vgg19": ("vgg19-dcbb9e9d.pth",),
     "vgg19_bn": ("vgg19_bn-c79401a0.pth",),
 }
-_ON_HUB = ("densenet121", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
-_ON_HUB_WITHOUT_CLASSIFIER = ("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn")
+_ON_HUB = (
+    *("densenet121", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("vgg11", "vgg11_bn", "vgg13", "vgg13_bn", "vgg16", "vgg16_bn", "vgg19", "vgg19_bn"),
+)
 
 KNOWN: tuple[KnownWeights, ...] = (
     *(KnownWeights(model, f"timm/{model}.tv_in1k", _BSD) for model in _ON_HUB),
-    *(
-        KnownWeights(
-            model,
-            f"timm/{model}.tv_in1k",
-            _BSD,
-            note="as an encoder: the fully connected layers have other names there",
-        )
-        for model in _ON_HUB_WITHOUT_CLASSIFIER
-    ),
+    KnownWeights("mobilenet_v2", "timm/mobilenetv2_100.ra_in1k", "Apache-2.0", note="not torchvision's training"),
     *(KnownWeights(model, file, _BSD) for model, files in _FILES.items() for file in files),
     KnownWeights("googlenet", "googlenet-1378be20.pth", _BSD, HALF, HALF, "trained with TensorFlow"),
     KnownWeights("inception_v3", "inception_v3_google-0cc3c7bd.pth", _BSD, HALF, HALF, "trained with TensorFlow"),
@@ -93,15 +95,19 @@ KNOWN: tuple[KnownWeights, ...] = (
 """Trained on ImageNet's 1,000 classes; whoever ships a product should know that its pictures were for research."""
 
 
+SAME_TENSORS = {"mobilenet_v2_tf": "mobilenet_v2"}
+"""Encoder without published weights of its own -> the classifier whose weights fill it: only the padding differs."""
+
+
 def known_weights(model: str) -> tuple[KnownWeights, ...]:
-    """What is known for a network of the catalog, the hub's first; the TensorFlow-padded MobileNetV2 has none."""
-    return tuple(known for known in KNOWN if known.model == model)
+    """What is known for a classifier, the hub's first."""
+    return tuple(known for known in KNOWN if known.model == SAME_TENSORS.get(model, model))
 
 
 def recognised(name: str) -> KnownWeights | None:
-    """The published weights of that hub name or file name, if they are known."""
+    """The published weights of that hub name or file, if they are known."""
     last = Path(name).name
-    return next((known for known in KNOWN if name == known.name or (not known.on_hub and last == known.name)), None)
+    return next((known for known in KNOWN if name == known.name or last in known.file_names), None)
 
 
 _NAMED_DIGEST = re.compile(r"-(?P<digest>[0-9a-f]{8,64})\.(?:pth|pt|safetensors)$")

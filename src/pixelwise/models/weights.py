@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,8 +21,13 @@ from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
 from pixelwise.models.known_weights import IMAGENET_MEAN, IMAGENET_STD, check_digest, recognised
 from pixelwise.models.spec import METADATA_KEY, check_unchanged, parse_spec
+from pixelwise.models.timm_names import torchvision_names
 
 logger = logging.getLogger(__name__)
+
+HUB_FILE = "model.safetensors"
+"""What the weights of a repository on the hub are called unless another file is named."""
+TORCH_SUFFIXES = frozenset({".pt", ".pth", ".bin"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +85,20 @@ def locate(weights: str | os.PathLike[str]) -> Path:
         raise UserError(
             f"{name}: no such weights file; give a file, a run folder, or OWNER/REPO on the Hugging Face hub."
         )
+    known = recognised(name)
+    cached = None if known is None else in_cache(known.name)
+    if cached is not None:
+        return cached
     owner, repo, *rest = name.split("/")
-    return _from_hub(f"{owner}/{repo}", "/".join(rest) or "model.safetensors")
+    return _from_hub(f"{owner}/{repo}", "/".join(rest) or HUB_FILE)
+
+
+def in_cache(repo: str) -> Path | None:
+    """The local copy of a hub repository's weights, without asking the hub; None where there is none."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, HUB_FILE)
+    return Path(found) if isinstance(found, str) else None
 
 
 def _from_hub(repo: str, filename: str) -> Path:
@@ -152,27 +170,50 @@ def forget_weights() -> None:
 def _read(path: Path) -> _Contents:
     """Tensors and metadata from disk; errors as `read_weights`."""
     check_digest(path)
-    metadata: Mapping[str, str] = {}
-    if path.suffix in {".pt", ".pth", ".bin"}:
-        try:
-            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # unpickling damaged files raises nearly anything
-            raise UserError(
-                f"{path}: not a file of tensors that can be read safely ({type(error).__name__})."
-            ) from None
-        nested = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
-        tensors = {_present_name(name): value for name, value in nested.items() if isinstance(value, Tensor)}
-    else:
-        try:
-            with safe_open(os.fspath(path), framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, RuntimeError) as error:
-            raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
-        check_unchanged(path, tensors, metadata)
+    tensors, metadata = _torch_file(path) if path.suffix in TORCH_SUFFIXES else _safetensors_file(path)
     if not tensors:
         raise UserError(f"{path}: holds no tensors.")
-    return MappingProxyType(tensors), MappingProxyType(metadata)
+    return MappingProxyType(torchvision_names(tensors)), MappingProxyType(metadata)
+
+
+def read_shapes(path: Path) -> _Contents:
+    """Names, shapes and metadata of a file, its tensors on the device `meta`: the numbers themselves are not read.
+
+    Raises:
+        UserError: damaged, or a file of pickled objects rather than of tensors.
+    """
+    read = _torch_file if path.suffix in TORCH_SUFFIXES else _safetensors_file
+    tensors, metadata = read(path, shapes_only=True)
+    return torchvision_names(tensors), metadata
+
+
+def _torch_file(path: Path, *, shapes_only: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        loaded: Any = torch.load(
+            path,
+            map_location="meta" if shapes_only else "cpu",
+            weights_only=True,
+            mmap=shapes_only and is_zipfile(path),  # older files are no archives, and cannot be mapped
+        )
+    except Exception as error:  # unpickling damaged files raises nearly anything
+        raise UserError(f"{path}: not a file of tensors that can be read safely ({type(error).__name__}).") from None
+    nested = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
+    return {_present_name(name): value for name, value in nested.items() if isinstance(value, Tensor)}, {}
+
+
+def _safetensors_file(path: Path, *, shapes_only: bool = False) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(os.fspath(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            names = list(file.keys())
+            if shapes_only:
+                shapes = {name: file.get_slice(name).get_shape() for name in names}
+                return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}, metadata
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
+    check_unchanged(path, tensors, metadata)
+    return tensors, metadata
 
 
 def _present_name(name: str) -> str:
@@ -203,7 +244,7 @@ def load_weights(
     A file of a larger network that contains this one under a prefix (`encoder.` in a segmentation run) serves as well.
     A first convolution with another number of input channels is adapted: summed to one, or repeated and rescaled, so
     that grey given as colour, and colour given as grey, give the same output. The report of what was loaded is returned
-    and logged.
+    and logged, but for tensors without numbers (on the device `meta`).
 
     Args:
         new_head: the network's `heads` (see `DenseModel` and `Encoder`) keep their own tensors where the file's are for
@@ -214,7 +255,7 @@ def load_weights(
     """
     file = weights if isinstance(weights, WeightsFile) else read_weights(weights)
     own = network.state_dict()
-    source = _under_common_prefix(file.tensors, own)
+    source = under_common_prefix(file.tensors, own)
     first = _first_weight_name(network)
     adapted, fitted = [], {}
     for name in own.keys() & source.keys():
@@ -245,11 +286,12 @@ def load_weights(
         unused=tuple(sorted(source.keys() - own.keys())),
         adapted=tuple(adapted),
     )
-    logger.info("%s: %s", file.path, report)
+    if not all(tensor.is_meta for tensor in fitted.values()):  # else it was a question of names and shapes
+        logger.info("%s: %s", file.path, report)
     return report
 
 
-def _under_common_prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+def under_common_prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """`tensors`, or its part below the prefix under which most of the network's names are found."""
     best = tensors
     for prefix in ("encoder.", "module.", "model.", "backbone."):

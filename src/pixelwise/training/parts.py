@@ -15,10 +15,10 @@ from pixelwise.atomic import write_text
 from pixelwise.catalog import system
 from pixelwise.distributed import barrier, rank
 from pixelwise.errors import UserError
-from pixelwise.models.weights import read_weights
 from pixelwise.nn.freezing import TRUNK
 from pixelwise.recipe.recipe import Recipe, fills_crops, to_yaml
 from pixelwise.training.plan import default_epochs
+from pixelwise.training.pretrained import Weights
 from pixelwise.training.recipes import build_recipe, stage_recipes, variant_recipes
 from pixelwise.training.run import Run, create_run
 from pixelwise.training.session import Data, Session, check_out, engine, open_data, restart, start
@@ -54,11 +54,11 @@ def _what_is_read(recipe: Recipe) -> tuple[object, ...]:
     return recipe.data, recipe.loss.border_weight > 0, fills_crops(recipe), recipe.task, tasks
 
 
-def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data]:
+def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data, list[str]]:
     """A new folder for a recipe with stages or variants, once all that can be known before the first run is good.
 
     Returns:
-        The folder, and the data as it was read.
+        The folder, the data as it was read, and a sentence for each classifier whose published weights were not found.
 
     Raises:
         UserError: as `session.start`, for each stage or variant.
@@ -74,9 +74,8 @@ def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data]:
     unlabelled = values["data"]["unlabelled"]
     if unlabelled is not None:
         values["data"]["unlabelled"] = str(Path(unlabelled).resolve())
-    _resolve_weights(values["model"], "weights")
-    for part in (*values["stages"], *values["variants"].values()):
-        _resolve_weights(part["set"], "model.weights")
+    weights = Weights()
+    _settle_weights(values, name, weights)
     whole = build_recipe(values, name)
     reading = Reading(whole, data)
     for number, (words, each) in enumerate(_to_be_tried(whole)):
@@ -91,7 +90,7 @@ def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data]:
         run = create_run(out, name, dataset.root)
         write_text(run.variants_file if whole.variants else run.stages_file, to_yaml(whole))
     barrier()
-    return (run if rank() == 0 else Run(Path(str(out)))), data
+    return (run if rank() == 0 else Run(Path(str(out)))), data, weights.notes
 
 
 def _to_be_tried(whole: Recipe) -> Iterator[tuple[str, Recipe]]:
@@ -104,10 +103,15 @@ def _to_be_tried(whole: Recipe) -> Iterator[tuple[str, Recipe]]:
         yield f"variant {name}", recipe
 
 
-def _resolve_weights(values: dict[str, Any], key: str) -> None:
-    """Reads weights, so that bad ones are found now, and makes their path absolute, for a resumption from elsewhere."""
-    weights = values.get(key)
-    if weights is not None:
-        read_weights(weights)
-        if Path(weights).exists():
-            values[key] = str(Path(weights).resolve())
+def _settle_weights(values: dict[str, Any], name: str, weights: Weights) -> None:
+    """Makes the weights of a recipe and of its parts concrete, so that all parts and resumptions take the same."""
+    whole = build_recipe(values, name)
+    settled = weights.settle(whole).model
+    own = settled.options.get("weights")
+    values["model"] = {**settled.model_dump(mode="json"), "weights": own}
+    parts = (*values["stages"], *values["variants"].values())
+    recipes = (*stage_recipes(whole), *variant_recipes(whole).values())
+    for part, recipe in zip(parts, recipes, strict=True):
+        theirs = weights.settle(recipe).model.options.get("weights")
+        if theirs != own or "model.weights" in part["set"]:
+            part["set"]["model.weights"] = theirs

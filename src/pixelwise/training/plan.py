@@ -75,7 +75,8 @@ def make_plan(
     if weights is None and recipe.optimizer.freeze == TRUNK:
         raise UserError(
             f"optimizer.freeze: all but the last layer would stay as random as it is; give {recipe.model.name} weights "
-            "(--set model.weights=FILE_OR_HUB_NAME, see `pixelwise weights`), or leave freeze out."
+            "(--set model.weights=FILE_OR_HUB_NAME, or set PIXELWISE_WEIGHTS to a folder of files that `pixelwise "
+            "weights` lists), or leave freeze out."
         )
     if values["optimizer"]["name"] == "adamw":
         derive("optimizer", "lr", 2e-3, "AdamW with warm-up and cosine decay")

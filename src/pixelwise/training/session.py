@@ -35,6 +35,7 @@ from pixelwise.training.loaders import evaluation_loader, held_out, train_loader
 from pixelwise.training.loop import Budget, Position, fit
 from pixelwise.training.pace import measure_pace
 from pixelwise.training.plan import Plan, make_plan
+from pixelwise.training.pretrained import Weights, check_origin, origin, origin_line
 from pixelwise.training.progress import Display, Silent
 from pixelwise.training.recipes import build_planned, method_options, task_named
 from pixelwise.training.run import Run, create_run, open_run
@@ -59,6 +60,8 @@ class Session:
 
     Attributes:
         begun: when the work on it began, by `time.monotonic`; a budget of minutes counts from there.
+        weights: a sentence on the published weights that the network starts from, or why it has none; empty where there
+            is nothing to say.
     """
 
     recipe: PlannedRecipe
@@ -68,6 +71,7 @@ class Session:
     run: Run
     device: torch.device
     begun: float = field(default_factory=time.monotonic)
+    weights: str = ""
 
     @property
     def task(self) -> Task:
@@ -179,6 +183,15 @@ def start(
     data = data or open_data(recipe)
     device = engine()
     check_out(out if into is None else str(into.path))
+    settled = Weights()
+    recipe = settled.settle(recipe)
+    weights = recipe.model.options.get("weights")
+    if weights is None:
+        taken, said = None, " ".join(settled.notes)
+    else:
+        taken = origin(weights)
+        check_origin(recipe, taken, "take this one with --set provenance.weights=null.")
+        said = origin_line(weights, taken)
     network = _network(recipe, data)
     plan = make_plan(recipe, data.facts, data.task, network=network, device=device)
     read = data
@@ -192,14 +205,15 @@ def start(
             data = _prepared(plan, read)
     forget_weights()
     values = plan.recipe.model_dump(mode="json")
-    for section, key in (("data", "path"), ("data", "unlabelled"), ("model", "weights")):
-        path = values[section].get(key)
+    for key in ("path", "unlabelled"):
+        path = values["data"][key]
         if path is not None and Path(path).exists():
-            values[section][key] = str(Path(path).resolve())  # the run can be resumed from another folder
+            values["data"][key] = str(Path(path).resolve())  # the run can be resumed from another folder
     values["provenance"] = {
         "recipe_digest": digest(build_planned(values, "the plan")),
         "data_digest": data.facts.digest,
         "data": data.facts.to_dict(),
+        "weights": taken,
         "pixelwise": pixelwise.__version__,
         **hardware.describe(),
     }
@@ -208,11 +222,11 @@ def start(
     method = make_method(planned, data, network, device)
     if rank() == 0:
         run = into or create_run(out, name, data.dataset.root)
-        write_text(run.recipe_file, to_yaml(planned, plan.reasons))
+        write_text(run.recipe_file, to_yaml(planned, {**plan.reasons, **settled.reasons}))
     barrier()
     if rank() != 0:
         run = into or open_run(str(out))
-    return Session(planned, data, method, spec, run, device, begun)
+    return Session(planned, data, method, spec, run, device, begun, said)
 
 
 def _prepared(plan: Plan, data: Data) -> Data:
@@ -269,7 +283,10 @@ def restart(run: Run) -> Session:
         raise changed_data(run, data.facts)
     device = engine()
     # A checkpoint holds every weight, so the pretrained file may be gone by now.
-    network = _network(recipe, data, pretrained=not has_checkpoint(run.path))
+    begun, weights = has_checkpoint(run.path), recipe.model.options.get("weights")
+    if not begun and weights is not None:
+        check_origin(recipe, origin(weights), "start a new run with --out NEW_RUN.")
+    network = _network(recipe, data, pretrained=not begun)
     data = replace(data, cache=data.task.prepared(recipe, data.dataset, data.cache))
     spec = model_spec(recipe, data)
     return Session(recipe, data, make_method(recipe, data, network, device), spec, run, device)
