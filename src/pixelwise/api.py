@@ -151,7 +151,7 @@ def train(
             for note in notes:
                 make_display().say(note)
         with locked(run):
-            return _run_parts(run, progress, baselines, opened)
+            return _run_parts(run, progress, baselines, opened, begun)
     session = start(planned, name=name, out=target, begun=begun)
     with locked(session.run):
         return _run_to_the_end(session, progress, baselines)
@@ -212,9 +212,15 @@ def resume(
         return _run_to_the_end(restart(existing), progress)
 
 
-def _run_parts(run: Run, progress: bool, baselines: Baselines | None = None, opened: Data | None = None) -> Run:
+def _run_parts(
+    run: Run,
+    progress: bool,
+    baselines: Baselines | None = None,
+    opened: Data | None = None,
+    begun: float | None = None,
+) -> Run:
     compared = run.variants_file.exists()
-    for words, session in (variants if compared else stages).sessions(run, opened):
+    for words, session in (variants if compared else stages).sessions(run, opened, begun):
         if progress and rank() == 0:
             make_display().say(words)
         _run_to_the_end(session, progress, baselines)

@@ -26,10 +26,15 @@ from pixelwise.training.session import Data, Session, check_out, engine, open_da
 
 @dataclass(slots=True)
 class Reading:
-    """Data that was read for a recipe, kept for the next one that reads the same of it."""
+    """Data that was read for a recipe, kept for the next one that reads the same of it.
+
+    Attributes:
+        begun: when the command began, by `time.monotonic`, which the first session's minutes count from; None for now.
+    """
 
     recipe: Recipe
     data: Data | None
+    begun: float | None = None
 
     def session(self, recipe: Recipe, into: Run, words: str) -> Session:
         """The session of a run that was begun in a folder, or begins there.
@@ -43,8 +48,9 @@ class Reading:
             if rank() == 0:
                 into.path.mkdir(parents=True, exist_ok=True)
             same = _what_is_read(self.recipe) == _what_is_read(recipe)
-            session = start(recipe, name=words, out=None, into=into, data=self.data if same else None)
-        self.recipe, self.data = recipe, session.data
+            data = self.data if same else None
+            session = start(recipe, name=words, out=None, into=into, data=data, begun=self.begun)
+        self.recipe, self.data, self.begun = recipe, session.data, None
         return session
 
 
@@ -98,9 +104,16 @@ def _to_be_tried(whole: Recipe) -> Iterator[tuple[str, Recipe]]:
     for number, recipe in enumerate(stage_recipes(whole), 1):
         if number > 1 and recipe.optimizer.freeze == TRUNK:  # of weights that are not there yet
             recipe = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"freeze": None})})
-        yield f"stage {number}", recipe
+        yield f"stage {number}", _untimed(recipe)
     for name, recipe in variant_recipes(whole).items():
-        yield f"variant {name}", recipe
+        yield f"variant {name}", _untimed(recipe)
+
+
+def _untimed(recipe: Recipe) -> Recipe:
+    """The recipe with a budget of epochs: minutes would be planned by steps that are timed."""
+    if recipe.train.minutes is None:
+        return recipe
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"minutes": None, "epochs": 1.0})})
 
 
 def _settle_weights(values: dict[str, Any], name: str, weights: Weights) -> None:

@@ -14,18 +14,19 @@ from pixelwise.training.run import Run
 from pixelwise.training.session import Data, Session
 
 
-def sessions(run: Run, opened: Data | None = None) -> Iterator[tuple[str, Session]]:
+def sessions(run: Run, opened: Data | None = None, begun: float | None = None) -> Iterator[tuple[str, Session]]:
     """The stages of a run that are not finished yet, each with words for what it is, to be run to its end in turn.
 
     Args:
         opened: what `parts.begin` gave; stages that read the same of it need not read it again.
+        begun: when the command began, by `time.monotonic`; None for now.
 
     Raises:
         UserError: as `session.start` and `session.restart`.
     """
     whole = load_recipe(run.stages_file)
     recipes = stage_recipes(whole)
-    reading = Reading(whole, opened)
+    reading = Reading(whole, opened, begun)
     before: Run | None = None
     for number, recipe in enumerate(recipes, 1):
         folder = run if number == len(recipes) else run.stage(number)

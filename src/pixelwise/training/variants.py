@@ -15,18 +15,19 @@ from pixelwise.training.run import Run
 from pixelwise.training.session import Data, Session
 
 
-def sessions(run: Run, opened: Data | None = None) -> Iterator[tuple[str, Session]]:
+def sessions(run: Run, opened: Data | None = None, begun: float | None = None) -> Iterator[tuple[str, Session]]:
     """The variants of a run that are not finished yet, each with words for what it is, to be run to its end in turn.
 
     Args:
         opened: what `parts.begin` gave; variants that read the same of it need not read it again.
+        begun: when the command began, by `time.monotonic`; None for now.
 
     Raises:
         UserError: as `session.start` and `session.restart`.
     """
     whole = load_recipe(run.variants_file)
     recipes = variant_recipes(whole)
-    reading = Reading(whole, opened)
+    reading = Reading(whole, opened, begun)
     for number, (name, recipe) in enumerate(recipes.items(), 1):
         barrier()  # all processes see what the first one wrote
         if not run.variant(name).finished:
