@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def default_device() -> torch.device:
@@ -29,6 +31,25 @@ def preferred_dtype(device: torch.device) -> torch.dtype:
         if any(getattr(torch.cpu, name, bool)() for name in native):
             return torch.bfloat16
     return torch.float32
+
+
+def reading_waits(device: torch.device) -> bool:
+    """Whether reading a number from a device waits until all work that is queued there is done."""
+    return device.type == "cuda"
+
+
+def on_device(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device. Where reading waits, a copy to the device does not: it starts from pinned memory."""
+    if reading_waits(device) and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
+@lru_cache(maxsize=64)
+def constants(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers as a tensor that is copied to the device once. It is shared, so nobody may write to it."""
+    with torch.inference_mode(mode=False):  # else a validation could make it, and training not use it
+        return torch.tensor(values, dtype=dtype, device=device)
 
 
 def keep_freed_memory() -> None:

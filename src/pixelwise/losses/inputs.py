@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.distributed import total
+from pixelwise.hardware import constants
 
 Weights = Tensor | Sequence[float] | None
 
@@ -53,6 +54,12 @@ class Inputs:
         return self.target.where(self.counted, 0)
 
     @cached_property
+    def truth(self) -> Tensor:
+        """(K,) int64, the labelled pixels of each class. Unlike `bincount`, a scatter does not wait for the device."""
+        ids, counted = self.ids.flatten(), self.counted.flatten()
+        return ids.new_zeros(self.log_p.shape[1]).scatter_add(0, ids, counted.to(ids.dtype))
+
+    @cached_property
     def log_p_true(self) -> Tensor:
         """(N, H, W) log-probability of the true class."""
         return self.log_p.gather(1, self.ids.unsqueeze(1)).squeeze(1)
@@ -65,8 +72,7 @@ class Inputs:
     def mean(self, summed: Tensor) -> Tensor:
         """A sum over pixels divided by the sum of their weights, over all processes; 0 where that is 0."""
         if self.pixel_weights is None:
-            counts = torch.bincount(self.target[self.counted].flatten(), minlength=len(self.weights))
-            weight = total((counts * self.weights).sum())
+            weight = total((self.truth * self.weights).sum())
         else:
             weight = total((self.shares * self.weights[self.ids]).sum())
         return total(summed) / weight.where(weight > 0, 1.0)
@@ -77,8 +83,8 @@ class Inputs:
         p_true = self.log_p_true.exp() * self.counted
         classes = p.shape[1]
         intersection = p.new_zeros(classes).scatter_add(0, self.ids.flatten(), p_true.flatten())
-        truth = torch.bincount(self.target[self.counted].flatten(), minlength=classes).to(p.dtype)
-        intersection, predicted, truth = total(torch.stack([intersection, p.sum((0, 2, 3)), truth]))
+        parts = torch.stack([intersection, p.sum((0, 2, 3)), self.truth.to(p.dtype)])
+        intersection, predicted, truth = total(parts)
         return intersection, predicted, truth
 
     def scored(self, truth: Tensor) -> Tensor:
@@ -109,8 +115,10 @@ def prepare(
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
     if class_weights is None:
         weights = logits.new_ones(logits.shape[1])
+    elif isinstance(class_weights, Tensor):
+        weights = class_weights.to(logits)
     else:
-        weights = torch.as_tensor(class_weights, dtype=logits.dtype, device=logits.device)
+        weights = constants(tuple(class_weights), logits.dtype, logits.device)
     return Inputs(
         F.log_softmax(logits, 1),
         target,
