@@ -71,6 +71,16 @@ def keep_freed_memory() -> None:
     libc.mallopt(arena_max, 1)
 
 
+def give_back_freed_memory() -> None:
+    """Returns freed memory to the system once, whether or not the process keeps what it frees from now on.
+
+    For what was needed only at the start: its pieces are too small for the tensors that follow, which would take new
+    memory beside it. Does nothing where the C library is not glibc.
+    """
+    if sys.platform.startswith("linux") and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def processor_name() -> str:
     """The processor as the system names it."""
     info = Path("/proc/cpuinfo")
