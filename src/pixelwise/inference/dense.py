@@ -22,7 +22,7 @@ from pixelwise.inference.tiles import Grid, Span, grid_within, square_grid
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.dense import DenseModel
 
-ACTIVATION_BYTES = 350_000_000
+ACTIVATION_BYTES = 400_000_000
 """What the tensors of one pass may take. The process as a whole stays below 1.2 GB (benchmarks/predict_large.md)."""
 OVERLAP = 32
 """Pixels that tiles share, or one stride if that is more: 8 are thrown away on each side, 16 blended. With the trained
