@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,23 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.training.recipes import build_planned
 
 HEIGHT, WIDTH, BATCH, CLASSES = 352, 480, 4, 11
+CPU = torch.device("cpu")
 NETWORKS: dict[str, dict[str, Any]] = {
     "resnet18": {"encoder": "resnet18"},
     "mobilenet_v2": {"encoder": "mobilenet_v2"},
     "mobilenet_v2, logits at half size": {"encoder": "mobilenet_v2", "decoder_channels": (256, 128, 64, 32)},
 }
 """U-Nets by what the table calls them: the options of `create_model("unet", ...)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is timed: the pictures of a batch, and where."""
+
+    height: int = HEIGHT
+    width: int = WIDTH
+    batch: int = BATCH
+    device: torch.device = CPU
 
 
 def build(name: str) -> nn.Module:
@@ -69,24 +81,34 @@ def in_turn(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str,
     times: dict[str, list[float]] = {name: [] for name in actions}
     for round_ in range(repeats + 1):
         for name, action in actions.items():
+            finish_queued()
             started = time.perf_counter()
             action()
+            finish_queued()
             if round_:
                 times[name].append(time.perf_counter() - started)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def matrix_product_rate(dtype: torch.dtype) -> float:
-    """FLOP/s of a 4096-square matrix product."""
-    a, b = (torch.randn(4096, 4096).to(dtype) for _ in range(2))
-    return 2 * 4096**3 / in_turn({"product": lambda: a @ b}, 5)["product"]
+def finish_queued() -> None:
+    """Waits until a CUDA device has done all that is queued there."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
-def batch() -> Batch:
+def matrix_product_rate(dtype: torch.dtype, side: int = 4096, device: torch.device | None = None) -> float:
+    """FLOP/s of the product of two square matrices."""
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return 2 * side**3 / in_turn({"product": lambda: a @ b}, 5)["product"]
+
+
+def batch(problem: Problem) -> Batch:
+    """Random pictures and masks, on the CPU."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (BATCH, HEIGHT, WIDTH, 3), dtype=torch.uint8, generator=generator)
-    masks = torch.randint(0, CLASSES, (BATCH, HEIGHT, WIDTH), generator=generator)
-    return Batch(images.permute(0, 3, 1, 2), tuple("abcd"), PixelTargets(masks))
+    size = (problem.batch, problem.height, problem.width)
+    images = torch.randint(0, 256, (*size, 3), dtype=torch.uint8, generator=generator)
+    masks = torch.randint(0, CLASSES, size, generator=generator)
+    return Batch(images.permute(0, 3, 1, 2), tuple(str(n) for n in range(problem.batch)), PixelTargets(masks))
 
 
 def the_plain_way(action: Callable[[], object]) -> Callable[[], object]:
@@ -98,37 +120,38 @@ def the_plain_way(action: Callable[[], object]) -> Callable[[], object]:
     return run
 
 
-def plain_step(name: str, data: Batch) -> Callable[[], object]:
-    network = build(name).train()
+def plain_step(name: str, data: Batch, device: torch.device) -> Callable[[], object]:
+    """A training step as one writes it first."""
+    network = build(name).train().to(device)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
-    images = data.images.float().contiguous() / 127.5 - 1
 
     def step() -> None:
+        images = data.images.to(device).float().contiguous() / 127.5 - 1
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(network(images), data.targets.masks, ignore_index=255).backward()
+        torch.nn.functional.cross_entropy(network(images), data.targets.masks.to(device), ignore_index=255).backward()
         optimizer.step()
 
     return step
 
 
-def our_step(name: str, data: Batch) -> Callable[[], object]:
-    network = build(name).to(memory_format=torch.channels_last)
-    grey = torch.full((3, 1, 1), 127.5)
+def our_step(name: str, data: Batch, device: torch.device) -> Callable[[], object]:
+    """A training step as `pixelwise train` runs it."""
+    network: nn.Module = build(name).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    grey = torch.full((3, 1, 1), 127.5, device=device)
     recipe = build_planned(
         {
             "model": {"name": "unet", **NETWORKS[name]},
             "data": {},
-            "augment": {"crop": [HEIGHT, WIDTH]},
+            "augment": {"crop": list(data.images.shape[-2:])},
             "normalize": {"mean": [127.5] * 3, "std": [127.5] * 3},
             "loss": {"terms": {"cross_entropy": 1.0, "dice": 1.0}, "class_weights": [1.0] * CLASSES},
             "optimizer": {"lr": 1e-3, "encoder_lr_factor": 1.0},
             "schedule": {"name": "constant", "warmup": 0.0},
-            "train": {"epochs": 1.0, "batch_size": BATCH},
+            "train": {"epochs": 1.0, "batch_size": len(data.images)},
         },
         "the benchmark",
     )
     loss = LossSum(recipe.loss.terms, class_weights=[1.0] * CLASSES)
-    device = torch.device("cpu")
     method = Supervised(
         Setup(
             network,
@@ -141,40 +164,52 @@ def our_step(name: str, data: Batch) -> Callable[[], object]:
     return lambda: method.step({"labelled": data}, 0.5)
 
 
-def predictions(name: str) -> dict[str, Callable[[], object]]:
+def predictions(name: str, problem: Problem) -> dict[str, Callable[[], object]]:
+    """A prediction for one picture in memory as one writes it first, and as `pixelwise predict` makes it."""
     network = build(name).eval()
     names = tuple(str(k) for k in range(CLASSES))
     options = {"num_classes": CLASSES, **NETWORKS[name]}
-    engine = TorchEngine(network, ModelSpec("unet", options, names, PictureFormat(), (127.5,) * 3, (127.5,) * 3))
-    picture = np.random.default_rng(0).integers(0, 256, (1, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    spec = ModelSpec("unet", options, names, PictureFormat(), (127.5,) * 3, (127.5,) * 3)
+    engine = TorchEngine(network, spec, device=str(problem.device))
+    network.to(problem.device)
+    size = (1, problem.height, problem.width, 3)
+    picture = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
 
     def plain() -> None:
-        images = torch.from_numpy(picture).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
+        pixels = torch.from_numpy(picture).to(problem.device)
+        images = pixels.permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
         with torch.inference_mode():
             network(images)
 
     return {"plain": the_plain_way(plain), "ours": lambda: engine(picture)}
 
 
-def arithmetic(name: str) -> float:
+def arithmetic(name: str, problem: Problem) -> float:
     """FLOP of a forward pass on one picture."""
     network = build(name).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        network(torch.randn(1, 3, HEIGHT, WIDTH))
+        network(torch.randn(1, 3, problem.height, problem.width))
     return counter.get_total_flops()
 
 
-def loader_rate() -> float:
-    """Views per second of the loader alone, from its cache, at the pictures and crops of the other rows."""
+def loader_rate(problem: Problem, workers: int | None = None) -> float:
+    """Views per second of the loader alone, from its cache, at the pictures and crops of the other rows.
+
+    Args:
+        workers: threads; None for as many as `pixelwise train` has.
+    """
+    size = (problem.height, problem.width)
     with tempfile.TemporaryDirectory() as folder:
-        write_scenes(Path(folder) / "scenes", train=32, val=2, size=(HEIGHT, WIDTH))
+        write_scenes(Path(folder) / "scenes", train=32, val=2, size=size)
         dataset = open_dataset(Path(folder) / "scenes")
         view = Augmentation(
-            crop=(HEIGHT, WIDTH), scale=(0.7, 1.5), rotate=5, flip="horizontal",
+            crop=size, scale=(0.7, 1.5), rotate=5, flip="horizontal",
             brightness=0.3, contrast=0.3, saturation=0.3,
         )  # fmt: skip
         records = dataset.split("train")
-        loader = TrainLoader(SampleCache(dataset), records, view, targets=PixelTargets, batch_size=BATCH, seed=0)
+        loader = TrainLoader(
+            SampleCache(dataset), records, view, targets=PixelTargets, batch_size=problem.batch, seed=0, workers=workers
+        )
         batches = loader.batches()
         for _ in range(10):
             next(batches)
@@ -183,7 +218,7 @@ def loader_rate() -> float:
             next(batches)
         elapsed = time.perf_counter() - started
         batches.close()
-    return 30 * BATCH / elapsed
+    return 30 * problem.batch / elapsed
 
 
 def help_seconds() -> float:
@@ -198,7 +233,8 @@ def help_seconds() -> float:
 
 def profile(name: str) -> None:
     """The costliest operations of a training step, by shape."""
-    step = our_step(name, batch())
+    problem = Problem()
+    step = our_step(name, batch(problem), problem.device)
     step()
     with torch.profiler.profile(record_shapes=True) as profiler:
         step()
@@ -226,14 +262,19 @@ def main() -> None:
     print(f"U-Net, {HEIGHT}x{WIDTH}, {CLASSES} classes; training with batches of {BATCH}\n")
     print("| U-Net on | what | plain | ours | ratio | ours, Mpixel/s | share of the matrix product's rate |")
     print("|---|---|---|---|---|---|---|")
-    data = batch()
+    problem = Problem()
+    data = batch(problem)
     step_rate = 0.0
     for name in NETWORKS:
-        work = arithmetic(name)
+        work = arithmetic(name, problem)
         step = in_turn(
-            {"plain": the_plain_way(plain_step(name, data)), "ours": our_step(name, data)}, arguments.repeats
+            {
+                "plain": the_plain_way(plain_step(name, data, problem.device)),
+                "ours": our_step(name, data, problem.device),
+            },
+            arguments.repeats,
         )
-        answer = in_turn(predictions(name), arguments.repeats)
+        answer = in_turn(predictions(name, problem), arguments.repeats)
         rows = (("training step", step, 3 * BATCH, BATCH), ("prediction", answer, 1, 1))
         for what, seconds, passes, pictures in rows:
             plain, ours = seconds["plain"], seconds["ours"]
@@ -243,7 +284,7 @@ def main() -> None:
                 flush=True,
             )
         step_rate = max(step_rate, BATCH / step["ours"])
-    rate = loader_rate()
+    rate = loader_rate(problem)
     print(f"\nloader: {rate:.0f} views/s; the fastest training step above consumes {step_rate:.1f}")
     print(f"pixelwise --help: {help_seconds():.2f} s")
     if arguments.profile:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import platform
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 def default_device() -> torch.device:
@@ -31,6 +33,25 @@ def preferred_dtype(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def reading_waits(device: torch.device) -> bool:
+    """Whether reading a number from a device waits until all work that is queued there is done."""
+    return device.type == "cuda"
+
+
+def on_device(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device. Where reading waits, a copy to the device does not: it starts from pinned memory."""
+    if reading_waits(device) and values.device.type == "cpu":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
+@lru_cache(maxsize=64)
+def constants(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Numbers as a tensor that is copied to the device once. It is shared, so nobody may write to it."""
+    with torch.inference_mode(mode=False):  # else a validation could make it, and training not use it
+        return torch.tensor(values, dtype=dtype, device=device)
+
+
 def keep_freed_memory() -> None:
     """Tells glibc to keep freed memory for the next step instead of returning it and faulting it in again.
 
@@ -48,6 +69,16 @@ def keep_freed_memory() -> None:
     libc.mallopt(trim_threshold, 2**31 - 1)
     libc.mallopt(mmap_max, 0)
     libc.mallopt(arena_max, 1)
+
+
+def give_back_freed_memory() -> None:
+    """Returns freed memory to the system once, whether or not the process keeps what it frees from now on.
+
+    For what was needed only at the start: its pieces are too small for the tensors that follow, which would take new
+    memory beside it. Does nothing where the C library is not glibc.
+    """
+    if sys.platform.startswith("linux") and platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def processor_name() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -75,6 +77,20 @@ def test_memory_is_measured() -> None:
     assert joined <= engine.bytes_per_pixel <= 1.3 * joined
     half = TorchEngine(near(), make_spec(), device="cpu", precision="bfloat16")
     assert half.bytes_per_pixel == pytest.approx(engine.bytes_per_pixel / 2, rel=0.05)
+
+
+def test_making_an_engine_does_not_import_torchs_compiler() -> None:
+    """It would take 70 MB beside the tiles, and a second."""
+    script = (
+        "import sys; from pixelwise.catalog import create_model; from pixelwise.data.pictures import PictureFormat\n"
+        "from pixelwise.inference.engine import TorchEngine; from pixelwise.models.spec import ModelSpec\n"
+        "options = {'in_channels': 3, 'num_classes': 2, 'width': 4}\n"
+        "spec = ModelSpec('unet', options, ('a', 'b'), PictureFormat(3, 'uint8'), (0.0,) * 3, (1.0,) * 3)\n"
+        "assert TorchEngine(create_model('unet', **options), spec, device='cpu').bytes_per_pixel > 0\n"
+        "print(sorted({'torch._dynamo', 'sympy'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_options_are_checked() -> None:

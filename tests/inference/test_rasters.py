@@ -129,6 +129,31 @@ def test_segments_are_decoded_once_while_they_are_kept(tmp_path: Path) -> None:
         assert all(any(one is other for other in kept) for one in raster._decoded.values())
 
 
+def test_overlapping_blocks_decode_each_segment_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks row by row that share 16 pixels, with room for a quarter of the segments."""
+    values = np.random.default_rng(0).integers(0, 256, (144, 256, 3), dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", tile=(16, 16), compression="zlib")
+    monkeypatch.setattr(rasters, "TILE_CACHE_BYTES", 36 * 16 * 16 * 3)
+    with TiffRaster(tmp_path / "a.tif") as raster:
+        raster._decoded.clear()
+        raster._cached = 0
+        keyframe = raster._pages[0].keyframe
+        decoded: list[int] = []
+        decode = keyframe.decode
+
+        def counted(stored: bytes, index: int, **options: object) -> object:
+            decoded.append(index)
+            return decode(stored, index, **options)
+
+        monkeypatch.setattr(keyframe, "decode", counted)
+        for top in range(0, 128, 32):
+            for left in range(0, 240, 48):
+                found = raster.read(top, top + 48, left, left + 64)
+                assert np.array_equal(found, values[top : top + 48, left : left + 64])
+        assert sorted(decoded) == list(range(9 * 16))
+        assert raster._cached == sum(segment.nbytes for segment in raster._decoded.values())
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
 def test_pillow_images_equal_their_files(mode: str, tmp_path: Path) -> None:
     grey = pixels(1)

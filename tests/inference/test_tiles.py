@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -58,6 +59,20 @@ def test_grids_stay_within_their_area(height: int, width: int, area: int) -> Non
     grid = grid_within(height, width, area=area, overlap=32, stride=16)
     for ys, xs in grid:
         assert -(-(ys.stop - ys.start) // 16) * -(-(xs.stop - xs.start) // 16) * 256 <= area
+
+
+@pytest.mark.parametrize("area", [2_500_000, 2_900_000, 3_500_000])
+def test_no_square_tiles_within_the_area_compute_less(area: int) -> None:
+    """Fewer tiles are not always better: all are of one length, which is rounded up to strides."""
+
+    def computed(grid: Grid) -> int:
+        return len(grid) * grid.rows[0].stop * grid.columns[0].stop
+
+    found = grid_within(20_000, 20_000, area=area, overlap=32, stride=32)
+    assert found.rows[0].stop * found.columns[0].stop <= area
+    sides = range(1024, math.isqrt(area) + 1, 32)
+    squares = [square_grid(20_000, 20_000, tile=side, overlap=32, stride=32) for side in sides]
+    assert computed(found) <= min(map(computed, squares))
 
 
 def test_a_picture_that_fits_is_one_tile() -> None:

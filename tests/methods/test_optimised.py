@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pixelwise import methods
 from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
-from pixelwise.methods.base import TrainingDiverged
+from pixelwise.methods.base import Scalar, TrainingDiverged
 from pixelwise.methods.optimised import Optimised, make_optimizer, rate_factors
 from pixelwise.recipe.schedules import make_schedule
 from planned import planned_recipe
@@ -28,7 +29,7 @@ def images(seed: int = 0) -> Tensor:
     return torch.randn(2, 2, 6, 5, generator=torch.Generator().manual_seed(seed))
 
 
-def step(trained: Optimised, seed: int = 0, progress: float = 0.0) -> dict[str, float]:
+def step(trained: Optimised, seed: int = 0, progress: float = 0.0) -> dict[str, Scalar]:
     target = torch.randint(0, 3, (2, 6, 5), generator=torch.Generator().manual_seed(seed))
     loss = nn.functional.cross_entropy(trained.network(images(seed)), target)
     return trained.step(loss, progress, ("x", "y"))
@@ -207,3 +208,53 @@ def test_rates_fall_with_depth() -> None:
     hourglass = create_model("hourglass", num_classes=2, width=8)
     with pytest.raises(UserError, match="hourglass is not built on an encoder"):
         rate_factors(recipe, hourglass)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("what", ["loss became nan", "gradient norm became inf"])
+def test_what_is_read_later_updates_nothing_either(name: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the step that diverged on nothing moves, good steps after it included, and the check names its batch."""
+    monkeypatch.setattr(methods.base, "reading_waits", lambda device: True)
+    monkeypatch.setattr(methods.optimised, "reading_waits", lambda device: True)
+    network = nn.Conv2d(2, 3, 1)
+    recipe = planned_recipe("resnet18", "classify", optimizer={"name": name, "momentum": 0.9, "lr": 0.1})
+    trained = optimised(network, optimizer=make_optimizer(recipe, network), ema_decay=0.9)
+    for seed in range(2):
+        scalars = step(trained, seed)
+        assert isinstance(scalars["gradient_norm"], Tensor)
+    trained.check()
+
+    def state() -> list[Tensor]:
+        moments = [value for each in trained.optimizer.state.values() for value in each.values()]
+        return [*network.state_dict().values(), *trained.shipped().state_dict().values(), *moments]
+
+    before = [value.clone() for value in state()]
+    loss = network(images()).mean()
+    fault = math.nan if what.startswith("loss") else math.inf
+    hook = network.weight.register_hook(lambda gradient: torch.full_like(gradient, fault))
+    trained.step(loss * math.nan if what.startswith("loss") else loss, 0.0, ("p", "q"))
+    hook.remove()
+    step(trained, 3)
+    step(trained, 4)
+    assert all(map(torch.equal, state(), before))
+    with pytest.raises(TrainingDiverged, match=rf"the {what} on the batch of p, q at learning rate 0\.1"):
+        trained.check()
+
+
+def test_steps_read_later_are_those_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained() -> Optimised:
+        torch.manual_seed(0)
+        network = nn.Conv2d(2, 3, 1)
+        optimizer = torch.optim.AdamW(network.parameters(), 0.1, fused=True)
+        found = optimised(network, optimizer=optimizer, ema_decay=0.9, clip_norm=0.5)
+        for seed in range(4):
+            step(found, seed)
+        found.check()
+        return found
+
+    now = trained()
+    monkeypatch.setattr(methods.base, "reading_waits", lambda device: True)
+    monkeypatch.setattr(methods.optimised, "reading_waits", lambda device: True)
+    later = trained()
+    for found, expected in zip(later.shipped().parameters(), now.shipped().parameters(), strict=True):
+        assert torch.equal(found, expected)

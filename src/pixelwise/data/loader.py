@@ -23,6 +23,7 @@ from pixelwise.data.cache import SampleCache
 from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
 from pixelwise.data.targets import Targets, stack
+from pixelwise.hardware import on_device
 
 Transform = Callable[[Sample, np.random.Generator], Sample]
 
@@ -46,7 +47,7 @@ class Batch:
         if self.images.device == device:
             return self
         targets = None if self.targets is None else self.targets.to(device)
-        return Batch(self.images.to(device, non_blocking=True), self.names, targets)
+        return Batch(on_device(self.images, device), self.names, targets)
 
 
 def collate(samples: Sequence[Sample], targets: type[Targets] | None) -> Batch:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.data.sample import NO_CLASS, VOID, Sample
+from pixelwise.hardware import on_device
 
 
 class Targets(ABC):
@@ -23,12 +24,12 @@ class Targets(ABC):
         """Stacks the labels of samples whose pictures are of one size."""
 
     def to(self, device: torch.device) -> Self:
-        """The same labels on a device; copies overlap with computation where memory is pinned."""
+        """The same labels on a device."""
         moved: dict[str, Any] = {}
         for each in fields(self):  # type: ignore[arg-type]
             value = getattr(self, each.name)
             if isinstance(value, Tensor):
-                moved[each.name] = value.to(device, non_blocking=True)
+                moved[each.name] = on_device(value, device)
             elif isinstance(value, Targets):
                 moved[each.name] = value.to(device)
         return replace(self, **moved)  # type: ignore[type-var]

@@ -24,8 +24,9 @@ from pixelwise.errors import UserError
 
 AT_ONCE_BYTES = 1 << 27
 """TIFFs up to this decoded size are read whole."""
-TILE_CACHE_BYTES = 1 << 26
-"""Decoded tiles of a TIFF kept for the next block, which overlaps with the last one."""
+TILE_CACHE_BYTES = 1 << 25
+"""Decoded tiles of a TIFF kept for the next blocks, which overlap with the last ones: two rows of tiles of 256 pixels
+over 20,000 pixels."""
 STRIP_CACHE_BYTES = 1 << 28
 """The same for strips: each goes across the picture, so every block of a row needs it again."""
 SEGMENT_BYTES = 1 << 29
@@ -279,10 +280,12 @@ class TiffRaster(Raster):
         tall, wide = keyframe.chunks[:2]
         down, across = -(-height // tall), -(-width // wide)
         block = np.empty((bottom - top, right - left, keyframe.samplesperpixel), keyframe.dtype.newbyteorder("="))
+        rows, columns = range(top // tall, -(-bottom // tall)), range(left // wide, -(-right // wide))
+        self._forget(number, rows, columns.start, across, down)
         for plane in range(keyframe.samplesperpixel if planar else 1):
             samples = slice(plane, plane + 1) if planar else slice(None)
-            for row in range(top // tall, -(-bottom // tall)):
-                for column in range(left // wide, -(-right // wide)):
+            for row in rows:
+                for column in columns:
                     segment = self._segment(number, (plane * down + row) * across + column)
                     y0, x0 = max(top, row * tall), max(left, column * wide)
                     y1, x1 = min(bottom, (row + 1) * tall), min(right, (column + 1) * wide)
@@ -313,3 +316,11 @@ class TiffRaster(Raster):
         while self._cached > self._cache_bytes and len(self._decoded) > 1:
             self._cached -= self._decoded.popitem(last=False)[1].nbytes
         return values[0]
+
+    def _forget(self, number: int, rows: range, first_column: int, across: int, down: int) -> None:
+        """Drops the segments of a page that blocks need no more which are read row by row: those above the block, and
+        those on its left that the next row of blocks does not overlap with either."""
+        for key in [key for key in self._decoded if key[0] == number]:
+            row, column = divmod(key[1] % (down * across), across)
+            if row < rows.start or (row < rows.stop - 1 and column < first_column):
+                self._cached -= self._decoded.pop(key).nbytes

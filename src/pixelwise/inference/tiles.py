@@ -104,13 +104,19 @@ def grid_within(height: int, width: int, *, area: int, overlap: int, stride: int
         return square_grid(height, width, tile=max(whole), overlap=0, stride=stride)
     side, shared = _in_strides(math.isqrt(area), overlap, stride)
     best = square_grid(height, width, tile=side * stride, overlap=overlap, stride=stride)
-    for count in range(1, len(best.columns)):
+    candidates, least = [best], max(1, 3 * shared)
+    for count in range(1, 2 * len(best.columns) + 1):
         columns = _spans(width, count, shared, stride)
         tallest = area // _length(columns, stride) // stride
-        if tallest >= max(1, 3 * shared):
-            rows = _spans(height, _fewest(height, tallest, shared, stride), shared, stride)
-            best = min(best, Grid(rows, columns, ramp=best.ramp), key=lambda grid: _computed(grid, stride))
-    return best
+        if tallest < least or _length(columns, stride) < least * stride:
+            continue
+        fewest = _fewest(height, tallest, shared, stride)
+        for number in range(fewest, fewest + 3):  # one tile more may waste less on tiles of one length
+            rows = _spans(height, number, shared, stride)
+            if _length(rows, stride) >= least * stride:
+                candidates.append(Grid(rows, columns, ramp=best.ramp))
+    # Of equals the lowest: what is kept of a row of tiles grows with its height.
+    return min(candidates, key=lambda grid: (_computed(grid, stride), _length(grid.rows, stride)))
 
 
 def _in_strides(tile: int, overlap: int, stride: int) -> tuple[int, int]:

@@ -51,4 +51,4 @@ def _precise(logits: Tensor) -> Tensor:
 
 
 def _mean(costs: Tensor) -> Tensor:
-    return total(costs.sum()) / total(costs.new_tensor(costs.numel()))
+    return total(costs.sum()) / total(costs.new_full((), costs.numel()))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.distributed import total
+from pixelwise.hardware import constants
 from pixelwise.losses.sums import LossSum
 
 
@@ -36,7 +37,7 @@ def box_l2(boxes: Tensor, target: Tensor, present: Tensor, size: tuple[float, fl
     if boxes.dtype != torch.float64:
         boxes = boxes.float()
     height, width = size
-    errors = (boxes - target) / boxes.new_tensor([width, height, width, height])
+    errors = (boxes - target) / constants((width, height, width, height), boxes.dtype, boxes.device)
     summed = total(errors.where(present.unsqueeze(-1), 0).square().sum())
     count = total(present.sum().to(boxes.dtype))
     return summed / count.where(count > 0, 1)

@@ -13,6 +13,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from pixelwise.distributed import total
+from pixelwise.hardware import constants
 
 Weights = Tensor | Sequence[float] | None
 
@@ -71,9 +72,9 @@ class Inputs:
 
     @cached_property
     def truth(self) -> Tensor:
-        """(K,) number of counted pixels by their class."""
-        classes = len(self.weights)
-        return torch.bincount(self.target.where(self.counted, classes).flatten(), minlength=classes + 1)[:classes]
+        """(K,) int64, the labelled pixels of each class. Unlike `bincount`, a scatter does not wait for the device."""
+        ids, counted = self.ids.flatten(), self.counted.flatten()
+        return ids.new_zeros(len(self.weights)).scatter_add(0, ids, counted.to(ids.dtype))
 
     @cached_property
     def shares(self) -> Tensor:
@@ -157,8 +158,10 @@ def prepare(
     dtype = _exact(logits[:0]).dtype
     if class_weights is None:
         weights = logits.new_ones(logits.shape[1], dtype=dtype)
+    elif isinstance(class_weights, Tensor):
+        weights = class_weights.to(logits.device, dtype)
     else:
-        weights = torch.as_tensor(class_weights, dtype=dtype, device=logits.device)
+        weights = constants(tuple(class_weights), dtype, logits.device)
     return Inputs(
         logits,
         target,

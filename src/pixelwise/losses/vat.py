@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pixelwise.distributed import total
+from pixelwise.hardware import on_device
 
 LogitsOf = Callable[[Tensor], Tensor]
 
@@ -72,7 +73,7 @@ def virtual_adversarial_perturbation(
     if not (epsilon > 0 and xi > 0 and iterations >= 1):
         raise ValueError(f"epsilon {epsilon}, xi {xi}, {iterations} iterations: positive numbers expected")
     precise = images.detach().to(torch.promote_types(images.dtype, torch.float32))
-    direction = _unit(torch.randn(images.shape, generator=generator).to(precise))
+    direction = _unit(on_device(torch.randn(images.shape, generator=generator), images.device).to(precise))
     with torch.autocast(images.device.type, enabled=False):
         if logits is None:
             with torch.no_grad(), _replayed(images.device):
@@ -110,7 +111,7 @@ def virtual_adversarial_loss(
         logits_of, images, epsilon=epsilon, xi=xi, iterations=iterations, generator=generator, logits=logits
     )
     divergence = categorical_kl(logits, logits_of(images + perturbation))
-    return total(divergence.sum()) / total(divergence.new_tensor(divergence.numel()))
+    return total(divergence.sum()) / total(divergence.new_full((), divergence.numel()))
 
 
 def nearest_neighbour_distance(images: Tensor) -> float:

@@ -13,7 +13,7 @@ from torch import nn
 from pixelwise.data.loader import Batch
 from pixelwise.errors import UserError
 from pixelwise.losses.adversarial import discriminator_loss, generator_loss
-from pixelwise.methods.base import Method, MethodOptions, Setup, Stream
+from pixelwise.methods.base import Method, MethodOptions, Scalar, Setup, Stream, as_scalars
 from pixelwise.methods.optimised import Optimised
 
 PICTURES = Stream("labelled", targets=False)
@@ -53,13 +53,13 @@ class Adversarial(Method):
         self._averaged = copy.copy(network)
         self._averaged._modules = dict(network._modules)  # the same discriminator, another generator
 
-    def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, float]:
+    def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, Scalar]:
         batch = batches[PICTURES.name].to(self.forward.device)
         network: Any = self.network
         self.generator.train()
         self.discriminator.train()
         real = self.forward.normalised(batch.images)
-        scalars: dict[str, float] = {}
+        scalars: dict[str, Scalar] = {}
         for _ in range(self.options.discriminator_steps):
             with self.forward.autocast():
                 with torch.no_grad():
@@ -67,13 +67,19 @@ class Adversarial(Method):
                 logits = network.discriminate(real), network.discriminate(fake)
             loss = discriminator_loss(*logits, label_smoothing=self.options.label_smoothing)
             done = self.discriminator.step(loss, progress, batch.names)
-            scalars["discriminator_loss"] = float(loss.detach())
-            scalars["discriminator_gradient_norm"] = done["gradient_norm"]
+            scalars = {
+                **as_scalars({"discriminator_loss": loss}),
+                "discriminator_gradient_norm": done["gradient_norm"],
+            }
         with self.forward.autocast():
             fooled = network.discriminate(network.generator(network.noise(len(real))))
         loss = generator_loss(fooled)
         done = self.generator.step(loss, progress, batch.names)
-        return {"loss": float(loss.detach()), **scalars, **done}
+        return {**as_scalars({"loss": loss}), **scalars, **done}
+
+    def check(self) -> None:
+        self.discriminator.check()
+        self.generator.check()
 
     def shipped(self) -> nn.Module:
         generator = self.generator.shipped()

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pixelwise.data.dataset import UNLABELLED
 from pixelwise.data.loader import LABELLED, Batch
 from pixelwise.errors import NotFinite
+from pixelwise.hardware import reading_waits
 from pixelwise.nn.finite import check_answer
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe
@@ -47,6 +48,17 @@ class MethodOptions(BaseModel):
     """The keys of a recipe's `method` section beside its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Scalar = float | Tensor
+"""A number; a tensor without dimensions on devices where `hardware.reading_waits`."""
+
+
+def as_scalars(values: Mapping[str, Tensor]) -> dict[str, Scalar]:
+    """Losses by name as numbers, unless reading them would wait for the device."""
+    return {
+        name: value.detach() if reading_waits(value.device) else float(value.detach()) for name, value in values.items()
+    }
 
 
 Criterion = Callable[[Any, Any], dict[str, Tensor]]
@@ -152,8 +164,8 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, float]:
-        """One update.
+    def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, Scalar]:
+        """One update, without waiting for a device on which `hardware.reading_waits`.
 
         Args:
             batches: one per stream, by its name.
@@ -163,7 +175,15 @@ class Method(ABC):
             Scalars by name, `loss` among them.
 
         Raises:
-            TrainingDiverged: before anything is updated.
+            TrainingDiverged: before anything is updated. Where reading waits for the device, `check` raises it instead.
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raises what the steps since the last check did not; called before anything is logged, measured or saved.
+
+        Raises:
+            TrainingDiverged: see `step`; nothing was updated from the step on that diverged.
         """
 
     def prepare_evaluation(self, batches: Iterable[Batch]) -> None:  # noqa: B027 (most methods need nothing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from pixelwise.distributed import average_gradients
 from pixelwise.errors import UserError
-from pixelwise.methods.base import TrainingDiverged
+from pixelwise.hardware import reading_waits
+from pixelwise.methods.base import Scalar, TrainingDiverged, as_scalars
 from pixelwise.nn.averaging import ExponentialMovingAverage, StochasticWeightAverage
 from pixelwise.nn.encoder import Classifier
 from pixelwise.nn.freezing import hold
@@ -19,8 +21,20 @@ from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.recipe.schedules import make_schedule
 
 
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A step whose loss and gradient norm are still to be read from the device: (2,), the two of them."""
+
+    loss_and_norm: Tensor
+    learning_rate: float
+    names: Sequence[str]
+
+
 class Optimised:
     """Modules with their optimiser, schedule, clipping, check for finite numbers, and averaged copy.
+
+    On a device where reading a number waits for all queued work, a step reads none: the device itself leaves out an
+    update by what is not finite, and all updates after it, until `check` reads what happened.
 
     Args:
         network: what is updated and averaged.
@@ -55,6 +69,8 @@ class Optimised:
         elif ema_decay is not None:
             self.average = ExponentialMovingAverage(network, ema_decay)
         self._peak_rates = [group["lr"] for group in optimizer.param_groups]
+        self._unread: list[_Unread] = []
+        self._diverged: Tensor | None = None
 
     @classmethod
     def planned(cls, network: nn.Module, recipe: PlannedRecipe, frozen: Sequence[nn.Module] = ()) -> Optimised:
@@ -78,7 +94,7 @@ class Optimised:
         self.network.train()
         hold(self.frozen)
 
-    def step(self, loss: Tensor, progress: float, names: Sequence[str]) -> dict[str, float]:
+    def step(self, loss: Tensor, progress: float, names: Sequence[str]) -> dict[str, Scalar]:
         """One update by the gradient of a loss.
 
         Args:
@@ -88,7 +104,8 @@ class Optimised:
             The gradient's norm before clipping, and the learning rate.
 
         Raises:
-            TrainingDiverged: a loss or gradient that is not finite; nothing was updated.
+            TrainingDiverged: a loss or gradient that is not finite; nothing was updated. Where reading waits for the
+                device, `check` raises it instead.
         """
         factor = self.schedule(progress)
         for group, peak in zip(self.optimizer.param_groups, self._peak_rates, strict=True):
@@ -97,21 +114,35 @@ class Optimised:
         loss.backward()
         average_gradients(self.network.parameters())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm or math.inf)
-        scalars = {"gradient_norm": float(norm), "learning_rate": self.optimizer.param_groups[-1]["lr"]}
-        self._check_finite({"loss": float(loss.detach()), **scalars}, names)
+        rate: float = self.optimizer.param_groups[-1]["lr"]
+        if reading_waits(loss.device):
+            self._note(_Unread(torch.stack([loss.detach().float(), norm]), rate, names))
+        else:
+            _check_finite(float(loss.detach()), float(norm), rate, names)
         self.optimizer.step()
         if self.average is not None and progress >= (self.swa_start or 0.0):
-            self.average.update(self.network)
-        return scalars
+            self.average.update(self.network, self._diverged)
+        return {**as_scalars({"gradient_norm": norm}), "learning_rate": rate}
 
-    def _check_finite(self, scalars: Mapping[str, float], names: Sequence[str]) -> None:
-        for name in ("loss", "gradient_norm"):
-            if not math.isfinite(scalars[name]):
-                raise TrainingDiverged(
-                    f"the {name.replace('_', ' ')} became {scalars[name]} on the batch of {', '.join(names[:3])}"
-                    f"{', ...' if len(names) > 3 else ''} at learning rate {scalars['learning_rate']:.3g}; "
-                    "weights were not updated by it"
-                )
+    def _note(self, step: _Unread) -> None:
+        """Has the device leave out this update and those that follow, unless the step's numbers are finite."""
+        diverged = ~step.loss_and_norm.isfinite().all()
+        self._diverged = diverged if self._diverged is None else self._diverged | diverged
+        # Where it is 1, the fused optimisers change neither parameters nor moments; gradient scalers rely on it.
+        self.optimizer.found_inf = self._diverged.float()  # type: ignore[attr-defined]
+        self._unread.append(step)
+
+    def check(self) -> None:
+        """Reads what the steps since the last check left on the device; does nothing where they left nothing.
+
+        Raises:
+            TrainingDiverged: the first loss or gradient that was not finite; nothing was updated from there on.
+        """
+        unread, self._unread = self._unread, []
+        if unread:
+            numbers = torch.stack([step.loss_and_norm for step in unread]).tolist()
+            for (loss, norm), step in zip(numbers, unread, strict=True):
+                _check_finite(loss, norm, step.learning_rate, step.names)
 
     def shipped(self) -> nn.Module:
         """The averaged copy where there is one that has begun, else the network."""
@@ -153,6 +184,15 @@ class Optimised:
             self.average.load_state_dict(state["average"])
 
 
+def _check_finite(loss: float, norm: float, learning_rate: float, names: Sequence[str]) -> None:
+    for name, value in (("loss", loss), ("gradient norm", norm)):
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"the {name} became {value} on the batch of {', '.join(names[:3])}{', ...' if len(names) > 3 else ''} "
+                f"at learning rate {learning_rate:.3g}; weights were not updated by it"
+            )
+
+
 def make_optimizer(recipe: PlannedRecipe, network: nn.Module) -> torch.optim.Optimizer:
     """Weight decay on weights alone (biases and norms are vectors), and a rate of its own for what was pretrained."""
     settings = recipe.optimizer
@@ -170,7 +210,9 @@ def make_optimizer(recipe: PlannedRecipe, network: nn.Module) -> torch.optim.Opt
         for (factor, is_weight), members in sorted(groups.items(), key=lambda item: (item[0][0], not item[0][1]))
     ]
     if settings.name == "sgd":
-        return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, nesterov=settings.momentum > 0)
+        momentum = settings.momentum
+        fused = any(reading_waits(parameter.device) for parameter in network.parameters())  # so that it can leave out
+        return torch.optim.SGD(parameters, settings.lr, momentum, nesterov=momentum > 0, fused=fused)
     return torch.optim.AdamW(parameters, lr=settings.lr, betas=settings.betas, fused=True)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.data.loader import Batch
-from pixelwise.methods.base import Method, Setup
+from pixelwise.methods.base import Method, Scalar, Setup, as_scalars
 from pixelwise.methods.optimised import Optimised
 
 
@@ -25,16 +25,19 @@ class Supervised(Method):
         self.criterion = setup.criterion
         self.optimised = Optimised.planned(setup.network, setup.recipe, setup.frozen)
 
-    def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, float]:
+    def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, Scalar]:
         batch = batches[self.streams[0].name].to(self.forward.device)
         self.optimised.train()
         values = self.losses(self.network, batch)
         return self.update(values, progress, batch)
 
-    def update(self, values: Mapping[str, Tensor], progress: float, batch: Batch) -> dict[str, float]:
+    def update(self, values: Mapping[str, Tensor], progress: float, batch: Batch) -> dict[str, Scalar]:
         """One step down the gradient of `values["loss"]`; returns the values and what the optimiser did."""
         done = self.optimised.step(values["loss"], progress, batch.names)
-        return {**{name: float(value.detach()) for name, value in values.items()}, **done}
+        return {**as_scalars(values), **done}
+
+    def check(self) -> None:
+        self.optimised.check()
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         if self.criterion is None:

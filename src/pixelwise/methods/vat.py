@@ -14,7 +14,7 @@ from pixelwise.data.loader import Batch
 from pixelwise.distributed import from_first
 from pixelwise.errors import UserError
 from pixelwise.losses.vat import nearest_neighbour_distance, virtual_adversarial_loss
-from pixelwise.methods.base import LABELLED_STREAM, UNLABELLED_STREAM, MethodOptions, Setup
+from pixelwise.methods.base import LABELLED_STREAM, UNLABELLED_STREAM, MethodOptions, Scalar, Setup
 from pixelwise.methods.supervised import Supervised
 from pixelwise.nn.statistics import held_statistics
 
@@ -63,7 +63,7 @@ class VAT(Supervised):
             UNLABELLED_STREAM.name: max(batch_size, self.options.unlabelled_batch),
         }
 
-    def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, float]:
+    def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, Scalar]:
         labelled, unlabelled = (batches[stream.name].to(self.forward.device) for stream in self.streams)
         images = self.forward.normalised(unlabelled.images)
         if self.epsilon is None:

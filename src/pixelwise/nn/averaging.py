@@ -25,12 +25,18 @@ class ExponentialMovingAverage(nn.Module):
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Moves every tensor by the share 1 - decay towards the network's; whole numbers are copied."""
+    def update(self, network: nn.Module, skip: Tensor | None = None) -> None:
+        """Moves every tensor by the share 1 - decay towards the network's; whole numbers are copied.
+
+        Args:
+            skip: bool without dimensions, on the network's device: where it is true no tensor moves.
+        """
         count = int(self.updates) + 1  # type: ignore[arg-type]
         self.updates.fill_(count)  # type: ignore[operator]
         decay = min(self.decay, (1 + count) / (10 + count))
         mine, theirs = self.network.state_dict(), network.state_dict()
+        if skip is not None:
+            theirs = {name: torch.where(skip, mine[name], value) for name, value in theirs.items()}
         floating = [name for name, value in mine.items() if value.is_floating_point()]
         torch._foreach_lerp_([mine[n] for n in floating], [theirs[n] for n in floating], 1 - decay)
         for name in mine.keys() - set(floating):
@@ -59,9 +65,15 @@ class StochasticWeightAverage(AveragedModel):
     def started(self) -> bool:
         return int(self.n_averaged) > 0
 
-    def update(self, network: nn.Module) -> None:
-        """Takes the network's present weights into the mean."""
-        self.update_parameters(network)
+    def update(self, network: nn.Module, skip: Tensor | None = None) -> None:
+        """Takes the network's present weights into the mean.
+
+        Args:
+            skip: bool without dimensions: the mean stays as it is where it is true. It is read, which waits for the
+                device; so does the mean itself, which takes its count of networks there.
+        """
+        if skip is None or not skip:
+            self.update_parameters(network)
 
     def refresh(self, images: Iterable[Tensor], *, frozen: Container[str] = ()) -> None:
         """Measures the batch-norm statistics anew, as their plain mean over batches of training pictures.

@@ -69,14 +69,13 @@ def mirror_pad(images: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
         return images
     for axis, before, after in ((-1, left, right), (-2, top, bottom)):
         if before or after:
-            images = images.index_select(
-                images.dim() + axis, _mirrored(images.shape[axis], before, after).to(images.device)
-            )
+            index = _mirrored(images.shape[axis], before, after, images.device)
+            images = images.index_select(images.dim() + axis, index)
     return images
 
 
-def _mirrored(size: int, before: int, after: int) -> Tensor:
-    index = torch.arange(-before, size + after)
+def _mirrored(size: int, before: int, after: int, device: torch.device) -> Tensor:
+    index = torch.arange(-before, size + after, device=device)
     if size == 1:
         return torch.zeros_like(index)
     period = 2 * (size - 1)

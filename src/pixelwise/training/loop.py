@@ -20,7 +20,8 @@ import torch
 from pixelwise.data.loader import TrainLoader
 from pixelwise.distributed import any_process, from_first, rank
 from pixelwise.errors import UserError
-from pixelwise.methods.base import Method
+from pixelwise.hardware import reading_waits
+from pixelwise.methods.base import Method, Scalar
 from pixelwise.metrics.headline import Headline
 from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.nn.finite import check_weights
@@ -118,8 +119,9 @@ def fit(
     position = _restore(method, run)
     loader = loaders[method.streams[0].name]
     monitor = validation.headlines[0]
-    sums: dict[str, float] = defaultdict(float)
+    sums: dict[str, Scalar] = defaultdict(float)
     summed = 0
+    loss = math.nan
     scores: dict[str, float] = {}
     saved_at = clock = time.monotonic()
     save_cost = 0.0
@@ -128,6 +130,7 @@ def fit(
     def save() -> None:
         nonlocal saved_at, save_cost
         started = time.monotonic()
+        method.check()
         if rank() == 0:
             _save(run, method, position)
         saved_at = time.monotonic()
@@ -150,14 +153,18 @@ def fit(
                 now = time.monotonic()
                 position.seconds, clock = position.seconds + now - clock, now
                 speed.tick(loader.batch_size, now)
-                if position.step == 1 or position.step % LOG_EVERY == 0:
-                    means = {name: value / summed for name, value in sums.items()}
+                logged = position.step == 1 or position.step % LOG_EVERY == 0
+                if logged or not reading_waits(device):
+                    loss = float(values["loss"])
+                if logged:
+                    method.check()
+                    means = {name: float(value) / summed for name, value in sums.items()}
                     sums.clear()
                     summed = 0
                     _log(run, "train", position, loader, means | {"pictures_per_second": round(speed.rate, 3)})
                 progress = from_first(position.progress(budget), device)
                 left = position.seconds * (1 - progress) / max(progress, 1e-9)
-                shown = {"loss": values["loss"]}
+                shown = {"loss": loss}
                 if monitor.key in scores:
                     shown[monitor.label] = scores[monitor.key]
                 display.step(progress, shown, speed.rate, left)
@@ -206,6 +213,7 @@ def _validate(
     *,
     final: bool,
 ) -> dict[str, float]:
+    method.check()
     torch.manual_seed(step_seed(loader.seed, position.step, rank()))
     with closing(loader.batches()) as batches:
         method.prepare_evaluation(itertools.islice(batches, REFRESH_BATCHES))

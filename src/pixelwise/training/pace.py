@@ -53,6 +53,7 @@ def measure_pace(
         for number in range(1 + TIMED_STEPS):
             started = time.monotonic()
             method.step({name: next(stream) for name, stream in streams.items()}, 0.0)
+            method.check()  # which waits for the device
             times.append(time.monotonic() - started)
             if number and time.monotonic() - begun > TIMED_SHARE * seconds:
                 break

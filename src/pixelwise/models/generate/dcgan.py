@@ -12,6 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pixelwise.hardware import on_device
+
 COARSEST = 4
 """Height and width of the maps next to the code."""
 SMALLEST = 16
@@ -66,7 +68,7 @@ class DCGAN(nn.Module):
     def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """(count, latent) codes from N(0, I), drawn on the CPU, so that a seed means the same on every device."""
         weight = next(self.parameters())
-        return torch.randn(count, self.latent, generator=generator).to(weight)
+        return on_device(torch.randn(count, self.latent, generator=generator), weight.device).to(weight)
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:

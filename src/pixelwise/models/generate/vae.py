@@ -110,7 +110,7 @@ class VAE(nn.Module):
             targets: nothing is known of the pictures; not read.
         """
         reconstruction, kl = self.terms(images, None)
-        count = total(reconstruction.new_tensor(len(images)))
+        count = total(reconstruction.new_full((), len(images)))
         reconstruction, kl = total(reconstruction.sum()) / count, total(kl.sum()) / count
         return {"loss": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
@@ -213,7 +213,7 @@ class Autoencoder(nn.Module):
     def losses(self, images: Tensor, targets: object = None) -> dict[str, Tensor]:
         """The cross entropy of the pictures' values 0..1 in nats per picture, as `loss` and as `reconstruction`."""
         errors, _ = self.terms(images)
-        reconstruction = total(errors.sum()) / total(errors.new_tensor(len(images)))
+        reconstruction = total(errors.sum()) / total(errors.new_full((), len(images)))
         return {"loss": reconstruction, "reconstruction": reconstruction}
 
 
