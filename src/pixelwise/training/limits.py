@@ -35,6 +35,8 @@ SHORT_STEPS = 300
 """Steps below which a run is short, and half of those that are advised instead."""
 MOST_LONGER = 10
 """So many times the run's length is advised at most."""
+FEW_VALIDATIONS = 3
+"""Validations of a run that spends half of its time on them."""
 FEW_PICTURES = 30
 """Training pictures below which every further one counts."""
 FEW_WITH_GAP = 100
@@ -149,7 +151,7 @@ def find_limits(
         history.no_improvement(recipe),
         history.declining(gap),
         history.stopped_early(recipe),
-        history.short(recipe, run) or history.still_improving(recipe, run),
+        history.short(recipe, run, validation_share(log, recipe)) or history.still_improving(recipe, run),
         rising_loss(log, recipe) if task.needs else None,
         few_pictures(pictures, gap) if task.needs else None,
         overfitting(pictures, gap, recipe, facts),
@@ -199,28 +201,42 @@ class History:
         return self.headline.best(self.scores) or 0
 
     def gain(self) -> float | None:
-        """What training twice as long would add to the score, above 0 for better: a line is fitted through the scores
-        of the last half of the validations, at least three, over the logarithm of the step. None for fewer.
+        """What training twice as long would add to the score at most, above 0 for better: a line is fitted through the
+        scores of the last half of the validations, at least three, over the logarithm of the step, and continued by no
+        more than half of what is left to gain. None for fewer validations.
+
+        A schedule that lets the learning rate fall bends the curve, so this is a bound rather than a forecast.
         """
         half = max(len(self.scores) // 2, 3)
         if len(self.scores) < 3:
             return None
         slope = np.polyfit(np.log2(self.steps[-half:]), self.scores[-half:], 1)[0]
-        return float(slope if self.headline.higher else -slope)
+        low, high = self.headline.limits
+        end = high if self.headline.higher else low
+        room = math.inf if end is None else abs(end - self.scores[-1]) / 2
+        return min(float(slope if self.headline.higher else -slope), room)
 
-    def short(self, recipe: PlannedRecipe, run: Path) -> Limit | None:
-        """Fewer than 300 steps: whatever the curve looks like, the network has hardly begun."""
+    def short(self, recipe: PlannedRecipe, run: Path, validating: float) -> Limit | None:
+        """Fewer than 300 steps: whatever the curve looks like, the network has hardly begun.
+
+        Args:
+            validating: the share of the time that validations took; from a half on, fewer of them are advised.
+        """
         if not self.scores or self.steps[-1] >= SHORT_STEPS or self._solved:
             return None
         steps, minutes = self.steps[-1], self._minutes(recipe)
         longer = math.ceil(min(2 * SHORT_STEPS / steps, MOST_LONGER) * minutes)
-        return Limit(
-            "short",
+        sentence = (
             f"A short run: {counted(steps, 'step', 'steps')} of {recipe.train.batch_size} crops, {self.epochs[-1]:.1f} "
-            "passes over the training pictures.",
-            f"Train on from these weights for {counted(longer, 'minute', 'minutes')} (command in the report).",
-            self._onwards(longer, run),
+            "passes over the training pictures"
         )
+        advice = f"Train on from these weights for {counted(longer, 'minute', 'minutes')} (command in the report)"
+        flags = self._onwards(longer, run)
+        if validating >= 0.5 and recipe.train.validations > FEW_VALIDATIONS:
+            sentence += f"; validations took {validating:.0%} of the time"
+            fewer = settings({"train.validations": FEW_VALIDATIONS})
+            advice, flags = f"{advice}, with fewer validations: {fewer}", f"{flags} {fewer}"
+        return Limit("short", f"{sentence}.", f"{advice}.", flags)
 
     def still_improving(self, recipe: PlannedRecipe, run: Path) -> Limit | None:
         """The last validation is the best one or the one before it is, and twice the time is worth two points or more
@@ -235,10 +251,10 @@ class History:
         before = self.scores[-max(len(self.scores) // 2, 3)]
         sentence = (
             f"Still improving when the time ran out: {label} went from {before:.3f} to {last:.3f} in the last "
-            f"{max(len(self.scores) // 2, 3)} validations, which promises about {gain:+.2g} for twice the time."
+            f"{max(len(self.scores) // 2, 3)} validations, which promises up to {gain:+.2g} for twice the time."
             if self.headline.higher
             else f"Still improving when the time ran out: {label} fell from {before:.4g} to {last:.4g} in the last "
-            f"{max(len(self.scores) // 2, 3)} validations, which promises about {-gain:+.2g} for twice the time."
+            f"{max(len(self.scores) // 2, 3)} validations, which promises up to {-gain:+.2g} for twice the time."
         )
         minutes = math.ceil(2 * self._minutes(recipe))
         return Limit(
@@ -312,6 +328,15 @@ class History:
         """Whether there is nothing left to gain."""
         top = self.headline.limits[1]
         return top is not None and self.headline.higher and self.scores[self.best] >= top - 2 * MATERIAL
+
+
+def validation_share(log: Sequence[Mapping[str, Any]], recipe: PlannedRecipe) -> float:
+    """The part of a run's time that validations took: what steps at the logged speed leave; 0 if none was logged."""
+    rates = [entry["pictures_per_second"] for entry in log if entry.get("pictures_per_second", 0.0) > 0]
+    if not rates:
+        return 0.0
+    steps, seconds = log[-1]["step"], max(entry["seconds"] for entry in log)
+    return max(1 - steps * recipe.train.batch_size / float(np.median(rates)) / max(seconds, 1e-9), 0.0)
 
 
 def rising_loss(log: Sequence[Mapping[str, Any]], recipe: PlannedRecipe) -> Limit | None:
@@ -430,7 +455,7 @@ def nothing(history: History, gap: Gap | None, pictures: int) -> Limit:
     measured = []
     if gain is not None:
         measured.append(
-            f"the last validations promise {gain if history.headline.higher else -gain:+.2g} for twice the time"
+            f"the last validations promise up to {gain if history.headline.higher else -gain:+.2g} for twice the time"
         )
     if gap is not None:
         measured.append(f"{gap.words}")

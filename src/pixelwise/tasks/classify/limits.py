@@ -24,13 +24,14 @@ def classify_limits(outcome: Outcome) -> list[Limit]:
 
 
 def disputed_limit(outcome: Outcome) -> Limit | None:
-    """Pictures of which another class than the label's has a probability of 0.95 or more, at most five, the surest first;
-    only where 95 % of all answers that confident are right."""
+    """Pictures of which another class than the label's has a probability of 0.95 or more, at most five, the surest
+    first; only where 95 % of all answers that confident are right."""
     both = [outcome.validation, *([] if outcome.training is None else [outcome.training])]
     sure = [(answer, each) for each in both for answer in each.scores.pictures if answer.probabilities.max() >= SURE]
     wrong = [pair for pair in sure if not pair[0].right]
     if not wrong or len(wrong) > (1 - TRUSTED) * len(sure):
         return None
+    contradicted = len(wrong)
     wrong = sorted(wrong, key=lambda pair: -float(pair[0].probabilities.max()))[:MOST_FILES]
     names = outcome.facts.class_names
     files = [_file(answer, each) for answer, each in wrong]
@@ -40,8 +41,8 @@ def disputed_limit(outcome: Outcome) -> Limit | None:
     ]
     return Limit(
         "disputed-labels",
-        f"{counted(len(wrong), 'picture', 'pictures')} labelled otherwise than the network is sure of (probability of 0.95 "
-        f"or more, {1 - len(wrong) / len(sure):.0%} of such answers are right): {some(described, 3)}.",
+        f"{counted(contradicted, 'label', 'labels')} contradicted by answers of a probability of 0.95 or more, of "
+        f"which {1 - contradicted / len(sure):.0%} are right: {some(described, 3)}.",
         "Look at them: where the label is wrong, fix it; where it is right, label more pictures of that kind.",
         files=tuple(files),
     )
