@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from pixelwise.report.blocks import Block, Column, Commands, Section, Table, Text
+from pixelwise.report.blocks import Block, Commands, Details, Section, Text
 from pixelwise.report.cells import Strong
 
 TITLE = "What limits this result"
@@ -61,14 +61,12 @@ def _inline(value: Any) -> str:
 
 
 def limits_section(limits: Sequence[Limit]) -> Section:
-    """The section of a report: each finding beside what to try, the commands, and the evidence."""
-    columns = (Column("measured", width=55), Column("what to try"))
-    rows = [(limit.sentence, limit.advice) for limit in limits]
-    blocks: list[Block] = [Table(columns, rows)]
-    commands = [limit.command for limit in limits if limit.command]
-    if commands:
-        blocks += [Text("Each of these commands tries one of them in a run of its own:", soft=True), Commands(commands)]
+    """The section of a report: each finding, what to try, the command that tries it, and the evidence."""
+    blocks: list[Block] = []
     for limit in limits:
+        blocks += [Text([Strong(limit.sentence)]), Text(limit.advice)]
+        if limit.command:
+            blocks.append(Details("The command", [Commands([limit.command])]))
         blocks += limit.blocks
     return Section("limits", TITLE, blocks)
 

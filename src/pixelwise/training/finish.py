@@ -83,7 +83,6 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
     run, task, dataset = session.run, session.task, session.data.dataset
     display.say("measuring the best weights on the validation pictures")
     commands = next_commands(run, dataset, task)
-    write_text(run.path / "next.txt", "".join(f"# {why}\n{command}\n\n" for why, command in commands))
     if not run.best.exists():
         raise without_weights(run)
     model, spec = load_model(run.best)
@@ -96,6 +95,8 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
     sections = task.sections(evaluation, baselines or {}, run.snapshots)
     content = replace(_run_content(session, evaluation, [command for _, command in commands]), limits=limits)
     write_page(run.report, run_page(content, sections))
+    tried = [(f"{limit.sentence} {limit.advice}", limit.command) for limit in limits if limit.command]
+    write_text(run.path / "next.txt", "".join(f"# {why}\n{command}\n\n" for why, command in (*commands, *tried)))
     write_text(run.limits_file, json.dumps([limit.to_dict() for limit in limits], indent=2) + "\n")
     write_text(run.metrics_file, json.dumps(dict(evaluation.summary), indent=2, allow_nan=False) + "\n")
 

@@ -26,8 +26,8 @@ from pixelwise.report.limits import Limit, settings
 from pixelwise.tasks.base import Outcome, Task
 
 ORDER = (
-    "no-improvement", "rising-loss", "declining", "stopped-early", "short", "still-improving", "classes-not-found",
-    "few-pictures", "overfitting", "disputed-labels", "weak-classes", "large-objects", "random-weights",
+    "no-improvement", "rising-loss", "declining", "stopped-early", "short", "still-improving", "random-weights",
+    "few-pictures", "overfitting", "classes-not-found", "disputed-labels", "weak-classes", "large-objects",
     "small-validation", "classes-not-in-training", "classes-not-in-validation", "none",
 )  # fmt: skip
 """Codes of all findings, in the order in which they are told: first what went wrong, last what cannot be judged."""
@@ -230,7 +230,7 @@ class History:
             f"A short run: {counted(steps, 'step', 'steps')} of {recipe.train.batch_size} crops, {self.epochs[-1]:.1f} "
             "passes over the training pictures"
         )
-        advice = f"Train on from these weights for {counted(longer, 'minute', 'minutes')} (command in the report)"
+        advice = f"Train on from these weights for {counted(longer, 'minute', 'minutes')}"
         flags = self._onwards(longer, run)
         if validating >= 0.5 and recipe.train.validations > FEW_VALIDATIONS:
             sentence += f"; validations took {validating:.0%} of the time"
@@ -260,7 +260,7 @@ class History:
         return Limit(
             "still-improving",
             sentence,
-            f"Train on from these weights for {counted(minutes, 'minute', 'minutes')} (command in the report).",
+            f"Train on from these weights for {counted(minutes, 'minute', 'minutes')}.",
             self._onwards(minutes, run),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ from pixelwise import api
 from pixelwise.data.pictures import write_png
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.report.limits import Limit, limit_lines, limits_section, settings
+from pixelwise.tasks.base import Evaluation, Outcome
 from pixelwise.tasks.limits import absent_classes, missed_classes
-from pixelwise.tasks.segment.limits import compared_iou, outstanding, weak_classes
-from pixelwise.tasks.segment.scores import Dispute, disputed_pixels
+from pixelwise.tasks.segment.limits import compared_iou, disputed_limit, outstanding, weak_classes
+from pixelwise.tasks.segment.scores import Dispute, SegmentScores, disputed_pixels
 from pixelwise.tasks.segment.sizes import class_sizes
+from planned import FACTS, planned_recipe
 
 
 def test_the_width_of_a_strip_is_its_width() -> None:
@@ -104,6 +107,24 @@ def test_a_picture_stands_out_from_the_others() -> None:
     assert names(400, 10, 10) == [], "too few others"
 
 
+def outcome(shares: Sequence[float], training: Sequence[float] = ()) -> Outcome:
+    """A run whose validation and training pictures have such shares of disputed pixels."""
+
+    def evaluation(split: str, shares: Sequence[float]) -> Evaluation:
+        scores = SegmentScores(("a", "b"))
+        scores.disputes = [Dispute(str(n), 1000, round(1000 * share), 0, 1) for n, share in enumerate(shares)]
+        return Evaluation(None, None, split, {}, scores, 1.0)  # type: ignore[arg-type]
+
+    recipe = planned_recipe("unet", "segment")
+    return Outcome(recipe, FACTS, evaluation("val", shares), evaluation("train", training) if training else None)
+
+
+def test_a_network_that_is_sure_of_too_much_casts_no_doubt() -> None:
+    assert disputed_limit(outcome([0.9, 0.8, 0.7, 0.0, 0.0, 0.0], [0.9, 0.0, 0.0, 0.0])) is None
+    assert disputed_limit(outcome([0.02, 0.01, 0.0, 0.0], [0.02, 0.0, 0.0, 0.0])) is None, "nobody stands out"
+    assert disputed_limit(outcome([])) is None
+
+
 def discs(folder: Path, train: int, val: int, swapped: str = "") -> Path:
     """Bright discs on dark ground; the labels of one picture are swapped."""
     draw = np.random.default_rng(0)
@@ -166,4 +187,4 @@ def test_what_is_empty_is_not_written() -> None:
     assert Limit("a", "b", "c").to_dict() == {"code": "a", "sentence": "b", "advice": "c"}
     assert LIMITS[0].to_dict()["command"] == "train 0"
     assert Limit("a", "b", "c", files=("x.png",)).to_dict()["files"] == ["x.png"]
-    assert len(limits_section([Limit("a", "b", "c")]).blocks) == 1
+    assert len(limits_section([Limit("a", "b", "c")]).blocks) == 2

@@ -39,6 +39,8 @@ GOOD = 0.8
 """IoU from which a class does not count as limited by its size."""
 DISPUTED = 0.05
 """Least share of a picture's labelled pixels that are disputed for its labels to be doubted."""
+TRUSTED = 0.03
+"""Most disputed pixels that three quarters of the validation pictures may have for the network to be trusted."""
 ABOVE_OTHERS = 5.0
 """So many times the 75 % quantile of such shares over the other pictures of the split it is as well."""
 LEAST_OTHERS = 3
@@ -143,14 +145,12 @@ def weak_limit(outcome: Outcome, classes: Sequence[int], sizes: Sequence[ClassSi
 def class_advice(recipe: PlannedRecipe, classes: Sequence[_Class]) -> tuple[str, str]:
     """What to try for classes that are missed, and the flags of a run that tries it.
 
-    Labels where fewer than ten pictures show the class; weights and an overlap loss where the recipe has none yet;
-    larger pictures where the class is thin.
+    Labels where fewer than ten pictures show the class; class weights and an overlap loss where the recipe has none yet
+    (benchmarks/comparisons.md: full median-frequency weights overdo it); larger pictures where the class is thin.
     """
     changes: dict[str, object] = {}
-    weights = {"none": "sqrt_median_frequency", "sqrt_median_frequency": "median_frequency"}
-    given = recipe.loss.class_weights
-    if isinstance(given, str) and given in weights and any(each.rare for each in classes):
-        changes["loss.class_weights"] = weights[given]
+    if recipe.loss.class_weights == "none" and any(each.rare for each in classes):
+        changes["loss.class_weights"] = "sqrt_median_frequency"
     terms = dict(recipe.loss.terms)
     if terms.keys().isdisjoint({"dice", "jaccard", "lovasz_softmax", "lovasz_hinge"}):
         changes["loss.terms"] = {**terms, "dice": 1.0}
@@ -204,8 +204,12 @@ def disputed_limit(outcome: Outcome) -> Limit | None:
     """Pictures whose labels differ from confident predictions on 5 % of the labelled pixels or more, and on five times
     as much as three quarters of the other pictures do; at most five, the worst first.
 
-    Pictures are compared with those of their own split: the network has seen the training pictures.
+    Pictures are compared with those of their own split: the network has seen the training pictures. Nothing is told
+    where more than a quarter of the validation pictures have 3 % of such pixels: the network is then sure of too much.
     """
+    shares = [each.share for each in outcome.validation.scores.disputes]
+    if not shares or float(np.quantile(shares, 0.75)) > TRUSTED:
+        return None
     found: list[tuple[Dispute, Evaluation]] = []
     for evaluation in (outcome.validation, outcome.training):
         if evaluation is not None:
