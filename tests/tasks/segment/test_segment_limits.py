@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,17 @@ from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.report.limits import Limit, limit_lines, limits_section, settings
 from pixelwise.tasks.base import Evaluation, Outcome
 from pixelwise.tasks.limits import absent_classes, missed_classes
-from pixelwise.tasks.segment.limits import compared_iou, disputed_limit, outstanding, weak_classes
+from pixelwise.tasks.segment.limits import (
+    compared_iou,
+    disputed_limit,
+    large_limit,
+    missed_limit,
+    outstanding,
+    weak_classes,
+    weak_limit,
+)
 from pixelwise.tasks.segment.scores import Dispute, SegmentScores, disputed_pixels
-from pixelwise.tasks.segment.sizes import class_sizes
+from pixelwise.tasks.segment.sizes import ClassSize, class_sizes
 from planned import FACTS, planned_recipe
 
 
@@ -123,6 +132,46 @@ def test_a_network_that_is_sure_of_too_much_casts_no_doubt() -> None:
     assert disputed_limit(outcome([0.9, 0.8, 0.7, 0.0, 0.0, 0.0], [0.9, 0.0, 0.0, 0.0])) is None
     assert disputed_limit(outcome([0.02, 0.01, 0.0, 0.0], [0.02, 0.0, 0.0, 0.0])) is None, "nobody stands out"
     assert disputed_limit(outcome([])) is None
+
+
+def with_scores(counts: list[list[int]], crop: list[int], **facts: object) -> Outcome:
+    """A run on 360 x 480 pictures of three classes with such a confusion of the validation pixels."""
+    scores = SegmentScores(FACTS.class_names)
+    scores.confusion = confusion(counts)
+    evaluation = Evaluation(None, None, "val", {}, scores, 1.0)  # type: ignore[arg-type]
+    recipe = planned_recipe("unet", "segment", augment={"crop": crop}, train={"batch_size": 8})
+    return Outcome(recipe, replace(FACTS, **facts), evaluation)  # type: ignore[arg-type]
+
+
+def test_objects_larger_than_the_crop() -> None:
+    counts = [[900, 0, 0], [50, 50, 0], [0, 0, 100]]
+    sizes = [ClassSize(100, 480), ClassSize(40, 400), ClassSize(40, 400)]
+    found = large_limit(with_scores(counts, [100, 140]), sizes)
+    assert found is not None
+    assert "crops of 140 x 100 or 8.1 % of a picture: b (400 pixels)." in found.sentence, "c is found well enough"
+    assert "to about 200 pixels" in found.advice, "140 of 400 of 480, rounded up"
+    assert found.flags == "--set 'augment.crop=[200, 280]' --set train.batch_size=2"
+    assert large_limit(with_scores(counts, [200, 240]), sizes) is None
+    assert large_limit(with_scores([[900, 0, 0], [0, 100, 0], [0, 0, 100]], [100, 140]), sizes) is None
+
+
+def test_what_is_told_of_weak_classes_depends_on_their_size_and_number() -> None:
+    counts = [[900, 0, 0], [80, 20, 0], [10, 0, 0]]
+    found = with_scores(counts, [100, 140])
+    sizes = [ClassSize(100, 480), ClassSize(30, 60), ClassSize(3, 60)]
+    missed = missed_limit(found, [2], sizes)
+    assert missed is not None
+    assert missed.sentence == "Never found: c (IoU 0.00, 1.0 % of the pixels, 20 training pictures, 3 pixels wide)."
+    assert "sqrt_median_frequency" in missed.advice
+    assert "for c, a few pixels wide, give pictures of a higher resolution" in missed.advice
+    assert missed.flags == (
+        "--set loss.class_weights=sqrt_median_frequency --set 'loss.terms={cross_entropy: 1.0, dice: 1.0}'"
+    )
+    assert missed_limit(found, [], sizes) is None
+    assert weak_limit(found, [1], sizes) is None, "9 % of the pixels, and wide"
+    scarce = missed_limit(with_scores(counts, [100, 140], class_pictures=(300, 200, 4)), [2], sizes)
+    assert scarce is not None
+    assert scarce.advice.startswith("Label more pictures that show c; or weigh rare classes more")
 
 
 def discs(folder: Path, train: int, val: int, swapped: str = "") -> Path:

@@ -160,8 +160,12 @@ def class_advice(recipe: PlannedRecipe, classes: Sequence[_Class]) -> tuple[str,
         advice.append(f"label more pictures that show {some(few, 3)}")
     if changes:
         advice.append(f"weigh rare classes more: {settings(changes)}")
-    if any(each.thin for each in classes):
-        advice.append("give pictures of a higher resolution, or enlarge them and their masks twofold before training")
+    thin = [each.name for each in classes if each.thin]
+    if thin:
+        advice.append(
+            f"for {some(thin, 3)}, a few pixels wide, give pictures of a higher resolution, or enlarge pictures and "
+            "masks twofold before training"
+        )
     if not advice:
         advice.append("label more pictures that show them, and train longer")
     text = "; or ".join(advice)
