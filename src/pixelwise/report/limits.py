@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from pixelwise.recipe.recipe import inline
 from pixelwise.report.blocks import Block, Commands, Details, Section, Text
 from pixelwise.report.cells import Strong
 
@@ -53,11 +52,7 @@ def settings(values: Mapping[str, Any]) -> str:
     >>> settings({"loss.class_weights": "none", "augment.crop": [64, 96]})
     "--set loss.class_weights=none --set 'augment.crop=[64, 96]'"
     """
-    return " ".join(f"--set {shlex.quote(f'{key}={_inline(value)}')}" for key, value in values.items())
-
-
-def _inline(value: Any) -> str:
-    return yaml.safe_dump([value], default_flow_style=True, width=float("inf"), sort_keys=False).strip()[1:-1]
+    return " ".join(f"--set {shlex.quote(f'{key}={inline(value)}')}" for key, value in values.items())
 
 
 def limits_section(limits: Sequence[Limit]) -> Section:

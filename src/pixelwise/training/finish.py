@@ -110,10 +110,13 @@ def _limits(session: Session, validation: Evaluation, options: Any, per_picture:
     run, task, facts, log = session.run, session.task, session.data.facts, session.run.log()
     trained = max((entry["seconds"] for entry in log), default=0.0)
     size = sample_size(facts.pictures["train"], validation.summary["pictures"], per_picture, trained)
-    training = None
+    training: Evaluation | None = None
     if task.needs and size:
         dataset, predictor = session.data.dataset, validation.predictor
-        training = evaluate_split(predictor, task, dataset, "train", run.path, options, most=size)
+        try:
+            training = evaluate_split(predictor, task, dataset, "train", run.path, options, most=size)
+        except UserError:
+            training = None  # nothing of the sample counts, such as pictures without an object
     headline = task.scores(session.spec, run.path, session.recipe).headlines[0]
     return find_limits(Outcome(session.recipe, facts, validation, training), task, log, headline, run.path)
 

@@ -26,8 +26,8 @@ from pixelwise.report.limits import Limit, settings
 from pixelwise.tasks.base import Outcome, Task
 
 ORDER = (
-    "no-improvement", "rising-loss", "declining", "stopped-early", "short", "still-improving", "random-weights",
-    "few-pictures", "overfitting", "classes-not-found", "disputed-labels", "weak-classes", "large-objects",
+    "no-improvement", "rising-loss", "declining", "stopped-early", "short", "still-improving", "disputed-labels",
+    "random-weights", "few-pictures", "overfitting", "classes-not-found", "weak-classes", "large-objects",
     "small-validation", "classes-not-in-training", "classes-not-in-validation", "none",
 )  # fmt: skip
 """Codes of all findings, in the order in which they are told: first what went wrong, last what cannot be judged."""
@@ -277,7 +277,7 @@ class History:
             f"No improvement after the first of {len(self.scores)} validations: {label} was {self.scores[0]:.3g} there "
             f"and {self.scores[-1]:.3g} at the end.",
             f"Lower the learning rate, {recipe.optimizer.lr:g} here: --set optimizer.lr={slower:.2g}; if that changes "
-            "nothing, look at the labels (`pixelwise check`).",
+            "nothing, look at the data (`pixelwise check`).",
             settings({"optimizer.lr": float(f"{slower:.2g}")}),
         )
 

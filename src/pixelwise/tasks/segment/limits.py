@@ -259,6 +259,7 @@ def disputed_blocks(evaluation: Evaluation, record: Record, dispute: Dispute, pa
     prediction = evaluation.predictor(sample.image)
     assert sample.mask is not None
     disputed = disputed_pixels(prediction.mask, prediction.confidence, sample.mask)
-    caption = f"{pair}, {dispute.share:.0%} of the labelled pixels of this {evaluation.split} picture"
+    split = {"train": "training", "val": "validation"}[evaluation.split]
+    caption = f"{pair}, {dispute.share:.0%} of the labelled pixels of this {split} picture"
     names = evaluation.predictor.class_names
     return [report.disputed_panels(sample.name, caption, sample.image, sample.mask, prediction.mask, disputed, names)]
