@@ -98,7 +98,7 @@ def test_validations_that_took_most_of_the_time() -> None:
     assert limits.validation_share([{**log[0], "pictures_per_second": 0.0}], RECIPE) == 0
     found = history([0.1, 0.2, 0.3], steps=10).short(RECIPE, RUN, 0.8)
     assert found is not None
-    assert "validations took 80% of the time" in found.sentence
+    assert "validations took 80 % of the time" in found.sentence
     assert found.flags.endswith("--set train.validations=3")
 
 
@@ -119,7 +119,7 @@ def test_declining() -> None:
     scores = [0.3, 0.5, 0.6, 0.58, 0.56, 0.55, 0.54, 0.53, 0.52, 0.5]
     found = history(scores).declining(None)
     assert found is not None
-    assert "from 30% of the run" in found.sentence
+    assert "from 30 % of the run" in found.sentence
     assert "worse by 0.1, to 0.5 at the end: the rate may be too high" in found.sentence
     by_heart = history(scores).declining(gap(0.9, 0.6))
     assert by_heart is not None
@@ -132,7 +132,7 @@ def test_stopped_by_patience() -> None:
     recipe = planned_recipe("unet", "segment", train={"epochs": 40.0, "patience": 2})
     found = history([0.3, 0.5, 0.4, 0.45]).stopped_early(recipe)
     assert found is not None
-    assert "at 50% of the budget, since 2 validations" in found.sentence
+    assert "at 50 % of the budget, since 2 validations" in found.sentence
     assert found.flags == "--set train.patience=4"
     whole = planned_recipe("unet", "segment", train={"epochs": 20.0, "patience": 2})
     assert history([0.3, 0.5, 0.4, 0.45]).stopped_early(whole) is None

@@ -55,6 +55,15 @@ def settings(values: Mapping[str, Any]) -> str:
     return " ".join(f"--set {shlex.quote(f'{key}={inline(value)}')}" for key, value in values.items())
 
 
+def rounded_percent(share: float) -> str:
+    """A share of 0..1 in whole percent.
+
+    >>> rounded_percent(0.055)
+    '6 %'
+    """
+    return f"{100 * share:.0f} %"
+
+
 def limits_section(limits: Sequence[Limit]) -> Section:
     """The section of a report: each finding, what to try, the command that tries it, and the evidence."""
     blocks: list[Block] = []

@@ -22,7 +22,7 @@ from pixelwise.data.listing import counted
 from pixelwise.metrics.headline import Headline
 from pixelwise.models.known_weights import KnownWeights, known_weights
 from pixelwise.recipe.recipe import PlannedRecipe
-from pixelwise.report.limits import Limit, settings
+from pixelwise.report.limits import Limit, rounded_percent, settings
 from pixelwise.tasks.base import Outcome, Task
 
 ORDER = (
@@ -233,7 +233,7 @@ class History:
         advice = f"Train on from these weights for {counted(longer, 'minute', 'minutes')}"
         flags = self._onwards(longer, run)
         if validating >= 0.5 and recipe.train.validations > FEW_VALIDATIONS:
-            sentence += f"; validations took {validating:.0%} of the time"
+            sentence += f"; validations took {rounded_percent(validating)} of the time"
             fewer = settings({"train.validations": FEW_VALIDATIONS})
             advice, flags = f"{advice}, with fewer validations: {fewer}", f"{flags} {fewer}"
         return Limit("short", f"{sentence}.", f"{advice}.", flags)
@@ -293,8 +293,8 @@ class History:
         )
         return Limit(
             "declining",
-            f"The best weights are from {self.steps[self.best] / self.steps[-1]:.0%} of the run; after that "
-            f"{self.headline.label} got worse by {lost:.3g}, to {self.scores[-1]:.3g} at the end: {why}.",
+            f"The best weights are from {rounded_percent(self.steps[self.best] / self.steps[-1])} of the run; after "
+            f"that {self.headline.label} got worse by {lost:.3g}, to {self.scores[-1]:.3g} at the end: {why}.",
             "More time will not help; train on more pictures, or with a smaller optimizer.lr.",
         )
 
@@ -308,7 +308,7 @@ class History:
             return None
         return Limit(
             "stopped-early",
-            f"Stopped at {done:.0%} of the budget, since {patience} validations in a row were no better "
+            f"Stopped at {rounded_percent(done)} of the budget, since {patience} validations in a row were no better "
             f"(train.patience), and before the learning rate came down.",
             f"Wait longer: --set train.patience={2 * patience}, or set a budget of that length, in which the rate "
             "comes down.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pixelwise.data.listing import counted, some
-from pixelwise.report.limits import Limit
+from pixelwise.report.limits import Limit, rounded_percent
 from pixelwise.tasks.base import Evaluation, Outcome
 from pixelwise.tasks.classify.scores import PictureAnswer
 from pixelwise.tasks.limits import absent_classes, label_file, missed_classes
@@ -42,7 +42,7 @@ def disputed_limit(outcome: Outcome) -> Limit | None:
     return Limit(
         "disputed-labels",
         f"{counted(contradicted, 'label', 'labels')} contradicted by answers of a probability of 0.95 or more, of "
-        f"which {1 - contradicted / len(sure):.0%} are right: {some(described, 3)}.",
+        f"which {rounded_percent(1 - contradicted / len(sure))} are right: {some(described, 3)}.",
         "Look at them: where the label is wrong, fix it; where it is right, label more pictures of that kind.",
         files=tuple(files),
     )

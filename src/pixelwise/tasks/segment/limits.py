@@ -16,7 +16,7 @@ from pixelwise.data.splits import even_sample
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.report.blocks import Block
-from pixelwise.report.limits import Limit, settings
+from pixelwise.report.limits import Limit, rounded_percent, settings
 from pixelwise.tasks.base import Evaluation, Outcome
 from pixelwise.tasks.limits import absent_classes, label_file, never_found
 from pixelwise.tasks.segment.scores import Dispute, disputed_pixels
@@ -113,7 +113,7 @@ class _Class:
         words = [f"IoU {self.iou:.2f}", f"{share} % of the pixels"]
         words.append(counted(self.pictures, "training picture", "training pictures"))
         if np.isfinite(self.width):
-            words.append(f"{self.width:.0f} pixels wide")
+            words.append(f"{counted(round(self.width), 'pixel', 'pixels')} wide")
         return f"{self.name} ({', '.join(words)})"
 
 
@@ -227,8 +227,8 @@ def disputed_limit(outcome: Outcome) -> Limit | None:
         record = next(each for each in evaluation.dataset.split(evaluation.split) if each.name == dispute.name)
         files.append(label_file(evaluation.dataset, record))
         pair = f"{names[dispute.label]} -> {names[dispute.predicted]}"
-        described.append(f"{files[-1]} ({dispute.share:.0%}, {pair})")
-        blocks += disputed_blocks(evaluation, record, dispute, pair)
+        described.append(f"{files[-1]} ({rounded_percent(dispute.share)}, {pair})")
+        blocks += disputed_blocks(evaluation, record, dispute)
     return Limit(
         "disputed-labels",
         "Labels and confident predictions (probability of 0.95 or more) differ far more than elsewhere in "
@@ -251,7 +251,7 @@ def outstanding(disputes: Sequence[Dispute]) -> list[Dispute]:
     return found
 
 
-def disputed_blocks(evaluation: Evaluation, record: Record, dispute: Dispute, pair: str) -> list[Block]:
+def disputed_blocks(evaluation: Evaluation, record: Record, dispute: Dispute) -> list[Block]:
     """Picture, label, prediction and where they differ."""
     from pixelwise.tasks.segment import report
 
@@ -260,6 +260,17 @@ def disputed_blocks(evaluation: Evaluation, record: Record, dispute: Dispute, pa
     assert sample.mask is not None
     disputed = disputed_pixels(prediction.mask, prediction.confidence, sample.mask)
     split = {"train": "training", "val": "validation"}[evaluation.split]
-    caption = f"{pair}, {dispute.share:.0%} of the labelled pixels of this {split} picture"
+    share = f"{rounded_percent(dispute.share)} of the labelled pixels of this {split} picture"
     names = evaluation.predictor.class_names
-    return [report.disputed_panels(sample.name, caption, sample.image, sample.mask, prediction.mask, disputed, names)]
+    return [
+        report.disputed_panels(
+            sample.name,
+            (dispute.label, dispute.predicted),
+            share,
+            sample.image,
+            sample.mask,
+            prediction.mask,
+            disputed,
+            names,
+        )
+    ]
