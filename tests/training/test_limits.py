@@ -95,7 +95,9 @@ def test_validations_that_took_most_of_the_time() -> None:
         {"kind": "validation", "step": 10, "seconds": 20.0},
     ]
     assert limits.validation_share(log, RECIPE) == pytest.approx(0.8), "20 pictures at 5 per second are 4 of 20 seconds"
-    assert limits.validation_share([{**log[0], "pictures_per_second": 0.0}], RECIPE) == 0
+    first = {"kind": "train", "step": 1, "seconds": 3.0, "pictures_per_second": 0.0}
+    assert limits.validation_share([first, {"kind": "validation", "step": 2, "seconds": 60.0}], RECIPE) == 0.9
+    assert limits.validation_share(log[1:], RECIPE) == 0
     found = history([0.1, 0.2, 0.3], steps=10).short(RECIPE, RUN, 0.8)
     assert found is not None
     assert "validations took 80 % of the time" in found.sentence

@@ -331,12 +331,15 @@ class History:
 
 
 def validation_share(log: Sequence[Mapping[str, Any]], recipe: PlannedRecipe) -> float:
-    """The part of a run's time that validations took: what steps at the logged speed leave; 0 if none was logged."""
-    rates = [entry["pictures_per_second"] for entry in log if entry.get("pictures_per_second", 0.0) > 0]
-    if not rates:
+    """The part of a run's time that validations took: what its steps leave, at the logged speed, or at that of the first
+    step in a run too short for a speed; 0 where no step was logged."""
+    steps = [entry for entry in log if entry["kind"] == "train"]
+    if not steps:
         return 0.0
-    steps, seconds = log[-1]["step"], max(entry["seconds"] for entry in log)
-    return max(1 - steps * recipe.train.batch_size / float(np.median(rates)) / max(seconds, 1e-9), 0.0)
+    rates = [entry["pictures_per_second"] for entry in steps if entry["pictures_per_second"] > 0]
+    each = recipe.train.batch_size / float(np.median(rates)) if rates else steps[0]["seconds"] / steps[0]["step"]
+    seconds = max(entry["seconds"] for entry in log)
+    return max(1 - log[-1]["step"] * each / max(seconds, 1e-9), 0.0)
 
 
 def rising_loss(log: Sequence[Mapping[str, Any]], recipe: PlannedRecipe) -> Limit | None:
