@@ -331,8 +331,8 @@ class History:
 
 
 def validation_share(log: Sequence[Mapping[str, Any]], recipe: PlannedRecipe) -> float:
-    """The part of a run's time that validations took: what its steps leave, at the logged speed, or at that of the first
-    step in a run too short for a speed; 0 where no step was logged."""
+    """The part of a run's time that validations took: what its steps leave, at the logged speed, or at that of the
+    first step in a run too short for a speed; 0 where no step was logged."""
     steps = [entry for entry in log if entry["kind"] == "train"]
     if not steps:
         return 0.0
