@@ -70,7 +70,7 @@ def test_errors_fall() -> None:
     found = history([9.0, 5.0, 4.0, 3.5, 3.0, 2.7, 2.4, 2.2, 2.0, 1.9], MAE).still_improving(RECIPE, RUN)
     assert found is not None
     assert "fell from 2.7 to 1.9" in found.sentence
-    assert "up to -0.95 for twice the time" in found.sentence, "half of what is left"
+    assert "about -0.95 for twice the time" in found.sentence, "half of what is left"
 
 
 def test_a_budget_of_epochs_is_doubled_in_minutes() -> None:
@@ -226,7 +226,7 @@ def test_nothing_stands_out() -> None:
     level = history([0.5, 0.7, 0.8, 0.81, 0.811, 0.812])
     pictures = limits.nothing(level, gap(0.87, 0.812), 300)
     assert pictures.code == "none"
-    assert pictures.sentence.startswith("Nothing stands out: the last validations promise up to +0.0")
+    assert pictures.sentence.startswith("Nothing stands out: the last validations promise about +0.0")
     assert "mean IoU is 0.870 on 20 of them and 0.812 on validation pictures" in pictures.sentence
     assert pictures.advice == "The next gain is likely from more pictures than these 300."
     rising = history([0.5, 0.7, 0.8, 0.805, 0.81, 0.815])

@@ -201,11 +201,11 @@ class History:
         return self.headline.best(self.scores) or 0
 
     def gain(self) -> float | None:
-        """What training twice as long would add to the score at most, above 0 for better: a line is fitted through the
+        """What training twice as long would add to the score, above 0 for better: a line is fitted through the
         scores of the last half of the validations, at least three, over the logarithm of the step, and continued by no
         more than half of what is left to gain. None for fewer validations.
 
-        A schedule that lets the learning rate fall bends the curve, so this is a bound rather than a forecast.
+        A falling learning rate bends the curve, so this is right within a factor of about three (docs/training.md).
         """
         half = max(len(self.scores) // 2, 3)
         if len(self.scores) < 3:
@@ -251,10 +251,10 @@ class History:
         before = self.scores[-max(len(self.scores) // 2, 3)]
         sentence = (
             f"Still improving when the time ran out: {label} went from {before:.3f} to {last:.3f} in the last "
-            f"{max(len(self.scores) // 2, 3)} validations, which promises up to {gain:+.2g} for twice the time."
+            f"{max(len(self.scores) // 2, 3)} validations, which promises about {gain:+.2g} for twice the time."
             if self.headline.higher
             else f"Still improving when the time ran out: {label} fell from {before:.4g} to {last:.4g} in the last "
-            f"{max(len(self.scores) // 2, 3)} validations, which promises up to {-gain:+.2g} for twice the time."
+            f"{max(len(self.scores) // 2, 3)} validations, which promises about {-gain:+.2g} for twice the time."
         )
         minutes = math.ceil(2 * self._minutes(recipe))
         return Limit(
@@ -458,7 +458,7 @@ def nothing(history: History, gap: Gap | None, pictures: int) -> Limit:
     measured = []
     if gain is not None:
         measured.append(
-            f"the last validations promise up to {gain if history.headline.higher else -gain:+.2g} for twice the time"
+            f"the last validations promise about {gain if history.headline.higher else -gain:+.2g} for twice the time"
         )
     if gap is not None:
         measured.append(f"{gap.words}")
