@@ -271,6 +271,7 @@ def test_train_prints_the_table_and_resume_of_a_finished_run_changes_nothing(
     status, text = pixelwise("train", "unet", "--data", scenes_folder, "--out", tmp_path / "r", "--epochs", 1, *TINY)
     assert status == 0, text
     assert "mean IoU" in text
+    assert "What limits this result\n- A short run: 4 steps of 2 crops" in text
     assert "report.html" in text
     before = (tmp_path / "r" / "metrics.json").read_bytes()
     status, text = pixelwise("train", "--resume", tmp_path / "r")

@@ -8,6 +8,7 @@ import pytest
 
 from pixelwise.metrics import Headline
 from pixelwise.report.blocks import Page, Section
+from pixelwise.report.limits import Limit
 from pixelwise.report.page import render_page
 from pixelwise.report.run_page import RunContent, averaged_line, run_page
 from pixelwise.report.scores import comparison, definitions, other_numbers, tiles
@@ -29,6 +30,21 @@ def test_the_task_comes_first_and_definitions_last() -> None:
     ]
     page = run_page(RunContent(title="run"), own)
     assert ids(page) == ["scores", "samples", "training", "data", "recipe", "machine", "next", "definitions"]
+
+
+def test_what_limits_the_result_stands_after_the_scores() -> None:
+    own = [
+        Section("scores", "Scores", []),
+        Section("samples", "Samples", []),
+        Section("definitions", "Definitions", []),
+    ]
+    limits = [Limit("few-pictures", "Only 3 <pictures>.", "Label more.", command="pixelwise train again")]
+    page = run_page(RunContent(title="run", limits=limits), own)
+    assert ids(page)[:3] == ["scores", "limits", "samples"]
+    text = render_page(page)
+    for shown in ("Only 3 &lt;pictures&gt;.", "Label more.", '<pre class="command">pixelwise train again</pre>'):
+        assert shown in text
+    assert "limits" not in ids(run_page(RunContent(title="run"), own))
 
 
 def test_a_run_with_nothing_recorded_says_so() -> None:

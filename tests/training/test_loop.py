@@ -60,7 +60,8 @@ def test_everything_is_left_behind(scenes_folder: Path, tmp_path: Path) -> None:
     train(scenes_folder, tmp_path / "run", epochs=1)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "recipe.yaml", "log.jsonl", "last", "previous", "best.safetensors", "metrics.json", "report.html", "next.txt",
+        "recipe.yaml", "log.jsonl", "last", "previous", "best.safetensors", "metrics.json", "limits.json",
+        "report.html", "next.txt",
     }  # fmt: skip
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert {"mean_iou", "pixel_accuracy", "iou", "definition"} <= metrics.keys()

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pixelwise.report import blocks, cells
+from pixelwise.report.limits import limit_lines
 
 if TYPE_CHECKING:
     from pixelwise.training.run import Run
@@ -63,4 +64,5 @@ def print_result(run: Run) -> None:
 
     if rank() == 0:
         print_blocks(api.tables(run.path, run.metrics))
+        print_blocks(limit_lines(run.limits))
         print(f"report: {run.report}\nnext:   {run.path / 'next.txt'}")

@@ -125,16 +125,16 @@ def to_yaml(recipe: Recipe | PlannedRecipe, reasons: Mapping[str, str] | None = 
         if section in {"about", "stages", "variants"} and not values:
             continue
         if not isinstance(values, dict):
-            lines.append(f"{section}: {_inline(values)}")
+            lines.append(f"{section}: {inline(values)}")
             continue
         lines.append(f"{section}:" if values else f"{section}: {{}}")
         for key, value in values.items():
             reason = reasons.get(f"{section}.{key}")
-            lines.append(f"  {key}: {_inline(value)}" + (f"  # {reason}" if reason else ""))
+            lines.append(f"  {key}: {inline(value)}" + (f"  # {reason}" if reason else ""))
     return "\n".join(lines) + "\n"
 
 
-def _inline(value: Any) -> str:
+def inline(value: Any) -> str:
     """A value on one line of YAML."""
     return yaml.safe_dump([value], default_flow_style=True, width=float("inf"), sort_keys=False).strip()[1:-1]
 

@@ -27,6 +27,7 @@ from pixelwise.report.blocks import (
     Text,
 )
 from pixelwise.report.cells import Bar, Percent
+from pixelwise.report.limits import Limit, limits_section
 from pixelwise.report.pictures import svg
 
 
@@ -43,6 +44,7 @@ class RunContent:
         log: the entries of `log.jsonl`, of the kinds `train` and `validation`.
         timing, hardware: names -> values; a value whose name ends in `seconds` is a duration.
         next_commands: to copy, in order.
+        limits: what limits the result; their section stands after the task's first one, its scores.
     """
 
     title: str
@@ -54,16 +56,20 @@ class RunContent:
     timing: Mapping[str, Any] = field(default_factory=dict)
     hardware: Mapping[str, Any] = field(default_factory=dict)
     next_commands: Sequence[str] = ()
+    limits: Sequence[Limit] = ()
 
 
 def run_page(content: RunContent, sections: Sequence[Section] = ()) -> Page:
     """The page of a run.
 
     Args:
-        sections: the task's own. They come first, but a section with the id `definitions` comes last.
+        sections: the task's own. They come first, with what limits the result after the first of them; but a section
+            with the id `definitions` comes last.
     """
     own = [section for section in sections if section.id != "definitions"]
     definitions = [section for section in sections if section.id == "definitions"]
+    if content.limits:
+        own.insert(min(len(own), 1), limits_section(content.limits))
     return Page(content.title, [*own, *run_sections(content), *definitions])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
+from pixelwise.report.limits import Limit
 
 P = TypeVar("P", bound=Prediction)
 Snapshots = Callable[[str], Sequence[tuple[int, Path]]]
@@ -52,6 +54,11 @@ class Scores(ABC, Generic[P]):
         """The values by key of those headlines that validations log, the first one among them; NaN for what is
         undefined."""
 
+    def margin(self) -> float:
+        """By how much the first headline is uncertain for the number of pictures: half of its 95 % interval over other
+        choices of pictures (`metrics.bootstrap`); NaN where single pictures are not kept."""
+        return math.nan
+
     @abstractmethod
     def summary(self, split: str) -> dict[str, Any]:
         """Everything as plain JSON values, `definition` among them; what is undefined is None.
@@ -77,6 +84,21 @@ class Evaluation:
     summary: Mapping[str, Any]
     scores: Any
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished training run: what was asked, and what was measured with its best weights.
+
+    Attributes:
+        facts: about the data, statistics of the training pictures.
+        training: of a sample of the training pictures; None where there was no time for one, or nothing to compare.
+    """
+
+    recipe: PlannedRecipe
+    facts: Fingerprint
+    validation: Evaluation
+    training: Evaluation | None = None
 
 
 class Task(ABC):
@@ -270,6 +292,16 @@ class Task(ABC):
             baselines: the first headline's value for what was not learned by this run, by name.
             snapshots: the pictures that the method `snapshots` gave while training.
         """
+
+    def compared(self, training: Evaluation, validation: Evaluation) -> tuple[float, float]:
+        """The first headline on training and on validation pictures, as far as they can be compared; NaN where not."""
+        key = validation.scores.headlines[0].key
+        first, second = (each.summary.get(key) for each in (training, validation))
+        return (math.nan if first is None else first), (math.nan if second is None else second)
+
+    def limits(self, outcome: Outcome) -> list[Limit]:
+        """What limits the result, as far as it depends on the task; `training.limits` has what every task has."""
+        return []
 
     @abstractmethod
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,19 @@ from pixelwise.catalog import load_model
 from pixelwise.data.class_names import with_class_names
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint
+from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
 from pixelwise.inference.evaluate import measurable, measure
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.headline import Headline
 from pixelwise.models.spec import read_spec
 from pixelwise.recipe.recipe import reasoned
+from pixelwise.report.limits import Limit
 from pixelwise.report.page import write_page
 from pixelwise.report.run_page import RunContent, run_page
 from pixelwise.report.variants import VariantOutcome, VariantsContent, variants_page
-from pixelwise.tasks.base import Evaluation, Task
+from pixelwise.tasks.base import Evaluation, Outcome, Task
+from pixelwise.training.limits import find_limits, sample_size
 from pixelwise.training.progress import Display
 from pixelwise.training.recipes import load_recipe, task_named, variant_recipes
 from pixelwise.training.run import Run, without_weights
@@ -39,10 +44,12 @@ def evaluate_split(
     folder: Path,
     options: Any = None,
     progress: Any = lambda done: None,
+    most: int | None = None,
 ) -> Evaluation:
     """Predicts every labelled picture of a split and counts.
 
     Args:
+        most: of the pictures, evenly spread; None for all.
         dataset: its classes are found by name among those of the network.
         folder: of the run, or of the model file.
 
@@ -52,6 +59,8 @@ def evaluate_split(
     if task.needs and predictor.class_names:
         dataset = with_class_names(dataset, predictor.class_names)
     records = measurable(dataset, split, task.needs)
+    if most is not None:
+        records = even_sample(records, most)
     scores = task.scores(predictor.spec, folder, options=options)
     seconds = measure(predictor, dataset, records, scores, progress)
     try:
@@ -62,7 +71,7 @@ def evaluate_split(
 
 
 def finish(session: Session, display: Display, baselines: Mapping[str, float | None] | None = None) -> None:
-    """Measures the best weights, and writes `metrics.json`, `report.html` and `next.txt`.
+    """Measures the best weights, and writes `metrics.json`, `limits.json`, `report.html` and `next.txt`.
 
     Args:
         baselines: the first headline's value for what was not learned by this run, by name, for the report.
@@ -74,17 +83,42 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
     run, task, dataset = session.run, session.task, session.data.dataset
     display.say("measuring the best weights on the validation pictures")
     commands = next_commands(run, dataset, task)
-    write_text(run.path / "next.txt", "".join(f"# {why}\n{command}\n\n" for why, command in commands))
     if not run.best.exists():
         raise without_weights(run)
     model, spec = load_model(run.best)
     options = task.evaluation_options(dataset, task.options())
     predictor = Predictor(task.inference(model, spec, options))
+    started = time.monotonic()
     evaluation = evaluate_split(predictor, task, dataset, "val", run.path, options)
+    per_picture = (time.monotonic() - started) / evaluation.summary["pictures"]
+    limits = _limits(session, evaluation, options, per_picture)
     sections = task.sections(evaluation, baselines or {}, run.snapshots)
-    content = _run_content(session, evaluation, [command for _, command in commands])
+    content = replace(_run_content(session, evaluation, [command for _, command in commands]), limits=limits)
     write_page(run.report, run_page(content, sections))
+    tried = [(f"{limit.sentence} {limit.advice}", limit.command) for limit in limits if limit.command]
+    write_text(run.path / "next.txt", "".join(f"# {why}\n{command}\n\n" for why, command in (*commands, *tried)))
+    write_text(run.limits_file, json.dumps([limit.to_dict() for limit in limits], indent=2) + "\n")
     write_text(run.metrics_file, json.dumps(dict(evaluation.summary), indent=2, allow_nan=False) + "\n")
+
+
+def _limits(session: Session, validation: Evaluation, options: Any, per_picture: float) -> list[Limit]:
+    """What limits the result; a sample of the training pictures is measured as well, where labels make that comparable.
+
+    Args:
+        per_picture: seconds that the validation pictures took each.
+    """
+    run, task, facts, log = session.run, session.task, session.data.facts, session.run.log()
+    trained = max((entry["seconds"] for entry in log), default=0.0)
+    size = sample_size(facts.pictures["train"], validation.summary["pictures"], per_picture, trained)
+    training: Evaluation | None = None
+    if task.needs and size:
+        dataset, predictor = session.data.dataset, validation.predictor
+        try:
+            training = evaluate_split(predictor, task, dataset, "train", run.path, options, most=size)
+        except UserError:
+            training = None  # nothing of the sample counts, such as pictures without an object
+    headline = task.scores(session.spec, run.path, session.recipe).headlines[0]
+    return find_limits(Outcome(session.recipe, facts, validation, training), task, log, headline, run.path)
 
 
 def finish_variants(run: Run) -> None:

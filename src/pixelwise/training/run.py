@@ -30,10 +30,10 @@ class Run:
 
     Attributes:
         path: `runs/NAME`, with `recipe.yaml`, `log.jsonl`, `last/` and `previous/`, `best.safetensors`,
-            `metrics.json`, `report.html` and `next.txt`. A training in stages has `stages.yaml`, the recipe of all of
-            them, and every stage but the last in a run folder of its own, `stages/1`, `stages/2`, ... One with variants
-            has `variants.yaml`, and all of them in run folders of their own, `variants/NAME`; of its own it has
-            `metrics.json`, `report.html` and `next.txt`, which compare them.
+            `metrics.json`, `limits.json`, `report.html` and `next.txt`. A training in stages has `stages.yaml`, the
+            recipe of all of them, and every stage but the last in a run folder of its own, `stages/1`, `stages/2`, ...
+            One with variants has `variants.yaml`, and all of them in run folders of their own, `variants/NAME`; of its
+            own it has `metrics.json`, `report.html` and `next.txt`, which compare them.
     """
 
     path: Path
@@ -65,6 +65,30 @@ class Run:
     @property
     def metrics_file(self) -> Path:
         return self.path / "metrics.json"
+
+    @property
+    def limits_file(self) -> Path:
+        return self.path / "limits.json"
+
+    @property
+    def limits(self) -> list[dict[str, Any]]:
+        """What limits the result: `code`, `sentence`, `advice`, and perhaps `command` and `files` of each finding; none
+        for runs of versions that did not look for them.
+
+        Raises:
+            UserError: a damaged file.
+        """
+        if not self.limits_file.exists():
+            return []
+        try:
+            limits = json.loads(self.limits_file.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.limits_file}: not the findings that a run writes ({error}); remove the file."
+            ) from None
+        if not isinstance(limits, list) or not all({"code", "sentence", "advice"} <= set(limit) for limit in limits):
+            raise UserError(f"{self.limits_file}: not the findings that a run writes; remove the file.")
+        return limits
 
     @property
     def report(self) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
+from pixelwise.metrics.bootstrap import mean_margin
 from pixelwise.metrics.calibration import Calibration
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
@@ -92,6 +93,9 @@ class ClassScores(Scores[ClassPrediction]):
         if self.confusion.num_classes > 5:
             values["top5_accuracy"] = self.ranks.accuracy(5)
         return values
+
+    def margin(self) -> float:
+        return mean_margin(np.array([answer.right for answer in self.pictures], np.float64))
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self.confusion.pixels:

@@ -23,8 +23,10 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.report.blocks import Block, Section
-from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.report.limits import Limit
+from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
 from pixelwise.tasks.classify.inference import RANKS, ClassifyInference, ClassifyOptions, ClassPrediction
+from pixelwise.tasks.classify.limits import classify_limits
 from pixelwise.tasks.classify.scores import ClassScores
 from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import covering
@@ -130,6 +132,9 @@ class Classify(Task):
         from pixelwise.tasks.classify import report
 
         return report.evaluation_sections(evaluation)
+
+    def limits(self, outcome: Outcome) -> list[Limit]:
+        return classify_limits(outcome)
 
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:
         from pixelwise.tasks.classify import report

@@ -15,6 +15,7 @@ from pixelwise.data.objects import aimed
 from pixelwise.data.sample import NO_CLASS, VOID, Instances, Sample
 from pixelwise.errors import UserError
 from pixelwise.losses.boxes import BOX_LOSSES
+from pixelwise.metrics.bootstrap import mean_margin
 from pixelwise.metrics.calibration import Calibration
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
@@ -131,6 +132,10 @@ class BoxScores(Scores[BoxPrediction]):
             "localised": largest.localised(),
         }
         return {name: value for name, value in values.items() if name in {line.key for line in self._headlines}}
+
+    def margin(self) -> float:
+        found = [math.nan if math.isnan(one.overlap) else one.right and one.overlap >= 0.5 for one in self.pictures]
+        return mean_margin(np.array(found, np.float64))
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self.confusion.pixels:

@@ -27,10 +27,12 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
-from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.report.limits import Limit
+from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
 from pixelwise.tasks.detect.criterion import AimedTargets, ClassAndBox
 from pixelwise.tasks.detect.inference import BoxInference, BoxPrediction, DetectOptions, ranked_boxes
 from pixelwise.tasks.detect.scores import BoxScores
+from pixelwise.tasks.limits import missed_classes
 
 LONGEST = 192
 """Longer side of a crop of a whole picture unless asked for."""
@@ -128,6 +130,13 @@ class Detect(Task):
         from pixelwise.tasks.detect import report
 
         return report.evaluation_sections(evaluation)
+
+    def limits(self, outcome: Outcome) -> list[Limit]:
+        """Classes that are never right for the largest object of a picture, where the loss has a term for classes."""
+        objects = outcome.facts.objects
+        if objects is None or BOX_LOSSES.keys() >= outcome.recipe.loss.terms.keys():
+            return []
+        return missed_classes(outcome.validation.scores.confusion, objects.count, ("object", "objects"))
 
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:
         from pixelwise.tasks.detect import report

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.sample import Sample
+from pixelwise.metrics.bootstrap import mean_margin
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.values import ValueScore
 from pixelwise.tasks.base import Scores
@@ -44,6 +45,7 @@ class PictureError:
 
     name: str
     mae: float
+    pixels: int
 
 
 class RegressScores(Scores[ValuePrediction]):
@@ -69,7 +71,7 @@ class RegressScores(Scores[ValuePrediction]):
         own = ValueScore(**self._kind)  # type: ignore[arg-type]
         own.update(prediction.values, sample.values)
         self.errors.merge(own)
-        self.pictures.append(PictureError(sample.name, own.mae()))
+        self.pictures.append(PictureError(sample.name, own.mae(), own.pixels))
 
     def merge(self, other: RegressScores) -> None:
         self.errors.merge(other.errors)
@@ -77,6 +79,11 @@ class RegressScores(Scores[ValuePrediction]):
 
     def values(self) -> dict[str, float]:
         return {"mae": self.errors.mae(), "rmse": self.errors.rmse(), "r2": self.errors.r2()}
+
+    def margin(self) -> float:
+        return mean_margin(
+            np.array([one.mae for one in self.pictures]), np.array([one.pixels for one in self.pictures])
+        )
 
     def summary(self, split: str) -> dict[str, Any]:
         return {"split": split, **self.errors.summary(split), "pictures": len(self.pictures)}

@@ -217,6 +217,42 @@ def _panels(example: Example, colours: np.ndarray) -> Panels:
     return Panels(pictures, caption, columns=max(len(pictures), 3))
 
 
+def disputed_panels(
+    name: str,
+    pair: tuple[int, int],
+    share: str,
+    image: np.ndarray,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    disputed: np.ndarray,
+    class_names: Sequence[str],
+) -> Panels:
+    """Picture, label, prediction, and the pixels (H, W) bool where the network is sure of another class.
+
+    Args:
+        pair: the class of most of these pixels' labels, and the one that is predicted.
+        share: how many pixels these are, in words.
+    """
+    colours = palette(len(class_names), background_class(class_names))
+    label, predicted = (Swatch(class_names[class_id], css(colours[class_id])) for class_id in pair)
+    size = fitted_size(prediction, LONG_SIDE)
+    picture = resized(to_rgb(image), size)
+    masks = [cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for mask in (truth, prediction)]
+    agreed = np.where(disputed, prediction, truth)  # all that is not disputed counts as right
+    shown = cv2.resize(agreed.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    pictures = [
+        ("Picture", jpeg(picture)),
+        ("Label", png(masks[0], colours)),
+        ("Prediction", png(masks[1], colours)),
+        ("Sure of another class", jpeg(_errors(picture, masks[0], shown))),
+    ]
+    return Panels(
+        [Picture(address, size, (title,), f"{title} of {name}") for title, address in pictures],
+        (Strong(name), " · labelled ", label, ", predicted ", predicted, f" · {share}"),
+        columns=4,
+    )
+
+
 def _errors(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """The picture, grey and pale, with wrong pixels in one loud colour and void dark."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from pixelwise.data.sample import VOID, Sample
+from pixelwise.metrics.bootstrap import bootstrap_margin
 from pixelwise.metrics.boundary import BoundaryScore
 from pixelwise.metrics.calibration import Calibration
 from pixelwise.metrics.confusion import ConfusionMatrix
@@ -42,6 +44,32 @@ class PictureScore:
     mean_iou: float
 
 
+SURE = 0.95
+"""Probability from which a class other than the label's disputes the label."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """How far confident predictions and labels of one picture differ.
+
+    Attributes:
+        pixels: with a label.
+        disputed: those of which another class has a probability of 0.95 or more.
+        label, predicted: the pair of class ids that most of these have; both 0 where there are none.
+    """
+
+    name: str
+    pixels: int
+    disputed: int
+    label: int
+    predicted: int
+
+    @property
+    def share(self) -> float:
+        """Of the labelled pixels, those that are disputed."""
+        return self.disputed / max(self.pixels, 1)
+
+
 class SegmentScores(Scores[SegmentPrediction]):
     """Counts pixels by true and predicted class.
 
@@ -53,7 +81,7 @@ class SegmentScores(Scores[SegmentPrediction]):
     Attributes:
         confusion, calibration, outlines: what was counted; the last two only where `thorough`.
         objects: matches of objects; None without `instances`.
-        pictures: in the order in which they were counted; only where `thorough`.
+        pictures, disputes: in the order in which they were counted; only where `thorough`.
     """
 
     headlines: Sequence[Headline] = HEADLINES
@@ -66,6 +94,8 @@ class SegmentScores(Scores[SegmentPrediction]):
         self.outlines = BoundaryScore(class_names)
         self.objects = None if instances is None else InstanceScore()
         self.pictures: list[PictureScore] = []
+        self.disputes: list[Dispute] = []
+        self._counts: list[np.ndarray] = []  # of each picture (3, K): right, true and predicted pixels
 
     def update(self, prediction: SegmentPrediction, sample: Sample) -> None:
         assert sample.mask is not None
@@ -77,7 +107,13 @@ class SegmentScores(Scores[SegmentPrediction]):
         self.confusion.merge(own)
         self.outlines.update(prediction.mask, sample.mask)
         counted = sample.mask != VOID
-        self.calibration.update(prediction.confidence[counted], (prediction.mask == sample.mask)[counted])
+        confidence = prediction.confidence
+        self.calibration.update(confidence[counted], (prediction.mask == sample.mask)[counted])
+        disputed = disputed_pixels(prediction.mask, confidence, sample.mask)
+        self.disputes.append(
+            _dispute(sample.name, int(counted.sum()), sample.mask[disputed], prediction.mask[disputed])
+        )
+        self._counts.append(torch.stack([own.counts.diagonal(), own.true_pixels, own.predicted_pixels]).numpy())
         self.pictures.append(PictureScore(sample.name, own.mean_iou()))
         if self.instances is not None and self.objects is not None and sample.instances is not None:
             assert sample.instances.ids is not None
@@ -90,11 +126,27 @@ class SegmentScores(Scores[SegmentPrediction]):
         self.calibration.merge(other.calibration)
         self.outlines.merge(other.outlines)
         self.pictures += other.pictures
+        self.disputes += other.disputes
+        self._counts += other._counts
         if self.objects is not None and other.objects is not None:
             self.objects.merge(other.objects)
 
     def values(self) -> dict[str, float]:
         return {"mean_iou": self.confusion.mean_iou(), "pixel_accuracy": self.confusion.pixel_accuracy()}
+
+    def margin(self) -> float:
+        if not self._counts:
+            return math.nan
+        pictures = len(self._counts)
+        flat = np.stack(self._counts).reshape(pictures, -1).astype(np.float64)
+
+        def mean_iou(times: np.ndarray) -> np.ndarray:
+            right, true, predicted = np.moveaxis((times @ flat).reshape(len(times), 3, -1), 1, 0)
+            union = true + predicted - right
+            counted = union > 0
+            return (right / np.maximum(union, 1)).sum(1) / np.maximum(counted.sum(1), 1)
+
+        return bootstrap_margin(mean_iou, pictures)
 
     def summary(self, split: str) -> dict[str, Any]:
         summary = {"split": split, "pictures": len(self.pictures), **self.confusion.summary(split)}
@@ -117,3 +169,17 @@ class SegmentScores(Scores[SegmentPrediction]):
             return ranked
         middle = (len(ranked) - each) // 2
         return [*ranked[:each], *ranked[middle : middle + each], *ranked[-each:]]
+
+
+def disputed_pixels(prediction: np.ndarray, confidence: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """(H, W) bool: pixels of which a class other than the label's is predicted with a probability of 0.95 or more."""
+    return (prediction != truth) & (truth != VOID) & (prediction != VOID) & (confidence >= SURE)
+
+
+def _dispute(name: str, pixels: int, labels: np.ndarray, predicted: np.ndarray) -> Dispute:
+    """Of the disputed pixels of one picture, their labels (N,) and predicted classes (N,)."""
+    if not labels.size:
+        return Dispute(name, pixels, 0, 0, 0)
+    pairs = np.bincount(labels.astype(np.int64) * 256 + predicted)
+    label, other = divmod(int(pairs.argmax()), 256)
+    return Dispute(name, pixels, int(labels.size), label, other)

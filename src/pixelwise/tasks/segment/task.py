@@ -29,11 +29,13 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe, fills_crops
 from pixelwise.report.blocks import Block, Section
-from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.report.limits import Limit
+from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
 from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import plan_dense_crop
 from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions, SegmentPrediction
 from pixelwise.tasks.segment.instances import INSTANCES
+from pixelwise.tasks.segment.limits import compared_iou, segment_limits
 from pixelwise.tasks.segment.scores import SegmentScores
 
 
@@ -150,6 +152,13 @@ class Segment(Task):
         from pixelwise.tasks.segment import report
 
         return report.evaluation_sections(evaluation, baselines)
+
+    def compared(self, training: Evaluation, validation: Evaluation) -> tuple[float, float]:
+        """Mean IoU over the classes that both have."""
+        return compared_iou(training.scores.confusion, validation.scores.confusion)
+
+    def limits(self, outcome: Outcome) -> list[Limit]:
+        return segment_limits(outcome)
 
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:
         from pixelwise.tasks.segment import report
