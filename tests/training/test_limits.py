@@ -193,11 +193,11 @@ def test_random_weights() -> None:
         "--set model.weights=timm/resnet18.tv_in1k --set normalize.mean=null --set normalize.std=null "
         "--set optimizer.encoder_lr_factor=null"
     )
-    file = limits.random_weights(model(encoder="mobilenet_v2"), FACTS)
+    file = limits.random_weights(planned_recipe("googlenet", "classify"), FACTS)
     assert file is not None
-    assert "https://download.pytorch.org/models/mobilenet_v2" in file.advice
+    assert "https://download.pytorch.org/models/googlenet" in file.advice
     assert not file.flags, "there is no command without the file"
-    for other in (model(encoder="resnet18", weights="file.pth"), model(encoder=None), model(encoder="mobilenet_v2_tf")):
+    for other in (model(encoder="resnet18", weights="file.pth"), model(encoder=None), model(encoder="xception")):
         assert limits.random_weights(other, FACTS) is None
     many = replace(FACTS, pictures={"train": 5000, "val": 10})
     assert limits.random_weights(model(encoder="resnet18"), many) is None

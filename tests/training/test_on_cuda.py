@@ -22,7 +22,7 @@ from pixelwise.catalog import SYSTEMS, create_model
 from pixelwise.data.loader import TrainLoader
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.methods import base, optimised
-from pixelwise.training import loop, session
+from pixelwise.training import loaders, loop, session
 from pixelwise.training.recipes import load_recipe
 
 META = torch.device("meta")
@@ -89,7 +89,7 @@ def test_a_step_reads_nothing_and_waits_for_nothing(
     batches = {}
     for stream in began.method.streams:
         loader = TrainLoader(
-            began.data.cache, session.stream_records(began.data.dataset, stream), task.training_transform(began.recipe),
+            began.data.cache, loaders.stream_records(began.data.dataset, stream), task.training_transform(began.recipe),
             targets=task.targets if stream.targets else None, batch_size=4, seed=0, stream=stream.name, workers=1,
         )  # fmt: skip
         generator = loader.batches()

@@ -6,7 +6,6 @@ Each finding has a threshold, stated at its constant or in its function. They we
 
 from __future__ import annotations
 
-import inspect
 import math
 import shlex
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelwise.catalog import system
+from pixelwise.catalog import published_classifier
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.listing import counted
 from pixelwise.metrics.headline import Headline
@@ -406,17 +405,15 @@ def stronger_augmentation(recipe: PlannedRecipe, facts: Fingerprint) -> dict[str
 
 
 def random_weights(recipe: PlannedRecipe, facts: Fingerprint) -> Limit | None:
-    """The encoder started from random weights though published ones are known, and there are fewer than 5,000 training
+    """The network started from random weights though published ones fit it, and there are fewer than 5,000 training
     pictures."""
-    options, build = recipe.model.options, system(recipe.model.name).build
-    if options.get("weights") is not None or facts.pictures["train"] >= MANY_PICTURES:
+    options = dict(recipe.model.options)
+    if options.pop("weights", None) is not None or facts.pictures["train"] >= MANY_PICTURES:
         return None
-    parameters = inspect.signature(build).parameters
-    encoder = options.get("encoder", parameters["encoder"].default if "encoder" in parameters else recipe.model.name)
-    known = known_weights(encoder) if isinstance(encoder, str) else ()
-    if not known:
+    classifier = published_classifier(recipe.model.name, options)
+    if classifier is None:
         return None
-    first: KnownWeights = known[0]
+    first: KnownWeights = known_weights(classifier)[0]
     place = first.name if first.on_hub else f"FILE, from {first.address}"
     flags = {
         "model.weights": first.name,
@@ -426,7 +423,8 @@ def random_weights(recipe: PlannedRecipe, facts: Fingerprint) -> Limit | None:
     }
     return Limit(
         "random-weights",
-        f"{encoder} started from random weights, though weights trained on ImageNet are published ({first.licence}).",
+        f"{classifier} started from random weights, though weights trained on ImageNet are published "
+        f"({first.licence}).",
         f"Start from them: --set model.weights={place}.",
         settings(flags) if first.on_hub else "",
     )
