@@ -118,7 +118,7 @@ def _stop_after(steps: int, arguments: dict[str, object]) -> None:
 
 def test_tasks_and_data_must_agree(digits_folder: Path, scenes_folder: Path, run: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match="say a class per picture, but unet learns from a class per pixel or a number per pixel; name no network"
+        UserError, match="say a class per picture, but unet learns from a class per pixel or a number per pixel; name"
     ):
         api.train("unet", data=digits_folder, out=tmp_path / "a")
     with pytest.raises(
