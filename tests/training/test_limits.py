@@ -239,7 +239,7 @@ def test_nothing_stands_out() -> None:
         (300, 40, 0.01, 600.0, 40),  # as many as are held out
         (300, 200, 0.01, 600.0, 64),
         (20, 40, 0.01, 600.0, 20),
-        (300, 40, 2.0, 600.0, 15),  # 5 % of ten minutes
+        (300, 40, 2.0, 600.0, 6),  # 2 % of ten minutes
         (300, 40, 0.1, 1.0, 10),  # a second
         (300, 40, 0.9, 1.0, 0),  # one picture tells nothing
     ],

@@ -42,7 +42,7 @@ FEW_WITH_GAP = 100
 """Training pictures below which a gap to the validation score is put down to their number."""
 SAMPLE_PICTURES = 64
 """Training pictures that are measured at most, and never more than there are validation pictures."""
-SAMPLE_SHARE = 0.05
+SAMPLE_SHARE = 0.02
 """Part of the training time that measuring them may take."""
 SAMPLE_SECONDS = 1.0
 """What it may take in any case."""
@@ -115,7 +115,7 @@ def material(headline: Headline, value: float) -> float:
 
 def sample_size(pictures: int, held_out: int, seconds: float, trained: float) -> int:
     """How many training pictures are measured at the end of a run: at most 64, as many as there are validation
-    pictures, and what takes 5 % of the training time or a second; 0 where that is less than two.
+    pictures, and what takes 2 % of the training time or a second; 0 where that is less than two.
 
     Args:
         pictures, held_out: training and validation pictures.

@@ -64,8 +64,8 @@ AFTER_SECONDS = 6.0
 """What comes after the loop whatever the data: reading the best weights, and drawing the report."""
 LEAST_SHARE = 0.5
 """Of a budget so short that all else would use it up, what is given to training nevertheless."""
-AFTER_VALIDATIONS = 3.0
-"""What measuring the best weights thoroughly and drawing examples takes, in validations."""
+AFTER_VALIDATIONS = 4.0
+"""What measuring the best weights takes, in validations: thoroughly, on some training pictures as well."""
 
 
 @dataclass(slots=True)
