@@ -36,6 +36,7 @@ from pixelwise.data.sample import Sample
 from pixelwise.data.scenes import write_scenes
 from pixelwise.methods.supervised import Supervised
 from pixelwise.models.classify.mobilenet import InvertedResidual
+from pixelwise.models.classify.resnet import BasicBlock
 from pixelwise.training import loop, pace, session
 from pixelwise.training.progress import Lines
 from pixelwise.training.recipes import load_recipe
@@ -45,6 +46,7 @@ SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "sh
 WEIGHTS = str(SHARED / "weights" / "mobilenet_v2_imagenet.safetensors")
 
 HALF_SIZE = {"model.decoder_channels": [256, 128, 64, 32]}
+NARROW = {"model.decoder_channels": [128, 64, 48, 32]}
 FULL_SIZE = {"model.decoder_channels": [256, 128, 64, 32, 16]}
 MOBILENET = {"model.encoder": "mobilenet_v2"}
 RESNET = {"model.encoder": "resnet18"}
@@ -67,14 +69,14 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
         {"model.weights": "none", "train.stop_at": None, "train.validations": 5, **batches(4)},
         {
             DEFAULT: {},
-            "batches of 8": batches(8),
             "batches of 16": batches(16),
-            "ResNet-18": RESNET,
-            "ResNet-18, batches of 16": {**RESNET, **batches(16)},
-            "U-Net, logits at full size (the demo before)": {"model.name": "unet", **FULL_SIZE},
-            "U-Net, logits at half size": {"model.name": "unet"},
-            "U-Net, logits at half size, deep supervision": {"model.name": "unet", "model.deep_supervision": True},
-            "U-Net, ResNet-18, logits at half size": {"model.name": "unet", **RESNET},
+            "MobileNetV2": MOBILENET,
+            "narrower way up": NARROW,
+            "U-Net, MobileNetV2, logits at full size (the demo before)": {
+                "model.name": "unet", **MOBILENET, **FULL_SIZE,
+            },
+            "U-Net": {"model.name": "unet"},
+            "U-Net, deep supervision": {"model.name": "unet", "model.deep_supervision": True},
             "hourglass, two stacks": {"model": {"name": "hourglass", "width": 16}},
             "hourglass, one stack": {"model": {"name": "hourglass", "width": 16, "stacks": 1}},
             "rate 0.002": {"optimizer.lr": 0.002},
@@ -98,10 +100,12 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "U-Net, logits at full size, batches of 8 (the recipe before)": {
                 "model.name": "unet", **FULL_SIZE, **batches(8),
             },
+            "narrower way up": NARROW,
             "U-Net, logits at half size": {"model.name": "unet"},
             "U-Net, logits at half size, deep supervision": {"model.name": "unet", "model.deep_supervision": True},
             "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
             "last layer starts at the class frequencies": {"@class_frequencies": None},
+            "frozen encoder for 0.2 of the time": {"@frozen_encoder": 0.2},
             "encoder as fast as the rest": {"optimizer.encoder_lr_factor": 1.0},
             "rate 0.004": {"optimizer.lr": 0.004},
             "random weights": {"model.weights": "none", "optimizer.lr": 0.003},
@@ -118,10 +122,12 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "U-Net, logits at full size, batches of 8 (the recipe before)": {
                 "model.name": "unet", **FULL_SIZE, **batches(8),
             },
+            "narrower way up": NARROW,
             "U-Net, logits at half size": {"model.name": "unet"},
             "U-Net, logits at half size, deep supervision": {"model.name": "unet", "model.deep_supervision": True},
             "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
             "last layer starts at the class frequencies": {"@class_frequencies": None},
+            "frozen encoder for 0.2 of the time": {"@frozen_encoder": 0.2},
             "encoder as fast as the rest": {"optimizer.encoder_lr_factor": 1.0},
             "random weights": {"model.weights": "none", "optimizer.lr": 0.003},
         },
@@ -155,6 +161,20 @@ def half_resolution(share: float) -> Iterator[None]:
 
 
 @contextmanager
+def frozen_encoder(share: float) -> Iterator[None]:
+    """The encoder's weights stay as they are for the first share of the run."""
+    plain = Supervised.step
+
+    def step(self: Supervised, drawn: Any, progress: float) -> Any:
+        encoder: Any = self.network.encoder
+        encoder.requires_grad_(progress >= share)
+        return plain(self, drawn, progress)
+
+    with mock.patch.object(Supervised, "step", step):
+        yield
+
+
+@contextmanager
 def class_frequencies(_: None) -> Iterator[None]:
     """The last layers start with small weights and the logarithms of the classes' shares as biases."""
 
@@ -181,7 +201,9 @@ def zero_branches(_: None) -> Iterator[None]:
 
     def changed(network: nn.Module, data: session.Data) -> None:
         for module in network.modules():
-            if isinstance(module, InvertedResidual) and module.residual:
+            if isinstance(module, BasicBlock):
+                nn.init.zeros_(module.bn2.weight)
+            elif isinstance(module, InvertedResidual) and module.residual:
                 nn.init.zeros_(module.conv[-1].weight)  # type: ignore[arg-type]
 
     with _changed_network(changed):
@@ -202,6 +224,7 @@ def _changed_network(change: Callable[[nn.Module, session.Data], None]) -> Itera
 
 
 TRIALS: dict[str, Callable[[Any], Any]] = {
+    "frozen_encoder": frozen_encoder,
     "half_resolution": half_resolution,
     "class_frequencies": class_frequencies,
     "zero_branches": zero_branches,
