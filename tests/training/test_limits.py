@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from pixelwise.metrics.headline import Headline
-from pixelwise.recipe.recipe import PlannedRecipe
+from pixelwise.recipe.recipe import PlannedRecipe, to_yaml
 from pixelwise.recipe.sections import ModelSection
 from pixelwise.training import limits
 from pixelwise.training.limits import Commands, Gap, History
+from pixelwise.training.recipes import load_recipe
+from pixelwise.training.run import Run
 from planned import FACTS, planned_recipe
 
 IOU = Headline("mean_iou", "mean IoU")
@@ -253,3 +255,15 @@ def test_commands_are_whole() -> None:
     assert commands.again("--set optimizer.lr=0.1", "short") == (
         "pixelwise train '/my runs/one'/recipe.yaml --data /data --set optimizer.lr=0.1 --out '/my runs/one'-short"
     )
+
+
+def test_a_longer_run_plans_anew_what_followed_from_the_length(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    assert run.derived_from_length == {}
+    recipe = planned_recipe("unet", "segment")
+    reasons = {"train.batch_size": "so many fit", "optimizer.lr": "AdamW", "train.ema_decay": "the last steps"}
+    run.recipe_file.write_text(to_yaml(recipe, reasons))
+    assert run.derived_from_length == {"train.batch_size": None, "train.ema_decay": "auto"}
+    again = load_recipe(run.recipe_file, run.derived_from_length)
+    assert again.train.batch_size is None
+    assert again.optimizer.lr == recipe.optimizer.lr

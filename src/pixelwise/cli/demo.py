@@ -15,7 +15,9 @@ def demo(
     lesson: Annotated[
         str, typer.Argument(help="scenes: the whole path. overfitting: what it is, and what helps.")
     ] = "scenes",
-    minutes: Annotated[float | None, typer.Option(min=0.05, help="Minutes for training and measuring; default about 3.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.05, help="Minutes for training and measuring; default about 3.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for everything it makes; default demo, or the lesson.")
     ] = None,

@@ -24,7 +24,7 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.headline import Headline
 from pixelwise.models.spec import read_spec
 from pixelwise.recipe.recipe import reasoned
-from pixelwise.report.limits import Limit
+from pixelwise.report.limits import Limit, settings
 from pixelwise.report.page import write_page
 from pixelwise.report.run_page import RunContent, run_page
 from pixelwise.report.variants import VariantOutcome, VariantsContent, variants_page
@@ -269,11 +269,11 @@ def next_commands(run: Run, dataset: Dataset, task: Task) -> list[tuple[str, str
     if task.again is not None:
         why, flags = task.again
         commands.append((why, f"pixelwise evaluate {path} --data {data}{flags}"))
+    changed = settings({"model.weights": str(run.path.resolve()), **run.derived_from_length})
     commands.append(
         (
             "train longer, from these weights",
-            f"pixelwise train {path}/recipe.yaml --data {data} --minutes 30 "
-            f"--set model.weights={path} --out {path}-longer",
+            f"pixelwise train {path}/recipe.yaml --data {data} --minutes 30 {changed} --out {path}-longer",
         )
     )
     return commands

@@ -23,6 +23,7 @@ from pixelwise.models.known_weights import KnownWeights, known_weights
 from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.report.limits import Limit, rounded_percent, settings
 from pixelwise.tasks.base import Outcome, Task
+from pixelwise.training.run import Run
 
 ORDER = (
     "no-improvement", "rising-loss", "declining", "stopped-early", "short", "still-improving", "disputed-labels",
@@ -320,7 +321,8 @@ class History:
 
     def _onwards(self, minutes: int, run: Path) -> str:
         """Flags to go on from the best weights of a run."""
-        return f"--minutes {minutes} {settings({'model.weights': str(run.resolve())})}"
+        changed = {"model.weights": str(run.resolve()), **Run(run).derived_from_length}
+        return f"--minutes {minutes} {settings(changed)}"
 
     @property
     def _solved(self) -> bool:

@@ -16,12 +16,22 @@ import numpy as np
 from pixelwise.atomic import write_text
 from pixelwise.data.pictures import write_png
 from pixelwise.errors import UserError
-from pixelwise.recipe.recipe import PlannedRecipe
+from pixelwise.recipe.recipe import PlannedRecipe, reasoned
 from pixelwise.training.recipes import load_planned
 
 logger = logging.getLogger(__name__)
 ENTRY = frozenset({"kind", "step", "epoch", "seconds"})
 """What every entry of the log has."""
+
+
+OPEN_LENGTH: Mapping[str, Any] = {
+    "augment.crop": None,
+    "train.batch_size": None,
+    "train.ema_decay": "auto",
+    "train.validations": None,
+    "schedule.warmup": None,
+}
+"""What a plan may derive from the length of a run, and the value of a recipe that leaves it open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,15 @@ class Run:
     @property
     def metrics_file(self) -> Path:
         return self.path / "metrics.json"
+
+    @property
+    def derived_from_length(self) -> dict[str, Any]:
+        """Recipe keys that were derived from how long this run was, with what leaves them open for one of another
+        length."""
+        if not self.recipe_file.exists():
+            return {}
+        derived = {key for key, _, reason in reasoned(self.recipe_file) if reason}
+        return {key: value for key, value in OPEN_LENGTH.items() if key in derived}
 
     @property
     def limits_file(self) -> Path:
