@@ -38,6 +38,7 @@ from pixelwise.methods.supervised import Supervised
 from pixelwise.models.classify.mobilenet import InvertedResidual
 from pixelwise.models.classify.resnet import BasicBlock
 from pixelwise.training import loop, pace, session
+from pixelwise.training.opening import Data
 from pixelwise.training.progress import Lines
 from pixelwise.training.recipes import load_recipe
 from rows import SEEDS, Rows, by_row, command, finished, mean, median, table
@@ -178,7 +179,7 @@ def frozen_encoder(share: float) -> Iterator[None]:
 def class_frequencies(_: None) -> Iterator[None]:
     """The last layers start with small weights and the logarithms of the classes' shares as biases."""
 
-    def changed(network: nn.Module, data: session.Data) -> None:
+    def changed(network: nn.Module, data: Data) -> None:
         shares = torch.tensor([max(count, 1) for count in data.facts.class_pixels], dtype=torch.float32)
         heads = [
             module
@@ -199,7 +200,7 @@ def class_frequencies(_: None) -> Iterator[None]:
 def zero_branches(_: None) -> Iterator[None]:
     """The last batch norm of each residual branch starts at zero (Goyal et al. 2017, section 5.1)."""
 
-    def changed(network: nn.Module, data: session.Data) -> None:
+    def changed(network: nn.Module, data: Data) -> None:
         for module in network.modules():
             if isinstance(module, BasicBlock):
                 nn.init.zeros_(module.bn2.weight)
@@ -211,10 +212,10 @@ def zero_branches(_: None) -> Iterator[None]:
 
 
 @contextmanager
-def _changed_network(change: Callable[[nn.Module, session.Data], None]) -> Iterator[None]:
+def _changed_network(change: Callable[[nn.Module, Data], None]) -> Iterator[None]:
     plain = session._network
 
-    def network(recipe: Any, data: session.Data, **options: Any) -> nn.Module:
+    def network(recipe: Any, data: Data, **options: Any) -> nn.Module:
         made = plain(recipe, data, **options)
         change(made, data)
         return made

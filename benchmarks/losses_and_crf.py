@@ -38,8 +38,8 @@ from pixelwise.nn.permutohedral import Permutohedral
 from pixelwise.tasks.segment import refinement
 from pixelwise.tasks.segment.task import Segment
 from pixelwise.training.finish import evaluate_split
+from pixelwise.training.opening import open_recipe_data
 from pixelwise.training.run import open_run
-from pixelwise.training.session import open_recipe_data
 from speed import in_turn
 
 HEIGHT, WIDTH, BATCH, CLASSES = 352, 480, 4, 11

@@ -36,19 +36,10 @@ from pixelwise.training.finish import evaluate_split, finish, finish_variants
 from pixelwise.training.lock import locked
 from pixelwise.training.loop import Interrupted
 from pixelwise.training.moved import check_places, move_data
+from pixelwise.training.opening import Data, default_recipe, open_recipe_data
 from pixelwise.training.progress import Display, Silent, make_display
 from pixelwise.training.run import Run, check_free, model_file, open_run
-from pixelwise.training.session import (
-    Data,
-    Session,
-    default_recipe,
-    diverged,
-    engine,
-    execute,
-    open_recipe_data,
-    restart,
-    start,
-)
+from pixelwise.training.session import Session, diverged, engine, execute, restart, start
 
 PathLike = str | os.PathLike[str]
 Baselines = Callable[[Session], Mapping[str, float | None]]

@@ -13,8 +13,8 @@ from pixelwise.data.codings import KNOWLEDGE
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
 from pixelwise.recipe.sections import DataSection
+from pixelwise.training.opening import default_recipe
 from pixelwise.training.recipes import recipe_names
-from pixelwise.training.session import default_recipe
 
 
 def usual(folder: Path) -> str:

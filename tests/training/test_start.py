@@ -24,6 +24,7 @@ from pixelwise.models import weights as weights_module
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.sync_batch_norm import SyncBatchNorm2d
 from pixelwise.training import session
+from pixelwise.training.opening import open_recipe_data
 from pixelwise.training.progress import Silent
 from pixelwise.training.recipes import load_recipe
 
@@ -155,7 +156,7 @@ def test_the_order_of_runs_is_that_of_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("id,rle\na,1 3\nb,\n")
     for order, expected in (("rows", [[0, 0], [0, 1], [0, 2]]), ("columns", [[0, 0], [1, 0], [2, 0]])):
         recipe = load_recipe("unet", [f"data.path={tmp_path}", f"data.rle_order={order}"])
-        dataset = session.open_recipe_data(recipe)
+        dataset = open_recipe_data(recipe)
         assert np.argwhere(dataset.load_mask(dataset.records[0])).tolist() == expected
     with pytest.raises(UserError, match="rle_order"):
         load_recipe("unet", ["data.rle_order=diagonal"])

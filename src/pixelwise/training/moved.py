@@ -12,9 +12,10 @@ from pixelwise.data.fingerprint import digest, fingerprint
 from pixelwise.distributed import barrier, rank
 from pixelwise.errors import UserError
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe, reasoned, to_yaml
+from pixelwise.training.opening import open_recipe_data
 from pixelwise.training.recipes import load_recipe
 from pixelwise.training.run import Run
-from pixelwise.training.session import changed_data, open_recipe_data
+from pixelwise.training.session import changed_data
 
 R = TypeVar("R", Recipe, PlannedRecipe)
 PLACES = ("path", "unlabelled")

@@ -17,11 +17,12 @@ from pixelwise.distributed import barrier, rank
 from pixelwise.errors import UserError
 from pixelwise.nn.freezing import TRUNK
 from pixelwise.recipe.recipe import Recipe, fills_crops, to_yaml
+from pixelwise.training.opening import Data, open_data
 from pixelwise.training.plan import default_epochs
 from pixelwise.training.pretrained import Weights
 from pixelwise.training.recipes import build_recipe, stage_recipes, variant_recipes
 from pixelwise.training.run import Run, create_run
-from pixelwise.training.session import Data, Session, check_out, engine, open_data, restart, start
+from pixelwise.training.session import Session, check_out, engine, restart, start
 
 
 @dataclass(slots=True)

@@ -13,12 +13,9 @@ from torch import nn
 import pixelwise
 from pixelwise import hardware
 from pixelwise.atomic import write_text
-from pixelwise.catalog import DEFAULT_RECIPES, METHODS, create_model, system
-from pixelwise.data.cache import SampleCache
-from pixelwise.data.codings import KNOWLEDGE
-from pixelwise.data.dataset import UNLABELLED, Dataset
-from pixelwise.data.fingerprint import Fingerprint, changes, take_stock
-from pixelwise.data.formats import open_dataset
+from pixelwise.catalog import METHODS, create_model
+from pixelwise.data.dataset import UNLABELLED
+from pixelwise.data.fingerprint import Fingerprint, changes
 from pixelwise.distributed import barrier, leave_at_exit, rank, world_size
 from pixelwise.errors import NotFinite, UserError
 from pixelwise.methods.base import Forward, Method, Setup, TrainingDiverged
@@ -28,30 +25,20 @@ from pixelwise.nn.freezing import freeze
 from pixelwise.nn.sync_batch_norm import synchronised
 from pixelwise.recipe.draft import Pace
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe, digest, to_yaml
-from pixelwise.recipe.sections import DataSection
 from pixelwise.tasks.base import Task
 from pixelwise.training.checkpoint import has_checkpoint
 from pixelwise.training.loaders import evaluation_loader, held_out, train_loaders
 from pixelwise.training.loop import Budget, Position, fit
+from pixelwise.training.opening import Data, open_data
 from pixelwise.training.pace import measure_pace
 from pixelwise.training.plan import Plan, make_plan
 from pixelwise.training.pretrained import Weights, check_origin, origin, origin_line
 from pixelwise.training.progress import Display, Silent
-from pixelwise.training.recipes import build_planned, method_options, task_named
+from pixelwise.training.recipes import build_planned, method_options
 from pixelwise.training.run import Run, create_run, open_run
 from pixelwise.training.validation import Validation
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """Pictures and labels, read and found good for a task, facts about them, and what was read of them so far."""
-
-    dataset: Dataset
-    facts: Fingerprint
-    cache: SampleCache
-    task: Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,85 +64,6 @@ class Session:
     def task(self) -> Task:
         """What is learned."""
         return self.data.task
-
-
-def open_data(recipe: Recipe | PlannedRecipe) -> Data:
-    """The recipe's dataset and the facts about it, fit for training: every label is read before anything else happens.
-
-    Raises:
-        UserError: no data given, a file that cannot be used, or nothing to learn from or to measure by.
-    """
-    dataset = open_recipe_data(recipe)
-    task = _suited_task(recipe, dataset)
-    cache = task.cache(recipe, dataset)
-    stock = take_stock(dataset, cache)
-    task.check(dataset, stock)
-    facts = replace(
-        stock.facts,
-        objects=stock.objects["train"] if "objects" in task.needs else None,
-        values=stock.values["train"],
-    )
-    return Data(replace(dataset, notes=(*dataset.notes, *stock.notes)), facts, cache, task)
-
-
-def _suited_task(recipe: Recipe | PlannedRecipe, dataset: Dataset) -> Task:
-    """The task that the recipe names, or the first of the network's that the labels are good for.
-
-    Raises:
-        UserError: the labels are good for none of them.
-    """
-    name = recipe.model.name
-    tasks = system(name).tasks if recipe.task is None else (task_named(name, recipe.task),)
-    for task in tasks:
-        if task.needs <= dataset.knows:
-            return task
-    needed = " or ".join(" and ".join(KNOWLEDGE[word] for word in sorted(task.needs)) for task in tasks)
-    raise UserError(
-        f"{dataset.root}: the labels say {_known(dataset)}, but {name} learns from {needed}; {tasks[0].hint}."
-    )
-
-
-def open_recipe_data(recipe: Recipe | PlannedRecipe) -> Dataset:
-    """The recipe's dataset, split as the recipe says.
-
-    Raises:
-        UserError: no data given, or nothing there that can be read.
-    """
-    return _opened(recipe.data, labels=any(task.needs for task in system(recipe.model.name).tasks))
-
-
-def _opened(data: DataSection, *, labels: bool = True) -> Dataset:
-    if data.path is None:
-        raise UserError("no data: give a folder with --data (or data.path in the recipe).")
-    return open_dataset(
-        data.path,
-        data.layout,
-        val_fraction=data.val_fraction,
-        seed=data.split_seed,
-        labels=labels,
-        unlabelled=data.unlabelled,
-        rle_order=data.rle_order,
-    )
-
-
-def _known(dataset: Dataset) -> str:
-    return " and ".join(KNOWLEDGE[word] for word in sorted(dataset.knows)) or "nothing, for there are none"
-
-
-def default_recipe(data: DataSection) -> str:
-    """The recipe for data that comes without one: what its labels say decides.
-
-    Raises:
-        UserError: no data given, nothing there that can be read, or no recipe for what is known of it.
-    """
-    dataset = _opened(data)
-    for word, recipe in DEFAULT_RECIPES.items():
-        if word in dataset.knows:
-            return recipe
-    raise UserError(
-        f"{dataset.root}: the labels say {_known(dataset)}, and no recipe is the usual one for that; name one "
-        "(`pixelwise recipes` lists them)."
-    )
 
 
 def start(

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pixelwise.distributed import barrier
+from pixelwise.training.opening import Data
 from pixelwise.training.parts import Reading
 from pixelwise.training.recipes import build_recipe, load_recipe, stage_recipes
 from pixelwise.training.run import Run
-from pixelwise.training.session import Data, Session
+from pixelwise.training.session import Session
 
 
 def sessions(run: Run, opened: Data | None = None, begun: float | None = None) -> Iterator[tuple[str, Session]]:
