@@ -110,6 +110,9 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "encoder as fast as the rest": {"optimizer.encoder_lr_factor": 1.0},
             "rate 0.004": {"optimizer.lr": 0.004},
             "random weights": {"model.weights": "none", "optimizer.lr": 0.003},
+            "random weights, half the resolution for 0.6 of the time": {
+                "model.weights": "none", "optimizer.lr": 0.003, "@half_resolution": 0.6,
+            },
             "random weights, ResNet-18": {"model.weights": "none", "optimizer.lr": 0.003, **RESNET},
         },
     ),

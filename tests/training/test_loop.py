@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -245,6 +246,27 @@ def test_resuming_needs_nothing_but_the_run(
     (tmp_path / "w.safetensors").unlink()
     monkeypatch.chdir("/")
     assert api.resume(tmp_path / "run").finished
+
+
+def test_half_the_size_comes_first_and_a_stop_changes_nothing(
+    scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    real = Supervised.step
+
+    def step(self: Supervised, batch: Any, progress: float) -> Any:
+        sizes.append(tuple(batch["labelled"].images.shape[-2:]))
+        return real(self, batch, progress)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Supervised, "step", step)
+        whole = train(scenes_folder, tmp_path / "whole", **{"train.half_size": 0.5})
+    height, width = TINY["augment.crop"]
+    half = len(sizes) // 2
+    assert sizes == [(height // 2, width // 2)] * half + [(height, width)] * (len(sizes) - half)
+    interrupted(scenes_folder, tmp_path / "run", monkeypatch, **{"train.half_size": 0.5})
+    api.resume(tmp_path / "run")
+    assert shipped(tmp_path / "run") == whole
 
 
 def test_early_stopping(scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

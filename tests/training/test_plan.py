@@ -84,6 +84,12 @@ def test_a_classifier_has_no_masks_to_go_by(key: str) -> None:
         planned(recipe, FACTS, network)
 
 
+def test_a_classifier_sees_pictures_at_one_size() -> None:
+    recipe = load_recipe("resnet18", {"train.half_size": 0.5})
+    with pytest.raises(UserError, match=r"^train\.half_size: networks that classify see pictures at one size"):
+        planned(recipe, FACTS, create_model("resnet18", num_classes=3))
+
+
 def test_a_trunk_of_random_weights_is_not_kept() -> None:
     network = create_model("resnet18", num_classes=3)
     with pytest.raises(UserError, match=r"^optimizer\.freeze: .* give resnet18 weights"):

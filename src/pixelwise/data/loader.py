@@ -93,6 +93,7 @@ class TrainLoader:
         records: at least one.
         targets: the labels that batches carry; None for pictures alone.
         batch_size: of all processes together.
+        early: the transform of the steps before a progress of `until`; None for the same throughout.
         stream: name of the stream, see `stream_seed`.
         workers: threads; None for as many as the machine has processors, at most 8.
     """
@@ -111,10 +112,14 @@ class TrainLoader:
         processes: int = 1,
         workers: int | None = None,
         prefetch: int = 2,
+        early: Transform | None = None,
+        until: float = 0.0,
     ) -> None:
         self.cache = cache
         self.records = tuple(records)
         self.transform = transform
+        self.early = early
+        self.until = until
         self.targets = targets
         self.batch_size = batch_size
         self.seed = seed
@@ -124,14 +129,19 @@ class TrainLoader:
         self.prefetch = prefetch
         self._seed = stream_seed(seed, stream)
 
-    def crop(self, position: int) -> Sample:
+    def crop(self, position: int, *, early: bool = False) -> Sample:
         """The sample at a position of the stream."""
+        transform = self.early if early and self.early is not None else self.transform
         index, epoch = ordering(len(self.records), self._seed, position)
         rng = np.random.default_rng((self._seed[0], epoch, index, *self._seed[1:]))
-        return self.transform(self.cache.load(self.records[index]), rng)
+        return transform(self.cache.load(self.records[index]), rng)
 
-    def batches(self, start: int = 0) -> Generator[Batch, None, None]:
+    def batches(self, start: int = 0, progress: Callable[[int], float] | None = None) -> Generator[Batch, None, None]:
         """Batches from step `start` on; the next ones are prepared meanwhile. Close the generator to stop the threads.
+
+        Args:
+            progress: step -> how far the run is then, as far as that is known, for the transform that comes early;
+                None for none.
 
         Raises:
             UserError: when a file turns out to be unreadable.
@@ -144,7 +154,8 @@ class TrainLoader:
                     while len(pending) <= self.prefetch:
                         first = step * self.batch_size
                         positions = range(first + self.rank, first + self.batch_size, self.processes)
-                        pending.append([pool.submit(self.crop, position) for position in positions])
+                        early = progress is not None and progress(step) < self.until
+                        pending.append([pool.submit(self.crop, position, early=early) for position in positions])
                         step += 1
                     yield collate([future.result() for future in pending.popleft()], self.targets)
             finally:

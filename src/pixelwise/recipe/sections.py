@@ -160,6 +160,9 @@ class TrainSection(Section):
         None, ge=1, description="evenly spaced over the run; null: 10, or as many as take a tenth of the time"
     )
     patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
+    half_size: float | None = Field(
+        None, ge=0, lt=1, description="share of the run, from its start, in which crops show the same at half the size"
+    )
     stop_at: float | None = Field(None, description="stop at the first validation with a first score this good")
     measure_training: bool = Field(
         False, description="whether validations measure the training pictures too, not augmented, and both losses"
@@ -176,6 +179,7 @@ class PlannedTrain(TrainSection):
     batch_size: int = Field(ge=1)
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = 0.99
     validations: int = Field(10, ge=1)
+    half_size: float = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _a_budget(self) -> PlannedTrain:

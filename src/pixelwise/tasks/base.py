@@ -117,6 +117,7 @@ class Task(ABC):
         crops: how many are seen by a run without a budget.
         validation_batch: samples that are validated together.
         options: what prediction takes.
+        any_size: whether the same at half the size teaches a network as well.
         predicts, samples: whether `pixelwise predict` and `pixelwise sample` have something to do.
         explains: whether there is an answer for a picture that `pixelwise explain` could trace back to its pixels.
         predict_flags, again: of the commands that a report suggests: what `pixelwise predict` should be told, and a
@@ -135,6 +136,7 @@ class Task(ABC):
     crops: ClassVar[int]
     validation_batch: ClassVar[int]
     options: ClassVar[type[InferenceOptions]]
+    any_size: ClassVar[bool] = False
     predicts: ClassVar[bool] = True
     samples: ClassVar[bool] = False
     explains: ClassVar[bool] = True

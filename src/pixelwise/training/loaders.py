@@ -26,6 +26,8 @@ def train_loaders(
         UserError: a stream without pictures.
     """
     sizes = method.batch_sizes(recipe.train.batch_size)
+    share = recipe.train.half_size
+    early = task.training_transform(at_half_size(recipe)) if share > 0 else None
     return {
         stream.name: TrainLoader(
             cache,
@@ -37,9 +39,20 @@ def train_loaders(
             stream=stream.name,
             rank=rank(),
             processes=world_size(),
+            early=early,
+            until=share,
         )
         for stream in method.streams
     }
+
+
+def at_half_size(recipe: PlannedRecipe) -> PlannedRecipe:
+    """A recipe whose crops show the same at half the height and width."""
+    augment = recipe.augment
+    height, width = (max(side // 2, 1) for side in augment.crop)
+    low, high = (factor / 2 for factor in augment.scale)
+    smaller = augment.model_copy(update={"crop": (height, width), "scale": (low, high)})
+    return recipe.model_copy(update={"augment": smaller})
 
 
 def evaluation_loader(

@@ -126,6 +126,11 @@ def fit(
     saved_at = clock = time.monotonic()
     save_cost = 0.0
     speed = Speed()
+    progress = from_first(position.progress(budget), device)
+
+    def ahead(step: int) -> float:
+        """How far the run is at a step; of minutes that is known of the present alone."""
+        return progress if budget.steps is None else step / budget.steps
 
     def save() -> None:
         nonlocal saved_at, save_cost
@@ -137,7 +142,9 @@ def fit(
         save_cost = saved_at - started
 
     with display, stop_signals() as stop, ExitStack() as stack:
-        batches = {name: stack.enter_context(closing(each.batches(position.step))) for name, each in loaders.items()}
+        batches = {
+            name: stack.enter_context(closing(each.batches(position.step, ahead))) for name, each in loaders.items()
+        }
         while not position.done:
             if any_process(stop.is_set(), device):
                 save()

@@ -68,7 +68,10 @@ def make_plan(
         epochs = default_epochs(task, pictures)
         why = f"{round(epochs * pictures):,} crops of {pictures:,} pictures; --minutes or --epochs set another"
         derive("train", "epochs", epochs, why)
+    if not task.any_size:
+        draft.refuse("train", "half_size", f"networks that {task.name} see pictures at one size")
     task.plan(draft)
+    derive("train", "half_size", 0.0, "crops are of one size throughout")
     derive("loss", "terms", dict(task.terms), f"what suits networks that {task.name}")
     derive("loss", "class_weights", "none", "there are no classes to weigh")
     weights = recipe.model.options.get("weights")

@@ -47,6 +47,7 @@ class Segment(Task):
     terms = MappingProxyType({"cross_entropy": 1.0, "dice": 1.0})
     losses = frozenset(LOSSES)
     gives_logits = True
+    any_size = True
     paper_options = MappingProxyType({"num_classes": 21})
     crops = 8000  # about ten minutes of a small U-Net
     validation_batch = 4
