@@ -158,6 +158,25 @@ def test_the_pace_decides_batch_crop_averaging_and_validations(rate: float, minu
     assert faster.train.ema_decay >= train.ema_decay  # type: ignore[operator]
 
 
+def test_half_the_size_comes_first_for_random_weights_and_large_crops_in_little_time(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    large = replace(FACTS, height=(600,) * 3, width=(800,) * 3)
+    small = replace(FACTS, height=(192,) * 3, width=(256,) * 3)
+    save_file(create_model("mobilenet_v2").state_dict(), tmp_path / "w.safetensors")
+
+    def share(facts: Fingerprint, rate: float, **more: object) -> float:
+        recipe = load_recipe("unet", {"train.minutes": 10, **{k.replace("__", "."): v for k, v in more.items()}})
+        return planned(recipe, facts, UNET, Pace(rate, 1.0, 600.0)).recipe.train.half_size
+
+    assert share(large, 1.0) == 0.6
+    assert share(small, 1.0) == 0
+    assert share(large, 100.0) == 0
+    assert share(large, 1.0, model__weights=str(tmp_path / "w.safetensors")) == 0
+    assert share(large, 1.0, train__half_size=0.2) == 0.2
+    assert planned(load_recipe("unet"), large, UNET).recipe.train.half_size == 0
+
+
 def test_what_the_pace_decides_is_said_with_its_numbers() -> None:
     facts = replace(FACTS, height=(600,) * 3, width=(800,) * 3)
     made = planned(load_recipe("unet", {"train.minutes": 2}), facts, UNET, Pace(0.1, 3.0, 100.0))

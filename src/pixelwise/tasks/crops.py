@@ -15,6 +15,13 @@ SHORT_OF_TIME = 160
 """Side that a crop is made smaller to, at most, where the time allows few of them."""
 FEWEST_CROPS = 2000
 """Crops that a run of a given length is to see."""
+LARGE_SIDE = 288
+"""Sides from which a crop is large enough to be learned from at half the size first."""
+MANY_CROPS = 30_000
+"""Crops that leave time enough for the whole size from the start."""
+HALF_SIZE_SHARE = 0.6
+"""Of a run from random weights: on CamVid it gained 13 points of mean IoU in minutes (benchmarks/learning_speed.md); on
+the small pictures of the demo, and from pretrained weights, half the size first gained nothing."""
 
 
 def plan_dense_crop(draft: Draft, least: int, most: int) -> None:
@@ -41,6 +48,17 @@ def plan_dense_crop(draft: Draft, least: int, most: int) -> None:
             sides = list(affordable)
     draft.derive("augment", "crop", sides, why)
     draft.derive_batch(least, most, "crops")
+
+
+def plan_half_size(draft: Draft) -> None:
+    """Decides whether crops show the same at half the size first, which a run in minutes from random weights gains by:
+    what is large can be learned from a quarter of the pixels."""
+    if draft.pace is None or draft.values["model"].get("weights") is not None or min(draft.crop) < LARGE_SIDE:
+        return
+    crops = draft.pace.crops(draft.crop)
+    if crops < MANY_CROPS:
+        why = f"{crops:,.0f} whole crops would fit into the time; random weights learn the large from a quarter of the "
+        draft.derive("train", "half_size", HALF_SIZE_SHARE, f"{why}pixels")
 
 
 def _affordable(pace: Pace, crop: tuple[int, int], stride: int) -> tuple[int, int]:

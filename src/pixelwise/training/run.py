@@ -28,6 +28,7 @@ OPEN_LENGTH: Mapping[str, Any] = {
     "augment.crop": None,
     "train.batch_size": None,
     "train.ema_decay": "auto",
+    "train.half_size": None,
     "train.validations": None,
     "schedule.warmup": None,
 }

@@ -32,7 +32,7 @@ from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
 from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
 from pixelwise.tasks.criteria import class_loss
-from pixelwise.tasks.crops import plan_dense_crop
+from pixelwise.tasks.crops import plan_dense_crop, plan_half_size
 from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions, SegmentPrediction
 from pixelwise.tasks.segment.instances import INSTANCES
 from pixelwise.tasks.segment.limits import compared_iou, segment_limits
@@ -78,6 +78,7 @@ class Segment(Task):
     def plan(self, draft: Draft) -> None:
         facts, derive = draft.facts, draft.derive
         plan_dense_crop(draft, 2, 16)
+        plan_half_size(draft)
         derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
         derive("augment", "rotate", 5.0, "cameras tilt a little")
         derive("augment", "flip", "horizontal", "left and right are alike; set both where up and down are alike too")
