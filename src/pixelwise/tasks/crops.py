@@ -20,8 +20,8 @@ LARGE_SIDE = 288
 MANY_CROPS = 30_000
 """Crops that leave time enough for the whole size from the start."""
 HALF_SIZE_SHARE = 0.6
-"""Of a run from random weights: on CamVid it gained 13 points of mean IoU in minutes (benchmarks/learning_speed.md); on
-the small pictures of the demo, and from pretrained weights, half the size first gained nothing."""
+"""Of a run from random weights: on CamVid it gained three points of mean IoU in minutes, on the small pictures of the
+demo it lost as many (benchmarks/learning_speed.md)."""
 
 
 def plan_dense_crop(draft: Draft, least: int, most: int) -> None:
