@@ -119,10 +119,10 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
     "nuclei": (
         "nuclei-unet",
         5.0,
-        {"model.weights": WEIGHTS, "train.validations": 4, **UNET_FPN, **batches(4)},
+        {"model.weights": WEIGHTS, "train.validations": 4, **UNET_FPN, **batches(8)},
         {
             DEFAULT: {},
-            "batches of 8": batches(8),
+            "batches of 4": batches(4),
             "U-Net, logits at full size, batches of 8 (the recipe before)": {
                 "model.name": "unet", **FULL_SIZE, **batches(8),
             },
