@@ -244,7 +244,7 @@ def test_a_hub_that_fails_is_told(late: bool, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("recipe", "overrides", "classifier"),
     [
-        ("unet", {}, "resnet18"),
+        ("unet", {}, "mobilenet_v2"),
         ("unet", {"model.encoder": "mobilenet_v2_tf"}, "mobilenet_v2_tf"),
         ("unet", {"model.encoder": None}, None),
         ("unet", {"model.encoder": "xception"}, None),

@@ -175,7 +175,12 @@ def test_from_classification_to_segmentation_and_back(digits_folder: Path, scene
         data=scenes_folder,
         epochs=1,
         out=tmp_path / "segment",
-        overrides={**overrides, "model.weights": str(first.path), "optimizer.freeze": ["encoder"]},
+        overrides={
+            **overrides,
+            "model.encoder": "resnet18",
+            "model.weights": str(first.path),
+            "optimizer.freeze": ["encoder"],
+        },
     )
     ours, theirs = load_file(dense.best), load_file(first.best)
     shared = [name for name in theirs if f"encoder.{name}" in ours]
