@@ -157,7 +157,7 @@ class TrainSection(Section):
         None, ge=0, lt=1, description="share of the training after which weights are averaged equally, instead of ema"
     )
     validations: int | None = Field(
-        None, ge=1, description="evenly spaced over the run; null: 10, or as many as take a tenth of the time"
+        None, ge=1, description="evenly spaced over the run; null: 10, or as many as take 6 % of the time"
     )
     patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
     half_size: float | None = Field(

@@ -23,6 +23,8 @@ TIMED_STEPS = 4
 """Most steps that are timed, after a first one, in which kernels are chosen and memory is taken."""
 TIMED_SHARE = 0.03
 """Share of the time after which no further step is timed."""
+WITH_ALL = 2.0
+"""What a validation takes, in predictions of its pictures: scores are counted and a checkpoint is written as well."""
 
 
 def measure_pace(
@@ -62,7 +64,7 @@ def measure_pace(
         if prediction > TIMED_SHARE * seconds:
             break
     step = from_first(statistics.median(times[1:]), device)
-    validation = from_first(prediction * held_out / len(few.records), device)
+    validation = from_first(WITH_ALL * prediction * held_out / len(few.records), device)
     megapixels = recipe.train.batch_size * math.prod(recipe.crop) / MEGAPIXEL
     left = from_first(seconds - (time.monotonic() - begun), device)
     return Pace(megapixels / step, validation, max(left, 0.0))

@@ -26,7 +26,7 @@ AVERAGED_SHARE = 0.03
 """Share of the steps over which weights are averaged."""
 DEFAULT_HORIZON = 100
 """Steps over which weights are averaged where their number is not known."""
-VALIDATED_SHARE = 0.1
+VALIDATED_SHARE = 0.06
 """Share of the time that validations may take."""
 WARMUP_STEPS = 30
 """Fewest steps in which the learning rate rises."""
@@ -112,7 +112,7 @@ def _length(draft: Draft) -> None:
     else:
         affordable = int(VALIDATED_SHARE * pace.seconds / max(pace.validation_seconds, 1e-9))
         number = min(max(affordable, 2), 10)
-        why = f"one takes about {pace.validation_seconds:.1f} s, all of them at most a tenth of the time"
+        why = f"one takes about {pace.validation_seconds:.1f} s, all of them at most 6 % of the time"
         draft.derive("train", "validations", number, why)
 
 
