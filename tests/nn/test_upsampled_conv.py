@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelwise.nn.upsampled_conv import UpsampledConv2d, conv_of_enlarged
+from pixelwise.catalog import create_model
+from pixelwise.data.pictures import PictureFormat
+from pixelwise.inference.engine import TorchEngine
+from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.upsampled_conv import FixedUpsampledConv2d, UpsampledConv2d, conv_of_enlarged, with_fixed_filters
 
 
 def plain(layer: UpsampledConv2d, maps: Tensor, skip: Tensor | None) -> Tensor:
@@ -30,6 +34,23 @@ def test_same_values_and_gradients(size: tuple[int, int], channels: int, bias: b
     torch.testing.assert_close(*answers)
     ours, theirs = (torch.autograd.grad((answer * weights).sum(), inputs) for answer in answers)
     torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("channels", [0, 2])
+def test_fixed_filters_answer_the_same(channels: int) -> None:
+    torch.manual_seed(0)
+    network = nn.ModuleDict({"layer": UpsampledConv2d(3, channels, 4)}).double()
+    inputs = [torch.randn(2, 3, 5, 4).double(), torch.randn(2, channels, 10, 8).double() if channels else None]
+    expected = network["layer"](*inputs)
+    with_fixed_filters(network)
+    assert isinstance(network["layer"], FixedUpsampledConv2d)
+    torch.testing.assert_close(network["layer"](*inputs), expected)
+
+
+def test_an_engine_counts_no_filters_as_memory_per_pixel() -> None:
+    network = create_model("unet", num_classes=3, encoder="mobilenet_v2")
+    spec = ModelSpec("unet", {}, ("a", "b", "c"), PictureFormat(), (127.5,) * 3, (127.5,) * 3)
+    assert TorchEngine(network, spec, precision="float32").bytes_per_pixel < 400
 
 
 def test_bfloat16_rounds_a_few_times_more_than_the_plain_way() -> None:

@@ -18,6 +18,7 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.finite import check_answer
 from pixelwise.nn.fuse import fold_batch_norm
+from pixelwise.nn.upsampled_conv import with_fixed_filters
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 PROBE_SIDE = 128
@@ -56,6 +57,7 @@ class TorchEngine:
         parameter = next(model.parameters(), torch.empty(0))
         example = torch.randn(1, self._channels, height, width, generator=torch.Generator().manual_seed(0))
         folded = fold_batch_norm(model, example.to(parameter.device))
+        with_fixed_filters(folded)
         self._network = folded.to(self.device, self.dtype).requires_grad_(False)
         self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         example = example.to(self.device, self.dtype, memory_format=torch.channels_last)

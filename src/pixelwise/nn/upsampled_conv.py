@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.nn.replace import replace_modules
+
 
 class UpsampledConv2d(nn.Conv2d):
     """A 3x3 convolution of a map enlarged twofold by nearest neighbours and joined with a skip of that size.
@@ -20,15 +22,42 @@ class UpsampledConv2d(nn.Conv2d):
 
     def __init__(self, inputs: int, skip: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__(inputs + skip, outputs, 3, padding=1, bias=bias)
+        self.inputs = inputs
 
     def forward(self, maps: Tensor, skip: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W) and (N, skip, 2H, 2W) -> (N, outputs, 2H, 2W)."""
         enlarged, joined = self.weight.split((maps.shape[1], self.in_channels - maps.shape[1]), dim=1)
-        total = conv_of_enlarged(maps, enlarged)
-        if skip is None:
-            total = total.contiguous(memory_format=torch.channels_last)
-            return total if self.bias is None else total + self.bias.to(total.dtype)[:, None, None]
-        return total + F.conv2d(skip, joined, self.bias, padding=1)
+        return _with_skip(conv_of_enlarged(maps, enlarged), skip, joined, self.bias)
+
+
+class FixedUpsampledConv2d(nn.Module):
+    """An `UpsampledConv2d` whose 2x2 filters are computed once, for prediction."""
+
+    def __init__(self, layer: UpsampledConv2d) -> None:
+        super().__init__()
+        with torch.no_grad():
+            enlarged, joined = layer.weight.split((layer.inputs, layer.in_channels - layer.inputs), dim=1)
+            self.filters = nn.Parameter(filters_by_parity(enlarged), requires_grad=False)
+            self.joined = nn.Parameter(joined.clone(), requires_grad=False)
+        self.bias = layer.bias
+
+    def forward(self, maps: Tensor, skip: Tensor | None = None) -> Tensor:
+        """(N, inputs, H, W) and (N, skip, 2H, 2W) -> (N, outputs, 2H, 2W)."""
+        return _with_skip(_placed(F.conv2d(maps, self.filters, padding=1)), skip, self.joined, self.bias)
+
+
+def with_fixed_filters(network: nn.Module) -> None:
+    """Computes the filters of every `UpsampledConv2d` of a network that will not be trained further, in place."""
+    layers = [module for module in network.modules() if isinstance(module, UpsampledConv2d)]
+    replace_modules(network, {layer: FixedUpsampledConv2d(layer) for layer in layers})
+
+
+def _with_skip(enlarged: Tensor, skip: Tensor | None, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution of the enlarged map plus that of the skip, channels last."""
+    if skip is not None:
+        return enlarged + F.conv2d(skip, weight, bias, padding=1)
+    enlarged = enlarged.contiguous(memory_format=torch.channels_last)
+    return enlarged if bias is None else enlarged + bias.to(enlarged.dtype)[:, None, None]
 
 
 def conv_of_enlarged(maps: Tensor, weight: Tensor) -> Tensor:
@@ -47,14 +76,21 @@ def conv_of_enlarged(maps: Tensor, weight: Tensor) -> Tensor:
     Returns:
         (N, O, 2H, 2W), a view of a tensor that is one pixel larger on each side, channels last.
     """
-    outputs = len(weight)
+    return _placed(F.conv2d(maps, filters_by_parity(weight), padding=1))
+
+
+def filters_by_parity(weight: Tensor) -> Tensor:
+    """(O, I, 3, 3) -> the 2x2 filters (4 O, I, 2, 2) of `conv_of_enlarged`, summed in float32 or better."""
     exact = weight.to(torch.promote_types(weight.dtype, torch.float32))
     filters = _by_parity(_by_parity(exact, -1), -2)  # (2, 2, O, I, 2, 2)
-    filters = filters.flatten(0, 2).to(weight.dtype)
-    values = F.conv2d(maps, filters, padding=1)  # (N, 4 O, H + 1, W + 1)
-    count, _, height, width = values.shape
-    blocks = values.permute(0, 2, 3, 1).reshape(count, height, width, 2, 2, outputs)
-    spread = blocks.transpose(2, 3).reshape(count, 2 * height, 2 * width, outputs)
+    return filters.flatten(0, 2).to(weight.dtype)
+
+
+def _placed(values: Tensor) -> Tensor:
+    """(N, 4 O, H + 1, W + 1), by parity of row and column -> (N, O, 2H, 2W), a view, channels last."""
+    count, channels, height, width = values.shape
+    blocks = values.permute(0, 2, 3, 1).reshape(count, height, width, 2, 2, channels // 4)
+    spread = blocks.transpose(2, 3).reshape(count, 2 * height, 2 * width, channels // 4)
     return spread[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
 
 
