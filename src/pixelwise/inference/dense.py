@@ -22,8 +22,8 @@ from pixelwise.inference.tiles import Grid, Span, grid_within, square_grid
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.dense import DenseModel
 
-ACTIVATION_BYTES = 400_000_000
-"""What the tensors of one pass may take. With it a process takes up to 1.2 GB in all (benchmarks/predict_large.md)."""
+ACTIVATION_BYTES = 200_000_000
+"""What the tensors of one pass may take. With it a process takes about 1 GB in all (benchmarks/predict_large.md)."""
 OVERLAP = 32
 """Pixels that tiles share, or one stride if that is more: 8 are thrown away on each side, 16 blended. With the trained
 networks that were tried, twice as many left as many pixels unlike those of one pass, for 4 % more time."""
