@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pixelwise import api
+from pixelwise.methods.base import TrainingDiverged
 from pixelwise.recipe.draft import MEGAPIXEL, Pace
 from pixelwise.training import pace, session
 
@@ -50,3 +51,10 @@ def test_crops_that_fit_into_the_time() -> None:
     pace_of_one = Pace(megapixels_per_second=1.0, validation_seconds=0.0, seconds=100.0)
     assert pace_of_one.crops((1024, 1024)) == pytest.approx(90)
     assert pace_of_one.crops((512, 1024), share=1) == pytest.approx(100 * MEGAPIXEL / (512 * 1024))
+
+
+def test_a_run_that_diverges_while_it_is_timed_says_what_to_do(scenes_folder: Path, tmp_path: Path) -> None:
+    overrides = {**TINY, "optimizer.lr": 1e30, "optimizer.clip_norm": None, "schedule.warmup": 0.0}
+    with pytest.raises(TrainingDiverged, match=r"first steps diverged: .*nothing was written.*optimizer\.lr=0\.001"):
+        api.train("unet", data=scenes_folder, minutes=0.1, out=tmp_path / "run", overrides=overrides)
+    assert not (tmp_path / "run").exists()

@@ -26,8 +26,13 @@ class UpsampledConv2d(nn.Conv2d):
 
     def forward(self, maps: Tensor, skip: Tensor | None = None) -> Tensor:
         """(N, inputs, H, W) and (N, skip, 2H, 2W) -> (N, outputs, 2H, 2W)."""
-        enlarged, joined = self.weight.split((maps.shape[1], self.in_channels - maps.shape[1]), dim=1)
+        enlarged, joined = self.parts()
         return _with_skip(conv_of_enlarged(maps, enlarged), skip, joined, self.bias)
+
+    def parts(self) -> tuple[Tensor, Tensor]:
+        """The weights for the enlarged map, (outputs, inputs, 3, 3), and for the skip, (outputs, skip, 3, 3)."""
+        enlarged, joined = self.weight.split((self.inputs, self.in_channels - self.inputs), dim=1)
+        return enlarged, joined
 
 
 class FixedUpsampledConv2d(nn.Module):
@@ -36,7 +41,7 @@ class FixedUpsampledConv2d(nn.Module):
     def __init__(self, layer: UpsampledConv2d) -> None:
         super().__init__()
         with torch.no_grad():
-            enlarged, joined = layer.weight.split((layer.inputs, layer.in_channels - layer.inputs), dim=1)
+            enlarged, joined = layer.parts()
             self.filters = nn.Parameter(filters_by_parity(enlarged), requires_grad=False)
             self.joined = nn.Parameter(joined.clone(), requires_grad=False)
         self.bias = layer.bias

@@ -142,20 +142,28 @@ def _prepared(plan: Plan, data: Data) -> Data:
 
 
 def _pace(recipe: PlannedRecipe, data: Data, network: nn.Module, device: torch.device, seconds: float) -> Pace:
-    """How fast this machine trains the network by a first plan; the steps that are timed are its first ones."""
+    """How fast this machine trains the network by a first plan; the steps that are timed are its first ones.
+
+    Raises:
+        TrainingDiverged: they came to numbers that are none.
+    """
     task, dataset, cache = data.task, data.dataset, data.cache
     method = make_method(recipe, data, network, device)
     pictures = held_out(dataset, task)
-    return measure_pace(
-        recipe,
-        task,
-        model_spec(recipe, data),
-        method,
-        train_loaders(recipe, dataset, cache, task, method),
-        evaluation_loader(recipe, cache, task, pictures[: task.validation_batch]),
-        held_out=len(pictures),
-        seconds=seconds,
-    )
+    try:
+        return measure_pace(
+            recipe,
+            task,
+            model_spec(recipe, data),
+            method,
+            train_loaders(recipe, dataset, cache, task, method),
+            evaluation_loader(recipe, cache, task, pictures[: task.validation_batch]),
+            held_out=len(pictures),
+            seconds=seconds,
+        )
+    except NotFinite as error:
+        advice = _gentler(recipe, "the same command with")
+        raise TrainingDiverged(f"the first steps diverged: {error}; nothing was written. {advice}") from None
 
 
 def check_out(out: str | None) -> None:
@@ -359,13 +367,20 @@ def _budget(session: Session) -> Budget:
 
 def diverged(session: Session, error: NotFinite) -> TrainingDiverged:
     """The error for a training run that came to numbers that are none: what was kept, and how to start again."""
-    run, slower = session.run, min(session.recipe.optimizer.lr / 10, 1e-3)
+    run = session.run
     kept = "nothing was saved yet"
     if has_checkpoint(run.path):
         kept = "the last checkpoint is from before" + (", and so is best.safetensors" if run.best.exists() else "")
-    return TrainingDiverged(
-        f"{run.path}: the training run diverged: {error}; {kept}. Start again with a smaller rate and stronger "
-        f"clipping: pixelwise train {shlex.quote(str(run.recipe_file))} --set optimizer.lr={slower:.3g} --set "
-        "optimizer.clip_norm=1 --out NEW_RUN; if that does not help, look for pictures with NaN or extreme values: "
-        f"pixelwise check {shlex.quote(str(session.recipe.data.path))}"
+    command = f"pixelwise train {shlex.quote(str(run.recipe_file))}"
+    advice = _gentler(session.recipe, command, " --out NEW_RUN")
+    return TrainingDiverged(f"{run.path}: the training run diverged: {error}; {kept}. {advice}")
+
+
+def _gentler(recipe: PlannedRecipe, command: str, out: str = "") -> str:
+    """How to start a run again that diverged, by a command and its last flag."""
+    slower = min(recipe.optimizer.lr / 10, 1e-3)
+    return (
+        f"Start again with a smaller rate and stronger clipping: {command} --set optimizer.lr={slower:.3g} --set "
+        f"optimizer.clip_norm=1{out}; if that does not help, look for pictures with NaN or extreme values: "
+        f"pixelwise check {shlex.quote(str(recipe.data.path))}"
     )
