@@ -13,7 +13,8 @@ from pixelwise.metrics.headline import Headline
 from pixelwise.recipe.recipe import PlannedRecipe, to_yaml
 from pixelwise.recipe.sections import ModelSection
 from pixelwise.training import limits
-from pixelwise.training.limits import Commands, Gap, History
+from pixelwise.training.history import Gap, History, rising_loss, validation_share
+from pixelwise.training.limits import Commands
 from pixelwise.training.recipes import load_recipe
 from pixelwise.training.run import Run
 from planned import FACTS, planned_recipe
@@ -96,10 +97,10 @@ def test_validations_that_took_most_of_the_time() -> None:
         {"kind": "train", "step": 10, "seconds": 4.0, "pictures_per_second": 5.0},
         {"kind": "validation", "step": 10, "seconds": 20.0},
     ]
-    assert limits.validation_share(log, RECIPE) == pytest.approx(0.8), "20 pictures at 5 per second are 4 of 20 seconds"
+    assert validation_share(log, RECIPE) == pytest.approx(0.8), "20 pictures at 5 per second are 4 of 20 seconds"
     first = {"kind": "train", "step": 1, "seconds": 3.0, "pictures_per_second": 0.0}
-    assert limits.validation_share([first, {"kind": "validation", "step": 2, "seconds": 60.0}], RECIPE) == 0.9
-    assert limits.validation_share(log[1:], RECIPE) == 0
+    assert validation_share([first, {"kind": "validation", "step": 2, "seconds": 60.0}], RECIPE) == 0.9
+    assert validation_share(log[1:], RECIPE) == 0
     found = history([0.1, 0.2, 0.3], steps=10).short(RECIPE, RUN, 0.8)
     assert found is not None
     assert "validations took 80 % of the time" in found.sentence
@@ -145,11 +146,11 @@ def test_stopped_by_patience() -> None:
 
 def test_rising_loss() -> None:
     log = [{"kind": "train", "loss": loss} for loss in [2.0, 1.0] * 5 + [0.5] * 80 + [0.8] * 10]
-    found = limits.rising_loss(log, RECIPE)
+    found = rising_loss(log, RECIPE)
     assert found is not None
     assert "from 0.5 to 0.8" in found.sentence
-    assert limits.rising_loss(log[:-5], RECIPE) is None
-    assert limits.rising_loss(log[-10:], RECIPE) is None, "too few to tell"
+    assert rising_loss(log[:-5], RECIPE) is None
+    assert rising_loss(log[-10:], RECIPE) is None, "too few to tell"
 
 
 def test_few_pictures() -> None:
