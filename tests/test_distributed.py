@@ -69,6 +69,28 @@ def test_gradients_are_averaged_over_processes(tmp_path: Path) -> None:
             assert torch.equal(found[str(number)], expected)
 
 
+LEFT = """
+import sys
+from pixelwise import distributed
+import torch.distributed as dist
+dist.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=0, world_size=1)
+group = dist.group.WORLD
+distributed.leave_at_exit()
+import torch._dynamo  # as the first step of an optimiser does
+distributed._leave()
+print(sys.getrefcount(group))
+"""
+
+
+def test_nothing_keeps_a_group_that_was_left(tmp_path: Path) -> None:
+    """Its threads end with the last reference; when the interpreter ends first, they abort the process now and then."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT, str(tmp_path / "store")], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip() == "2"  # the program's name for it, and the argument of getrefcount
+
+
 def test_one_process_leaves_its_gradients_alone() -> None:
     parameter = torch.nn.Parameter(torch.zeros(3))
     parameter.grad = gradient = torch.ones(3)

@@ -11,6 +11,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd import Function
 
+if dist.is_available():
+    # Its functions keep the group that exists when they are defined as a default argument, for good. Optimisers import
+    # them at their first step, when the run's group exists, which then could no longer be left.
+    import torch.distributed.nn.functional
+
 T = TypeVar("T")
 
 
@@ -27,7 +32,7 @@ def rank() -> int:
 def leave_at_exit() -> None:
     """Has the process leave its group before the interpreter ends.
 
-    Threads of the group that still run then would abort the process (`terminate called without an active exception`).
+    Threads of the group that still run then can abort the process (`terminate called without an active exception`).
     """
     if dist.is_available() and dist.is_initialized():
         atexit.unregister(_leave)
