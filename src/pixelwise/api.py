@@ -336,7 +336,8 @@ def evaluate(
         split: a split of the data, or `all` labelled pictures.
         flips, scales, refine, options: as for `load`.
         instances: how objects are told apart, to be compared with those of the data: a name in
-            `tasks.segment.instances.INSTANCES`; None for `components` where all labels are objects, else none.
+            `tasks.segment.instances.INSTANCES`, or `best` for the one of them with the highest F1; None for `best`
+            where all labels are objects, else none.
         rle_order: along what run lengths in other data than the run's own count the pixels; None for that of the run.
 
     Returns:

@@ -24,7 +24,7 @@ def evaluate(
     scales: Annotated[str, typer.Option(help="Average over magnifications, such as 0.75,1,1.25.")] = "1",
     refine: Annotated[str, typer.Option(help="Sharpen by the picture: none, crf, superpixels.")] = "none",
     instances: Annotated[
-        str | None, typer.Option(help="Compare objects as well, told apart by: components, watershed.")
+        str | None, typer.Option(help="Compare objects as well, told apart by: components, watershed, best (of these).")
     ] = None,
     rle_order: Annotated[
         Order | None,

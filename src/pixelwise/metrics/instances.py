@@ -172,16 +172,21 @@ class InstanceScore:
         self._scores += other._scores
         self._jaccards += other._jaccards
 
-    def summary(self) -> dict[str, Any]:
-        """Everything as plain JSON values; what is undefined is None."""
+    def scores(self) -> dict[str, float | None]:
+        """F1 at the first threshold, the score of DSB 2018 and AJI by name; None for what is undefined."""
         first = self.thresholds[0]
         values = {
             f"f1_{round(first * 100)}": self.f1(first),
             "dsb_score": self.dsb_score(),
             "aggregated_jaccard": self.aggregated_jaccard(),
         }
+        return {name: None if math.isnan(value) else value for name, value in values.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """Everything as plain JSON values; what is undefined is None."""
+        first = self.thresholds[0]
         return {
-            **{name: None if math.isnan(value) else value for name, value in values.items()},
+            **self.scores(),
             "pictures": self.pictures,
             "true_objects": self.true_objects,
             "predicted_objects": self.predicted_objects,

@@ -120,8 +120,7 @@ class Task(ABC):
         any_size: whether the same at half the size teaches a network as well.
         predicts, samples: whether `pixelwise predict` and `pixelwise sample` have something to do.
         explains: whether there is an answer for a picture that `pixelwise explain` could trace back to its pixels.
-        predict_flags, again: of the commands that a report suggests: what `pixelwise predict` should be told, and a
-            reason and flags to evaluate once more with; None for nothing.
+        again: of the commands that a report suggests: a reason and flags to evaluate once more with; None for nothing.
     """
 
     name: ClassVar[str]
@@ -140,7 +139,6 @@ class Task(ABC):
     predicts: ClassVar[bool] = True
     samples: ClassVar[bool] = False
     explains: ClassVar[bool] = True
-    predict_flags: ClassVar[str] = ""
     again: ClassVar[tuple[str, str] | None] = None
 
     # The network and its data.
@@ -248,6 +246,14 @@ class Task(ABC):
     def snapshots(self, network: nn.Module) -> Mapping[str, np.ndarray]:
         """Pictures (H, W, 3) uint8 that show how far the training is, by name; kept at each validation."""
         return {}
+
+    def predict_flags(self, summary: Mapping[str, Any]) -> str:
+        """What a report suggests that `pixelwise predict` be told, each flag after a space.
+
+        Args:
+            summary: of the scores on the validation pictures.
+        """
+        return ""
 
     # What ships.
 

@@ -82,7 +82,6 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
     """
     run, task, dataset = session.run, session.task, session.data.dataset
     display.say("measuring the best weights on the validation pictures")
-    commands = next_commands(run, dataset, task)
     if not run.best.exists():
         raise without_weights(run)
     model, spec = load_model(run.best)
@@ -92,6 +91,7 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
     evaluation = evaluate_split(predictor, task, dataset, "val", run.path, options)
     per_picture = (time.monotonic() - started) / evaluation.summary["pictures"]
     limits = _limits(session, evaluation, options, per_picture)
+    commands = next_commands(run, dataset, task, evaluation.summary)
     sections = task.sections(evaluation, baselines or {}, run.snapshots)
     content = replace(_run_content(session, evaluation, [command for _, command in commands]), limits=limits)
     write_page(run.report, run_page(content, sections))
@@ -250,8 +250,12 @@ def _object_facts(facts: Fingerprint) -> dict[str, Any]:
     }
 
 
-def next_commands(run: Run, dataset: Dataset, task: Task) -> list[tuple[str, str]]:
-    """What one would run next: pairs of a reason and the exact command."""
+def next_commands(run: Run, dataset: Dataset, task: Task, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What one would run next: pairs of a reason and the exact command.
+
+    Args:
+        summary: of the scores on the validation pictures.
+    """
     path, data = shlex.quote(str(run.path.resolve())), shlex.quote(str(dataset.root.resolve()))
     record = dataset.split("val")[0]
     if record.place is None:
@@ -261,7 +265,9 @@ def next_commands(run: Run, dataset: Dataset, task: Task) -> list[tuple[str, str
         picture, what = "PICTURES", "predict your own pictures (put their files or folders for PICTURES)"
     commands = []
     if task.predicts:
-        commands.append((what, f"pixelwise predict {path} {picture} --out {path}/predictions{task.predict_flags}"))
+        commands.append(
+            (what, f"pixelwise predict {path} {picture} --out {path}/predictions{task.predict_flags(summary)}")
+        )
     if task.samples:
         commands.append(("make pictures", f"pixelwise sample {path} --count 64 --out {path}/samples"))
     if "test" in dataset.splits:

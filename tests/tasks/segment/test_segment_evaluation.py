@@ -13,7 +13,7 @@ import pytest
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import PictureFormat
-from pixelwise.data.sample import Sample
+from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import CLASS_NAMES, write_coco_scenes
 from pixelwise.errors import UserError
 from pixelwise.inference.predictor import Inference, Predictor, Progress, Written
@@ -103,8 +103,27 @@ def test_objects_of_several_classes(tmp_path: Path, scenes_folder: Path) -> None
     assert found["true_objects"] == found["predicted_objects"] == 6
     mistaken = evaluated(wrong, dataset, instances="components").summary["objects"]
     assert (mistaken["f1_50"], mistaken["true_objects"], mistaken["predicted_objects"]) == (0.0, 6, 6)
+    with pytest.raises(UserError, match="did you mean 'watershed'"):
+        evaluated(right, dataset, instances="watersheds")
     with pytest.raises(UserError, match="not which objects there are"):
         evaluated(predictor(), open_dataset(scenes_folder), instances="components")
+
+
+def test_the_best_way_to_tell_objects_apart_is_reported() -> None:
+    rows, columns = np.indices((32, 64))
+    ids = np.select([(rows - 16) ** 2 + (columns - centre) ** 2 < 120 for centre in (20, 40)], (1, 2)).astype(np.int32)
+    mask = (ids > 0).astype(np.uint8)  # two discs that touch
+    boxes = np.array([[9, 5, 31, 28], [29, 5, 52, 28]], np.float32)
+    image = np.zeros((*mask.shape, 3), np.uint8)
+    sample = Sample("discs", image, mask=mask, instances=Instances(boxes, np.array([1, 1]), ids))
+    scores = SegmentScores(("background", "disc"), instances=("components", "watershed"))
+    scores.update(SegmentPrediction(mask, scores.confusion.class_names, image, None, np.full_like(mask, 255)), sample)
+    summary = scores.summary("val")
+    assert summary["objects"]["told_apart_by"] == "watershed"
+    assert summary["objects"]["predicted_objects"] == 2
+    assert summary["objects_by_way"]["components"]["f1_50"] == pytest.approx(2 / 3)  # one disc is half of both
+    assert summary["objects_by_way"]["watershed"]["f1_50"] == 1
+    assert Segment().predict_flags(summary) == " --overlay --instances watershed"
 
 
 @pytest.mark.parametrize("count", [1, 5, 9, 10, 40])
@@ -149,7 +168,7 @@ def test_objects_merge_to_one_pass(tmp_path: Path) -> None:
     write_coco_scenes(tmp_path / "coco", train=2, val=4, size=(64, 96), digits=(1, 3))
     dataset = open_dataset(tmp_path / "coco")
     told = Told(dataset, 0)
-    whole, first, second = (SegmentScores(dataset.class_names, instances="components") for _ in range(3))
+    whole, first, second = (SegmentScores(dataset.class_names, instances=("components", "watershed")) for _ in range(3))
     for number, sample in enumerate(map(dataset.load, dataset.split("val"))):
         prediction = told.measured([sample.image])[0]
         whole.update(prediction, sample)

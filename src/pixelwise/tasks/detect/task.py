@@ -57,7 +57,6 @@ class Detect(Task):
     paper_options = MappingProxyType({"num_classes": 1000})
     validation_batch = 16
     options = DetectOptions
-    predict_flags = " --overlay"
     searches = False
     """Whether all objects of a picture are looked for, rather than the one that the picture shows."""
 
@@ -117,6 +116,9 @@ class Detect(Task):
 
     def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
         return recipe.crop
+
+    def predict_flags(self, summary: Mapping[str, Any]) -> str:
+        return " --overlay"
 
     def inference(self, network: nn.Module, spec: ModelSpec, options: DetectOptions) -> BoxInference:
         return BoxInference(network, spec, options)

@@ -44,7 +44,6 @@ class Regress(Task):
     crops = 8000
     validation_batch = 4
     options = RegressOptions
-    predict_flags = " --overlay"
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
         return {**recipe.model.options, "in_channels": facts.form.channels, "num_classes": 1}
@@ -117,6 +116,9 @@ class Regress(Task):
 
     def answers(self, spec: ModelSpec) -> tuple[str, ...]:
         return (spec.notes.get("name") or "value",)
+
+    def predict_flags(self, summary: Mapping[str, Any]) -> str:
+        return " --overlay"
 
     def inference(self, network: nn.Module, spec: ModelSpec, options: RegressOptions) -> RegressInference:
         return RegressInference(network, spec, options)

@@ -42,6 +42,12 @@ class SegmentOptions(DenseOptions):
     instances: str | None = Field(None, description="also tell objects apart: components or watershed")
 
 
+class EvaluationOptions(SegmentOptions):
+    """Those of an evaluation."""
+
+    ways: tuple[str, ...] = Field((), description="ways to tell objects apart, each compared with the true objects")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentPrediction(Prediction):
     """What a network that labels pixels predicts for one picture.

@@ -69,3 +69,6 @@ Instances = Callable[[np.ndarray, int], np.ndarray]
 
 INSTANCES: dict[str, Instances] = {"components": connected_components, "watershed": watershed}
 """Name of a way from (H, W) class ids and a class id to a label map -> function."""
+
+BEST = "best"
+"""For `INSTANCES`: each of them, to find the one whose objects match the true ones best."""

@@ -130,13 +130,27 @@ def _scores(
         *other_numbers(summary, {*(one.key for one in headlines), "pixels", "expected_calibration_error"}),
     ]
     if summary.get("objects"):
-        blocks += [Heading("Objects"), Facts(summary["objects"])]
+        blocks += [Heading("Objects"), *_objects(summary)]
     if baselines and headlines:
         first = headlines[0]
         blocks += [
             Heading("Compared with methods that need no network"),
             comparison(baselines, summary.get(first.key), first),
         ]
+    return blocks
+
+
+def _objects(summary: Mapping[str, Any]) -> list[Block]:
+    """How objects match the true ones, told apart in the best way, and what each way gives where several were tried."""
+    blocks: list[Block] = [Facts(summary["objects"])]
+    by_way: Mapping[str, Mapping[str, float | None]] = summary.get("objects_by_way", {})
+    if by_way:
+        scores = list(next(iter(by_way.values())))
+        columns = (Column("told apart by"), *(Column(name.replace("_", " "), right=True) for name in scores))
+        rows: list[tuple[Cell, ...]] = [
+            (way, *(Number(found[name], digits=4) for name in scores)) for way, found in by_way.items()
+        ]
+        blocks.append(Table(columns, rows))
     return blocks
 
 
@@ -298,8 +312,9 @@ def tables(summary: Mapping[str, Any]) -> list[Block]:
         headline_text(shown),
     ]
     if "objects" in summary:
-        numbers = {key: value for key, value in summary["objects"].items() if isinstance(value, float)}
-        blocks.append(headline_text([(key.replace("_", " "), value) for key, value in numbers.items()], "objects: "))
+        found = summary["objects"]
+        numbers = [(key.replace("_", " "), value) for key, value in found.items() if isinstance(value, float)]
+        blocks.append(headline_text(numbers, f"objects by {found['told_apart_by']}: "))
     blocks.append(Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"))
     if outlines:
         blocks.append(Text(summary["boundary"]["definition"]))

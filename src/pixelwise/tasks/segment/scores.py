@@ -75,24 +75,23 @@ class SegmentScores(Scores[SegmentPrediction]):
 
     Args:
         thorough: whether outlines, confidences and single pictures are measured too, which takes longer.
-        instances: how masks become objects, a name in `instances.INSTANCES`, to be compared with those that samples
-            tell apart; None for no objects.
+        instances: the ways in which masks become objects, names in `instances.INSTANCES`, each to be compared with
+            the objects that samples tell apart.
 
     Attributes:
         confusion, calibration, outlines: what was counted; the last two only where `thorough`.
-        objects: matches of objects; None without `instances`.
+        objects: name of a way -> matches of its objects.
         pictures, disputes: in the order in which they were counted; only where `thorough`.
     """
 
     headlines: Sequence[Headline] = HEADLINES
 
-    def __init__(self, class_names: Sequence[str], *, thorough: bool = True, instances: str | None = None) -> None:
+    def __init__(self, class_names: Sequence[str], *, thorough: bool = True, instances: Sequence[str] = ()) -> None:
         self.thorough = thorough
-        self.instances = instances
         self.confusion = ConfusionMatrix(len(class_names), class_names)
         self.calibration = Calibration()
         self.outlines = BoundaryScore(class_names)
-        self.objects = None if instances is None else InstanceScore()
+        self.objects = {way: InstanceScore() for way in instances}
         self.pictures: list[PictureScore] = []
         self.disputes: list[Dispute] = []
         self._counts: list[np.ndarray] = []  # of each picture (3, K): right, true and predicted pixels
@@ -115,11 +114,13 @@ class SegmentScores(Scores[SegmentPrediction]):
         )
         self._counts.append(torch.stack([own.counts.diagonal(), own.true_pixels, own.predicted_pixels]).numpy())
         self.pictures.append(PictureScore(sample.name, own.mean_iou()))
-        if self.instances is not None and self.objects is not None and sample.instances is not None:
+        if sample.instances is None:
+            return
+        for way, matches in self.objects.items():
             assert sample.instances.ids is not None
-            labels, classes = label_objects(prediction.mask, INSTANCES[self.instances])
+            labels, classes = label_objects(prediction.mask, INSTANCES[way])
             true_classes = sample.instances.classes[: sample.instances.outlined]
-            self.objects.update(labels, sample.instances.ids, (classes, true_classes))
+            matches.update(labels, sample.instances.ids, (classes, true_classes))
 
     def merge(self, other: SegmentScores) -> None:
         self.confusion.merge(other.confusion)
@@ -128,8 +129,8 @@ class SegmentScores(Scores[SegmentPrediction]):
         self.pictures += other.pictures
         self.disputes += other.disputes
         self._counts += other._counts
-        if self.objects is not None and other.objects is not None:
-            self.objects.merge(other.objects)
+        for way, matches in self.objects.items():
+            matches.merge(other.objects[way])
 
     def values(self) -> dict[str, float]:
         return {"mean_iou": self.confusion.mean_iou(), "pixel_accuracy": self.confusion.pixel_accuracy()}
@@ -154,8 +155,12 @@ class SegmentScores(Scores[SegmentPrediction]):
         summary["boundary_f"] = summary["boundary"]["mean_f"]
         error = self.calibration.ece()
         summary["expected_calibration_error"] = None if math.isnan(error) else error
-        if self.objects is not None:
-            summary["objects"] = self.objects.summary()
+        if self.objects:
+            # The first of equals; an undefined F1, of no objects, is not greater than any.
+            best = max(self.objects, key=lambda way: np.nan_to_num(self.objects[way].f1()))
+            summary["objects"] = {"told_apart_by": best, **self.objects[best].summary()}
+        if len(self.objects) > 1:
+            summary["objects_by_way"] = {way: matches.scores() for way, matches in self.objects.items()}
         return summary
 
     def telling(self, each: int = 3) -> list[PictureScore]:

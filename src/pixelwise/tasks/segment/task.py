@@ -33,8 +33,8 @@ from pixelwise.report.limits import Limit
 from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
 from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import plan_dense_crop, plan_half_size
-from pixelwise.tasks.segment.inference import SegmentInference, SegmentOptions, SegmentPrediction
-from pixelwise.tasks.segment.instances import INSTANCES
+from pixelwise.tasks.segment.inference import EvaluationOptions, SegmentInference, SegmentOptions, SegmentPrediction
+from pixelwise.tasks.segment.instances import BEST, INSTANCES
 from pixelwise.tasks.segment.limits import compared_iou, segment_limits
 from pixelwise.tasks.segment.scores import SegmentScores
 
@@ -52,7 +52,6 @@ class Segment(Task):
     crops = 8000  # about ten minutes of a small U-Net
     validation_batch = 4
     options = SegmentOptions
-    predict_flags = " --overlay"
     again = ("measure again, averaging over mirrored views: slower, often a little better", " --flips horizontal")
 
     def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
@@ -114,27 +113,34 @@ class Segment(Task):
         return answer
 
     def scores(
-        self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: SegmentOptions | None = None
+        self,
+        spec: ModelSpec,
+        folder: Path,
+        recipe: PlannedRecipe | None = None,
+        options: EvaluationOptions | None = None,
     ) -> SegmentScores:
-        instances = None if options is None else options.instances
-        return SegmentScores(spec.class_names, thorough=recipe is None, instances=instances)
+        return SegmentScores(spec.class_names, thorough=recipe is None, instances=options.ways if options else ())
 
-    def evaluation_options(self, dataset: Dataset, options: SegmentOptions) -> SegmentOptions:
-        """Objects are compared where every mask is an object by the data's layout, unless asked otherwise.
+    def evaluation_options(self, dataset: Dataset, options: SegmentOptions) -> EvaluationOptions:
+        """Where every mask is an object by the data's layout, objects are compared in each way, unless asked otherwise.
 
         Raises:
             UserError: an unknown way to tell objects apart, or objects that the data does not tell apart.
         """
-        if options.instances is not None and options.instances not in INSTANCES:
-            raise unknown("way to instances", options.instances, INSTANCES)
-        if options.instances is None and dataset.coding.kind == "objects":
-            return options.model_copy(update={"instances": "components"})
-        if options.instances is not None and "objects" not in dataset.knows:
+        asked = options.instances or (BEST if dataset.coding.kind == "objects" else None)
+        if asked not in {None, BEST, *INSTANCES}:
+            raise unknown("way to instances", asked, [BEST, *INSTANCES])
+        if asked is not None and "objects" not in dataset.knows:
             raise UserError(
                 f"{dataset.root}: the masks say which pixels are of a class, but not which objects there are, so "
                 "objects cannot be compared; leave out --instances."
             )
-        return options
+        ways = [] if asked is None else INSTANCES if asked == BEST else [asked]
+        return EvaluationOptions(**{**options.model_dump(), "instances": None}, ways=tuple(ways))
+
+    def predict_flags(self, summary: Mapping[str, Any]) -> str:
+        objects = summary.get("objects")
+        return " --overlay" + (f" --instances {objects['told_apart_by']}" if objects else "")
 
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
