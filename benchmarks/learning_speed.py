@@ -52,6 +52,8 @@ FULL_SIZE = {"model.decoder_channels": [256, 128, 64, 32, 16]}
 MOBILENET = {"model.encoder": "mobilenet_v2"}
 RESNET = {"model.encoder": "resnet18"}
 UNET_FPN = {"model.name": "unet_fpn", **HALF_SIZE}
+SGD = {"optimizer.name": "sgd", "optimizer.lr": 0.05, "optimizer.weight_decay": 1e-4}
+EQUAL = {"loss.class_weights": "none"}
 DEFAULT = "default"
 
 Settings = Mapping[str, Any]
@@ -82,6 +84,8 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "hourglass, one stack": {"model": {"name": "hourglass", "width": 16, "stacks": 1}},
             "rate 0.002": {"optimizer.lr": 0.002},
             "rate 0.006": {"optimizer.lr": 0.006},
+            "SGD with momentum": SGD,
+            "equal class weights": EQUAL,
             "average over 100 steps": {"train.ema_decay": 0.99},
             "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
             "last layer starts at the class frequencies": {"@class_frequencies": None},
@@ -107,7 +111,10 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
             "last layer starts at the class frequencies": {"@class_frequencies": None},
             "frozen encoder for 0.2 of the time": {"@frozen_encoder": 0.2},
+            "encoder's batch norms as pretrained": {"@fixed_norms": None},
             "encoder as fast as the rest": {"optimizer.encoder_lr_factor": 1.0},
+            "SGD with momentum": SGD,
+            "equal class weights": EQUAL,
             "rate 0.004": {"optimizer.lr": 0.004},
             "random weights": {"model.weights": "none", "optimizer.lr": 0.003},
             "random weights, half the resolution for 0.6 of the time": {
@@ -132,7 +139,10 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
             "last layer starts at the class frequencies": {"@class_frequencies": None},
             "frozen encoder for 0.2 of the time": {"@frozen_encoder": 0.2},
+            "encoder's batch norms as pretrained": {"@fixed_norms": None},
             "encoder as fast as the rest": {"optimizer.encoder_lr_factor": 1.0},
+            "SGD with momentum": SGD,
+            "equal class weights": EQUAL,
             "random weights": {"model.weights": "none", "optimizer.lr": 0.003},
         },
     ),
@@ -175,6 +185,23 @@ def frozen_encoder(share: float) -> Iterator[None]:
         return plain(self, drawn, progress)
 
     with mock.patch.object(Supervised, "step", step):
+        yield
+
+
+@contextmanager
+def fixed_norms(_: None) -> Iterator[None]:
+    """The encoder's batch norms keep the mean and variance that its pretrained weights came with."""
+
+    def in_evaluation(module: nn.Module, _: Any) -> None:
+        module.eval()
+
+    def changed(network: nn.Module, data: Data) -> None:
+        encoder: Any = network.encoder
+        for module in encoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.register_forward_pre_hook(in_evaluation)
+
+    with _changed_network(changed):
         yield
 
 
@@ -230,6 +257,7 @@ def _changed_network(change: Callable[[nn.Module, Data], None]) -> Iterator[None
 TRIALS: dict[str, Callable[[Any], Any]] = {
     "frozen_encoder": frozen_encoder,
     "half_resolution": half_resolution,
+    "fixed_norms": fixed_norms,
     "class_frequencies": class_frequencies,
     "zero_branches": zero_branches,
 }
