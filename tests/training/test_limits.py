@@ -162,7 +162,7 @@ def test_few_pictures() -> None:
     assert limits.few_pictures(99, gap(0.7, 0.65)) is None
     with_gap = limits.few_pictures(99, gap(0.8, 0.65))
     assert with_gap is not None
-    assert "mean IoU is 0.800 on 20 of them and 0.650 on validation pictures" in with_gap.sentence
+    assert "mean IoU is 0.800 on 20 training pictures and 0.650 on validation pictures" in with_gap.sentence
 
 
 def test_overfitting() -> None:
@@ -229,8 +229,8 @@ def test_nothing_stands_out() -> None:
     level = history([0.5, 0.7, 0.8, 0.81, 0.811, 0.812])
     pictures = limits.nothing(level, gap(0.87, 0.812), 300)
     assert pictures.code == "none"
-    assert pictures.sentence.startswith("Nothing stands out: the last validations promise about +0.0")
-    assert "mean IoU is 0.870 on 20 of them and 0.812 on validation pictures" in pictures.sentence
+    assert pictures.sentence.startswith("Nothing stands out: twice the time would bring about +0.0")
+    assert "mean IoU is 0.870 on 20 training pictures and 0.812 on validation pictures" in pictures.sentence
     assert pictures.advice == "The next gain is likely from more pictures than these 300."
     rising = history([0.5, 0.7, 0.8, 0.805, 0.81, 0.815])
     assert limits.nothing(rising, gap(0.815, 0.815), 300).advice == "The next gain is likely from training longer."

@@ -58,7 +58,7 @@ class Gap:
 
     @property
     def words(self) -> str:
-        on = f"{self.training:.3f} on {self.pictures} of them and {self.validation:.3f} on validation pictures"
+        on = f"{self.training:.3f} on {self.pictures} training pictures and {self.validation:.3f} on validation pictures"
         return f"{self.headline.label} is {on}"
 
 

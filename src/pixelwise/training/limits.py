@@ -215,7 +215,8 @@ def nothing(history: History, gap: Gap | None, pictures: int) -> Limit:
     measured = []
     if gain is not None:
         measured.append(
-            f"the last validations promise about {gain if history.headline.higher else -gain:+.2g} for twice the time"
+            f"twice the time would bring about {gain if history.headline.higher else -gain:+.2g}, as the last validations "
+            "suggest"
         )
     if gap is not None:
         measured.append(f"{gap.words}")
