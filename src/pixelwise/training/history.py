@@ -58,8 +58,8 @@ class Gap:
 
     @property
     def words(self) -> str:
-        on = f"{self.training:.3f} on {self.pictures} training pictures and {self.validation:.3f} on validation pictures"
-        return f"{self.headline.label} is {on}"
+        training = f"{self.training:.3f} on {self.pictures} training pictures"
+        return f"{self.headline.label} is {training} and {self.validation:.3f} on validation pictures"
 
 
 def material(headline: Headline, value: float) -> float:

@@ -214,10 +214,8 @@ def nothing(history: History, gap: Gap | None, pictures: int) -> Limit:
     gain = history.gain()
     measured = []
     if gain is not None:
-        measured.append(
-            f"twice the time would bring about {gain if history.headline.higher else -gain:+.2g}, as the last validations "
-            "suggest"
-        )
+        signed = gain if history.headline.higher else -gain
+        measured.append(f"twice the time would bring about {signed:+.2g}, as the last validations suggest")
     if gap is not None:
         measured.append(f"{gap.words}")
     longer = gain is not None and (gap is None or gain > gap.size / 2)
