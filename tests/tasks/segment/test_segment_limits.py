@@ -168,10 +168,25 @@ def test_what_is_told_of_weak_classes_depends_on_their_size_and_number() -> None
         "--set loss.class_weights=sqrt_median_frequency --set 'loss.terms={cross_entropy: 1.0, dice: 1.0}'"
     )
     assert missed_limit(found, [], sizes) is None
-    assert weak_limit(found, [1], sizes) is None, "9 % of the pixels, and wide"
+    assert weak_limit(found, [], sizes) is None
     scarce = missed_limit(with_scores(counts, [100, 140], class_pictures=(300, 200, 4)), [2], sizes)
     assert scarce is not None
     assert scarce.advice.startswith("Label more pictures that show c; or weigh rare classes more")
+
+
+@pytest.mark.parametrize(
+    ("training", "advice"), [(63, "Label more pictures that show b."), (40, "Look whether the labels of b,")]
+)
+def test_a_class_that_is_neither_thin_nor_rare_is_judged_by_its_training_score(training: int, advice: str) -> None:
+    counts = [[900, 0, 0], [60, 40, 0], [0, 0, 100]]
+    seen = with_scores([[900, 0, 0], [100 - training, training, 0], [0, 0, 100]], [100, 140]).validation
+    found = replace(with_scores(counts, [100, 140]), training=seen)
+    found.recipe.loss.terms["dice"] = 1.0
+    limit = weak_limit(found, [1], [ClassSize(100, 480), ClassSize(30, 60), ClassSize(30, 60)])
+    assert limit is not None
+    assert f"b (IoU 0.40, 0.{training} on training pictures, 9.0 % of the pixels" in limit.sentence
+    assert limit.advice.startswith(advice)
+    assert not limit.flags
 
 
 def discs(folder: Path, train: int, val: int, swapped: str = "") -> Path:

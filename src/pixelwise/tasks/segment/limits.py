@@ -29,6 +29,8 @@ MEASURED_PIXELS = 1 << 26
 WEAK = 0.5
 """IoU below which a class counts as weak, if it is also 0.2 below the mean of the others."""
 BEHIND = 0.2
+LEARNED = 0.1
+"""By how much the IoU on training pictures is higher where a class was learned but does not carry over to others."""
 THIN = 4.0
 """Width in pixels up to which a class is thin: half the resolution of most networks' logits leaves two pixels of it."""
 RARE = 0.02
@@ -91,10 +93,18 @@ def training_sizes(dataset: Dataset) -> list[ClassSize | None]:
 
 @dataclass(frozen=True, slots=True)
 class _Class:
-    """A class with what explains its score: share of the labelled pixels, pictures that have it, width."""
+    """A class with what explains its score.
+
+    Attributes:
+        iou, training: on validation and on training pictures; NaN where it was not measured.
+        share: of the labelled pixels.
+        pictures: that show it, of those to train on.
+        width: of its pieces, in pixels.
+    """
 
     name: str
     iou: float
+    training: float
     share: float
     pictures: int
     width: float
@@ -110,7 +120,10 @@ class _Class:
     def __str__(self) -> str:
         """`pole (IoU 0.12, 1.0 % of the pixels, 183 training pictures, 4 pixels wide)`."""
         share = f"{100 * self.share:.1f}" if self.share >= 0.001 else f"{100 * self.share:.2g}"
-        words = [f"IoU {self.iou:.2f}", f"{share} % of the pixels"]
+        words = [f"IoU {self.iou:.2f}"]
+        if np.isfinite(self.training):
+            words[0] += f", {self.training:.2f} on training pictures"
+        words.append(f"{share} % of the pixels")
         words.append(counted(self.pictures, "training picture", "training pictures"))
         if np.isfinite(self.width):
             words.append(f"{counted(round(self.width), 'pixel', 'pixels')} wide")
@@ -119,9 +132,13 @@ class _Class:
 
 def _described(outcome: Outcome, classes: Sequence[int], sizes: Sequence[ClassSize | None]) -> list[_Class]:
     facts, iou = outcome.facts, outcome.validation.scores.confusion.iou().tolist()
+    training = [math.nan] * len(iou) if outcome.training is None else outcome.training.scores.confusion.iou().tolist()
     shares = facts.class_shares()
-    widths = [float("nan") if size is None else size.width for size in sizes]
-    return [_Class(facts.class_names[k], iou[k], shares[k], facts.class_pictures[k], widths[k]) for k in classes]
+    widths = [math.nan if size is None else size.width for size in sizes]
+    return [
+        _Class(facts.class_names[k], iou[k], training[k], shares[k], facts.class_pictures[k], widths[k])
+        for k in classes
+    ]
 
 
 def missed_limit(outcome: Outcome, classes: Sequence[int], sizes: Sequence[ClassSize | None]) -> Limit | None:
@@ -134,10 +151,10 @@ def missed_limit(outcome: Outcome, classes: Sequence[int], sizes: Sequence[Class
 
 
 def weak_limit(outcome: Outcome, classes: Sequence[int], sizes: Sequence[ClassSize | None]) -> Limit | None:
-    """Thin or rare classes that are found far worse than the others."""
-    shown = [each for each in _described(outcome, classes, sizes) if each.thin or each.rare]
-    if not shown:
+    """Classes that are found far worse than the others."""
+    if not classes:
         return None
+    shown = _described(outcome, classes, sizes)
     advice, flags = class_advice(outcome.recipe, shown)
     return Limit("weak-classes", f"Found far worse than the other classes: {some(shown, 3)}.", advice, flags)
 
@@ -146,7 +163,8 @@ def class_advice(recipe: PlannedRecipe, classes: Sequence[_Class]) -> tuple[str,
     """What to try for classes that are missed, and the flags of a run that tries it.
 
     Labels where fewer than ten pictures show the class; class weights and an overlap loss where the recipe has none yet
-    (benchmarks/comparisons.md: full median-frequency weights overdo it); larger pictures where the class is thin.
+    (benchmarks/comparisons.md: full median-frequency weights overdo it); larger pictures where the class is thin. Where
+    none of these applies, the IoU on training pictures decides between more pictures and better labels.
     """
     changes: dict[str, object] = {}
     if recipe.loss.class_weights == "none" and any(each.rare for each in classes):
@@ -167,7 +185,14 @@ def class_advice(recipe: PlannedRecipe, classes: Sequence[_Class]) -> tuple[str,
             "masks twofold before training"
         )
     if not advice:
-        advice.append("label more pictures that show them, and train longer")
+        unlearned = [each.name for each in classes if each.training < max(WEAK, each.iou + LEARNED)]
+        if unlearned:
+            advice.append(
+                f"look whether the labels of {some(unlearned, 3)}, hardly found on training pictures either, are exact "
+                "and could be drawn from the picture alone; or train longer"
+            )
+        else:
+            advice.append(f"label more pictures that show {some([each.name for each in classes], 3)}")
     text = "; or ".join(advice)
     return f"{text[0].upper()}{text[1:]}.", settings(changes)
 
