@@ -1,0 +1,188 @@
+"""From a picture of any size and kind to the objects in it: boxes, and masks where the network outlines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from pixelwise.data.draw import palette, to_rgb
+from pixelwise.data.pictures import convert, write_png
+from pixelwise.errors import UserError
+from pixelwise.inference.engine import device_and_dtype
+from pixelwise.inference.forms import check_form
+from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Progress, Written
+from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.models.detect.faster_rcnn import Detections, FasterRCNN
+from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.finite import check_answer
+from pixelwise.nn.mask_paste import Piece, paste_masks
+from pixelwise.report.boxes import draw_boxes
+
+BACKGROUND = 0
+"""The class that is no object."""
+CONFIDENCE = 0.5
+"""Least confidence of an object that is shown or written, unless asked otherwise."""
+
+
+class ObjectOptions(InferenceOptions):
+    """Options of prediction by networks that find every object."""
+
+    threshold: float = Field(CONFIDENCE, gt=0, lt=1, description="least confidence of an object")
+    overlay: bool = Field(False, description="also write NAME_overlay.png, the objects drawn over the picture")
+    instances: bool = Field(False, description="also write NAME_instances.png, a label map of the objects' masks")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectPrediction(Prediction):
+    """The objects that a network finds in one picture, the most confident first.
+
+    Attributes:
+        boxes: (M, 4) float32 xyxy in pixels of the picture, within it.
+        classes: (M,) int64 class ids.
+        confidences: (M,) float32, 0..1.
+        class_names: by class id.
+        image: (H, W, C), the picture.
+        masks: of each object, the part of the picture that holds it; None where only boxes are predicted.
+    """
+
+    boxes: np.ndarray
+    classes: np.ndarray
+    confidences: np.ndarray
+    class_names: tuple[str, ...]
+    image: np.ndarray
+    masks: tuple[Piece, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def above(self, confidence: float) -> ObjectPrediction:
+        """Without the objects that are less confident."""
+        kept = np.flatnonzero(self.confidences >= confidence)
+        masks = None if self.masks is None else tuple(self.masks[number] for number in kept)
+        return ObjectPrediction(
+            self.boxes[kept], self.classes[kept], self.confidences[kept], self.class_names, self.image, masks
+        )
+
+    def labels(self) -> list[str]:
+        """The class's name and the confidence, in percent, of each object."""
+        return [
+            f"{self.class_names[class_id]} {100 * confidence:.0f}"
+            for class_id, confidence in zip(self.classes.tolist(), self.confidences.tolist(), strict=True)
+        ]
+
+    def label_map(self) -> np.ndarray:
+        """(H, W) int32, 0 where there is no object, i + 1 on the pixels of object i; the more confident one wins."""
+        ids = np.zeros(self.image.shape[:2], np.int32)
+        for number in reversed(range(len(self))):
+            piece = None if self.masks is None else self.masks[number]
+            if piece is not None:
+                piece.window(ids)[piece.mask] = number + 1
+        return ids
+
+    def overlay(self) -> np.ndarray:
+        """(H, W, 3) uint8: the objects drawn over the picture, masks tinted and outlined, boxes otherwise."""
+        colours = palette(len(self.class_names), BACKGROUND)
+        if self.masks is None:
+            return draw_boxes(self.image, self.boxes, self.classes, self.labels(), colours=colours)
+        drawn = to_rgb(self.image).copy()
+        for class_id, piece in zip(self.classes.tolist(), self.masks, strict=True):
+            draw_piece(drawn, piece, colours[class_id])
+        return drawn
+
+    def rows(self) -> list[list[str]]:
+        areas = [""] * len(self) if self.masks is None else [str(int(piece.mask.sum())) for piece in self.masks]
+        return [
+            [self.class_names[class_id], f"{confidence:.6f}", *(f"{edge:.2f}" for edge in box), area]
+            for box, class_id, confidence, area in zip(
+                self.boxes.tolist(), self.classes.tolist(), self.confidences.tolist(), areas, strict=True
+            )
+        ]
+
+
+class ObjectInference(Inference[ObjectPrediction]):
+    """A detector ready for pictures of any size, which it sees whole and at their own size.
+
+    Raises:
+        UserError: options that are unknown, a network that does not detect, or masks of a network that gives none.
+    """
+
+    table = "boxes.csv"
+    columns = ("class", "confidence", "x0", "y0", "x1", "y1", "pixels")
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, options: ObjectOptions) -> None:
+        if not isinstance(model, FasterRCNN):
+            raise UserError(f"'{spec.model}' does not find objects.")
+        if options.instances and not model.outlines:
+            raise UserError(
+                f"'{spec.model}' gives boxes without masks, so there is no label map; leave out --instances."
+            )
+        super().__init__(spec)
+        self.options = options
+        self.device, self.dtype = device_and_dtype(options.device, options.precision)
+        self.model = model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._mean, self._std = (torch.tensor(part, device=self.device) for part in (spec.mean, spec.std))
+
+    @property
+    def suffixes(self) -> dict[str, tuple[str, ...]]:
+        wanted = {"overlay": self.options.overlay, "instances": self.options.instances}
+        return {name: (".png",) for name, asked in wanted.items() if asked}
+
+    def predict(self, raster: Raster, picture: Picture) -> ObjectPrediction:
+        return self.candidates(raster).above(self.options.threshold)
+
+    def measured(self, prepared: Sequence[np.ndarray]) -> list[ObjectPrediction]:
+        found = []
+        for image in prepared:
+            with open_raster(image) as raster:
+                found.append(self.candidates(raster))
+        return found
+
+    def candidates(self, raster: Raster) -> ObjectPrediction:
+        """As `predict`, with the objects below the threshold as well.
+
+        Raises:
+            NotFinite: NaN or infinite numbers in what the network gives.
+        """
+        image = convert(raster.read(0, raster.height, 0, raster.width), self.spec.form, raster.name)
+        pixels = torch.from_numpy(image.astype(np.float32)).to(self.device)
+        normalised = ((pixels - self._mean) / self._std).permute(2, 0, 1)[None]
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            found = self.model(normalised)[0]
+        return prediction_of(check_answer(found), self.spec.class_names, image)
+
+    def write(self, file: Path, target: Path, progress: Progress) -> Written:
+        with open_raster(file) as raster:
+            check_form(raster, self.spec)
+            found = self.predict(raster, file)
+        files = []
+        for name in self.suffixes:
+            path = target.with_name(f"{target.name}_{name}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, found.overlay() if name == "overlay" else found.label_map().astype(np.uint16))
+            files.append(path)
+        return Written(files=tuple(files[1:] if self.options.overlay else files), rows=found.rows())
+
+
+def draw_piece(picture: np.ndarray, piece: Piece, colour: np.ndarray) -> None:
+    """Tints an object in a picture (H, W, 3) uint8, in place, and outlines it with its outermost pixels."""
+    window = piece.window(picture)
+    window[piece.mask] = (0.65 * window[piece.mask] + 0.35 * colour).astype(np.uint8)
+    padded = np.pad(piece.mask, 1).astype(np.uint8)
+    inner = cv2.erode(padded, np.ones((3, 3), np.uint8))[1:-1, 1:-1] > 0
+    window[piece.mask & ~inner] = colour
+
+
+def prediction_of(found: Detections, class_names: tuple[str, ...], image: np.ndarray) -> ObjectPrediction:
+    """What a network gave for one picture (H, W, C), with masks in the picture's pixels."""
+    boxes, classes, scores = (part.float().cpu().numpy() for part in found[:3])
+    masks = None
+    if found.masks is not None:
+        masks = tuple(paste_masks(found.masks.float().cpu(), found.boxes.float().cpu(), image.shape[:2]))
+    return ObjectPrediction(boxes, classes.astype(np.int64), scores, class_names, image, masks)

@@ -1,0 +1,148 @@
+"""Every object of a picture: its class, its box, and its outline where the network gives one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from pixelwise.data.augment import Augmentation
+from pixelwise.data.cache import SampleCache
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.loader import Transform
+from pixelwise.data.sample import Sample
+from pixelwise.data.targets import ObjectTargets
+from pixelwise.errors import UserError
+from pixelwise.methods.base import Criterion, Forward
+from pixelwise.models.spec import ModelSpec
+from pixelwise.recipe.draft import Draft
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.report.blocks import Block, Section
+from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.tasks.crops import plan_dense_crop
+from pixelwise.tasks.objects.inference import ObjectInference, ObjectOptions, ObjectPrediction, prediction_of
+from pixelwise.tasks.objects.scores import ObjectScores
+
+LARGEST_ANCHORS = (32, 64, 128, 256, 512)
+"""Sides of the anchors of the published networks, whose pictures have a shorter side of 800 pixels."""
+
+
+class FindObjects(Task):
+    """For networks that give the boxes of all objects (`FasterRCNN`).
+
+    Args:
+        masks: whether they outline the objects as well.
+    """
+
+    name = "detect"
+    hint = (
+        "write the data as COCO, where every connected region of a class is an object (`pixelwise convert DATA --to "
+        "coco --out DIR`), or add outlines or boxes of objects (docs/data.md)"
+    )
+    targets = ObjectTargets
+    paper_options = MappingProxyType({"num_classes": 91})
+    decided_options = frozenset({"in_channels", "num_classes", "anchor_sizes"})
+    crops = 8000
+    validation_batch = 1
+    options = ObjectOptions
+
+    def __init__(self, *, masks: bool) -> None:
+        self.masks = masks
+        self.needs = frozenset({"outlines" if masks else "objects"})
+
+    def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
+        sizes = {} if facts.objects is None else {"anchor_sizes": anchor_sizes(facts)}
+        return {**super().network_options(recipe, facts), **sizes, **recipe.model.options}
+
+    def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
+        return SampleCache(dataset, objects=True, prepare=(objects_alone,))
+
+    def check(self, dataset: Dataset, stock: Stock) -> None:
+        for split, what in (("train", "there is nothing to find"), ("val", "nothing could be measured")):
+            if stock.objects[split] is None:
+                raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
+
+    def plan(self, draft: Draft) -> None:
+        derive = draft.derive
+        draft.refuse(
+            "augment", "background", "backgrounds are replaced by means of class masks, which are not kept here"
+        )
+        draft.refuse("augment", "objects", f"{draft.values['model']['name']} sees all objects of a crop")
+        plan_dense_crop(draft, 2, 16)
+        derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
+        derive("augment", "rotate", 0.0, "the box around a rotated box is too wide; cameras hardly tilt")
+        derive("augment", "elastic", 0.0, "boxes of what is bent are too wide")
+        derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
+        derive("loss", "class_weights", "none", "how often a class occurs is not known by pixels")
+        draft.derive_light()
+
+    def training_transform(self, recipe: PlannedRecipe) -> Transform:
+        return ObjectCrops(recipe.augment)
+
+    def criterion(self, recipe: PlannedRecipe, facts: Fingerprint, network: nn.Module) -> Criterion | None:
+        return None
+
+    def scores(
+        self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: Any = None
+    ) -> ObjectScores:
+        return ObjectScores(spec.class_names, masks=self.masks)
+
+    def predictions(
+        self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+    ) -> list[ObjectPrediction]:
+        found = forward(network, images)
+        return [prediction_of(own, spec.class_names, sample.image) for own, sample in zip(found, samples, strict=True)]
+
+    def predict_flags(self, summary: Mapping[str, Any]) -> str:
+        return " --overlay" + (" --instances" if self.masks else "")
+
+    def inference(self, network: nn.Module, spec: ModelSpec, options: ObjectOptions) -> ObjectInference:
+        return ObjectInference(network, spec, options)
+
+    def sections(
+        self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
+    ) -> list[Section]:
+        from pixelwise.tasks.objects import report
+
+        return report.evaluation_sections(evaluation)
+
+    def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        from pixelwise.tasks.objects import report
+
+        return report.tables(summary)
+
+
+def anchor_sizes(facts: Fingerprint) -> list[int]:
+    """Sides of the five levels' anchors in pixels, each twice the one before: the published ones, halved until the
+    finest is no longer than the small objects of the data."""
+    assert facts.objects is not None
+    small = facts.objects.sides[0] * min(facts.height[1], facts.width[1])
+    sizes = list(LARGEST_ANCHORS)
+    while sizes[0] > max(small, 8):
+        sizes = [size // 2 for size in sizes]
+    return sizes
+
+
+def objects_alone(sample: Sample) -> Sample:
+    """A sample without a mask of classes, which nobody looks at here."""
+    return replace(sample, mask=None)
+
+
+LEAST_VISIBLE = 0.2
+"""Share of a box's area that must be in a crop for the object to count there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCrops:
+    """Random crops of samples with all of their objects, boxes cut off at the edge of the crop."""
+
+    augment: Augmentation
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        return self.augment(sample, rng)
