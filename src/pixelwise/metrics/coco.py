@@ -34,16 +34,21 @@ class CocoScore:
     """
 
     classes: Sequence[int]
-    pictures: int = 0
     objects: int = 0
+    _sizes: list[tuple[int, int]] = field(default_factory=list)
     _true: list[dict[str, Any]] = field(default_factory=list)
     _found: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> int:
+        return len(self._sizes)
 
     def update(
         self,
         true: tuple[np.ndarray, np.ndarray, Sequence[Mapping[str, Any]] | None],
         found: tuple[np.ndarray, np.ndarray, Sequence[Mapping[str, Any]] | None],
         scores: np.ndarray,
+        size: tuple[int, int],
     ) -> None:
         """Adds one picture.
 
@@ -51,8 +56,9 @@ class CocoScore:
             true, found: boxes (N, 4) xyxy in pixels, class ids (N,), and run lengths of masks (`encoded`), or None
                 where there are only boxes.
             scores: (M,) of the boxes that were found.
+            size: height and width of the picture.
         """
-        self.pictures += 1
+        self._sizes.append(size)
         self.objects += len(true[0])
         self._true += self._entries(*true)
         entries = self._entries(*found)
@@ -80,7 +86,7 @@ class CocoScore:
         moved = ({**entry, "image_id": entry["image_id"] + self.pictures} for entry in other._true)
         self._true += moved
         self._found += ({**entry, "image_id": entry["image_id"] + self.pictures} for entry in other._found)
-        self.pictures += other.pictures
+        self._sizes += other._sizes
         self.objects += other.objects
 
     def average_precision(self, kind: Literal["bbox", "segm"] = "bbox") -> dict[str, float]:
@@ -100,7 +106,10 @@ class CocoScore:
         with redirect_stdout(StringIO()):  # the library reports its progress
             truth = COCO()
             truth.dataset = {
-                "images": [{"id": number + 1} for number in range(self.pictures)],
+                "images": [
+                    {"id": number, "height": height, "width": width}
+                    for number, (height, width) in enumerate(self._sizes, start=1)
+                ],
                 "categories": [{"id": class_id, "name": str(class_id)} for class_id in self.classes],
                 "annotations": [{**entry, "id": number} for number, entry in enumerate(self._true, start=1)],
             }

@@ -14,7 +14,7 @@ from torch import nn
 
 from pixelwise.data.draw import palette, to_rgb
 from pixelwise.data.pictures import convert, write_png
-from pixelwise.errors import UserError
+from pixelwise.errors import UserError, unknown
 from pixelwise.inference.engine import device_and_dtype
 from pixelwise.inference.forms import check_form
 from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Progress, Written
@@ -27,6 +27,8 @@ from pixelwise.report.boxes import draw_boxes
 
 BACKGROUND = 0
 """The class that is no object."""
+MASKS = "masks"
+"""The one way to tell objects apart: by the mask of each."""
 CONFIDENCE = 0.5
 """Least confidence of an object that is shown or written, unless asked otherwise."""
 
@@ -36,7 +38,7 @@ class ObjectOptions(InferenceOptions):
 
     threshold: float = Field(CONFIDENCE, gt=0, lt=1, description="least confidence of an object")
     overlay: bool = Field(False, description="also write NAME_overlay.png, the objects drawn over the picture")
-    instances: bool = Field(False, description="also write NAME_instances.png, a label map of the objects' masks")
+    instances: str | None = Field(None, description="also write NAME_instances.png, a label map of the objects: masks")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +121,9 @@ class ObjectInference(Inference[ObjectPrediction]):
     def __init__(self, model: nn.Module, spec: ModelSpec, options: ObjectOptions) -> None:
         if not isinstance(model, FasterRCNN):
             raise UserError(f"'{spec.model}' does not find objects.")
-        if options.instances and not model.outlines:
+        if options.instances is not None and options.instances != MASKS:
+            raise unknown("way to instances", options.instances, [MASKS])
+        if options.instances is not None and not model.outlines:
             raise UserError(
                 f"'{spec.model}' gives boxes without masks, so there is no label map; leave out --instances."
             )
@@ -131,7 +135,7 @@ class ObjectInference(Inference[ObjectPrediction]):
 
     @property
     def suffixes(self) -> dict[str, tuple[str, ...]]:
-        wanted = {"overlay": self.options.overlay, "instances": self.options.instances}
+        wanted = {"overlay": self.options.overlay, "instances": self.options.instances is not None}
         return {name: (".png",) for name, asked in wanted.items() if asked}
 
     def predict(self, raster: Raster, picture: Picture) -> ObjectPrediction:

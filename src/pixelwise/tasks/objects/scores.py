@@ -87,6 +87,7 @@ class ObjectScores(Scores[ObjectPrediction]):
             (objects.boxes, objects.classes, true),
             (prediction.boxes, prediction.classes, found),
             prediction.confidences,
+            (prediction.image.shape[0], prediction.image.shape[1]),
         )
         both = pairwise_iou(torch.from_numpy(prediction.boxes), torch.from_numpy(objects.boxes)).numpy()
         self.every.update(both, prediction.classes, prediction.confidences, objects.classes)

@@ -100,7 +100,7 @@ class FindObjects(Task):
         return [prediction_of(own, spec.class_names, sample.image) for own, sample in zip(found, samples, strict=True)]
 
     def predict_flags(self, summary: Mapping[str, Any]) -> str:
-        return " --overlay" + (" --instances" if self.masks else "")
+        return " --overlay" + (" --instances masks" if self.masks else "")
 
     def inference(self, network: nn.Module, spec: ModelSpec, options: ObjectOptions) -> ObjectInference:
         return ObjectInference(network, spec, options)

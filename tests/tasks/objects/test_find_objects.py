@@ -1,0 +1,134 @@
+"""From a folder to detections: training, scores, files, and pictures without objects."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixelwise import api
+from pixelwise.data.sample import Instances, Sample
+from pixelwise.data.scenes import write_coco_scenes
+from pixelwise.errors import UserError
+from pixelwise.nn.mask_paste import Piece
+from pixelwise.tasks.objects.inference import ObjectPrediction
+from pixelwise.tasks.objects.scores import ObjectScores
+from pixelwise.training.run import Run
+
+NAMES = ("background", "a", "b")
+SMALL = {
+    "model.encoder": "mobilenet_v2", "model.weights": "none", "model.width": 16, "model.hidden": 32,
+    "model.proposals": 50, "model.sampled": 32, "train.batch_size": 4, "train.validations": 1,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("objects") / "coco"
+    write_coco_scenes(folder, train=6, val=4, size=(64, 96), digits=(1, 3))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    out = tmp_path_factory.mktemp("objects") / "run"
+    return api.train("mask_rcnn", data=data, epochs=2, out=out, overrides=SMALL)
+
+
+def test_a_run_has_scores_a_report_and_files(run: Run, data: Path, tmp_path: Path) -> None:
+    metrics = run.metrics
+    assert {"ap", "ap50", "ap75", "mask_ap", "mask_ap50", "classes", "found", "objects"} <= set(metrics)
+    assert metrics["found"]["objects"] == metrics["objects"]["true_objects"]
+    assert api.evaluate(run.path)["mask_ap50"] == metrics["mask_ap50"]
+    assert "mask AP" in run.report.read_text()
+    picture = next((data / "val").iterdir()) if (data / "val").is_dir() else next(data.rglob("*.png"))
+    api.predict(run.path, [picture], out=tmp_path / "out", threshold=0.01, overlay=True, instances="masks")
+    rows = list(csv.DictReader((tmp_path / "out" / "boxes.csv").open()))
+    ids = np.asarray(Image.open(next((tmp_path / "out").glob("*_instances.png"))))
+    assert ids.dtype == np.uint16
+    assert ids.max() <= len(rows)
+    with Image.open(picture) as opened:
+        assert ids.shape == opened.size[::-1]
+
+
+def prediction(boxes: list[list[float]], classes: list[int], confidences: list[float]) -> ObjectPrediction:
+    """Objects that fill their boxes, in a picture of 40 x 60."""
+    pieces = []
+    for left, top, right, bottom in boxes:
+        pieces.append(Piece(int(top), int(left), np.ones((int(bottom - top), int(right - left)), bool)))
+    return ObjectPrediction(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(classes, np.int64),
+        np.array(confidences, np.float32),
+        NAMES,
+        np.zeros((40, 60, 3), np.uint8),
+        tuple(pieces),
+    )
+
+
+def truth(boxes: list[list[int]], classes: list[int]) -> Sample:
+    ids = np.zeros((40, 60), np.int32)
+    for number, (left, top, right, bottom) in enumerate(boxes, start=1):
+        ids[top:bottom, left:right] = number
+    objects = Instances(np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int64), ids)
+    return Sample("x", np.zeros((40, 60, 3), np.uint8), instances=objects)
+
+
+def test_what_is_right_is_right_and_a_wrong_class_is_not() -> None:
+    boxes = [[2, 3, 20, 30], [30, 5, 50, 25]]
+    right, wrong = (ObjectScores(NAMES, masks=True) for _ in range(2))
+    right.update(prediction(boxes, [1, 2], [0.9, 0.8]), truth(boxes, [1, 2]))
+    wrong.update(prediction(boxes, [2, 1], [0.9, 0.8]), truth(boxes, [1, 2]))
+    assert right.values() == pytest.approx({"mask_ap50": 1, "mask_ap": 1, "ap50": 1, "ap": 1})
+    assert wrong.values() == {"mask_ap50": 0, "mask_ap": 0, "ap50": 0, "ap": 0}
+    summary = right.summary("val")
+    assert summary["found"]["precision"] == summary["found"]["recall"] == summary["objects"]["f1_50"] == 1
+    assert json.loads(json.dumps(summary)) == summary
+    assert right.pictures[0].f1 == 1
+    assert wrong.pictures[0].f1 == 0
+
+
+def test_empty_pictures_count_and_break_nothing() -> None:
+    scores = ObjectScores(NAMES, masks=True)
+    scores.update(prediction([], [], []), truth([], []))
+    assert scores.pictures[0].f1 == 1
+    assert scores.summary("val")["ap50"] is None
+    scores.update(prediction([[2, 3, 20, 30]], [1], [0.9]), truth([], []))
+    scores.update(prediction([[2, 3, 20, 30]], [1], [0.8]), truth([[2, 3, 20, 30]], [1]))
+    assert scores.values()["ap50"] == pytest.approx(0.5), "the more confident one is wrong"
+
+
+def test_parts_merge_to_one_pass() -> None:
+    boxes = [[2, 3, 20, 30], [30, 5, 50, 25]]
+    whole, first, second = (ObjectScores(NAMES, masks=True) for _ in range(3))
+    for number in range(3):
+        pair = (
+            prediction(boxes[: number % 2 + 1], [1, 2][: number % 2 + 1], [0.9, 0.3][: number % 2 + 1]),
+            truth(boxes, [1, 1 + number % 2]),
+        )
+        whole.update(*pair)
+        (first if number < 1 else second).update(*pair)
+    first.merge(second)
+    assert first.summary("val") == whole.summary("val")
+
+
+def test_hidden_objects_are_not_in_the_label_map() -> None:
+    boxes = [[2, 3, 20, 30], [4, 5, 10, 10]]
+    found = prediction(boxes, [1, 1], [0.9, 0.8])
+    assert np.unique(found.label_map()).tolist() == [0, 1]
+    scores = ObjectScores(NAMES, masks=True)
+    scores.update(found, truth(boxes[:1], [1]))
+    assert scores.summary("val")["objects"]["predicted_objects"] == 1
+
+
+def test_a_network_of_boxes_has_no_label_map(data: Path, tmp_path: Path) -> None:
+    run = api.train("faster_rcnn", data=data, epochs=1, out=tmp_path / "run", overrides=SMALL)
+    assert {"ap", "ap50"} <= set(run.metrics)
+    assert "mask_ap" not in run.metrics
+    picture = next(data.rglob("*.png"))
+    with pytest.raises(UserError, match="boxes without masks"):
+        api.predict(run.path, [picture], out=tmp_path / "out", instances="masks")
