@@ -44,7 +44,7 @@ from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.detect.task import WholePictures, Windows
 from pixelwise.tasks.generate.task import Bounded, Reconstructed, Sampled
-from pixelwise.tasks.objects.task import FindObjects
+from pixelwise.tasks.objects.task import FindObjects, OutlineObjects
 from pixelwise.tasks.regress.task import Regress
 from pixelwise.tasks.segment.task import Segment
 
@@ -84,10 +84,10 @@ METHODS: dict[str, type[Method]] = {"adversarial": Adversarial, "supervised": Su
 """Name in a recipe -> how networks are taught."""
 
 BOUNDED = (Bounded(),)
-BOXES = (FindObjects(masks=False),)
+BOXES = (FindObjects(),)
 CLASSIFY = (Classify(),)
 DENSE = (Segment(), Regress())
-OUTLINES = (FindObjects(masks=True),)
+OUTLINES = (OutlineObjects(),)
 RECONSTRUCTED = (Reconstructed(binarised=False),)
 SAMPLED = (Sampled(),)
 WHOLE = (WholePictures(),)

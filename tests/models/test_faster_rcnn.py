@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from test_parity import fill
 from torch import Tensor
 
 from pixelwise.catalog import SYSTEMS, create_model
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.models.detect.faster_rcnn import FasterRCNN, RegionProposed
-from test_parity import fill
 
 TINY = dict(SYSTEMS["mask_rcnn"].tiny)
 

@@ -1,4 +1,4 @@
-"""Boxes as offsets from reference boxes, the numbers that detectors regress (Girshick et al., CVPR 2014, appendix C)."""
+"""Boxes as offsets from reference boxes, which is what detectors regress (Girshick et al., CVPR 2014, appendix C)."""
 
 from __future__ import annotations
 

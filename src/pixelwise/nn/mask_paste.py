@@ -65,6 +65,12 @@ class Piece:
         height, width = self.mask.shape
         return picture[self.top : self.top + height, self.left : self.left + width]
 
+    def whole(self, size: tuple[int, int]) -> np.ndarray:
+        """(H, W) bool, the mask in a picture of that height and width."""
+        mask = np.zeros(size, bool)
+        self.window(mask)[:] = self.mask
+        return mask
+
 
 def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5) -> list[Piece]:
     """The masks of boxes in the pixels of a picture: those whose centre has a probability of `threshold` or more.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faster_coco_eval.core import mask as rle
 from PIL import Image
 
 from pixelwise import api
@@ -53,6 +54,15 @@ def test_a_run_has_scores_a_report_and_files(run: Run, data: Path, tmp_path: Pat
     assert ids.max() <= len(rows)
     with Image.open(picture) as opened:
         assert ids.shape == opened.size[::-1]
+    written = json.loads((tmp_path / "out" / "objects.json").read_text())
+    assert [image["file_name"] for image in written["images"]] == [picture.name]
+    assert len(written["annotations"]) == len(rows)
+    for entry, row in zip(written["annotations"], rows, strict=True):
+        assert entry["score"] == pytest.approx(float(row["confidence"]), abs=1e-6)
+        assert (entry["id"], entry["image_id"]) == (written["annotations"].index(entry) + 1, 1)
+        mask = rle.decode({**entry["segmentation"], "counts": entry["segmentation"]["counts"].encode()})
+        assert mask.shape == ids.shape
+        assert mask.sum() == entry["area"] == int(row["pixels"])
 
 
 def prediction(boxes: list[list[float]], classes: list[int], confidences: list[float]) -> ObjectPrediction:

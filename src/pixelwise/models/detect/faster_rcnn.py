@@ -275,7 +275,7 @@ class RoIHeads(nn.Module):
         return logits, offsets.view(len(logits), self.num_classes, 4)
 
     def sample(self, proposals: Sequence[Tensor], true: Sequence[Tensor]) -> tuple[RegionsOfBatch, Tensor]:
-        """Regions for the loss, the true boxes among them, and the object of its picture that each stands for, or -1."""
+        """Regions for the loss, true boxes among them, and the object of its picture that each stands for, or -1."""
         boxes, pictures, matched = [], [], []
         for row, (own, truth) in enumerate(zip(proposals, true, strict=True)):
             every = torch.cat([own, truth])

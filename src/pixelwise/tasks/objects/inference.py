@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from pixelwise.inference.engine import device_and_dtype
 from pixelwise.inference.forms import check_form
 from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Progress, Written
 from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.metrics.coco import encoded
 from pixelwise.models.detect.faster_rcnn import Detections, FasterRCNN
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.finite import check_answer
@@ -117,6 +119,7 @@ class ObjectInference(Inference[ObjectPrediction]):
 
     table = "boxes.csv"
     columns = ("class", "confidence", "x0", "y0", "x1", "y1", "pixels")
+    document = "objects.json"
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: ObjectOptions) -> None:
         if not isinstance(model, FasterRCNN):
@@ -171,7 +174,44 @@ class ObjectInference(Inference[ObjectPrediction]):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, found.overlay() if name == "overlay" else found.label_map().astype(np.uint16))
             files.append(path)
-        return Written(files=tuple(files[1:] if self.options.overlay else files), rows=found.rows())
+        named = tuple(path for path, name in zip(files, self.suffixes, strict=True) if name != "overlay")
+        return Written(files=named, rows=found.rows(), entry=coco_entry(found))
+
+    def document_of(self, entries: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        """COCO's annotations with a score each; a mask as compressed run lengths."""
+        images, annotations = [], []
+        for number, (picture, (size, objects)) in enumerate(entries, start=1):
+            images.append({"id": number, "file_name": picture, "height": size[0], "width": size[1]})
+            annotations += [{"image_id": number, **each} for each in objects]
+        names = enumerate(self.spec.class_names)
+        return {
+            "images": images,
+            "annotations": [{"id": number, **each} for number, each in enumerate(annotations, start=1)],
+            "categories": [{"id": class_id, "name": name} for class_id, name in names if class_id != BACKGROUND],
+        }
+
+
+def coco_entry(found: ObjectPrediction) -> tuple[tuple[int, int], list[dict[str, Any]]]:
+    """Height and width of the picture, and COCO's annotation of each object, without the picture's id."""
+    height, width = found.image.shape[:2]
+    entries = []
+    for number, (left, top, right, bottom) in enumerate(found.boxes.tolist()):
+        entry: dict[str, Any] = {
+            "category_id": int(found.classes[number]),
+            "score": float(found.confidences[number]),
+            "bbox": [left, top, right - left, bottom - top],
+            "area": (right - left) * (bottom - top),
+            "iscrowd": 0,
+        }
+        if found.masks is not None:
+            piece = found.masks[number]
+            runs = encoded(piece.whole((height, width)))
+            entry |= {
+                "segmentation": {**runs, "counts": runs["counts"].decode("ascii")},
+                "area": int(piece.mask.sum()),
+            }
+        entries.append(entry)
+    return (height, width), entries
 
 
 def draw_piece(picture: np.ndarray, piece: Piece, colour: np.ndarray) -> None:

@@ -25,8 +25,8 @@ LONG_SIDE = 480  # pixels of the pictures on the page
 TERMS = {
     "IoU of two boxes or masks": "The area that both cover, divided by the area that either covers (intersection over "
     "union). 1 is perfect.",
-    "precision and recall": "Of the objects that were found with the given confidence or more, the share that is right; "
-    "of all true objects, the share that was found.",
+    "precision and recall": "Of the objects that were found with the given confidence or more, the share that is "
+    "right; of all true objects, the share that was found.",
 }
 
 

@@ -108,10 +108,8 @@ class ObjectScores(Scores[ObjectPrediction]):
 
     def _encoded(self, prediction: ObjectPrediction, number: int) -> dict[str, Any]:
         assert prediction.masks is not None
-        piece = prediction.masks[number]
-        whole = np.zeros(prediction.image.shape[:2], bool)
-        piece.window(whole)[:] = piece.mask
-        return encoded(whole)
+        height, width = prediction.image.shape[:2]
+        return encoded(prediction.masks[number].whole((height, width)))
 
     def merge(self, other: ObjectScores) -> None:
         self.coco.merge(other.coco)
@@ -132,19 +130,14 @@ class ObjectScores(Scores[ObjectPrediction]):
     def summary(self, split: str) -> dict[str, Any]:
         values = {name: None if math.isnan(value) else value for name, value in self._average_precisions().items()}
         summary: dict[str, Any] = {"split": split, "pictures": len(self.pictures), **values}
-        kinds = ("bbox", "segm") if self.masks else ("bbox",)
-        classes = {kind: self.coco.by_class(kind) for kind in kinds}
+        masks = self.coco.by_class("segm") if self.masks else {}
         summary["classes"] = {
             self.class_names[class_id]: {
                 "ap": ap,
                 "ap50": ap50,
-                **(
-                    {"mask_ap": classes["segm"][class_id][0], "mask_ap50": classes["segm"][class_id][1]}
-                    if self.masks
-                    else {}
-                ),
+                **(dict(zip(("mask_ap", "mask_ap50"), masks[class_id], strict=True)) if masks else {}),
             }
-            for class_id, (ap, ap50) in classes["bbox"].items()
+            for class_id, (ap, ap50) in self.coco.by_class().items()
         }
         summary["found"] = self.every.summary()
         if self.masks:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -34,13 +34,10 @@ LARGEST_ANCHORS = (32, 64, 128, 256, 512)
 
 
 class FindObjects(Task):
-    """For networks that give the boxes of all objects (`FasterRCNN`).
-
-    Args:
-        masks: whether they outline the objects as well.
-    """
+    """For networks that give the boxes of all objects (`FasterRCNN`)."""
 
     name = "detect"
+    needs = frozenset({"objects"})
     hint = (
         "write the data as COCO, where every connected region of a class is an object (`pixelwise convert DATA --to "
         "coco --out DIR`), or add outlines or boxes of objects (docs/data.md)"
@@ -51,10 +48,9 @@ class FindObjects(Task):
     crops = 8000
     validation_batch = 1
     options = ObjectOptions
-
-    def __init__(self, *, masks: bool) -> None:
-        self.masks = masks
-        self.needs = frozenset({"outlines" if masks else "objects"})
+    explains = False
+    masks: ClassVar[bool] = False
+    """Whether the networks outline the objects as well."""
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
         sizes = {} if facts.objects is None else {"anchor_sizes": anchor_sizes(facts)}
@@ -116,6 +112,13 @@ class FindObjects(Task):
         from pixelwise.tasks.objects import report
 
         return report.tables(summary)
+
+
+class OutlineObjects(FindObjects):
+    """For networks that outline all objects (`MaskRCNN`)."""
+
+    needs = frozenset({"outlines"})
+    masks = True
 
 
 def anchor_sizes(facts: Fingerprint) -> list[int]:
