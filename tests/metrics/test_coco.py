@@ -71,6 +71,13 @@ def test_masks_have_an_iou_of_their_own() -> None:
     assert score.average_precision("segm")["ap50"] == 0
 
 
+def test_more_than_a_hundred_objects_of_a_picture_count() -> None:
+    score = CocoScore([1])
+    many = boxes(*range(0, 50 * 150, 50))
+    score.update((many, ones(150), None), (many, ones(150), None), np.linspace(0.9, 0.1, 150), (50, 7500))
+    assert score.average_precision()["ap50"] == pytest.approx(1)
+
+
 def test_nothing_found_and_nothing_there() -> None:
     score = CocoScore([1])
     score.update(NONE, NONE, np.zeros(0), (10, 10))

@@ -3,12 +3,14 @@
 A detection is right if its IoU with an object of its class that no more confident detection has is at least a
 threshold. Average precision is the mean precision over 101 values of recall, of each class; `ap` is its mean over the
 thresholds 0.5, 0.55, ... 0.95 and over the classes that have an object (Lin et al., ECCV 2014; cocodataset.org,
-"Detection evaluation"). All pictures count together, those without objects among them.
+"Detection evaluation"). All pictures count together, those without objects among them, and so do all detections of a
+picture, of which COCO's own tools take the 100 most confident.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
@@ -22,7 +24,7 @@ from faster_coco_eval.core import mask as rle
 NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 """The first six numbers of COCO's summary; objects are small below 32 x 32 pixels and large from 96 x 96 on."""
 MOST = 100
-"""Detections of a picture that count, the most confident ones."""
+"""Detections of a picture that COCO's own tools count; here more count where a picture has more."""
 
 
 @dataclass
@@ -116,6 +118,8 @@ class CocoScore:
             truth.createIndex()
             found = truth.loadRes([dict(entry) for entry in self._found])
             evaluation = COCOeval_faster(truth, found, kind, print_function=lambda *_: None)
+            most = max(Counter(entry["image_id"] for entry in self._found).values())
+            evaluation.params.maxDets = [1, 10, max(MOST, most)]
             evaluation.run()
         # (thresholds, recalls, classes, areas, most detections), -1 where there is no object.
         precision = np.where(evaluation.eval["precision"] < 0, np.nan, evaluation.eval["precision"])[..., -1]

@@ -6,17 +6,26 @@ import csv
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
 from faster_coco_eval.core import mask as rle
 from PIL import Image
+from torch import Tensor
 
 from pixelwise import api
+from pixelwise.catalog import SYSTEMS
+from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
+from pixelwise.inference.predictor import Predictor
+from pixelwise.models.detect.faster_rcnn import Detections
+from pixelwise.models.detect.mask_rcnn import MaskRCNN
+from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.mask_paste import Piece
-from pixelwise.tasks.objects.inference import ObjectPrediction
+from pixelwise.tasks.objects.inference import ObjectInference, ObjectOptions, ObjectPrediction
 from pixelwise.tasks.objects.scores import ObjectScores
 from pixelwise.training.run import Run
 
@@ -133,6 +142,40 @@ def test_hidden_objects_are_not_in_the_label_map() -> None:
     scores = ObjectScores(NAMES, masks=True)
     scores.update(found, truth(boxes[:1], [1]))
     assert scores.summary("val")["objects"]["predicted_objects"] == 1
+
+
+class Dots(MaskRCNN):
+    """Detects the connected bright pixels of a picture, each region one object that fills its mask."""
+
+    def forward(self, images: Tensor) -> list[Detections]:
+        bright = (images[0, 0] > 0.5).numpy().astype(np.uint8)
+        count, _, stats, _ = cv2.connectedComponentsWithStats(bright)
+        boxes = stats[1:, [0, 1, 0, 1]] + np.pad(stats[1:, 2:4], ((0, 0), (2, 0)))
+        scores = torch.linspace(0.9, 0.6, max(count - 1, 0))
+        boxes = torch.from_numpy(boxes.astype(np.float32))
+        return [Detections(boxes, torch.ones(count - 1).long(), scores, torch.ones(count - 1, 28, 28))]
+
+
+def test_tiles_find_what_one_pass_finds() -> None:
+    """Discs up to the overlap in size, many of them on seams: the same boxes and the same label map, numbers apart."""
+    draw = np.random.default_rng(0)
+    image = np.zeros((400, 500, 3), np.uint8)
+    taken = np.zeros(image.shape[:2], bool)
+    for _ in range(200):
+        centre, radius = draw.integers(0, (500, 400)), int(draw.integers(1, 30))
+        disc = cv2.circle(np.zeros(image.shape[:2], np.uint8), centre.tolist(), radius + 2, 1, -1) > 0
+        if not (disc & taken).any():
+            taken |= disc
+            cv2.circle(image, centre.tolist(), radius, (255, 255, 255), -1)
+    network = Dots(num_classes=3, **SYSTEMS["mask_rcnn"].tiny)
+    spec = ModelSpec("mask_rcnn", {}, NAMES, PictureFormat(), (0.0,) * 3, (255.0,) * 3)
+    tiled, whole = (
+        Predictor(ObjectInference(network, spec, ObjectOptions(tile=tile, overlap=64)))(image) for tile in (192, 512)
+    )
+    assert len(whole) > 30
+    assert sorted(tiled.boxes.tolist()) == sorted(whole.boxes.tolist())
+    assert ((tiled.label_map() > 0) == (whole.label_map() > 0)).all()
+    assert len(np.unique(tiled.label_map())) == len(whole) + 1
 
 
 def test_a_network_of_boxes_has_no_label_map(data: Path, tmp_path: Path) -> None:

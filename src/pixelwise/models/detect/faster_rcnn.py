@@ -343,6 +343,7 @@ class FasterRCNN(nn.Module):
         anchor_ratios: of height to width.
         proposals: of each picture; 1,000 in the published networks, 2,000 in their training.
         sampled: regions of each picture that the loss is computed for.
+        detections: of a picture, at most.
         frozen_norms: whether the encoder's batch norms stay as its weights have them: a batch of a few pictures is too
             small to measure statistics on.
 
@@ -366,6 +367,7 @@ class FasterRCNN(nn.Module):
         anchor_ratios: Sequence[float] = (0.5, 1.0, 2.0),
         proposals: int = 1000,
         sampled: int = 512,
+        detections: int = 100,
         frozen_norms: bool = True,
     ) -> None:
         super().__init__()
@@ -375,7 +377,7 @@ class FasterRCNN(nn.Module):
         if frozen_norms:
             freeze_batch_norms(self.backbone.body)
         self.stride = max(body.feature_strides)
-        self.limits = DetectionLimits()
+        self.limits = DetectionLimits(objects=detections)
         self.rpn = RegionProposals(width, anchor_sizes, anchor_ratios, proposals)
         self.roi_heads = self._heads(width, hidden, sampled)
 

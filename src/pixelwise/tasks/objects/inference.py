@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,20 @@ from pixelwise.inference.engine import device_and_dtype
 from pixelwise.inference.forms import check_form
 from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Progress, Written
 from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.inference.tiles import Grid, Span, square_grid
 from pixelwise.metrics.coco import encoded
 from pixelwise.models.detect.faster_rcnn import Detections, FasterRCNN
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.finite import check_answer
 from pixelwise.nn.mask_paste import Piece, paste_masks
+from pixelwise.nn.nms import nms
 from pixelwise.report.boxes import draw_boxes
 
 BACKGROUND = 0
 """The class that is no object."""
+TILE = 1024
+OVERLAP = 256
+"""Pixels: the longest object that is certain to be seen whole in a picture that is looked at by tiles."""
 MASKS = "masks"
 """The one way to tell objects apart: by the mask of each."""
 CONFIDENCE = 0.5
@@ -38,6 +44,8 @@ CONFIDENCE = 0.5
 class ObjectOptions(InferenceOptions):
     """Options of prediction by networks that find every object."""
 
+    tile: int = Field(TILE, ge=64, description="longest side of what is looked at at once, in pixels")
+    overlap: int = Field(OVERLAP, ge=0, description="pixels that neighbouring tiles share: as long as objects are")
     threshold: float = Field(CONFIDENCE, gt=0, lt=1, description="least confidence of an object")
     overlay: bool = Field(False, description="also write NAME_overlay.png, the objects drawn over the picture")
     instances: str | None = Field(None, description="also write NAME_instances.png, a label map of the objects: masks")
@@ -68,11 +76,28 @@ class ObjectPrediction(Prediction):
 
     def above(self, confidence: float) -> ObjectPrediction:
         """Without the objects that are less confident."""
-        kept = np.flatnonzero(self.confidences >= confidence)
-        masks = None if self.masks is None else tuple(self.masks[number] for number in kept)
+        return self.select(np.flatnonzero(self.confidences >= confidence))
+
+    def select(self, which: np.ndarray) -> ObjectPrediction:
+        """The objects at these indices (K,), in this order."""
+        masks = None if self.masks is None else tuple(self.masks[number] for number in which)
         return ObjectPrediction(
-            self.boxes[kept], self.classes[kept], self.confidences[kept], self.class_names, self.image, masks
+            self.boxes[which], self.classes[which], self.confidences[which], self.class_names, self.image, masks
         )
+
+    def moved(self, top: int, left: int, image: np.ndarray) -> ObjectPrediction:
+        """The same objects in a picture that this one is a part of."""
+        masks = None
+        if self.masks is not None:
+            masks = tuple(replace(piece, top=piece.top + top, left=piece.left + left) for piece in self.masks)
+        boxes = self.boxes + np.array([left, top, left, top], np.float32)
+        return replace(self, boxes=boxes, image=image, masks=masks)
+
+    def centred(self, rows: tuple[float, float], columns: tuple[float, float]) -> ObjectPrediction:
+        """The objects whose centre is in a part of the picture."""
+        x, y = ((self.boxes[:, axis] + self.boxes[:, axis + 2]) / 2 for axis in (0, 1))
+        inside = (y >= rows[0]) & (y < rows[1]) & (x >= columns[0]) & (x < columns[1])
+        return self.select(np.flatnonzero(inside))
 
     def labels(self) -> list[str]:
         """The class's name and the confidence, in percent, of each object."""
@@ -111,7 +136,11 @@ class ObjectPrediction(Prediction):
 
 
 class ObjectInference(Inference[ObjectPrediction]):
-    """A detector ready for pictures of any size, which it sees whole and at their own size.
+    """A detector ready for pictures of any size, which it sees at their own size, large ones by overlapping tiles.
+
+    Each tile answers for the objects whose centre is nearer to its own middle than to the next tile's, halfway through
+    the overlap; an object as long as the overlap or shorter is then seen whole by the tile that answers for it. Boxes
+    of two tiles on one object are suppressed like those of one.
 
     Raises:
         UserError: options that are unknown, a network that does not detect, or masks of a network that gives none.
@@ -157,12 +186,31 @@ class ObjectInference(Inference[ObjectPrediction]):
         Raises:
             NotFinite: NaN or infinite numbers in what the network gives.
         """
-        image = convert(raster.read(0, raster.height, 0, raster.width), self.spec.form, raster.name)
+        grid = self.grid(raster.height, raster.width)
+        image = np.empty((raster.height, raster.width, self.spec.form.channels), self.spec.form.dtype)
+        parts = []
+        for ys, xs in grid:
+            tile = convert(raster.read(ys.start, ys.stop, xs.start, xs.stop), self.spec.form, raster.name)
+            image[ys.start : ys.stop, xs.start : xs.stop] = tile
+            found = prediction_of(self._detected(tile), self.spec.class_names, tile)
+            parts.append(found.moved(ys.start, xs.start, image).centred(owned(ys, grid), owned(xs, grid)))
+        if len(parts) == 1:
+            return parts[0]
+        every = joined(parts)
+        boxes, scores, classes = map(torch.from_numpy, (every.boxes, every.confidences, every.classes))
+        return every.select(nms(boxes, scores, self.model.limits.overlap, classes).numpy())
+
+    def grid(self, height: int, width: int) -> Grid:
+        return square_grid(
+            height, width, tile=self.options.tile, overlap=self.options.overlap, stride=self.model.stride
+        )
+
+    def _detected(self, image: np.ndarray) -> Detections:
+        """(H, W, C) in the spec's form -> what the network gives."""
         pixels = torch.from_numpy(image.astype(np.float32)).to(self.device)
         normalised = ((pixels - self._mean) / self._std).permute(2, 0, 1)[None]
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            found = self.model(normalised)[0]
-        return prediction_of(check_answer(found), self.spec.class_names, image)
+            return check_answer(self.model(normalised)[0])
 
     def write(self, file: Path, target: Path, progress: Progress) -> Written:
         with open_raster(file) as raster:
@@ -189,6 +237,24 @@ class ObjectInference(Inference[ObjectPrediction]):
             "annotations": [{"id": number, **each} for number, each in enumerate(annotations, start=1)],
             "categories": [{"id": class_id, "name": name} for class_id, name in names if class_id != BACKGROUND],
         }
+
+
+def joined(parts: Sequence[ObjectPrediction]) -> ObjectPrediction:
+    """The objects of parts of one picture."""
+    boxes, classes, confidences = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "classes", "confidences")
+    )
+    masks = None
+    if parts[0].masks is not None:
+        masks = tuple(piece for part in parts for piece in part.masks or ())
+    return replace(parts[0], boxes=boxes, classes=classes, confidences=confidences, masks=masks)
+
+
+def owned(span: Span, grid: Grid) -> tuple[float, float]:
+    """The part of an axis whose objects a tile answers for; without an end at the edges of the picture."""
+    low = -math.inf if span.begin == 0 else span.begin + grid.ramp / 2
+    last = span.end == span.stop
+    return low, math.inf if last else span.end + grid.ramp / 2
 
 
 def coco_entry(found: ObjectPrediction) -> tuple[tuple[int, int], list[dict[str, Any]]]:
