@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from pixelwise.data.draw import palette, to_rgb
 from pixelwise.data.pictures import convert, write_png
@@ -205,12 +205,21 @@ class ObjectInference(Inference[ObjectPrediction]):
             height, width, tile=self.options.tile, overlap=self.options.overlap, stride=self.model.stride
         )
 
+    def proposals(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, C) in the spec's form -> (P, 4) the regions that the first stage proposes, the most confident first."""
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            maps, picture = self.model.maps(self._normalised(image))
+            return self.model.rpn(maps, picture).boxes[0].float().cpu().numpy()
+
+    def _normalised(self, image: np.ndarray) -> Tensor:
+        """(H, W, C) in the spec's form -> (1, C, H, W) float32, on the device."""
+        pixels = torch.from_numpy(image.astype(np.float32)).to(self.device)
+        return ((pixels - self._mean) / self._std).permute(2, 0, 1)[None]
+
     def _detected(self, image: np.ndarray) -> Detections:
         """(H, W, C) in the spec's form -> what the network gives."""
-        pixels = torch.from_numpy(image.astype(np.float32)).to(self.device)
-        normalised = ((pixels - self._mean) / self._std).permute(2, 0, 1)[None]
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            return check_answer(self.model(normalised)[0])
+            return check_answer(self.model(self._normalised(image))[0])
 
     def write(self, file: Path, target: Path, progress: Progress) -> Written:
         with open_raster(file) as raster:
