@@ -1,5 +1,6 @@
 """Numbers that say how good a prediction is: one accumulating object per family. None depends on the batch size."""
 
+from pixelwise.metrics.average_precision import voc_average_precision
 from pixelwise.metrics.boundary import BoundaryScore, boundaries
 from pixelwise.metrics.calibration import Calibration, CalibrationTable
 from pixelwise.metrics.confusion import ConfusionMatrix
@@ -16,4 +17,5 @@ __all__ = [
     "Overlaps",
     "boundaries",
     "overlaps",
+    "voc_average_precision",
 ]

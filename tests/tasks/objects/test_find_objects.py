@@ -119,6 +119,8 @@ def test_empty_pictures_count_and_break_nothing() -> None:
     scores.update(prediction([[2, 3, 20, 30]], [1], [0.9]), truth([], []))
     scores.update(prediction([[2, 3, 20, 30]], [1], [0.8]), truth([[2, 3, 20, 30]], [1]))
     assert scores.values()["ap50"] == pytest.approx(0.5), "the more confident one is wrong"
+    assert scores.summary("val")["voc_ap50"] == pytest.approx(0.5)
+    assert scores.summary("val")["false_positives_per_empty_picture"] == 0.5
 
 
 def test_parts_merge_to_one_pass() -> None:

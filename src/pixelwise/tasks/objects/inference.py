@@ -206,7 +206,7 @@ class ObjectInference(Inference[ObjectPrediction]):
         )
 
     def proposals(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, C) in the spec's form -> (P, 4) the regions that the first stage proposes, the most confident first."""
+        """(H, W, C) in the spec's form -> (P, 4) regions that the first stage proposes, the most confident first."""
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             maps, picture = self.model.maps(self._normalised(image))
             return self.model.rpn(maps, picture).boxes[0].float().cpu().numpy()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from pixelwise.data.sample import Instances, Sample
+from pixelwise.metrics.average_precision import VocScore
 from pixelwise.metrics.coco import CocoScore, encoded
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.instances import InstanceScore
@@ -69,9 +70,11 @@ class ObjectScores(Scores[ObjectPrediction]):
         self.masks = masks
         self.confidence = confidence
         self.coco = CocoScore(range(1, len(self.class_names)))
+        self.voc = VocScore(range(1, len(self.class_names)))
         self.every = DetectionScore(confidence)
         self.outlined = InstanceScore()
         self.pictures: list[PictureResult] = []
+        self.empty = self.false_alarms = 0
 
     @property
     def headlines(self) -> Sequence[Headline]:
@@ -90,8 +93,12 @@ class ObjectScores(Scores[ObjectPrediction]):
             (prediction.image.shape[0], prediction.image.shape[1]),
         )
         both = pairwise_iou(torch.from_numpy(prediction.boxes), torch.from_numpy(objects.boxes)).numpy()
+        self.voc.update(both, prediction.classes, prediction.confidences, objects.classes)
         self.every.update(both, prediction.classes, prediction.confidences, objects.classes)
         sure = prediction.above(self.confidence)
+        if not len(objects):
+            self.empty += 1
+            self.false_alarms += len(sure)
         own = InstanceScore()
         if self.masks and objects.ids is not None:
             ids = sure.label_map()
@@ -113,9 +120,12 @@ class ObjectScores(Scores[ObjectPrediction]):
 
     def merge(self, other: ObjectScores) -> None:
         self.coco.merge(other.coco)
+        self.voc.merge(other.voc)
         self.every.merge(other.every)
         self.outlined.merge(other.outlined)
         self.pictures += other.pictures
+        self.empty += other.empty
+        self.false_alarms += other.false_alarms
 
     def values(self) -> dict[str, float]:
         found = self._average_precisions()
@@ -128,13 +138,21 @@ class ObjectScores(Scores[ObjectPrediction]):
         return found
 
     def summary(self, split: str) -> dict[str, Any]:
-        values = {name: None if math.isnan(value) else value for name, value in self._average_precisions().items()}
+        found = {
+            **self._average_precisions(),
+            "voc_ap50": self.voc.mean(),
+            "voc_ap50_11_point": self.voc.mean("11-point"),
+            "false_positives_per_empty_picture": self.false_alarms / self.empty if self.empty else math.nan,
+        }
+        values = {name: None if math.isnan(value) else value for name, value in found.items()}
         summary: dict[str, Any] = {"split": split, "pictures": len(self.pictures), **values}
         masks = self.coco.by_class("segm") if self.masks else {}
+        voc = self.voc.by_class()
         summary["classes"] = {
             self.class_names[class_id]: {
                 "ap": ap,
                 "ap50": ap50,
+                "voc_ap50": voc[class_id],
                 **(dict(zip(("mask_ap", "mask_ap50"), masks[class_id], strict=True)) if masks else {}),
             }
             for class_id, (ap, ap50) in self.coco.by_class().items()
@@ -142,10 +160,10 @@ class ObjectScores(Scores[ObjectPrediction]):
         summary["found"] = self.every.summary()
         if self.masks:
             summary["objects"] = self.outlined.summary()
-        what = "COCO's average precision (faster-coco-eval)"
         summary["definition"] = (
-            f"{what} over the {self.coco.objects} objects of {len(self.pictures)} pictures of the {split} split; "
-            "precision and recall at the confidence that is given"
+            f"over {self.coco.objects} objects in {len(self.pictures)} pictures of the {split} split: ap and ap50 are "
+            "COCO's (faster-coco-eval), voc_ap50 is the area under VOC's curve; precision, recall and false positives "
+            f"are of detections with a confidence of {self.confidence:g} or more"
         )
         return summary
 
