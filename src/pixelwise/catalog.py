@@ -18,7 +18,7 @@ from pixelwise.methods.vat import VAT
 from pixelwise.models.classify.cut import Cut
 from pixelwise.models.classify.table import CLASSIFIERS, ENCODERS
 from pixelwise.models.construct import construct, keywords
-from pixelwise.models.detect import faster_rcnn, localizer, mask_rcnn, overfeat
+from pixelwise.models.detect import faster_rcnn, localizer, mask_rcnn, overfeat, yolo
 from pixelwise.models.generate import dcgan, vae
 from pixelwise.models.known_weights import known_weights
 from pixelwise.models.published import published_tensors
@@ -44,7 +44,7 @@ from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.detect.task import WholePictures, Windows
 from pixelwise.tasks.generate.task import Bounded, Reconstructed, Sampled
-from pixelwise.tasks.objects.task import FindObjects, OutlineObjects
+from pixelwise.tasks.objects.task import FindObjects, GridObjects, OutlineObjects
 from pixelwise.tasks.regress.task import Regress
 from pixelwise.tasks.segment.task import Segment
 
@@ -86,6 +86,7 @@ METHODS: dict[str, type[Method]] = {"adversarial": Adversarial, "supervised": Su
 BOUNDED = (Bounded(),)
 BOXES = (FindObjects(),)
 CLASSIFY = (Classify(),)
+GRID = (GridObjects(),)
 DENSE = (Segment(), Regress())
 OUTLINES = (OutlineObjects(),)
 RECONSTRUCTED = (Reconstructed(binarised=False),)
@@ -509,6 +510,13 @@ SYSTEMS: dict[str, System] = {
         CHEN_2018,
         parameters=(({}, 39_916_312),),
         tiny={"width": 4, "middle": 2},
+    ),
+    "yolo_v1": System(
+        yolo.YOLOv1,
+        GRID,
+        "Redmon et al., CVPR 2016, arXiv:1506.02640",
+        parameters=(({"num_classes": 20}, 271_703_550),),
+        tiny={"encoder": "mobilenet_v2", "size": 64, "cells": 2, "hidden": 32},
     ),
 }
 

@@ -21,7 +21,7 @@ from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
 from pixelwise.inference.predictor import Predictor
-from pixelwise.models.detect.faster_rcnn import Detections
+from pixelwise.models.detect.detector import Detections
 from pixelwise.models.detect.mask_rcnn import MaskRCNN
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.mask_paste import Piece

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
+from pixelwise.models.detect.detector import SMALLEST, DetectionLimits, Detections, Detector, usable
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.anchors import anchor_shapes, anchors_of
 from pixelwise.nn.box_coder import BoxCoder
@@ -32,26 +33,8 @@ from pixelwise.nn.roi_align import roi_align
 
 FINEST = 4
 """Stride of the pyramid's finest level."""
-SMALLEST = 1e-3
-"""Pixels: boxes narrower or lower than this are dropped."""
 BETA = 1 / 9
 """Error at which smooth L1 goes over from a parabola to a straight line."""
-
-
-class Detections(NamedTuple):
-    """What a detector finds in one picture, the most confident first.
-
-    Attributes:
-        boxes: (M, 4) float32 xyxy in pixels of the picture, within it.
-        classes: (M,) int64 class ids, never 0, the background.
-        scores: (M,) float32 probability of the class.
-        masks: (M, S, S) float32 probability that a place within the box is on the object; None for boxes alone.
-    """
-
-    boxes: Tensor
-    classes: Tensor
-    scores: Tensor
-    masks: Tensor | None = None
 
 
 class RegionsOfBatch(NamedTuple):
@@ -314,21 +297,7 @@ class RoIHeads(nn.Module):
         return Detections(own[kept], place[kept] + 1, scores[kept])
 
 
-class DetectionLimits(NamedTuple):
-    """What counts as a detection.
-
-    Attributes:
-        score: probabilities up to it are left out.
-        overlap: boxes of one class with a larger IoU are one object.
-        objects: the most of a picture.
-    """
-
-    score: float = 0.05
-    overlap: float = 0.5
-    objects: int = 100
-
-
-class FasterRCNN(nn.Module):
+class FasterRCNN(Detector):
     """Faster R-CNN on a feature pyramid.
 
     Pictures are padded to the encoder's stride at the right and bottom, mirrored.
@@ -352,7 +321,6 @@ class FasterRCNN(nn.Module):
     """
 
     heads: tuple[str, ...] = ("roi_heads.box_predictor",)
-    outlines = False
 
     def __init__(
         self,
@@ -370,14 +338,13 @@ class FasterRCNN(nn.Module):
         detections: int = 100,
         frozen_norms: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(detections)
         self.num_classes = num_classes
         body = create_encoder(encoder, in_channels=in_channels, weights=weights)
         self.backbone = Backbone(body, width)
         if frozen_norms:
             freeze_batch_norms(self.backbone.body)
         self.stride = max(body.feature_strides)
-        self.limits = DetectionLimits(objects=detections)
         self.rpn = RegionProposals(width, anchor_sizes, anchor_ratios, proposals)
         self.roi_heads = self._heads(width, hidden, sampled)
 
@@ -424,11 +391,6 @@ class FasterRCNN(nn.Module):
         sizes = [len(each) for each in proposals]
         parts = zip(logits.split(sizes), offsets.split(sizes), proposals, strict=True)
         return maps, [self.roi_heads.detect(*part, picture, self.limits) for part in parts]
-
-
-def usable(boxes: Tensor) -> Tensor:
-    """(M, 4) -> indices of those with an area; NaN, the padding of `ObjectTargets`, has none."""
-    return ((boxes[:, 2:] - boxes[:, :2]) > SMALLEST).all(1).nonzero().flatten()
 
 
 def joined(boxes: Sequence[Tensor]) -> RegionsOfBatch:

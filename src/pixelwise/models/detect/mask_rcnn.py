@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
-from pixelwise.models.detect.faster_rcnn import Detections, FasterRCNN, RegionsOfBatch, RoIHeads
+from pixelwise.models.detect.detector import Detections
+from pixelwise.models.detect.faster_rcnn import FasterRCNN, RegionsOfBatch, RoIHeads
 from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.mask_paste import crop_masks
 

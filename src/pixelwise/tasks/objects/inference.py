@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pixelwise.data.draw import palette, to_rgb
+from pixelwise.data.objects import Stretch
 from pixelwise.data.pictures import convert, write_png
 from pixelwise.errors import UserError, unknown
 from pixelwise.inference.engine import device_and_dtype
@@ -23,7 +24,7 @@ from pixelwise.inference.predictor import Inference, InferenceOptions, Predictio
 from pixelwise.inference.rasters import Picture, Raster, open_raster
 from pixelwise.inference.tiles import Grid, Span, square_grid
 from pixelwise.metrics.coco import encoded
-from pixelwise.models.detect.faster_rcnn import Detections, FasterRCNN
+from pixelwise.models.detect.detector import Detections, Detector
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.finite import check_answer
 from pixelwise.nn.mask_paste import Piece, paste_masks
@@ -138,6 +139,8 @@ class ObjectPrediction(Prediction):
 class ObjectInference(Inference[ObjectPrediction]):
     """A detector ready for pictures of any size, which it sees at their own size, large ones by overlapping tiles.
 
+    One that was trained on pictures of one size (`ModelSpec.view`) sees all of them stretched to it.
+
     Each tile answers for the objects whose centre is nearer to its own middle than to the next tile's, halfway through
     the overlap; an object as long as the overlap or shorter is then seen whole by the tile that answers for it. Boxes
     of two tiles on one object are suppressed like those of one.
@@ -151,7 +154,7 @@ class ObjectInference(Inference[ObjectPrediction]):
     document = "objects.json"
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: ObjectOptions) -> None:
-        if not isinstance(model, FasterRCNN):
+        if not isinstance(model, Detector):
             raise UserError(f"'{spec.model}' does not find objects.")
         if options.instances is not None and options.instances != MASKS:
             raise unknown("way to instances", options.instances, [MASKS])
@@ -201,15 +204,19 @@ class ObjectInference(Inference[ObjectPrediction]):
         return every.select(nms(boxes, scores, self.model.limits.overlap, classes).numpy())
 
     def grid(self, height: int, width: int) -> Grid:
+        if self.spec.view is not None:
+            return super().grid(height, width)
         return square_grid(
             height, width, tile=self.options.tile, overlap=self.options.overlap, stride=self.model.stride
         )
 
     def proposals(self, image: np.ndarray) -> np.ndarray:
         """(H, W, C) in the spec's form -> (P, 4) regions that the first stage proposes, the most confident first."""
+        model: Any = self.model
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            maps, picture = self.model.maps(self._normalised(image))
-            return self.model.rpn(maps, picture).boxes[0].float().cpu().numpy()
+            maps, picture = model.maps(self._normalised(image))
+            boxes: np.ndarray = model.rpn(maps, picture).boxes[0].float().cpu().numpy()
+        return boxes
 
     def _normalised(self, image: np.ndarray) -> Tensor:
         """(H, W, C) in the spec's form -> (1, C, H, W) float32, on the device."""
@@ -217,7 +224,16 @@ class ObjectInference(Inference[ObjectPrediction]):
         return ((pixels - self._mean) / self._std).permute(2, 0, 1)[None]
 
     def _detected(self, image: np.ndarray) -> Detections:
-        """(H, W, C) in the spec's form -> what the network gives."""
+        """(H, W, C) in the spec's form -> what the network gives, in pixels of the picture."""
+        if self.spec.view is not None:
+            stretch = Stretch(self.spec.view)
+            found = self._given(stretch.image(image))
+            boxes = stretch.back(found.boxes.float().cpu().numpy(), *image.shape[:2])
+            return found._replace(boxes=torch.from_numpy(boxes))
+        return self._given(image)
+
+    def _given(self, image: np.ndarray) -> Detections:
+        """(H, W, C) at the size that the network sees -> what it gives."""
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             return check_answer(self.model(self._normalised(image))[0])
 

@@ -16,6 +16,7 @@ from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.loader import Transform
+from pixelwise.data.objects import Stretch, area
 from pixelwise.data.sample import Sample
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.errors import UserError
@@ -65,13 +66,17 @@ class FindObjects(Task):
                 raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
 
     def plan(self, draft: Draft) -> None:
+        plan_dense_crop(draft, 2, 16)
+        draft.derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
+        self._plan(draft)
+
+    def _plan(self, draft: Draft) -> None:
+        """What does not depend on how much of a picture is looked at."""
         derive = draft.derive
         draft.refuse(
             "augment", "background", "backgrounds are replaced by means of class masks, which are not kept here"
         )
         draft.refuse("augment", "objects", f"{draft.values['model']['name']} sees all objects of a crop")
-        plan_dense_crop(draft, 2, 16)
-        derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
         tilt = (5.0, "cameras tilt a little") if self.masks else (0.0, "the box around a rotated box is too wide")
         derive("augment", "rotate", *tilt)
         derive("augment", "elastic", 0.0, "shapes are taken to be rigid")
@@ -115,6 +120,38 @@ class FindObjects(Task):
         return report.tables(summary)
 
 
+class GridObjects(FindObjects):
+    """For networks that see all of a picture at one size (`YOLOv1`), and have no class for the background."""
+
+    paper_options = MappingProxyType({"num_classes": 20})
+    decided_options = frozenset({"in_channels", "num_classes"})
+    validation_batch = 16
+
+    def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
+        decided = {"in_channels": facts.form.channels, "num_classes": max(len(facts.class_names) - 1, 1)}
+        return {**recipe.model.options, **decided}
+
+    def plan(self, draft: Draft) -> None:
+        window: Any = draft.network.window
+        draft.derive("augment", "crop", list(window), "the network's size, to which all of a picture is brought")
+        if draft.crop != window:
+            found = " x ".join(map(str, draft.crop))
+            raise UserError(
+                f"augment.crop: {found} found, but this network looks at pictures of {window[0]} x {window[1]} pixels; "
+                "leave it out, or set model.size."
+            )
+        draft.derive_batch(8, 64, "pictures", steps=4)
+        draft.derive("augment", "scale", [1.0, 1.3], "objects come in sizes; a crop always lies inside the picture")
+        self._plan(draft)
+
+    def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
+        """Pictures are kept at the network's size."""
+        return cache.then(objects_alone, Stretch(recipe.crop))
+
+    def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
+        return recipe.crop
+
+
 class OutlineObjects(FindObjects):
     """For networks that outline all objects (`MaskRCNN`)."""
 
@@ -134,8 +171,11 @@ def anchor_sizes(facts: Fingerprint) -> list[int]:
 
 
 def objects_alone(sample: Sample) -> Sample:
-    """A sample without a mask of classes, which nobody looks at here."""
-    return replace(sample, mask=None)
+    """A sample without a mask of classes, whose objects know how much of them is in a crop."""
+    objects = sample.instances
+    if objects is not None:
+        objects = replace(objects, extents=objects.boxes.astype(np.float32))
+    return replace(sample, mask=None, instances=objects)
 
 
 LEAST_VISIBLE = 0.2
@@ -144,9 +184,17 @@ LEAST_VISIBLE = 0.2
 
 @dataclass(frozen=True, slots=True)
 class ObjectCrops:
-    """Random crops of samples with all of their objects, boxes cut off at the edge of the crop."""
+    """Random crops of samples with their objects, boxes cut off at the edge of the crop.
+
+    Objects that are boxes alone count if a fifth of the box is in the crop; of an outlined object every pixel counts.
+    """
 
     augment: Augmentation
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        return self.augment(sample, rng)
+        crop = self.augment(sample, rng)
+        objects = crop.instances
+        if objects is None or objects.ids is not None or objects.extents is None:
+            return crop
+        kept = area(objects.boxes) >= LEAST_VISIBLE * area(objects.extents)
+        return replace(crop, instances=objects.select(kept))
