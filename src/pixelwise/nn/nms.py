@@ -27,19 +27,35 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, groups: Tensor | None =
     return order[torch.from_numpy(_greedy(corners, threshold)).to(order.device)]
 
 
+BLOCK = 128
+"""Boxes that are decided among themselves before they suppress all others at once."""
+
+
 def _greedy(boxes: np.ndarray, threshold: float) -> np.ndarray:
-    """(N, 4) float64 in falling order of score -> indices of those that stay."""
-    left, top, right, bottom = boxes.T
-    areas = np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
+    """(N, 4) float64 in falling order of score -> indices of those that stay.
+
+    Block by block: what a box suppresses is known as soon as all boxes before it are decided.
+    """
     remaining = np.arange(len(boxes))
-    kept = []
+    kept = [np.zeros(0, np.int64)]
     while len(remaining):
-        best, remaining = remaining[0], remaining[1:]
-        kept.append(best)
-        width = np.minimum(right[remaining], right[best]) - np.maximum(left[remaining], left[best])
-        height = np.minimum(bottom[remaining], bottom[best]) - np.maximum(top[remaining], top[best])
-        shared = np.maximum(width, 0) * np.maximum(height, 0)
-        # Without a division, so that two boxes without an area, whose IoU is 0, both stay.
-        union = areas[remaining] + areas[best] - shared
-        remaining = remaining[shared <= threshold * union]
-    return np.array(kept, np.int64)
+        block, remaining = remaining[:BLOCK], remaining[BLOCK:]
+        suppressed = _overlapping(boxes[block], boxes[block], threshold)
+        alive = np.ones(len(block), bool)
+        for number in range(len(block)):
+            if alive[number]:
+                alive[number + 1 :] &= ~suppressed[number, number + 1 :]
+        kept.append(block[alive])
+        remaining = remaining[~_overlapping(boxes[block[alive]], boxes[remaining], threshold).any(0)]
+    return np.concatenate(kept)
+
+
+def _overlapping(first: np.ndarray, second: np.ndarray, threshold: float) -> np.ndarray:
+    """(N, 4), (M, 4) -> (N, M) bool: whether the IoU is above the threshold."""
+    one, other = first[:, None], second[None]
+    width = np.minimum(one[..., 2], other[..., 2]) - np.maximum(one[..., 0], other[..., 0])
+    height = np.minimum(one[..., 3], other[..., 3]) - np.maximum(one[..., 1], other[..., 1])
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    areas = [np.prod(np.maximum(each[..., 2:] - each[..., :2], 0), -1) for each in (one, other)]
+    # Without a division, so that two boxes without an area, whose IoU is 0, both stay.
+    return shared > threshold * (areas[0] + areas[1] - shared)
