@@ -10,7 +10,6 @@ arXiv:1612.03144, section 5. Names and shapes of tensors are those of torchvisio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 from typing import Any, NamedTuple
 
 import torch
@@ -307,8 +306,8 @@ class FasterRCNN(Detector):
         weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
         width: channels of the pyramid.
         hidden: units of the dense layers on a region.
-        anchor_sizes: side of the square anchor of each level, in pixels, finest first; of one size per level as many
-            as the encoder has maps of stride 4 and more, and one for the level that halves the last.
+        anchor_sizes: side of the square anchor of each level in pixels, finest first: one for each map of the encoder
+            of stride 4 and more, and one for the level that halves the last.
         anchor_ratios: of height to width.
         proposals: of each picture; 1,000 in the published networks, 2,000 in their training.
         sampled: regions of each picture that the loss is computed for.
@@ -395,5 +394,5 @@ class FasterRCNN(Detector):
 
 def joined(boxes: Sequence[Tensor]) -> RegionsOfBatch:
     """The boxes (P_i, 4) of each picture as those of a batch."""
-    pictures = [torch.full((len(own),), row, device=own.device) for row, own in zip(count(), boxes, strict=False)]
+    pictures = [torch.full((len(own),), row, device=own.device) for row, own in enumerate(boxes)]
     return RegionsOfBatch(torch.cat(list(boxes)), torch.cat(pictures))

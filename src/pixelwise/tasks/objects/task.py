@@ -45,7 +45,6 @@ class FindObjects(Task):
     )
     targets = ObjectTargets
     paper_options = MappingProxyType({"num_classes": 91})
-    decided_options = frozenset({"in_channels", "num_classes", "anchor_sizes"})
     crops = 8000
     validation_batch = 1
     options = ObjectOptions
@@ -54,8 +53,25 @@ class FindObjects(Task):
     """Whether the networks outline the objects as well."""
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
-        sizes = {} if facts.objects is None else {"anchor_sizes": anchor_sizes(facts)}
-        return {**super().network_options(recipe, facts), **sizes, **recipe.model.options}
+        plain = super().network_options(recipe, facts)
+        return {**{key: value for key, (value, _) in self._derived(recipe.model.options, facts).items()}, **plain}
+
+    def _derived(self, options: Mapping[str, Any], facts: Fingerprint) -> dict[str, tuple[Any, str]]:
+        """Options of the network that its weights and the data decide where the recipe does not, each with a reason."""
+        pretrained = options.get("weights") is not None
+        found: dict[str, tuple[Any, str]] = {
+            "frozen_norms": (
+                pretrained,
+                "a step has few pictures; the encoder's weights come with statistics of many"
+                if pretrained
+                else "random weights have no statistics yet",
+            )
+        }
+        if facts.objects is not None:
+            sides = facts.objects.sides
+            why = f"longer sides of most objects are {sides[0]:.2f} to {sides[2]:.2f} of a picture's shorter one"
+            found["anchor_sizes"] = (anchor_sizes(facts), why)
+        return found
 
     def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
         return SampleCache(dataset, objects=True, prepare=(objects_alone,))
@@ -68,6 +84,10 @@ class FindObjects(Task):
     def plan(self, draft: Draft) -> None:
         plan_dense_crop(draft, 2, 16)
         draft.derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
+        for key, (value, why) in self._derived(draft.values["model"], draft.facts).items():
+            if key not in draft.values["model"]:
+                draft.values["model"][key] = value
+                draft.reasons[f"model.{key}"] = why
         self._plan(draft)
 
     def _plan(self, draft: Draft) -> None:
@@ -124,7 +144,6 @@ class GridObjects(FindObjects):
     """For networks that see all of a picture at one size (`YOLOv1`), and have no class for the background."""
 
     paper_options = MappingProxyType({"num_classes": 20})
-    decided_options = frozenset({"in_channels", "num_classes"})
     validation_batch = 16
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
