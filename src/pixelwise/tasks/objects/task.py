@@ -82,7 +82,7 @@ class FindObjects(Task):
                 raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
 
     def plan(self, draft: Draft) -> None:
-        plan_dense_crop(draft, 2, 16)
+        plan_dense_crop(draft, 2, 16, share=1.0)  # an object that the crop cuts has another box
         draft.derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
         for key, (value, why) in self._derived(draft.values["model"], draft.facts).items():
             if key not in draft.values["model"]:
