@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,17 +17,19 @@ from torch import Tensor
 
 from pixelwise import api
 from pixelwise.catalog import SYSTEMS
+from pixelwise.data.objects import ObjectFacts
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
 from pixelwise.inference.predictor import Predictor
-from pixelwise.models.detect.detector import Detections
+from pixelwise.models.detect.detector import DetectionLimits, Detections
 from pixelwise.models.detect.mask_rcnn import MaskRCNN
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.mask_paste import Piece
 from pixelwise.tasks.objects.inference import ObjectInference, ObjectOptions, ObjectPrediction
 from pixelwise.tasks.objects.scores import ObjectScores
+from pixelwise.tasks.objects.task import ObjectCrops, anchor_sizes, objects_alone
 from pixelwise.training.run import Run
 
 NAMES = ("background", "a", "b")
@@ -178,6 +181,47 @@ def test_tiles_find_what_one_pass_finds() -> None:
     assert sorted(tiled.boxes.tolist()) == sorted(whole.boxes.tolist())
     assert ((tiled.label_map() > 0) == (whole.label_map() > 0)).all()
     assert len(np.unique(tiled.label_map())) == len(whole) + 1
+
+
+def test_yolo_sees_the_whole_picture_and_answers_in_its_pixels(data: Path, tmp_path: Path) -> None:
+    small = {
+        "model.encoder": "mobilenet_v2", "model.weights": "none", "model.size": 64, "model.cells": 2,
+        "model.hidden": 16, "train.batch_size": 4, "train.validations": 1,
+    }  # fmt: skip
+    run = api.train("yolo_v1", data=data, epochs=1, out=tmp_path / "run", overrides=small)
+    assert run.planned.crop == (64, 64)
+    assert {"ap50", "voc_ap50"} <= set(run.metrics)
+    predict = api.load(run.path, threshold=1e-6)
+    predict.inference.model.limits = DetectionLimits(score=0.0)  # what a network says after one epoch
+    found = predict(np.full((40, 120, 3), 90, np.uint8))
+    assert len(found)
+    assert (found.boxes[:, [0, 2]] <= 120).all()
+    assert (found.boxes[:, [1, 3]] <= 40).all()
+    assert found.boxes[:, 2].max() > 64, "in pixels of the picture, not of what the network saw"
+    with pytest.raises(UserError, match="looks at pictures of 64 x 64"):
+        api.train("yolo_v1", data=data, epochs=1, overrides={**small, "augment.crop": [32, 32]})
+
+
+def test_anchors_follow_the_sizes_of_objects() -> None:
+    def sizes(share: float, side: int) -> list[int]:
+        facts = SimpleNamespace(objects=ObjectFacts((0, 9), 9, (share, 0.3, 0.5)), height=[side] * 3, width=[600] * 3)
+        return anchor_sizes(facts)  # type: ignore[arg-type]
+
+    assert sizes(0.1, 800) == [32, 64, 128, 256, 512], "small objects of 60 pixels, of the shorter side"
+    assert sizes(0.1, 200) == [16, 32, 64, 128, 256], "of 20 pixels"
+    assert sizes(0.05, 256) == [8, 16, 32, 64, 128]
+    assert sizes(0.001, 256) == [8, 16, 32, 64, 128], "the finest map has stride 4"
+
+
+def test_boxes_that_are_mostly_cut_off_do_not_count() -> None:
+    """Of three boxes, 10 pixels wide, 10, 3 and 1 are in the left half of the picture."""
+    boxes = np.array([[5, 5, 15, 15], [17, 5, 27, 15], [19, 5, 29, 15]], np.float32)
+    image = np.zeros((32, 40, 3), np.uint8)
+    sample = objects_alone(Sample("x", image, instances=Instances(boxes, np.array([1, 2, 1]))))
+    left = ObjectCrops(lambda sample, rng: sample.window(0, 0, 32, 20))(sample, np.random.default_rng(0))  # type: ignore[arg-type]
+    assert left.instances is not None
+    assert left.instances.boxes.tolist() == [[5, 5, 15, 15], [17, 5, 20, 15]]
+    assert left.instances.classes.tolist() == [1, 2]
 
 
 def test_a_network_of_boxes_has_no_label_map(data: Path, tmp_path: Path) -> None:
