@@ -6,6 +6,7 @@ from pixelwise.metrics.calibration import Calibration, CalibrationTable
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.instances import InstanceScore, Overlaps, overlaps
+from pixelwise.metrics.keypoints import pck, pckh
 
 __all__ = [
     "BoundaryScore",
@@ -17,5 +18,7 @@ __all__ = [
     "Overlaps",
     "boundaries",
     "overlaps",
+    "pck",
+    "pckh",
     "voc_average_precision",
 ]
