@@ -45,6 +45,9 @@ def test_a_second_detection_of_an_object_is_wrong_even_where_another_is_free() -
     overlaps = picture([[0.9, 0.6], [0.8, 0.7], [0.0, 0.5]])
     score.update(overlaps, np.ones(3, int), np.array([0.9, 0.8, 0.7]), np.ones(2, int))
     assert score.by_class() == {1: pytest.approx(0.5)}, "an IoU of 0.5 is not above the threshold"
+    recall, precision = score.curve(1)
+    assert recall.tolist() == [0.5, 0.5, 0.5]
+    assert precision.tolist() == pytest.approx([1, 1 / 2, 1 / 3])
 
 
 def test_all_pictures_count_together_and_parts_merge() -> None:

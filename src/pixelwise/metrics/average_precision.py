@@ -105,6 +105,13 @@ class VocScore:
                 values[class_id] = voc_average_precision(correct, self.positives[class_id], kind)
         return values
 
+    def curve(self, class_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Recall and precision (M,) of the detections of a class down to each confidence."""
+        ranked = sorted(self._found.get(class_id, []), key=lambda pair: -pair[0])
+        right = np.cumsum([right for _, right in ranked])
+        recall = right / max(self.positives.get(class_id, 0), 1)
+        return recall, right / np.arange(1, len(right) + 1)
+
     def mean(self, kind: Literal["area", "11-point"] = "area") -> float:
         """The mean over the classes that have an object; NaN where none has."""
         values = list(self.by_class(kind).values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.metrics.average_precision import VocScore
 from pixelwise.metrics.coco import CocoScore, encoded
+from pixelwise.metrics.detection_errors import KINDS, kinds_of_detections
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.instances import InstanceScore
 from pixelwise.metrics.localisation import DetectionScore
@@ -41,6 +43,9 @@ MASK_AP = Headline(
     "mask AP",
     definition="As AP, with the IoU of masks in place of that of boxes.",
 )
+
+MISSED = "missed"
+"""Of an object: no detection with the confidence that counts is on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class ObjectScores(Scores[ObjectPrediction]):
         self.outlined = InstanceScore()
         self.pictures: list[PictureResult] = []
         self.empty = self.false_alarms = 0
+        self.kinds: Counter[str] = Counter()
 
     @property
     def headlines(self) -> Sequence[Headline]:
@@ -95,7 +101,11 @@ class ObjectScores(Scores[ObjectPrediction]):
         both = pairwise_iou(torch.from_numpy(prediction.boxes), torch.from_numpy(objects.boxes)).numpy()
         self.voc.update(both, prediction.classes, prediction.confidences, objects.classes)
         self.every.update(both, prediction.classes, prediction.confidences, objects.classes)
-        sure = prediction.above(self.confidence)
+        which = np.flatnonzero(prediction.confidences >= self.confidence)
+        sure = prediction.select(which)
+        kinds, hit = kinds_of_detections(both[which], sure.classes, sure.confidences, objects.classes)
+        self.kinds.update(kinds)
+        self.kinds[MISSED] += int((~hit).sum())
         if not len(objects):
             self.empty += 1
             self.false_alarms += len(sure)
@@ -126,6 +136,7 @@ class ObjectScores(Scores[ObjectPrediction]):
         self.pictures += other.pictures
         self.empty += other.empty
         self.false_alarms += other.false_alarms
+        self.kinds.update(other.kinds)
 
     def values(self) -> dict[str, float]:
         found = self._average_precisions()
@@ -158,6 +169,7 @@ class ObjectScores(Scores[ObjectPrediction]):
             for class_id, (ap, ap50) in self.coco.by_class().items()
         }
         summary["found"] = self.every.summary()
+        summary["kinds"] = {kind: self.kinds[kind] for kind in (*KINDS, MISSED)}
         if self.masks:
             summary["objects"] = self.outlined.summary()
         summary["definition"] = (
