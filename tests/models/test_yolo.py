@@ -79,15 +79,15 @@ def test_a_scene_is_learned_and_an_empty_picture_stays_empty() -> None:
     boxes[0] = torch.tensor([[8.0, 8.0, 40.0, 28.0], [40.0, 40.0, 60.0, 60.0]])
     classes = torch.tensor([[1, 2], [-1, -1]])
     network = YOLOv1(num_classes=2, encoder="mobilenet_v2", size=64, cells=2, hidden=64)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
     for _ in range(120):
         loss = network.losses(images, ObjectTargets(boxes, classes))["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    for module in network.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
     with torch.inference_mode():  # batch norm by the batch: running statistics take longer than this
         found, nothing = network(images)
     sure = found.scores > 0.4
