@@ -50,6 +50,28 @@ def test_a_second_detection_of_an_object_is_wrong_even_where_another_is_free() -
     assert precision.tolist() == pytest.approx([1, 1 / 2, 1 / 3])
 
 
+def test_the_recommended_confidence_has_the_highest_f1() -> None:
+    """Right, right, wrong, right, wrong of four objects: F1 4/6, 4/7, 6/8, 6/9 after the second to the last."""
+    score = VocScore([1, 2])
+    overlaps = np.zeros((5, 4))
+    overlaps[[0, 1, 3], [0, 1, 2]] = 0.9
+    confidences = np.array([0.9, 0.8004, 0.7, 0.6006, 0.5])
+    score.update(overlaps, np.array([1, 1, 2, 1, 2]), confidences, np.ones(4, int))
+    found = score.recommended()
+    assert found is not None
+    assert found["confidence"] == 0.6, "rounded down, so that the detection itself counts"
+    assert (found["f1"], found["precision"], found["recall"]) == (0.75, 0.75, 0.75)
+    assert VocScore([1]).recommended() is None
+
+
+def test_detections_of_one_confidence_come_together() -> None:
+    score = VocScore([1])
+    score.update(np.array([[0.9], [0.0]]), np.ones(2, int), np.array([0.5, 0.5]), np.ones(1, int))
+    found = score.recommended()
+    assert found is not None
+    assert found["precision"] == 0.5
+
+
 def test_all_pictures_count_together_and_parts_merge() -> None:
     whole, first, second = VocScore([1, 2]), VocScore([1, 2]), VocScore([1, 2])
     pictures = [

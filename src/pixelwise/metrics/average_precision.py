@@ -112,6 +112,31 @@ class VocScore:
         recall = right / max(self.positives.get(class_id, 0), 1)
         return recall, right / np.arange(1, len(right) + 1)
 
+    def recommended(self) -> dict[str, float] | None:
+        """The confidence from which detections of all classes have the highest F1, with what they then are.
+
+        Returns:
+            `confidence`, `f1`, `precision` and `recall`; None without objects or detections.
+        """
+        ranked = sorted((pair for found in self._found.values() for pair in found), key=lambda pair: -pair[0])
+        objects = sum(self.positives.values())
+        if not ranked or not objects:
+            return None
+        right = np.cumsum([right for _, right in ranked])
+        numbers = np.arange(1, len(ranked) + 1)
+        scores = np.array([score for score, _ in ranked])
+        f1 = 2 * right / (numbers + objects)
+        # Detections of one confidence come together: only the last of them is a place to stop.
+        f1[:-1][scores[:-1] == scores[1:]] = -1
+        best = int(f1.argmax())
+        confidence = math.floor(1000 * scores[best]) / 1000 if scores[best] >= 0.001 else float(scores[best])
+        return {
+            "confidence": confidence,
+            "f1": float(f1[best]),
+            "precision": float(right[best] / numbers[best]),
+            "recall": float(right[best] / objects),
+        }
+
     def mean(self, kind: Literal["area", "11-point"] = "area") -> float:
         """The mean over the classes that have an object; NaN where none has."""
         values = list(self.by_class(kind).values())

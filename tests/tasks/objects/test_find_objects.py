@@ -25,7 +25,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference.predictor import Predictor
 from pixelwise.models.detect.detector import DetectionLimits, Detections
 from pixelwise.models.detect.mask_rcnn import MaskRCNN
-from pixelwise.models.spec import ModelSpec
+from pixelwise.models.spec import ModelSpec, read_spec
 from pixelwise.nn.mask_paste import Piece
 from pixelwise.tasks.objects.inference import ObjectInference, ObjectOptions, ObjectPrediction
 from pixelwise.tasks.objects.scores import ObjectScores
@@ -58,6 +58,8 @@ def test_a_run_has_scores_a_report_and_files(run: Run, data: Path, tmp_path: Pat
     assert metrics["found"]["objects"] == metrics["objects"]["true_objects"]
     assert api.evaluate(run.path)["mask_ap50"] == metrics["mask_ap50"]
     assert "mask AP" in run.report.read_text()
+    stored = read_spec(run.best).notes
+    assert stored == ({} if metrics["recommended"] is None else {"confidence": metrics["recommended"]["confidence"]})
     picture = next((data / "val").iterdir()) if (data / "val").is_dir() else next(data.rglob("*.png"))
     api.predict(run.path, [picture], out=tmp_path / "out", threshold=0.01, overlay=True, instances="masks")
     rows = list(csv.DictReader((tmp_path / "out" / "boxes.csv").open()))
@@ -110,6 +112,10 @@ def test_what_is_right_is_right_and_a_wrong_class_is_not() -> None:
     summary = right.summary("val")
     assert summary["found"]["precision"] == summary["found"]["recall"] == summary["objects"]["f1_50"] == 1
     assert json.loads(json.dumps(summary)) == summary
+    assert summary["recommended"]["confidence"] == 0.8
+    assert summary["kinds"] == {
+        "right": 2, "doubled": 0, "wrong class": 0, "badly placed": 0, "background": 0, "missed": 0,
+    }  # fmt: skip
     assert right.pictures[0].f1 == 1
     assert wrong.pictures[0].f1 == 0
 

@@ -39,7 +39,8 @@ OVERLAP = 256
 MASKS = "masks"
 """The one way to tell objects apart: by the mask of each."""
 CONFIDENCE = 0.5
-"""Least confidence of an object that is shown or written, unless asked otherwise."""
+"""Least confidence at which precision, recall and label maps are scored, so that runs can be compared; and of the
+objects that are shown and written by a network without a recommendation of its own."""
 
 
 class ObjectOptions(InferenceOptions):
@@ -47,7 +48,9 @@ class ObjectOptions(InferenceOptions):
 
     tile: int = Field(TILE, ge=64, description="longest side of what is looked at at once, in pixels")
     overlap: int = Field(OVERLAP, ge=0, description="pixels that neighbouring tiles share: as long as objects are")
-    threshold: float = Field(CONFIDENCE, gt=0, lt=1, description="least confidence of an object")
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="least confidence of an object; null: the best one on the validation pictures"
+    )
     overlay: bool = Field(False, description="also write NAME_overlay.png, the objects drawn over the picture")
     instances: str | None = Field(None, description="also write NAME_instances.png, a label map of the objects: masks")
 
@@ -174,7 +177,13 @@ class ObjectInference(Inference[ObjectPrediction]):
         return {name: (".png",) for name, asked in wanted.items() if asked}
 
     def predict(self, raster: Raster, picture: Picture) -> ObjectPrediction:
-        return self.candidates(raster).above(self.options.threshold)
+        return self.candidates(raster).above(self.threshold)
+
+    @property
+    def threshold(self) -> float:
+        """Least confidence of an object: that of the options, or what was chosen on the validation pictures."""
+        stored = float(self.spec.notes.get("confidence", CONFIDENCE))
+        return stored if self.options.threshold is None else self.options.threshold
 
     def measured(self, prepared: Sequence[np.ndarray]) -> list[ObjectPrediction]:
         found = []

@@ -64,6 +64,7 @@ def evaluation_sections(evaluation: Evaluation) -> list[Section]:
         *other_numbers(summary, {*(one.key for one in headlines), "pictures"}),
         Heading("At one confidence"),
         Facts(summary["found"]),
+        *_recommended(summary),
         kinds_table(summary),
     ]
     if "objects" in summary:
@@ -74,6 +75,19 @@ def evaluation_sections(evaluation: Evaluation) -> list[Section]:
         Section("classes", "Classes", [_classes(summary), *_curves(scores)]),
         definitions(headlines, TERMS),
     ]
+
+
+def _recommended(summary: Mapping[str, Any]) -> list[Block]:
+    found: Mapping[str, float] | None = summary["recommended"]
+    return [] if found is None else [Text(recommendation(found))]
+
+
+def recommendation(found: Mapping[str, float]) -> str:
+    return (
+        f"A confidence of {found['confidence']:g} gives the highest F1 of boxes, {found['f1']:.3f}, with precision "
+        f"{found['precision']:.3f} and recall {found['recall']:.3f}; `predict` uses it unless --option threshold says "
+        "otherwise."
+    )
 
 
 def kinds_table(summary: Mapping[str, Any]) -> Table:
@@ -185,6 +199,7 @@ def tables(summary: Mapping[str, Any]) -> list[Block]:
         headline_text([(key.replace("_", " "), summary[key]) for key in keys]),
         headline_text([("precision", found["precision"]), ("recall", found["recall"])], before),
     ]
+    blocks += _recommended(summary)
     if "objects" in summary:
         numbers = [
             (key.replace("_", " "), value) for key, value in summary["objects"].items() if isinstance(value, float)

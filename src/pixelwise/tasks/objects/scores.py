@@ -169,6 +169,7 @@ class ObjectScores(Scores[ObjectPrediction]):
             for class_id, (ap, ap50) in self.coco.by_class().items()
         }
         summary["found"] = self.every.summary()
+        summary["recommended"] = self.voc.recommended()
         summary["kinds"] = {kind: self.kinds[kind] for kind in (*KINDS, MISSED)}
         if self.masks:
             summary["objects"] = self.outlined.summary()

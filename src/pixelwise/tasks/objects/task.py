@@ -124,6 +124,10 @@ class FindObjects(Task):
     def predict_flags(self, summary: Mapping[str, Any]) -> str:
         return " --overlay" + (" --instances masks" if self.masks else "")
 
+    def recommended(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        found = summary["recommended"]
+        return {} if found is None else {"confidence": found["confidence"]}
+
     def inference(self, network: nn.Module, spec: ModelSpec, options: ObjectOptions) -> ObjectInference:
         return ObjectInference(network, spec, options)
 
