@@ -34,10 +34,11 @@ TABLES: dict[str, tuple[str, float, dict[str, tuple[str, dict[str, Any]]]]] = {
         15,
         {
             "Mask R-CNN": ("nuclei-mask_rcnn", WEIGHTS),
+            "Mask R-CNN, padded": ("nuclei-mask_rcnn", {**WEIGHTS, "model.name": "mask_rcnn_padded"}),
             "U-Net, best of components and watershed": ("nuclei-unet", WEIGHTS),
         },
     ),
-    "steel": ("neu-det", 12, {"Faster R-CNN": ("faster_rcnn", WEIGHTS)}),
+    "steel": ("neu-det", 12, {"Faster R-CNN": ("faster_rcnn", WEIGHTS), "YOLO v1": ("yolo_v1", WEIGHTS)}),
 }
 
 

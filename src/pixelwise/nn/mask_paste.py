@@ -72,23 +72,31 @@ class Piece:
         return mask
 
 
-def paste_masks(masks: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5) -> list[Piece]:
+def paste_masks(
+    masks: Tensor,
+    boxes: Tensor,
+    size: tuple[int, int],
+    threshold: float = 0.5,
+    windows: Tensor | None = None,
+) -> list[Piece]:
     """The masks of boxes in the pixels of a picture: those whose centre has a probability of `threshold` or more.
 
     Args:
         masks: (R, S, S) float32 probabilities.
         boxes: (R, 4) float32 xyxy in pixels.
         size: height and width of the picture.
+        windows: (R, 4) float32 xyxy in pixels, what the masks cover; None for the boxes.
 
     Returns:
         One piece per box, as large as the pixels that the box touches.
     """
     pieces = []
-    for mask, box in zip(masks, boxes.tolist(), strict=True):
+    covered = boxes if windows is None else windows
+    for mask, box, window in zip(masks, boxes.tolist(), covered.tolist(), strict=True):
         left, top = (max(math.floor(edge), 0) for edge in box[:2])
         right, bottom = (min(math.ceil(edge), limit) for edge, limit in zip(box[2:], size[::-1], strict=True))
-        rows = _interpolation(top, max(bottom, top), box[1], box[3], len(mask))
-        columns = _interpolation(left, max(right, left), box[0], box[2], len(mask))
+        rows = _interpolation(top, max(bottom, top), window[1], window[3], len(mask))
+        columns = _interpolation(left, max(right, left), window[0], window[2], len(mask))
         pieces.append(Piece(top, left, (rows @ mask @ columns.T >= threshold).numpy()))
     return pieces
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pixelwise.nn.map_table import MapTable
+
 FINEST_LEVEL = 2
 """A pyramid's finest map has stride 2 ** 2."""
 CANONICAL_SIDE = 224
@@ -61,19 +63,17 @@ def roi_align(
         return maps[0].new_zeros(0, channels, size, size)
     boxes = boxes.detach().float()
     levels = pyramid_levels(boxes, len(maps)) if levels is None else levels
-    table = torch.cat([each.permute(0, 2, 3, 1).reshape(-1, channels) for each in maps])  # one row per place
-    shapes = torch.tensor([each.shape for each in maps], device=boxes.device)  # (L, 4): N, C, H, W
-    sizes = shapes[:, 0] * shapes[:, 2] * shapes[:, 3]
-    height, width = shapes[levels, 2], shapes[levels, 3]
-    start = (sizes.cumsum(0) - sizes)[levels] + pictures * height * width  # the row of the picture's first place
+    table = MapTable(maps)
+    height, width = table.sizes(levels)
     stride = boxes.new_tensor(strides)[levels]
     rows, row_weights = _points(boxes[:, 1], boxes[:, 3], stride, height, size, samples)  # (R, size, 2 * samples)
     columns, column_weights = _points(boxes[:, 0], boxes[:, 2], stride, width, size, samples)
     # Every point of a bin's rows with every one of its columns: (R, size, size, 4 * samples ** 2).
-    places = (rows * width[:, None, None])[:, :, None, :, None] + columns[:, None, :, None, :]
-    places = (places + start.view(-1, 1, 1, 1, 1)).flatten(3)
+    places = table.places(levels, pictures, rows[:, :, None, :, None], columns[:, None, :, None, :]).flatten(3)
     weights = (row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]).flatten(3)
-    values = F.embedding_bag(places.flatten(0, 2), table.float(), mode="sum", per_sample_weights=weights.flatten(0, 2))
+    values = F.embedding_bag(
+        places.flatten(0, 2), table.values.float(), mode="sum", per_sample_weights=weights.flatten(0, 2)
+    )
     return values.view(len(boxes), size, size, channels).to(maps[0].dtype).permute(0, 3, 1, 2)
 
 

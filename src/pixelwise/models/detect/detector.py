@@ -17,13 +17,15 @@ class Detections(NamedTuple):
         boxes: (M, 4) float32 xyxy in pixels of the picture, within it.
         classes: (M,) int64 class ids, never 0, the background.
         scores: (M,) float32, 0..1.
-        masks: (M, S, S) float32 probability that a place within the box is on the object; None for boxes alone.
+        masks: (M, S, S) float32 probability that a place of the mask's window is on the object; None for boxes alone.
+        windows: (M, 4) float32 xyxy in pixels, what each mask covers; None where it covers the box.
     """
 
     boxes: Tensor
     classes: Tensor
     scores: Tensor
     masks: Tensor | None = None
+    windows: Tensor | None = None
 
 
 class DetectionLimits(NamedTuple):

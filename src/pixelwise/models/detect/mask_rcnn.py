@@ -19,6 +19,7 @@ from pixelwise.models.detect.detector import Detections
 from pixelwise.models.detect.faster_rcnn import FasterRCNN, RegionsOfBatch, RoIHeads
 from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.mask_paste import crop_masks
+from pixelwise.nn.padded_regions import PaddedRegions
 
 
 class MaskHead(nn.Sequential):
@@ -76,18 +77,74 @@ class MaskRoIHeads(RoIHeads):
         if not len(objects):
             values["mask"] = values["class"].new_zeros(())
             return values
-        logits = self.mask_logits(maps, own, targets.classes[own.pictures, objects])
-        wanted = crop_masks(targets.masks, own.boxes, own.pictures, objects + 1, logits.shape[-1])
-        values["mask"] = F.binary_cross_entropy_with_logits(logits, wanted)
+        values["mask"] = self.mask_loss(maps, own, objects, targets)
         return values
+
+    def mask_loss(
+        self, maps: Sequence[Tensor], regions: RegionsOfBatch, objects: Tensor, targets: ObjectTargets
+    ) -> Tensor:
+        """Of regions that stand for objects (R,) of their pictures."""
+        assert targets.masks is not None
+        logits = self.mask_logits(maps, regions, targets.classes[regions.pictures, objects])
+        wanted = crop_masks(targets.masks, regions.boxes, regions.pictures, objects + 1, logits.shape[-1])
+        return F.binary_cross_entropy_with_logits(logits, wanted)
+
+    def masks(self, maps: Sequence[Tensor], regions: RegionsOfBatch, classes: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Probabilities (R, S, S), and the windows (R, 4) in pixels that they cover; None for the boxes themselves."""
+        return self.mask_logits(maps, regions, classes).sigmoid(), None
 
     def outlined(self, maps: Sequence[Tensor], found: Sequence[Detections]) -> list[Detections]:
         """Detections with masks: those of the class that each box was given."""
         pictures = torch.cat([torch.full_like(own.classes, row) for row, own in enumerate(found)])
         boxes, classes = (torch.cat([getattr(own, name) for own in found]) for name in ("boxes", "classes"))
-        masks = self.mask_logits(maps, RegionsOfBatch(boxes, pictures), classes).sigmoid()
+        masks, windows = self.masks(maps, RegionsOfBatch(boxes, pictures), classes)
         sizes = [len(own.boxes) for own in found]
-        return [own._replace(masks=mask) for own, mask in zip(found, masks.split(sizes), strict=True)]
+        covered = [None] * len(sizes) if windows is None else windows.split(sizes)
+        parts = zip(found, masks.split(sizes), covered, strict=True)
+        return [own._replace(masks=mask, windows=window) for own, mask, window in parts]
+
+
+class PaddedMaskRoIHeads(MaskRoIHeads):
+    """Masks of regions that are cut out of the maps as they are and padded with places that do not count.
+
+    Nothing is resampled: a place of the mask is always half the stride of the map that its region is on, so that small
+    and large objects of one level are outlined equally finely. Places of the padding are set to 0 after every layer and
+    have no part in the loss.
+    """
+
+    padded = 28
+
+    def _cut(self, maps: Sequence[Tensor], boxes: Tensor) -> PaddedRegions:
+        shapes = [(each.shape[-2], each.shape[-1]) for each in maps[: len(self.strides)]]
+        return PaddedRegions.of(boxes, self.strides, shapes, self.padded)
+
+    def region_logits(
+        self, maps: Sequence[Tensor], regions: RegionsOfBatch, cut: PaddedRegions, classes: Tensor
+    ) -> Tensor:
+        """(R, 56, 56) float32 logits of each region's mask of the class (R,) that is given for it."""
+        values = cut.cut(maps[: len(self.strides)], regions.pictures)
+        valid = cut.valid()[:, None].to(values.dtype)
+        for layer in self.mask_head:
+            values = layer(values) * valid
+        found = self.mask_predictor(values)
+        return found[torch.arange(len(classes), device=classes.device), classes].float()
+
+    def mask_loss(
+        self, maps: Sequence[Tensor], regions: RegionsOfBatch, objects: Tensor, targets: ObjectTargets
+    ) -> Tensor:
+        assert targets.masks is not None
+        cut = self._cut(maps, regions.boxes)
+        logits = self.region_logits(maps, regions, cut, targets.classes[regions.pictures, objects])
+        wanted = cut.targets(targets.masks, regions.pictures, objects + 1, 2)
+        valid = cut.valid(2)
+        # The mean of each region first: a large region has many places, but is one object.
+        error = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").where(valid, 0.0)
+        return (error.sum((1, 2)) / valid.sum((1, 2))).mean()
+
+    def masks(self, maps: Sequence[Tensor], regions: RegionsOfBatch, classes: Tensor) -> tuple[Tensor, Tensor]:
+        cut = self._cut(maps, regions.boxes)
+        found = self.region_logits(maps, regions, cut, classes).sigmoid().where(cut.valid(2), 0.0)
+        return found, cut.windows
 
 
 class MaskRCNN(FasterRCNN):
@@ -104,3 +161,13 @@ class MaskRCNN(FasterRCNN):
         """(N, C, H, W) -> the objects of each picture, with masks."""
         maps, found = self.detected(images)
         return self.roi_heads.outlined(maps, found)
+
+
+class MaskRCNNPadded(MaskRCNN):
+    """Mask R-CNN whose mask branch pads regions instead of resampling them, see `PaddedMaskRoIHeads`.
+
+    Classes and boxes are found as in `MaskRCNN`, and tensors have the same names and shapes.
+    """
+
+    def _heads(self, width: int, hidden: int, sampled: int) -> MaskRoIHeads:
+        return PaddedMaskRoIHeads(width, hidden, self.num_classes, self.backbone.strides, sampled)

@@ -328,5 +328,9 @@ def prediction_of(found: Detections, class_names: tuple[str, ...], image: np.nda
     boxes, classes, scores = (part.float().cpu().numpy() for part in found[:3])
     masks = None
     if found.masks is not None:
-        masks = tuple(paste_masks(found.masks.float().cpu(), found.boxes.float().cpu(), image.shape[:2]))
+        height, width = image.shape[:2]
+        windows = None if found.windows is None else found.windows.float().cpu()
+        masks = tuple(
+            paste_masks(found.masks.float().cpu(), found.boxes.float().cpu(), (height, width), windows=windows)
+        )
     return ObjectPrediction(boxes, classes.astype(np.int64), scores, class_names, image, masks)
