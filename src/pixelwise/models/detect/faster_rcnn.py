@@ -281,7 +281,8 @@ class RoIHeads(nn.Module):
         box = F.smooth_l1_loss(
             offsets[on_object].take_along_dim(own.view(-1, 1, 1), 1)[:, 0], wanted, reduction="sum", beta=BETA
         )
-        return {"class": F.cross_entropy(logits, classes), "box": box / max(len(matches), 1)}
+        number = max(len(matches), 1)
+        return {"class": F.cross_entropy(logits, classes, reduction="sum") / number, "box": box / number}
 
     def detect(
         self, logits: Tensor, offsets: Tensor, proposals: Tensor, picture: tuple[int, int], options: DetectionLimits

@@ -74,11 +74,11 @@ class MaskRoIHeads(RoIHeads):
         outlined = targets.masks.flatten(1).amax(1)  # (N,): objects without pixels come last
         known = (matches >= 0) & (matches < outlined[regions.pictures])
         own, objects = RegionsOfBatch(regions.boxes[known], regions.pictures[known]), matches[known]
-        if not len(objects):
-            values["mask"] = values["class"].new_zeros(())
-            return values
-        values["mask"] = self.mask_loss(maps, own, objects, targets)
-        return values
+        if len(objects):
+            return {**values, "mask": self.mask_loss(maps, own, objects, targets)}
+        # 0 with a gradient of 0, so that every process of a run has gradients of the same parameters.
+        branch = (*self.mask_head.parameters(), *self.mask_predictor.parameters())
+        return {**values, "mask": 0.0 * torch.stack([parameter.float().sum() for parameter in branch]).sum()}
 
     def mask_loss(
         self, maps: Sequence[Tensor], regions: RegionsOfBatch, objects: Tensor, targets: ObjectTargets
