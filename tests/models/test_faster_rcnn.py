@@ -112,7 +112,9 @@ def test_pictures_without_objects_and_objects_without_area_teach_background(name
         assert all(value.isfinite() for value in values.values())
         assert float(values["box"].detach()) == 0
         values["loss"].backward()
-        assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in network.parameters())
+        for key, parameter in network.named_parameters():  # processes of one run average the same gradients
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key
 
 
 def test_one_pixel_is_an_object() -> None:
