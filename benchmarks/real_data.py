@@ -61,7 +61,10 @@ def table_row(name: str, run: Run) -> str:
         f"| {name} | {ROWS[name].minutes:g} | {views} | {metrics['mean_iou']:.4f} | {metrics['pixel_accuracy']:.4f} |"
     )
     objects = metrics.get("objects")
-    return text + (f" F1 at 0.5 {objects['f1_50']:.3f}, DSB 2018 {objects['dsb_score']:.3f} |" if objects else " |")
+    if not objects:
+        return text + " |"
+    told = f"by {objects['told_apart_by']}: F1 at 0.5 {objects['f1_50']:.3f}, DSB 2018 {objects['dsb_score']:.3f}"
+    return f"{text} {told} |"
 
 
 def main() -> None:

@@ -152,6 +152,8 @@ def test_objects_larger_than_the_crop() -> None:
     assert "to about 200 pixels" in found.advice, "140 of 400 of 480, rounded up"
     assert found.flags == "--set 'augment.crop=[200, 280]' --set train.batch_size=2"
     assert large_limit(with_scores(counts, [200, 240]), sizes) is None
+    roads = [ClassSize(100, 480), ClassSize(12, 400), ClassSize(12, 400)]
+    assert large_limit(with_scores(counts, [100, 140]), roads) is None, "any part of a road shows what it is"
     assert large_limit(with_scores([[900, 0, 0], [0, 100, 0], [0, 0, 100]], [100, 140]), sizes) is None
 
 

@@ -37,6 +37,8 @@ RARE = 0.02
 """Share of the labelled pixels below which a class is rare."""
 FEW_WITH_CLASS = 10
 """Training pictures with a class below which more labels of it come first."""
+NARROW = 0.05
+"""Width as a share of the length below which a piece, such as a road, is recognised by any part of it."""
 GOOD = 0.8
 """IoU from which a class does not count as limited by its size."""
 DISPUTED = 0.05
@@ -199,7 +201,7 @@ def class_advice(recipe: PlannedRecipe, classes: Sequence[_Class]) -> tuple[str,
 
 def large_limit(outcome: Outcome, sizes: Sequence[ClassSize | None]) -> Limit | None:
     """Classes with an IoU below 0.8, half of whose pixels lie in pieces of twice the longer side of a crop or longer,
-    so that a crop in training never shows what surrounds them."""
+    so that a crop in training never shows what surrounds them. Roads and other narrow pieces do not count."""
     recipe, facts = outcome.recipe, outcome.facts
     confusion: ConfusionMatrix = outcome.validation.scores.confusion
     iou, background = confusion.iou().tolist(), background_class(facts.class_names)
@@ -208,7 +210,11 @@ def large_limit(outcome: Outcome, sizes: Sequence[ClassSize | None]) -> Limit | 
     large = [
         (size.length, facts.class_names[k])
         for k, size in enumerate(sizes)
-        if size is not None and k != background and iou[k] < GOOD and size.length >= 2 * seen
+        if size is not None
+        and k != background
+        and iou[k] < GOOD
+        and size.length >= 2 * seen
+        and size.width >= NARROW * size.length
     ]
     if not large:
         return None
