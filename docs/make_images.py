@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,10 +53,12 @@ from pixelwise.explain import (
     project,
     signed_picture,
 )
+from pixelwise.inference.rasters import open_raster
 from pixelwise.losses.boxes import box_l2
 from pixelwise.models.detect.overfeat import Layer, OverFeat
 from pixelwise.nn.boxes import pairwise_iou
 from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
+from pixelwise.report.boxes import draw_boxes
 from pixelwise.report.variants import curves_sheet
 from pixelwise.tasks.detect.merging import Localised, localise
 from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
@@ -424,6 +427,32 @@ def outlined(picture: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return (mark_boundaries(picture, cells, color=(1, 0.75, 0), mode="inner") * 255).astype(np.uint8)
 
 
+def mask_rcnn(run: Path, data: Path) -> None:
+    """Proposals, candidates, detections and outlines, of two held-out pictures."""
+    predict, dataset = pixelwise.load(run), open_dataset(data)
+    inference: Any = predict.inference
+    panels = []
+    examples = [dataset.load(record, objects=True) for record in dataset.split("val")]
+    examples = [example for example in examples if max(example.image.shape[:2]) <= 360]
+    examples.sort(key=lambda example: len(example.instances or ()))
+    for example in (examples[len(examples) // 2], examples[-len(examples) // 8]):
+        image, size = example.image, (360, 360)
+        scale = 360 / max(image.shape[:2])
+        with open_raster(image) as raster:
+            found = inference.candidates(raster)
+            proposals = inference.proposals(image)[:30]
+        picture = cv2.resize(to_rgb(image), size, interpolation=cv2.INTER_CUBIC)
+        sure = found.above(0.5)
+        for boxes, classes in (
+            (proposals, np.ones(len(proposals), np.int64)),
+            (found.boxes, found.classes),
+            (sure.boxes, sure.classes),
+        ):
+            panels.append(draw_boxes(picture, boxes * scale, classes))
+        panels.append(cv2.resize(sure.overlay(), size, interpolation=cv2.INTER_CUBIC))
+    write_png(IMAGES / "mask_rcnn.png", contact_sheet(panels, columns=4))
+
+
 COMMANDS = {"upsampling": upsampling, "augmentation": augmentation, "overfeat": overfeat}
 
 if __name__ == "__main__":
@@ -437,5 +466,7 @@ if __name__ == "__main__":
         generated([Path(run) for run in sys.argv[2:]])
     elif sys.argv[1:2] == ["regression"]:
         regression(Path(sys.argv[2]), Path(sys.argv[3]))
+    elif sys.argv[1:2] == ["mask_rcnn"]:
+        mask_rcnn(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         COMMANDS[sys.argv[1]]()

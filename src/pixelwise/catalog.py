@@ -18,7 +18,7 @@ from pixelwise.methods.vat import VAT
 from pixelwise.models.classify.cut import Cut
 from pixelwise.models.classify.table import CLASSIFIERS, ENCODERS
 from pixelwise.models.construct import construct, keywords
-from pixelwise.models.detect import localizer, overfeat
+from pixelwise.models.detect import faster_rcnn, localizer, mask_rcnn, overfeat, yolo
 from pixelwise.models.generate import dcgan, vae
 from pixelwise.models.known_weights import known_weights
 from pixelwise.models.published import published_tensors
@@ -44,6 +44,7 @@ from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.detect.task import WholePictures, Windows
 from pixelwise.tasks.generate.task import Bounded, Reconstructed, Sampled
+from pixelwise.tasks.objects.task import FindObjects, GridObjects, OutlineObjects
 from pixelwise.tasks.regress.task import Regress
 from pixelwise.tasks.segment.task import Segment
 
@@ -83,8 +84,11 @@ METHODS: dict[str, type[Method]] = {"adversarial": Adversarial, "supervised": Su
 """Name in a recipe -> how networks are taught."""
 
 BOUNDED = (Bounded(),)
+BOXES = (FindObjects(),)
 CLASSIFY = (Classify(),)
+GRID = (GridObjects(),)
 DENSE = (Segment(), Regress())
+OUTLINES = (OutlineObjects(),)
 RECONSTRUCTED = (Reconstructed(binarised=False),)
 SAMPLED = (Sampled(),)
 WHOLE = (WholePictures(),)
@@ -98,6 +102,16 @@ LONG_2015 = "Long et al., CVPR 2015, arXiv:1411.4038"
 RONNEBERGER_2015 = "Ronneberger et al., MICCAI 2015, arXiv:1505.04597"
 SERMANET_2014 = "Sermanet et al., ICLR 2014, arXiv:1312.6229"
 SIMONYAN_2015 = "Simonyan & Zisserman, ICLR 2015, arXiv:1409.1556"
+
+TINY_DETECTOR = {
+    "encoder": "mobilenet_v2",
+    "width": 16,
+    "hidden": 32,
+    "anchor_sizes": (8, 16, 32, 64, 128),
+    "proposals": 50,
+    "sampled": 32,
+    "frozen_norms": False,
+}
 
 SYSTEMS: dict[str, System] = {
     "alexnet": System(
@@ -202,6 +216,13 @@ SYSTEMS: dict[str, System] = {
         ),
         tiny={"width": 4},
     ),
+    "faster_rcnn": System(
+        faster_rcnn.FasterRCNN,
+        BOXES,
+        "Ren et al., NIPS 2015, arXiv:1506.01497; Lin et al., CVPR 2017, arXiv:1612.03144",
+        parameters=(({"num_classes": 91}, 41_755_286), ({"num_classes": 91, "frozen_norms": False}, 41_808_406)),
+        tiny=TINY_DETECTOR,
+    ),
     "fcn16s": System(
         fcn.fcn16s,
         DENSE,
@@ -286,6 +307,22 @@ SYSTEMS: dict[str, System] = {
         SERMANET_2014,
         parameters=(({"num_classes": 1000}, 68_321_836),),
         tiny={"encoder": "mobilenet_v2", "hidden": (32, 16), "pool": 2},
+    ),
+    "mask_rcnn": System(
+        mask_rcnn.MaskRCNN,
+        OUTLINES,
+        "He et al., ICCV 2017, arXiv:1703.06870",
+        family="mask_rcnn",
+        parameters=(({"num_classes": 91}, 44_401_393),),
+        tiny=TINY_DETECTOR,
+    ),
+    "mask_rcnn_padded": System(
+        mask_rcnn.MaskRCNNPadded,
+        OUTLINES,
+        "He et al., ICCV 2017, arXiv:1703.06870",
+        family="mask_rcnn",
+        parameters=(({"num_classes": 91}, 44_401_393),),
+        tiny=TINY_DETECTOR,
     ),
     "mlp": System(
         CLASSIFIERS["mlp"],
@@ -482,6 +519,13 @@ SYSTEMS: dict[str, System] = {
         CHEN_2018,
         parameters=(({}, 39_916_312),),
         tiny={"width": 4, "middle": 2},
+    ),
+    "yolo_v1": System(
+        yolo.YOLOv1,
+        GRID,
+        "Redmon et al., CVPR 2016, arXiv:1506.02640",
+        parameters=(({"num_classes": 20}, 271_703_550),),
+        tiny={"encoder": "mobilenet_v2", "size": 64, "cells": 2, "hidden": 32},
     ),
 }
 

@@ -18,7 +18,7 @@ def predict(
     overlay: Annotated[bool, typer.Option("--overlay", help="Also write the answer drawn over the picture.")] = False,
     boundaries: Annotated[bool, typer.Option("--boundaries", help="Also write the outlines of the classes.")] = False,
     instances: Annotated[
-        str | None, typer.Option(help="Also tell objects apart, and measure them: components, watershed.")
+        str | None, typer.Option(help="Also tell objects apart: components, watershed; masks of networks that outline.")
     ] = None,
     flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
     scales: Annotated[str, typer.Option(help="Average over magnifications, such as 0.75,1,1.25.")] = "1",

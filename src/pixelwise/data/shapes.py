@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -61,6 +61,21 @@ class Drawing:
     shapes: tuple[Shape, ...] = ()
     size: tuple[int, int] | None = None
     others: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Oddities:
+    """Entries of shapes that are hardly meant so.
+
+    Attributes:
+        vanishing: that cover no pixel, being smaller than one or outside of the picture.
+        tiny: objects of one pixel.
+        doubled: objects of one class that cover the same pixels, or nearly so, as pairs: `annotation 3 and 17`.
+    """
+
+    vanishing: tuple[str, ...] = ()
+    tiny: tuple[str, ...] = ()
+    doubled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,13 +144,23 @@ class ShapeCoding(Coding):
             mask[patch.window][patch.mask] = shape.painted
         return mask
 
-    def vanishing(self, record: Record, height: int, width: int) -> list[str]:
-        """The entries of shapes that cover no pixel: smaller than a pixel, or outside of the picture.
+    def oddities(self, record: Record, height: int, width: int) -> Oddities:
+        """What is strange about the shapes of a picture.
 
         Raises:
             UserError: as `decode`.
         """
-        return [shape.entry for shape, patch in self._in_order(record, height, width) if not patch.mask.any()]
+        drawn = [
+            (shape, patch, int(np.count_nonzero(patch.mask))) for shape, patch in self._in_order(record, height, width)
+        ]
+        objects = [
+            (shape, patch, pixels) for shape, patch, pixels in drawn if pixels and shape.class_id not in (0, VOID)
+        ]
+        return Oddities(
+            vanishing=tuple(shape.entry for shape, _, pixels in drawn if not pixels),
+            tiny=tuple(shape.entry for shape, _, pixels in objects if pixels == 1 and not shape.crowd),
+            doubled=tuple(_doubled(objects)),
+        )
 
     def beyond(self, record: Record, height: int, width: int) -> list[str]:
         """The entries of shapes that reach far beyond the picture, with how far."""
@@ -187,6 +212,34 @@ class ShapeCoding(Coding):
             return not isinstance(shape.region, Box), not shape.crowd, -int(np.count_nonzero(patch.mask))
 
         return sorted(drawn, key=place)
+
+
+SAME = 0.95
+"""Least IoU of the boxes, and least ratio of the areas, of two annotations of one object."""
+
+
+def _doubled(objects: Sequence[tuple[Shape, Patch, int]]) -> Iterator[str]:
+    """Pairs of shapes of one class that are the same object."""
+    if len(objects) < 2:
+        return
+    boxes = np.array(
+        [
+            (patch.left, patch.top, patch.left + patch.mask.shape[1], patch.top + patch.mask.shape[0])
+            for _, patch, _ in objects
+        ],
+        np.float64,
+    )
+    pixels = np.array([count for _, _, count in objects], np.float64)
+    classes = np.array([shape.class_id for shape, _, _ in objects])
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = np.maximum(high - low, 0).prod(-1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+    overlap = shared / (areas[:, None] + areas[None] - shared)
+    alike = np.minimum(pixels[:, None], pixels[None]) / np.maximum(pixels[:, None], pixels[None])
+    same = (overlap >= SAME) & (alike >= SAME) & (classes[:, None] == classes[None])
+    for first, second in np.argwhere(np.triu(same, 1)).tolist():
+        yield f"{objects[first][0].entry} and {objects[second][0].entry}"
 
 
 def _sentence(record: Record, drawing: Drawing, shape: Shape, why: str) -> str:

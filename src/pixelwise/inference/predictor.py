@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from pixelwise.atomic import write_text
 from pixelwise.data.pictures import convert
 from pixelwise.errors import UserError
 from pixelwise.inference.forms import check_form
@@ -58,10 +60,12 @@ class Written:
     Attributes:
         files: the results that are named to the user.
         rows: lines of the table, without the picture's name.
+        entry: the picture's part of the document, whatever `Inference.document_of` takes.
     """
 
     files: tuple[Path, ...] = ()
     rows: Sequence[Sequence[object]] = ()
+    entry: Any = None
 
 
 class Inference(ABC, Generic[P]):
@@ -71,6 +75,7 @@ class Inference(ABC, Generic[P]):
         batch_size: pictures that `measured` takes at once.
         table: name of the one table of all pictures; None for no table.
         columns: of that table, after the picture's name.
+        document: name of the one JSON file of all pictures; None for none.
         suffixes: of the files of one picture: word that is appended to its name, empty for none -> suffixes of which
             the writer chooses.
     """
@@ -78,6 +83,7 @@ class Inference(ABC, Generic[P]):
     batch_size: int = 1
     table: str | None = None
     columns: Sequence[str] = ()
+    document: str | None = None
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
@@ -124,6 +130,14 @@ class Inference(ABC, Generic[P]):
         Raises:
             UserError: a picture that cannot be read, does not suit the network or is too large.
         """
+
+    def document_of(self, entries: Sequence[tuple[str, Any]]) -> Any:
+        """The content of `document`, plain JSON values.
+
+        Args:
+            entries: name and entry of each picture.
+        """
+        raise NotImplementedError(f"{type(self).__name__} writes no document")
 
 
 class Predictor(Generic[P]):
@@ -198,24 +212,29 @@ class Predictor(Generic[P]):
         names = output_names(files, root)
         _refuse_collisions(names, inference.suffixes)
         table = None if inference.table is None else out / inference.table
+        document = None if inference.document is None else out / inference.document
         refuse_to_overwrite(
             [
-                *([] if table is None else [table]),
+                *(file for file in (table, document) if file is not None),
                 *(out / result for name in names for result in _results(name, inference.suffixes)),
             ]
         )
         written: list[Path] = []
         rows: list[Sequence[object]] = []
+        entries: list[tuple[str, Any]] = []
 
         def work(number: int, file: Path) -> None:
             done = inference.write(file, out / names[number], lambda share: progress((number + share) / len(files)))
             written.extend(done.files)
             picture = file.relative_to(root.absolute()).as_posix()
             rows.extend((picture, *row) for row in done.rows)
+            entries.append((picture, done.entry))
 
         failed = each(files, work, progress)
         if table is not None:
             write_rows(table, ("picture", *inference.columns), rows)
+        if document is not None:
+            write_text(document, json.dumps(inference.document_of(entries)) + "\n")
         complain(failed, len(files))
         return written or ([] if table is None else [table])
 

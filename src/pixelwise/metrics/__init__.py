@@ -1,10 +1,12 @@
 """Numbers that say how good a prediction is: one accumulating object per family. None depends on the batch size."""
 
+from pixelwise.metrics.average_precision import voc_average_precision
 from pixelwise.metrics.boundary import BoundaryScore, boundaries
 from pixelwise.metrics.calibration import Calibration, CalibrationTable
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.instances import InstanceScore, Overlaps, overlaps
+from pixelwise.metrics.keypoints import pck, pckh
 
 __all__ = [
     "BoundaryScore",
@@ -16,4 +18,7 @@ __all__ = [
     "Overlaps",
     "boundaries",
     "overlaps",
+    "pck",
+    "pckh",
+    "voc_average_precision",
 ]

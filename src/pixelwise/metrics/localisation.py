@@ -185,6 +185,10 @@ class DetectionScore:
         """The share of the objects that were found; NaN without objects."""
         return self.right / self.objects if self.objects else float("nan")
 
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall; NaN with neither boxes nor objects."""
+        return 2 * self.right / (self.objects + self.boxes) if self.objects + self.boxes else float("nan")
+
     def summary(self) -> dict[str, Any]:
         """Everything as plain JSON values; what is undefined is None."""
         scores = {"precision": self.precision(), "recall": self.recall()}

@@ -36,7 +36,13 @@ def iou(first: Tensor, second: Tensor) -> Tensor:
 
 def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
     """(..., N, 4), (..., M, 4) -> (..., N, M) intersection over union of every pair."""
-    return iou(first.unsqueeze(-2), second.unsqueeze(-3))
+    one, other = first.unsqueeze(-2), second.unsqueeze(-3)
+    # Edge by edge, so that no tensor of all pairs has a last axis of four.
+    width = torch.minimum(one[..., 2], other[..., 2]) - torch.maximum(one[..., 0], other[..., 0])
+    height = torch.minimum(one[..., 3], other[..., 3]) - torch.maximum(one[..., 1], other[..., 1])
+    both = width.clamp_min(0) * height.clamp_min(0)
+    union = area(first).unsqueeze(-1) + area(second).unsqueeze(-2) - both
+    return both / union.where(union > 0, 1)
 
 
 def clip(boxes: Tensor, height: float, width: float) -> Tensor:

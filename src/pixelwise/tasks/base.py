@@ -257,6 +257,14 @@ class Task(ABC):
 
     # What ships.
 
+    def recommended(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """Entries of `ModelSpec.notes` that were chosen on the validation pictures, for the shipped model.
+
+        Args:
+            summary: of the scores on them.
+        """
+        return {}
+
     def view(self, recipe: PlannedRecipe) -> tuple[int, int] | None:
         """`ModelSpec.view`: height and width that pictures are brought to; None for any size."""
         return None

@@ -11,6 +11,8 @@ from pixelwise.recipe.draft import Draft, Pace
 
 CROP_SIDE = 384
 """Longest side of a crop on a CPU: larger crops cost time without showing a network of this kind more context."""
+ROOM = 0.85
+"""Share of a picture's side that leaves a crop room to move."""
 SHORT_OF_TIME = 160
 """Side that a crop is made smaller to, at most, where the time allows few of them."""
 FEWEST_CROPS = 2000
@@ -24,19 +26,19 @@ HALF_SIZE_SHARE = 0.6
 demo it lost as many (benchmarks/learning_speed.md)."""
 
 
-def plan_dense_crop(draft: Draft, least: int, most: int) -> None:
+def plan_dense_crop(draft: Draft, least: int, most: int, share: float = ROOM) -> None:
     """Decides the size of a crop, a multiple of the network's stride, and how many go into a step.
 
     Args:
         least, most: limits of the batch.
+        share: of a picture's side that a crop has at most.
     """
     facts = draft.facts
     stride = getattr(draft.network, "stride", 1)
     limit = CROP_SIDE if draft.device.type == "cpu" else 2 * CROP_SIDE
     sides = []
     for side in (facts.height[1], facts.width[1]):
-        # A little below the picture's own size leaves the crop room to move.
-        wanted = min(limit, side if side <= stride else max(stride, int(0.85 * side) // stride * stride))
+        wanted = min(limit, side if side <= stride else max(stride, int(share * side) // stride * stride))
         sides.append(max(wanted, 1))
     size = f"{facts.height[1]} x {facts.width[1]}"
     why = f"pictures are {size} (median); a multiple of the network's stride {stride}"

@@ -22,7 +22,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference.evaluate import measurable, measure
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.headline import Headline
-from pixelwise.models.spec import read_spec
+from pixelwise.models.spec import read_spec, read_tensors, save_model
 from pixelwise.recipe.recipe import reasoned
 from pixelwise.report.limits import Limit, settings
 from pixelwise.report.page import write_page
@@ -90,6 +90,9 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
     started = time.monotonic()
     evaluation = evaluate_split(predictor, task, dataset, "val", run.path, options)
     per_picture = (time.monotonic() - started) / evaluation.summary["pictures"]
+    chosen = task.recommended(evaluation.summary)
+    if chosen:
+        save_model(run.best, read_tensors(run.best), replace(spec, notes={**spec.notes, **chosen}))
     limits = _limits(session, evaluation, options, per_picture)
     commands = next_commands(run, dataset, task, evaluation.summary)
     sections = task.sections(evaluation, baselines or {}, run.snapshots)

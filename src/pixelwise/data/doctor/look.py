@@ -46,7 +46,7 @@ class MaskLook:
         lossy: smoothed or JPEG: values lie between the ids.
         troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`, and why a sound file
             is no mask.
-        vanishing: shapes that cover no pixel.
+        vanishing, tiny, doubled: see `shapes.Oddities`.
         beyond: shapes that reach far beyond the picture.
     """
 
@@ -61,6 +61,8 @@ class MaskLook:
     lossy: bool = False
     troubles: tuple[str, ...] = ()
     vanishing: tuple[str, ...] = ()
+    tiny: tuple[str, ...] = ()
+    doubled: tuple[str, ...] = ()
     beyond: tuple[str, ...] = ()
 
     @property
@@ -185,13 +187,19 @@ def _look_at_shapes(record: Record, coding: ShapeCoding, size: tuple[int, int] |
         return (MaskLook(file, damage="undrawn" if troubles else "", troubles=troubles),)
     try:
         ids = coding.decode_mask(record, *size)
-        vanishing = tuple(f"{record.name}, {entry}" for entry in coding.vanishing(record, *size))
+        odd = coding.oddities(record, *size)
     except UserError:
         return (MaskLook(file, damage="undrawn", troubles=tuple(coding.faults(record, size))),)
     values = np.bincount(ids.ravel(), minlength=256)
     look = MaskLook(file, "", None, size, values, int(np.count_nonzero(ids)), int(ids.max(initial=0)))
-    beyond = tuple(f"{record.name}, {entry}" for entry in coding.beyond(record, *size))
-    return (replace(look, vanishing=vanishing, beyond=beyond),)
+    entries = {
+        "vanishing": odd.vanishing,
+        "tiny": odd.tiny,
+        "doubled": odd.doubled,
+        "beyond": coding.beyond(record, *size),
+    }
+    named = {kind: tuple(f"{record.name}, {entry}" for entry in some) for kind, some in entries.items()}
+    return (replace(look, **named),)  # type: ignore[arg-type]
 
 
 def _look_at_values(record: Record, coding: ValueCoding, size: tuple[int, int] | None) -> tuple[MaskLook, ...]:

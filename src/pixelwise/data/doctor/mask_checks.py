@@ -82,6 +82,24 @@ def shapes(ex: Examination) -> Findings:
             "or outside of the picture, and will not be seen.",
             vanishing,
         )
+    doubled = tuple(entry for mask in ex.masks for entry in mask.doubled)
+    if doubled:
+        yield Finding(
+            "warning",
+            "shape-doubled",
+            f"{counted(len(doubled), 'object is', 'objects are')} annotated twice, by two shapes of one class on the "
+            "same pixels; delete one of each pair.",
+            doubled,
+        )
+    tiny = tuple(entry for mask in ex.masks for entry in mask.tiny)
+    if tiny:
+        yield Finding(
+            "warning",
+            "shape-tiny",
+            f"{counted(len(tiny), 'object is', 'objects are')} a single pixel, as a click leaves them; delete them, or "
+            "outline what they stand for.",
+            tiny,
+        )
     yield Finding(
         "note",
         "shapes",

@@ -1,0 +1,143 @@
+"""Average precision as the PASCAL VOC challenge defines it (Everingham et al., IJCV 2010, section 4.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from pixelwise.errors import unknown
+
+KINDS = ("area", "11-point")
+
+
+def voc_average_precision(
+    correct: Sequence[bool] | np.ndarray, positives: int, kind: Literal["area", "11-point"] = "area"
+) -> float:
+    """Average precision of one class.
+
+    Precision at a recall is the largest one at this recall or a higher one. `area` is the area below that curve (VOC
+    2010 and later), `11-point` its mean at the recalls 0, 0.1, ... 1 (VOC 2007), compared in binary floats as the
+    challenge's own program does: a recall of 3/10 does not reach its 0.3.
+
+    Args:
+        correct: whether each detection is right, in falling order of confidence.
+        positives: true objects of the class.
+
+    Raises:
+        UserError: an unknown kind.
+
+    >>> voc_average_precision([True, True, False, True], positives=4)
+    0.6875
+    """
+    if kind not in KINDS:
+        raise unknown("kind of average precision", kind, KINDS)
+    if not positives:
+        return math.nan
+    right = np.cumsum(np.asarray(correct, bool))
+    recall = right / positives
+    precision = right / np.arange(1, len(right) + 1)
+    # From the right, so that each place has the largest precision at its recall or a higher one.
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    if kind == "area":
+        steps = np.diff(recall, prepend=0.0)
+        return float((steps * envelope).sum())
+    reached = [envelope[recall >= level] for level in np.arange(0.0, 1.1, 0.1)]
+    return float(sum(part[0] if len(part) else 0.0 for part in reached) / 11)
+
+
+@dataclass
+class VocScore:
+    """Collects detections picture by picture, and judges them as the challenge does.
+
+    From the most confident down, a detection belongs to the object of its class in its picture that it overlaps most;
+    it is right if their IoU is above the threshold and no more confident detection took the object. Boxes are
+    continuous, which for boxes of whole pixels is the challenge's count of pixels.
+
+    Attributes:
+        classes: ids of the classes that are scored.
+        threshold: of IoU.
+    """
+
+    classes: Sequence[int]
+    threshold: float = 0.5
+    positives: dict[int, int] = field(default_factory=dict)
+    _found: dict[int, list[tuple[float, bool]]] = field(default_factory=dict)
+
+    def update(
+        self, overlaps: np.ndarray, classes: np.ndarray, confidences: np.ndarray, true_classes: np.ndarray
+    ) -> None:
+        """Adds one picture.
+
+        Args:
+            overlaps: (M, N) IoU of the M detections with the N objects.
+            classes, confidences: (M,) of the detections.
+            true_classes: (N,).
+        """
+        for class_id in self.classes:
+            own, true = np.flatnonzero(classes == class_id), np.flatnonzero(true_classes == class_id)
+            self.positives[class_id] = self.positives.get(class_id, 0) + len(true)
+            found = self._found.setdefault(class_id, [])
+            taken: set[int] = set()
+            for number in own[np.argsort(-confidences[own], kind="stable")]:
+                nearest = int(true[overlaps[number, true].argmax()]) if len(true) else -1
+                right = nearest >= 0 and nearest not in taken and overlaps[number, nearest] > self.threshold
+                if right:
+                    taken.add(nearest)
+                found.append((float(confidences[number]), bool(right)))
+
+    def merge(self, other: VocScore) -> None:
+        """Adds the pictures that another has counted."""
+        for class_id in self.classes:
+            self.positives[class_id] = self.positives.get(class_id, 0) + other.positives.get(class_id, 0)
+            self._found.setdefault(class_id, []).extend(other._found.get(class_id, []))
+
+    def by_class(self, kind: Literal["area", "11-point"] = "area") -> dict[int, float]:
+        """Average precision of each class that has an object."""
+        values = {}
+        for class_id in self.classes:
+            ranked = sorted(self._found.get(class_id, []), key=lambda pair: -pair[0])
+            if self.positives.get(class_id, 0):
+                correct = [right for _, right in ranked]
+                values[class_id] = voc_average_precision(correct, self.positives[class_id], kind)
+        return values
+
+    def curve(self, class_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Recall and precision (M,) of the detections of a class down to each confidence."""
+        ranked = sorted(self._found.get(class_id, []), key=lambda pair: -pair[0])
+        right = np.cumsum([right for _, right in ranked])
+        recall = right / max(self.positives.get(class_id, 0), 1)
+        return recall, right / np.arange(1, len(right) + 1)
+
+    def recommended(self) -> dict[str, float] | None:
+        """The confidence from which detections of all classes have the highest F1, with what they then are.
+
+        Returns:
+            `confidence`, `f1`, `precision` and `recall`; None without objects or detections.
+        """
+        ranked = sorted((pair for found in self._found.values() for pair in found), key=lambda pair: -pair[0])
+        objects = sum(self.positives.values())
+        if not ranked or not objects:
+            return None
+        right = np.cumsum([right for _, right in ranked])
+        numbers = np.arange(1, len(ranked) + 1)
+        scores = np.array([score for score, _ in ranked])
+        f1 = 2 * right / (numbers + objects)
+        # Detections of one confidence come together: only the last of them is a place to stop.
+        f1[:-1][scores[:-1] == scores[1:]] = -1
+        best = int(f1.argmax())
+        confidence = math.floor(1000 * scores[best]) / 1000 if scores[best] >= 0.001 else float(scores[best])
+        return {
+            "confidence": confidence,
+            "f1": float(f1[best]),
+            "precision": float(right[best] / numbers[best]),
+            "recall": float(right[best] / objects),
+        }
+
+    def mean(self, kind: Literal["area", "11-point"] = "area") -> float:
+        """The mean over the classes that have an object; NaN where none has."""
+        values = list(self.by_class(kind).values())
+        return float(np.mean(values)) if values else math.nan

@@ -1,0 +1,154 @@
+"""COCO's average precision of boxes and of masks, computed by faster-coco-eval.
+
+A detection is right if its IoU with an object of its class that no more confident detection has is at least a
+threshold. Average precision is the mean precision over 101 values of recall, of each class; `ap` is its mean over the
+thresholds 0.5, 0.55, ... 0.95 and over the classes that have an object (Lin et al., ECCV 2014; cocodataset.org,
+"Detection evaluation"). All pictures count together, those without objects among them, and so do all detections of a
+picture, of which COCO's own tools take the 100 most confident.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any, Literal
+
+import numpy as np
+from faster_coco_eval import COCO, COCOeval_faster
+from faster_coco_eval.core import mask as rle
+
+NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+"""The first six numbers of COCO's summary; objects are small below 32 x 32 pixels and large from 96 x 96 on."""
+MOST = 100
+"""Detections of a picture that COCO's own tools count; here more count where a picture has more."""
+
+
+@dataclass
+class CocoScore:
+    """Collects true and predicted objects picture by picture.
+
+    Attributes:
+        classes: ids of the classes that are scored.
+    """
+
+    classes: Sequence[int]
+    objects: int = 0
+    _sizes: list[tuple[int, int]] = field(default_factory=list)
+    _true: list[dict[str, Any]] = field(default_factory=list)
+    _found: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> int:
+        return len(self._sizes)
+
+    def update(
+        self,
+        true: tuple[np.ndarray, np.ndarray, Sequence[Mapping[str, Any]] | None],
+        found: tuple[np.ndarray, np.ndarray, Sequence[Mapping[str, Any]] | None],
+        scores: np.ndarray,
+        size: tuple[int, int],
+    ) -> None:
+        """Adds one picture.
+
+        Args:
+            true, found: boxes (N, 4) xyxy in pixels, class ids (N,), and run lengths of masks (`encoded`), or None
+                where there are only boxes.
+            scores: (M,) of the boxes that were found.
+            size: height and width of the picture.
+        """
+        self._sizes.append(size)
+        self.objects += len(true[0])
+        self._true += self._entries(*true)
+        entries = self._entries(*found)
+        for entry, score in zip(entries, scores.tolist(), strict=True):
+            entry["score"] = score
+        self._found += entries
+
+    def _entries(
+        self, boxes: np.ndarray, classes: np.ndarray, masks: Sequence[Mapping[str, Any]] | None
+    ) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = []
+        for number, ((left, top, right, bottom), class_id) in enumerate(
+            zip(boxes.tolist(), classes.tolist(), strict=True)
+        ):
+            width, height = max(right - left, 0.0), max(bottom - top, 0.0)
+            entry = {"image_id": self.pictures, "category_id": class_id, "bbox": [left, top, width, height]}
+            entry |= {"area": width * height, "iscrowd": 0}
+            if masks is not None:
+                entry |= {"segmentation": masks[number], "area": float(rle.area(masks[number]))}
+            entries.append(entry)
+        return entries
+
+    def merge(self, other: CocoScore) -> None:
+        """Adds the pictures that another has counted."""
+        moved = ({**entry, "image_id": entry["image_id"] + self.pictures} for entry in other._true)
+        self._true += moved
+        self._found += ({**entry, "image_id": entry["image_id"] + self.pictures} for entry in other._found)
+        self._sizes += other._sizes
+        self.objects += other.objects
+
+    def average_precision(self, kind: Literal["bbox", "segm"] = "bbox") -> dict[str, float]:
+        """`NAMES` by name; NaN for what no object is of."""
+        return self._evaluated(kind)[0]
+
+    def by_class(self, kind: Literal["bbox", "segm"] = "bbox") -> dict[int, tuple[float, float]]:
+        """`ap` and `ap50` of each class that has an object."""
+        return self._evaluated(kind)[1]
+
+    def _evaluated(self, kind: str) -> tuple[dict[str, float], dict[int, tuple[float, float]]]:
+        if not self.objects:
+            return dict.fromkeys(NAMES, math.nan), {}
+        if not self._found:
+            present = sorted({entry["category_id"] for entry in self._true})
+            return dict.fromkeys(NAMES, 0.0), dict.fromkeys(present, (0.0, 0.0))
+        with redirect_stdout(StringIO()):  # the library reports its progress
+            truth = COCO()
+            truth.dataset = {
+                "images": [
+                    {"id": number, "height": height, "width": width}
+                    for number, (height, width) in enumerate(self._sizes, start=1)
+                ],
+                "categories": [{"id": class_id, "name": str(class_id)} for class_id in self.classes],
+                "annotations": [{**entry, "id": number} for number, entry in enumerate(self._true, start=1)],
+            }
+            truth.createIndex()
+            found = truth.loadRes([dict(entry) for entry in self._found])
+            evaluation = COCOeval_faster(truth, found, kind, print_function=lambda *_: None)
+            most = max(Counter(entry["image_id"] for entry in self._found).values())
+            evaluation.params.maxDets = [1, 10, max(MOST, most)]
+            evaluation.run()
+        # (thresholds, recalls, classes, areas, most detections), -1 where there is no object.
+        precision = np.where(evaluation.eval["precision"] < 0, np.nan, evaluation.eval["precision"])[..., -1]
+        values = {
+            name: _mean(part)
+            for name, part in zip(
+                NAMES,
+                (
+                    precision[..., 0],
+                    precision[0, ..., 0],
+                    precision[5, ..., 0],
+                    *(precision[..., k] for k in (1, 2, 3)),
+                ),
+                strict=True,
+            )
+        }
+        classes = {
+            class_id: (_mean(precision[:, :, number, 0]), _mean(precision[0, :, number, 0]))
+            for number, class_id in enumerate(evaluation.params.catIds)
+            if not np.isnan(precision[0, :, number, 0]).all()
+        }
+        return values, classes
+
+
+def encoded(mask: np.ndarray) -> dict[str, Any]:
+    """(H, W) bool -> its run lengths, as COCO's tools compress them."""
+    return dict(rle.encode(np.asfortranarray(mask, np.uint8)))
+
+
+def _mean(values: np.ndarray) -> float:
+    kept = values[~np.isnan(values)]
+    return float(kept.mean()) if kept.size else math.nan

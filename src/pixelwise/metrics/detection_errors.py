@@ -1,0 +1,56 @@
+"""What is wrong with detections, by kind (after Bolya et al., TIDE, ECCV 2020, arXiv:2008.08115, section 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+RIGHT = "right"
+DOUBLED = "doubled"
+WRONG_CLASS = "wrong class"
+BADLY_PLACED = "badly placed"
+BACKGROUND = "background"
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        RIGHT: "on an object of its class that no more confident detection has",
+        DOUBLED: "on an object of its class that a more confident detection has",
+        WRONG_CLASS: "on an object of another class",
+        BADLY_PLACED: "near an object of its class, but not on it",
+        BACKGROUND: "near no object of its class",
+    }
+)
+"""Kind of a detection -> what it means; *on* is an IoU of 0.5 or more, *near* one of 0.1 or more."""
+ON, NEAR = 0.5, 0.1
+
+
+def kinds_of_detections(
+    overlaps: np.ndarray, classes: np.ndarray, confidences: np.ndarray, true_classes: np.ndarray
+) -> tuple[list[str], np.ndarray]:
+    """The kind of each detection of one picture, and which objects were found.
+
+    Args:
+        overlaps: (M, N) IoU of the M detections with the N objects.
+        classes, confidences: (M,) of the detections.
+        true_classes: (N,).
+
+    Returns:
+        A key of `KINDS` per detection, and (N,) bool.
+    """
+    kinds = [BACKGROUND] * len(classes)
+    found = np.zeros(len(true_classes), bool)
+    for number in np.argsort(-confidences, kind="stable").tolist():
+        own = true_classes == classes[number]
+        row = overlaps[number]
+        free = np.where(own & ~found, row, 0.0)
+        if free.max(initial=0.0) >= ON:
+            found[free.argmax()] = True
+            kinds[number] = RIGHT
+        elif row[own].max(initial=0.0) >= ON:
+            kinds[number] = DOUBLED
+        elif row[~own].max(initial=0.0) >= ON:
+            kinds[number] = WRONG_CLASS
+        elif row[own].max(initial=0.0) >= NEAR:
+            kinds[number] = BADLY_PLACED
+    return kinds, found

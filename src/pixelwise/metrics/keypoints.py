@@ -1,0 +1,49 @@
+"""Percentage of correct keypoints, relative to the torso or to the head."""
+
+from __future__ import annotations
+
+import numpy as np
+
+HEAD_FACTOR = 0.6
+"""Head size as a share of the diagonal of the head's box (Andriluka et al., CVPR 2014, footnote in section 5)."""
+
+
+def pck(predicted: np.ndarray, true: np.ndarray, present: np.ndarray, size: np.ndarray, threshold: float) -> np.ndarray:
+    """The share of people whose joint is predicted within `threshold` times a size of theirs, for each joint.
+
+    With the torso as size this is PCK (Yang & Ramanan, PAMI 2013), with the head PCKh.
+
+    Args:
+        predicted, true: (N, J, 2) x and y in pixels.
+        present: (N, J), whether the true joint is known; others do not count.
+        size: (N,) in pixels.
+
+    Returns:
+        (J,) float64, NaN for a joint that nobody has.
+
+    Raises:
+        ValueError: shapes that do not go together.
+    """
+    people, joints = true.shape[:2]
+    if predicted.shape != true.shape or present.shape != (people, joints) or size.shape != (people,):
+        raise ValueError(
+            f"predicted joints are {predicted.shape}, true ones {true.shape}, present {present.shape} and sizes "
+            f"{size.shape}; (N, J, 2) twice, (N, J) and (N,) expected"
+        )
+    known = present.astype(bool)
+    distances = np.linalg.norm(predicted - true, axis=2) / size[:, None]
+    right = ((distances <= threshold) & known).sum(0)
+    counts = known.sum(0)
+    return np.where(counts > 0, right / np.maximum(counts, 1), np.nan)
+
+
+def pckh(
+    predicted: np.ndarray, true: np.ndarray, present: np.ndarray, head_size: np.ndarray, threshold: float = 0.5
+) -> np.ndarray:
+    """PCK relative to the head's size (Andriluka et al., CVPR 2014), see `head_sizes`."""
+    return pck(predicted, true, present, head_size, threshold)
+
+
+def head_sizes(boxes: np.ndarray) -> np.ndarray:
+    """(N, 4) xyxy of heads -> (N,) head sizes in pixels, 0.6 of the diagonals."""
+    return HEAD_FACTOR * np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1)

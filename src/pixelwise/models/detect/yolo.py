@@ -1,0 +1,224 @@
+"""YOLO: boxes and classes of a whole picture from one pass over a grid of cells.
+
+Redmon, Divvala, Girshick, Farhadi: You Only Look Once, CVPR 2016, arXiv:1506.02640.
+
+    picture 448 x 448 -> 24 convolutions -> 7 x 7 cells -> two dense layers -> per cell B boxes and C classes
+
+The cell that holds an object's centre is to find it. Each of its boxes has a centre within the cell, a width and a
+height as shares of the picture, and a confidence, which is to be the box's IoU with the object, 0 without one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.data.targets import ObjectTargets
+from pixelwise.models.detect.detector import Detections, Detector, usable
+from pixelwise.models.encoders import create_encoder
+from pixelwise.nn.boxes import clip, iou
+from pixelwise.nn.initialise import he_normal
+from pixelwise.nn.nms import nms
+
+SLOPE = 0.1
+"""Of the leaky ReLU below zero (equation 2)."""
+COORDINATES, NO_OBJECT = 5.0, 0.5
+"""Weights of errors of boxes, and of confidences where there is no object (section 2.2)."""
+
+# Figure 3: (channels, size of the filter, stride), and "pool" for 2x2 max pooling.
+LAYERS: tuple[tuple[int, int, int] | str, ...] = (
+    (64, 7, 2), "pool",
+    (192, 3, 1), "pool",
+    (128, 1, 1), (256, 3, 1), (256, 1, 1), (512, 3, 1), "pool",
+    *((256, 1, 1), (512, 3, 1)) * 4, (512, 1, 1), (1024, 3, 1), "pool",
+    *((512, 1, 1), (1024, 3, 1)) * 2, (1024, 3, 1), (1024, 3, 2),
+    (1024, 3, 1), (1024, 3, 1),
+)  # fmt: skip
+
+
+class Cells(nn.Module):
+    """What the network gives for each cell, in the paper's units.
+
+    Args:
+        cells: along each side of the picture (S).
+        boxes: of each cell (B).
+        num_classes: of objects (C).
+    """
+
+    def __init__(self, cells: int, boxes: int, num_classes: int) -> None:
+        super().__init__()
+        self.cells, self.boxes, self.num_classes = cells, boxes, num_classes
+
+    @property
+    def outputs(self) -> int:
+        """S * S * (5 B + C)."""
+        return self.cells**2 * (5 * self.boxes + self.num_classes)
+
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, outputs) -> boxes (N, S, S, B, 5): x and y of the centre within the cell, square roots of width and
+        height as shares of the picture, confidence; and class probabilities (N, S, S, C)."""
+        grid = values.view(len(values), self.cells, self.cells, 5 * self.boxes + self.num_classes)
+        boxes, classes = grid.split((5 * self.boxes, self.num_classes), dim=-1)
+        return boxes.unflatten(-1, (self.boxes, 5)), classes
+
+    def corners(self, boxes: Tensor) -> Tensor:
+        """(N, S, S, B, 5) -> (N, S, S, B, 4) xyxy as shares of the picture's width and height."""
+        places = torch.arange(self.cells, device=boxes.device)
+        x = (boxes[..., 0] + places[None, None, :, None]) / self.cells
+        y = (boxes[..., 1] + places[None, :, None, None]) / self.cells
+        half_width, half_height = (boxes[..., axis].square() / 2 for axis in (2, 3))
+        return torch.stack([x - half_width, y - half_height, x + half_width, y + half_height], -1)
+
+
+def yolo_loss(
+    cells: Cells, boxes: Tensor, classes: Tensor, true: list[Tensor], labels: list[Tensor]
+) -> dict[str, Tensor]:
+    """Squared errors, summed over cells, the mean over pictures (section 2.2, equation 3).
+
+    Of the boxes of a cell with an object's centre, the one whose IoU with the object is largest is responsible for it,
+    or the one with the smallest root mean squared error where none overlaps. Its confidence is to be that IoU, which is
+    a constant of the loss; that of every other box 0. A cell has one object: of several the last.
+
+    Args:
+        boxes, classes: as `Cells` gives them.
+        true: for each picture (M, 4) xyxy as shares of its width and height.
+        labels: for each picture (M,) classes from 0 to C - 1.
+
+    Returns:
+        `box`, `confidence`, `class`, and their weighted sum, `loss`.
+    """
+    count, size = boxes.shape[0], cells.cells
+    confidences = boxes[..., 4]
+    # Every box pays for its confidence as if there were no object; the responsible ones are corrected below.
+    confidence = NO_OBJECT * confidences.square().sum()
+    box = class_error = boxes.new_zeros(())
+    found = [_cells_of(own, size) for own in true]
+    pictures = torch.cat([torch.full_like(rows, number) for number, (rows, _, _) in enumerate(found)])
+    if len(pictures):
+        rows, columns = (torch.cat([each[axis] for each in found]) for axis in (0, 1))
+        objects = torch.cat([own[each[2]] for own, each in zip(true, found, strict=True)])
+        wanted = torch.cat([own[each[2]] for own, each in zip(labels, found, strict=True)])
+        own = boxes[pictures, rows, columns]  # (M, B, 5)
+        corners = cells.corners(boxes)[pictures, rows, columns].detach()
+        overlap = iou(corners, objects[:, None])  # (M, B)
+        distance = (corners - objects[:, None]).square().mean(-1).sqrt()
+        responsible = torch.where(overlap.amax(1) > 0, overlap.argmax(1), distance.argmin(1))
+        picked = torch.arange(len(own), device=own.device), responsible
+        chosen, target = own[picked], overlap[picked]
+        centre = (objects[:, :2] + objects[:, 2:]) / 2 * size - torch.stack([columns, rows], 1)
+        roots = (objects[:, 2:] - objects[:, :2]).sqrt()
+        box = (chosen[:, :4] - torch.cat([centre, roots], 1)).square().sum()
+        corrected = (chosen[:, 4] - target).square() - NO_OBJECT * chosen[:, 4].square()
+        confidence = confidence + corrected.sum()
+        one_hot = nn.functional.one_hot(wanted, cells.num_classes)
+        class_error = (classes[pictures, rows, columns] - one_hot).square().sum()
+    values = {"box": box / count, "confidence": confidence / count, "class": class_error / count}
+    return {**values, "loss": COORDINATES * values["box"] + values["confidence"] + values["class"]}
+
+
+def _cells_of(boxes: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(M, 4) -> rows and columns of the cells that hold a centre, and for each the index of its last object."""
+    centres = ((boxes[:, :2] + boxes[:, 2:]) / 2 * size).long().clamp(0, size - 1)
+    places = centres[:, 1] * size + centres[:, 0]
+    last = {place: number for number, place in enumerate(places.tolist())}
+    chosen = torch.tensor(list(last.values()), dtype=torch.long, device=boxes.device)
+    return centres[chosen, 1], centres[chosen, 0], chosen
+
+
+class YOLOv1(Detector):
+    """YOLO with the paper's network, or with the way down of any classifier.
+
+    Args:
+        num_classes: of objects; there is no background among them.
+        encoder: a name in `models.encoders.ENCODERS`, whose last map is averaged to the grid; None for the paper's
+            24 convolutions.
+        weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
+        size: side of the pictures in pixels; 448 in the paper.
+        cells, boxes: S and B.
+        hidden: units of the first dense layer.
+        detections: of a picture, at most.
+
+    Raises:
+        UserError: unknown encoder, or weights that do not fit.
+    """
+
+    heads: tuple[str, ...] = ("head.4",)
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        in_channels: int = 3,
+        encoder: str | None = None,
+        weights: Any = None,
+        size: int = 448,
+        cells: int = 7,
+        boxes: int = 2,
+        hidden: int = 4096,
+        detections: int = 100,
+    ) -> None:
+        super().__init__(detections)
+        self.num_classes = num_classes
+        self.window = (size, size)
+        self.stride = 64 if encoder is None else 32
+        self.grid = Cells(cells, boxes, num_classes)
+        if encoder is None:
+            self.features: nn.Module = nn.Sequential(*_paper_layers(in_channels))
+            channels = 1024
+        else:
+            self.encoder = create_encoder(encoder, in_channels=in_channels, weights=weights)
+            channels = self.encoder.feature_channels[-1]
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(channels * cells**2, hidden),
+            nn.LeakyReLU(SLOPE, inplace=True),
+            nn.Dropout(0.5),
+            nn.Linear(hidden, self.grid.outputs),
+        )
+
+    def grids(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, size, size) -> boxes (N, S, S, B, 5) and class scores (N, S, S, C), float32."""
+        maps = self.encoder.pyramid(images)[-1] if hasattr(self, "encoder") else self.features(images)
+        maps = nn.functional.adaptive_avg_pool2d(maps, self.grid.cells)
+        return self.grid(self.head(maps).float())
+
+    def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
+        """The terms of `yolo_loss` and `loss`; of objects without an area nothing is learned."""
+        height, width = images.shape[-2:]
+        shares = images.new_tensor([width, height, width, height], dtype=torch.float32)
+        chosen = [usable(own) for own in targets.boxes]
+        true = [own[which] / shares for own, which in zip(targets.boxes, chosen, strict=True)]
+        labels = [own[which] - 1 for own, which in zip(targets.classes, chosen, strict=True)]
+        return yolo_loss(self.grid, *self.grids(images), true, labels)
+
+    def forward(self, images: Tensor) -> list[Detections]:
+        """(N, C, size, size) -> the objects of each picture: the score of a class is its probability times the box's
+        confidence (equation 1)."""
+        height, width = images.shape[-2:]
+        boxes, classes = self.grids(images)
+        corners = self.grid.corners(boxes) * boxes.new_tensor([width, height, width, height])
+        scores = (boxes[..., 4:] * classes[..., None, :]).clamp(0, 1)  # (N, S, S, B, C)
+        found = []
+        for own, score in zip(clip(corners, height, width).flatten(1, 3), scores.flatten(1, 3), strict=True):
+            place, class_id = (score > self.limits.score).nonzero(as_tuple=True)
+            kept = nms(own[place], score[place, class_id], self.limits.overlap, class_id)[: self.limits.objects]
+            found.append(Detections(own[place[kept]], class_id[kept] + 1, score[place[kept], class_id[kept]]))
+        return found
+
+
+def _paper_layers(in_channels: int) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for layer in LAYERS:
+        if isinstance(layer, str):
+            layers.append(nn.MaxPool2d(2))
+            continue
+        channels, filter_size, stride = layer
+        layers += [
+            nn.Conv2d(in_channels, channels, filter_size, stride, filter_size // 2),
+            nn.LeakyReLU(SLOPE, inplace=True),
+        ]
+        in_channels = channels
+    he_normal(*layers)
+    return layers

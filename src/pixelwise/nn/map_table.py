@@ -1,0 +1,40 @@
+"""The maps of a pyramid as one table with a row of channels per place, to be read at any places at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class MapTable:
+    """Maps (N, C, H_i, W_i) as rows: map by map, picture by picture, row by row.
+
+    Attributes:
+        values: (places, C); a view of a single map that is channels last, else a copy.
+    """
+
+    def __init__(self, maps: Sequence[Tensor]) -> None:
+        rows = [each.permute(0, 2, 3, 1).reshape(-1, each.shape[1]) for each in maps]
+        self.values = rows[0] if len(rows) == 1 else torch.cat(rows)
+        shapes = torch.tensor([each.shape for each in maps], device=self.values.device)  # (L, 4): N, C, H, W
+        sizes = shapes[:, 0] * shapes[:, 2] * shapes[:, 3]
+        self._heights, self._widths = shapes[:, 2], shapes[:, 3]
+        self._starts = sizes.cumsum(0) - sizes
+
+    def sizes(self, levels: Tensor) -> tuple[Tensor, Tensor]:
+        """(R,) which map -> (R,) its height and width."""
+        return self._heights[levels], self._widths[levels]
+
+    def places(self, levels: Tensor, pictures: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """The rows of the table for places of maps.
+
+        Args:
+            levels, pictures: (R,) which map, and which picture of the batch.
+            rows, columns: (R, ...) int64 on the map; they broadcast.
+        """
+        height, width = self.sizes(levels)
+        start = self._starts[levels] + pictures * height * width
+        more = (-1, *[1] * (rows.dim() - 1))
+        return start.view(more) + rows * width.view(more) + columns

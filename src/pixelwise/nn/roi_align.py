@@ -1,0 +1,103 @@
+"""RoIAlign: maps of one size for boxes of any size, by bilinear interpolation (He et al., ICCV 2017, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixelwise.nn.map_table import MapTable
+
+FINEST_LEVEL = 2
+"""A pyramid's finest map has stride 2 ** 2."""
+CANONICAL_SIDE = 224
+CANONICAL_LEVEL = 4
+"""A box as large as an ImageNet picture belongs to the map of stride 16 (Lin et al., CVPR 2017, equation 1)."""
+
+
+def pyramid_levels(boxes: Tensor, levels: int) -> Tensor:
+    """(R, 4) xyxy -> (R,) int64, the map of a pyramid that a box is read from, 0 for the finest.
+
+    `4 + log2(sqrt(width * height) / 224)`, rounded down, at least the finest and at most the coarsest of `levels` maps
+    (Lin et al., CVPR 2017, section 4.2, equation 1).
+    """
+    sides = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp_min(0).sqrt()
+    level = (CANONICAL_LEVEL + (sides / CANONICAL_SIDE).log2() + 1e-6).floor()
+    return (level - FINEST_LEVEL).clamp(0, levels - 1).long()
+
+
+def roi_align(
+    maps: Sequence[Tensor],
+    boxes: Tensor,
+    pictures: Tensor,
+    strides: Sequence[float],
+    size: int,
+    *,
+    samples: int = 2,
+    levels: Tensor | None = None,
+) -> Tensor:
+    """The part of a map that each box covers, as `size` x `size` values per channel.
+
+    A box is cut into `size` x `size` bins; a bin's value is the mean of the map at `samples` x `samples` points spread
+    evenly over it, each interpolated bilinearly between the four values around it. Boxes narrower than one place of
+    the map are widened to it, and places are counted from the centre of a map's first value, not from its corner: both
+    as in the published Mask R-CNN.
+
+    Each bin is a weighted sum of `4 * samples ** 2` values of a map, the map being a table with one row of channels per
+    place: an embedding bag. Forward and backward pass are then one kernel each, without the gathered values in memory.
+
+    Args:
+        maps: (N, C, H_i, W_i), the levels of a pyramid, or a single map.
+        boxes: (R, 4) xyxy in pixels of the picture.
+        pictures: (R,) int64, the picture of the batch that each box belongs to.
+        strides: pixels of the picture per place of each map.
+        levels: (R,) int64, the map that each box is read from; None for `pyramid_levels`.
+
+    Returns:
+        (R, C, size, size) in the maps' dtype, channels last.
+    """
+    channels = maps[0].shape[1]
+    if not len(boxes):
+        return maps[0].new_zeros(0, channels, size, size)
+    boxes = boxes.detach().float()
+    levels = pyramid_levels(boxes, len(maps)) if levels is None else levels
+    table = MapTable(maps)
+    height, width = table.sizes(levels)
+    stride = boxes.new_tensor(strides)[levels]
+    rows, row_weights = _points(boxes[:, 1], boxes[:, 3], stride, height, size, samples)  # (R, size, 2 * samples)
+    columns, column_weights = _points(boxes[:, 0], boxes[:, 2], stride, width, size, samples)
+    # Every point of a bin's rows with every one of its columns: (R, size, size, 4 * samples ** 2).
+    places = table.places(levels, pictures, rows[:, :, None, :, None], columns[:, None, :, None, :]).flatten(3)
+    weights = (row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]).flatten(3)
+    values = F.embedding_bag(
+        places.flatten(0, 2), table.values.float(), mode="sum", per_sample_weights=weights.flatten(0, 2)
+    )
+    return values.view(len(boxes), size, size, channels).to(maps[0].dtype).permute(0, 3, 1, 2)
+
+
+def _points(
+    low: Tensor, high: Tensor, stride: Tensor, length: Tensor, size: int, samples: int
+) -> tuple[Tensor, Tensor]:
+    """Along one axis, the places of the map that each bin reads and their weights.
+
+    Args:
+        low, high: (R,) edges in pixels.
+        stride, length: (R,) of the box's map.
+
+    Returns:
+        (R, size, 2 * samples) int64 places and float32 weights, whose sum over a bin is 1 within the map.
+    """
+    begin = low / stride
+    side = (high / stride - begin).clamp_min(1)
+    steps = (torch.arange(size * samples, device=low.device) + 0.5) / (size * samples)
+    points = begin[:, None] + side[:, None] * steps  # (R, size * samples)
+    inside = (points >= -1) & (points <= length[:, None])
+    last = length[:, None] - 1
+    points = points.clamp_min(0).minimum(last)
+    before = points.floor()
+    share = points - before
+    places = torch.stack([before, (before + 1).minimum(last)], -1).long()
+    weights = torch.stack([1 - share, share], -1) * (inside / samples)[..., None]
+    return places.view(len(low), size, 2 * samples), weights.view(len(low), size, 2 * samples)

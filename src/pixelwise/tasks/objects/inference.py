@@ -1,0 +1,336 @@
+"""From a picture of any size and kind to the objects in it: boxes, and masks where the network outlines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from pixelwise.data.draw import palette, to_rgb
+from pixelwise.data.objects import Stretch
+from pixelwise.data.pictures import convert, write_png
+from pixelwise.errors import UserError, unknown
+from pixelwise.inference.engine import device_and_dtype
+from pixelwise.inference.forms import check_form
+from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Progress, Written
+from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.inference.tiles import Grid, Span, square_grid
+from pixelwise.metrics.coco import encoded
+from pixelwise.models.detect.detector import Detections, Detector
+from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.finite import check_answer
+from pixelwise.nn.mask_paste import Piece, paste_masks
+from pixelwise.nn.nms import nms
+from pixelwise.report.boxes import draw_boxes
+
+BACKGROUND = 0
+"""The class that is no object."""
+TILE = 1024
+OVERLAP = 256
+"""Pixels: the longest object that is certain to be seen whole in a picture that is looked at by tiles."""
+MASKS = "masks"
+"""The one way to tell objects apart: by the mask of each."""
+CONFIDENCE = 0.5
+"""Least confidence at which precision, recall and label maps are scored, so that runs can be compared; and of the
+objects that are shown and written by a network without a recommendation of its own."""
+
+
+class ObjectOptions(InferenceOptions):
+    """Options of prediction by networks that find every object."""
+
+    tile: int = Field(TILE, ge=64, description="longest side of what is looked at at once, in pixels")
+    overlap: int = Field(OVERLAP, ge=0, description="pixels that neighbouring tiles share: as long as objects are")
+    threshold: float | None = Field(
+        None, gt=0, lt=1, description="least confidence of an object; null: the best one on the validation pictures"
+    )
+    overlay: bool = Field(False, description="also write NAME_overlay.png, the objects drawn over the picture")
+    instances: str | None = Field(None, description="also write NAME_instances.png, a label map of the objects: masks")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectPrediction(Prediction):
+    """The objects that a network finds in one picture, the most confident first.
+
+    Attributes:
+        boxes: (M, 4) float32 xyxy in pixels of the picture, within it.
+        classes: (M,) int64 class ids.
+        confidences: (M,) float32, 0..1.
+        class_names: by class id.
+        image: (H, W, C), the picture.
+        masks: of each object, the part of the picture that holds it; None where only boxes are predicted.
+    """
+
+    boxes: np.ndarray
+    classes: np.ndarray
+    confidences: np.ndarray
+    class_names: tuple[str, ...]
+    image: np.ndarray
+    masks: tuple[Piece, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def above(self, confidence: float) -> ObjectPrediction:
+        """Without the objects that are less confident."""
+        return self.select(np.flatnonzero(self.confidences >= confidence))
+
+    def select(self, which: np.ndarray) -> ObjectPrediction:
+        """The objects at these indices (K,), in this order."""
+        masks = None if self.masks is None else tuple(self.masks[number] for number in which)
+        return ObjectPrediction(
+            self.boxes[which], self.classes[which], self.confidences[which], self.class_names, self.image, masks
+        )
+
+    def moved(self, top: int, left: int, image: np.ndarray) -> ObjectPrediction:
+        """The same objects in a picture that this one is a part of."""
+        masks = None
+        if self.masks is not None:
+            masks = tuple(replace(piece, top=piece.top + top, left=piece.left + left) for piece in self.masks)
+        boxes = self.boxes + np.array([left, top, left, top], np.float32)
+        return replace(self, boxes=boxes, image=image, masks=masks)
+
+    def centred(self, rows: tuple[float, float], columns: tuple[float, float]) -> ObjectPrediction:
+        """The objects whose centre is in a part of the picture."""
+        x, y = ((self.boxes[:, axis] + self.boxes[:, axis + 2]) / 2 for axis in (0, 1))
+        inside = (y >= rows[0]) & (y < rows[1]) & (x >= columns[0]) & (x < columns[1])
+        return self.select(np.flatnonzero(inside))
+
+    def labels(self) -> list[str]:
+        """The class's name and the confidence, in percent, of each object."""
+        return [
+            f"{self.class_names[class_id]} {100 * confidence:.0f}"
+            for class_id, confidence in zip(self.classes.tolist(), self.confidences.tolist(), strict=True)
+        ]
+
+    def label_map(self) -> np.ndarray:
+        """(H, W) int32, 0 where there is no object, i + 1 on the pixels of object i; the more confident one wins."""
+        ids = np.zeros(self.image.shape[:2], np.int32)
+        for number in reversed(range(len(self))):
+            piece = None if self.masks is None else self.masks[number]
+            if piece is not None:
+                piece.window(ids)[piece.mask] = number + 1
+        return ids
+
+    def overlay(self) -> np.ndarray:
+        """(H, W, 3) uint8: the objects drawn over the picture, masks tinted and outlined, boxes otherwise."""
+        colours = palette(len(self.class_names), BACKGROUND)
+        if self.masks is None:
+            return draw_boxes(self.image, self.boxes, self.classes, self.labels(), colours=colours)
+        drawn = to_rgb(self.image).copy()
+        for class_id, piece in zip(self.classes.tolist(), self.masks, strict=True):
+            draw_piece(drawn, piece, colours[class_id])
+        return drawn
+
+    def rows(self) -> list[list[str]]:
+        areas = [""] * len(self) if self.masks is None else [str(int(piece.mask.sum())) for piece in self.masks]
+        return [
+            [self.class_names[class_id], f"{confidence:.6f}", *(f"{edge:.2f}" for edge in box), area]
+            for box, class_id, confidence, area in zip(
+                self.boxes.tolist(), self.classes.tolist(), self.confidences.tolist(), areas, strict=True
+            )
+        ]
+
+
+class ObjectInference(Inference[ObjectPrediction]):
+    """A detector ready for pictures of any size, which it sees at their own size, large ones by overlapping tiles.
+
+    One that was trained on pictures of one size (`ModelSpec.view`) sees all of them stretched to it.
+
+    Each tile answers for the objects whose centre is nearer to its own middle than to the next tile's, halfway through
+    the overlap; an object as long as the overlap or shorter is then seen whole by the tile that answers for it. Boxes
+    of two tiles on one object are suppressed like those of one.
+
+    Raises:
+        UserError: options that are unknown, a network that does not detect, or masks of a network that gives none.
+    """
+
+    table = "boxes.csv"
+    columns = ("class", "confidence", "x0", "y0", "x1", "y1", "pixels")
+    document = "objects.json"
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, options: ObjectOptions) -> None:
+        if not isinstance(model, Detector):
+            raise UserError(f"'{spec.model}' does not find objects.")
+        if options.instances is not None and options.instances != MASKS:
+            raise unknown("way to instances", options.instances, [MASKS])
+        if options.instances is not None and not model.outlines:
+            raise UserError(
+                f"'{spec.model}' gives boxes without masks, so there is no label map; leave out --instances."
+            )
+        super().__init__(spec)
+        self.options = options
+        self.device, self.dtype = device_and_dtype(options.device, options.precision)
+        self.model = model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._mean, self._std = (torch.tensor(part, device=self.device) for part in (spec.mean, spec.std))
+
+    @property
+    def suffixes(self) -> dict[str, tuple[str, ...]]:
+        wanted = {"overlay": self.options.overlay, "instances": self.options.instances is not None}
+        return {name: (".png",) for name, asked in wanted.items() if asked}
+
+    def predict(self, raster: Raster, picture: Picture) -> ObjectPrediction:
+        return self.candidates(raster).above(self.threshold)
+
+    @property
+    def threshold(self) -> float:
+        """Least confidence of an object: that of the options, or what was chosen on the validation pictures."""
+        stored = float(self.spec.notes.get("confidence", CONFIDENCE))
+        return stored if self.options.threshold is None else self.options.threshold
+
+    def measured(self, prepared: Sequence[np.ndarray]) -> list[ObjectPrediction]:
+        found = []
+        for image in prepared:
+            with open_raster(image) as raster:
+                found.append(self.candidates(raster))
+        return found
+
+    def candidates(self, raster: Raster) -> ObjectPrediction:
+        """As `predict`, with the objects below the threshold as well.
+
+        Raises:
+            NotFinite: NaN or infinite numbers in what the network gives.
+        """
+        grid = self.grid(raster.height, raster.width)
+        image = np.empty((raster.height, raster.width, self.spec.form.channels), self.spec.form.dtype)
+        parts = []
+        for ys, xs in grid:
+            tile = convert(raster.read(ys.start, ys.stop, xs.start, xs.stop), self.spec.form, raster.name)
+            image[ys.start : ys.stop, xs.start : xs.stop] = tile
+            found = prediction_of(self._detected(tile), self.spec.class_names, tile)
+            parts.append(found.moved(ys.start, xs.start, image).centred(owned(ys, grid), owned(xs, grid)))
+        if len(parts) == 1:
+            return parts[0]
+        every = joined(parts)
+        boxes, scores, classes = map(torch.from_numpy, (every.boxes, every.confidences, every.classes))
+        return every.select(nms(boxes, scores, self.model.limits.overlap, classes).numpy())
+
+    def grid(self, height: int, width: int) -> Grid:
+        if self.spec.view is not None:
+            return super().grid(height, width)
+        return square_grid(
+            height, width, tile=self.options.tile, overlap=self.options.overlap, stride=self.model.stride
+        )
+
+    def proposals(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, C) in the spec's form -> (P, 4) regions that the first stage proposes, the most confident first."""
+        model: Any = self.model
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            maps, picture = model.maps(self._normalised(image))
+            boxes: np.ndarray = model.rpn(maps, picture).boxes[0].float().cpu().numpy()
+        return boxes
+
+    def _normalised(self, image: np.ndarray) -> Tensor:
+        """(H, W, C) in the spec's form -> (1, C, H, W) float32, on the device."""
+        pixels = torch.from_numpy(image.astype(np.float32)).to(self.device)
+        return ((pixels - self._mean) / self._std).permute(2, 0, 1)[None]
+
+    def _detected(self, image: np.ndarray) -> Detections:
+        """(H, W, C) in the spec's form -> what the network gives, in pixels of the picture."""
+        if self.spec.view is not None:
+            stretch = Stretch(self.spec.view)
+            found = self._given(stretch.image(image))
+            boxes = stretch.back(found.boxes.float().cpu().numpy(), *image.shape[:2])
+            return found._replace(boxes=torch.from_numpy(boxes))
+        return self._given(image)
+
+    def _given(self, image: np.ndarray) -> Detections:
+        """(H, W, C) at the size that the network sees -> what it gives."""
+        with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return check_answer(self.model(self._normalised(image))[0])
+
+    def write(self, file: Path, target: Path, progress: Progress) -> Written:
+        with open_raster(file) as raster:
+            check_form(raster, self.spec)
+            found = self.predict(raster, file)
+        files = []
+        for name in self.suffixes:
+            path = target.with_name(f"{target.name}_{name}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_png(path, found.overlay() if name == "overlay" else found.label_map().astype(np.uint16))
+            files.append(path)
+        named = tuple(path for path, name in zip(files, self.suffixes, strict=True) if name != "overlay")
+        return Written(files=named, rows=found.rows(), entry=coco_entry(found))
+
+    def document_of(self, entries: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        """COCO's annotations with a score each; a mask as compressed run lengths."""
+        images, annotations = [], []
+        for number, (picture, (size, objects)) in enumerate(entries, start=1):
+            images.append({"id": number, "file_name": picture, "height": size[0], "width": size[1]})
+            annotations += [{"image_id": number, **each} for each in objects]
+        names = enumerate(self.spec.class_names)
+        return {
+            "images": images,
+            "annotations": [{"id": number, **each} for number, each in enumerate(annotations, start=1)],
+            "categories": [{"id": class_id, "name": name} for class_id, name in names if class_id != BACKGROUND],
+        }
+
+
+def joined(parts: Sequence[ObjectPrediction]) -> ObjectPrediction:
+    """The objects of parts of one picture."""
+    boxes, classes, confidences = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "classes", "confidences")
+    )
+    masks = None
+    if parts[0].masks is not None:
+        masks = tuple(piece for part in parts for piece in part.masks or ())
+    return replace(parts[0], boxes=boxes, classes=classes, confidences=confidences, masks=masks)
+
+
+def owned(span: Span, grid: Grid) -> tuple[float, float]:
+    """The part of an axis whose objects a tile answers for; without an end at the edges of the picture."""
+    low = -math.inf if span.begin == 0 else span.begin + grid.ramp / 2
+    last = span.end == span.stop
+    return low, math.inf if last else span.end + grid.ramp / 2
+
+
+def coco_entry(found: ObjectPrediction) -> tuple[tuple[int, int], list[dict[str, Any]]]:
+    """Height and width of the picture, and COCO's annotation of each object, without the picture's id."""
+    height, width = found.image.shape[:2]
+    entries = []
+    for number, (left, top, right, bottom) in enumerate(found.boxes.tolist()):
+        entry: dict[str, Any] = {
+            "category_id": int(found.classes[number]),
+            "score": float(found.confidences[number]),
+            "bbox": [left, top, right - left, bottom - top],
+            "area": (right - left) * (bottom - top),
+            "iscrowd": 0,
+        }
+        if found.masks is not None:
+            piece = found.masks[number]
+            runs = encoded(piece.whole((height, width)))
+            entry |= {
+                "segmentation": {**runs, "counts": runs["counts"].decode("ascii")},
+                "area": int(piece.mask.sum()),
+            }
+        entries.append(entry)
+    return (height, width), entries
+
+
+def draw_piece(picture: np.ndarray, piece: Piece, colour: np.ndarray) -> None:
+    """Tints an object in a picture (H, W, 3) uint8, in place, and outlines it with its outermost pixels."""
+    window = piece.window(picture)
+    window[piece.mask] = (0.65 * window[piece.mask] + 0.35 * colour).astype(np.uint8)
+    padded = np.pad(piece.mask, 1).astype(np.uint8)
+    inner = cv2.erode(padded, np.ones((3, 3), np.uint8))[1:-1, 1:-1] > 0
+    window[piece.mask & ~inner] = colour
+
+
+def prediction_of(found: Detections, class_names: tuple[str, ...], image: np.ndarray) -> ObjectPrediction:
+    """What a network gave for one picture (H, W, C), with masks in the picture's pixels."""
+    boxes, classes, scores = (part.float().cpu().numpy() for part in found[:3])
+    masks = None
+    if found.masks is not None:
+        height, width = image.shape[:2]
+        windows = None if found.windows is None else found.windows.float().cpu()
+        masks = tuple(
+            paste_masks(found.masks.float().cpu(), found.boxes.float().cpu(), (height, width), windows=windows)
+        )
+    return ObjectPrediction(boxes, classes.astype(np.int64), scores, class_names, image, masks)

@@ -1,0 +1,223 @@
+"""Every object of a picture: its class, its box, and its outline where the network gives one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from pixelwise.data.augment import Augmentation
+from pixelwise.data.cache import SampleCache
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.loader import Transform
+from pixelwise.data.objects import Stretch, area
+from pixelwise.data.sample import Sample
+from pixelwise.data.targets import ObjectTargets
+from pixelwise.errors import UserError
+from pixelwise.methods.base import Criterion, Forward
+from pixelwise.models.spec import ModelSpec
+from pixelwise.recipe.draft import Draft
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.report.blocks import Block, Section
+from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.tasks.crops import plan_dense_crop
+from pixelwise.tasks.objects.inference import ObjectInference, ObjectOptions, ObjectPrediction, prediction_of
+from pixelwise.tasks.objects.scores import ObjectScores
+
+LARGEST_ANCHORS = (32, 64, 128, 256, 512)
+"""Sides of the anchors of the published networks, whose pictures have a shorter side of 800 pixels."""
+
+
+class FindObjects(Task):
+    """For networks that give the boxes of all objects (`FasterRCNN`)."""
+
+    name = "detect"
+    needs = frozenset({"objects"})
+    hint = (
+        "write the data as COCO, where every connected region of a class is an object (`pixelwise convert DATA --to "
+        "coco --out DIR`), or add outlines or boxes of objects (docs/data.md)"
+    )
+    targets = ObjectTargets
+    paper_options = MappingProxyType({"num_classes": 91})
+    crops = 8000
+    validation_batch = 1
+    options = ObjectOptions
+    explains = False
+    masks: ClassVar[bool] = False
+    """Whether the networks outline the objects as well."""
+
+    def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
+        plain = super().network_options(recipe, facts)
+        return {**{key: value for key, (value, _) in self._derived(recipe.model.options, facts).items()}, **plain}
+
+    def _derived(self, options: Mapping[str, Any], facts: Fingerprint) -> dict[str, tuple[Any, str]]:
+        """Options of the network that its weights and the data decide where the recipe does not, each with a reason."""
+        pretrained = options.get("weights") is not None
+        found: dict[str, tuple[Any, str]] = {
+            "frozen_norms": (
+                pretrained,
+                "a step has few pictures; the encoder's weights come with statistics of many"
+                if pretrained
+                else "random weights have no statistics yet",
+            )
+        }
+        if facts.objects is not None:
+            sides = facts.objects.sides
+            why = f"longer sides of most objects are {sides[0]:.2f} to {sides[2]:.2f} of a picture's shorter one"
+            found["anchor_sizes"] = (anchor_sizes(facts), why)
+        return found
+
+    def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
+        return SampleCache(dataset, objects=True, prepare=(objects_alone,))
+
+    def check(self, dataset: Dataset, stock: Stock) -> None:
+        for split, what in (("train", "there is nothing to find"), ("val", "nothing could be measured")):
+            if stock.objects[split] is None:
+                raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
+
+    def plan(self, draft: Draft) -> None:
+        plan_dense_crop(draft, 2, 16, share=1.0)  # an object that the crop cuts has another box
+        draft.derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
+        for key, (value, why) in self._derived(draft.values["model"], draft.facts).items():
+            if key not in draft.values["model"]:
+                draft.values["model"][key] = value
+                draft.reasons[f"model.{key}"] = why
+        self._plan(draft)
+
+    def _plan(self, draft: Draft) -> None:
+        """What does not depend on how much of a picture is looked at."""
+        derive = draft.derive
+        draft.refuse(
+            "augment", "background", "backgrounds are replaced by means of class masks, which are not kept here"
+        )
+        draft.refuse("augment", "objects", f"{draft.values['model']['name']} sees all objects of a crop")
+        tilt = (5.0, "cameras tilt a little") if self.masks else (0.0, "the box around a rotated box is too wide")
+        derive("augment", "rotate", *tilt)
+        derive("augment", "elastic", 0.0, "shapes are taken to be rigid")
+        derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
+        derive("loss", "class_weights", "none", "how often a class occurs is not known by pixels")
+        draft.derive_light()
+
+    def training_transform(self, recipe: PlannedRecipe) -> Transform:
+        return ObjectCrops(recipe.augment)
+
+    def criterion(self, recipe: PlannedRecipe, facts: Fingerprint, network: nn.Module) -> Criterion | None:
+        return None
+
+    def scores(
+        self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: Any = None
+    ) -> ObjectScores:
+        return ObjectScores(spec.class_names, masks=self.masks)
+
+    def predictions(
+        self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+    ) -> list[ObjectPrediction]:
+        found = forward(network, images)
+        return [prediction_of(own, spec.class_names, sample.image) for own, sample in zip(found, samples, strict=True)]
+
+    def predict_flags(self, summary: Mapping[str, Any]) -> str:
+        return " --overlay" + (" --instances masks" if self.masks else "")
+
+    def recommended(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        found = summary["recommended"]
+        return {} if found is None else {"confidence": found["confidence"]}
+
+    def inference(self, network: nn.Module, spec: ModelSpec, options: ObjectOptions) -> ObjectInference:
+        return ObjectInference(network, spec, options)
+
+    def sections(
+        self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
+    ) -> list[Section]:
+        from pixelwise.tasks.objects import report
+
+        return report.evaluation_sections(evaluation)
+
+    def tables(self, summary: Mapping[str, Any]) -> list[Block]:
+        from pixelwise.tasks.objects import report
+
+        return report.tables(summary)
+
+
+class GridObjects(FindObjects):
+    """For networks that see all of a picture at one size (`YOLOv1`), and have no class for the background."""
+
+    paper_options = MappingProxyType({"num_classes": 20})
+    validation_batch = 16
+
+    def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
+        decided = {"in_channels": facts.form.channels, "num_classes": max(len(facts.class_names) - 1, 1)}
+        return {**recipe.model.options, **decided}
+
+    def plan(self, draft: Draft) -> None:
+        window: Any = draft.network.window
+        draft.derive("augment", "crop", list(window), "the network's size, to which all of a picture is brought")
+        if draft.crop != window:
+            found = " x ".join(map(str, draft.crop))
+            raise UserError(
+                f"augment.crop: {found} found, but this network looks at pictures of {window[0]} x {window[1]} pixels; "
+                "leave it out, or set model.size."
+            )
+        draft.derive_batch(8, 64, "pictures", steps=4)
+        draft.derive("augment", "scale", [1.0, 1.3], "objects come in sizes; a crop always lies inside the picture")
+        self._plan(draft)
+
+    def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
+        """Pictures are kept at the network's size."""
+        return cache.then(objects_alone, Stretch(recipe.crop))
+
+    def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
+        return recipe.crop
+
+
+class OutlineObjects(FindObjects):
+    """For networks that outline all objects (`MaskRCNN`)."""
+
+    needs = frozenset({"outlines"})
+    masks = True
+
+
+def anchor_sizes(facts: Fingerprint) -> list[int]:
+    """Sides of the five levels' anchors in pixels, each twice the one before: the published ones, halved until the
+    finest is no longer than the small objects of the data."""
+    assert facts.objects is not None
+    small = facts.objects.sides[0] * min(facts.height[1], facts.width[1])
+    sizes = list(LARGEST_ANCHORS)
+    while sizes[0] > max(small, 8):
+        sizes = [size // 2 for size in sizes]
+    return sizes
+
+
+def objects_alone(sample: Sample) -> Sample:
+    """A sample without a mask of classes, whose objects know how much of them is in a crop."""
+    objects = sample.instances
+    if objects is not None:
+        objects = replace(objects, extents=objects.boxes.astype(np.float32))
+    return replace(sample, mask=None, instances=objects)
+
+
+LEAST_VISIBLE = 0.2
+"""Share of a box's area that must be in a crop for the object to count there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCrops:
+    """Random crops of samples with their objects, boxes cut off at the edge of the crop.
+
+    Objects that are boxes alone count if a fifth of the box is in the crop; of an outlined object every pixel counts.
+    """
+
+    augment: Augmentation
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        crop = self.augment(sample, rng)
+        objects = crop.instances
+        if objects is None or objects.ids is not None or objects.extents is None:
+            return crop
+        kept = area(objects.boxes) >= LEAST_VISIBLE * area(objects.extents)
+        return replace(crop, instances=objects.select(kept))
