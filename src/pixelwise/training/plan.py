@@ -16,6 +16,7 @@ from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
 from pixelwise.models.weights import read_weights
+from pixelwise.nn.encoder import Encoder
 from pixelwise.nn.freezing import TRUNK
 from pixelwise.recipe.draft import Draft, Pace
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
@@ -90,6 +91,11 @@ def make_plan(
     else:
         start = "random weights" if weights is None else "trained weights"
         derive("optimizer", "encoder_lr_factor", 1.0, f"all of the network starts from {start}")
+    derive("train", "fixed_norms", False, "batch norms follow these pictures")
+    if values["train"]["fixed_norms"] and not isinstance(getattr(network, "encoder", None), Encoder):
+        raise UserError(
+            f"train.fixed_norms: {recipe.model.name} has no encoder whose weights bring statistics; leave it out."
+        )
     _normalisation(draft, recipe)
     _length(draft)
     return Plan(build_planned(values, "the plan"), draft.reasons)
