@@ -11,6 +11,7 @@ from torch import nn
 
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.fixed_norm import FixedNorm2d, fix_batch_norms
+from pixelwise.nn.frozen_norm import freeze_batch_norms
 from pixelwise.nn.fuse import fold_batch_norm
 
 ENCODERS = ("resnet18", "mobilenet_v2", "mobilenet_v2_tf", "vgg11_bn")
@@ -65,6 +66,22 @@ def test_copies_are_independent_and_weights_load() -> None:
     plain = encoder("resnet18").eval()
     assert torch.allclose(copied.pyramid(images)[-1], plain.pyramid(images)[-1], atol=1e-3)
     plain.load_state_dict(changed.state_dict())
+    assert torch.allclose(changed.pyramid(images)[-1], plain.pyramid(images)[-1], atol=1e-3)
+
+
+def test_frozen_norms_become_part_of_convolutions_too() -> None:
+    """Their scale and shift are no parameters, and stay so."""
+    plain, changed = encoder("resnet18").eval(), encoder("resnet18")
+    freeze_batch_norms(changed)
+    names = set(changed.state_dict())
+    fixed(changed)
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.allclose(changed.pyramid(images)[-1], plain.pyramid(images)[-1], atol=1e-3)
+    assert set(changed.state_dict()) == names
+    assert not any("bn" in name for name, _ in changed.named_parameters())
+    changed.load_state_dict({name: value.clone() for name, value in changed.state_dict().items()})
+    changed.load_state_dict(dict(changed.state_dict()))
+    fixed(changed)  # once more changes nothing
     assert torch.allclose(changed.pyramid(images)[-1], plain.pyramid(images)[-1], atol=1e-3)
 
 

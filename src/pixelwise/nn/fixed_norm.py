@@ -16,6 +16,10 @@ from pixelwise.nn.fuse import convolutions_before_norms
 class FixedNorm2d(nn.BatchNorm2d):
     """A batch norm that passes maps through, because the convolution before it computes it; see `fix_batch_norms`."""
 
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        """Past batch norm's own, which adds a count of batches to tensors that come without one."""
+        nn.Module._load_from_state_dict(self, *arguments)
+
     def forward(self, maps: Tensor) -> Tensor:
         return maps
 
