@@ -88,6 +88,9 @@ def make_plan(
         derive("optimizer", "lr", 0.01, "SGD with momentum")
     if weights is not None and not weights_fill(recipe.model.name, read_weights(weights)):
         derive("optimizer", "encoder_lr_factor", 0.3, "what is pretrained needs smaller steps than what is new")
+        if isinstance(getattr(network, "encoder", None), Encoder):
+            why = "the encoder's statistics are of many pictures; as part of its convolutions they cost no time"
+            derive("train", "fixed_norms", True, why)
     else:
         start = "random weights" if weights is None else "trained weights"
         derive("optimizer", "encoder_lr_factor", 1.0, f"all of the network starts from {start}")
