@@ -111,7 +111,7 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
             "last layer starts at the class frequencies": {"@class_frequencies": None},
             "frozen encoder for 0.2 of the time": {"@frozen_encoder": 0.2},
-            "encoder's batch norms as pretrained": {"@fixed_norms": None},
+            "encoder's batch norms as pretrained": {"train.fixed_norms": True},
             "encoder as fast as the rest": {"optimizer.encoder_lr_factor": 1.0},
             "SGD with momentum": SGD,
             "equal class weights": EQUAL,
@@ -139,7 +139,7 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
             "last layer starts at the class frequencies": {"@class_frequencies": None},
             "frozen encoder for 0.2 of the time": {"@frozen_encoder": 0.2},
-            "encoder's batch norms as pretrained": {"@fixed_norms": None},
+            "encoder's batch norms as pretrained": {"train.fixed_norms": True},
             "encoder as fast as the rest": {"optimizer.encoder_lr_factor": 1.0},
             "SGD with momentum": SGD,
             "equal class weights": EQUAL,
@@ -185,23 +185,6 @@ def frozen_encoder(share: float) -> Iterator[None]:
         return plain(self, drawn, progress)
 
     with mock.patch.object(Supervised, "step", step):
-        yield
-
-
-@contextmanager
-def fixed_norms(_: None) -> Iterator[None]:
-    """The encoder's batch norms keep the mean and variance that its pretrained weights came with."""
-
-    def in_evaluation(module: nn.Module, _: Any) -> None:
-        module.eval()
-
-    def changed(network: nn.Module, data: Data) -> None:
-        encoder: Any = network.encoder
-        for module in encoder.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.register_forward_pre_hook(in_evaluation)
-
-    with _changed_network(changed):
         yield
 
 
@@ -257,7 +240,6 @@ def _changed_network(change: Callable[[nn.Module, Data], None]) -> Iterator[None
 TRIALS: dict[str, Callable[[Any], Any]] = {
     "frozen_encoder": frozen_encoder,
     "half_resolution": half_resolution,
-    "fixed_norms": fixed_norms,
     "class_frequencies": class_frequencies,
     "zero_branches": zero_branches,
 }

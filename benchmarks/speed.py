@@ -44,6 +44,7 @@ from pixelwise.losses import LossSum
 from pixelwise.methods.base import Forward, Setup
 from pixelwise.methods.supervised import Supervised
 from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.fixed_norm import fix_encoder
 from pixelwise.nn.upsampled_conv import UpsampledConv2d
 from pixelwise.training.recipes import build_planned
 
@@ -154,8 +155,10 @@ def plain_step(name: str, data: Batch, device: torch.device) -> Callable[[], obj
 
 
 def our_step(name: str, data: Batch, device: torch.device) -> Callable[[], object]:
-    """A training step as `pixelwise train` runs it."""
-    network: nn.Module = build(name).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """A training step as `pixelwise train` runs it from pretrained weights: the encoder's batch norms keep theirs."""
+    network: nn.Module = build(name)
+    fix_encoder(network)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     grey = torch.full((3, 1, 1), 127.5, device=device)
     recipe = build_planned(
         {

@@ -433,7 +433,7 @@ def mask_rcnn(run: Path, data: Path) -> None:
     inference: Any = predict.inference
     panels = []
     examples = [dataset.load(record, objects=True) for record in dataset.split("val")]
-    examples = [example for example in examples if max(example.image.shape[:2]) <= 360]
+    examples = [example for example in examples if example.image.shape[0] == example.image.shape[1] <= 360]
     examples.sort(key=lambda example: len(example.instances or ()))
     for example in (examples[len(examples) // 2], examples[-len(examples) // 8]):
         image, size = example.image, (360, 360)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from faster_coco_eval.core import mask as rle
 
 from pixelwise.metrics.coco import CocoScore, encoded
 
@@ -59,6 +60,21 @@ def test_pictures_count_together_and_parts_merge() -> None:
     assert whole.by_class()[1] == (pytest.approx(0.5), pytest.approx(0.5))
     assert whole.by_class()[2] == (0.0, 0.0)
     assert whole.average_precision()["ap50"] == pytest.approx(0.25)
+
+
+def test_a_part_of_a_picture_is_encoded_as_the_whole() -> None:
+    draw = np.random.default_rng(0)
+    for height, width, top, left in ((5, 7, 0, 0), (5, 7, 3, 2), (1, 1, 4, 6), (8, 9, 0, 0)):
+        part = draw.random((height, width)) < 0.5
+        whole = np.zeros((top + height + 2, left + width + 3), bool)
+        whole[top : top + height, left : left + width] = part
+        found = encoded(part, whole.shape, top, left)
+        assert found == encoded(whole)
+        assert found == rle.encode(np.asfortranarray(whole, np.uint8))
+        assert (rle.decode(found) == whole).all()
+    nothing = encoded(np.zeros((3, 4), bool), (9, 9), 2, 2)
+    assert rle.area(nothing) == 0
+    assert (rle.decode(encoded(np.ones((3, 4), bool))) == 1).all()
 
 
 def test_masks_have_an_iou_of_their_own() -> None:

@@ -263,7 +263,9 @@ def test_pictures_that_are_not_rgb_train_from_adapted_weights(published: Path, t
         (data / "classes.txt").write_text("nothing\nsomething\n")
         begun = started(data, tmp_path / f"{kind}-run", augment__flip="none")
         channels = shape[2] if len(shape) == 3 else 1
-        assert torch.equal(begun.method.network.encoder.features[0][0].weight, adapt_channels(weight, channels))
+        assert torch.equal(
+            begun.method.network.state_dict()["encoder.features.0.0.weight"], adapt_channels(weight, channels)
+        )
         run = api.train("unet", data=data, out=tmp_path / f"{kind}-trained", overrides=UNET)
         assert run.finished
         if kind == "deep":

@@ -144,9 +144,23 @@ class CocoScore:
         return values, classes
 
 
-def encoded(mask: np.ndarray) -> dict[str, Any]:
-    """(H, W) bool -> its run lengths, as COCO's tools compress them."""
-    return dict(rle.encode(np.asfortranarray(mask, np.uint8)))
+def encoded(mask: np.ndarray, size: tuple[int, int] | None = None, top: int = 0, left: int = 0) -> dict[str, Any]:
+    """(h, w) bool -> run lengths along the columns, as COCO's tools compress them.
+
+    Args:
+        size: height and width of the picture that the mask is a part of; None where it is all of it. Nothing as large
+            as the picture is made.
+        top, left: where in the picture the mask begins.
+    """
+    height, width = size or mask.shape
+    columns, rows = np.nonzero(mask.T)
+    places = (left + columns) * height + top + rows  # of the mask's pixels, in the order of the runs
+    ends = np.flatnonzero(np.diff(places) > 1)
+    begins = places[np.append(0, ends + 1)] if len(places) else places
+    stops = places[np.append(ends, len(places) - 1)] + 1 if len(places) else places
+    edges = np.stack([begins, stops], 1).ravel()
+    counts = np.diff(edges, prepend=0, append=height * width)
+    return dict(rle.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width))
 
 
 def _mean(values: np.ndarray) -> float:

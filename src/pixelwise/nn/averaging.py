@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
+from pixelwise.nn.fixed_norm import FixedNorm2d
+
 
 class ExponentialMovingAverage(nn.Module):
     """A copy of a network that follows it slowly, in its parameters and its batch-norm statistics.
@@ -85,7 +87,7 @@ class StochasticWeightAverage(AveragedModel):
         norms = [
             module
             for name, module in self.module.named_modules()
-            if isinstance(module, _BatchNorm) and name not in frozen
+            if isinstance(module, _BatchNorm) and not isinstance(module, FixedNorm2d) and name not in frozen
         ]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:

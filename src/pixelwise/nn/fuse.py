@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +34,7 @@ def fold_batch_norm(model: nn.Module, example: Tensor) -> nn.Module:
     """
     plain = copy.deepcopy(model).eval()
     folded = copy.deepcopy(plain)
-    pairs = _pairs(folded, example)
+    pairs = convolutions_before_norms(folded, lambda: folded(example))
     if not pairs:
         return plain
     for convolution, norm in pairs:
@@ -45,8 +47,14 @@ def fold_batch_norm(model: nn.Module, example: Tensor) -> nn.Module:
     return folded if bool((found - expected).abs().amax() <= TOLERANCE * scale) else plain
 
 
-def _pairs(model: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d | nn.ConvTranspose2d, nn.BatchNorm2d]]:
-    """Convolutions and the batch norms that take their output as it is, each of them called once."""
+def convolutions_before_norms(
+    model: nn.Module, run: Callable[[], Any]
+) -> list[tuple[nn.Conv2d | nn.ConvTranspose2d, nn.BatchNorm2d]]:
+    """Convolutions and the batch norms that take their output as it is, each of them called once.
+
+    Args:
+        run: calls the model.
+    """
     produced: dict[int, tuple[nn.Module, Tensor, int]] = {}  # holds the tensors, so that no id is given out twice
     calls: dict[nn.Module, int] = {}
     pairs = []
@@ -70,7 +78,7 @@ def _pairs(model: nn.Module, example: Tensor) -> list[tuple[nn.Conv2d | nn.ConvT
             handles.append(module.register_forward_pre_hook(before_norm))
     try:
         with torch.no_grad():
-            model(example)
+            run()
     finally:
         for handle in handles:
             handle.remove()

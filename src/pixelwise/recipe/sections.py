@@ -160,6 +160,9 @@ class TrainSection(Section):
         None, ge=1, description="evenly spaced over the run; null: 10, or as many as take 6 % of the time"
     )
     patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
+    fixed_norms: bool | None = Field(
+        None, description="whether an encoder's batch norms keep the statistics of its weights; null: where it pays"
+    )
     half_size: float | None = Field(
         None, ge=0, lt=1, description="share of the run, from its start, in which crops show the same at half the size"
     )
@@ -179,6 +182,7 @@ class PlannedTrain(TrainSection):
     batch_size: int = Field(ge=1)
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = 0.99
     validations: int = Field(10, ge=1)
+    fixed_norms: bool = False
     half_size: float = Field(0.0, ge=0, lt=1)
 
     @model_validator(mode="after")

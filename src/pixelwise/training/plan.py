@@ -16,6 +16,7 @@ from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.pictures import FULL_RANGE
 from pixelwise.errors import UserError
 from pixelwise.models.weights import read_weights
+from pixelwise.nn.encoder import Encoder
 from pixelwise.nn.freezing import TRUNK
 from pixelwise.recipe.draft import Draft, Pace
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
@@ -87,9 +88,17 @@ def make_plan(
         derive("optimizer", "lr", 0.01, "SGD with momentum")
     if weights is not None and not weights_fill(recipe.model.name, read_weights(weights)):
         derive("optimizer", "encoder_lr_factor", 0.3, "what is pretrained needs smaller steps than what is new")
+        if isinstance(getattr(network, "encoder", None), Encoder):
+            why = "the encoder's statistics are of many pictures; as part of its convolutions they cost no time"
+            derive("train", "fixed_norms", True, why)
     else:
         start = "random weights" if weights is None else "trained weights"
         derive("optimizer", "encoder_lr_factor", 1.0, f"all of the network starts from {start}")
+    derive("train", "fixed_norms", False, "batch norms follow these pictures")
+    if values["train"]["fixed_norms"] and not isinstance(getattr(network, "encoder", None), Encoder):
+        raise UserError(
+            f"train.fixed_norms: {recipe.model.name} has no encoder whose weights bring statistics; leave it out."
+        )
     _normalisation(draft, recipe)
     _length(draft)
     return Plan(build_planned(values, "the plan"), draft.reasons)

@@ -21,6 +21,7 @@ from pixelwise.errors import NotFinite, UserError
 from pixelwise.methods.base import Forward, Method, Setup, TrainingDiverged
 from pixelwise.models.spec import ModelSpec
 from pixelwise.models.weights import forget_weights
+from pixelwise.nn.fixed_norm import fix_encoder
 from pixelwise.nn.freezing import freeze
 from pixelwise.nn.sync_batch_norm import synchronised
 from pixelwise.recipe.draft import Pace
@@ -270,6 +271,8 @@ def make_method(recipe: PlannedRecipe, data: Data, network: nn.Module, device: t
     _check_streams(recipe)
     if world_size() > 1:
         network = synchronised(network)
+    if recipe.train.fixed_norms:
+        fix_encoder(network)
     frozen = [] if recipe.optimizer.freeze is None else freeze(network, recipe.optimizer.freeze)
     # Weights move into their final memory layout before the optimiser takes hold of them.
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

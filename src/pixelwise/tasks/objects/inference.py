@@ -305,7 +305,7 @@ def coco_entry(found: ObjectPrediction) -> tuple[tuple[int, int], list[dict[str,
         }
         if found.masks is not None:
             piece = found.masks[number]
-            runs = encoded(piece.whole((height, width)))
+            runs = encoded(piece.mask, (height, width), piece.top, piece.left)
             entry |= {
                 "segmentation": {**runs, "counts": runs["counts"].decode("ascii")},
                 "area": int(piece.mask.sum()),

@@ -85,8 +85,8 @@ def _recommended(summary: Mapping[str, Any]) -> list[Block]:
 def recommendation(found: Mapping[str, float]) -> str:
     return (
         f"A confidence of {found['confidence']:g} gives the highest F1 of boxes, {found['f1']:.3f}, with precision "
-        f"{found['precision']:.3f} and recall {found['recall']:.3f}; `predict` uses it unless --option threshold says "
-        "otherwise."
+        f"{found['precision']:.3f} and recall {found['recall']:.3f}; prediction uses it unless --option threshold "
+        "says otherwise."
     )
 
 

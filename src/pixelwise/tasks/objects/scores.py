@@ -90,7 +90,7 @@ class ObjectScores(Scores[ObjectPrediction]):
         objects = sample.instances or Instances(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
         true = found = None
         if self.masks and objects.ids is not None:
-            true = [encoded(objects.ids == number + 1) for number in range(len(objects))]
+            true = _encoded_objects(objects)
             found = [self._encoded(prediction, number) for number in range(len(prediction))]
         self.coco.update(
             (objects.boxes, objects.classes, true),
@@ -126,7 +126,8 @@ class ObjectScores(Scores[ObjectPrediction]):
     def _encoded(self, prediction: ObjectPrediction, number: int) -> dict[str, Any]:
         assert prediction.masks is not None
         height, width = prediction.image.shape[:2]
-        return encoded(prediction.masks[number].whole((height, width)))
+        piece = prediction.masks[number]
+        return encoded(piece.mask, (height, width), piece.top, piece.left)
 
     def merge(self, other: ObjectScores) -> None:
         self.coco.merge(other.coco)
@@ -187,3 +188,15 @@ class ObjectScores(Scores[ObjectPrediction]):
             return {"Examples": ranked} if ranked else {}
         middle = (len(ranked) - each) // 2
         return {"Best": ranked[:each], "Middle": ranked[middle : middle + each], "Worst": ranked[-each:]}
+
+
+def _encoded_objects(objects: Instances) -> list[dict[str, Any]]:
+    """The run lengths of true objects, each looked for within its own box alone."""
+    assert objects.ids is not None
+    height, width = objects.ids.shape
+    found = []
+    for number, (left, top, right, bottom) in enumerate(objects.boxes.tolist()):
+        top, left = math.floor(top), math.floor(left)
+        part = objects.ids[top : math.ceil(bottom), left : math.ceil(right)] == number + 1
+        found.append(encoded(part, (height, width), top, left))
+    return found

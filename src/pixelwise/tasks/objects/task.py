@@ -88,6 +88,11 @@ class FindObjects(Task):
             if key not in draft.values["model"]:
                 draft.values["model"][key] = value
                 draft.reasons[f"model.{key}"] = why
+        fixed = draft.values["model"].get("frozen_norms", True)
+        why = (
+            "frozen batch norms cost nothing inside the convolutions" if fixed else "batch norms follow these pictures"
+        )
+        draft.derive("train", "fixed_norms", bool(fixed), why)
         self._plan(draft)
 
     def _plan(self, draft: Draft) -> None:

@@ -1,0 +1,90 @@
+"""Batch norms with fixed statistics, computed inside the convolutions that feed them: training without passes over
+memory for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixelwise.nn.fuse import convolutions_before_norms
+
+
+class FixedNorm2d(nn.BatchNorm2d):
+    """A batch norm that passes maps through, because the convolution before it computes it; see `fix_batch_norms`."""
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        """Past batch norm's own, which adds a count of batches to tensors that come without one."""
+        nn.Module._load_from_state_dict(self, *arguments)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps
+
+
+class _WithNorm:
+    """Of a convolution: weights and bias that include a batch norm with fixed statistics.
+
+    The parameters stay what they are, under their own names; the gradient reaches them, and the scale and shift of the
+    batch norm, through the few numbers of a filter rather than through maps.
+    """
+
+    _parameters: dict[str, nn.Parameter | None]
+    norm_after: tuple[FixedNorm2d]
+    """In a tuple, so that it is no module of the convolution."""
+
+    @property
+    def weight(self) -> Tensor:
+        own = self._parameters["weight"]
+        assert own is not None
+        return own * self._scale().view(-1, 1, 1, 1)
+
+    @property
+    def bias(self) -> Tensor:
+        (norm,) = self.norm_after
+        assert norm.running_mean is not None
+        own = self._parameters["bias"]
+        shift = -norm.running_mean if own is None else own - norm.running_mean
+        return norm.bias + shift * self._scale()
+
+    def _scale(self) -> Tensor:
+        (norm,) = self.norm_after
+        assert norm.running_var is not None
+        return norm.weight * (norm.running_var + norm.eps).rsqrt()
+
+
+@cache
+def _with_norm(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
+    return type(f"Normed{kind.__name__}", (_WithNorm, kind), {})
+
+
+def fix_batch_norms(network: nn.Module, run: Callable[[], Any]) -> None:
+    """Has the batch norms of a network keep their statistics from now on, in training too.
+
+    Each is computed by the convolution before it (Jacob et al., CVPR 2018, section 3.2), so that neither its statistics
+    nor its normalisation pass over a map; scale and shift are trained as before. Names and values of all tensors stay.
+    Batch norms without a convolution of their own before them stay as they are.
+
+    Args:
+        network: in evaluation mode while this runs; it is changed in place.
+        run: calls the network once.
+    """
+    training = network.training
+    network.eval()
+    for convolution, norm in convolutions_before_norms(network, run):
+        if isinstance(convolution, nn.Conv2d) and norm.affine and not isinstance(norm, FixedNorm2d):
+            norm.__class__ = FixedNorm2d
+            convolution.__class__ = _with_norm(type(convolution))
+            convolution.norm_after = (norm,)  # type: ignore[assignment]
+    network.train(training)
+
+
+def fix_encoder(network: nn.Module) -> None:
+    """`fix_batch_norms` of a network's encoder."""
+    encoder: Any = network.encoder
+    device = next(encoder.parameters()).device
+    side = max(encoder.feature_strides)
+    channels = encoder.first_convolution().in_channels
+    fix_batch_norms(encoder, lambda: encoder.pyramid(torch.zeros(1, channels, side, side, device=device)))
