@@ -98,7 +98,7 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
     "camvid": (
         "camvid-unet",
         6.0,
-        {"model.weights": WEIGHTS, "train.validations": 4, **UNET_FPN, **batches(4)},
+        {"model.weights": WEIGHTS, "train.validations": 4, "train.fixed_norms": False, **UNET_FPN, **batches(4)},
         {
             DEFAULT: {},
             "batches of 8": batches(8),
@@ -126,7 +126,7 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
     "nuclei": (
         "nuclei-unet",
         5.0,
-        {"model.weights": WEIGHTS, "train.validations": 4, **UNET_FPN, **batches(8)},
+        {"model.weights": WEIGHTS, "train.validations": 4, "train.fixed_norms": False, **UNET_FPN, **batches(8)},
         {
             DEFAULT: {},
             "batches of 4": batches(4),
