@@ -4,7 +4,6 @@ memory for them."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import torch
@@ -55,9 +54,14 @@ class _WithNorm:
         return norm.weight * (norm.running_var + norm.eps).rsqrt()
 
 
-@cache
+_KINDS: dict[type[nn.Conv2d], type[nn.Conv2d]] = {}
+
+
 def _with_norm(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
-    return type(f"Normed{kind.__name__}", (_WithNorm, kind), {})
+    """The class of a convolution of that class with a batch norm; the same one each time."""
+    if kind not in _KINDS:
+        _KINDS[kind] = type(f"Normed{kind.__name__}", (_WithNorm, kind), {})
+    return _KINDS[kind]
 
 
 def fix_batch_norms(network: nn.Module, run: Callable[[], Any]) -> None:
