@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pixelwise.data.codings import MaskCoding
-from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings
+from pixelwise.data.doctor.diagnosis import FIX, Finding, Findings, Severity
 from pixelwise.data.doctor.examination import Examination
 from pixelwise.data.fingerprint import sqrt_median_frequency_weights
 from pixelwise.data.listing import counted, some
@@ -52,6 +52,28 @@ def coloured_masks(ex: Examination) -> Findings:
         )
 
 
+ODD_SHAPES: tuple[tuple[str, Severity, str, str, str, str], ...] = (
+    (
+        "beyond", "warning", "shape-beyond", "shape reaches", "shapes reach",
+        "far beyond the picture, as if drawn on a larger version of it, and will be cut off at its edge; export again for "
+        "these very pictures.",
+    ),
+    (
+        "doubled", "warning", "shape-doubled", "object is", "objects are",
+        "annotated twice, by two shapes of one class on the same pixels; delete one of each pair.",
+    ),
+    (
+        "tiny", "warning", "shape-tiny", "object is", "objects are",
+        "a single pixel, as a click leaves them; delete them, or outline what they stand for.",
+    ),
+    (
+        "vanishing", "note", "shape-vanishes", "shape covers", "shapes cover",
+        "no pixel's centre, being smaller than a pixel or outside of the picture, and will not be seen.",
+    ),
+)  # fmt: skip
+"""Attribute of `MaskLook`, severity and code of the finding, and its sentence after the number."""
+
+
 def shapes(ex: Examination) -> Findings:
     if ex.coding.kind != "shapes":
         return
@@ -64,42 +86,10 @@ def shapes(ex: Examination) -> Findings:
             f"in the annotation file, or let {FIX} leave these pictures out.",
             tuple(f"{look.record.name}: {trouble}" for look, mask in broken for trouble in mask.troubles),
         )
-    beyond = tuple(entry for mask in ex.masks for entry in mask.beyond)
-    if beyond:
-        yield Finding(
-            "warning",
-            "shape-beyond",
-            f"{counted(len(beyond), 'shape reaches', 'shapes reach')} far beyond the picture, as if drawn on a larger "
-            "version of it, and will be cut off at its edge; export again for these very pictures.",
-            beyond,
-        )
-    vanishing = tuple(entry for mask in ex.masks for entry in mask.vanishing)
-    if vanishing:
-        yield Finding(
-            "note",
-            "shape-vanishes",
-            f"{counted(len(vanishing), 'shape covers', 'shapes cover')} no pixel's centre, being smaller than a pixel "
-            "or outside of the picture, and will not be seen.",
-            vanishing,
-        )
-    doubled = tuple(entry for mask in ex.masks for entry in mask.doubled)
-    if doubled:
-        yield Finding(
-            "warning",
-            "shape-doubled",
-            f"{counted(len(doubled), 'object is', 'objects are')} annotated twice, by two shapes of one class on the "
-            "same pixels; delete one of each pair.",
-            doubled,
-        )
-    tiny = tuple(entry for mask in ex.masks for entry in mask.tiny)
-    if tiny:
-        yield Finding(
-            "warning",
-            "shape-tiny",
-            f"{counted(len(tiny), 'object is', 'objects are')} a single pixel, as a click leaves them; delete them, or "
-            "outline what they stand for.",
-            tiny,
-        )
+    for kind, severity, code, one, many, rest in ODD_SHAPES:
+        entries = tuple(entry for mask in ex.masks for entry in getattr(mask, kind))
+        if entries:
+            yield Finding(severity, code, f"{counted(len(entries), one, many)} {rest}", entries)
     yield Finding(
         "note",
         "shapes",
