@@ -55,8 +55,8 @@ def coloured_masks(ex: Examination) -> Findings:
 ODD_SHAPES: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     (
         "beyond", "warning", "shape-beyond", "shape reaches", "shapes reach",
-        "far beyond the picture, as if drawn on a larger version of it, and will be cut off at its edge; export again for "
-        "these very pictures.",
+        "far beyond the picture, as if drawn on a larger version of it, and will be cut off at its edge; export again "
+        "for these very pictures.",
     ),
     (
         "doubled", "warning", "shape-doubled", "object is", "objects are",
