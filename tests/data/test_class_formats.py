@@ -44,6 +44,22 @@ def test_every_class_is_held_out_in_proportion(tmp_path: Path) -> None:
         assert np.abs(counts - expected).max() <= 1
 
 
+def test_a_validation_folder_without_classes_leaves_every_class_on_both_sides(tmp_path: Path) -> None:
+    """As tiny-imagenet has it, where names begin with the class: a class is no group to be held out as a whole."""
+    for class_id in range(5):
+        for number in range(8):
+            name = f"n0{class_id}44_{number}.png"
+            write_png(
+                tmp_path / "train" / f"n0{class_id}44" / "images" / name,
+                np.full((8, 8), 10 * class_id + number, np.uint8),
+            )
+    for number in range(5):
+        write_png(tmp_path / "val" / "images" / f"val_{number}.png", np.full((8, 8), 200 + number, np.uint8))
+    dataset = open_dataset(tmp_path)
+    for split in ("train", "val"):
+        assert {record.class_id for record in dataset.split(split)} == set(range(5))
+
+
 def test_folders_say_the_split(tmp_path: Path) -> None:
     dataset = open_dataset(write_digits(tmp_path, each=4, splits=("train", "valid", "test")))
     assert {split: len(names) for split, names in dataset.splits.items()} == {"train": 12, "val": 12, "test": 12}

@@ -124,7 +124,7 @@ def _but_others(root: Path) -> str:
 
 def with_kinds(survey: Survey) -> Survey:
     """The survey with kinds of picture to be held out in proportion, where names tell some and the layout does not."""
-    if survey.stratify is not None or "val" in survey.given or (survey.root / "groups.csv").is_file():
+    if survey.stratify is not None or _gives_validation(survey) or (survey.root / "groups.csv").is_file():
         return survey
     kinds = kinds_by_name(survey.records, survey.within)
     if not kinds:
@@ -147,9 +147,14 @@ def grouped(survey: Survey) -> tuple[tuple[Record, ...], str]:
         UserError: a groups.csv that cannot be understood.
     """
     # Where the split is given, groups are not used, and no mask need be read to judge them.
-    classes_of = None if "val" in survey.given else partial(_classes_of, survey)
+    classes_of = None if _gives_validation(survey) else partial(_classes_of, survey)
     ids, note = groups(survey.root, survey.records, survey.within, classes_of)
     return tuple(replace(record, group=group) for record, group in zip(survey.records, ids, strict=True)), note
+
+
+def _gives_validation(survey: Survey) -> bool:
+    """Whether the folder's own split `val` has a labelled picture; tiny-imagenet's has none."""
+    return not {record.name for record in survey.labelled}.isdisjoint(survey.given.get("val", ()))
 
 
 def _classes_of(survey: Survey, record: Record) -> Collection[int]:
