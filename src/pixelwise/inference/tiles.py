@@ -338,6 +338,8 @@ def _sortable_planes(scores: Tensor) -> np.ndarray:
     else:
         planes = np.ascontiguousarray(array).reshape(channels, -1)
     if planes.dtype == np.int16:
-        # The bits of a float sort like integers, except that negative ones sort backwards.
-        planes = planes ^ ((planes >> 15) & 0x7FFF)
+        # The bits of a float sort like integers, except that negative ones sort backwards. One new array, not three.
+        flipped = np.right_shift(planes, 15)
+        np.bitwise_and(flipped, 0x7FFF, out=flipped)
+        planes = np.bitwise_xor(planes, flipped, out=flipped)
     return planes
