@@ -93,13 +93,14 @@ class CocoScore:
 
     def average_precision(self, kind: Literal["bbox", "segm"] = "bbox") -> dict[str, float]:
         """`NAMES` by name; NaN for what no object is of."""
-        return self._evaluated(kind)[0]
+        return self.evaluated(kind)[0]
 
     def by_class(self, kind: Literal["bbox", "segm"] = "bbox") -> dict[int, tuple[float, float]]:
         """`ap` and `ap50` of each class that has an object."""
-        return self._evaluated(kind)[1]
+        return self.evaluated(kind)[1]
 
-    def _evaluated(self, kind: str) -> tuple[dict[str, float], dict[int, tuple[float, float]]]:
+    def evaluated(self, kind: str) -> tuple[dict[str, float], dict[int, tuple[float, float]]]:
+        """`average_precision` and `by_class` of one evaluation."""
         if not self.objects:
             return dict.fromkeys(NAMES, math.nan), {}
         if not self._found:

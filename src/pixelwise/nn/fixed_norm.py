@@ -58,7 +58,7 @@ _KINDS: dict[type[nn.Conv2d], type[nn.Conv2d]] = {}
 
 
 def _with_norm(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
-    """The class of a convolution of that class with a batch norm; the same one each time."""
+    """The subclass of a convolution class that includes a batch norm, made once."""
     if kind not in _KINDS:
         _KINDS[kind] = type(f"Normed{kind.__name__}", (_WithNorm, kind), {})
     return _KINDS[kind]

@@ -8,11 +8,11 @@ covers, a pixel's value the mean over it of the places, interpolated bilinearly 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from pixelwise.data.regions import Patch
 
 
 def crop_masks(label_maps: Tensor, boxes: Tensor, pictures: Tensor, ids: Tensor, size: int) -> Tensor:
@@ -47,38 +47,13 @@ def _shares(low: Tensor, high: Tensor, size: int, length: int) -> Tensor:
     return (end - begin).clamp_min(0) / (edges[:, 1:, None] - edges[:, :-1, None])
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece:
-    """The mask of one object, as large as the part of the picture that holds it.
-
-    Attributes:
-        top, left: where that part begins, in pixels of the picture.
-        mask: (h, w) bool.
-    """
-
-    top: int
-    left: int
-    mask: np.ndarray
-
-    def window(self, picture: np.ndarray) -> np.ndarray:
-        """The part (h, w, ...) of an array (H, W, ...) as large as the picture, a view."""
-        height, width = self.mask.shape
-        return picture[self.top : self.top + height, self.left : self.left + width]
-
-    def whole(self, size: tuple[int, int]) -> np.ndarray:
-        """(H, W) bool, the mask in a picture of that height and width."""
-        mask = np.zeros(size, bool)
-        self.window(mask)[:] = self.mask
-        return mask
-
-
 def paste_masks(
     masks: Tensor,
     boxes: Tensor,
     size: tuple[int, int],
     threshold: float = 0.5,
     windows: Tensor | None = None,
-) -> list[Piece]:
+) -> list[Patch]:
     """The masks of boxes in the pixels of a picture: those whose centre has a probability of `threshold` or more.
 
     Args:
@@ -88,7 +63,7 @@ def paste_masks(
         windows: (R, 4) float32 xyxy in pixels, what the masks cover; None for the boxes.
 
     Returns:
-        One piece per box, as large as the pixels that the box touches.
+        One patch per box, as large as the pixels that the box touches.
     """
     pieces = []
     covered = boxes if windows is None else windows
@@ -97,7 +72,7 @@ def paste_masks(
         right, bottom = (min(math.ceil(edge), limit) for edge, limit in zip(box[2:], size[::-1], strict=True))
         rows = _interpolation(top, max(bottom, top), window[1], window[3], len(mask))
         columns = _interpolation(left, max(right, left), window[0], window[2], len(mask))
-        pieces.append(Piece(top, left, (rows @ mask @ columns.T >= threshold).numpy()))
+        pieces.append(Patch(top, left, (rows @ mask @ columns.T >= threshold).numpy()))
     return pieces
 
 

@@ -1,4 +1,4 @@
-"""What the curve of a training run and the scores at its end say about what limits it; see `training.limits`."""
+"""Findings from a training run's curve and final scores; `training.limits` has all others."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from pixelwise import api
 from pixelwise.catalog import SYSTEMS
 from pixelwise.data.objects import ObjectFacts
 from pixelwise.data.pictures import PictureFormat
+from pixelwise.data.regions import Patch
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
@@ -26,7 +27,6 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.models.detect.detector import DetectionLimits, Detections
 from pixelwise.models.detect.mask_rcnn import MaskRCNN
 from pixelwise.models.spec import ModelSpec, read_spec
-from pixelwise.nn.mask_paste import Piece
 from pixelwise.tasks.objects.inference import ObjectInference, ObjectOptions, ObjectPrediction
 from pixelwise.tasks.objects.scores import ObjectScores
 from pixelwise.tasks.objects.task import ObjectCrops, anchor_sizes, objects_alone
@@ -83,7 +83,7 @@ def prediction(boxes: list[list[float]], classes: list[int], confidences: list[f
     """Objects that fill their boxes, in a picture of 40 x 60."""
     pieces = []
     for left, top, right, bottom in boxes:
-        pieces.append(Piece(int(top), int(left), np.ones((int(bottom - top), int(right - left)), bool)))
+        pieces.append(Patch(int(top), int(left), np.ones((int(bottom - top), int(right - left)), bool)))
     return ObjectPrediction(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(classes, np.int64),

@@ -137,7 +137,7 @@ class RegionProposals(nn.Module):
         return anchors_of(maps, picture, [getattr(self, f"shapes{number}") for number in range(self._levels)])
 
     def forward(self, maps: Sequence[Tensor], picture: tuple[int, int]) -> RegionProposed:
-        """The pyramid's maps of pictures of one size -> what the network says of every anchor, and its proposals."""
+        """Objectness, offsets and proposals from the pyramid's maps of pictures of one size."""
         logits, offsets = self.head(maps)
         padded = [maps[0].shape[axis] * self.finest for axis in (-2, -1)]
         anchors = self.anchors(maps, (padded[0], padded[1]))
@@ -184,7 +184,7 @@ class RegionProposals(nn.Module):
 
 
 class RegionProposed(NamedTuple):
-    """What the region proposal network says.
+    """Output of the region proposal network.
 
     Attributes:
         logits: (N, A) float32 objectness of all anchors.
@@ -226,7 +226,7 @@ class BoxPredictor(nn.Module):
 
 
 class RoIHeads(nn.Module):
-    """Classes and boxes of regions (Girshick, Fast R-CNN, ICCV 2015, section 2), and what else is told of them.
+    """Classes and boxes of regions (Girshick, Fast R-CNN, ICCV 2015, section 2).
 
     Args:
         width: channels of the pyramid.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from pixelwise.data.draw import palette, to_rgb
 from pixelwise.data.objects import Stretch
 from pixelwise.data.pictures import convert, write_png
+from pixelwise.data.regions import Patch
 from pixelwise.errors import UserError, unknown
 from pixelwise.inference.engine import device_and_dtype
 from pixelwise.inference.forms import check_form
@@ -27,7 +28,7 @@ from pixelwise.metrics.coco import encoded
 from pixelwise.models.detect.detector import Detections, Detector
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.finite import check_answer
-from pixelwise.nn.mask_paste import Piece, paste_masks
+from pixelwise.nn.mask_paste import paste_masks
 from pixelwise.nn.nms import nms
 from pixelwise.report.boxes import draw_boxes
 
@@ -38,6 +39,8 @@ OVERLAP = 256
 """Pixels: the longest object that is certain to be seen whole in a picture that is looked at by tiles."""
 MASKS = "masks"
 """The one way to tell objects apart: by the mask of each."""
+MOST = np.iinfo(np.uint16).max
+"""Objects that a label map of 16 bits can number."""
 CONFIDENCE = 0.5
 """Least confidence at which precision, recall and label maps are scored, so that runs can be compared; and of the
 objects that are shown and written by a network without a recommendation of its own."""
@@ -73,7 +76,7 @@ class ObjectPrediction(Prediction):
     confidences: np.ndarray
     class_names: tuple[str, ...]
     image: np.ndarray
-    masks: tuple[Piece, ...] | None = None
+    masks: tuple[Patch, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -113,10 +116,8 @@ class ObjectPrediction(Prediction):
     def label_map(self) -> np.ndarray:
         """(H, W) int32, 0 where there is no object, i + 1 on the pixels of object i; the more confident one wins."""
         ids = np.zeros(self.image.shape[:2], np.int32)
-        for number in reversed(range(len(self))):
-            piece = None if self.masks is None else self.masks[number]
-            if piece is not None:
-                piece.window(ids)[piece.mask] = number + 1
+        for number, piece in reversed(list(enumerate(self.masks or (), start=1))):
+            ids[piece.window][piece.mask] = number
         return ids
 
     def overlay(self) -> np.ndarray:
@@ -250,14 +251,19 @@ class ObjectInference(Inference[ObjectPrediction]):
         with open_raster(file) as raster:
             check_form(raster, self.spec)
             found = self.predict(raster, file)
-        files = []
-        for name in self.suffixes:
-            path = target.with_name(f"{target.name}_{name}.png")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_png(path, found.overlay() if name == "overlay" else found.label_map().astype(np.uint16))
-            files.append(path)
-        named = tuple(path for path, name in zip(files, self.suffixes, strict=True) if name != "overlay")
-        return Written(files=named, rows=found.rows(), entry=coco_entry(found))
+        overlay, label_map = (target.with_name(f"{target.name}_{name}.png") for name in ("overlay", "instances"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self.options.overlay:
+            write_png(overlay, found.overlay())
+        if self.options.instances is None:
+            return Written(rows=found.rows(), entry=coco_entry(found))
+        if len(found) > MOST:
+            raise UserError(
+                f"{file}: has {len(found):,} objects; a label map of 16 bits holds {MOST:,}. Leave out --instances, or "
+                "take parts of the picture."
+            )
+        write_png(label_map, found.label_map().astype(np.uint16))
+        return Written(files=(label_map,), rows=found.rows(), entry=coco_entry(found))
 
     def document_of(self, entries: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         """COCO's annotations with a score each; a mask as compressed run lengths."""
@@ -314,9 +320,9 @@ def coco_entry(found: ObjectPrediction) -> tuple[tuple[int, int], list[dict[str,
     return (height, width), entries
 
 
-def draw_piece(picture: np.ndarray, piece: Piece, colour: np.ndarray) -> None:
+def draw_piece(picture: np.ndarray, piece: Patch, colour: np.ndarray) -> None:
     """Tints an object in a picture (H, W, 3) uint8, in place, and outlines it with its outermost pixels."""
-    window = piece.window(picture)
+    window = picture[piece.window]
     window[piece.mask] = (0.65 * window[piece.mask] + 0.35 * colour).astype(np.uint8)
     padded = np.pad(piece.mask, 1).astype(np.uint8)
     inner = cv2.erode(padded, np.ones((3, 3), np.uint8))[1:-1, 1:-1] > 0

@@ -11,10 +11,10 @@ import torch
 from matplotlib.figure import Figure as Drawing
 
 from pixelwise.data.draw import palette, to_rgb
+from pixelwise.data.regions import Patch
 from pixelwise.data.sample import Instances
 from pixelwise.metrics.detection_errors import KINDS, RIGHT, kinds_of_detections
 from pixelwise.nn.boxes import pairwise_iou
-from pixelwise.nn.mask_paste import Piece
 from pixelwise.report.blocks import (
     Block,
     Column,
@@ -185,7 +185,7 @@ def draw_objects(image: np.ndarray, objects: Instances | None, names: Sequence[s
     drawn = to_rgb(image).copy()
     for number, class_id in enumerate(objects.classes[: objects.outlined].tolist()):
         left, top, right, bottom = objects.boxes[number].astype(int)
-        draw_piece(drawn, Piece(top, left, objects.ids[top:bottom, left:right] == number + 1), colours[class_id])
+        draw_piece(drawn, Patch(top, left, objects.ids[top:bottom, left:right] == number + 1), colours[class_id])
     return drawn
 
 

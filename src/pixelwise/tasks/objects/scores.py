@@ -100,7 +100,9 @@ class ObjectScores(Scores[ObjectPrediction]):
         )
         both = pairwise_iou(torch.from_numpy(prediction.boxes), torch.from_numpy(objects.boxes)).numpy()
         self.voc.update(both, prediction.classes, prediction.confidences, objects.classes)
-        self.every.update(both, prediction.classes, prediction.confidences, objects.classes)
+        every = DetectionScore(self.confidence)
+        every.update(both, prediction.classes, prediction.confidences, objects.classes)
+        self.every.merge(every)
         which = np.flatnonzero(prediction.confidences >= self.confidence)
         sure = prediction.select(which)
         kinds, hit = kinds_of_detections(both[which], sure.classes, sure.confidences, objects.classes)
@@ -109,18 +111,14 @@ class ObjectScores(Scores[ObjectPrediction]):
         if not len(objects):
             self.empty += 1
             self.false_alarms += len(sure)
-        own = InstanceScore()
+        value = every.f1()
         if self.masks and objects.ids is not None:
             ids = sure.label_map()
             shown = np.unique(ids[ids > 0]) - 1  # an object that others hide has no pixel in the map
-            classes = (sure.classes[shown], objects.classes[: objects.outlined])
-            self.outlined.update(ids, objects.ids, classes)
-            own.update(ids, objects.ids, classes)
+            own = InstanceScore()
+            own.update(ids, objects.ids, (sure.classes[shown], objects.classes[: objects.outlined]))
+            self.outlined.merge(own)
             value = own.f1()
-        else:
-            alone = DetectionScore(self.confidence)
-            alone.update(both, prediction.classes, prediction.confidences, objects.classes)
-            value = alone.f1()
         self.pictures.append(PictureResult(sample.name, 1.0 if math.isnan(value) else value))
 
     def _encoded(self, prediction: ObjectPrediction, number: int) -> dict[str, Any]:
@@ -140,34 +138,33 @@ class ObjectScores(Scores[ObjectPrediction]):
         self.kinds.update(other.kinds)
 
     def values(self) -> dict[str, float]:
-        found = self._average_precisions()
+        found = self._coco()[0]
         return {headline.key: found[headline.key] for headline in self.headlines}
 
-    def _average_precisions(self) -> dict[str, float]:
-        found = self.coco.average_precision()
-        if self.masks:
-            found |= {f"mask_{name}": value for name, value in self.coco.average_precision("segm").items()}
-        return found
+    def _coco(self) -> tuple[dict[str, float], dict[int, dict[str, float]]]:
+        """COCO's average precisions by name, over all classes and of each; those of masks begin with `mask_`."""
+        values: dict[str, float] = {}
+        classes: dict[int, dict[str, float]] = {}
+        for prefix, kind in (("", "bbox"), ("mask_", "segm"))[: 1 + self.masks]:
+            overall, by_class = self.coco.evaluated(kind)
+            values |= {f"{prefix}{name}": value for name, value in overall.items()}
+            for class_id, (ap, ap50) in by_class.items():
+                classes.setdefault(class_id, {}).update({f"{prefix}ap": ap, f"{prefix}ap50": ap50})
+        return values, classes
 
     def summary(self, split: str) -> dict[str, Any]:
+        overall, classes = self._coco()
         found = {
-            **self._average_precisions(),
+            **overall,
             "voc_ap50": self.voc.mean(),
             "voc_ap50_11_point": self.voc.mean("11-point"),
             "false_positives_per_empty_picture": self.false_alarms / self.empty if self.empty else math.nan,
         }
         values = {name: None if math.isnan(value) else value for name, value in found.items()}
         summary: dict[str, Any] = {"split": split, "pictures": len(self.pictures), **values}
-        masks = self.coco.by_class("segm") if self.masks else {}
         voc = self.voc.by_class()
         summary["classes"] = {
-            self.class_names[class_id]: {
-                "ap": ap,
-                "ap50": ap50,
-                "voc_ap50": voc[class_id],
-                **(dict(zip(("mask_ap", "mask_ap50"), masks[class_id], strict=True)) if masks else {}),
-            }
-            for class_id, (ap, ap50) in self.coco.by_class().items()
+            self.class_names[class_id]: {**own, "voc_ap50": voc[class_id]} for class_id, own in classes.items()
         }
         summary["found"] = self.every.summary()
         summary["recommended"] = self.voc.recommended()

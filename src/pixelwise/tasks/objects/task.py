@@ -88,11 +88,11 @@ class FindObjects(Task):
             if key not in draft.values["model"]:
                 draft.values["model"][key] = value
                 draft.reasons[f"model.{key}"] = why
-        fixed = draft.values["model"].get("frozen_norms", True)
+        fixed = draft.values["model"]["frozen_norms"]
         why = (
             "frozen batch norms cost nothing inside the convolutions" if fixed else "batch norms follow these pictures"
         )
-        draft.derive("train", "fixed_norms", bool(fixed), why)
+        draft.derive("train", "fixed_norms", fixed, why)
         self._plan(draft)
 
     def _plan(self, draft: Draft) -> None:
@@ -106,7 +106,7 @@ class FindObjects(Task):
         derive("augment", "rotate", *tilt)
         derive("augment", "elastic", 0.0, "shapes are taken to be rigid")
         derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
-        derive("loss", "class_weights", "none", "how often a class occurs is not known by pixels")
+        derive("loss", "class_weights", "none", "the network brings its own loss")
         draft.derive_light()
 
     def training_transform(self, recipe: PlannedRecipe) -> Transform:
