@@ -28,6 +28,7 @@ from pixelwise.nn.frozen_norm import freeze_batch_norms
 from pixelwise.nn.initialise import small_normal
 from pixelwise.nn.matcher import Matcher, balanced_sample
 from pixelwise.nn.nms import nms
+from pixelwise.nn.pyramid import top_down
 from pixelwise.nn.roi_align import roi_align
 
 FINEST = 4
@@ -67,11 +68,7 @@ class PyramidLevels(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps (N, channels[i], H_i, W_i) -> (N, width, H_i, W_i), and one of half the size of the last."""
-        merged: list[Tensor] = []
-        for inner, each in zip(reversed(self.inner_blocks), reversed(maps), strict=True):
-            here = inner(each)
-            merged.append(here + F.interpolate(merged[-1], here.shape[-2:], mode="nearest") if merged else here)
-        levels = [layer(each) for layer, each in zip(self.layer_blocks, reversed(merged), strict=True)]
+        levels = top_down(maps, self.inner_blocks, self.layer_blocks)
         return [*levels, F.max_pool2d(levels[-1], 1, 2)]
 
 

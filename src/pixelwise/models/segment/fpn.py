@@ -17,6 +17,7 @@ from pixelwise.models.encoders import create_encoder
 from pixelwise.models.segment.unet import EncoderUNet
 from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.encoder import Encoder
+from pixelwise.nn.pyramid import top_down
 
 FINEST = 4
 """Stride of the pyramid's finest level, and of the logits before their last upsampling."""
@@ -39,11 +40,7 @@ class FeaturePyramid(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Maps (N, channels[i], H_i, W_i) -> (N, width, H_i, W_i), both finest first."""
-        merged: list[Tensor] = []
-        for lateral, each in zip(reversed(self.lateral), reversed(maps), strict=True):
-            here = lateral(each)
-            merged.append(here + F.interpolate(merged[-1], scale_factor=2, mode="nearest") if merged else here)
-        return [smooth(each) for smooth, each in zip(self.smooth, reversed(merged), strict=True)]
+        return top_down(maps, self.lateral, self.smooth)
 
 
 class SemanticBranch(nn.Sequential):

@@ -24,6 +24,7 @@ from pixelwise.nn.boxes import iou, pairwise_iou
 from pixelwise.tasks.base import Scores
 from pixelwise.tasks.classify.scores import class_summary
 from pixelwise.tasks.detect.inference import BoxPrediction
+from pixelwise.tasks.ranking import best_middle_worst
 
 LOCALISED = Headline(
     "localised",
@@ -159,10 +160,7 @@ class BoxScores(Scores[BoxPrediction]):
             key=lambda answer: answer.overlap,
             reverse=True,
         )
-        if len(ranked) <= 3 * each:
-            return {"Examples": ranked} if ranked else {}
-        middle = (len(ranked) - each) // 2
-        return {"Best": ranked[:each], "Middle": ranked[middle : middle + each], "Worst": ranked[-each:]}
+        return best_middle_worst(ranked, each)
 
 
 def _largest_first(sample: Sample) -> Instances:

@@ -33,6 +33,7 @@ from pixelwise.tasks.detect.criterion import AimedTargets, ClassAndBox
 from pixelwise.tasks.detect.inference import BoxInference, BoxPrediction, DetectOptions, ranked_boxes
 from pixelwise.tasks.detect.scores import BoxScores
 from pixelwise.tasks.limits import missed_classes
+from pixelwise.tasks.object_data import HINT, check_objects
 
 LONGEST = 192
 """Longer side of a crop of a whole picture unless asked for."""
@@ -46,10 +47,7 @@ class Detect(Task):
 
     name = "detect"
     needs = frozenset({"objects"})
-    hint = (
-        "write the data as COCO, where every connected region of a class is an object (`pixelwise convert DATA --to "
-        "coco --out DIR`), or add outlines or boxes of objects (docs/data.md)"
-    )
+    hint = HINT
     targets = AimedTargets
     terms = MappingProxyType({"cross_entropy": 1.0, "box_l2": 1.0})
     losses = frozenset({*LOSSES, *BOX_LOSSES})
@@ -64,9 +62,7 @@ class Detect(Task):
         return SampleCache(dataset, objects=True, prepare=(boxes_alone,))
 
     def check(self, dataset: Dataset, stock: Stock) -> None:
-        for split, what in (("train", "there is nothing to find"), ("val", "nothing could be measured")):
-            if stock.objects[split] is None:
-                raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
+        check_objects(dataset, stock)
 
     def criterion(self, recipe: PlannedRecipe, facts: Fingerprint, network: nn.Module) -> Criterion:
         return ClassAndBox(recipe, facts, per_class=bool(network.per_class))

@@ -21,6 +21,7 @@ from pixelwise.metrics.localisation import DetectionScore
 from pixelwise.nn.boxes import pairwise_iou
 from pixelwise.tasks.base import Scores
 from pixelwise.tasks.objects.inference import CONFIDENCE, ObjectPrediction
+from pixelwise.tasks.ranking import best_middle_worst
 
 AP50 = Headline(
     "ap50",
@@ -181,10 +182,7 @@ class ObjectScores(Scores[ObjectPrediction]):
     def telling(self, each: int = 3) -> dict[str, list[PictureResult]]:
         """The best, the middle and the worst few pictures, none twice."""
         ranked = sorted(self.pictures, key=lambda picture: picture.f1, reverse=True)
-        if len(ranked) <= 3 * each:
-            return {"Examples": ranked} if ranked else {}
-        middle = (len(ranked) - each) // 2
-        return {"Best": ranked[:each], "Middle": ranked[middle : middle + each], "Worst": ranked[-each:]}
+        return best_middle_worst(ranked, each)
 
 
 def _encoded_objects(objects: Instances) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.tasks.base import Evaluation, Snapshots, Task
 from pixelwise.tasks.crops import plan_dense_crop
+from pixelwise.tasks.object_data import HINT, check_objects
 from pixelwise.tasks.objects.inference import ObjectInference, ObjectOptions, ObjectPrediction, prediction_of
 from pixelwise.tasks.objects.scores import ObjectScores
 
@@ -39,10 +40,7 @@ class FindObjects(Task):
 
     name = "detect"
     needs = frozenset({"objects"})
-    hint = (
-        "write the data as COCO, where every connected region of a class is an object (`pixelwise convert DATA --to "
-        "coco --out DIR`), or add outlines or boxes of objects (docs/data.md)"
-    )
+    hint = HINT
     targets = ObjectTargets
     paper_options = MappingProxyType({"num_classes": 91})
     crops = 8000
@@ -77,9 +75,7 @@ class FindObjects(Task):
         return SampleCache(dataset, objects=True, prepare=(objects_alone,))
 
     def check(self, dataset: Dataset, stock: Stock) -> None:
-        for split, what in (("train", "there is nothing to find"), ("val", "nothing could be measured")):
-            if stock.objects[split] is None:
-                raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
+        check_objects(dataset, stock)
 
     def plan(self, draft: Draft) -> None:
         plan_dense_crop(draft, 2, 16, share=1.0)  # an object that the crop cuts has another box

@@ -18,6 +18,7 @@ from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.instances import InstanceScore
 from pixelwise.tasks.base import Scores
+from pixelwise.tasks.ranking import best_middle_worst
 from pixelwise.tasks.segment.inference import SegmentPrediction
 from pixelwise.tasks.segment.instances import INSTANCES, label_objects
 
@@ -170,10 +171,7 @@ class SegmentScores(Scores[SegmentPrediction]):
             key=lambda picture: picture.mean_iou,
             reverse=True,
         )
-        if len(ranked) <= 3 * each:
-            return ranked
-        middle = (len(ranked) - each) // 2
-        return [*ranked[:each], *ranked[middle : middle + each], *ranked[-each:]]
+        return [picture for group in best_middle_worst(ranked, each).values() for picture in group]
 
 
 def disputed_pixels(prediction: np.ndarray, confidence: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -1,0 +1,26 @@
+"""The way down of a feature pyramid (Lin et al., CVPR 2017, arXiv:1612.03144, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def top_down(maps: Sequence[Tensor], lateral: Iterable[nn.Module], smooth: Iterable[nn.Module]) -> list[Tensor]:
+    """Each map, brought to one width, plus the coarser sum before it enlarged twofold, then smoothed.
+
+    Args:
+        maps: (N, C_i, H_i, W_i), finest first, each half the size of the one before it.
+        lateral: brings each map to the width of the pyramid.
+        smooth: of each sum.
+
+    Returns:
+        (N, width, H_i, W_i), finest first.
+    """
+    merged: list[Tensor] = []
+    for layer, each in reversed(list(zip(lateral, maps, strict=True))):
+        here = layer(each)
+        merged.append(here + F.interpolate(merged[-1], scale_factor=2, mode="nearest") if merged else here)
+    return [layer(each) for layer, each in zip(smooth, reversed(merged), strict=True)]

@@ -1,0 +1,23 @@
+"""What every task that learns from objects asks of the data."""
+
+from __future__ import annotations
+
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.fingerprint import Stock
+from pixelwise.errors import UserError
+
+HINT = (
+    "write the data as COCO, where every connected region of a class is an object (`pixelwise convert DATA --to "
+    "coco --out DIR`), or add outlines or boxes of objects (docs/data.md)"
+)
+"""How to get there from other data, see `Task.hint`."""
+
+
+def check_objects(dataset: Dataset, stock: Stock) -> None:
+    """
+    Raises:
+        UserError: a split for training or validation without an object.
+    """
+    for split, what in (("train", "there is nothing to find"), ("val", "nothing could be measured")):
+        if stock.objects[split] is None:
+            raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
