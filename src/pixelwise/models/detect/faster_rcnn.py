@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
-from pixelwise.models.detect.detector import SMALLEST, DetectionLimits, Detections, Detector, usable
+from pixelwise.models.detect.detector import SMALLEST, Detections, Detector, usable
+from pixelwise.models.detect.roi_heads import RegionsOfBatch, RoIHeads, joined
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.anchors import anchor_shapes, anchors_of
 from pixelwise.nn.box_coder import BoxCoder
@@ -33,20 +34,8 @@ from pixelwise.nn.roi_align import roi_align
 
 FINEST = 4
 """Stride of the pyramid's finest level."""
-BETA = 1 / 9
-"""Error at which smooth L1 goes over from a parabola to a straight line."""
-
-
-class RegionsOfBatch(NamedTuple):
-    """Boxes of all pictures of a batch, one after the other.
-
-    Attributes:
-        boxes: (R, 4) xyxy in pixels.
-        pictures: (R,) int64, the picture of each.
-    """
-
-    boxes: Tensor
-    pictures: Tensor
+SMOOTH = 1 / 9
+"""Error at which smooth L1 goes over from a parabola to a straight line, in both stages."""
 
 
 class PyramidLevels(nn.Module):
@@ -176,7 +165,7 @@ class RegionProposals(nn.Module):
             targets.append(self.coder.encode(boxes[matches[positive]], found.anchors[positive]))
         number = max(sum(len(each) for each in labels), 1)
         objectness = F.binary_cross_entropy_with_logits(torch.cat(logits), torch.cat(labels), reduction="sum")
-        box = F.smooth_l1_loss(torch.cat(offsets), torch.cat(targets), reduction="sum", beta=BETA)
+        box = F.smooth_l1_loss(torch.cat(offsets), torch.cat(targets), reduction="sum", beta=SMOOTH)
         return {"objectness": objectness / number, "proposal_box": box / number}
 
 
@@ -196,102 +185,22 @@ class RegionProposed(NamedTuple):
     boxes: list[Tensor]
 
 
-class BoxHead(nn.Module):
-    """Two dense layers on the values of a region."""
-
-    def __init__(self, inputs: int, hidden: int) -> None:
-        super().__init__()
-        self.fc6 = nn.Linear(inputs, hidden)
-        self.fc7 = nn.Linear(hidden, hidden)
-
-    def forward(self, regions: Tensor) -> Tensor:
-        """(R, C, S, S) -> (R, hidden)."""
-        return F.relu(self.fc7(F.relu(self.fc6(regions.flatten(1)))))
-
-
-class BoxPredictor(nn.Module):
-    """Class logits of a region, and the offsets of an object of each class from it."""
-
-    def __init__(self, hidden: int, num_classes: int) -> None:
-        super().__init__()
-        self.cls_score = nn.Linear(hidden, num_classes)
-        self.bbox_pred = nn.Linear(hidden, 4 * num_classes)
-
-    def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, hidden) -> logits (R, K) and offsets (R, 4 K), float32."""
-        return self.cls_score(regions).float(), self.bbox_pred(regions).float()
-
-
-class RoIHeads(nn.Module):
-    """Classes and boxes of regions (Girshick, Fast R-CNN, ICCV 2015, section 2).
+class PyramidRoIHeads(RoIHeads):
+    """Classes and boxes of regions, each read by RoIAlign from the level of a pyramid that suits its size.
 
     Args:
         width: channels of the pyramid.
-        hidden: units of the dense layers.
-        sampled: regions of each picture that the loss is computed for.
+        strides: of its levels that regions are read from.
     """
 
-    coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
-    matcher = Matcher(0.5, 0.5)
-    positive_share = 0.25
-    pool = 7
+    beta = SMOOTH
 
     def __init__(self, width: int, hidden: int, num_classes: int, strides: Sequence[int], sampled: int) -> None:
-        super().__init__()
-        self.num_classes = num_classes
+        super().__init__(width, hidden, num_classes, sampled)
         self.strides = tuple(strides)
-        self.sampled = sampled
-        self.box_head = BoxHead(width * self.pool**2, hidden)
-        self.box_predictor = BoxPredictor(hidden, num_classes)
 
     def pooled(self, maps: Sequence[Tensor], regions: RegionsOfBatch, size: int) -> Tensor:
-        """(R, width, size, size): each region read from the level of the pyramid that suits its size."""
         return roi_align(maps[: len(self.strides)], regions.boxes, regions.pictures, self.strides, size)
-
-    def forward(self, maps: Sequence[Tensor], regions: RegionsOfBatch) -> tuple[Tensor, Tensor]:
-        """Logits (R, K) and offsets (R, K, 4) of regions."""
-        logits, offsets = self.box_predictor(self.box_head(self.pooled(maps, regions, self.pool)))
-        return logits, offsets.view(len(logits), self.num_classes, 4)
-
-    def sample(self, proposals: Sequence[Tensor], true: Sequence[Tensor]) -> tuple[RegionsOfBatch, Tensor]:
-        """Regions for the loss, true boxes among them, and the object of its picture that each stands for, or -1."""
-        boxes, pictures, matched = [], [], []
-        for row, (own, truth) in enumerate(zip(proposals, true, strict=True)):
-            every = torch.cat([own, truth])
-            matches = self.matcher(pairwise_iou(truth, every))
-            chosen = balanced_sample(matches, self.sampled, self.positive_share)
-            boxes.append(every[chosen])
-            pictures.append(torch.full_like(chosen, row))
-            matched.append(matches[chosen])
-        return RegionsOfBatch(torch.cat(boxes), torch.cat(pictures)), torch.cat(matched)
-
-    def losses(
-        self, maps: Sequence[Tensor], regions: RegionsOfBatch, matches: Tensor, targets: ObjectTargets
-    ) -> dict[str, Tensor]:
-        """`class`, cross entropy over all regions, and `box`, smooth L1 of those on an object, per region."""
-        logits, offsets = self(maps, regions)
-        on_object = matches >= 0
-        rows, objects = regions.pictures[on_object], matches[on_object]
-        classes = torch.zeros_like(matches)
-        classes[on_object] = own = targets.classes[rows, objects]
-        wanted = self.coder.encode(targets.boxes[rows, objects], regions.boxes[on_object])
-        box = F.smooth_l1_loss(
-            offsets[on_object].take_along_dim(own.view(-1, 1, 1), 1)[:, 0], wanted, reduction="sum", beta=BETA
-        )
-        number = max(len(matches), 1)
-        return {"class": F.cross_entropy(logits, classes, reduction="sum") / number, "box": box / number}
-
-    def detect(
-        self, logits: Tensor, offsets: Tensor, proposals: Tensor, picture: tuple[int, int], options: DetectionLimits
-    ) -> Detections:
-        """The objects of one picture: (P, K), (P, K, 4) and (P, 4)."""
-        probabilities = logits.softmax(1)[:, 1:]
-        boxes = clip(self.coder.decode(offsets[:, 1:], proposals[:, None]), *picture)
-        sides = boxes[..., 2:] - boxes[..., :2]
-        region, place = ((probabilities > options.score) & (sides >= SMALLEST).all(-1)).nonzero(as_tuple=True)
-        own, scores = boxes[region, place], probabilities[region, place]
-        kept = nms(own, scores, options.overlap, place)[: options.objects]
-        return Detections(own[kept], place[kept] + 1, scores[kept])
 
 
 class FasterRCNN(Detector):
@@ -345,8 +254,8 @@ class FasterRCNN(Detector):
         self.rpn = RegionProposals(width, anchor_sizes, anchor_ratios, proposals)
         self.roi_heads = self._heads(width, hidden, sampled)
 
-    def _heads(self, width: int, hidden: int, sampled: int) -> RoIHeads:
-        return RoIHeads(width, hidden, self.num_classes, self.backbone.strides, sampled)
+    def _heads(self, width: int, hidden: int, sampled: int) -> PyramidRoIHeads:
+        return PyramidRoIHeads(width, hidden, self.num_classes, self.backbone.strides, sampled)
 
     @property
     def encoder(self) -> Encoder:
@@ -364,15 +273,9 @@ class FasterRCNN(Detector):
             images: (N, C, H, W).
         """
         maps, picture = self.maps(images)
-        numbered = [usable(boxes) for boxes in targets.boxes]
-        true = [boxes[which] for boxes, which in zip(targets.boxes, numbered, strict=True)]
         found = self.rpn(maps, picture)
-        values = self.rpn.losses(found, true)
-        regions, matches = self.roi_heads.sample(found.boxes, true)
-        # From an index among a picture's usable objects to one among all of its objects.
-        on_object = matches >= 0
-        table = torch.nn.utils.rnn.pad_sequence(numbered, batch_first=True)
-        matches[on_object] = table[regions.pictures[on_object], matches[on_object]]
+        values = self.rpn.losses(found, [boxes[usable(boxes)] for boxes in targets.boxes])
+        regions, matches = self.roi_heads.sample(found.boxes, targets)
         values |= self.roi_heads.losses(maps, regions, matches, targets)
         return {**values, "loss": torch.stack(list(values.values())).sum()}
 
@@ -388,9 +291,3 @@ class FasterRCNN(Detector):
         sizes = [len(each) for each in proposals]
         parts = zip(logits.split(sizes), offsets.split(sizes), proposals, strict=True)
         return maps, [self.roi_heads.detect(*part, picture, self.limits) for part in parts]
-
-
-def joined(boxes: Sequence[Tensor]) -> RegionsOfBatch:
-    """The boxes (P_i, 4) of each picture as those of a batch."""
-    pictures = [torch.full((len(own),), row, device=own.device) for row, own in enumerate(boxes)]
-    return RegionsOfBatch(torch.cat(list(boxes)), torch.cat(pictures))

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.models.detect.detector import Detections
-from pixelwise.models.detect.faster_rcnn import FasterRCNN, RegionsOfBatch, RoIHeads
+from pixelwise.models.detect.faster_rcnn import FasterRCNN, PyramidRoIHeads
+from pixelwise.models.detect.roi_heads import RegionsOfBatch
 from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.mask_paste import crop_masks
 from pixelwise.nn.padded_regions import PaddedRegions
@@ -46,7 +47,7 @@ class MaskPredictor(nn.Module):
         return self.mask_fcn_logits(F.relu(self.conv5_mask(maps)))
 
 
-class MaskRoIHeads(RoIHeads):
+class MaskRoIHeads(PyramidRoIHeads):
     """Classes, boxes and masks of regions.
 
     The mask is learned on the regions that stand for an object, for the class of that object alone, by a sigmoid per

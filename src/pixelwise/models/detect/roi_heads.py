@@ -1,0 +1,153 @@
+"""What is done to every region of a picture: its class, and the box of the object in it.
+
+Girshick: Fast R-CNN, ICCV 2015, arXiv:1504.08083, section 2, and all that was built on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixelwise.data.targets import ObjectTargets
+from pixelwise.models.detect.detector import SMALLEST, DetectionLimits, Detections, usable
+from pixelwise.nn.box_coder import BoxCoder
+from pixelwise.nn.boxes import clip, pairwise_iou
+from pixelwise.nn.matcher import Matcher, balanced_sample
+from pixelwise.nn.nms import nms
+
+
+class RegionsOfBatch(NamedTuple):
+    """Boxes of all pictures of a batch, one after the other.
+
+    Attributes:
+        boxes: (R, 4) xyxy in pixels.
+        pictures: (R,) int64, the picture of each.
+    """
+
+    boxes: Tensor
+    pictures: Tensor
+
+
+class BoxHead(nn.Module):
+    """Two dense layers on the values of a region."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.fc6 = nn.Linear(inputs, hidden)
+        self.fc7 = nn.Linear(hidden, hidden)
+
+    def forward(self, regions: Tensor) -> Tensor:
+        """(R, C, S, S) -> (R, hidden)."""
+        return F.relu(self.fc7(F.relu(self.fc6(regions.flatten(1)))))
+
+
+class BoxPredictor(nn.Module):
+    """Class logits of a region, and the offsets of an object of each class from it."""
+
+    def __init__(self, hidden: int, num_classes: int) -> None:
+        super().__init__()
+        self.cls_score = nn.Linear(hidden, num_classes)
+        self.bbox_pred = nn.Linear(hidden, 4 * num_classes)
+
+    def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
+        """(R, hidden) -> logits (R, K) and offsets (R, 4 K), float32."""
+        return self.cls_score(regions).float(), self.bbox_pred(regions).float()
+
+
+class RoIHeads(nn.Module):
+    """Classes and boxes of regions; subclasses say how a region is read from the maps.
+
+    Args:
+        channels: of the maps.
+        hidden: units of the dense layers.
+        sampled: regions of each picture that the loss is computed for.
+
+    Attributes:
+        beta: error at which smooth L1 goes over from a parabola to a straight line.
+        pool: rows and columns of values that a region becomes.
+    """
+
+    coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
+    matcher = Matcher(0.5, 0.5)
+    positive_share = 0.25
+    beta = 1.0
+    pool = 7
+
+    def __init__(self, channels: int, hidden: int, num_classes: int, sampled: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.sampled = sampled
+        self.box_head = BoxHead(channels * self.pool**2, hidden)
+        self.box_predictor = BoxPredictor(hidden, num_classes)
+
+    def pooled(self, maps: Any, regions: RegionsOfBatch, size: int) -> Tensor:
+        """(R, channels, size, size): what the maps hold in each region."""
+        raise NotImplementedError
+
+    def forward(self, maps: Any, regions: RegionsOfBatch) -> tuple[Tensor, Tensor]:
+        """Logits (R, K) and offsets (R, K, 4) of regions."""
+        logits, offsets = self.box_predictor(self.box_head(self.pooled(maps, regions, self.pool)))
+        return logits, offsets.view(len(logits), self.num_classes, 4)
+
+    def sample(self, proposals: Sequence[Tensor], targets: ObjectTargets) -> tuple[RegionsOfBatch, Tensor]:
+        """Regions for the loss, true boxes among them, and the object of its picture that each stands for, or -1."""
+        boxes, pictures, matched = [], [], []
+        for row, own in enumerate(proposals):
+            which = usable(targets.boxes[row])
+            truth = targets.boxes[row][which]
+            every = torch.cat([own, truth])
+            overlaps = pairwise_iou(truth, every)
+            matches = self.matcher(overlaps)
+            chosen = self.drawn(matches, overlaps)
+            boxes.append(every[chosen])
+            pictures.append(torch.full_like(chosen, row))
+            found = matches[chosen]
+            # From an index among a picture's usable objects to one among all of its objects.
+            found[found >= 0] = which[found[found >= 0]]
+            matched.append(found)
+        return RegionsOfBatch(torch.cat(boxes), torch.cat(pictures)), torch.cat(matched)
+
+    def drawn(self, matches: Tensor, overlaps: Tensor) -> Tensor:
+        """Which regions (P,) of a picture the loss is computed for.
+
+        Args:
+            matches: (P,) as the matcher gives them.
+            overlaps: (M, P) IoU of true objects with the regions.
+        """
+        return balanced_sample(matches, self.sampled, self.positive_share)
+
+    def losses(self, maps: Any, regions: RegionsOfBatch, matches: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
+        """`class`, cross entropy over all regions, and `box`, smooth L1 of those on an object, per region."""
+        logits, offsets = self(maps, regions)
+        on_object = matches >= 0
+        rows, objects = regions.pictures[on_object], matches[on_object]
+        classes = torch.zeros_like(matches)
+        classes[on_object] = own = targets.classes[rows, objects]
+        wanted = self.coder.encode(targets.boxes[rows, objects], regions.boxes[on_object])
+        box = F.smooth_l1_loss(
+            offsets[on_object].take_along_dim(own.view(-1, 1, 1), 1)[:, 0], wanted, reduction="sum", beta=self.beta
+        )
+        number = max(len(matches), 1)
+        return {"class": F.cross_entropy(logits, classes, reduction="sum") / number, "box": box / number}
+
+    def detect(
+        self, logits: Tensor, offsets: Tensor, proposals: Tensor, picture: tuple[int, int], options: DetectionLimits
+    ) -> Detections:
+        """The objects of one picture: (P, K), (P, K, 4) and (P, 4)."""
+        probabilities = logits.softmax(1)[:, 1:]
+        boxes = clip(self.coder.decode(offsets[:, 1:], proposals[:, None]), *picture)
+        sides = boxes[..., 2:] - boxes[..., :2]
+        region, place = ((probabilities > options.score) & (sides >= SMALLEST).all(-1)).nonzero(as_tuple=True)
+        own, scores = boxes[region, place], probabilities[region, place]
+        kept = nms(own, scores, options.overlap, place)[: options.objects]
+        return Detections(own[kept], place[kept] + 1, scores[kept])
+
+
+def joined(boxes: Sequence[Tensor]) -> RegionsOfBatch:
+    """The boxes (P_i, 4) of each picture as those of a batch."""
+    pictures = [torch.full((len(own),), row, device=own.device) for row, own in enumerate(boxes)]
+    return RegionsOfBatch(torch.cat(list(boxes)), torch.cat(pictures))

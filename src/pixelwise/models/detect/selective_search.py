@@ -1,0 +1,227 @@
+"""Selective search: boxes that may hold an object, from segments that are grouped step by step.
+
+Uijlings, van de Sande, Gevers, Smeulders: Selective Search for Object Recognition, IJCV 2013, in its fast setting.
+
+    picture -> segments (Felzenszwalb & Huttenlocher, IJCV 2004) -> group the two most similar neighbours, again and
+    again, until the whole picture is one segment -> the box of every segment that there ever was
+
+Nothing is learned. What makes two segments belong together differs from object to object (colour, texture, size), so
+the grouping is done in several colour spaces, from segments of several sizes, with colour and without it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from skimage.segmentation import felzenszwalb
+
+WORKING_AREA = 160_000
+"""Pixels that a larger picture is reduced to, about 460 x 345; objects of a few pixels are then lost."""
+SEGMENT_SCALES = (50, 100)
+"""Felzenszwalb's k: the larger, the larger the segments. The fast setting of the paper, section 4.3."""
+PAPER_AREA = 500 * 375
+"""Pixels of the pictures that the paper's smallest segments, of k pixels, are meant for."""
+SMALLEST_SEGMENT = 8
+SMOOTHING = 0.8
+COLOUR_BINS, TEXTURE_BINS = 25, 10
+ORIENTATIONS = 8
+RANGE = (1.0, 99.0)
+"""Percentiles of a channel that are brought to 0 and 1, so that units and exposure make no difference."""
+
+
+def selective_search(image: np.ndarray, most: int = 2000) -> np.ndarray:
+    """Boxes that may hold an object, those of large groups tending to come first; the same ones every time.
+
+    A positive factor or an offset per channel changes nothing but how numbers are rounded, so a picture in the units of
+    its file and the same picture normalised for a network have the same boxes, or very nearly so.
+
+    Args:
+        image: (H, W, C), any numbers; the first three channels are used as colours, or the first alone.
+        most: boxes at most.
+
+    Returns:
+        (P, 4) float32 xyxy in pixels, all different, each at least one pixel wide and high.
+    """
+    height, width = image.shape[:2]
+    small = _reduced(_stretched(image))
+    boxes, ranks = [], []
+    rng = np.random.default_rng(0)
+    for colours in _colour_spaces(small):
+        texture = _orientation_energies(colours)
+        for scale in SEGMENT_SCALES:
+            segments = _segments(colours, scale)
+            shades = _histograms(segments, colours, COLOUR_BINS)
+            edges = _histograms(segments, texture, TEXTURE_BINS)
+            for histograms in ((shades, edges), (edges,)):
+                found = _grouped(segments, histograms)
+                boxes.append(found)
+                # Section 3.4: the later a group is made the earlier it comes, but not strictly, so that the large
+                # groups of all settings do not come before every small one.
+                ranks.append(np.arange(len(found), 0, -1) * rng.random(len(found)))
+    every = np.concatenate(boxes)[np.argsort(np.concatenate(ranks), kind="stable")]
+    _, first = np.unique(every, axis=0, return_index=True)
+    factors = np.tile([width / small.shape[1], height / small.shape[0]], 2)
+    return (every[np.sort(first)[:most]] * factors).astype(np.float32)
+
+
+def _stretched(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> (H, W, 3 or 1) float32, each channel from 0 to 1."""
+    channels = image[:, :, : 3 if image.shape[2] >= 3 else 1].astype(np.float32)
+    low, high = np.percentile(channels[:: _step(image), :: _step(image)], RANGE, axis=(0, 1))
+    return np.clip((channels - low) / np.where(high > low, high - low, 1), 0, 1).astype(np.float32)
+
+
+def _step(image: np.ndarray) -> int:
+    """Every how many pixels are enough to know the range of values."""
+    return max(int(np.sqrt(image.shape[0] * image.shape[1] / WORKING_AREA)), 1)
+
+
+def _reduced(image: np.ndarray) -> np.ndarray:
+    """A picture of at most `WORKING_AREA` pixels and at least 2 x 2, of the same proportions as far as that allows."""
+    height, width = image.shape[:2]
+    factor = min((WORKING_AREA / (height * width)) ** 0.5, 1)
+    size = max(round(width * factor), 2), max(round(height * factor), 2)
+    if size == (width, height):
+        return image
+    reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return reduced.reshape(size[1], size[0], -1)
+
+
+def _colour_spaces(image: np.ndarray) -> list[np.ndarray]:
+    """(H, W, C) -> the spaces to segment in, channels from 0 to 1: HSV and Lab, or grey alone."""
+    if image.shape[2] == 1:
+        return [image]
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV) / np.array([360, 1, 1], np.float32)
+    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+    return [hsv, (lab + np.array([0, 128, 128], np.float32)) / np.array([100, 256, 256], np.float32)]
+
+
+def _segments(colours: np.ndarray, scale: int) -> np.ndarray:
+    """(H, W, C) -> (H, W) ids of segments, 0..S-1."""
+    share = colours.shape[0] * colours.shape[1] / PAPER_AREA
+    smallest = max(round(scale * min(share, 1)), SMALLEST_SEGMENT)
+    return felzenszwalb(colours, scale=scale, sigma=SMOOTHING, min_size=smallest, channel_axis=-1)
+
+
+def _orientation_energies(colours: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> (H, W, 8 C): how steeply each channel rises in eight directions, as shares of the steepest rise."""
+    smooth = cv2.GaussianBlur(colours, (0, 0), 1.0).reshape(colours.shape)
+    down, right = np.gradient(smooth, axis=(0, 1))
+    angles = 2 * np.pi * np.arange(ORIENTATIONS) / ORIENTATIONS
+    rises = right[..., None] * np.cos(angles) + down[..., None] * np.sin(angles)
+    rises = np.maximum(rises, 0).reshape(*colours.shape[:2], -1)
+    return rises / max(float(rises.max()), 1e-12)
+
+
+def _histograms(segments: np.ndarray, values: np.ndarray, bins: int) -> np.ndarray:
+    """(H, W) ids and (H, W, C) values from 0 to 1 -> (S, C * bins) shares, each row's sum 1."""
+    count = int(segments.max()) + 1
+    placed = np.minimum((values * bins).astype(np.int64), bins - 1)
+    flat = segments.ravel() * bins
+    parts = [
+        np.bincount(flat + placed[:, :, channel].ravel(), minlength=count * bins).reshape(count, bins)
+        for channel in range(values.shape[2])
+    ]
+    found = np.concatenate(parts, axis=1).astype(np.float64)
+    return found / found.sum(1, keepdims=True)
+
+
+def _neighbours(segments: np.ndarray) -> np.ndarray:
+    """(H, W) ids -> (E, 2) pairs of segments that touch, the lower id first, each pair once."""
+    pairs = [
+        np.stack([segments[:-1].ravel(), segments[1:].ravel()], 1),
+        np.stack([segments[:, :-1].ravel(), segments[:, 1:].ravel()], 1),
+    ]
+    every = np.concatenate(pairs)
+    every = np.sort(every[every[:, 0] != every[:, 1]], axis=1)
+    return np.unique(every, axis=0)
+
+
+class _Hierarchy:
+    """Segments and the groups that are made of them, rows 0..S-1 and S..2S-2 of every array."""
+
+    def __init__(self, segments: np.ndarray, histograms: Sequence[np.ndarray]) -> None:
+        first = int(segments.max()) + 1
+        rows = 2 * first - 1
+        self.area = segments.size
+        self.count = first
+        self.sizes = np.zeros(rows)
+        self.sizes[:first] = np.bincount(segments.ravel(), minlength=first)
+        self.boxes = np.zeros((rows, 4), np.int64)
+        self.boxes[:first] = _boxes(segments)
+        self.histograms = [np.concatenate([own, np.zeros((first - 1, own.shape[1]))]) for own in histograms]
+
+    def similarity(self, one: int, others: Sequence[int]) -> np.ndarray:
+        """(len(others),): by histograms, size and fill (section 3.2, equations 2, 4, 5 and 6), summed."""
+        rows = np.asarray(others)
+        total = np.zeros(len(rows))
+        for histogram in self.histograms:
+            total += np.minimum(histogram[one], histogram[rows]).sum(1)
+        together = self.sizes[one] + self.sizes[rows]
+        total += 1 - together / self.area
+        low = np.minimum(self.boxes[one, :2], self.boxes[rows, :2])
+        high = np.maximum(self.boxes[one, 2:], self.boxes[rows, 2:])
+        total += 1 - ((high - low).prod(1) - together) / self.area
+        return total
+
+    def group(self, one: int, other: int) -> int:
+        """Makes a group of two rows (section 3.2: its histograms follow from theirs) and gives its row."""
+        new = self.count
+        self.count += 1
+        first, second = self.sizes[one], self.sizes[other]
+        self.sizes[new] = first + second
+        self.boxes[new, :2] = np.minimum(self.boxes[one, :2], self.boxes[other, :2])
+        self.boxes[new, 2:] = np.maximum(self.boxes[one, 2:], self.boxes[other, 2:])
+        for histogram in self.histograms:
+            histogram[new] = (first * histogram[one] + second * histogram[other]) / (first + second)
+        return new
+
+
+def _grouped(segments: np.ndarray, histograms: Sequence[np.ndarray]) -> np.ndarray:
+    """Algorithm 1: the boxes (2 S - 1, 4) of the segments and of all groups, in the order in which they are made.
+
+    Args:
+        histograms: by which segments are compared, beside their size and how they fill each other's gaps.
+    """
+    hierarchy = _Hierarchy(segments, histograms)
+    beside: dict[int, set[int]] = {row: set() for row in range(hierarchy.count)}
+    for one, other in _neighbours(segments).tolist():
+        beside[one].add(other)
+        beside[other].add(one)
+    queue: list[tuple[float, int, int]] = []
+    for one, others in beside.items():
+        later = sorted(other for other in others if other > one)
+        if later:
+            queue += zip((-hierarchy.similarity(one, later)).tolist(), [one] * len(later), later, strict=True)
+    heapq.heapify(queue)
+    while queue:
+        _, one, other = heapq.heappop(queue)
+        if one not in beside or other not in beside:  # part of a group by now
+            continue
+        new = hierarchy.group(one, other)
+        around = sorted((beside.pop(one) | beside.pop(other)) - {one, other})
+        for row in around:
+            beside[row] -= {one, other}
+            beside[row].add(new)
+        beside[new] = set(around)
+        if around:
+            for value, row in zip((-hierarchy.similarity(new, around)).tolist(), around, strict=True):
+                heapq.heappush(queue, (value, row, new))
+    return hierarchy.boxes
+
+
+def _boxes(segments: np.ndarray) -> np.ndarray:
+    """(H, W) ids -> (S, 4) xyxy of each."""
+    ys, xs = np.divmod(np.arange(segments.size), segments.shape[1])
+    ids = segments.ravel()
+    count = int(ids.max()) + 1
+    found = np.empty((count, 4), np.int64)
+    for axis, places in ((0, xs), (1, ys)):
+        low, high = np.full(count, segments.size), np.full(count, -1)
+        np.minimum.at(low, ids, places)
+        np.maximum.at(high, ids, places)
+        found[:, axis], found[:, axis + 2] = low, high + 1
+    return found
