@@ -13,12 +13,13 @@ from torch import nn
 from pixelwise.errors import UserError, unknown
 from pixelwise.methods.adversarial import Adversarial
 from pixelwise.methods.base import Method
+from pixelwise.methods.rcnn import FineTuneAndFit
 from pixelwise.methods.supervised import Supervised
 from pixelwise.methods.vat import VAT
 from pixelwise.models.classify.cut import Cut
 from pixelwise.models.classify.table import CLASSIFIERS, ENCODERS
 from pixelwise.models.construct import construct, keywords
-from pixelwise.models.detect import faster_rcnn, localizer, mask_rcnn, overfeat, yolo
+from pixelwise.models.detect import fast_rcnn, faster_rcnn, localizer, mask_rcnn, overfeat, rcnn, yolo
 from pixelwise.models.generate import dcgan, vae
 from pixelwise.models.known_weights import known_weights
 from pixelwise.models.published import published_tensors
@@ -44,6 +45,7 @@ from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.detect.task import WholePictures, Windows
 from pixelwise.tasks.generate.task import Bounded, Reconstructed, Sampled
+from pixelwise.tasks.objects.proposed import ClassifyProposals
 from pixelwise.tasks.objects.task import FindObjects, GridObjects, OutlineObjects
 from pixelwise.tasks.regress.task import Regress
 from pixelwise.tasks.segment.task import Segment
@@ -80,7 +82,12 @@ class System:
         return self.tasks[0]
 
 
-METHODS: dict[str, type[Method]] = {"adversarial": Adversarial, "supervised": Supervised, "vat": VAT}
+METHODS: dict[str, type[Method]] = {
+    "adversarial": Adversarial,
+    "rcnn": FineTuneAndFit,
+    "supervised": Supervised,
+    "vat": VAT,
+}
 """Name in a recipe -> how networks are taught."""
 
 BOUNDED = (Bounded(),)
@@ -89,6 +96,7 @@ CLASSIFY = (Classify(),)
 GRID = (GridObjects(),)
 DENSE = (Segment(), Regress())
 OUTLINES = (OutlineObjects(),)
+PROPOSED = (ClassifyProposals(),)
 RECONSTRUCTED = (Reconstructed(binarised=False),)
 SAMPLED = (Sampled(),)
 WHOLE = (WholePictures(),)
@@ -215,6 +223,13 @@ SYSTEMS: dict[str, System] = {
             ({"num_classes": 21, "context": "large"}, 134_346_581 + 6_803_139),
         ),
         tiny={"width": 4},
+    ),
+    "fast_rcnn": System(
+        fast_rcnn.FastRCNN,
+        PROPOSED,
+        "Girshick, ICCV 2015, arXiv:1504.08083",
+        parameters=(({"num_classes": 21}, 134_690_729),),
+        tiny={"encoder": "mobilenet_v2", "hidden": 32, "proposals": 50, "ranked": True, "frozen_norms": False},
     ),
     "faster_rcnn": System(
         faster_rcnn.FasterRCNN,
@@ -379,6 +394,23 @@ SYSTEMS: dict[str, System] = {
         DENSE,
         "Ciresan et al., NIPS 2012",
         tiny={"width": 6, "hidden": 12},
+    ),
+    "rcnn": System(
+        rcnn.RCNN,
+        PROPOSED,
+        "Girshick et al., CVPR 2014, arXiv:1311.2524",
+        method="rcnn",
+        parameters=(({"num_classes": 21}, 57_089_877),),
+        tiny={
+            "encoder": "mobilenet_v2",
+            "size": 32,
+            "context": 2,
+            "pool": 1,
+            "hidden": 32,
+            "proposals": 50,
+            "ranked": True,
+            "frozen_norms": False,
+        },
     ),
     "resnet18": System(
         CLASSIFIERS["resnet18"],

@@ -111,6 +111,13 @@ def any_process(flag: bool, device: torch.device) -> bool:
     return bool(value.item())
 
 
+def buffers_from_first(network: nn.Module) -> None:
+    """Gives all processes the first one's buffers; all must call it."""
+    if world_size() > 1:
+        for buffer in network.buffers():
+            dist.broadcast(buffer, 0)
+
+
 def from_first(value: float, device: torch.device) -> float:
     """The first process's value, on all of them; all must call it."""
     if world_size() == 1:

@@ -17,7 +17,7 @@ from pixelwise.data.backgrounds import replace_background
 from pixelwise.data.documents import bleed, draw_sheet, lit, scan
 from pixelwise.data.one_object import draw_object
 from pixelwise.data.pictures import FULL_RANGE, as_dtype
-from pixelwise.data.sample import VOID, Instances, Sample
+from pixelwise.data.sample import VOID, Instances, Sample, within
 from pixelwise.data.turning import Turn, draw_turn
 
 
@@ -233,6 +233,7 @@ class Warp:
             weights=None,
             values=values,
             partner=partner,
+            proposals=None if sample.proposals is None else within(self.move_boxes(sample.proposals), *self.size),
         )
 
     def _move_values(self, values: np.ndarray, maps: np.ndarray | None) -> np.ndarray:

@@ -92,7 +92,8 @@ class Stretch:
         if keypoints is not None:
             keypoints = keypoints * np.array([*factors[:2], 1], np.float32)
         objects = replace(plain.instances, boxes=boxes, keypoints=keypoints, extents=boxes.astype(np.float32))
-        return replace(plain, image=self.image(sample.image), instances=objects)
+        proposals = None if sample.proposals is None else sample.proposals * factors
+        return replace(plain, image=self.image(sample.image), instances=objects, proposals=proposals)
 
     def image(self, image: np.ndarray) -> np.ndarray:
         """(H, W, C) -> (height, width, C)."""

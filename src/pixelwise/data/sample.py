@@ -139,6 +139,8 @@ class Sample:
         class_id: of the picture as a whole, where the data is sorted into classes; None where not, or not known.
         values: (H, W) float32, one number per pixel, NaN = void; None where the data has none.
         partner: (H, W, C), the other picture of a pair; None where the data has no pairs.
+        proposals: (P, 4) float32 xyxy in pixels, boxes that may hold an object, the best first; None where nobody needs
+            any.
     """
 
     name: str
@@ -149,11 +151,12 @@ class Sample:
     class_id: int | None = None
     values: np.ndarray | None = None
     partner: np.ndarray | None = None
+    proposals: np.ndarray | None = None
 
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        held = (self.image, self.mask, self.weights, self.values, self.partner)
+        held = (self.image, self.mask, self.weights, self.values, self.partner, self.proposals)
         own = sum(array.nbytes for array in held if array is not None)
         return own + (0 if self.instances is None else self.instances.nbytes)
 
@@ -174,4 +177,22 @@ class Sample:
             None if array is None else array[here] for array in (self.mask, self.weights, self.values)
         )
         instances = None if self.instances is None else self.instances.window(top, left, *image.shape[:2])
-        return replace(self, image=image, mask=mask, weights=weights, values=values, instances=instances, partner=None)
+        proposals = None
+        if self.proposals is not None:
+            proposals = within(self.proposals - np.array([left, top, left, top], np.float32), *image.shape[:2])
+        return replace(
+            self,
+            image=image,
+            mask=mask,
+            weights=weights,
+            values=values,
+            instances=instances,
+            partner=None,
+            proposals=proposals,
+        )
+
+
+def within(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(P, 4) xyxy -> (Q, 4) float32: the part of each box within a picture, without those that have none."""
+    cut = boxes.clip(0, (width, height, width, height)).astype(np.float32)
+    return cut[(cut[:, 2:] - cut[:, :2] >= 1).all(-1)]

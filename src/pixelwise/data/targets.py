@@ -103,12 +103,15 @@ class ObjectTargets(Targets):
         masks: (N, H, W) int32 label maps, i + 1 on the pixels of object i and 0 elsewhere; None where no sample knows
             outlines.
         keypoints: (N, M, J, 3) float32 `(x, y, visible)`; None where no sample knows keypoints.
+        proposals: (N, P, 4) float32 xyxy in pixels of the crop, boxes that may hold an object, the best first, with
+            rows of NaN where a picture has fewer; None where no sample has any.
     """
 
     boxes: Tensor
     classes: Tensor
     masks: Tensor | None = None
     keypoints: Tensor | None = None
+    proposals: Tensor | None = None
 
     @classmethod
     def collate(cls, samples: Sequence[Sample]) -> Self:
@@ -130,7 +133,11 @@ class ObjectTargets(Targets):
                 keypoints[row, :count] = torch.from_numpy(instances.keypoints)
             if masks is not None and instances.ids is not None:
                 masks[row] = torch.from_numpy(instances.ids)
-        return cls(boxes, classes, masks, keypoints)
+        proposed = [torch.from_numpy(sample.proposals) for sample in samples if sample.proposals is not None]
+        proposals = None
+        if proposed:
+            proposals = torch.nn.utils.rnn.pad_sequence(proposed, batch_first=True, padding_value=torch.nan)
+        return cls(boxes, classes, masks, keypoints, proposals)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,8 +11,10 @@ the grouping is done in several colour spaces, from segments of several sizes, w
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 from collections.abc import Sequence
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -25,6 +27,10 @@ SEGMENT_SCALES = (50, 100)
 PAPER_AREA = 500 * 375
 """Pixels of the pictures that the paper's smallest segments, of k pixels, are meant for."""
 SMALLEST_SEGMENT = 8
+LARGEST = 2000
+"""Boxes of a picture at most."""
+REMEMBERED = 2000
+"""Pictures whose boxes are kept, in case they come again, as they do in every validation: 32 KB each at most."""
 SMOOTHING = 0.8
 COLOUR_BINS, TEXTURE_BINS = 25, 10
 ORIENTATIONS = 8
@@ -32,7 +38,11 @@ RANGE = (1.0, 99.0)
 """Percentiles of a channel that are brought to 0 and 1, so that units and exposure make no difference."""
 
 
-def selective_search(image: np.ndarray, most: int = 2000) -> np.ndarray:
+_FOUND: dict[bytes, np.ndarray] = {}
+_LOCK = Lock()
+
+
+def selective_search(image: np.ndarray, most: int = LARGEST) -> np.ndarray:
     """Boxes that may hold an object, those of large groups tending to come first; the same ones every time.
 
     A positive factor or an offset per channel changes nothing but how numbers are rounded, so a picture in the units of
@@ -40,16 +50,30 @@ def selective_search(image: np.ndarray, most: int = 2000) -> np.ndarray:
 
     Args:
         image: (H, W, C), any numbers; the first three channels are used as colours, or the first alone.
-        most: boxes at most.
+        most: boxes at most, up to `LARGEST`.
 
     Returns:
         (P, 4) float32 xyxy in pixels, all different, each at least one pixel wide and high.
     """
     height, width = image.shape[:2]
-    small = _reduced(_stretched(image))
+    small = _stretched(_reduced(image))
+    digest = hashlib.sha256(repr(small.shape).encode() + small.tobytes()).digest()
+    boxes = _FOUND.get(digest)
+    if boxes is None:
+        boxes = _searched(small)
+        with _LOCK:
+            _FOUND[digest] = boxes
+            while len(_FOUND) > REMEMBERED:
+                del _FOUND[next(iter(_FOUND))]
+    factors = np.tile([width / small.shape[1], height / small.shape[0]], 2)
+    return (boxes[:most] * factors).astype(np.float32)
+
+
+def _searched(small: np.ndarray) -> np.ndarray:
+    """(H, W, C) uint8 -> (P, 4) int32 boxes, all different, in order."""
     boxes, ranks = [], []
     rng = np.random.default_rng(0)
-    for colours in _colour_spaces(small):
+    for colours in _colour_spaces(small.astype(np.float32) / 255):
         texture = _orientation_energies(colours)
         for scale in SEGMENT_SCALES:
             segments = _segments(colours, scale)
@@ -63,31 +87,28 @@ def selective_search(image: np.ndarray, most: int = 2000) -> np.ndarray:
                 ranks.append(np.arange(len(found), 0, -1) * rng.random(len(found)))
     every = np.concatenate(boxes)[np.argsort(np.concatenate(ranks), kind="stable")]
     _, first = np.unique(every, axis=0, return_index=True)
-    factors = np.tile([width / small.shape[1], height / small.shape[0]], 2)
-    return (every[np.sort(first)[:most]] * factors).astype(np.float32)
-
-
-def _stretched(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) -> (H, W, 3 or 1) float32, each channel from 0 to 1."""
-    channels = image[:, :, : 3 if image.shape[2] >= 3 else 1].astype(np.float32)
-    low, high = np.percentile(channels[:: _step(image), :: _step(image)], RANGE, axis=(0, 1))
-    return np.clip((channels - low) / np.where(high > low, high - low, 1), 0, 1).astype(np.float32)
-
-
-def _step(image: np.ndarray) -> int:
-    """Every how many pixels are enough to know the range of values."""
-    return max(int(np.sqrt(image.shape[0] * image.shape[1] / WORKING_AREA)), 1)
+    return every[np.sort(first)[:LARGEST]].astype(np.int32)
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:
-    """A picture of at most `WORKING_AREA` pixels and at least 2 x 2, of the same proportions as far as that allows."""
+    """(H, W, C) -> float32 colours, of at most `WORKING_AREA` pixels and at least 2 x 2, in the same proportions as far
+    as that allows."""
+    colours = image[:, :, : 3 if image.shape[2] >= 3 else 1].astype(np.float32)
     height, width = image.shape[:2]
     factor = min((WORKING_AREA / (height * width)) ** 0.5, 1)
     size = max(round(width * factor), 2), max(round(height * factor), 2)
     if size == (width, height):
-        return image
-    reduced = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return reduced.reshape(size[1], size[0], -1)
+        return colours
+    return cv2.resize(colours, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], -1)
+
+
+def _stretched(colours: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> uint8, each channel from 0 to 255. In double precision, so that the result does not depend on the
+    units."""
+    exact = colours.astype(np.float64)
+    low, high = np.percentile(exact, RANGE, axis=(0, 1))
+    shares = np.clip((exact - low) / np.where(high > low, high - low, 1), 0, 1)
+    return (shares * 255.99).astype(np.uint8)
 
 
 def _colour_spaces(image: np.ndarray) -> list[np.ndarray]:

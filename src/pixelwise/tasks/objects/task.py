@@ -65,6 +65,11 @@ class FindObjects(Task):
                 else "random weights have no statistics yet",
             )
         }
+        return {**found, **self._proposal_options(facts)}
+
+    def _proposal_options(self, facts: Fingerprint) -> dict[str, tuple[Any, str]]:
+        """Of the above, the options of how a network proposes regions."""
+        found: dict[str, tuple[Any, str]] = {}
         if facts.objects is not None:
             sides = facts.objects.sides
             why = f"longer sides of most objects are {sides[0]:.2f} to {sides[2]:.2f} of a picture's shorter one"

@@ -1,0 +1,48 @@
+"""Fine-tuning, then fitting: R-CNN's stages (Girshick et al., CVPR 2014, section 2.3 and appendices B and C)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from pydantic import Field
+
+from pixelwise.data.loader import Batch
+from pixelwise.distributed import buffers_from_first
+from pixelwise.errors import UserError
+from pixelwise.methods.base import MethodOptions, Setup
+from pixelwise.methods.supervised import Supervised
+
+
+class RCNNOptions(MethodOptions):
+    """Options of the method `rcnn`."""
+
+    fitted: int = Field(20, ge=1, le=20, description="batches that SVMs and regressions are fitted to")
+
+
+class FineTuneAndFit(Supervised):
+    """Minimises the loss that the network brings, and fits the rest of it before each evaluation, by its `fit`.
+
+    Raises:
+        UserError: a network without `fit`.
+    """
+
+    Options = RCNNOptions
+
+    def __init__(self, setup: Setup) -> None:
+        if not hasattr(setup.network, "fit"):
+            raise UserError(
+                f"method rcnn: {setup.recipe.model.name} has nothing that is fitted after fine-tuning; use the "
+                "method supervised."
+            )
+        super().__init__(setup)
+        self.options = setup.options
+
+    def prepare_evaluation(self, batches: Iterable[Batch]) -> None:
+        drawn = list(itertools.islice(batches, self.options.fitted))
+        super().prepare_evaluation(drawn)
+        network = self.shipped().eval()
+        moved = (batch.to(self.forward.device) for batch in drawn)
+        with self.forward.autocast():
+            network.fit((self.forward.normalised(batch.images), batch.targets) for batch in moved)  # type: ignore[operator]
+        buffers_from_first(network)

@@ -1,0 +1,127 @@
+"""Fast R-CNN: one pass of the network over the picture, and a small head on every proposal.
+
+Girshick: Fast R-CNN, ICCV 2015, arXiv:1504.08083.
+
+    picture -> encoder -> one map ----+
+    picture -> selective search ------+-> RoI max pooling of each proposal -> two dense layers -> class and box
+
+R-CNN runs its network on every proposal; here all proposals of a picture share the convolutions, and classes and boxes
+are learned together with them. What is left to do for the picture as a whole, finding proposals, Faster R-CNN learns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixelwise.data.targets import ObjectTargets
+from pixelwise.models.detect.detector import Detections, Detector
+from pixelwise.models.detect.proposals import Proposer
+from pixelwise.models.detect.roi_heads import RegionsOfBatch, RoIHeads, joined
+from pixelwise.models.encoders import create_encoder
+from pixelwise.nn.dense import mirror_pad
+from pixelwise.nn.frozen_norm import freeze_batch_norms
+from pixelwise.nn.matcher import BETWEEN, balanced_sample
+from pixelwise.nn.roi_pool import roi_max_pool
+
+HARD = 0.1
+"""Least IoU with an object of the background regions that the loss is computed for first (section 2.3)."""
+
+
+class MaxPooledRoIHeads(RoIHeads):
+    """Classes and boxes of regions, each read from one map by max pooling (section 2.1)."""
+
+    def __init__(self, channels: int, hidden: int, num_classes: int, stride: int, sampled: int) -> None:
+        super().__init__(channels, hidden, num_classes, sampled)
+        self.stride = stride
+
+    def pooled(self, maps: Tensor, regions: RegionsOfBatch, size: int) -> Tensor:
+        return roi_max_pool(maps, regions.boxes, regions.pictures, self.stride, size)
+
+    def drawn(self, matches: Tensor, overlaps: Tensor) -> Tensor:
+        """Background that touches an object goes before all other: it is what is mistaken for one.
+
+        The paper takes no other at all; here what is missing is filled up with it, so that pictures with few proposals,
+        or without objects, teach what background looks like.
+        """
+        nearest = overlaps.amax(0) if len(overlaps) else matches.new_zeros(len(matches), dtype=torch.float32)
+        chosen = balanced_sample(
+            matches.where((matches >= 0) | (nearest >= HARD), BETWEEN), self.sampled, self.positive_share
+        )
+        rest = balanced_sample(
+            matches.where((matches < 0) & (nearest < HARD), BETWEEN), self.sampled - len(chosen), self.positive_share
+        )
+        return torch.cat([chosen, rest])
+
+
+class FastRCNN(Detector):
+    """Fast R-CNN over any encoder; the paper's largest network, with VGG-16, by default.
+
+    Args:
+        encoder: a name in `models.encoders.ENCODERS`.
+        weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
+        stride: pixels of the picture per place of the map that regions are read from, which is that of the encoder's
+            last convolution: coarser stages are dilated. VGG-16's has that of the paper, 16.
+        hidden: units of the dense layers on a region.
+        proposals: of each picture, see `Proposer`.
+        ranked: whether proposals are ordered by a learned score.
+        sampled: regions of each picture that the loss is computed for.
+        detections: of a picture, at most.
+        frozen_norms: whether the encoder's batch norms stay as its weights have them.
+
+    Raises:
+        UserError: unknown encoder, a stride that it does not have, or weights that do not fit.
+    """
+
+    heads = ("roi_heads.box_predictor",)
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        in_channels: int = 3,
+        encoder: str = "vgg16",
+        weights: Any = None,
+        stride: int = 16,
+        hidden: int = 4096,
+        proposals: int = 2000,
+        ranked: bool = False,
+        sampled: int = 64,
+        detections: int = 100,
+        frozen_norms: bool = True,
+    ) -> None:
+        super().__init__(detections)
+        self.num_classes = num_classes
+        self.encoder = create_encoder(encoder, in_channels=in_channels, weights=weights, output_stride=stride)
+        learned = [any(True for _ in stage.parameters()) for stage in self.encoder.stages()]
+        self._read = max(number for number, has_weights in enumerate(learned) if has_weights)  # not a last pooling
+        if frozen_norms:
+            freeze_batch_norms(self.encoder)
+        self.stride = max(self.encoder.feature_strides)
+        self.proposer = Proposer(in_channels, proposals, ranked=ranked)
+        channels = self.encoder.feature_channels[self._read]
+        self.roi_heads = MaxPooledRoIHeads(channels, hidden, num_classes, stride, sampled)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, channels, H / stride, W / stride), rounded up: pictures are padded, mirrored."""
+        height, width = images.shape[-2:]
+        padded = mirror_pad(images, (0, -width % self.stride, 0, -height % self.stride))
+        return self.encoder.pyramid(padded)[self._read]
+
+    def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
+        """`class` and `box` (equation 1), `blob` where proposals are ranked, and their sum, `loss`."""
+        proposals, values = self.proposer.for_training(images, targets)
+        regions, matches = self.roi_heads.sample(proposals, targets)
+        values = {**values, **self.roi_heads.losses(self.maps(images), regions, matches, targets)}
+        return {**values, "loss": torch.stack(list(values.values())).sum()}
+
+    def forward(self, images: Tensor) -> list[Detections]:
+        """(N, C, H, W) -> the objects of each picture."""
+        chosen = self.proposer(images)
+        logits, offsets = self.roi_heads(self.maps(images), joined(chosen))
+        sizes = [len(each) for each in chosen]
+        picture = (images.shape[-2], images.shape[-1])
+        parts = zip(logits.split(sizes), offsets.split(sizes), chosen, strict=True)
+        return [self.roi_heads.detect(*part, picture, self.limits) for part in parts]

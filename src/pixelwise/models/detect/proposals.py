@@ -1,0 +1,113 @@
+"""Proposals for detectors that are given their regions: found by selective search, ordered by a learned score.
+
+The score is class-agnostic: how probable it is that a box shows an object at all, of whatever kind (Alexe et al., What
+is an object?, CVPR 2010, called it objectness). A small network reads it off the box, brought to 32 x 32 pixels with
+some of its surroundings, and is taught as the region classifier of R-CNN is: boxes with an IoU above 0.5 with an object
+are positive, all others negative, and a fixed share of the boxes of a batch are positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pixelwise.data.targets import ObjectTargets
+from pixelwise.models.detect.detector import usable
+from pixelwise.models.detect.selective_search import selective_search
+from pixelwise.nn.boxes import pairwise_iou
+from pixelwise.nn.initialise import he_normal
+from pixelwise.nn.matcher import Matcher, balanced_sample
+from pixelwise.nn.region_crops import region_crops
+
+CROP, CONTEXT = 32, 4
+CHUNK = 512
+"""Boxes that are scored at once."""
+
+
+class BlobScorer(nn.Module):
+    """The objectness of boxes: four convolutions on a small crop of each.
+
+    Args:
+        width: channels of the first convolution.
+    """
+
+    matcher = Matcher(0.5, 0.5)
+    sampled = 128
+    positive_share = 0.25
+
+    def __init__(self, in_channels: int, width: int = 16) -> None:
+        super().__init__()
+        widths = (in_channels, width, 2 * width, 4 * width, 4 * width)
+        self.layers = nn.Sequential()
+        for inputs, outputs in pairwise(widths):
+            self.layers.append(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1))
+            self.layers.append(nn.ReLU(inplace=True))
+        self.head = nn.Linear(widths[-1] * (CROP // 16) ** 2, 1)
+        he_normal(self)
+
+    def forward(self, images: Tensor, boxes: Sequence[Tensor]) -> Tensor:
+        """(N, C, H, W), and (R_i, 4) boxes of each picture -> (R,) float32 logits."""
+        crops = region_crops(images, boxes, CROP, CONTEXT)
+        found: Tensor = self.head(self.layers(crops).flatten(1))
+        return found[:, 0].float()
+
+    def losses(self, images: Tensor, proposals: Sequence[Tensor], targets: ObjectTargets) -> dict[str, Tensor]:
+        """`blob`: the cross entropy of sampled proposals and true boxes."""
+        boxes, labels = [], []
+        for own, true in zip(proposals, targets.boxes, strict=True):
+            truth = true[usable(true)]
+            every = torch.cat([own, truth])
+            matches = self.matcher(pairwise_iou(truth, every))
+            chosen = balanced_sample(matches, self.sampled, self.positive_share)
+            boxes.append(every[chosen])
+            labels.append((matches[chosen] >= 0).float())
+        wanted = torch.cat(labels)
+        error = F.binary_cross_entropy_with_logits(self(images, boxes), wanted, reduction="sum")
+        return {"blob": error / max(len(wanted), 1)}
+
+    @torch.no_grad()
+    def ordered(self, images: Tensor, proposals: Sequence[Tensor]) -> list[Tensor]:
+        """The proposals of each picture, the most probable object first."""
+        found = []
+        for image, own in zip(images, proposals, strict=True):
+            scores = [self(image[None], [part]) for part in own.split(CHUNK)]
+            found.append(own[torch.cat(scores).argsort(descending=True, stable=True)] if scores else own)
+        return found
+
+
+class Proposer(nn.Module):
+    """Where a detector's regions come from.
+
+    Args:
+        count: proposals of each picture, at most.
+        ranked: whether a blob scorer decides which these are.
+    """
+
+    def __init__(self, in_channels: int, count: int, *, ranked: bool) -> None:
+        super().__init__()
+        self.count = count
+        self.scorer = BlobScorer(in_channels) if ranked else None
+
+    def candidates(self, images: Tensor) -> list[Tensor]:
+        """Pictures (N, C, H, W) -> (P, 4) boxes of each, by selective search, on the pictures' device."""
+        pictures = images.detach().float().permute(0, 2, 3, 1).cpu().numpy()
+        return [torch.from_numpy(selective_search(picture)).to(images.device) for picture in pictures]
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Pictures (N, C, H, W) -> the proposals (P, 4) of each."""
+        found = self.candidates(images)
+        if self.scorer is not None:
+            found = self.scorer.ordered(images, found)
+        return [boxes[: self.count] for boxes in found]
+
+    def for_training(self, images: Tensor, targets: ObjectTargets) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Proposals of each picture for the losses of what follows, and the loss of the scorer, if there is one."""
+        if targets.proposals is None:
+            found = self.candidates(images)
+        else:
+            found = [boxes[usable(boxes)] for boxes in targets.proposals]
+        return found, {} if self.scorer is None else self.scorer.losses(images, found, targets)

@@ -1,0 +1,33 @@
+"""Objects found by detectors that are given their regions: R-CNN and Fast R-CNN."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from pixelwise.data.cache import SampleCache
+from pixelwise.data.dataset import Dataset
+from pixelwise.data.fingerprint import Fingerprint
+from pixelwise.data.sample import Sample
+from pixelwise.models.detect.selective_search import selective_search
+from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.tasks.objects.task import FindObjects, objects_alone
+
+
+class ClassifyProposals(FindObjects):
+    """For networks that classify the boxes that selective search finds (`RCNN`, `FastRCNN`).
+
+    Selective search takes up to a second per picture. For training it is done once, when a picture is read, and crops
+    have the parts of its boxes that are in them; whole pictures are searched by the network.
+    """
+
+    def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
+        return SampleCache(dataset, objects=True, prepare=(objects_alone, with_proposals))
+
+    def _proposal_options(self, facts: Fingerprint) -> dict[str, tuple[Any, str]]:
+        return {}
+
+
+def with_proposals(sample: Sample) -> Sample:
+    """A sample with the boxes that selective search finds in it."""
+    return replace(sample, proposals=selective_search(sample.image))
