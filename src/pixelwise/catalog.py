@@ -407,6 +407,7 @@ SYSTEMS: dict[str, System] = {
             "context": 2,
             "pool": 1,
             "hidden": 32,
+            "sampled": 16,
             "proposals": 50,
             "ranked": True,
             "frozen_norms": False,

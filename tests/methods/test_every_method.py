@@ -16,6 +16,7 @@ from pixelwise import api, methods
 from pixelwise.catalog import METHODS, SYSTEMS, create_model, list_models, load_model
 from pixelwise.data.digits import write_digits
 from pixelwise.data.pictures import write_png
+from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
 from pixelwise.training import loop, session
 from pixelwise.training.progress import Silent
@@ -29,14 +30,27 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes") / "coco"
+    write_coco_scenes(folder, train=60, val=4, size=(56, 64), digits=(1, 2))
+    return folder
+
+
+def suited(method: str, digits: Path, scenes: Path) -> Path:
+    """Data with the labels that the network of `settings` needs."""
+    return scenes if "objects" in SYSTEMS[settings(method)["model"]["name"]].task.needs else digits
+
+
 def taught_by(method: str) -> str:
     """A network that is taught so by default, else any small classifier."""
     return next((name for name, each in SYSTEMS.items() if each.method == method), "mlp")
 
 
-def settings(method: str, *, epochs: float = 1.0) -> dict[str, object]:
+def settings(method: str, *, epochs: float = 1.0) -> dict[str, Any]:
     name = taught_by(method) if method != "supervised" else "mlp"
-    tiny = {key: value for key, value in SYSTEMS[name].tiny.items() if key not in {"in_channels", "size"}}
+    decided = SYSTEMS[name].task.decided_options
+    tiny = {key: value for key, value in SYSTEMS[name].tiny.items() if key not in decided}
     return {
         "model": {"name": name, **tiny},
         "method": {"name": method},
@@ -53,9 +67,10 @@ def run(method: str, digits: Path, out: Path) -> Path:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_and_resumed_gives_the_same_bytes(
-    method: str, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, digits: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run(method, digits, tmp_path / "whole")
+    data = suited(method, digits, scenes)
+    whole = run(method, data, tmp_path / "whole")
     steps: list[int] = []
 
     class Killed(Exception):
@@ -73,15 +88,17 @@ def test_killed_and_resumed_gives_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(METHODS[method], "step", step)
         with pytest.raises(Killed):
-            run(method, digits, tmp_path / "stopped")
+            run(method, data, tmp_path / "stopped")
     resumed = api.resume(tmp_path / "stopped")
     assert resumed.best.read_bytes() == (whole / "best.safetensors").read_bytes()
     assert (tmp_path / "stopped" / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_parameter_moves_and_the_shipped_network_loads(method: str, digits: Path, tmp_path: Path) -> None:
-    out = run(method, digits, tmp_path / "run")
+def test_every_parameter_moves_and_the_shipped_network_loads(
+    method: str, digits: Path, scenes: Path, tmp_path: Path
+) -> None:
+    out = run(method, suited(method, digits, scenes), tmp_path / "run")
     network, spec = load_model(out / "best.safetensors")
     torch.manual_seed(3)
     fresh = create_model(spec.model, **spec.options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 
 from pydantic import Field
@@ -17,7 +16,7 @@ from pixelwise.methods.supervised import Supervised
 class RCNNOptions(MethodOptions):
     """Options of the method `rcnn`."""
 
-    fitted: int = Field(20, ge=1, le=20, description="batches that SVMs and regressions are fitted to")
+    fitted: int = Field(64, ge=1, description="pictures that SVMs and regressions are fitted to before each evaluation")
 
 
 class FineTuneAndFit(Supervised):
@@ -39,7 +38,11 @@ class FineTuneAndFit(Supervised):
         self.options = setup.options
 
     def prepare_evaluation(self, batches: Iterable[Batch]) -> None:
-        drawn = list(itertools.islice(batches, self.options.fitted))
+        drawn: list[Batch] = []
+        for batch in batches:
+            drawn.append(batch)
+            if sum(len(each.names) for each in drawn) >= self.options.fitted:
+                break
         super().prepare_evaluation(drawn)
         network = self.shipped().eval()
         moved = (batch.to(self.forward.device) for batch in drawn)

@@ -51,8 +51,6 @@ PENALTY, POSITIVE_WEIGHT, INTERCEPT = 1e-3, 2.0, 10.0
 """Of the SVMs: C, the weight of positive examples, and the scale of the constant feature, as in the published code."""
 EXAMPLES = 1000
 """Positive examples of a class for which that C is meant; C is as much larger as there are fewer."""
-FITTED = 256
-"""Proposals of each picture that SVMs and regressions are fitted to."""
 KEPT = 8000
 """Negatives of each class, and regions of each class for its regression, that are held at most."""
 RIDGES = (1.0, 10.0, 100.0, 1000.0, 10_000.0)
@@ -85,7 +83,8 @@ class RCNN(Detector):
         hidden: units of fc6 and fc7.
         proposals: of each picture, see `proposals.Proposer`.
         ranked: whether proposals are ordered by a learned score.
-        sampled: warped proposals of each picture that the network is fine-tuned on in a step.
+        sampled: warped proposals of each picture that the network is fine-tuned on in a step, and that SVMs and
+            regressions are fitted to.
         detections: of a picture, at most.
         frozen_norms: whether the encoder's batch norms stay as its weights have them.
 
@@ -194,7 +193,7 @@ class RCNN(Detector):
             candidates, _ = self.proposer.for_training(images, targets)
             for row, own in enumerate(candidates):
                 truth, classes = _true(targets, row)
-                boxes = torch.cat([truth, own[torch.randperm(len(own))[:FITTED].to(own.device)]])
+                boxes = torch.cat([truth, own[torch.randperm(len(own))[: self.sampled].to(own.device)]])
                 parts = [
                     self.features(region_crops(images[row : row + 1], [part], self.size, self.context))
                     for part in boxes.split(CHUNK)
