@@ -109,8 +109,17 @@ def test_the_other_picture_of_a_pair() -> None:
 
 def every_kind() -> list[Targets]:
     mask, weights = np.zeros(SIZE, np.uint8), np.ones(SIZE, np.float32)
+    proposals = np.array([[0, 0, 2, 3]], np.float32)
     sample = Sample(
-        "a", image(), mask, objects(2, ids=True, joints=1), weights, class_id=3, values=weights, partner=image()
+        "a",
+        image(),
+        mask,
+        objects(2, ids=True, joints=1),
+        weights,
+        class_id=3,
+        values=weights,
+        partner=image(),
+        proposals=proposals,
     )
     kinds: list[type[Targets]] = [PixelTargets, ClassTargets, ValueTargets, ObjectTargets, PairTargets, AimedTargets]
     return [kind.collate([sample]) for kind in kinds]
