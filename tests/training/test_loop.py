@@ -312,3 +312,21 @@ def test_schedules_begin_at_1_end_at_0_and_never_rise_after_the_warm_up() -> Non
     assert make_schedule("cosine", final=0.3)(1.0) == pytest.approx(0.3)
     with pytest.raises(UserError, match="did you mean 'cosine'"):
         make_schedule("cosin")
+
+
+def test_a_run_ends_although_its_last_validation_gave_time_back(
+    scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By minutes, a validation that was quicker than the one before it leaves time; the run is over all the same."""
+    calls = []
+
+    def progress(self: Position, budget: Budget) -> float:
+        calls.append(1)
+        assert len(calls) < 1000, "the loop neither trains nor ends"
+        all_used = self.step >= 3 + (self.validations >= 2)
+        return 1.0 if all_used else self.step / 4
+
+    monkeypatch.setattr(Position, "progress", progress)
+    settings = {**TINY, "train.validations": 2}
+    run = api.train("unet", data=scenes_folder, minutes=1, out=tmp_path / "run", overrides=settings)
+    assert [entry["step"] for entry in run.log() if entry["kind"] == "validation"] == [2, 3]

@@ -175,7 +175,8 @@ def fit(
                 if monitor.key in scores:
                     shown[monitor.label] = scores[monitor.key]
                 display.step(progress, shown, speed.rate, left)
-            if progress >= (position.validations + 1) / budget.validations - 1e-9:
+            # By minutes progress falls where a validation was quicker than the one before; the last one may come twice.
+            if progress >= min((position.validations + 1) / budget.validations - 1e-9, 1):
                 scores = _validate(method, validation, run, position, spec, loader, display, final=progress >= 1)
                 position.validations = min(math.floor(progress * budget.validations + 1e-9), budget.validations)
                 now = time.monotonic()
@@ -184,7 +185,8 @@ def fit(
                 stale = budget.patience is not None and position.stale >= budget.patience
                 enough = _reached(scores, monitor, budget)
                 # The validation itself may have used up the minutes.
-                position.done = stale or enough or from_first(position.progress(budget), device) >= 1
+                used_up = progress >= 1 or from_first(position.progress(budget), device) >= 1
+                position.done = stale or enough or used_up
                 if enough and progress < 1:
                     display.say(
                         f"stopping early, after {100 * progress:.0f} % of the budget: {monitor.label} "
