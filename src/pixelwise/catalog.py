@@ -45,7 +45,7 @@ from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.detect.task import WholePictures, Windows
 from pixelwise.tasks.generate.task import Bounded, Reconstructed, Sampled
-from pixelwise.tasks.objects.proposed import ClassifyProposals
+from pixelwise.tasks.objects.proposed import ClassifyProposals, ReadProposals
 from pixelwise.tasks.objects.task import FindObjects, GridObjects, OutlineObjects
 from pixelwise.tasks.regress.task import Regress
 from pixelwise.tasks.segment.task import Segment
@@ -97,6 +97,7 @@ GRID = (GridObjects(),)
 DENSE = (Segment(), Regress())
 OUTLINES = (OutlineObjects(),)
 PROPOSED = (ClassifyProposals(),)
+READ = (ReadProposals(),)
 RECONSTRUCTED = (Reconstructed(binarised=False),)
 SAMPLED = (Sampled(),)
 WHOLE = (WholePictures(),)
@@ -226,7 +227,7 @@ SYSTEMS: dict[str, System] = {
     ),
     "fast_rcnn": System(
         fast_rcnn.FastRCNN,
-        PROPOSED,
+        READ,
         "Girshick, ICCV 2015, arXiv:1504.08083",
         parameters=(({"num_classes": 21}, 134_690_729),),
         tiny={"encoder": "mobilenet_v2", "hidden": 32, "proposals": 50, "ranked": True, "frozen_norms": False},

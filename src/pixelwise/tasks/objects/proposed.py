@@ -13,6 +13,11 @@ from pixelwise.models.detect.selective_search import selective_search
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.tasks.objects.task import FindObjects, objects_alone
 
+COARSE = 16
+"""Stride of the paper's map."""
+POSITIONS = 4
+"""Of such a map, the least that the median object is long; else the map is made twice as fine."""
+
 
 class ClassifyProposals(FindObjects):
     """For networks that classify the boxes that selective search finds (`RCNN`, `FastRCNN`).
@@ -26,6 +31,19 @@ class ClassifyProposals(FindObjects):
 
     def _proposal_options(self, facts: Fingerprint) -> dict[str, tuple[Any, str]]:
         return {}
+
+
+class ReadProposals(ClassifyProposals):
+    """For networks that read the proposals from one map of the picture (`FastRCNN`)."""
+
+    def _proposal_options(self, facts: Fingerprint) -> dict[str, tuple[Any, str]]:
+        if facts.objects is None:
+            return {}
+        side = facts.objects.sides[1] * min(facts.height[1], facts.width[1])
+        stride = COARSE if side >= POSITIONS * COARSE else COARSE // 2
+        return {
+            "stride": (stride, f"the median object is {side:.0f} pixels long, {side / stride:.1f} positions of the map")
+        }
 
 
 def with_proposals(sample: Sample) -> Sample:
