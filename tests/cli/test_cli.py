@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from pixelwise import api, catalog, cli
+from pixelwise import __version__, api, catalog, cli
 
 TINY = ["--set", "model.width=4", "--set", "model.encoder=null", "--set", "augment.crop=[32,48]",
         "--set", "train.batch_size=2", "--set", "train.validations=1"]  # fmt: skip
@@ -406,3 +406,12 @@ def test_names_to_type_are_never_cut(width: str, monkeypatch: pytest.MonkeyPatch
 
 def test_debug_shows_the_traceback() -> None:
     assert "Traceback" in pixelwise("train", "unett", "--data", "x", "--debug")[1]
+
+
+def test_the_version_names_what_a_bug_report_needs() -> None:
+    status, said = pixelwise("--version")
+    lines = said.splitlines()
+    assert status == 0
+    assert lines[0] == f"pixelwise {__version__}"
+    assert f"torch {torch.__version__}" in lines
+    assert any(line.startswith("Python 3.") for line in lines)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import platform
 import sys
 import traceback
 
@@ -42,17 +43,33 @@ for verb in (
     app.command(verb.__name__)(stoppable(verb))
 
 
+BUILT_ON = ("torch", "numpy", "pillow", "opencv-python-headless", "scikit-image", "scikit-learn", "accelerate")
+"""Packages whose versions decide what pixelwise does."""
+
+
 def _version(show: bool) -> None:
     if show:
+        from importlib.metadata import version
+
         from pixelwise import __version__
+        from pixelwise.hardware import processor_name
 
         print(f"pixelwise {__version__}")
+        print(f"Python {platform.python_version()} on {platform.platform()}, {processor_name()}")
+        for name in BUILT_ON:
+            print(f"{name} {version(name)}")
         raise typer.Exit
 
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    version: bool = typer.Option(
+        False,
+        "--version",
+        callback=_version,
+        is_eager=True,
+        help="Show the versions of pixelwise and of what it builds on.",
+    ),
 ) -> None:
     return None
 
