@@ -17,6 +17,7 @@ from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.loader import Transform
+from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
 from pixelwise.data.targets import Targets
 from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Predictor
@@ -181,6 +182,10 @@ class Task(ABC):
             UserError: a picture that cannot be read.
         """
         return cache
+
+    def training_records(self, dataset: Dataset, records: Sequence[Record]) -> Sequence[Record]:
+        """The labelled pictures as they are drawn: without those that teach nothing, others several times."""
+        return records
 
     def training_transform(self, recipe: PlannedRecipe) -> Transform:
         """What makes random crops of samples."""
