@@ -14,7 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pixelwise.data.joints import VISIBLE, Joints
-from pixelwise.data.people import PERSON, PersonWindow, box_of_joints, people_alone
+from pixelwise.data.people import PERSON, box_of_joints, people_alone
+from pixelwise.data.person_windows import PersonWindow
 from pixelwise.data.pictures import convert, write_png
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError, unknown

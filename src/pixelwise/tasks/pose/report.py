@@ -9,7 +9,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from pixelwise.data.people import PersonWindow, people_alone
+from pixelwise.data.people import people_alone
+from pixelwise.data.person_windows import PersonWindow
 from pixelwise.metrics.headline import Headline
 from pixelwise.report.blocks import (
     Block,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from pixelwise.data.augment import MARGIN, Augmentation
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.joints import Joints
 from pixelwise.data.loader import Transform
-from pixelwise.data.people import PersonWindow, PersonWindows, people_alone
+from pixelwise.data.people import people_alone
+from pixelwise.data.person_windows import PersonCrops, PersonWindows
 from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
 from pixelwise.data.targets import ObjectTargets
@@ -166,30 +166,3 @@ def _people(dataset: Dataset, record: Record) -> int:
 
 def _boxes(sample: Sample) -> np.ndarray:
     return np.zeros((0, 4), np.float32) if sample.instances is None else sample.instances.boxes
-
-
-@dataclass(frozen=True, slots=True)
-class PersonCrops:
-    """Random crops of samples of `people_alone`, each of one person, who fills it times the drawn scale.
-
-    The person is first cut out with as much around as any crop may show, and reduced where the picture has more pixels
-    than the crop, so that what is beyond the picture is plain rather than a mirror image with limbs of its own.
-    """
-
-    augment: Augmentation
-
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        size = self.augment.crop[0]
-        people = sample.instances
-        if people is None or not len(people):
-            return Sample(sample.name, PersonWindow.around(_whole(sample.image), size).image(sample.image))
-        chosen = int(rng.integers(len(people)))
-        reach = (math.sqrt(2) if self.augment.rotate > 0 else 1.0) / min(self.augment.scale[0], 1.0)
-        window = PersonWindow.around(people.boxes[chosen], 1, margin=reach * MARGIN)
-        window = PersonWindow(window.left, window.top, window.side, min(window.side, math.ceil(reach * size)))
-        return self.augment(window.sample(sample, chosen), rng)
-
-
-def _whole(image: np.ndarray) -> np.ndarray:
-    """(4,) xyxy of a picture."""
-    return np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
