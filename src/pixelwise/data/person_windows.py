@@ -105,7 +105,7 @@ class PersonCrops:
         size = self.augment.crop[0]
         people = sample.instances
         if people is None or not len(people):
-            return Sample(sample.name, PersonWindow.around(_whole(sample.image), size).image(sample.image))
+            return Sample(sample.name, whole_picture(sample.image, size).image(sample.image))
         chosen = int(rng.integers(len(people)))
         reach = (math.sqrt(2) if self.augment.rotate > 0 else 1.0) / min(self.augment.scale[0], 1.0)
         window = PersonWindow.around(people.boxes[chosen], 1, margin=reach * MARGIN)
@@ -113,6 +113,6 @@ class PersonCrops:
         return self.augment(window.sample(sample, chosen), rng)
 
 
-def _whole(image: np.ndarray) -> np.ndarray:
-    """(4,) xyxy of a picture."""
-    return np.array([0, 0, image.shape[1], image.shape[0]], np.float32)
+def whole_picture(image: np.ndarray, size: int) -> PersonWindow:
+    """The window of a picture (H, W, C) that one person fills."""
+    return PersonWindow.around(np.array([0, 0, image.shape[1], image.shape[0]], np.float32), size)

@@ -18,7 +18,7 @@ from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.joints import Joints
 from pixelwise.data.loader import Transform
 from pixelwise.data.people import people_alone
-from pixelwise.data.person_windows import PersonCrops, PersonWindows
+from pixelwise.data.person_windows import PersonCrops, PersonWindows, whole_picture
 from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
 from pixelwise.data.targets import ObjectTargets
@@ -29,6 +29,7 @@ from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.tasks.insight import Insight
 from pixelwise.tasks.pose.inference import PoseInference, PoseOptions, PosePrediction, decoded, joints_of_spec
 from pixelwise.tasks.pose.scores import PoseScores
 
@@ -145,6 +146,17 @@ class FindJoints(Task):
 
     def inference(self, network: nn.Module, spec: ModelSpec, options: PoseOptions) -> PoseInference:
         return PoseInference(network, spec, options)
+
+    def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray]:
+        """One person is taken to fill the picture, as in prediction without boxes."""
+        assert spec.view is not None
+        size = spec.view[0]
+        return lambda image: whole_picture(image, size).image(image)
+
+    def insight(self, network: nn.Module, spec: ModelSpec) -> Insight:
+        from pixelwise.tasks.pose.insight import PoseInsight
+
+        return PoseInsight(network, spec)
 
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
