@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import scipy.io
 from pose_files import figure, write_coco, write_flic, write_lsp, write_mpii
 
 from pixelwise.data.formats import open_dataset
+from pixelwise.data.formats.convert import convert
 from pixelwise.data.joints import FLIC, FLIC_COLUMNS, LSP, MPII, Joints
 from pixelwise.errors import UserError
 
@@ -185,3 +187,38 @@ def test_sides_are_found_by_name() -> None:
     assert mixed.find("hip left") == 3
     assert mixed.find("tail") is None
     assert [mixed.side_of(place) for place in range(6)] == ["", "left", "right", "left", "right", ""]
+
+
+@pytest.mark.parametrize("write", [write_lsp, write_flic, write_mpii])
+def test_reading_what_was_written_gives_the_same_people(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    before = open_dataset(write(tmp_path / "a"))
+    convert(tmp_path / "a", "coco", tmp_path / "b")
+    after = open_dataset(tmp_path / "b")
+    assert after.coding.joints == before.coding.joints  # type: ignore[attr-defined]
+    assert {split: len(names) for split, names in after.splits.items()} == {
+        split: len(names) for split, names in before.splits.items()
+    }
+    for record in before.records:
+        if not record.labelled:
+            continue
+        own, again = (
+            before.load(record).instances,
+            after.load(next(each for each in after.records if each.picture.name == record.picture.name)).instances,
+        )
+        assert own is not None
+        assert own.keypoints is not None
+        assert again is not None
+        assert again.keypoints is not None
+        np.testing.assert_allclose(again.keypoints, own.keypoints, atol=1e-3)
+        np.testing.assert_allclose(again.boxes, own.boxes.clip(0), atol=1e-3)
+
+
+def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
+    write_lsp(tmp_path / "a")
+    with pytest.raises(UserError, match="joints of people, which labelme cannot hold; write them as coco"):
+        convert(tmp_path / "a", "labelme", tmp_path / "b")
+    write_coco(tmp_path / "c")
+    assert "The keypoints of the objects are not written." in convert(tmp_path / "c", "coco", tmp_path / "d")
+    assert any(
+        "MPII" in note or "Head boxes" in note for note in convert(write_mpii(tmp_path / "e"), "coco", tmp_path / "f")
+    )

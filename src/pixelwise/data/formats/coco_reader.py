@@ -152,4 +152,4 @@ class InstancesFile:
             region = region_of(annotation) if region is None else region
         except UserError as error:
             return Labelled("", Broken(str(error)), entry)
-        return Labelled(label, region, entry, entries.is_true(annotation.get("iscrowd")), keypoints)
+        return Labelled(label, region, entry, entries.is_true(annotation.get("iscrowd")), keypoints=keypoints)

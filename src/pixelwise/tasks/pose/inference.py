@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from pixelwise.data.formats.coco_people import category_of
 from pixelwise.data.joints import VISIBLE, Joints
 from pixelwise.data.people import PERSON, box_of_joints, people_alone
 from pixelwise.data.person_windows import PersonWindow
@@ -179,16 +180,10 @@ class PoseInference(Inference[PosePrediction]):
         for number, (picture, (size, people)) in enumerate(entries, start=1):
             images.append({"id": number, "file_name": picture, "height": size[0], "width": size[1]})
             annotations += [{"image_id": number, **each} for each in people]
-        category = {
-            "id": PERSON,
-            "name": "person",
-            "keypoints": list(self.joints.names),
-            "skeleton": [[one + 1, other + 1] for one, other in self.joints.skeleton],
-        }
         return {
             "images": images,
             "annotations": [{"id": number, **each} for number, each in enumerate(annotations, start=1)],
-            "categories": [category],
+            "categories": [category_of(self.joints)],
         }
 
 
