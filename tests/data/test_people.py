@@ -78,6 +78,18 @@ def test_one_window_per_person_and_none_for_people_without_a_joint() -> None:
     assert not list(PersonWindows(64)(Sample("y", whole.image)))
 
 
+def test_joints_outside_of_the_window_are_unknown() -> None:
+    whole = people_alone(sample())
+    assert whole.instances is not None
+    middle = PersonWindow.around(whole.instances.boxes[0], 64, margin=0.6).sample(whole, 0).instances
+    assert middle is not None
+    assert middle.keypoints is not None
+    known = middle.keypoints[0, :, 2] > 0
+    inside = ((middle.keypoints[0, :, :2] >= 0) & (middle.keypoints[0, :, :2] < 64)).all(1)
+    assert known.tolist() == inside.tolist()
+    assert 0 < known.sum() < 14
+
+
 def test_left_is_left_in_crops_and_in_mirror_images() -> None:
     """Left limbs are blue and right ones red. In a mirror image the names change places: its left limbs are the red
     ones, and the left shoulder of somebody who faces us is still on the right."""

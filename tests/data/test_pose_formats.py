@@ -178,6 +178,7 @@ def test_sides_are_found_by_name() -> None:
         order = list(joints.mirrored)
         assert [order[place] for place in order] == list(range(len(joints)))
         for place, other in enumerate(order):
+            assert (place != other) == bool({"left", "right"} & set(joints.names[place].split("_")))
             if place != other:
                 assert joints.names[place].split("_")[1:] == joints.names[other].split("_")[1:]
     assert len(FLIC) == len(FLIC_COLUMNS)
@@ -219,6 +220,5 @@ def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
         convert(tmp_path / "a", "labelme", tmp_path / "b")
     write_coco(tmp_path / "c")
     assert "The keypoints of the objects are not written." in convert(tmp_path / "c", "coco", tmp_path / "d")
-    assert any(
-        "MPII" in note or "Head boxes" in note for note in convert(write_mpii(tmp_path / "e"), "coco", tmp_path / "f")
-    )
+    said = convert(write_mpii(tmp_path / "e"), "coco", tmp_path / "f")
+    assert any(note.startswith("Head boxes are not written") for note in said)

@@ -31,6 +31,7 @@ from pixelwise.models.spec import read_spec
 from pixelwise.nn.heatmaps import gaussians
 from pixelwise.tasks.pose.inference import PosePrediction, averaged, decoded
 from pixelwise.tasks.pose.scores import PoseScores
+from pixelwise.tasks.pose.task import FindJoints
 from pixelwise.training import loop
 from pixelwise.training.run import Run
 
@@ -196,6 +197,20 @@ def test_coco_and_mpii_train_as_well(tmp_path: Path) -> None:
     assert "diagonal of the annotated head box" in mpii.metrics["definition"]
     assert mpii.metrics["joints"]["pelvis"]["people"] == 0
     assert mpii.metrics["joints"]["pelvis"]["pck"] is None
+
+
+def test_pictures_are_drawn_once_per_person_with_a_joint(tmp_path: Path) -> None:
+    write_mpii(tmp_path / "mpii")
+    data = open_dataset(tmp_path / "mpii")
+    drawn = FindJoints().training_records(data, data.records)
+    assert [record.name[-1] for record in drawn] == ["0", "1", "1", "2"], "two people in picture 1, none in picture 3"
+    coco = write_coco(tmp_path / "coco")
+    content = json.loads((coco / "instances.json").read_text())
+    content["annotations"] = [each for each in content["annotations"] if each["image_id"] != 2]
+    (coco / "instances.json").write_text(json.dumps(content))
+    data = open_dataset(coco)
+    drawn = FindJoints().training_records(data, data.records)
+    assert [record.name for record in drawn] == ["train/0", "train/1", "train/3"]
 
 
 def test_data_without_joints_is_one_sentence(tmp_path: Path) -> None:
