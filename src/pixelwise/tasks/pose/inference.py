@@ -96,7 +96,7 @@ class PoseInference(Inference[PosePrediction]):
     table = "joints.csv"
     columns = ("person", "joint", "x", "y", "confidence")
     document = "poses.json"
-    batch_size = 4
+    batch_size = BATCH
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: PoseOptions) -> None:
         if not isinstance(model, HourglassPose) or spec.view is None:
