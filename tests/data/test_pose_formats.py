@@ -122,6 +122,19 @@ def test_files_of_another_shape_are_one_sentence(variable: dict[str, np.ndarray]
         open_dataset(tmp_path)
 
 
+def test_damaged_files_are_one_sentence(tmp_path: Path) -> None:
+    file = write_lsp(tmp_path) / "joints.mat"
+    whole = file.read_bytes()
+    for size in (0, 100, 400, len(whole) // 2):
+        file.write_bytes(whole[:size])
+        with pytest.raises(UserError, match=r"joints.mat: cannot be read as a MATLAB file .*; copy it again"):
+            open_dataset(tmp_path)
+    # The head of MATLAB's version 7.3, which is HDF5 from byte 512 on.
+    file.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + bytes(384) + b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(UserError, match=r"of MATLAB's version 7\.3, which is not read"):
+        open_dataset(tmp_path)
+
+
 def test_a_mat_file_without_joints_is_no_dataset_of_poses(tmp_path: Path) -> None:
     write_lsp(tmp_path)
     scipy.io.savemat(tmp_path / "joints.mat", {"weights": np.zeros(3)})

@@ -12,7 +12,6 @@ from pixelwise.data.augment import MARGIN, Augmentation
 from pixelwise.data.fit import resized
 from pixelwise.data.sample import Sample
 
-
 SAMPLED = 64
 """Pixels along the shorter side from which a picture's mean colour is taken."""
 

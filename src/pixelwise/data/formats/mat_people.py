@@ -10,6 +10,8 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,26 @@ from typing import Any
 
 import numpy as np
 from scipy.io import loadmat, whosmat
+from scipy.io.matlab import MatReadError
 
 from pixelwise.data.joints import FLIC, FLIC_COLUMNS, HIDDEN, LSP, MPII, VISIBLE, Joints
 from pixelwise.data.people import Person
 from pixelwise.errors import UserError
 
+_NAMES = re.compile(r"(joints|examples|mpii_human_pose.*)\.mat", re.IGNORECASE)
+"""What the files are called where the data sets are downloaded."""
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    OSError,
+    NotImplementedError,
+    EOFError,
+    IndexError,
+    KeyError,
+    MatReadError,
+    zlib.error,
+)
+"""What scipy raises for damaged files, and for those of version 7.3."""
 PERSON_HEIGHT = 200.0
 """Pixels: a person of MPII is `scale` times as tall (Andriluka et al., CVPR 2014, the data's own description)."""
 
@@ -50,13 +67,32 @@ class MatFile:
     notes: tuple[str, ...] = ()
 
 
-def kind_of(file: Path) -> str:
-    """The variable that holds the people, or empty for any other file."""
+def holds_people(file: Path) -> bool:
+    """Whether a MATLAB file has one of the variables, or cannot be read and has the name of one that should."""
+    try:
+        return bool(_variable(file))
+    except UserError:
+        return _NAMES.fullmatch(file.name) is not None
+
+
+def _variable(file: Path) -> str:
+    """The variable that holds the people; empty where there is none.
+
+    Raises:
+        UserError: damaged, or of MATLAB's version 7.3.
+    """
     try:
         names = {name for name, *_ in whosmat(file)}
-    except (ValueError, TypeError, OSError, NotImplementedError, EOFError, IndexError, KeyError):
-        return ""  # damaged, or MATLAB's 7.3: no layout of ours
+    except _DAMAGE as error:
+        raise _unreadable(file, error) from None
     return next((name for name in KINDS if name in names), "")
+
+
+def _unreadable(file: Path, error: Exception) -> UserError:
+    if isinstance(error, NotImplementedError):
+        return UserError(f"{file}: of MATLAB's version 7.3, which is not read; save it again with `save(..., '-v7')`.")
+    reason = " ".join(str(error).split())
+    return UserError(f"{file}: cannot be read as a MATLAB file ({reason}); copy it again.")
 
 
 def read_mat(file: Path) -> MatFile:
@@ -64,12 +100,11 @@ def read_mat(file: Path) -> MatFile:
     Raises:
         UserError: damaged, or of a shape that none of the data sets has.
     """
-    name = kind_of(file)
+    name = _variable(file)
     try:
         content = loadmat(file, squeeze_me=True, struct_as_record=False, variable_names=[name])[name]
-    except (ValueError, TypeError, OSError, NotImplementedError, EOFError, IndexError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file}: cannot be read as a MATLAB file ({reason}); copy it again.") from None
+    except _DAMAGE as error:
+        raise _unreadable(file, error) from None
     try:
         return KINDS[name](file, content)
     except AttributeError as error:  # a struct without a field

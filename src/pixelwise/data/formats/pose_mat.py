@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelwise.data.formats.annotations import Pictures, files_below, has_masks, pictures_of
-from pixelwise.data.formats.mat_people import KINDS, MatFile, kind_of, read_mat
+from pixelwise.data.formats.mat_people import KINDS, MatFile, holds_people, read_mat
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
 from pixelwise.data.joints import Joints
 from pixelwise.data.listing import Faults, counted, relative, some
@@ -31,13 +31,13 @@ _NUMBER = re.compile(r"(\d+)$")
 def detect(root: Path) -> bool:
     """Whether a MATLAB file below the folder holds joints, and no masks lie beside it."""
     files = files_below(root, ".mat")
-    return bool(files) and any(kind_of(file) for file in files) and not has_masks(root)
+    return any(map(holds_people, files)) and not has_masks(root)
 
 
 def survey(root: Path) -> Survey:
     """The pictures that the files list, labelled where a person is annotated, and all others without labels."""
     faults = Faults()
-    files = [file for file in files_below(root, ".mat") if kind_of(file)]
+    files = [file for file in files_below(root, ".mat") if holds_people(file)]
     if not files:
         faults.append(f"{root}: no MATLAB file with joints ({', '.join(KINDS)}) in this folder.")
     pictures = pictures_of(root)
