@@ -19,7 +19,9 @@ def sample(number: int = 0, people: int = 1) -> Sample:
     moved = [keypoints + np.array([3 * place, 0, 0], np.float32) for place in range(people)]
     head = np.array([30, 10, 40, 24], np.float32)
     return Sample(
-        "x", draw(joints, number), instances=instances_of(tuple(Person(own, head_box=head) for own in moved), LSP)
+        "x",
+        draw(joints, number),
+        instances=instances_of(tuple(Person(own, head_box=head) for own in moved), LSP, head_boxes=True),
     )
 
 

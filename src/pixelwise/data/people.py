@@ -41,10 +41,12 @@ class PeopleCoding(Coding):
 
     Attributes:
         joints: of every person.
+        head_boxes: whether the data has some, so that people without one have no size of the head.
     """
 
     people: Mapping[str, tuple[Person, ...]] = field(default_factory=dict)
     joints: Joints = field(default_factory=lambda: Joints(()))
+    head_boxes: bool = False
     kind: ClassVar[str] = "keypoints"
     task: ClassVar[str] = "pose"
     knows: ClassVar[frozenset[str]] = frozenset({"objects", "keypoints"})
@@ -54,7 +56,7 @@ class PeopleCoding(Coding):
         return self.people.get(name, ())
 
     def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
-        return replace(sample, instances=instances_of(self.people_of(record.name), self.joints))
+        return replace(sample, instances=instances_of(self.people_of(record.name), self.joints, self.head_boxes))
 
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
         """
@@ -74,8 +76,12 @@ class PeopleCoding(Coding):
         return self.decode(record, height, width)[0]
 
 
-def instances_of(people: tuple[Person, ...], joints: Joints) -> Instances:
-    """People as objects: the box of each, or the one around the joints where only they are known."""
+def instances_of(people: tuple[Person, ...], joints: Joints, head_boxes: bool = False) -> Instances:
+    """People as objects: the box of each, or the one around the joints where only they are known.
+
+    Args:
+        head_boxes: whether people have a head box, NaN where it is not known.
+    """
     keypoints = np.zeros((len(people), len(joints), 3), np.float32)
     for number, person in enumerate(people):
         keypoints[number] = person.keypoints
@@ -91,7 +97,7 @@ def instances_of(people: tuple[Person, ...], joints: Joints) -> Instances:
         np.full(len(people), PERSON, np.int64),
         keypoints=keypoints,
         sides=joints.sides,
-        head_boxes=heads if any(person.head_box is not None for person in people) else None,
+        head_boxes=heads if head_boxes else None,
     )
 
 

@@ -348,6 +348,18 @@ def test_without_people_there_is_one_sentence() -> None:
         scores.summary("val")
 
 
+def test_people_without_a_head_box_do_not_count_for_pckh_where_others_have_one() -> None:
+    """The distance from the neck to the top of the head never stands in for a missing box."""
+    _, joints = people(2)
+    keypoints = np.concatenate([joints, np.full((2, 14, 1), 2)], -1).astype(np.float32)
+    scores = PoseScores(LSP)
+    for own, head in zip(keypoints, (np.array([0, 0, 6, 8], np.float32), None), strict=True):
+        objects = instances_of((Person(own, head_box=head),), LSP, head_boxes=True)
+        scores.update(prediction(own[None, :, :2]), Sample("x", np.zeros((*SIZE, 3), np.uint8), instances=objects))
+    assert scores.by_joint("head", 0.5)[1].tolist() == [1] * 14
+    assert scores.by_joint("torso", 0.2)[1].tolist() == [2] * 14
+
+
 def test_other_joints_are_measured_by_the_box() -> None:
     paws = Joints(("left_paw", "right_paw", "tail"))
     keypoints = np.array([[10, 10, 2], [20, 10, 2], [15, 40, 1]], np.float32)
@@ -370,7 +382,7 @@ def test_published_predictions_on_mpii(shared_folder: Path) -> None:
     scores = PoseScores(MPII)
     for number in range(len(true)):
         keypoints = np.concatenate([true[number], known[number][:, None]], 1).astype(np.float32)
-        objects = instances_of((Person(keypoints, head_box=heads[number].astype(np.float32)),), MPII)
+        objects = instances_of((Person(keypoints, head_box=heads[number].astype(np.float32)),), MPII, head_boxes=True)
         sample = Sample(str(number), np.zeros((1, 1, 3), np.uint8), instances=objects)
         scores.update(prediction(found[number][None], MPII), sample)
     summary = scores.summary("val")

@@ -56,7 +56,11 @@ def survey(root: Path) -> Survey:
         records=records,
         given=given,
         class_names=("background", "person"),
-        coding=PeopleCoding(dict(reading.people), reading.joints),
+        coding=PeopleCoding(
+            dict(reading.people),
+            reading.joints,
+            head_boxes=any(person.head_box is not None for people in reading.people.values() for person in people),
+        ),
         ignored=pictures.ignored,
         missing=(*not_found.missing, *reading.unmatched.missing),
         ambiguous=(*not_found.ambiguous, *reading.unmatched.ambiguous),

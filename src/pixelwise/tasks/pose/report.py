@@ -108,7 +108,7 @@ def _curves(scores: PoseScores) -> Figures:
 def _over_thresholds(scores: PoseScores, size: str, headline: Headline, marked: float) -> Figure:
     """The mean over joints, one line per stack, the last one strong."""
     thresholds = np.linspace(0, (2.5 if size == "torso" else 2) * marked, 26)
-    stacks = len(scores._found[0])
+    stacks = scores.stacks
     with matplotlib.rc_context(STYLE):
         figure = Drawing(figsize=(4.4, 3.0), layout="constrained")
         axes = figure.add_subplot()

@@ -103,11 +103,11 @@ class PoseScores(Scores[PosePrediction]):
                     f"network ({', '.join(self.joints.names)}); give data with these joints."
                 )
             known = true[..., 2] > 0
-            torsos = (
-                (people.boxes[:, 2:] - people.boxes[:, :2]).max(1).astype(np.float64)
-                if self.torso is None
-                else distance_between(true[..., :2], known, self.torso)
-            )
+            if self.torso is None:
+                sides = (people.boxes[:, 2:] - people.boxes[:, :2]).max(1).astype(np.float64)
+                torsos = np.where(sides > 0, sides, np.nan)  # a single joint without a box has no size
+            else:
+                torsos = distance_between(true[..., :2], known, self.torso)
             heads = np.full(len(true), np.nan)
             if people.head_boxes is not None:
                 self.head_boxes = True
@@ -168,10 +168,14 @@ class PoseScores(Scores[PosePrediction]):
         """How many annotated people were looked at."""
         return sum(len(each) for each in self._true)
 
+    @property
+    def stacks(self) -> int:
+        """How many stacks the network has; 0 before anything was counted."""
+        return len(self._found[0]) if self._found else 0
+
     def summary(self, split: str) -> dict[str, Any]:
         if not self.people:
             raise UserError(f"no person with a joint in the pictures of the split '{split}', so nothing was counted.")
-        stacks = len(self._found[0])
         torso, torso_weighted = self.score("torso", TORSO_SHARE)
         summary: dict[str, Any] = {
             "split": split,
@@ -203,7 +207,7 @@ class PoseScores(Scores[PosePrediction]):
                 "pck": _defined(self.score("torso", TORSO_SHARE, number)[0]),
                 **({"pckh": _defined(self.score("head", HEAD_SHARE, number)[0])} if with_head else {}),
             }
-            for number in range(stacks)
+            for number in range(self.stacks)
         ]
         summary["definition"] = self._definition(split, with_head)
         return summary
