@@ -195,6 +195,7 @@ def test_sides_are_found_by_name() -> None:
             if place != other:
                 assert joints.names[place].split("_")[1:] == joints.names[other].split("_")[1:]
     assert len(FLIC) == len(FLIC_COLUMNS)
+    assert Joints(("LWrist", "RWrist", "tail")).sides == ((0, 1),)
     mixed = Joints(("Nose", "LeftEye", "RightEye", "l-hip", "r-hip", "leftover"))
     assert mixed.sides == ((1, 2), (3, 4))
     assert mixed.find("left_eye") == 1

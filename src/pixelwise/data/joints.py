@@ -61,8 +61,8 @@ class Joints:
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name in lower case: `LeftHip`, `left-hip` and `l_hip` begin with a word for the side."""
-    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    """The words of a name in lower case: `LeftHip`, `LHip`, `left-hip` and `l_hip` begin with a word for the side."""
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
     return [word for word in re.split(r"[^a-z0-9]+", apart.lower()) if word]
 
 

@@ -237,6 +237,14 @@ def test_plans_that_cannot_be(key: str, value: object, words: str, data: Path, t
         api.train("hourglass_pose", data=data, epochs=1, out=tmp_path / "x", overrides={**SMALL, key: value})
 
 
+def test_without_sides_pictures_are_not_mirrored(tmp_path: Path) -> None:
+    file = write_coco(tmp_path / "data") / "instances.json"
+    file.write_text(file.read_text().replace("left_", "near_").replace("right_", "far_"))
+    overrides = {key: value for key, value in SMALL.items() if key != "augment.flip"}
+    run = api.train("hourglass_pose", data=tmp_path / "data", epochs=1, out=tmp_path / "run", overrides=overrides)
+    assert run.planned.augment.flip == "none"
+
+
 def test_flips_up_and_down_are_refused(run: Run) -> None:
     with pytest.raises(UserError, match="flips of a network for poses 'all'"):
         api.load(run.path, flips="all")

@@ -99,7 +99,10 @@ class FindJoints(Task):
         derive("augment", "objects", 1.0, "each crop shows one person")
         derive("augment", "scale", [0.75, 1.25], "as in the paper (section 3.2)")
         derive("augment", "rotate", 30.0, "as in the paper (section 3.2)")
-        derive("augment", "flip", "horizontal", "left and right joints change places with the picture")
+        if _joints(draft.facts).sides:
+            derive("augment", "flip", "horizontal", "left and right joints change places with the picture")
+        else:
+            derive("augment", "flip", "none", "no names of joints differ in `left` and `right` alone")
         derive("augment", "elastic", 0.0, "limbs do not bend")
         derive("loss", "class_weights", "none", "the network brings its own loss")
         draft.derive_light()
