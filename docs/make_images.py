@@ -4,6 +4,7 @@ pixelwise demo --out demo && python docs/make_images.py demo demo
 python docs/make_images.py upsampling
 python docs/make_images.py augmentation
 python docs/make_images.py overfeat
+python docs/make_images.py hourglass
 python docs/make_images.py explain mobilenet_v2_imagenet.safetensors
 pixelwise demo overfitting --out demo-overfitting && python docs/make_images.py overfitting demo-overfitting
 python benchmarks/generative.py --keep runs && python docs/make_images.py generated runs/vae runs/dcgan
@@ -22,6 +23,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 from skimage import data as skimage_data
 from skimage.segmentation import mark_boundaries
@@ -453,7 +455,81 @@ def mask_rcnn(run: Path, data: Path) -> None:
     write_png(IMAGES / "mask_rcnn.png", contact_sheet(panels, columns=4))
 
 
-COMMANDS = {"upsampling": upsampling, "augmentation": augmentation, "overfeat": overfeat}
+BLUE, ORANGE, GREY = "#2f7fd0", "#d9731a", "#8a8f98"
+
+
+def hourglass() -> None:
+    """Two stacks (figures 1, 3 and 4 of Newell et al.), from the shapes that the network's own modules answer."""
+    network = pixelwise.create_model("hourglass_pose", num_joints=16, stacks=2, features=16).eval()
+    seen: list[tuple[str, int]] = []
+
+    def note(name: str) -> Any:
+        return lambda module, given, answer: seen.append((name, answer.shape[-1]))
+
+    for name, module in network.named_modules():
+        if type(module).__name__ == "Residual":
+            module.register_forward_hook(note(name))
+    with torch.inference_mode():
+        sides = [heatmaps.shape[-1] for heatmaps in network(torch.zeros(1, 3, 256, 256))]
+    figure = Figure(figsize=(12, 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    x = _boxes(axes, 0.0, [side for name, side in seen if not name.startswith("stacks.")], "first layers")
+    for number, side in enumerate(sides):
+        own = [(name, size) for name, size in seen if name.startswith(f"stacks.{number}.hourglass")]
+        start = x
+        x = _one_hourglass(axes, x, own)
+        axes.annotate("", (x + 0.1, 0), (x - 0.4, 0), arrowprops={"arrowstyle": "-|>", "color": GREY})
+        axes.text((start + x) / 2, -0.68, f"hourglass {number + 1}", ha="center", fontsize=10)
+        axes.add_patch(Rectangle((x + 0.15, -_tall(side) / 2), 0.35, _tall(side), color=ORANGE))
+        axes.text(x + 0.33, 0.62, f"heatmaps\n{side} x {side}\nloss", ha="center", fontsize=8, color=ORANGE)
+        if number + 1 < len(sides):
+            axes.plot([start - 0.2, start - 0.2, x + 1.1], [0, -0.52, -0.52], color=GREY, linewidth=0.8)
+            axes.annotate("", (x + 1.1, -0.08), (x + 1.1, -0.52), arrowprops={"arrowstyle": "-|>", "color": GREY})
+            axes.text(x + 1.1, 0, "+", ha="center", va="center", fontsize=16)
+            axes.annotate("", (x + 1.0, 0), (x + 0.55, 0), arrowprops={"arrowstyle": "-|>", "color": GREY})
+            x += 1.5
+    axes.set(xlim=(-0.4, x + 0.9), ylim=(-0.75, 0.87))
+    axes.axis("off")
+    figure.savefig(IMAGES / "hourglass.png", dpi=110)
+
+
+def _tall(side: int) -> float:
+    """How tall a box is that stands for maps of a side."""
+    return 0.12 * float(np.log2(side) - 1)
+
+
+def _boxes(axes: Axes, x: float, sides: list[int], title: str) -> float:
+    """Residual modules one after the other; returns where the next thing stands."""
+    axes.text(x + 0.3 * len(sides), -0.68, title, ha="center", fontsize=10)
+    for side in sides:
+        axes.add_patch(Rectangle((x, -_tall(side) / 2), 0.3, _tall(side), color=BLUE))
+        axes.text(x + 0.15, _tall(side) / 2 + 0.02, str(side), ha="center", fontsize=7, color=BLUE)
+        x += 0.55
+    return x + 0.3
+
+
+def _one_hourglass(axes: Axes, x: float, modules: list[tuple[str, int]]) -> float:
+    """Down, the bottom, and up; the modules beside it stand above, on the way of the maps before each pooling."""
+    down = [size for name, size in modules if name.endswith(".down")]
+    up = [size for name, size in modules if name.endswith(".up")]
+    beside = sorted((size for name, size in modules if name.endswith(".beside")), reverse=True)
+    bottom = [size for name, size in modules if name.endswith(".inner")]
+    places = {}
+    for side in (*down, *bottom, *up):
+        axes.add_patch(Rectangle((x, -_tall(side) / 2), 0.3, _tall(side), color=BLUE))
+        axes.text(x + 0.15, -_tall(side) / 2 - 0.07, str(side), ha="center", fontsize=7, color=BLUE)
+        places.setdefault(side, []).append(x)
+        x += 0.45
+    for step, side in enumerate(beside):
+        low, high = min(places[side // 2]) - 0.075, max(places[side // 2]) + 0.375
+        height = 0.36 + 0.13 * (len(beside) - step - 1)
+        axes.plot([low, low, high, high], [0, height, height, 0], color=GREY, linewidth=0.8)
+        axes.add_patch(Rectangle(((low + high) / 2 - 0.15, height - 0.05), 0.3, 0.1, color=BLUE, zorder=3))
+        axes.text((low + high) / 2 + 0.22, height - 0.03, str(side), fontsize=7, color=BLUE, backgroundcolor="white")
+    return x + 0.3
+
+
+COMMANDS = {"upsampling": upsampling, "augmentation": augmentation, "overfeat": overfeat, "hourglass": hourglass}
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["demo"]:

@@ -22,6 +22,7 @@ from pixelwise.models.construct import construct, keywords
 from pixelwise.models.detect import fast_rcnn, faster_rcnn, localizer, mask_rcnn, overfeat, rcnn, yolo
 from pixelwise.models.generate import dcgan, vae
 from pixelwise.models.known_weights import known_weights
+from pixelwise.models.pose.hourglass import HourglassPose
 from pixelwise.models.published import published_tensors
 from pixelwise.models.segment import (
     deconvnet,
@@ -47,6 +48,7 @@ from pixelwise.tasks.detect.task import WholePictures, Windows
 from pixelwise.tasks.generate.task import Bounded, Reconstructed, Sampled
 from pixelwise.tasks.objects.proposed import ClassifyProposals, ReadProposals
 from pixelwise.tasks.objects.task import FindObjects, GridObjects, OutlineObjects
+from pixelwise.tasks.pose.task import FindJoints
 from pixelwise.tasks.regress.task import Regress
 from pixelwise.tasks.segment.task import Segment
 
@@ -96,6 +98,7 @@ CLASSIFY = (Classify(),)
 GRID = (GridObjects(),)
 DENSE = (Segment(), Regress())
 OUTLINES = (OutlineObjects(),)
+POSE = (FindJoints(),)
 PROPOSED = (ClassifyProposals(),)
 READ = (ReadProposals(),)
 RECONSTRUCTED = (Reconstructed(binarised=False),)
@@ -108,6 +111,7 @@ HE_2016 = "He et al., CVPR 2016, arXiv:1512.03385"
 HUANG_2017 = "Huang et al., CVPR 2017, arXiv:1608.06993"
 KIRILLOV_2019 = "Kirillov et al., CVPR 2019, arXiv:1901.02446"
 LONG_2015 = "Long et al., CVPR 2015, arXiv:1411.4038"
+NEWELL_2016 = "Newell et al., ECCV 2016, arXiv:1603.06937"
 RONNEBERGER_2015 = "Ronneberger et al., MICCAI 2015, arXiv:1505.04597"
 SERMANET_2014 = "Sermanet et al., ICLR 2014, arXiv:1312.6229"
 SIMONYAN_2015 = "Simonyan & Zisserman, ICLR 2015, arXiv:1409.1556"
@@ -286,13 +290,27 @@ SYSTEMS: dict[str, System] = {
     "hourglass": System(
         hourglass.HourglassNet,
         DENSE,
-        "Newell et al., ECCV 2016, arXiv:1603.06937",
+        NEWELL_2016,
         parameters=(
             ({"num_classes": 16, "stacks": 1}, 3_586_960),
             ({"num_classes": 16, "stacks": 2}, 6_730_912),
             ({"num_classes": 16, "stacks": 8}, 25_594_624),
         ),
         tiny={"width": 8, "depth": 3},
+    ),
+    "hourglass_pose": System(
+        HourglassPose,
+        POSE,
+        NEWELL_2016,
+        parameters=(
+            ({"stacks": 1}, 3_586_960),
+            ({"stacks": 2}, 6_730_912),
+            ({}, 25_594_624),
+            ({"num_joints": 14, "stacks": 1}, 3_586_446),
+            ({"num_joints": 14, "stacks": 2}, 6_729_372),
+            ({"num_joints": 14}, 25_586_928),
+        ),
+        tiny={"stacks": 2, "features": 16, "depth": 2},
     ),
     "inception_v3": System(
         CLASSIFIERS["inception_v3"],
@@ -567,6 +585,7 @@ SYSTEMS: dict[str, System] = {
 DEFAULT_RECIPES: Mapping[str, str] = {
     "pixels": "unet_fpn",
     "values": "unet_fpn",
+    "keypoints": "hourglass_pose",
     "objects": "overfeat",
     "classes": "resnet18",
 }

@@ -13,7 +13,7 @@ from pixelwise import methods
 from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
 from pixelwise.methods.base import Scalar, TrainingDiverged
-from pixelwise.methods.optimised import Optimised, make_optimizer, rate_factors
+from pixelwise.methods.optimised import Optimised, RMSprop, make_optimizer, rate_factors
 from pixelwise.recipe.schedules import make_schedule
 from planned import planned_recipe
 
@@ -258,3 +258,29 @@ def test_steps_read_later_are_those_read_at_once(monkeypatch: pytest.MonkeyPatch
     later = trained()
     for found, expected in zip(later.shipped().parameters(), now.shipped().parameters(), strict=True):
         assert torch.equal(found, expected)
+
+
+def test_rmsprop_leaves_parameters_alone_where_a_step_is_left_out() -> None:
+    """As fused optimisers do by `found_inf`; weight decay is decoupled, as that of AdamW."""
+    torch.manual_seed(0)
+    weight = nn.Parameter(torch.randn(3, 3))
+    optimizer = RMSprop([{"params": [weight], "lr": 0.1, "weight_decay": 0.5}], 0.1)
+    plain = nn.Parameter(weight.detach().clone())
+    twin = torch.optim.RMSprop([plain], 0.1)
+    for parameter in (weight, plain):
+        parameter.grad = torch.full((3, 3), 2.0)
+    with torch.no_grad():
+        plain.mul_(1 - 0.1 * 0.5)
+    optimizer.step()
+    twin.step()
+    torch.testing.assert_close(weight, plain)
+    before = weight.detach().clone()
+    optimizer.found_inf = torch.tensor(1.0)
+    weight.grad = torch.full((3, 3), torch.nan)
+    optimizer.step()
+    assert torch.equal(weight, before)
+    optimizer.found_inf = torch.tensor(0.0)
+    weight.grad = torch.ones(3, 3)
+    optimizer.step()
+    assert not torch.equal(weight, before)
+    assert torch.isfinite(weight).all()

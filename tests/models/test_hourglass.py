@@ -8,8 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from pixelwise.catalog import create_model
+from pixelwise.data.targets import ObjectTargets
 from pixelwise.errors import UserError
 from pixelwise.models.pose.hourglass import Hourglass, Residual, StackedHourglass
+from pixelwise.nn.heatmaps import peaks
 
 
 def count(module: nn.Module) -> int:
@@ -125,3 +127,46 @@ def test_one_small_picture_trains_although_the_bottom_of_the_hourglass_is_one_pl
 def test_wrong_options_are_explained() -> None:
     with pytest.raises(UserError, match="stacks 0, depth 4: an hourglass network has at least 1 of each"):
         create_model("hourglass", num_classes=3, stacks=0)
+
+
+def pose_targets(keypoints: torch.Tensor) -> ObjectTargets:
+    """(N, J, 3) -> one person per picture."""
+    boxes = torch.zeros(len(keypoints), 1, 4)
+    return ObjectTargets(boxes, torch.ones(len(keypoints), 1, dtype=torch.long), None, keypoints[:, None])
+
+
+def test_every_stack_has_a_loss_and_one_batch_is_learned() -> None:
+    torch.manual_seed(0)
+    network = create_model("hourglass_pose", num_joints=3, stacks=2, features=16, depth=2).train()
+    images = torch.randn(2, 3, 64, 64)
+    keypoints = torch.tensor([[[10.0, 20, 2], [40, 50, 1], [0, 0, 0]], [[30.0, 33, 2], [5, 6, 2], [60, 2, 2]]])
+    optimizer = torch.optim.RMSprop(network.parameters(), 2e-3)
+    values = network.losses(images, pose_targets(keypoints))
+    assert set(values) == {"stack_1", "stack_2", "loss"}
+    torch.testing.assert_close(values["loss"], values["stack_1"] + values["stack_2"])
+    values["loss"].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+    for _ in range(150):
+        optimizer.zero_grad()
+        network.losses(images, pose_targets(keypoints))["loss"].backward()
+        optimizer.step()
+    network.train()
+    found, _ = peaks(network(images)[-1])
+    known = keypoints[..., 2] > 0
+    assert ((4 * found - keypoints[..., :2]).abs().amax(-1)[known] <= 1.01).all(), "a quarter of a cell of 4 pixels"
+
+
+@pytest.mark.parametrize("keypoints", [torch.zeros(2, 3, 3), torch.full((2, 3, 3), torch.nan)])
+def test_pictures_without_a_joint_have_a_loss_of_0(keypoints: torch.Tensor) -> None:
+    network = create_model("hourglass_pose", num_joints=3, stacks=1, features=8, depth=1).train()
+    loss = network.losses(torch.randn(2, 3, 16, 16), pose_targets(keypoints))["loss"]
+    loss.backward()
+    assert float(loss) == 0.0
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+    nobody = ObjectTargets(torch.zeros(2, 1, 4), torch.zeros(2, 1, dtype=torch.long))
+    assert float(network.losses(torch.randn(2, 3, 16, 16), nobody)["loss"].detach()) == 0.0
+
+
+def test_impossible_sizes_are_one_sentence() -> None:
+    with pytest.raises(UserError, match="stacks 0, depth 4"):
+        create_model("hourglass_pose", stacks=0)

@@ -43,7 +43,7 @@ def test_a_models_name_is_a_recipe() -> None:
         (["nonsense"], "expected section.key=value"),
         (["optimizer.lr.deep=1"], "optimizer.lr"),
         (["model.num_classes=3"], "num_classes"),
-        (["optimizer.name=adam"], "'adamw' or 'sgd'"),
+        (["optimizer.name=adam"], "'adamw', 'sgd' or 'rmsprop'"),
     ],
 )
 def test_mistakes_are_one_sentence_with_the_key_and_what_is_allowed(overrides: list[str], words: str) -> None:

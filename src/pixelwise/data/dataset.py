@@ -68,7 +68,7 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """The task for which such labels are made: `segment`, `classify` or `regress`."""
+        """The task for which such labels are made: `segment`, `classify`, `regress` or `pose`."""
         return self.coding.task
 
     def read(self, record: Record) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import UNLABELLED, Dataset
+from pixelwise.data.joints import Joints
 from pixelwise.data.listing import counted, some
 from pixelwise.data.objects import ObjectFacts, object_facts, object_sizes
 from pixelwise.data.pictures import PICTURE_SUFFIXES, PictureFormat
@@ -65,6 +66,7 @@ class Fingerprint:
         digest: hexadecimal; another one means that a file, a name, a class or a split has changed.
         objects: of the training pictures, where the task is about objects.
         values: of the training pictures, where the data has a number per pixel.
+        joints: of the objects, where the data has keypoints.
     """
 
     pictures: Mapping[str, int]
@@ -82,6 +84,7 @@ class Fingerprint:
     digest: str
     objects: ObjectFacts | None = None
     values: ValueFacts | None = None
+    joints: Joints | None = None
 
     def class_shares(self) -> tuple[float, ...]:
         """Share of the labelled pixels by class."""
@@ -277,6 +280,7 @@ def _facts(
         present_pixels=tuple(present.tolist()),
         void_fraction=float(counts[:, VOID].sum() / max(counts.sum(), 1)) if of_pixels else 0.0,
         digest=digest(dataset),
+        joints=getattr(dataset.coding, "joints", None),
     )
 
 

@@ -181,6 +181,16 @@ class Broken:
         raise UserError(self.why)
 
 
+def extent(region: Region) -> np.ndarray | None:
+    """(4,) float32 xyxy around an outline or a box; None for runs and patches."""
+    if isinstance(region, Polygons):
+        corners = np.concatenate([ring for rings in region.polygons for ring in rings])
+        return np.concatenate([corners.min(axis=0), corners.max(axis=0)]).astype(np.float32)
+    if isinstance(region, Box):
+        return np.array([region.left, region.top, region.right, region.bottom], np.float32)
+    return None
+
+
 def reach(region: Region) -> tuple[float, float] | None:
     """The largest x and y of an outline or a box; None for runs and patches, which know the picture's size."""
     if isinstance(region, Polygons):

@@ -22,11 +22,14 @@ class Instances:
         classes: (N,) int64 class ids.
         ids: (H, W) int32 label map, 0 where there is no object, i + 1 on the pixels of object i; None for boxes alone.
             Objects of which only the box is known have no pixels there, and come last.
-        keypoints: (N, J, 3) float32 `(x, y, visible)`; None where there are none.
+        keypoints: (N, J, 3) float32 `(x, y, visible)`: 0 where the joint is not annotated, 1 where it is but hidden, 2
+            where it is seen; None where there are none.
         sides: pairs of joints (left, right), as indices into the J keypoints, that change places when the picture is
             mirrored: the left wrist of the person in the mirror image is the right wrist of the person before it.
         extents: (N, 4) float32, the boxes moved along but not cut off at the edges of a view; None where nobody needs
             to know how much of an object is in view.
+        head_boxes: (N, 4) float32 xyxy around the head of each person, NaN where it is not known; None where the data
+            has none, and in random views.
     """
 
     boxes: np.ndarray
@@ -35,6 +38,7 @@ class Instances:
     keypoints: np.ndarray | None = None
     sides: tuple[tuple[int, int], ...] = ()
     extents: np.ndarray | None = None
+    head_boxes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -70,8 +74,15 @@ class Instances:
             ids = numbers[part]
         keypoints = None if self.keypoints is None else _in_window(self.keypoints[kept], low[:2], high[:2])
         extents = None if self.extents is None else (self.extents[kept] - low).astype(np.float32)
+        heads = None if self.head_boxes is None else (self.head_boxes[kept] - low).astype(np.float32)
         return replace(
-            self, boxes=boxes[kept], classes=self.classes[kept], ids=ids, keypoints=keypoints, extents=extents
+            self,
+            boxes=boxes[kept],
+            classes=self.classes[kept],
+            ids=ids,
+            keypoints=keypoints,
+            extents=extents,
+            head_boxes=heads,
         )
 
     def select(self, which: np.ndarray | list[int]) -> Instances:
@@ -85,6 +96,7 @@ class Instances:
             keypoints=None if self.keypoints is None else self.keypoints[which],
             sides=self.sides,
             extents=None if self.extents is None else self.extents[which],
+            head_boxes=None if self.head_boxes is None else self.head_boxes[which],
         )
 
     @classmethod

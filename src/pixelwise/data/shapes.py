@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from pixelwise.data.codings import Coding
+from pixelwise.data.joints import Joints
+from pixelwise.data.people import Person
 from pixelwise.data.pictures import probe
 from pixelwise.data.record import Record
-from pixelwise.data.regions import Box, Broken, Patch, Region, reach
+from pixelwise.data.regions import Box, Broken, Patch, Region, extent, reach
 from pixelwise.data.sample import VOID, Instances
 from pixelwise.errors import UserError
 
@@ -33,12 +35,14 @@ class Shape:
         region: its pixels.
         crowd: many objects in one region: it has a class, but is no object.
         entry: where it stands in the file, for error messages: `annotation 17`.
+        keypoints: (J, 3) x, y and whether each joint is annotated, see `Instances`; None where it has none.
     """
 
     class_id: int
     region: Region
     crowd: bool = False
     entry: str = ""
+    keypoints: np.ndarray | None = None
 
     @property
     def painted(self) -> int:
@@ -84,18 +88,23 @@ class ShapeCoding(Coding):
 
     Crowds are painted first, then the larger before the smaller, so that small things stay on top of what they lie on;
     among equals the later is on top. Below them all, a box without an outline is void: something there is an object.
+
+    Attributes:
+        joints: of the objects that have keypoints; None where none has.
     """
 
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
+    joints: Joints | None = None
     kind: ClassVar[str] = "shapes"
 
     @property
     def knows(self) -> frozenset[str]:
         """Where nothing has an outline, only which objects there are."""
         shapes = [shape for drawing in self.drawings.values() for shape in drawing.shapes]
+        joints = frozenset() if self.joints is None else frozenset({"keypoints"})
         if shapes and all(isinstance(shape.region, Box) for shape in shapes):
-            return frozenset({"objects"})
-        return frozenset({"pixels", "objects", "outlines"})
+            return frozenset({"objects"}) | joints
+        return frozenset({"pixels", "objects", "outlines"}) | joints
 
     @property
     def bare_boxes(self) -> int:
@@ -113,24 +122,37 @@ class ShapeCoding(Coding):
         """
         mask = np.zeros((height, width), np.uint8)
         ids = np.zeros((height, width), np.int32)
-        classes = []
-        bare: list[tuple[int, np.ndarray]] = []
-        for number, (shape, patch) in enumerate(self._in_order(record, height, width), start=1):
+        ordered = self._in_order(record, height, width)
+        bare: list[tuple[Shape, np.ndarray]] = []
+        for number, (shape, patch) in enumerate(ordered, start=1):
             mask[patch.window][patch.mask] = shape.painted
-            classes.append(shape.class_id)
             is_object = not shape.crowd and shape.class_id not in (0, VOID)
             if not isinstance(shape.region, Box):
                 ids[patch.window][patch.mask] = number if is_object else 0
             elif is_object and patch.mask.any():
-                bare.append((shape.class_id, shape.region.within(height, width)))
+                bare.append((shape, shape.region.within(height, width)))
         seen = np.unique(ids)
-        outlined = Instances.from_label_map(ids, np.array(classes, np.int64)[seen[seen > 0] - 1])
-        if not bare:
-            return mask, outlined
-        boxes = np.stack([box for _, box in bare])
-        bare_classes = np.array([class_id for class_id, _ in bare], np.int64)
-        return mask, Instances(
-            np.concatenate([outlined.boxes, boxes]), np.concatenate([outlined.classes, bare_classes]), outlined.ids
+        shapes = [ordered[number - 1][0] for number in seen[seen > 0]]
+        outlined = Instances.from_label_map(ids, np.array([shape.class_id for shape in shapes], np.int64))
+        boxes = np.concatenate([outlined.boxes, *(box[None] for _, box in bare)])
+        shapes += [shape for shape, _ in bare]
+        classes = np.array([shape.class_id for shape in shapes], np.int64)
+        return mask, self._with_joints(Instances(boxes, classes, outlined.ids), shapes)
+
+    def _with_joints(self, objects: Instances, shapes: Sequence[Shape]) -> Instances:
+        """The objects with the keypoints of their shapes; zeros for those that have none."""
+        if self.joints is None:
+            return objects
+        nothing = np.zeros((len(self.joints), 3), np.float32)
+        keypoints = np.array([nothing if s.keypoints is None else s.keypoints for s in shapes], np.float32)
+        return replace(objects, keypoints=keypoints.reshape(len(shapes), len(self.joints), 3), sides=self.joints.sides)
+
+    def people_of(self, name: str) -> tuple[Person, ...]:
+        """The objects of a record that have keypoints, without drawing anything."""
+        return tuple(
+            Person(shape.keypoints, extent(shape.region), entry=shape.entry)
+            for shape in (self.drawings[name].shapes if name in self.drawings else ())
+            if shape.keypoints is not None and not shape.crowd
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.loader import prefetch
 from pixelwise.data.record import Record
@@ -40,12 +38,12 @@ def measure(
     """
     inference = predictor.inference
 
-    def load(record: Record) -> tuple[Sample, np.ndarray]:
+    def load(record: Record) -> tuple[Sample, Any]:
         sample = dataset.load(record)
-        return sample, inference.prepare(sample.image)
+        return sample, inference.prepare_sample(sample)
 
     seconds = 0.0
-    waiting: list[tuple[Sample, np.ndarray]] = []
+    waiting: list[tuple[Sample, Any]] = []
     for number, pair in enumerate(prefetch(load, records), start=1):
         waiting.append(pair)
         if len(waiting) < inference.batch_size and number < len(records):

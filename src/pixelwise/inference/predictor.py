@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pixelwise.atomic import write_text
 from pixelwise.data.pictures import convert
+from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.inference.forms import check_form
 from pixelwise.inference.many import complain, each, refuse_to_overwrite, write_rows
@@ -96,6 +97,10 @@ class Inference(ABC, Generic[P]):
         """(H, W, C) in the spec's form -> what `measured` takes of it."""
         return image
 
+    def prepare_sample(self, sample: Sample) -> Any:
+        """What `measured` takes of a labelled picture: `prepare` of it, unless it is known where to look."""
+        return self.prepare(sample.image)
+
     def grid(self, height: int, width: int) -> Grid:
         """The tiles in which a picture of that size is looked at; one, unless the network is run on parts of it."""
         return Grid((Span(0, height, 0, height),), (Span(0, width, 0, width),), ramp=0)
@@ -111,9 +116,9 @@ class Inference(ABC, Generic[P]):
             UserError: a picture that is too large, or cannot be read.
         """
 
-    def measured(self, prepared: Sequence[np.ndarray]) -> list[P]:
-        """The answers for pictures that `prepare` gave, for an evaluation: uncertain ones that `predict` leaves out are
-        among them."""
+    def measured(self, prepared: Sequence[Any]) -> list[P]:
+        """The answers for pictures that `prepare_sample` gave, for an evaluation: uncertain ones that `predict` leaves
+        out are among them."""
         answers = []
         for image in prepared:
             with open_raster(image) as raster:

@@ -184,6 +184,34 @@ class Optimised:
             self.average.load_state_dict(state["average"])
 
 
+class RMSprop(torch.optim.RMSprop):
+    """RMSprop (Tieleman & Hinton 2012) with decoupled weight decay, as AdamW has it (Loshchilov & Hutter, ICLR 2019).
+
+    As a part of the gradient, weight decay would drown small gradients, such as those of heatmaps. Where `found_inf` is
+    1 the parameters stay as they are, as with fused optimisers, of which torch has none of this kind; the averages of
+    squared gradients fade in such a step, with which a run ends.
+    """
+
+    found_inf: Tensor | None = None
+
+    def __init__(self, groups: Sequence[Mapping[str, Any]], lr: float) -> None:
+        super().__init__([{**group, "weight_decay": 0.0, "decay": group["weight_decay"]} for group in groups], lr)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                kept: float | Tensor = 1 - group["lr"] * group["decay"]
+                if self.found_inf is not None:
+                    # NaN times 0 is NaN, so that the gradient is replaced rather than multiplied.
+                    parameter.grad = torch.where(self.found_inf > 0, 0.0, parameter.grad)
+                    kept = torch.where(self.found_inf > 0, 1.0, kept)
+                parameter.mul_(kept)
+        return super().step(closure)
+
+
 def _check_finite(loss: float, norm: float, learning_rate: float, names: Sequence[str]) -> None:
     for name, value in (("loss", loss), ("gradient norm", norm)):
         if not math.isfinite(value):
@@ -213,6 +241,8 @@ def make_optimizer(recipe: PlannedRecipe, network: nn.Module) -> torch.optim.Opt
         momentum = settings.momentum
         fused = any(reading_waits(parameter.device) for parameter in network.parameters())  # so that it can leave out
         return torch.optim.SGD(parameters, settings.lr, momentum, nesterov=momentum > 0, fused=fused)
+    if settings.name == "rmsprop":
+        return RMSprop(parameters, settings.lr)
     return torch.optim.AdamW(parameters, lr=settings.lr, betas=settings.betas, fused=True)
 
 

@@ -47,3 +47,36 @@ def pckh(
 def head_sizes(boxes: np.ndarray) -> np.ndarray:
     """(N, 4) xyxy of heads -> (N,) head sizes in pixels, 0.6 of the diagonals."""
     return HEAD_FACTOR * np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1)
+
+
+def distance_between(true: np.ndarray, present: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
+    """The distance between two joints of each person, such as the torso's from the left shoulder to the right hip.
+
+    Args:
+        true: (N, J, 2) x and y in pixels.
+        present: (N, J), whether the joint is known.
+        pair: indices of the two joints.
+
+    Returns:
+        (N,) float64 pixels; NaN for people of whom one of the two is not known, or who have both at one place.
+    """
+    first, second = pair
+    lengths = np.linalg.norm(true[:, first].astype(np.float64) - true[:, second], axis=1)
+    known = present[:, first].astype(bool) & present[:, second].astype(bool) & (lengths > 0)
+    return np.where(known, lengths, np.nan)
+
+
+def means_over_joints(shares: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
+    """The plain mean of the joints' shares, and the mean weighted by how many people have each joint.
+
+    Args:
+        shares: (J,), as `pck` gives them.
+        counts: (J,) people.
+
+    Returns:
+        Both NaN where nobody has a joint.
+    """
+    known = counts > 0
+    if not known.any():
+        return float("nan"), float("nan")
+    return float(shares[known].mean()), float(np.average(shares[known], weights=counts[known]))

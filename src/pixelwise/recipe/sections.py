@@ -103,7 +103,7 @@ class PlannedWindows(WindowsSection):
 
 
 class OptimizerSection(Section):
-    name: Literal["adamw", "sgd"] = "adamw"
+    name: Literal["adamw", "sgd", "rmsprop"] = "adamw"
     lr: float | None = Field(None, gt=0, description="peak learning rate; null: as optimizer and weights ask")
     encoder_lr_factor: float | None = Field(None, ge=0, description="of a pretrained encoder's rate; null: 0.3, or 1")
     depth_decay: float = Field(
@@ -112,7 +112,7 @@ class OptimizerSection(Section):
     freeze: int | str | tuple[str, ...] | None = Field(
         None, description="what is not trained: the first so many layers, trunk (all but the last), or names of modules"
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; rmsprop has none")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.999), description="of adamw: decay of the averages of the gradient and of its square"
     )

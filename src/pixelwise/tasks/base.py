@@ -17,6 +17,7 @@ from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.loader import Transform
+from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
 from pixelwise.data.targets import Targets
 from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Predictor
@@ -27,6 +28,7 @@ from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
+from pixelwise.tasks.insight import Insight
 
 P = TypeVar("P", bound=Prediction)
 Snapshots = Callable[[str], Sequence[tuple[int, Path]]]
@@ -182,6 +184,10 @@ class Task(ABC):
         """
         return cache
 
+    def training_records(self, dataset: Dataset, records: Sequence[Record]) -> Sequence[Record]:
+        """The labelled pictures as they are drawn: without those that teach nothing, others several times."""
+        return records
+
     def training_transform(self, recipe: PlannedRecipe) -> Transform:
         """What makes random crops of samples."""
         return recipe.augment
@@ -291,6 +297,10 @@ class Task(ABC):
 
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
         """What brings a picture (H, W, C) to the size that the network looks at; None where any size will do."""
+        return None
+
+    def insight(self, network: nn.Module, spec: ModelSpec) -> Insight | None:
+        """How `pixelwise explain` looks into a network; None for those that answer class logits."""
         return None
 
     # What people look at.

@@ -31,7 +31,7 @@ def train_loaders(
     return {
         stream.name: TrainLoader(
             cache,
-            stream_records(dataset, stream),
+            _drawn(dataset, stream, task),
             task.training_transform(recipe),
             targets=task.targets if stream.targets else None,
             batch_size=sizes[stream.name],
@@ -44,6 +44,11 @@ def train_loaders(
         )
         for stream in method.streams
     }
+
+
+def _drawn(dataset: Dataset, stream: Stream, task: Task) -> Sequence[Record]:
+    records = stream_records(dataset, stream)
+    return task.training_records(dataset, records) if stream.targets else records
 
 
 def at_half_size(recipe: PlannedRecipe) -> PlannedRecipe:

@@ -84,6 +84,8 @@ def make_plan(
         )
     if values["optimizer"]["name"] == "adamw":
         derive("optimizer", "lr", 2e-3, "AdamW with warm-up and cosine decay")
+    elif values["optimizer"]["name"] == "rmsprop":
+        derive("optimizer", "lr", 2.5e-4, "RMSprop, as Newell et al. train stacked hourglasses")
     else:
         derive("optimizer", "lr", 0.01, "SGD with momentum")
     if weights is not None and not weights_fill(recipe.model.name, read_weights(weights)):

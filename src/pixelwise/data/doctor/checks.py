@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.data.doctor import class_checks, copy_checks, file_checks, mask_checks, picture_checks, value_checks
+from pixelwise.data.doctor import (
+    class_checks,
+    copy_checks,
+    file_checks,
+    keypoint_checks,
+    mask_checks,
+    picture_checks,
+    value_checks,
+)
 from pixelwise.data.doctor.diagnosis import SEVERITIES, Diagnosis
 from pixelwise.data.doctor.examination import examine_files
 from pixelwise.data.order import Order
@@ -18,6 +26,9 @@ CHECKS = (
     mask_checks.ids,
     mask_checks.shapes,
     value_checks.maps,
+    keypoint_checks.outside,
+    keypoint_checks.few,
+    keypoint_checks.sides,
     copy_checks.copies,
     class_checks.contradictions,
     class_checks.balance,

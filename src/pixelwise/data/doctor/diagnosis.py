@@ -37,8 +37,8 @@ class Summary:
     """A dataset in numbers, of what can be read.
 
     Attributes:
-        task: what can be learnt from it: `segment`, `classify` where pictures as a whole have a class, or `regress`
-            where pixels have values.
+        task: what can be learnt from it: `segment`, `classify` where pictures as a whole have a class, `regress` where
+            pixels have values, or `pose` where people have joints.
         layout: how the folder is read.
         pictures: all of them, labelled or not, readable or not.
         labelled: those with a readable picture and readable labels.

@@ -59,7 +59,7 @@ class Examination:
     @property
     def has_masks(self) -> bool:
         """Whether labels are ids per pixel or objects, rather than classes of pictures or maps of numbers."""
-        return self.coding.kind not in ("classes", "values")
+        return self.coding.kind not in ("classes", "values", "keypoints")
 
     @property
     def mapping(self) -> Mapping[int, int]:
@@ -93,7 +93,7 @@ class Examination:
 
         For a picture with a class as a whole, 1 at that class, (K,).
         """
-        if not look.usable or look.size is None:
+        if not look.usable or look.size is None or self.coding.kind == "keypoints":
             return None
         if self.coding.kind == "classes":
             assert look.record.class_id is not None

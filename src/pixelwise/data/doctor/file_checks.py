@@ -99,7 +99,11 @@ def unpaired(ex: Examination) -> Findings:
     if ex.masks:
         bare = tuple(ex.relative(look.record.picture) for look in ex.looks if not look.masks)
         if bare:
-            lacks = {"shapes": "entry in the annotation files", "values": "map of that name"}
+            lacks = {
+                "shapes": "entry in the annotation files",
+                "values": "map of that name",
+                "keypoints": "joints of a person",
+            }
             lacking = lacks.get(ex.coding.kind, "mask of that name")
             yield Finding(
                 "warning",

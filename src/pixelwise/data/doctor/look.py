@@ -19,6 +19,7 @@ from pixelwise.data.gaps import lone_extreme
 from pixelwise.data.header import Header
 from pixelwise.data.idx import read_idx
 from pixelwise.data.packed import are_grey
+from pixelwise.data.people import PeopleCoding
 from pixelwise.data.pictures import PictureFormat as Form
 from pixelwise.data.pictures import convert, probe, read_filled, read_picture
 from pixelwise.data.record import Record
@@ -133,6 +134,10 @@ def look_at_all(records: Sequence[Record], coding: Coding | None) -> list[Look]:
 def look_at(record: Record, coding: Coding | None) -> Look:
     if record.place is not None:
         return _described(record, read_idx(record.picture)[record.place][:, :, None])
+    if isinstance(coding, PeopleCoding):  # what the joints are like is judged without their pictures
+        bare = look_at(replace(record, labels=()), None)
+        files = tuple(MaskLook(file, size=bare.size) for file in record.labels)
+        return replace(bare, record=record, masks=files)
     if isinstance(coding, ShapeCoding):
         bare = look_at(replace(record, labels=()), None)
         return replace(bare, record=record, masks=_look_at_shapes(record, coding, bare.size))

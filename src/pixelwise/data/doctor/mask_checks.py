@@ -103,7 +103,7 @@ def _named(ex: Examination, top: int) -> bool:
 
 
 def ids(ex: Examination) -> Findings:
-    if ex.coding.kind in ("objects", "layers", "shapes", "values"):
+    if ex.coding.kind in ("objects", "layers", "shapes", "values", "keypoints"):
         return
     clean = [mask for mask in ex.masks if not (mask.damage or mask.lossy or mask.in_colour)]
     yield from _zero_and_255(ex)

@@ -66,6 +66,11 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Orde
             f"{root}: maps of values; a corrected copy is made of pictures with masks alone. Correct the files that "
             "`pixelwise check DATA` names."
         )
+    if examination.coding.kind == "keypoints":
+        raise UserError(
+            f"{root}: joints of people; a corrected copy is made of pictures with masks alone. Correct what `pixelwise "
+            "check DATA` names in the annotations."
+        )
     plan = _plan(examination)
     if len(plan.kept) < 2:
         raise UserError(

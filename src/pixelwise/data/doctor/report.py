@@ -35,7 +35,11 @@ def _facts(root: str, summary: Summary) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     splits = ", ".join(f"{count:,} {split}" for split, count in summary.splits.items()) or "none"
-    labels = {"classify": "a class", "regress": "a map of values that can be read"}
+    labels = {
+        "classify": "a class",
+        "regress": "a map of values that can be read",
+        "pose": "joints of a person",
+    }
     label = labels.get(summary.task, "a mask that can be read")
     rows = {
         "folder": f"{root} (layout {summary.layout})",

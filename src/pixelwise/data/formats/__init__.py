@@ -11,7 +11,20 @@ from types import ModuleType
 from typing import get_args
 
 from pixelwise.data.dataset import UNLABELLED, Dataset
-from pixelwise.data.formats import camvid, classes, coco, folder, idx, labelmap, labelme, nuclei, rle_csv, values, voc
+from pixelwise.data.formats import (
+    camvid,
+    classes,
+    coco,
+    folder,
+    idx,
+    labelmap,
+    labelme,
+    nuclei,
+    pose_mat,
+    rle_csv,
+    values,
+    voc,
+)
 from pixelwise.data.formats.completion import complete
 from pixelwise.data.formats.left_aside import left_aside
 from pixelwise.data.formats.survey import Survey
@@ -24,6 +37,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "camvid": camvid,
     "nuclei": nuclei,
     "voc": voc,
+    "pose_mat": pose_mat,
     "values": values,
     "labelmap": labelmap,
     "coco": coco,

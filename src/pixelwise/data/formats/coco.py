@@ -3,13 +3,15 @@
     train2017/x.jpg + annotations/instances_train2017.json
 
 Outlines are polygons, whose union is the object, or run-length encodings, as numbers or compressed. An annotation may
-have a box alone.
+have a box alone. Keypoints stand in the same annotations, or in those of the same id in a file of their own
+(`person_keypoints_train2017.json`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ import numpy as np
 from pixelwise.data import rle
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats import labelme, rle_csv
-from pixelwise.data.formats.annotations import files_below, has_masks, label_table, pictures_of, survey_of
+from pixelwise.data.formats.annotations import files_below, has_masks, label_table, pictures_of, split_in, survey_of
 from pixelwise.data.formats.coco_reader import KEYS, InstancesFile, Reading
 from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.sources import Sources
@@ -29,7 +31,7 @@ from pixelwise.data.listing import Faults, relative, some
 from pixelwise.data.names import Finder
 from pixelwise.data.regions import Box, Patch
 from pixelwise.data.sample import VOID
-from pixelwise.data.shapes import IGNORE, Drawing
+from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
 
 
 def detect(root: Path) -> bool:
@@ -63,10 +65,12 @@ def survey(root: Path) -> Survey:
     for file in _candidates(root):
         content = faults.attempt(partial(read_json, file, relative(root, file), encodings), None)
         contents += [(file, content)] if content is not None else []
-    kept, notes = _chosen(root, contents, faults)
+    kept, beside, notes = _chosen(root, contents, faults)
     pictures = pictures_of(root, [file.stem for file, content in contents if _is_panoptic(content)])
     finder = Finder(root, pictures.records)
     reading = Reading(Sources(root))
+    for file, content in beside:
+        faults.attempt(partial(reading.keypoints.set_aside, content, split_in(file.stem)), None)
     for file, content in kept:
         faults.attempt(partial(InstancesFile(root, file, reading).read, content, finder), None)
     if kept and not (faults or reading.sources):
@@ -74,11 +78,12 @@ def survey(root: Path) -> Survey:
     table = label_table(reading.labels, faults.attempt(partial(read_classes, root), None))
     merged = reading.sources.merged(table.ids, table.refused)
     notes += _notes(root, [file for file, _ in kept], reading, merged.drawings)
-    return survey_of(
+    drawings = _with_files(merged.drawings, [file for file, _ in beside])
+    found = survey_of(
         root,
         "coco",
         pictures,
-        merged.drawings,
+        drawings,
         class_names=table.names,
         by_file=reading.by_file,
         unmatched=reading.unmatched,
@@ -86,15 +91,32 @@ def survey(root: Path) -> Survey:
         faults=(*faults, *merged.faults),
         guesses=(*encodings.guesses(), *merged.guesses, *table.guesses, *reading.unread),
     )
+    return replace(found, coding=ShapeCoding(drawings, reading.keypoints.joints))
+
+
+def _with_files(drawings: Mapping[str, Drawing], files: list[Path]) -> dict[str, Drawing]:
+    """The drawings, to which the files of keypoints belong where a shape has some."""
+    return {
+        name: replace(drawing, others=(*drawing.others, *files))
+        if any(shape.keypoints is not None for shape in drawing.shapes)
+        else drawing
+        for name, drawing in drawings.items()
+    }
 
 
 def _candidates(root: Path) -> list[Path]:
     return files_with(files_below(root, ".json"), ("images", "annotations"))
 
 
-def _chosen(root: Path, contents: list[tuple[Path, Any]], faults: Faults) -> tuple[list[tuple[Path, Any]], list[str]]:
-    """The files with outlines, without those of keypoints, captions, panoptic segments and lists of pictures."""
-    outlines, keypoints, others = [], [], []
+Contents = list[tuple[Path, Any]]
+
+
+def _chosen(root: Path, contents: Contents, faults: Faults) -> tuple[Contents, Contents, list[str]]:
+    """The files with outlines; those of the keypoints of the same annotations; and notes on captions, panoptic segments
+    and lists of pictures, which are not read."""
+    outlines: Contents = []
+    keypoints: Contents = []
+    others: Contents = []
     for file, content in contents:
         if _lacks(content) or _is_of_another_kind(content):
             others.append((file, content))
@@ -116,10 +138,11 @@ def _chosen(root: Path, contents: list[tuple[Path, Any]], faults: Faults) -> tup
     left = [relative(root, file) for file, content in others if not _has_outlines(content)]
     notes = []
     if keypoints:
-        notes.append(f"{some([relative(root, file) for file, _ in keypoints], 3)}: keypoints, which are not read.")
+        files = some([relative(root, file) for file, _ in keypoints], 3)
+        notes.append(f"{files}: keypoints, which belong to the annotations of the same id in the files of outlines.")
     if left and outlines:
         notes.append(f"{some(left, 3)}: no outlines, so not read.")
-    return outlines, notes
+    return outlines, keypoints, notes
 
 
 def _no_picture(root: Path, reading: Reading) -> str:
@@ -187,7 +210,7 @@ def _notes(root: Path, files: list[Path], reading: Reading, drawings: Mapping[st
         notes.append(f"{crowds} crowds are labelled as their category, beneath the single objects.")
     if boxes:
         notes.append(f"{boxes} annotations have a box but no outline; the pixels in it are void, where no outline is.")
-    return notes
+    return notes + reading.keypoints.notes([shape.keypoints for shape in shapes if shape.keypoints is not None])
 
 
 def write(export: Export, out: Path) -> list[str]:

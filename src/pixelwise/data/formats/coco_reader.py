@@ -10,11 +10,12 @@ from typing import Any
 
 from pixelwise.data.formats import entries
 from pixelwise.data.formats.annotations import split_in
+from pixelwise.data.formats.coco_keypoints import Keypoints, box_around
 from pixelwise.data.formats.coco_regions import region_of
 from pixelwise.data.formats.sources import Labelled, Source, Sources
 from pixelwise.data.listing import relative
 from pixelwise.data.names import Finder, Unmatched
-from pixelwise.data.regions import Broken
+from pixelwise.data.regions import Broken, Region
 from pixelwise.errors import UserError
 
 KEYS = ("images", "annotations", "categories")
@@ -30,6 +31,7 @@ class Reading:
         categories: ids of all files.
         unread: sentences on categories that are not read.
         listed: how many pictures the files list.
+        keypoints: of the annotations, and the joints that the categories name.
     """
 
     sources: Sources
@@ -39,6 +41,7 @@ class Reading:
     unmatched: Unmatched = field(default_factory=Unmatched)
     unread: list[str] = field(default_factory=list)
     listed: int = 0
+    keypoints: Keypoints = field(default_factory=Keypoints)
 
 
 class InstancesFile:
@@ -58,6 +61,7 @@ class InstancesFile:
         """
         try:
             images, annotations, categories = (entries.entries_of(content, key) for key in KEYS)
+            self._reading.keypoints.note_categories(categories)
         except UserError as error:
             raise UserError(f"{self._file}: {error}") from None
         sources = self._read_images(images, finder)
@@ -74,7 +78,7 @@ class InstancesFile:
             except UserError as error:
                 self._belongs_to_none(entry, error)
                 continue
-            shape = _shape(annotation, entry, label_of, doubtful)
+            shape = self._shape(annotation, entry, label_of, doubtful)
             for source in sources[image_id]:
                 source.shapes.append(shape)
 
@@ -129,18 +133,23 @@ class InstancesFile:
     def _belongs_to_none(self, entry: str, why: UserError) -> None:
         self._reading.unmatched.missing[f"{self._name}: {entry} ({str(why).rstrip('.')})"] = None
 
-
-def _shape(
-    annotation: dict[str, Any], entry: str, label_of: Mapping[int | str, str], doubtful: set[int | str]
-) -> Labelled:
-    """The region of an annotation with the label of its category; a broken one where either is none."""
-    try:
-        category_id = entries.identity(annotation, "category_id")
-        if category_id not in label_of:
-            raise UserError(f"category_id {category_id} is none of the categories in this file.")
-        if category_id in doubtful:
-            raise UserError(f"category_id {category_id} stands for several categories of this file; give each its own.")
-        region = region_of(annotation)
-    except UserError as error:
-        return Labelled("", Broken(str(error)), entry)
-    return Labelled(label_of[category_id], region, entry, entries.is_true(annotation.get("iscrowd")))
+    def _shape(
+        self, annotation: dict[str, Any], entry: str, label_of: Mapping[int | str, str], doubtful: set[int | str]
+    ) -> Labelled:
+        """The region of an annotation with the label of its category; a broken one where either is none."""
+        try:
+            category_id = entries.identity(annotation, "category_id")
+            if category_id not in label_of:
+                raise UserError(f"category_id {category_id} is none of the categories in this file.")
+            if category_id in doubtful:
+                raise UserError(
+                    f"category_id {category_id} stands for several categories of this file; give each its own."
+                )
+            label = label_of[category_id]
+            keypoints = self._reading.keypoints.of(annotation, label, self._split)
+            joints_alone = all(annotation.get(key) in (None, "", []) for key in ("segmentation", "bbox"))
+            region: Region | None = box_around(keypoints) if joints_alone else None
+            region = region_of(annotation) if region is None else region
+        except UserError as error:
+            return Labelled("", Broken(str(error)), entry)
+        return Labelled(label, region, entry, entries.is_true(annotation.get("iscrowd")), keypoints=keypoints)

@@ -7,10 +7,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pixelwise.data.dataset import UNLABELLED
-from pixelwise.data.formats import coco, folder, labelme, open_dataset, rle_csv, voc
+from pixelwise.data.dataset import UNLABELLED, Dataset
+from pixelwise.data.formats import coco, coco_people, folder, labelme, open_dataset, rle_csv, voc
 from pixelwise.data.formats.export import Export, plain_names
 from pixelwise.data.order import Order
+from pixelwise.data.people import PeopleCoding
 from pixelwise.data.shapes import ShapeCoding
 from pixelwise.errors import UserError, unknown
 
@@ -22,6 +23,16 @@ WRITERS: dict[str, Callable[[Export, Path], list[str]]] = {
     "labelme": labelme.write,
 }
 """Layout -> what writes an export into a new folder and says what it assumed."""
+
+
+def _writer_of_people(dataset: Dataset, to: str) -> Callable[[Export, Path], list[str]]:
+    """
+    Raises:
+        UserError: a format that holds no joints.
+    """
+    if to != "coco":
+        raise UserError(f"{dataset.root}: the labels are joints of people, which {to} cannot hold; write them as coco.")
+    return coco_people.write
 
 
 def convert(
@@ -62,7 +73,8 @@ def convert(
     if out.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the converted copy.")
     dataset = open_dataset(root, layout, rle_order=rle_order)
-    if "pixels" not in dataset.knows:
+    writer = _writer_of_people(dataset, to) if isinstance(dataset.coding, PeopleCoding) else WRITERS[to]
+    if dataset.coding.kind != "keypoints" and "pixels" not in dataset.knows:
         raise UserError(f"{root}: the pictures have no masks; only masks and objects have formats to convert between.")
     labelled_splits = [split for split in dataset.splits if split != UNLABELLED]
     chosen = {split: dataset.split(split) for split in splits or labelled_splits}
@@ -75,7 +87,7 @@ def convert(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
-        said = WRITERS[to](export, partial)
+        said = writer(export, partial)
         export.write_classes(partial)
         if out.exists():
             out.rmdir()
@@ -88,6 +100,8 @@ def convert(
             f"{dataset.coding.bare_boxes} objects of {root} have a box but no outline; {to} holds none of them, their "
             "pixels are void."
         )
+    if isinstance(dataset.coding, ShapeCoding) and dataset.coding.joints is not None:
+        said.append("The keypoints of the objects are not written.")
     labelled = sum(record.labelled for record in records)
     counts = ", ".join(f"{len(members)} {split}" for split, members in chosen.items())
     return [

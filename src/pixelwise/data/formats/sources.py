@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+
 from pixelwise.data.listing import counted, some
 from pixelwise.data.regions import Broken, Region, content, reach
 from pixelwise.data.shapes import Drawing, Shape
@@ -32,11 +34,13 @@ class Labelled:
     region: Region
     entry: str
     crowd: bool = False
+    keypoints: np.ndarray | None = None
 
     @property
     def content(self) -> Hashable:
         """Equal for two entries that say the same."""
-        return self.label, self.crowd, content(self.region)
+        joints = None if self.keypoints is None else self.keypoints.tobytes()
+        return self.label, self.crowd, content(self.region), joints
 
 
 @dataclass(slots=True, eq=False)
@@ -248,7 +252,7 @@ def _shape(shape: Labelled, ids: Mapping[str, int], refused: Mapping[str, str]) 
         return Shape(0, shape.region, entry=shape.entry)
     if shape.label in refused:
         return Shape(0, Broken(refused[shape.label]), entry=shape.entry)
-    return Shape(ids[shape.label], shape.region, shape.crowd, shape.entry)
+    return Shape(ids[shape.label], shape.region, shape.crowd, shape.entry, keypoints=shape.keypoints)
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pixelwise.data.targets import ObjectTargets
+from pixelwise.errors import UserError
+from pixelwise.nn.heatmaps import gaussians, heatmap_loss
 from pixelwise.nn.pooled_norm import pooled_norm
 
 
@@ -121,3 +125,49 @@ class StackedHourglass(nn.Module):
             if number < len(self.remaps):
                 maps = self.remaps[number](maps, made, heatmaps)
         return all_heatmaps
+
+
+class HourglassPose(StackedHourglass):
+    """The stacked hourglass as the paper trains it: a heatmap per joint, and a loss at every stack.
+
+    Args:
+        num_joints: 16 in MPII.
+        stacks: hourglasses one after the other, 8 in the paper's best network.
+
+    Raises:
+        UserError: no stack, no halving, or no joint.
+    """
+
+    heads: tuple[str, ...] = ("head",)
+
+    def __init__(
+        self, *, num_joints: int = 16, in_channels: int = 3, stacks: int = 8, features: int = 256, depth: int = 4
+    ) -> None:
+        if min(num_joints, stacks, depth) < 1:
+            raise UserError(
+                f"num_joints {num_joints}, stacks {stacks}, depth {depth}: a network for poses has at least 1 of each."
+            )
+        super().__init__(stacks=stacks, outputs=num_joints, in_channels=in_channels, features=features, depth=depth)
+        self.num_joints = num_joints
+
+    def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
+        """The mean squared error to Gaussians of one cell, of each stack (`stack_1`, ...), and `loss`, their sum.
+
+        Args:
+            images: (N, C, H, W), multiples of `stride`.
+            targets: one person per picture. Joints that are not annotated have no loss.
+        """
+        all_heatmaps = self(images)
+        size = all_heatmaps[0].shape[-2:]
+        keypoints = targets.keypoints
+        if keypoints is None:  # nobody in the batch
+            keypoints = images.new_zeros((len(images), 1, self.num_joints, 3))
+        person = keypoints[:, 0].float().nan_to_num(0)  # (N, J, 3); NaN is a picture without a person
+        present = person[..., 2] > 0
+        cells = person.new_tensor([size[1] / images.shape[-1], size[0] / images.shape[-2]])
+        true = gaussians(person[..., :2] * cells, (size[0], size[1]))
+        values = {
+            f"stack_{number}": heatmap_loss(heatmaps, true, present)
+            for number, heatmaps in enumerate(all_heatmaps, start=1)
+        }
+        return {**values, "loss": torch.stack(list(values.values())).sum()}

@@ -1,0 +1,124 @@
+"""People with joints: how they are stored, and which of them teach something."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+
+from pixelwise.data.codings import Coding
+from pixelwise.data.joints import Joints
+from pixelwise.data.record import Record
+from pixelwise.data.sample import Instances, Sample
+from pixelwise.errors import UserError
+
+PERSON = 1
+"""Class id of every person."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Person:
+    """One annotated person.
+
+    Attributes:
+        keypoints: (J, 3) float32 x, y in pixels and `HIDDEN`, `VISIBLE` or 0 for a joint that is not annotated.
+        box: (4,) float32 xyxy in pixels; None where only the joints are known.
+        head_box: (4,) float32 xyxy around the head; None where it is not known.
+        entry: where the person stands in the file, for messages.
+    """
+
+    keypoints: np.ndarray
+    box: np.ndarray | None = None
+    head_box: np.ndarray | None = None
+    entry: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PeopleCoding(Coding):
+    """People by the name of the record; there are no masks.
+
+    Attributes:
+        joints: of every person.
+        head_boxes: whether the data has some, so that people without one have no size of the head.
+    """
+
+    people: Mapping[str, tuple[Person, ...]] = field(default_factory=dict)
+    joints: Joints = field(default_factory=lambda: Joints(()))
+    head_boxes: bool = False
+    kind: ClassVar[str] = "keypoints"
+    task: ClassVar[str] = "pose"
+    knows: ClassVar[frozenset[str]] = frozenset({"objects", "keypoints"})
+
+    def people_of(self, name: str) -> tuple[Person, ...]:
+        """The people of a record, without drawing anything."""
+        return self.people.get(name, ())
+
+    def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
+        return replace(sample, instances=instances_of(self.people_of(record.name), self.joints, self.head_boxes))
+
+    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
+        """
+        Raises:
+            UserError: always, for joints are no masks.
+        """
+        raise UserError(
+            f"{record.labels[0]}: holds joints of people, not masks, so no network can learn from it which pixels are "
+            "what; train a network for poses (pixelwise train hourglass_pose), or add masks."
+        )
+
+    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
+        """
+        Raises:
+            UserError: as `decode`.
+        """
+        return self.decode(record, height, width)[0]
+
+
+def instances_of(people: tuple[Person, ...], joints: Joints, head_boxes: bool = False) -> Instances:
+    """People as objects: the box of each, or the one around the joints where only they are known.
+
+    Args:
+        head_boxes: whether people have a head box, NaN where it is not known.
+    """
+    keypoints = np.zeros((len(people), len(joints), 3), np.float32)
+    for number, person in enumerate(people):
+        keypoints[number] = person.keypoints
+    boxes = box_of_joints(keypoints)
+    heads = np.full((len(people), 4), np.nan, np.float32)
+    for number, person in enumerate(people):
+        if person.box is not None:
+            boxes[number] = person.box
+        if person.head_box is not None:
+            heads[number] = person.head_box
+    return Instances(
+        boxes,
+        np.full(len(people), PERSON, np.int64),
+        keypoints=keypoints,
+        sides=joints.sides,
+        head_boxes=heads if head_boxes else None,
+    )
+
+
+def box_of_joints(keypoints: np.ndarray) -> np.ndarray:
+    """(N, J, 3) -> (N, 4) float32 xyxy around the annotated joints of each; zeros where there are none."""
+    known = keypoints[..., 2:] > 0
+    low = np.where(known, keypoints[..., :2], np.inf).min(1, initial=np.inf)
+    high = np.where(known, keypoints[..., :2], -np.inf).max(1, initial=-np.inf)
+    boxes = np.concatenate([low, high], 1)
+    return np.where(np.isfinite(boxes), boxes, 0).astype(np.float32)
+
+
+def people_alone(sample: Sample) -> Sample:
+    """A sample without mask, whose objects are the people with a joint; each box holds the person's joints as well."""
+    objects = sample.instances
+    if objects is None or objects.keypoints is None:
+        return replace(sample, mask=None, instances=None)
+    known = np.flatnonzero((objects.keypoints[..., 2] > 0).any(1))
+    people = objects.select(known)
+    assert people.keypoints is not None
+    around = box_of_joints(people.keypoints)
+    low = np.minimum(people.boxes[:, :2], around[:, :2])
+    high = np.maximum(people.boxes[:, 2:], around[:, 2:])
+    return replace(sample, mask=None, instances=replace(people, boxes=np.concatenate([low, high], 1)))

@@ -1,0 +1,81 @@
+"""Joints as heatmaps and back: a Gaussian at each joint, and the place of its peak to a quarter of a cell.
+
+Newell, Yang, Deng, ECCV 2016, section 3.1. Coordinates are continuous: the centre of cell (0, 0) is at (0.5, 0.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pixelwise.distributed import total
+
+SIGMA = 1.0
+"""Standard deviation of the Gaussians, in cells of the heatmap (section 3.1)."""
+
+
+def gaussians(points: Tensor, size: tuple[int, int], sigma: float = SIGMA) -> Tensor:
+    """The heatmap of each point, 1 at the point itself, which need not be the centre of a cell.
+
+    Args:
+        points: (..., 2) x and y in cells.
+        size: height and width.
+
+    Returns:
+        (..., height, width) float32.
+    """
+    height, width = size
+    columns, rows = (torch.arange(side, device=points.device) + 0.5 for side in (width, height))
+    across = (columns - points[..., 0, None].float()).square()  # (..., width)
+    down = (rows - points[..., 1, None].float()).square()  # (..., height)
+    return torch.exp(-(across[..., None, :] + down[..., :, None]) / (2 * sigma**2))
+
+
+def peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
+    """Where each heatmap is highest: the centre of the cell, moved a quarter towards the higher neighbour on each axis.
+
+    The peak of a Gaussian is then found to a quarter of a cell, and to half a cell where it lies in an outermost cell,
+    which lacks a neighbour.
+
+    Args:
+        heatmaps: (..., height, width).
+
+    Returns:
+        Points (..., 2) float32, x and y in cells, and the values (...) of their cells.
+    """
+    height, width = heatmaps.shape[-2:]
+    flat = heatmaps.float().flatten(-2)
+    values, places = flat.max(-1)
+    row, column = places // width, places % width
+    found = []
+    for place, side, step in ((column, width, 1), (row, height, width)):
+        inner = (place > 0) & (place < side - 1)
+        before, after = (flat.gather(-1, (places + sign * step * inner)[..., None]).squeeze(-1) for sign in (-1, 1))
+        found.append(place + 0.5 + 0.25 * torch.sign(after - before) * inner)
+    return torch.stack(found, -1), values
+
+
+def mirrored(heatmaps: Tensor, order: Sequence[int]) -> Tensor:
+    """The heatmaps (..., J, H, W) of a picture from those of its mirror image.
+
+    Args:
+        order: the joint that each becomes in a mirror image, `Joints.mirrored`.
+    """
+    return heatmaps[..., list(order), :, :].flip(-1)
+
+
+def heatmap_loss(heatmaps: Tensor, true: Tensor, present: Tensor) -> Tensor:
+    """The mean squared error over the cells of the heatmaps of joints that are annotated, of all processes together.
+
+    Args:
+        heatmaps, true: (N, J, H, W).
+        present: (N, J) bool, whether the joint is annotated; the heatmaps of others do not count.
+
+    Returns:
+        A scalar; 0 where no joint is annotated.
+    """
+    errors = F.mse_loss(heatmaps.float(), true, reduction="none").mean((-2, -1))  # (N, J)
+    return total((errors * present).sum()) / total(present.sum()).clamp(min=1)
