@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from pixelwise.errors import UserError
 from pixelwise.explain.activations import capture, frozen
-from pixelwise.explain.target import Score
+from pixelwise.tasks.insight import Score
 
 
-def grad_cam(network: nn.Module, images: Tensor, score: Score, *, layer: str) -> Tensor:
+def grad_cam(network: nn.Module, images: Tensor, score: Score, *, layer: str, local: bool = False) -> Tensor:
     """Channels of a layer weighted by the mean gradient of the score, summed, negative values cut off (equations 1, 2).
 
     For a classifier of global average pooling and one linear layer, this is CAM (Zhou et al., CVPR 2016) over the
@@ -20,6 +20,8 @@ def grad_cam(network: nn.Module, images: Tensor, score: Score, *, layer: str) ->
     Args:
         images: (N, C, H, W).
         layer: one with a map.
+        local: whether only the places that the score depends on count, such as those of the region that a detector
+            classifies; the map is 0 elsewhere.
 
     Returns:
         (N, h, w), at the layer's size; `Fields.spread` lays it over the picture.
@@ -38,4 +40,5 @@ def grad_cam(network: nn.Module, images: Tensor, score: Score, *, layer: str) ->
     if gradient is None:
         raise UserError(f"layer '{layer}': the score does not depend on it; give one that comes before the answer.")
     weights = gradient.mean((2, 3), keepdim=True)  # (N, C, 1, 1)
-    return (weights * maps).sum(1).relu().detach()
+    evidence = (weights * maps).sum(1).relu().detach()
+    return evidence.where((gradient != 0).any(1), 0.0) if local else evidence

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from pixelwise.errors import unknown
 from pixelwise.explain.activations import answer, frozen
-from pixelwise.explain.target import Score
+from pixelwise.tasks.insight import Score
 
 Rule = Callable[[Tensor, Tensor], Tensor]
 """What comes back, and where the ReLU let pass (0 or 1) -> what goes on."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.explain.activations import answer, frozen
-from pixelwise.explain.target import Score
+from pixelwise.tasks.insight import Score
 
 Bounds = tuple[Tensor, Tensor]
 """Least and greatest value of a normalised picture's channels, (C, 1, 1) each."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.explain.activations import frozen
-from pixelwise.explain.target import Score
+from pixelwise.tasks.insight import Score, Window
 
 
 def occlusion(
@@ -20,12 +20,13 @@ def occlusion(
     stride: int = 8,
     fill: float = 0.0,
     batch: int = 4,
+    window: Window | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
     """How much the score drops when a square hides a pixel: the mean over all squares that hide it.
 
-    Squares lie on a grid of `stride` that begins beyond the border, so that a pixel in a corner is hidden as often as
-    one in the middle (exactly so where `stride` divides `side`).
+    Squares lie on a grid of `stride` that begins beyond the border of the window, so that a pixel in a corner is hidden
+    as often as one in the middle (exactly so where `stride` divides `side`).
 
     Args:
         images: (1, C, H, W).
@@ -33,21 +34,28 @@ def occlusion(
         side, stride: of the squares, in pixels.
         fill: what is in a square; 0 is the mean colour of the pictures that the network was trained on.
         batch: squares that are looked at together.
+        window: the part of the picture that is hidden by parts; None for all of it.
         progress: is called with the part that is done, 0 to 1.
 
     Returns:
-        (H, W); negative where hiding raises the score.
+        (H, W); negative where hiding raises the score, 0 where nothing was hidden.
     """
     height, width = images.shape[-2:]
+    window = window or Window(0, 0, height, width)
     corners = [
-        (top, left) for top in range(stride - side, height, stride) for left in range(stride - side, width, stride)
+        (top, left)
+        for top in range(window.top + stride - side, window.bottom, stride)
+        for left in range(window.left + stride - side, window.right, stride)
     ]
     drops, hidden = images.new_zeros(height, width), images.new_zeros(height, width)
     with frozen(network), torch.no_grad():
         whole = score(network(images))
         for start in range(0, len(corners), batch):
             windows = [
-                (slice(max(top, 0), top + side), slice(max(left, 0), left + side))
+                (
+                    slice(max(top, window.top), min(top + side, window.bottom)),
+                    slice(max(left, window.left), min(left + side, window.right)),
+                )
                 for top, left in corners[start : start + batch]
             ]
             occluded = images.repeat(len(windows), 1, 1, 1)
@@ -58,4 +66,4 @@ def occlusion(
                 hidden[rows, columns] += 1
             if progress is not None:
                 progress(min(start + batch, len(corners)) / len(corners))
-    return drops / hidden
+    return drops / hidden.clamp_min(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from pixelwise.report.blocks import (
 )
 from pixelwise.report.cells import Bar, Percent
 from pixelwise.report.pictures import fitted_size, jpeg, resized
+from pixelwise.tasks.insight import Group, Panel
 
 LONG_SIDE = 384
 """Pixels of the longer side to which larger pictures are reduced on the page; contact sheets keep their size."""
@@ -47,34 +48,24 @@ METHODS = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Panel:
-    """One picture with a line under it.
-
-    Attributes:
-        picture: (H, W, 3) uint8.
-    """
-
-    label: str
-    picture: np.ndarray
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Seen:
     """What a network makes of one picture.
 
     Attributes:
         name: of the picture.
         size: (height, width) as the network receives it.
-        classes: (name, share) of the most probable classes, or of the commonest ones in a mask; best first.
-        explained: (name of a class, panels on it).
+        answers: (name, share) of what the network says, best first.
+        explained: what its parts do, and why it says what it says.
         heatmaps: one contact sheet per layer.
+        classes: ids of those whose logits were explained.
     """
 
     name: str
     size: tuple[int, int]
-    classes: Sequence[tuple[str, float]]
-    explained: Sequence[tuple[str, Sequence[Panel]]]
+    answers: Sequence[tuple[str, float]]
+    explained: Sequence[Group]
     heatmaps: Sequence[Panel]
+    classes: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,28 +74,28 @@ class PageContent:
 
     Attributes:
         facts: about the network, name -> value.
-        dense: whether the network gives each pixel a class.
         layers: in the order in which they are computed.
         filters: the contact sheet of the first convolution; None where there is no convolution.
         maximised: (what was maximised, its panels).
         patches: (channel of a layer, its panels).
+        terms: methods of this network's task, beside those of every network.
     """
 
     title: str
     facts: Mapping[str, Any]
-    dense: bool
     layers: Sequence[Layer]
     filters: np.ndarray | None = None
     pictures: Sequence[Seen] = ()
     maximised: Sequence[tuple[str, Sequence[Panel]]] = ()
     patches: Sequence[tuple[str, Sequence[Panel]]] = ()
+    terms: Mapping[str, str] = field(default_factory=dict)
 
 
 def explain_page(content: PageContent) -> Page:
     """The page: the network, each picture, maximised pictures, strongest patches, and how all of it was made."""
     sections = [_network(content)]
     for number, seen in enumerate(content.pictures, start=1):
-        sections.append(_picture_section(seen, number, dense=content.dense))
+        sections.append(_picture_section(seen, number))
     if content.maximised:
         what = "Pictures made from noise, to which a class or a channel responds as strongly as could be found."
         blocks: list[Block] = [Text(what, soft=True)]
@@ -121,7 +112,7 @@ def explain_page(content: PageContent) -> Page:
         for name, panels in content.patches:
             blocks += [Heading(name), Grid([_picture(panel) for panel in panels], columns=len(panels))]
         sections.append(Section("patches", "Where it found it", blocks))
-    sections.append(Section("methods", "How this was made", [Definitions(METHODS)]))
+    sections.append(Section("methods", "How this was made", [Definitions({**content.terms, **METHODS})]))
     return Page(f"Inside {content.title}", sections)
 
 
@@ -147,15 +138,16 @@ def _network(content: PageContent) -> Section:
     return Section("network", "The network", [*blocks, Details(title, [Table(columns, rows, tall=True)])])
 
 
-def _picture_section(seen: Seen, number: int, *, dense: bool) -> Section:
+def _picture_section(seen: Seen, number: int) -> Section:
     """Everything about one picture; the list of sections links to the first of them."""
     columns = Column(), Column(), Column(right=True)
     blocks: list[Block] = [
-        Table(columns, [(name, Bar(share), Percent(share)) for name, share in seen.classes], compact=True)
+        Table(columns, [(name, Bar(share), Percent(share)) for name, share in seen.answers], compact=True)
     ]
-    for name, panels in seen.explained:
-        heading = f"What makes it {name}" if dense else f"Why {name}?"
-        blocks += [Heading(heading), Panels([_picture(panel, seen.name) for panel in panels])]
+    for group in seen.explained:
+        about = [Text(group.about, soft=True)] if group.about else []
+        panels = Panels([_picture(panel, seen.name) for panel in group.panels], columns=group.columns)
+        blocks += [Heading(group.title), *about, panels]
     if seen.heatmaps:
         sheets = [_sheet(panel.picture, panel.label, f"Maps of {panel.label}") for panel in seen.heatmaps]
         blocks.append(Details("What its layers respond to", [Sheets(sheets)], open=number == 1))

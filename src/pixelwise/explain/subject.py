@@ -23,6 +23,7 @@ from pixelwise.models.classify.table import CLASSIFIERS
 from pixelwise.models.spec import ModelSpec, read_spec
 from pixelwise.models.weights import load_weights, read_weights
 from pixelwise.nn.dense import DenseModel
+from pixelwise.tasks.insight import Insight
 from pixelwise.training.run import model_file
 
 LONGEST = 512
@@ -38,17 +39,31 @@ class Subject:
     Attributes:
         title: the run's or the model's name.
         fit_to_view: what brings a picture (H, W, C) to the one size that the network looks at; None for any size.
+        insight: how it is looked into, of its task; None for a network that answers class logits.
     """
 
     network: nn.Module
     spec: ModelSpec
     title: str
     fit_to_view: Callable[[np.ndarray], np.ndarray] | None = None
+    insight: Insight | None = None
+
+    @property
+    def trunk(self) -> nn.Module:
+        """What makes the maps of the layers: the network, if nothing stands in for it."""
+        return self.network if self.insight is None else self.insight.trunk
 
     @property
     def dense(self) -> bool:
         """Whether it gives a class for each pixel."""
         return isinstance(self.network, DenseModel)
+
+    @property
+    def classified(self) -> str:
+        """What has one of the classes."""
+        if self.insight is not None:
+            return self.insight.subject
+        return "of each pixel" if self.dense else "of the picture"
 
     @property
     def device(self) -> torch.device:
@@ -137,7 +152,9 @@ def _of_run(path: Path) -> Subject:
         )
     network, spec = load_model(file)
     title = spec.model if file == path else path.resolve().name
-    return Subject(_prepared(network), replace(spec, class_names=task.answers(spec)), title, task.fit(spec))
+    network = _prepared(network)
+    insight = task.insight(network, spec)
+    return Subject(network, replace(spec, class_names=task.answers(spec)), title, task.fit(spec), insight)
 
 
 def _prepared(network: nn.Module) -> nn.Module:

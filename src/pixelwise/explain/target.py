@@ -7,16 +7,15 @@ that gives (N,) is a score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pixelwise.errors import UserError, unknown
+from pixelwise.tasks.insight import Score
 
-Score = Callable[[Any], Tensor]
-"""What a network or a layer answers -> (N,), differentiable."""
 EDGES = ("left", "top", "right", "bottom")
 """Of a box, in the order of its numbers."""
 

@@ -27,6 +27,7 @@ from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
+from pixelwise.tasks.insight import Insight
 
 P = TypeVar("P", bound=Prediction)
 Snapshots = Callable[[str], Sequence[tuple[int, Path]]]
@@ -291,6 +292,10 @@ class Task(ABC):
 
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
         """What brings a picture (H, W, C) to the size that the network looks at; None where any size will do."""
+        return None
+
+    def insight(self, network: nn.Module, spec: ModelSpec) -> Insight | None:
+        """How `pixelwise explain` looks into a network; None for those that answer class logits."""
         return None
 
     # What people look at.
