@@ -60,8 +60,8 @@ class GridInsight(ObjectInsight):
                     ),
                 ],
                 "Left: the class that an object in a cell would have, the stronger the colour, the likelier; it means "
-                "something only where there is an object. Middle: what the cells propose before any is left out. Right: "
-                "the confidence of each cell's surest box.",
+                "something only where there is an object. Middle: what the cells propose before any is left out. "
+                "Right: the confidence of each cell's surest box.",
             )
         ]
 
