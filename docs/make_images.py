@@ -6,6 +6,7 @@ python docs/make_images.py augmentation
 python docs/make_images.py overfeat
 python docs/make_images.py hourglass
 python docs/make_images.py explain mobilenet_v2_imagenet.safetensors
+python docs/make_images.py explain_objects runs/mask_rcnn-nuclei nuclei/images/ba3997edd3fc.png
 pixelwise demo overfitting --out demo-overfitting && python docs/make_images.py overfitting demo-overfitting
 python benchmarks/generative.py --keep runs && python docs/make_images.py generated runs/vae runs/dcgan
 python docs/make_images.py regression runs/unet-nuclei_distances nuclei_distances
@@ -55,6 +56,7 @@ from pixelwise.explain import (
     project,
     signed_picture,
 )
+from pixelwise.explain.looking import THOROUGH, look
 from pixelwise.inference.rasters import open_raster
 from pixelwise.losses.boxes import box_l2
 from pixelwise.models.detect.overfeat import Layer, OverFeat
@@ -390,6 +392,20 @@ def explain_dream(subject: Subject) -> None:
     write_png(IMAGES / "explain_dream.png", contact_sheet([subject.picture(dream) for dream in dreams], columns=2))
 
 
+def explain_objects(run: Path, picture: Path) -> None:
+    """What a detector finds, its objectness, proposals and anchors, and why its surest box has its class."""
+    subject = open_subject(run)
+    seen = look(subject, picture.name, subject.read(picture), [], [], [], THOROUGH, lambda done: None)
+    panels = {group.title: [panel.picture for panel in group.panels] for group in seen.explained}
+    why = next(panels[title] for title in panels if title.startswith("Why "))
+    rows = [
+        [panels["What it finds"][1], *panels["Objectness"][:2], panels["Region proposals"][0]],
+        [*panels["Anchors"], *why[1:3]],
+    ]
+    shown = [cv2.resize(each, None, fx=(f := 300 / max(each.shape[:2])), fy=f) for row in rows for each in row]
+    write_png(IMAGES / "explain_objects.png", contact_sheet(shown, columns=4))
+
+
 def overfitting(folder: Path) -> None:
     """Accuracy and loss of each variant, on the pictures learnt from and on others."""
     figure = curves_sheet(compare_variants(Run(folder / "run")))
@@ -538,6 +554,8 @@ if __name__ == "__main__":
         overfitting(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["explain"]:
         explain(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["explain_objects"]:
+        explain_objects(Path(sys.argv[2]), Path(sys.argv[3]))
     elif sys.argv[1:2] == ["generated"]:
         generated([Path(run) for run in sys.argv[2:]])
     elif sys.argv[1:2] == ["regression"]:

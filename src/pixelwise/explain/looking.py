@@ -146,7 +146,10 @@ def _traced(image: np.ndarray, images: Tensor, reason: Reason, effort: Effort, p
 
     if reason.layer is not None:
         cam = reason.lay(grad_cam(network, images, score, layer=reason.layer, local=reason.local))[0]
-        yield panel(f"Grad-CAM at {reason.layer}", attribution_overlay(part, cam[window.slices]))
+        # Every place may speak against a class, and what is negative is cut off.
+        nothing = reason.local and not bool(cam.any())
+        label = f"Grad-CAM at {reason.layer}" + (": no evidence for it" if nothing else "")
+        yield panel(label, attribution_overlay(part, cam[window.slices]))
     stride = max(1, round(min(part.shape[:2]) / effort.squares))
     drops = occlusion(network, images, score, side=2 * stride, stride=stride, window=window, progress=progress)
     yield panel("Occlusion", attribution_overlay(part, drops[window.slices], least=0.0))

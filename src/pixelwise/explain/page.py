@@ -141,9 +141,8 @@ def _network(content: PageContent) -> Section:
 def _picture_section(seen: Seen, number: int) -> Section:
     """Everything about one picture; the list of sections links to the first of them."""
     columns = Column(), Column(), Column(right=True)
-    blocks: list[Block] = [
-        Table(columns, [(name, Bar(share), Percent(share)) for name, share in seen.answers], compact=True)
-    ]
+    rows = [(name, Bar(share), Percent(share)) for name, share in seen.answers]
+    blocks: list[Block] = [Table(columns, rows, compact=True)] if rows else []
     for group in seen.explained:
         about = [Text(group.about, soft=True)] if group.about else []
         panels = Panels([_picture(panel, seen.name) for panel in group.panels], columns=group.columns)

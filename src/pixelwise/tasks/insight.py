@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Score = Callable[[Any], Tensor]
 """What a network or a layer answers -> (N,), differentiable."""
@@ -125,6 +127,29 @@ class Insight(ABC):
             images: the same, (1, C, H, W), normalised.
             classes: ids that are asked about; none for what the network says.
         """
+
+
+def laid_over(maps: Tensor, covered: Tensor, height: int, width: int) -> Tensor:
+    """Maps laid over a picture: bilinear between the centres of their places, 0 where they do not reach.
+
+    >>> laid_over(torch.tensor([[[1.0, 3.0]]]), torch.tensor([0.0, 0.0, 4.0, 2.0]), 1, 5)
+    tensor([[[1.0000, 1.5000, 2.5000, 3.0000, 0.0000]]])
+
+    Args:
+        maps: (N, h, w).
+        covered: (4,) xyxy, the pixels that a map covers, its first place in one corner and its last in the other.
+        height, width: of the picture.
+
+    Returns:
+        (N, height, width).
+    """
+    left, top, right, bottom = covered.tolist()
+    y = (torch.arange(height, device=maps.device) + 0.5 - top) / (bottom - top)  # 0..1 on the map
+    x = (torch.arange(width, device=maps.device) + 0.5 - left) / (right - left)
+    inside = ((y >= 0) & (y <= 1))[:, None] & ((x >= 0) & (x <= 1))
+    grid = torch.stack(torch.meshgrid(2 * x - 1, 2 * y - 1, indexing="xy"), -1).to(maps.dtype)  # (H, W, 2)
+    spread = F.grid_sample(maps[None], grid[None], padding_mode="border", align_corners=False)[0]
+    return spread.where(inside, 0.0)
 
 
 def answering(network: nn.Module, forward: Callable[[Tensor], Any]) -> nn.Module:

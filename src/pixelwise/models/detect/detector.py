@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -27,6 +28,12 @@ class Detections(NamedTuple):
     masks: Tensor | None = None
     windows: Tensor | None = None
 
+    def select(self, which: Tensor) -> Detections:
+        """The objects at these indices (K,), in this order."""
+        boxes, classes, scores = (part[which] for part in self[:3])
+        masks, windows = (None if part is None else part[which] for part in self[3:])
+        return Detections(boxes, classes, scores, masks, windows)
+
 
 class DetectionLimits(NamedTuple):
     """What counts as a detection.
@@ -40,6 +47,22 @@ class DetectionLimits(NamedTuple):
     score: float = 0.05
     overlap: float = 0.5
     objects: int = 100
+
+
+class Source(NamedTuple):
+    """What the class of a detection was decided from.
+
+    Attributes:
+        region: (4,) xyxy in pixels: the proposal, or the cell, that the detection comes from.
+        layer: name of the module whose map was read.
+        covered: (4,) xyxy in pixels, what that map covers of the picture.
+        scores: pictures (N, C, H, W) -> (N, K), what the region has for each class id: logits, or YOLO's probabilities.
+    """
+
+    region: Tensor
+    layer: str
+    covered: Tensor
+    scores: Callable[[Tensor], Tensor]
 
 
 class Detector(nn.Module):
@@ -59,6 +82,14 @@ class Detector(nn.Module):
     def __init__(self, detections: int) -> None:
         super().__init__()
         self.limits = DetectionLimits(objects=detections)
+
+    def maps(self, images: Tensor) -> Any:
+        """What the layers make of pictures (N, C, H, W), before anything is decided about an object."""
+        raise NotImplementedError
+
+    def sources(self, images: Tensor, found: Detections) -> Sequence[Source]:
+        """What each of the objects found in a picture (1, C, H, W) was found from."""
+        raise NotImplementedError
 
 
 def usable(boxes: Tensor) -> Tensor:

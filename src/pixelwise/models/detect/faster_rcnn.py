@@ -10,6 +10,7 @@ arXiv:1612.03144, section 5. Names and shapes of tensors are those of torchvisio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -17,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
-from pixelwise.models.detect.detector import SMALLEST, Detections, Detector, usable
+from pixelwise.models.detect.detector import SMALLEST, Detections, Detector, Source, usable
 from pixelwise.models.detect.roi_heads import RegionsOfBatch, RoIHeads, joined
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.anchors import anchor_shapes, anchors_of
 from pixelwise.nn.box_coder import BoxCoder
-from pixelwise.nn.boxes import clip, pairwise_iou
+from pixelwise.nn.boxes import clip, iou, pairwise_iou
 from pixelwise.nn.dense import mirror_pad
 from pixelwise.nn.encoder import Encoder
 from pixelwise.nn.frozen_norm import freeze_batch_norms
@@ -30,7 +31,7 @@ from pixelwise.nn.initialise import small_normal
 from pixelwise.nn.matcher import Matcher, balanced_sample
 from pixelwise.nn.nms import nms
 from pixelwise.nn.pyramid import top_down
-from pixelwise.nn.roi_align import roi_align
+from pixelwise.nn.roi_align import pyramid_levels, roi_align
 
 FINEST = 4
 """Stride of the pyramid's finest level."""
@@ -291,3 +292,27 @@ class FasterRCNN(Detector):
         sizes = [len(each) for each in proposals]
         parts = zip(logits.split(sizes), offsets.split(sizes), proposals, strict=True)
         return maps, [self.roi_heads.detect(*part, picture, self.limits) for part in parts]
+
+    def sources(self, images: Tensor, found: Detections) -> list[Source]:
+        """The proposal that each detection was decoded from, and the level of the pyramid that it was read from."""
+        maps, picture = self.maps(images)
+        proposals = self.rpn(maps, picture).boxes[0]
+        offsets = self.roi_heads(maps, joined([proposals]))[1]
+        decoded = clip(self.roi_heads.coder.decode(offsets, proposals[:, None]), *picture)  # (P, K, 4)
+        strides = self.roi_heads.strides
+        sources = []
+        for box, class_id in zip(found.boxes, found.classes.tolist(), strict=True):
+            region = proposals[iou(decoded[:, class_id], box).argmax()]
+            level = int(pyramid_levels(region[None], len(strides)))
+            # As RoIAlign and the anchors count, the first place of a map is at the corner of the picture.
+            height, width = ((side - 0.5) * strides[level] for side in maps[level].shape[-2:])
+            covered = region.new_tensor([-strides[level] / 2, -strides[level] / 2, width, height])
+            layer = f"backbone.fpn.layer_blocks.{level}"
+            sources.append(Source(region, layer, covered, partial(self.region_logits, region)))
+        return sources
+
+    def region_logits(self, region: Tensor, images: Tensor) -> Tensor:
+        """Class logits (N, K) of one region (4,) of pictures (N, C, H, W)."""
+        maps, _ = self.maps(images)
+        regions = RegionsOfBatch(region.expand(len(images), 4), torch.arange(len(images), device=images.device))
+        return self.roi_heads(maps, regions)[0]

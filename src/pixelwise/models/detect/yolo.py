@@ -10,13 +10,14 @@ height as shares of the picture, and a confidence, which is to be the box's IoU 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pixelwise.data.targets import ObjectTargets
-from pixelwise.models.detect.detector import Detections, Detector, usable
+from pixelwise.models.detect.detector import Detections, Detector, Source, usable
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.boxes import clip, iou
 from pixelwise.nn.initialise import he_normal
@@ -170,6 +171,7 @@ class YOLOv1(Detector):
         else:
             self.encoder = create_encoder(encoder, in_channels=in_channels, weights=weights)
             channels = self.encoder.feature_channels[-1]
+        self.pool = nn.AdaptiveAvgPool2d(cells)
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(channels * cells**2, hidden),
@@ -178,11 +180,13 @@ class YOLOv1(Detector):
             nn.Linear(hidden, self.grid.outputs),
         )
 
+    def maps(self, images: Tensor) -> Tensor:
+        """(N, C, size, size) -> (N, channels, S, S), one place per cell."""
+        return self.pool(self.encoder.pyramid(images)[-1] if hasattr(self, "encoder") else self.features(images))
+
     def grids(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, size, size) -> boxes (N, S, S, B, 5) and class scores (N, S, S, C), float32."""
-        maps = self.encoder.pyramid(images)[-1] if hasattr(self, "encoder") else self.features(images)
-        maps = nn.functional.adaptive_avg_pool2d(maps, self.grid.cells)
-        return self.grid(self.head(maps).float())
+        return self.grid(self.head(self.maps(images)).float())
 
     def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
         """The terms of `yolo_loss` and `loss`; of objects without an area nothing is learned."""
@@ -196,16 +200,39 @@ class YOLOv1(Detector):
     def forward(self, images: Tensor) -> list[Detections]:
         """(N, C, size, size) -> the objects of each picture: the score of a class is its probability times the box's
         confidence (equation 1)."""
-        height, width = images.shape[-2:]
-        boxes, classes = self.grids(images)
-        corners = self.grid.corners(boxes) * boxes.new_tensor([width, height, width, height])
-        scores = (boxes[..., 4:] * classes[..., None, :]).clamp(0, 1)  # (N, S, S, B, C)
+        corners, scores = self.candidates(images)
         found = []
-        for own, score in zip(clip(corners, height, width).flatten(1, 3), scores.flatten(1, 3), strict=True):
+        for own, score in zip(corners.flatten(1, 3), scores.flatten(1, 3), strict=True):
             place, class_id = (score > self.limits.score).nonzero(as_tuple=True)
             kept = nms(own[place], score[place, class_id], self.limits.overlap, class_id)[: self.limits.objects]
             found.append(Detections(own[place[kept]], class_id[kept] + 1, score[place[kept], class_id[kept]]))
         return found
+
+    def candidates(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, size, size) -> every box (N, S, S, B, 4) xyxy in pixels, and its scores (N, S, S, B, C), 0..1."""
+        height, width = images.shape[-2:]
+        boxes, classes = self.grids(images)
+        corners = self.grid.corners(boxes) * boxes.new_tensor([width, height, width, height])
+        return clip(corners, height, width), (boxes[..., 4:] * classes[..., None, :]).clamp(0, 1)
+
+    def sources(self, images: Tensor, found: Detections) -> list[Source]:
+        """The cell that each detection comes from; the dense layers read all of the map for it."""
+        corners, scores = (each[0] for each in self.candidates(images))
+        size = corners.new_tensor(images.shape[-2:])
+        sources = []
+        for box, class_id in zip(found.boxes, found.classes.tolist(), strict=True):
+            # Several boxes may lie alike, cut off at the border: of those it is the one with the highest score.
+            alike = iou(corners, box)
+            best = scores[..., class_id - 1].where(alike == alike.max(), -1).argmax()  # of (S, S, B)
+            row, column = divmod(int(best) // self.grid.boxes, self.grid.cells)
+            cell = corners.new_tensor([column, row, column + 1, row + 1]) * size.flip(0).repeat(2) / self.grid.cells
+            covered = torch.cat([torch.zeros_like(size), size.flip(0)])
+            sources.append(Source(cell, "pool", covered, partial(self.cell_classes, row, column)))
+        return sources
+
+    def cell_classes(self, row: int, column: int, images: Tensor) -> Tensor:
+        """Class probabilities (N, 1 + C) of a cell, by class id: the background has 0."""
+        return nn.functional.pad(self.grids(images)[1][:, row, column], (1, 0))
 
 
 def _paper_layers(in_channels: int) -> list[nn.Module]:

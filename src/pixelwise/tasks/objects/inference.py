@@ -183,8 +183,7 @@ class ObjectInference(Inference[ObjectPrediction]):
     @property
     def threshold(self) -> float:
         """Least confidence of an object: that of the options, or what was chosen on the validation pictures."""
-        stored = float(self.spec.notes.get("confidence", CONFIDENCE))
-        return stored if self.options.threshold is None else self.options.threshold
+        return recommended_confidence(self.spec) if self.options.threshold is None else self.options.threshold
 
     def measured(self, prepared: Sequence[np.ndarray]) -> list[ObjectPrediction]:
         found = []
@@ -277,6 +276,11 @@ class ObjectInference(Inference[ObjectPrediction]):
             "annotations": [{"id": number, **each} for number, each in enumerate(annotations, start=1)],
             "categories": [{"id": class_id, "name": name} for class_id, name in names if class_id != BACKGROUND],
         }
+
+
+def recommended_confidence(spec: ModelSpec) -> float:
+    """Least confidence of an object that was best on the validation pictures, or `CONFIDENCE` where none is stored."""
+    return float(spec.notes.get("confidence", CONFIDENCE))
 
 
 def joined(parts: Sequence[ObjectPrediction]) -> ObjectPrediction:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +28,10 @@ from pixelwise.report.blocks import Block, Section
 from pixelwise.tasks.base import Evaluation, Snapshots, Task
 from pixelwise.tasks.crops import plan_dense_crop
 from pixelwise.tasks.object_data import HINT, check_objects
+from pixelwise.tasks.objects.grid_insight import GridInsight
 from pixelwise.tasks.objects.inference import ObjectInference, ObjectOptions, ObjectPrediction, prediction_of
+from pixelwise.tasks.objects.insight import ObjectInsight, middle
+from pixelwise.tasks.objects.region_insight import RegionInsight
 from pixelwise.tasks.objects.scores import ObjectScores
 
 LARGEST_ANCHORS = (32, 64, 128, 256, 512)
@@ -46,7 +49,6 @@ class FindObjects(Task):
     crops = 8000
     validation_batch = 1
     options = ObjectOptions
-    explains = False
     masks: ClassVar[bool] = False
     """Whether the networks outline the objects as well."""
 
@@ -137,6 +139,12 @@ class FindObjects(Task):
     def inference(self, network: nn.Module, spec: ModelSpec, options: ObjectOptions) -> ObjectInference:
         return ObjectInference(network, spec, options)
 
+    def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray]:
+        return middle if spec.view is None else Stretch(spec.view).image
+
+    def insight(self, network: nn.Module, spec: ModelSpec) -> ObjectInsight:
+        return RegionInsight(network, spec)
+
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
     ) -> list[Section]:
@@ -179,6 +187,9 @@ class GridObjects(FindObjects):
 
     def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
         return recipe.crop
+
+    def insight(self, network: nn.Module, spec: ModelSpec) -> ObjectInsight:
+        return GridInsight(network, spec)
 
 
 class OutlineObjects(FindObjects):

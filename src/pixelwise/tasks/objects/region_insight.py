@@ -1,0 +1,215 @@
+"""What `pixelwise explain` shows of detectors with a region proposal network: objectness, proposals, anchors, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from matplotlib import colormaps
+from torch import Tensor
+
+from pixelwise.data.draw import palette, to_rgb
+from pixelwise.models.detect.detector import Detections
+from pixelwise.nn.boxes import pairwise_iou
+from pixelwise.report.boxes import draw_boxes, heat_overlay
+from pixelwise.report.pictures import fitted_size, resized
+from pixelwise.tasks.insight import Group, Panel
+from pixelwise.tasks.objects.inference import ObjectPrediction
+from pixelwise.tasks.objects.insight import ObjectInsight
+
+SUREST = 30
+"""Proposals that are drawn; all of them would hide the picture."""
+MASKS, MASK_SIDE = 6, 160
+"""Objects whose masks are shown, and the pixels of their longer side."""
+MARGIN = (40, 42, 48)
+"""Colour around the picture, where anchors reach beyond it."""
+
+
+class Level(NamedTuple):
+    """One level of the pyramid.
+
+    Attributes:
+        step: pixels of the picture from one place to the next, vertically and horizontally.
+        anchors: (h, w, A, 4) xyxy in pixels.
+        logits: (A, h, w) objectness of each.
+    """
+
+    step: tuple[int, int]
+    anchors: Tensor
+    logits: Tensor
+
+    @property
+    def objectness(self) -> np.ndarray:
+        """(h, w) float32, the highest probability of the anchors at each place."""
+        heat: np.ndarray = self.logits.float().sigmoid().amax(0).cpu().numpy()
+        return heat
+
+    @property
+    def side(self) -> int:
+        """Of the anchor that is nearest to a square, in pixels."""
+        sides = self.anchors[0, 0, :, 2:] - self.anchors[0, 0, :, :2]  # (A, 2)
+        return int(sides[(sides[:, 0] - sides[:, 1]).abs().argmin(), 0])
+
+
+class RegionInsight(ObjectInsight):
+    """How a Faster or Mask R-CNN is looked into."""
+
+    terms: ClassVar = {
+        "Objectness": "The region proposal network gives each anchor a probability that it holds an object of any "
+        "class. The map of a level shows the highest one of the anchors at each place, from 0 (clear) to 1 (pale "
+        "yellow).",
+        "Proposals": "The anchors of the highest objectness, moved and resized by the offsets that the network "
+        "predicts, without those that overlap a surer one.",
+        "Anchors": "Boxes of fixed sizes and shapes around every place of a level's map. In training an anchor is to "
+        "find an object that it overlaps by an IoU of 0.7 or more, or more than every other anchor does; here the "
+        "objects that were found stand for the true ones.",
+        **ObjectInsight.terms,
+    }
+
+    def parts(self, image: np.ndarray, images: Tensor, found: ObjectPrediction, detections: Detections) -> list[Group]:
+        network: Any = self.network
+        maps, picture = network.maps(images)
+        proposals = network.rpn(maps, picture).boxes[0].float().cpu().numpy()
+        levels = self.levels(maps)
+        matches = network.rpn.matcher(pairwise_iou(torch.from_numpy(found.boxes), every_anchor(levels))).numpy()
+        groups = [
+            objectness_group(image, levels),
+            proposals_group(image, proposals, found),
+            anchors_group(image, levels, matches, len(found)),
+        ]
+        if detections.masks is not None and len(found):
+            groups.append(masks_group(image, found.boxes, detections.masks.float().cpu().numpy()))
+        return groups
+
+    def levels(self, maps: Sequence[Tensor]) -> list[Level]:
+        """The levels of the pyramid of one picture."""
+        rpn: Any = self.network.rpn
+        height, width = (side * rpn.finest for side in maps[0].shape[-2:])  # of the picture with its padding
+        logits, _ = rpn.head(maps)
+        found = []
+        for own, anchors in zip(logits, rpn.anchors(maps, (height, width)), strict=True):
+            rows, columns = own.shape[-2:]
+            step = height // rows, width // columns
+            found.append(Level(step, anchors.cpu().view(rows, columns, -1, 4), own[0]))
+        return found
+
+
+def every_anchor(levels: Sequence[Level]) -> Tensor:
+    """(A, 4), level by level."""
+    return torch.cat([level.anchors.flatten(0, 2) for level in levels])
+
+
+def objectness_group(image: np.ndarray, levels: Sequence[Level]) -> Group:
+    """The objectness of each level over the picture."""
+    panels = []
+    for level in levels:
+        heat = level.objectness
+        # The first place of a map is at the corner of the picture, where its anchors are centred.
+        step = float(level.step[0]), float(level.step[1])
+        label = f"Stride {level.step[0]}, anchors of {level.side} px: up to {heat.max():.2f}"
+        panels.append(Panel(label, heat_overlay(image, heat, window=(0, 0), stride=step)))
+    about = (
+        "Where the region proposal network expects an object, one map per level of the pyramid: fine maps have small "
+        "anchors, coarse maps large ones, so a level lights up where there are objects of its size."
+    )
+    return Group("Objectness", panels, about)
+
+
+def proposals_group(image: np.ndarray, proposals: np.ndarray, found: ObjectPrediction) -> Group:
+    """The surest proposals, where all of them are, and how much of what was found is near one.
+
+    Args:
+        proposals: (P, 4) in falling order of objectness.
+    """
+    surest = proposals[:SUREST]
+    covered = np.zeros(image.shape[:2], np.float32)
+    for left, top, right, bottom in np.rint(proposals).astype(int):
+        covered[top:bottom, left:right] += 1
+    most = int(covered.max())
+    overlaps = pairwise_iou(torch.from_numpy(found.boxes), torch.from_numpy(proposals)).numpy()
+    near = int((overlaps.max(1, initial=0) >= 0.5).sum())
+    panels = [
+        Panel(
+            f"The {len(surest)} surest of {len(proposals)} proposals",
+            draw_boxes(image, surest, np.zeros(len(surest), np.int64)),
+        ),
+        Panel(
+            f"How many of the {len(proposals)} proposals cover a pixel, up to {most}",
+            heat_overlay(image, covered / max(most, 1), window=(1, 1), stride=(1, 1)),
+        ),
+    ]
+    about = (
+        f"Boxes of any class that the second stage looks at. {near} of the {len(found)} objects overlap a proposal by "
+        "an IoU of 0.5 or more before the second stage corrects it; what no proposal is near cannot be found."
+    )
+    return Group("Region proposals", panels, about)
+
+
+def anchors_group(image: np.ndarray, levels: Sequence[Level], matches: np.ndarray, objects: int) -> Group:
+    """The anchors of each level at one place, and those that match what was found.
+
+    Args:
+        matches: (A,) of all anchors as a `Matcher` gives them.
+        objects: how many there are to be matched.
+    """
+    colours = palette(len(levels), background=None)
+    sizes = [level.anchors.flatten(0, 2).shape[0] for level in levels]
+    of_level = np.repeat(np.arange(len(levels)), sizes)[matches >= 0]
+    matched = every_anchor(levels).numpy()[matches >= 0]
+    here = [anchors_at(level, image.shape[0] / 2, image.shape[1] / 2) for level in levels]
+    counts = ", ".join(f"{int((of_level == number).sum())} of {level.side} px" for number, level in enumerate(levels))
+    panels = [
+        Panel(f"All {sum(map(len, here))} anchors at one place, to scale", to_scale(image, here, colours)),
+        Panel(
+            f"The {len(matched)} anchors that match the {objects} objects",
+            draw_boxes(image, matched, of_level, colours=colours),
+        ),
+    ]
+    about = (
+        f"One colour per level of the pyramid. Matched: {counts}. A level without a match has nothing to find here. "
+        "Many matches per object mean that all anchors are larger than it: every anchor around it overlaps it equally."
+    )
+    return Group("Anchors", panels, about)
+
+
+def anchors_at(level: Level, y: float, x: float) -> np.ndarray:
+    """(A, 4), the anchors of a level at the place that is nearest to a pixel."""
+    rows, columns = level.anchors.shape[:2]
+    row, column = min(round(y / level.step[0]), rows - 1), min(round(x / level.step[1]), columns - 1)
+    boxes: np.ndarray = level.anchors[row, column].numpy()
+    return boxes
+
+
+def to_scale(image: np.ndarray, anchors: Sequence[np.ndarray], colours: np.ndarray) -> np.ndarray:
+    """Anchors (A, 4) of each level over a picture, with as much of a margin as they reach beyond it."""
+    boxes, of_level = np.concatenate(anchors), np.repeat(np.arange(len(anchors)), [len(own) for own in anchors])
+    size = (image.shape[1], image.shape[0])
+    before = np.ceil(np.maximum(-boxes[:, :2].min(0), 0)).astype(int)
+    after = np.ceil(np.maximum(boxes[:, 2:].max(0) - size, 0)).astype(int)
+    edges = int(before[1]), int(after[1]), int(before[0]), int(after[0])
+    canvas = cv2.copyMakeBorder(to_rgb(image), *edges, cv2.BORDER_CONSTANT, value=MARGIN)
+    return draw_boxes(canvas, boxes + np.tile(before, 2), of_level, colours=colours)
+
+
+def masks_group(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray) -> Group:
+    """The masks (M, S, S) of boxes (M, 4) as the network gives them, before they are laid over the picture."""
+    panels = []
+    for number, (box, mask) in enumerate(zip(boxes, masks[:MASKS], strict=False), start=1):
+        rows, columns = (np.flatnonzero(mask.max(axis)) for axis in (1, 0))
+        if len(rows):  # without the padding of masks that are not resampled
+            mask = mask[: rows[-1] + 1, : columns[-1] + 1]
+        left, top, right, bottom = np.floor(box).astype(int)
+        part = to_rgb(image)[top : bottom + 1, left : right + 1]
+        large = cv2.resize(mask, fitted_size(mask, MASK_SIDE, enlarge=True), interpolation=cv2.INTER_NEAREST)
+        tint = colormaps["inferno"](large, bytes=True)[:, :, :3]
+        panels += [
+            Panel(f"Object {number}", resized(part, fitted_size(part, MASK_SIDE, enlarge=True))),
+            Panel(f"{mask.shape[1]} × {mask.shape[0]} places", np.ascontiguousarray(tint)),
+        ]
+    about = (
+        "How likely each place of the mask is on the object, from 0 (black) to 1 (pale yellow); the outline is at 0.5."
+    )
+    return Group("Masks", panels, about, columns=6)
