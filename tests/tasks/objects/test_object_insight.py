@@ -35,7 +35,7 @@ from pixelwise.tasks.objects.region_insight import (
 )
 
 NAMES = ("background", "a", "b", "c")
-DETECTORS = ("faster_rcnn", "mask_rcnn", "mask_rcnn_padded", "yolo_v1")
+DETECTORS = ("faster_rcnn", "mask_rcnn", "mask_rcnn_padded", "yolo_v1", "fast_rcnn", "rcnn")
 
 
 def spec_of(name: str, options: dict[str, Any], view: tuple[int, int] | None) -> ModelSpec:
@@ -50,6 +50,9 @@ def built(name: str) -> tuple[Any, ModelSpec]:
     if name == "yolo_v1":  # so that some boxes are confident, and of unlike classes
         with torch.no_grad():
             network.head[-1].bias.normal_(0.5, 0.5)
+    if name == "rcnn":  # nothing is found before its machines are fitted
+        network.svms.weight.normal_(0, 0.1)
+        network.svms.bias.zero_()
     view = getattr(network, "window", None)
     return network, spec_of(name, options, view)
 
@@ -88,8 +91,10 @@ def test_the_score_of_a_box_comes_from_the_source_that_is_named(name: str) -> No
             expected = (confidences * scores[0, class_id]).clamp(0, 1)
             assert float((expected - found.scores[number]).abs().min()) < 1e-5
         else:
-            assert float(scores.softmax(1)[0, class_id]) == pytest.approx(float(found.scores[number]), abs=1e-5)
-            proposals = network.rpn(*network.maps(images)).boxes[0]
+            share = scores.sigmoid() if name == "rcnn" else scores.softmax(1)
+            assert float(share[0, class_id]) == pytest.approx(float(found.scores[number]), abs=1e-5)
+            given = hasattr(network, "proposer")
+            proposals = network.proposer(images)[0] if given else network.rpn(*network.maps(images)).boxes[0]
             assert (proposals == source.region).all(1).any()
 
 

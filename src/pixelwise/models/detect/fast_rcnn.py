@@ -11,16 +11,18 @@ are learned together with them. What is left to do for the picture as a whole, f
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pixelwise.data.targets import ObjectTargets
-from pixelwise.models.detect.detector import Detections, Detector
+from pixelwise.models.detect.detector import Detections, Detector, Source
 from pixelwise.models.detect.proposals import Proposer
-from pixelwise.models.detect.roi_heads import RegionsOfBatch, RoIHeads, joined
+from pixelwise.models.detect.roi_heads import RegionsOfBatch, RoIHeads, joined, origins
 from pixelwise.models.encoders import create_encoder
+from pixelwise.nn.boxes import clip
 from pixelwise.nn.dense import mirror_pad
 from pixelwise.nn.frozen_norm import freeze_batch_norms
 from pixelwise.nn.matcher import BETWEEN, balanced_sample
@@ -100,6 +102,7 @@ class FastRCNN(Detector):
         if frozen_norms:
             freeze_batch_norms(self.encoder)
         self.stride = max(self.encoder.feature_strides)
+        self.map = nn.Identity()  # what regions are read from, by a name
         self.proposer = Proposer(in_channels, proposals, ranked=ranked)
         channels = self.encoder.feature_channels[self._read]
         self.roi_heads = MaxPooledRoIHeads(channels, hidden, num_classes, stride, sampled)
@@ -108,7 +111,7 @@ class FastRCNN(Detector):
         """(N, C, H, W) -> (N, channels, H / stride, W / stride), rounded up: pictures are padded, mirrored."""
         height, width = images.shape[-2:]
         padded = mirror_pad(images, (0, -width % self.stride, 0, -height % self.stride))
-        return self.encoder.pyramid(padded)[self._read]
+        return self.map(self.encoder.pyramid(padded)[self._read])
 
     def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
         """`class` and `box` (equation 1), `blob` where proposals are ranked, and their sum, `loss`."""
@@ -125,3 +128,19 @@ class FastRCNN(Detector):
         picture = (images.shape[-2], images.shape[-1])
         parts = zip(logits.split(sizes), offsets.split(sizes), chosen, strict=True)
         return [self.roi_heads.detect(*part, picture, self.limits) for part in parts]
+
+    def sources(self, images: Tensor, found: Detections) -> list[Source]:
+        """The proposal that each detection was decoded from; all are read from the one map."""
+        maps, proposals = self.maps(images), self.proposer(images)[0]
+        offsets = self.roi_heads(maps, joined([proposals]))[1]
+        decoded = clip(self.roi_heads.coder.decode(offsets, proposals[:, None]), images.shape[-2], images.shape[-1])
+        height, width = (side * self.roi_heads.stride for side in maps.shape[-2:])
+        covered = proposals.new_tensor([0, 0, width, height])
+        return [
+            Source(region, "map", covered, partial(self.region_logits, region))
+            for region in origins(decoded, proposals, found)
+        ]
+
+    def region_logits(self, region: Tensor, images: Tensor) -> Tensor:
+        """Class logits (N, K) of one region (4,) of pictures (N, C, H, W)."""
+        return self.roi_heads(self.maps(images), joined([region[None]] * len(images)))[0]

@@ -19,11 +19,11 @@ from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.models.detect.detector import SMALLEST, Detections, Detector, Source, usable
-from pixelwise.models.detect.roi_heads import RegionsOfBatch, RoIHeads, joined
+from pixelwise.models.detect.roi_heads import RegionsOfBatch, RoIHeads, joined, origins
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.anchors import anchor_shapes, anchors_of
 from pixelwise.nn.box_coder import BoxCoder
-from pixelwise.nn.boxes import clip, iou, pairwise_iou
+from pixelwise.nn.boxes import clip, pairwise_iou
 from pixelwise.nn.dense import mirror_pad
 from pixelwise.nn.encoder import Encoder
 from pixelwise.nn.frozen_norm import freeze_batch_norms
@@ -301,8 +301,7 @@ class FasterRCNN(Detector):
         decoded = clip(self.roi_heads.coder.decode(offsets, proposals[:, None]), *picture)  # (P, K, 4)
         strides = self.roi_heads.strides
         sources = []
-        for box, class_id in zip(found.boxes, found.classes.tolist(), strict=True):
-            region = proposals[iou(decoded[:, class_id], box).argmax()]
+        for region in origins(decoded, proposals, found):
             level = int(pyramid_levels(region[None], len(strides)))
             # As RoIAlign and the anchors count, the first place of a map is at the corner of the picture.
             height, width = ((side - 0.5) * strides[level] for side in maps[level].shape[-2:])

@@ -15,6 +15,7 @@ box per class (appendix C). Both are linear functions of the features, and the n
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
-from pixelwise.models.detect.detector import SMALLEST, Detections, Detector, usable
+from pixelwise.models.detect.detector import SMALLEST, Detections, Detector, Source, usable
 from pixelwise.models.detect.proposals import Proposer
-from pixelwise.models.detect.roi_heads import BoxHead
+from pixelwise.models.detect.roi_heads import BoxHead, origins
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.box_coder import BoxCoder
 from pixelwise.nn.boxes import clip, pairwise_iou
@@ -121,6 +122,7 @@ class RCNN(Detector):
         self.encoder = create_encoder(encoder, in_channels=in_channels, weights=weights)
         if frozen_norms:
             freeze_batch_norms(self.encoder)
+        self.map = nn.Identity()  # the encoder's last map, by a name
         self.stride = 1  # what is looked at are proposals, not places of a grid
         self.proposer = Proposer(in_channels, proposals, ranked=ranked)
         pooled = self.encoder.feature_channels[-1] * pool**2
@@ -130,11 +132,15 @@ class RCNN(Detector):
         self.svms = FittedLinear(hidden, num_classes - 1, bias=-INTERCEPT)  # sure of nothing before they are fitted
         self.regression = FittedLinear(pooled, 4 * (num_classes - 1))
 
+    def maps(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> the encoder's last map; zeros are added at the right and bottom."""
+        height, width = images.shape[-2:]
+        stride = max(self.encoder.feature_strides)
+        return self.map(self.encoder.pyramid(F.pad(images, (0, -width % stride, 0, -height % stride)))[-1])
+
     def features(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """(R, C, size, size) -> pool5 (R, channels * pool^2) and fc7 (R, hidden)."""
-        side = -self.size % max(self.encoder.feature_strides)
-        last = self.encoder.pyramid(F.pad(crops, (0, side, 0, side)))[-1]
-        pool5 = F.adaptive_max_pool2d(last, self.pool)
+        pool5 = F.adaptive_max_pool2d(self.maps(crops), self.pool)
         return pool5.flatten(1), self.head(pool5)
 
     def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
@@ -179,6 +185,29 @@ class RCNN(Detector):
         own, scores = found[region, place], confidences[region, place]
         kept = nms(own, scores, self.limits.overlap, place)[: self.limits.objects]
         return Detections(own[kept], place[kept] + 1, scores[kept])
+
+    def sources(self, images: Tensor, found: Detections) -> list[Source]:
+        """The proposal that each detection was decoded from; the map is that of the warped proposal."""
+        proposals = self.proposer(images)[0]
+        parts = [self._scored(images[0], part)[1] for part in proposals.split(CHUNK)]
+        offsets = torch.cat(parts).view(len(proposals), -1, 4)
+        decoded = clip(self.coder.decode(offsets, proposals[:, None]), images.shape[-2], images.shape[-1])
+        decoded = F.pad(decoded, (0, 0, 1, 0))  # (P, K, 4): the background has no box
+        inner, stride = self.size - 2 * self.context, max(self.encoder.feature_strides)
+        sources = []
+        for region in origins(decoded, proposals, found):
+            sides = region[2:] - region[:2]
+            corner = region[:2] - sides * (self.context / inner)
+            padded = sides * ((self.size + -self.size % stride) / inner)
+            covered = torch.cat([corner, corner + padded])
+            sources.append(Source(region, "map", covered, partial(self.region_margins, region)))
+        return sources
+
+    def region_margins(self, region: Tensor, images: Tensor) -> Tensor:
+        """The margins of the SVMs (N, K) for one region (4,) of pictures (N, C, H, W), by class id: the background's
+        is 0."""
+        crops = region_crops(images, [region[None]] * len(images), self.size, self.context)
+        return F.pad(self.svms(self.features(crops)[1]), (1, 0))
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, ObjectTargets]]) -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.models.detect.detector import SMALLEST, DetectionLimits, Detections, usable
 from pixelwise.nn.box_coder import BoxCoder
-from pixelwise.nn.boxes import clip, pairwise_iou
+from pixelwise.nn.boxes import clip, iou, pairwise_iou
 from pixelwise.nn.matcher import Matcher, balanced_sample
 from pixelwise.nn.nms import nms
 
@@ -145,6 +145,20 @@ class RoIHeads(nn.Module):
         own, scores = boxes[region, place], probabilities[region, place]
         kept = nms(own, scores, options.overlap, place)[: options.objects]
         return Detections(own[kept], place[kept] + 1, scores[kept])
+
+
+def origins(decoded: Tensor, proposals: Tensor, found: Detections) -> Tensor:
+    """The proposal (M, 4) that each detection was decoded from.
+
+    Args:
+        decoded: (P, K, 4) boxes of each proposal for each class id, cut off at the edges of the picture.
+        proposals: (P, 4).
+    """
+    chosen = [
+        int(iou(decoded[:, class_id], box).argmax())
+        for box, class_id in zip(found.boxes, found.classes.tolist(), strict=True)
+    ]
+    return proposals[torch.tensor(chosen, dtype=torch.long, device=proposals.device)]
 
 
 def joined(boxes: Sequence[Tensor]) -> RegionsOfBatch:

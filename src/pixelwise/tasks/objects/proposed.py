@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from torch import nn
+
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.sample import Sample
 from pixelwise.models.detect.selective_search import selective_search
+from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
+from pixelwise.tasks.objects.insight import ObjectInsight
+from pixelwise.tasks.objects.proposal_insight import ProposalInsight
 from pixelwise.tasks.objects.task import FindObjects, objects_alone
 
 COARSE = 16
@@ -28,6 +33,9 @@ class ClassifyProposals(FindObjects):
 
     def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
         return SampleCache(dataset, objects=True, prepare=(objects_alone, with_proposals))
+
+    def insight(self, network: nn.Module, spec: ModelSpec) -> ObjectInsight:
+        return ProposalInsight(network, spec)
 
     def _proposal_options(self, facts: Fingerprint) -> dict[str, tuple[Any, str]]:
         return {}
