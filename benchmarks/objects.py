@@ -1,61 +1,176 @@
-"""Networks that find every object, on real data, at equal minutes of training.
+"""Networks that find every object, at equal minutes of training.
 
-    python benchmarks/objects.py {nuclei,steel} [--rows ...]
+    python benchmarks/objects.py {nuclei,steel,scenes,coco} [--rows ...]
     python benchmarks/objects.py nuclei --show
 
-`nuclei` outlines cell nuclei by Mask R-CNN and by a U-Net with a watershed of its mask, split by kind of picture;
-`steel` finds defects of six kinds by boxes. What a row gave is appended to `benchmarks/results/objects-TABLE.jsonl`,
-and rows that are there are not run again. Data and the weights of MobileNetV2 are looked for under $PIXELWISE_SHARED
-(default ../shared). Run one at a time on an otherwise idle machine.
+`nuclei` outlines cell nuclei by Mask R-CNN, both ways of giving regions one size, and by a U-Net with a watershed of
+its mask, split by kind of picture; `steel` finds defects of six kinds by boxes; `scenes` finds digits in embedded
+scenes, and times the networks of all rows on the same pictures, in turn in one process, after the last row; `coco`
+shows that learning works, by scores on the training pictures without augmentation, beside those on held-out ones, which
+so few pictures cannot teach. What a row gave is appended to `benchmarks/results/objects-TABLE.jsonl`, and rows that are
+there are not run again. Data and the weights of MobileNetV2 are looked for under $PIXELWISE_SHARED (default ../shared).
+Run one at a time on an otherwise idle machine.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import shutil
+import statistics
 import tempfile
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pixelwise import api, hardware
 from pixelwise.cli.process import prepare_for_networks
+from pixelwise.data.formats import open_dataset
+from pixelwise.data.scenes import write_coco_scenes
+from pixelwise.inference.predictor import Predictor
 from pixelwise.training.run import Run
-from rows import Rows, by_row, command, finished, mean, median, table
+from rows import RESULTS, Cell, Rows, by_row, command, finished, mean, median, table
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
 WEIGHTS = {"model.weights": str(SHARED / "weights" / "mobilenet_v2_imagenet.safetensors")}
+MODELS = RESULTS / "models"
+"""Networks that are timed side by side once all rows are there."""
+TIMED = 12
+"""Pictures that they are timed on."""
+MOST_CLASSES = 20
+"""Of a data set whose classes are listed one by one."""
+AS_THEY_ARE = {
+    "augment.scale": [1.0, 1.0], "augment.rotate": 0.0, "augment.flip": "none",
+    "augment.brightness": 0.0, "augment.contrast": 0.0, "augment.saturation": 0.0,
+}  # fmt: skip
+"""No augmentation but the choice of the crop: what is measured is whether the pictures themselves are learned."""
+SCENES = {"train": 800, "val": 100, "size": (192, 256), "digits": (2, 4)}
 
-TABLES: dict[str, tuple[str, float, dict[str, tuple[str, dict[str, Any]]]]] = {
-    # name: (data, minutes, row -> recipe and settings)
-    "nuclei": (
-        "nuclei",
+
+@dataclass(frozen=True)
+class Row:
+    """One training run.
+
+    Attributes:
+        data: folder below `SHARED / "data"`; None for embedded scenes.
+    """
+
+    recipe: str
+    data: str | None
+    settings: Mapping[str, Any] = field(default_factory=lambda: dict(WEIGHTS))
+
+    def folder(self, place: Path) -> Path:
+        """Where the data is; scenes are written into a folder below the place that is given."""
+        if self.data is not None:
+            return SHARED / "data" / self.data
+        write_coco_scenes(place / "scenes", **SCENES)  # type: ignore[arg-type]
+        return place / "scenes"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One table.
+
+    Attributes:
+        minutes: of each training run.
+        columns: of the table.
+        fitted: whether the training pictures are scored as well.
+        timed: whether the networks are kept, and timed side by side.
+    """
+
+    minutes: float
+    rows: Mapping[str, Row]
+    columns: Mapping[str, Cell]
+    fitted: bool = False
+    timed: bool = False
+
+
+BOXES = {"AP50": mean("ap50", ".3f"), "AP": mean("ap", ".3f")}
+COST = {"crops": median("views", ".0f"), "memory (GB)": median("memory_gb", ".2f")}
+TABLES: dict[str, Comparison] = {
+    "nuclei": Comparison(
         15,
         {
-            "Mask R-CNN": ("nuclei-mask_rcnn", WEIGHTS),
-            "Mask R-CNN, padded": ("nuclei-mask_rcnn", {**WEIGHTS, "model.name": "mask_rcnn_padded"}),
-            "U-Net, best of components and watershed": ("nuclei-unet", WEIGHTS),
+            "Mask R-CNN": Row("nuclei-mask_rcnn", "nuclei"),
+            "Mask R-CNN, padded": Row("nuclei-mask_rcnn", "nuclei", {**WEIGHTS, "model.name": "mask_rcnn_padded"}),
+            "U-Net, best of components and watershed": Row("nuclei-unet", "nuclei"),
+        },
+        {
+            "mask AP50": mean("mask_ap50", ".3f"),
+            "mask AP": mean("mask_ap", ".3f"),
+            **BOXES,
+            "F1 at 0.5": mean("f1_50", ".3f"),
+            "DSB 2018": mean("dsb_score", ".3f"),
+            **COST,
         },
     ),
-    "steel": ("neu-det", 12, {"Faster R-CNN": ("faster_rcnn", WEIGHTS), "YOLO v1": ("yolo_v1", WEIGHTS)}),
+    "steel": Comparison(
+        12,
+        {"Faster R-CNN": Row("faster_rcnn", "neu-det"), "YOLO v1": Row("yolo_v1", "neu-det")},
+        {**BOXES, "VOC AP50": mean("voc_ap50", ".3f"), **COST},
+    ),
+    "scenes": Comparison(
+        6,
+        {
+            "R-CNN": Row("rcnn", None),
+            "Fast R-CNN": Row("fast_rcnn", None),
+            "Faster R-CNN": Row("faster_rcnn", None),
+            "YOLO v1": Row("yolo_v1", None),
+            "Mask R-CNN": Row("mask_rcnn", None),
+        },
+        {**BOXES, **COST},
+        timed=True,
+    ),
+    "coco": Comparison(
+        12,
+        {
+            f"{name}, {data}": Row(recipe, data, {**WEIGHTS, **AS_THEY_ARE})
+            for data in ("coco-mini", "coco128")
+            for name, recipe in (("Faster R-CNN", "faster_rcnn"), ("Mask R-CNN", "mask_rcnn"))
+        },
+        {
+            "AP50, training pictures": mean("fitted_ap50", ".3f"),
+            "AP50, held out": mean("ap50", ".3f"),
+            "AP, training pictures": mean("fitted_ap", ".3f"),
+            "AP, held out": mean("ap", ".3f"),
+            **COST,
+        },
+        fitted=True,
+    ),
 }
 
 
 def train_row(name: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
-    """One training run in this process, and its scores on the validation pictures."""
+    """One training run in this process, and its scores."""
     prepare_for_networks()
-    data, _, rows = TABLES[name]
-    recipe, settings = rows[row]
+    comparison = TABLES[name]
+    asked = comparison.rows[row]
     with tempfile.TemporaryDirectory() as place:
         run = api.train(
-            recipe,
-            data=SHARED / "data" / data,
+            asked.recipe,
+            data=asked.folder(Path(place)),
             minutes=minutes,
             out=Path(place) / "run",
-            overrides={**settings, "train.seed": seed},
+            overrides={**asked.settings, "train.seed": seed},
         )
-        return {"row": row, "seed": seed, "minutes": minutes, **_scores(run), "date": time.strftime("%Y-%m-%d")}
+        result = {"row": row, "seed": seed, "minutes": minutes, **_scores(run), "date": time.strftime("%Y-%m-%d")}
+        if comparison.fitted:
+            fitted = api.evaluate(run.path, split="train")
+            result |= {f"fitted_{key}": fitted[key] for key in ("ap50", "ap")}
+        if comparison.timed:
+            MODELS.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(run.best, kept(name, row))
+        return result
+
+
+def kept(name: str, row: str) -> Path:
+    """Where the network of a row is kept to be timed."""
+    return MODELS / f"{name}-{row.replace(' ', '_')}.safetensors"
 
 
 def _scores(run: Run) -> dict[str, Any]:
@@ -73,37 +188,55 @@ def _scores(run: Run) -> dict[str, Any]:
     }
 
 
+def seconds_per_picture(name: str) -> dict[str, float]:
+    """Median seconds of a prediction by each network that is kept, picture by picture in turn in this process."""
+    prepare_for_networks()
+    predictors: dict[str, Predictor[Any]] = {
+        row: api.load(kept(name, row)) for row in TABLES[name].rows if kept(name, row).exists()
+    }
+    if not predictors:
+        return {}
+    with tempfile.TemporaryDirectory() as place:
+        dataset = open_dataset(next(iter(TABLES[name].rows.values())).folder(Path(place)))
+        pictures = [dataset.load(record).image for record in dataset.split("val")[:TIMED]]
+    times: dict[str, list[float]] = {row: [] for row in predictors}
+    for picture in [pictures[0], *pictures]:  # the first round is not counted
+        for row, predict in predictors.items():
+            times[row].append(_seconds(partial(predict, picture)))
+    return {row: statistics.median(values[1:]) for row, values in times.items()}
+
+
+def _seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
 def show(name: str, file: Path) -> None:
-    """What is there as a table in Markdown, and the AP of each class."""
-    rows = by_row(finished(file), TABLES[name][2])
+    """What is there as a table in Markdown, and the AP50 of each class."""
+    comparison = TABLES[name]
+    rows = by_row(finished(file), comparison.rows)
     if not rows:
         print("nothing yet")
         return
-    columns = {
-        "mask AP50": mean("mask_ap50", ".3f"),
-        "mask AP": mean("mask_ap", ".3f"),
-        "AP50": mean("ap50", ".3f"),
-        "AP": mean("ap", ".3f"),
-        "VOC AP50": mean("voc_ap50", ".3f"),
-        "F1 at 0.5": mean("f1_50", ".3f"),
-        "DSB 2018": mean("dsb_score", ".3f"),
-        "crops": median("views", ".0f"),
-        "memory (GB)": median("memory_gb", ".2f"),
-    }
+    columns = dict(comparison.columns)
+    if comparison.timed:
+        seconds = seconds_per_picture(name)
+        columns["seconds per picture"] = lambda results: f"{seconds.get(results[0]['row'], np.nan):.4f}"
     print(table(rows, columns))
     for row, results in rows.items():
         classes = results[0]["classes"] or {}
-        if len(classes) > 1:
+        if 1 < len(classes) <= MOST_CLASSES:
             print(f"\n{row}: AP50 " + ", ".join(f"{key} {value['ap50']:.3f}" for key, value in classes.items()))
 
 
 def rows_of(name: str) -> Rows:
-    _, minutes, rows = TABLES[name]
+    comparison = TABLES[name]
     return Rows(
         f"objects-{name}",
-        list(rows),
+        list(comparison.rows),
         partial(train_row, name),
-        minutes=lambda row: minutes,
+        minutes=lambda row: comparison.minutes,
         seeds=lambda row: (0,),
         score="views",
     )
