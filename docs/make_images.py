@@ -60,6 +60,17 @@ from pixelwise.explain.looking import THOROUGH, look
 from pixelwise.inference.rasters import open_raster
 from pixelwise.losses.boxes import box_l2
 from pixelwise.models.detect.overfeat import Layer, OverFeat
+from pixelwise.models.detect.selective_search import (
+    COLOUR_BINS,
+    SEGMENT_SCALES,
+    TEXTURE_BINS,
+    colour_spaces,
+    grouped,
+    orientation_energies,
+    segments_of,
+    selective_search,
+    shares,
+)
 from pixelwise.nn.boxes import pairwise_iou
 from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
 from pixelwise.report.boxes import draw_boxes
@@ -545,6 +556,42 @@ def _one_hourglass(axes: Axes, x: float, modules: list[tuple[str, int]]) -> floa
     return x + 0.3
 
 
+def rcnn(run: Path, data: Path) -> None:
+    """Segments, groups halfway, proposals and detections, of two held-out pictures."""
+    predict, dataset = pixelwise.load(run), open_dataset(data)
+    inference: Any = predict.inference
+    panels = []
+    for record in dataset.split("val")[:2]:
+        image = dataset.load(record, objects=True).image
+        colours = colour_spaces(image.astype(np.float32) / 255)[0]
+        segments = segments_of(colours, SEGMENT_SCALES[0])
+        histograms = [
+            shares(segments, colours, COLOUR_BINS),
+            shares(segments, orientation_energies(colours), TEXTURE_BINS),
+        ]
+        hierarchy = grouped(segments, histograms)
+        groups = hierarchy.labels((hierarchy.count - 1) // 3)[segments]
+        large = cv2.resize(to_rgb(image), None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)
+        proposals = selective_search(image)[:60] * 1.5
+        with open_raster(image) as raster:
+            found = inference.candidates(raster).above(inference.threshold)
+        for regions in (segments, groups):
+            enlarged = cv2.resize(regions.astype(np.int32), large.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+            panels.append(outlined(averaged(large, enlarged), enlarged))
+        panels.append(draw_boxes(large, proposals, np.ones(len(proposals), np.int64)))
+        panels.append(draw_boxes(large, found.boxes * 1.5, found.classes, found.labels()))
+    write_png(IMAGES / "rcnn.png", contact_sheet(panels, columns=4))
+
+
+def averaged(picture: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """The picture with every region in its mean colour."""
+    _, ids = np.unique(regions, return_inverse=True)
+    ids = ids.reshape(regions.shape)
+    counts = np.bincount(ids.ravel())
+    means = np.stack([np.bincount(ids.ravel(), picture[:, :, channel].ravel()) / counts for channel in range(3)], 1)
+    return means[ids].astype(np.uint8)
+
+
 COMMANDS = {"upsampling": upsampling, "augmentation": augmentation, "overfeat": overfeat, "hourglass": hourglass}
 
 if __name__ == "__main__":
@@ -560,6 +607,8 @@ if __name__ == "__main__":
         generated([Path(run) for run in sys.argv[2:]])
     elif sys.argv[1:2] == ["regression"]:
         regression(Path(sys.argv[2]), Path(sys.argv[3]))
+    elif sys.argv[1:2] == ["rcnn"]:
+        rcnn(Path(sys.argv[2]), Path(sys.argv[3]))
     elif sys.argv[1:2] == ["mask_rcnn"]:
         mask_rcnn(Path(sys.argv[2]), Path(sys.argv[3]))
     else:

@@ -73,14 +73,14 @@ def _searched(small: np.ndarray) -> np.ndarray:
     """(H, W, C) uint8 -> (P, 4) int32 boxes, all different, in order."""
     boxes, ranks = [], []
     rng = np.random.default_rng(0)
-    for colours in _colour_spaces(small.astype(np.float32) / 255):
-        texture = _orientation_energies(colours)
+    for colours in colour_spaces(small.astype(np.float32) / 255):
+        texture = orientation_energies(colours)
         for scale in SEGMENT_SCALES:
-            segments = _segments(colours, scale)
-            shades = _histograms(segments, colours, COLOUR_BINS)
-            edges = _histograms(segments, texture, TEXTURE_BINS)
+            segments = segments_of(colours, scale)
+            shades = shares(segments, colours, COLOUR_BINS)
+            edges = shares(segments, texture, TEXTURE_BINS)
             for histograms in ((shades, edges), (edges,)):
-                found = _grouped(segments, histograms)
+                found = grouped(segments, histograms).boxes
                 boxes.append(found)
                 # Section 3.4: the later a group is made the earlier it comes, but not strictly, so that the large
                 # groups of all settings do not come before every small one.
@@ -111,7 +111,7 @@ def _stretched(colours: np.ndarray) -> np.ndarray:
     return (shares * 255.99).astype(np.uint8)
 
 
-def _colour_spaces(image: np.ndarray) -> list[np.ndarray]:
+def colour_spaces(image: np.ndarray) -> list[np.ndarray]:
     """(H, W, C) -> the spaces to segment in, channels from 0 to 1: HSV and Lab, or grey alone."""
     if image.shape[2] == 1:
         return [image]
@@ -120,14 +120,14 @@ def _colour_spaces(image: np.ndarray) -> list[np.ndarray]:
     return [hsv, (lab + np.array([0, 128, 128], np.float32)) / np.array([100, 256, 256], np.float32)]
 
 
-def _segments(colours: np.ndarray, scale: int) -> np.ndarray:
+def segments_of(colours: np.ndarray, scale: int) -> np.ndarray:
     """(H, W, C) -> (H, W) ids of segments, 0..S-1."""
     share = colours.shape[0] * colours.shape[1] / PAPER_AREA
     smallest = max(round(scale * min(share, 1)), SMALLEST_SEGMENT)
     return felzenszwalb(colours, scale=scale, sigma=SMOOTHING, min_size=smallest, channel_axis=-1)
 
 
-def _orientation_energies(colours: np.ndarray) -> np.ndarray:
+def orientation_energies(colours: np.ndarray) -> np.ndarray:
     """(H, W, C) -> (H, W, 8 C): how steeply each channel rises in eight directions, as shares of the steepest rise."""
     smooth = cv2.GaussianBlur(colours, (0, 0), 1.0).reshape(colours.shape)
     down, right = np.gradient(smooth, axis=(0, 1))
@@ -137,7 +137,7 @@ def _orientation_energies(colours: np.ndarray) -> np.ndarray:
     return rises / max(float(rises.max()), 1e-12)
 
 
-def _histograms(segments: np.ndarray, values: np.ndarray, bins: int) -> np.ndarray:
+def shares(segments: np.ndarray, values: np.ndarray, bins: int) -> np.ndarray:
     """(H, W) ids and (H, W, C) values from 0 to 1 -> (S, C * bins) shares, each row's sum 1."""
     count = int(segments.max()) + 1
     placed = np.minimum((values * bins).astype(np.int64), bins - 1)
@@ -161,7 +161,7 @@ def _neighbours(segments: np.ndarray) -> np.ndarray:
     return np.unique(every, axis=0)
 
 
-class _Hierarchy:
+class Hierarchy:
     """Segments and the groups that are made of them, rows 0..S-1 and S..2S-2 of every array."""
 
     def __init__(self, segments: np.ndarray, histograms: Sequence[np.ndarray]) -> None:
@@ -173,6 +173,7 @@ class _Hierarchy:
         self.sizes[:first] = np.bincount(segments.ravel(), minlength=first)
         self.boxes = np.zeros((rows, 4), np.int64)
         self.boxes[:first] = _boxes(segments)
+        self.parents = np.arange(rows)  # the row of the group that each was put into; the last is its own
         self.histograms = [np.concatenate([own, np.zeros((first - 1, own.shape[1]))]) for own in histograms]
 
     def similarity(self, one: int, others: Sequence[int]) -> np.ndarray:
@@ -188,10 +189,20 @@ class _Hierarchy:
         total += 1 - ((high - low).prod(1) - together) / self.area
         return total
 
+    def labels(self, groups: int) -> np.ndarray:
+        """(S,): the row that each segment belongs to after so many groups were made."""
+        first = (len(self.parents) + 1) // 2
+        found = np.arange(first)
+        for _ in range(groups):
+            above = self.parents[found]
+            found = np.where(above < first + groups, above, found)
+        return found
+
     def group(self, one: int, other: int) -> int:
         """Makes a group of two rows (section 3.2: its histograms follow from theirs) and gives its row."""
         new = self.count
         self.count += 1
+        self.parents[[one, other]] = new
         first, second = self.sizes[one], self.sizes[other]
         self.sizes[new] = first + second
         self.boxes[new, :2] = np.minimum(self.boxes[one, :2], self.boxes[other, :2])
@@ -201,13 +212,13 @@ class _Hierarchy:
         return new
 
 
-def _grouped(segments: np.ndarray, histograms: Sequence[np.ndarray]) -> np.ndarray:
-    """Algorithm 1: the boxes (2 S - 1, 4) of the segments and of all groups, in the order in which they are made.
+def grouped(segments: np.ndarray, histograms: Sequence[np.ndarray]) -> Hierarchy:
+    """Algorithm 1: segments (H, W), and all groups that are made of them, one after the other, until one is left.
 
     Args:
         histograms: by which segments are compared, beside their size and how they fill each other's gaps.
     """
-    hierarchy = _Hierarchy(segments, histograms)
+    hierarchy = Hierarchy(segments, histograms)
     beside: dict[int, set[int]] = {row: set() for row in range(hierarchy.count)}
     for one, other in _neighbours(segments).tolist():
         beside[one].add(other)
@@ -231,7 +242,7 @@ def _grouped(segments: np.ndarray, histograms: Sequence[np.ndarray]) -> np.ndarr
         if around:
             for value, row in zip((-hierarchy.similarity(new, around)).tolist(), around, strict=True):
                 heapq.heappush(queue, (value, row, new))
-    return hierarchy.boxes
+    return hierarchy
 
 
 def _boxes(segments: np.ndarray) -> np.ndarray:
