@@ -49,3 +49,5 @@ class FineTuneAndFit(Supervised):
         with self.forward.autocast():
             network.fit((self.forward.normalised(batch.images), batch.targets) for batch in moved)  # type: ignore[operator]
         buffers_from_first(network)
+        if network is not self.network:  # so that the last weights can be measured beside the average
+            self.network.take_fit(network)  # type: ignore[operator]

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.models.detect.detector import Detections, Detector, Source
@@ -35,7 +36,7 @@ HARD = 0.1
 class MaxPooledRoIHeads(RoIHeads):
     """Classes and boxes of regions, each read from one map by max pooling (section 2.1)."""
 
-    def __init__(self, channels: int, hidden: int, num_classes: int, stride: int, sampled: int) -> None:
+    def __init__(self, channels: int, hidden: int, num_classes: int, stride: float, sampled: int) -> None:
         super().__init__(channels, hidden, num_classes, sampled)
         self.stride = stride
 
@@ -64,8 +65,10 @@ class FastRCNN(Detector):
     Args:
         encoder: a name in `models.encoders.ENCODERS`.
         weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
-        stride: pixels of the picture per place of the map that regions are read from, which is that of the encoder's
-            last convolution: coarser stages are dilated. VGG-16's has that of the paper, 16.
+        scale: pictures are enlarged by this factor before the encoder sees them; the paper's have a shorter side of 600
+            pixels.
+        stride: pixels of the enlarged picture per position of the map that regions are read from, which is that of the
+            encoder's last convolution: coarser stages are dilated. VGG-16's has that of the paper, 16.
         hidden: units of the dense layers on a region.
         proposals: of each picture, see `Proposer`.
         ranked: whether proposals are ordered by a learned score.
@@ -86,6 +89,7 @@ class FastRCNN(Detector):
         in_channels: int = 3,
         encoder: str = "vgg16",
         weights: Any = None,
+        scale: float = 1.0,
         stride: int = 16,
         hidden: int = 4096,
         proposals: int = 2000,
@@ -101,14 +105,18 @@ class FastRCNN(Detector):
         self._read = max(number for number, has_weights in enumerate(learned) if has_weights)  # not a last pooling
         if frozen_norms:
             freeze_batch_norms(self.encoder)
+        self.scale = scale
         self.stride = max(self.encoder.feature_strides)
         self.map = nn.Identity()  # what regions are read from, by a name
         self.proposer = Proposer(in_channels, proposals, ranked=ranked)
         channels = self.encoder.feature_channels[self._read]
-        self.roi_heads = MaxPooledRoIHeads(channels, hidden, num_classes, stride, sampled)
+        self.roi_heads = MaxPooledRoIHeads(channels, hidden, num_classes, stride / scale, sampled)
 
     def maps(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, channels, H / stride, W / stride), rounded up: pictures are padded, mirrored."""
+        """(N, C, H, W) -> (N, channels, h, w), with `scale / stride` positions per pixel: pictures are enlarged, and
+        padded with their mirror image."""
+        if self.scale != 1:
+            images = F.interpolate(images, scale_factor=self.scale, mode="bilinear")
         height, width = images.shape[-2:]
         padded = mirror_pad(images, (0, -width % self.stride, 0, -height % self.stride))
         return self.map(self.encoder.pyramid(padded)[self._read])

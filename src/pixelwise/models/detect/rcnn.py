@@ -248,6 +248,11 @@ class RCNN(Detector):
             weights, biases = regression.fitted(self.regression.weight.shape[1])
             self.regression.weight[rows], self.regression.bias[rows] = map(torch.from_numpy, (weights, biases))
 
+    def take_fit(self, other: RCNN) -> None:
+        """Takes over the SVMs and regressions of a network whose features are nearly the same."""
+        self.svms.load_state_dict(other.svms.state_dict())
+        self.regression.load_state_dict(other.regression.state_dict())
+
 
 class HardNegatives:
     """A linear SVM whose negatives are mined: only those that it gets wrong, or nearly so, are held.

@@ -18,10 +18,11 @@ from pixelwise.tasks.objects.insight import ObjectInsight
 from pixelwise.tasks.objects.proposal_insight import ProposalInsight
 from pixelwise.tasks.objects.task import FindObjects, objects_alone
 
-COARSE = 16
-"""Stride of the paper's map."""
-POSITIONS = 4
-"""Of such a map, the least that the median object is long; else the map is made twice as fine."""
+STRIDE = 16
+"""Of the map that regions are read from."""
+POSITIONS = 7
+"""Of the map that the median object is to be long, as many as it is pooled to."""
+LARGEST_SCALE = 4.0
 
 
 class ClassifyProposals(FindObjects):
@@ -48,10 +49,9 @@ class ReadProposals(ClassifyProposals):
         if facts.objects is None:
             return {}
         side = facts.objects.sides[1] * min(facts.height[1], facts.width[1])
-        stride = COARSE if side >= POSITIONS * COARSE else COARSE // 2
-        return {
-            "stride": (stride, f"the median object is {side:.0f} pixels long, {side / stride:.1f} positions of the map")
-        }
+        scale = round(2 * min(max(POSITIONS * STRIDE / max(side, 1), 1), LARGEST_SCALE)) / 2
+        why = f"the median object is {side:.0f} pixels long, {side * scale / STRIDE:.1f} positions of the map"
+        return {"scale": (scale, why)}
 
 
 def with_proposals(sample: Sample) -> Sample:
