@@ -1,12 +1,11 @@
 """A picture of nuclei too large for one pass: peak memory, and whether tiles find as many objects as one pass does.
 
-    python benchmarks/large_objects.py RUN [--side 10000] [--fits 1024] [--tile 384]
+    python benchmarks/large_objects.py RUN [--side 10000] [--fits 1536] [--tile 768]
 
 Held-out pictures of 256 x 256 pixels from ../shared/data/nuclei ($PIXELWISE_SHARED), turned and mirrored at random, are
 laid side by side into a tiled TIFF. A Mask R-CNN (`RUN`, trained on those data) outlines it as `pixelwise predict
 --instances masks` does, in a process of its own. Then a part of it that fits both ways is predicted in one pass and by
-smaller tiles, which share a third. There the network proposes and keeps as many objects as it finds, so that neither
-way loses any to a limit per pass; the last line tells what the network's own limits cost.
+smaller tiles, which share a third.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -30,14 +28,11 @@ from pixelwise import api, hardware
 from pixelwise.data.draw import to_rgb
 from pixelwise.data.formats import open_dataset
 from pixelwise.inference.rasters import open_raster
-from pixelwise.tasks.objects.inference import ObjectPrediction
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
 PIECE = 256
 STRIDE = 32
 """Of the network: overlaps are multiples of it."""
-UNLIMITED = 10_000
-"""Proposals and objects of a pass, more than there are in any."""
 
 
 def pieces() -> list[np.ndarray]:
@@ -75,23 +70,17 @@ def predict(run: Path, picture: Path) -> dict[str, float]:
     return {"objects": len(rows) - 1, "seconds": seconds, "memory": peak}
 
 
-def found(run: Path, picture: np.ndarray, tile: int, *, limited: bool) -> ObjectPrediction:
-    """The objects of a picture in memory, by tiles of at most that side; one pass where all of it is one tile."""
-    inference: Any = api.load(run, tile=tile, overlap=tile // 3 // STRIDE * STRIDE).inference
-    if not limited:
-        inference.model.limits = inference.model.limits._replace(objects=UNLIMITED)
-        inference.model.rpn.proposals = UNLIMITED
-    with open_raster(picture) as raster:
-        objects: ObjectPrediction = inference.predict(raster, picture)
-    return objects
+def count(run: Path, picture: np.ndarray, tile: int) -> int:
+    """Objects that are found in a picture in memory by tiles of at most that side; one pass where one tile is all."""
+    return len(api.load(run, tile=tile, overlap=tile // 3 // STRIDE * STRIDE)(picture))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="of a Mask R-CNN on nuclei")
     parser.add_argument("--side", type=int, default=10_000, help="pixels of the large picture")
-    parser.add_argument("--fits", type=int, default=1024, help="pixels of the one that is predicted both ways")
-    parser.add_argument("--tile", type=int, default=384, help="pixels of the tiles that it is cut into")
+    parser.add_argument("--fits", type=int, default=1536, help="pixels of the one that is predicted both ways")
+    parser.add_argument("--tile", type=int, default=768, help="pixels of the tiles that it is cut into")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -111,10 +100,9 @@ def main() -> None:
         f"{side:,} x {side:,} pixels: {large['objects']:,} objects in {large['seconds']:.0f} s, peak of memory "
         f"{large['memory']:.2f} GB"
     )
-    whole, tiled = (len(found(arguments.run, picture, tile, limited=False)) for tile in (fits, small))
+    whole, tiled = (count(arguments.run, picture, tile) for tile in (fits, small))
     print(f"{fits:,} x {fits:,} pixels: {whole} objects in one pass, {tiled} by tiles of {small}", end="")
     print(f": {(tiled - whole) / max(whole, 1):+.1%}")
-    print(f"within the network's limits per pass: {len(found(arguments.run, picture, fits, limited=True))} in one pass")
 
 
 if __name__ == "__main__":

@@ -156,3 +156,23 @@ def test_padding_moves_nothing() -> None:
     assert isinstance(network, FasterRCNN)
     assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
     assert (found.classes > 0).all()
+
+
+def test_a_larger_picture_has_as_many_more_proposals_and_objects() -> None:
+    """Per area as many as in a crop of training, so that what is found does not depend on how a picture is cut."""
+    torch.manual_seed(0)
+    network = create_model("faster_rcnn", **{**TINY, "num_classes": 3, "proposals": 20, "detections": 5}).eval()
+    network.limits = network.limits._replace(area=64 * 64, overlap=1.0)
+    counts = {}
+    with torch.inference_mode():
+        for side in (32, 64, 128):
+            images = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(side))
+            maps, picture = network.maps(images)
+            proposals = network.rpn(maps, picture, network.limits.growth(picture)).boxes[0]
+            counts[side] = len(proposals), len(network(images)[0].boxes)
+    assert counts[64] == (20, 5)
+    assert counts[128] == (80, 20)
+    assert counts[32] == (20, 5), "a small picture has as many as a crop, as it may be full of objects too"
+    network.limits = network.limits._replace(area=None)
+    with torch.inference_mode():
+        assert len(network(torch.zeros(1, 3, 128, 128))[0].boxes) == 5

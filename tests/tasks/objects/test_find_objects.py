@@ -59,7 +59,9 @@ def test_a_run_has_scores_a_report_and_files(run: Run, data: Path, tmp_path: Pat
     assert api.evaluate(run.path)["mask_ap50"] == metrics["mask_ap50"]
     assert "mask AP" in run.report.read_text()
     stored = read_spec(run.best).notes
-    assert stored == ({} if metrics["recommended"] is None else {"confidence": metrics["recommended"]["confidence"]})
+    recommended = metrics["recommended"]
+    assert stored.pop("crop") == list(run.planned.crop)
+    assert stored == ({} if recommended is None else {"confidence": recommended["confidence"]})
     picture = next((data / "val").iterdir()) if (data / "val").is_dir() else next(data.rglob("*.png"))
     api.predict(run.path, [picture], out=tmp_path / "out", threshold=0.01, overlay=True, instances="masks")
     rows = list(csv.DictReader((tmp_path / "out" / "boxes.csv").open()))

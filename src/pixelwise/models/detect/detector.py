@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -42,11 +43,22 @@ class DetectionLimits(NamedTuple):
         score: scores up to it are left out.
         overlap: boxes of one class with a larger IoU are one object.
         objects: the most of a picture.
+        area: pixels of the pictures that the numbers of objects and proposals are meant for, those of a crop in
+            training: of a larger picture there are as many times more. None for pictures of any size.
     """
 
     score: float = 0.05
     overlap: float = 0.5
     objects: int = 100
+    area: int | None = None
+
+    def growth(self, picture: tuple[int, int]) -> float:
+        """How many times as large as `area` a picture of that height and width is, at least 1."""
+        return 1.0 if self.area is None else max(picture[0] * picture[1] / self.area, 1.0)
+
+    def of(self, picture: tuple[int, int]) -> DetectionLimits:
+        """What counts in a picture of that height and width."""
+        return self._replace(objects=math.ceil(self.objects * self.growth(picture)))
 
 
 class Source(NamedTuple):

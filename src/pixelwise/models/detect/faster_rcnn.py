@@ -9,6 +9,7 @@ arXiv:1612.03144, section 5. Names and shapes of tensors are those of torchvisio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -123,8 +124,12 @@ class RegionProposals(nn.Module):
         """The anchors (H_i * W_i * A, 4) of each level for pictures, with their padding, of that height and width."""
         return anchors_of(maps, picture, [getattr(self, f"shapes{number}") for number in range(self._levels)])
 
-    def forward(self, maps: Sequence[Tensor], picture: tuple[int, int]) -> RegionProposed:
-        """Objectness, offsets and proposals from the pyramid's maps of pictures of one size."""
+    def forward(self, maps: Sequence[Tensor], picture: tuple[int, int], growth: float = 1.0) -> RegionProposed:
+        """Objectness, offsets and proposals from the pyramid's maps of pictures of one size.
+
+        Args:
+            growth: how many times more proposals are kept than usual, see `DetectionLimits.growth`.
+        """
         logits, offsets = self.head(maps)
         padded = [maps[0].shape[axis] * self.finest for axis in (-2, -1)]
         anchors = self.anchors(maps, (padded[0], padded[1]))
@@ -135,21 +140,22 @@ class RegionProposals(nn.Module):
         every = torch.cat(anchors)
         with torch.no_grad():
             boxes = clip(self.coder.decode(flat_offsets, every), *picture)
-            chosen = [self._choose(own, score, counts) for own, score in zip(boxes, flat_logits, strict=True)]
+            most = math.ceil(self.proposals * growth)
+            chosen = [self._choose(own, score, counts, most) for own, score in zip(boxes, flat_logits, strict=True)]
         return RegionProposed(flat_logits, flat_offsets, every, chosen)
 
-    def _choose(self, boxes: Tensor, logits: Tensor, counts: Sequence[int]) -> Tensor:
-        """(A, 4), (A,) of one picture -> (P, 4) proposals, the surest first."""
+    def _choose(self, boxes: Tensor, logits: Tensor, counts: Sequence[int], most: int) -> Tensor:
+        """(A, 4), (A,) of one picture -> (P, 4) proposals, the surest first, at most so many."""
         kept, levels, start = [], [], 0
         for level, size in enumerate(counts):
-            best = logits[start : start + size].topk(min(self.proposals, size)).indices + start
+            best = logits[start : start + size].topk(min(most, size)).indices + start
             kept.append(best)
             levels.append(torch.full_like(best, level))
             start += size
         indices, groups = torch.cat(kept), torch.cat(levels)
         large = ((boxes[indices, 2:] - boxes[indices, :2]) >= SMALLEST).all(1)
         indices, groups = indices[large], groups[large]
-        stays = nms(boxes[indices], logits[indices], self.overlap, groups)[: self.proposals]
+        stays = nms(boxes[indices], logits[indices], self.overlap, groups)[:most]
         return boxes[indices[stays]]
 
     def losses(self, found: RegionProposed, true: Sequence[Tensor]) -> dict[str, Tensor]:
@@ -287,16 +293,17 @@ class FasterRCNN(Detector):
     def detected(self, images: Tensor) -> tuple[list[Tensor], list[Detections]]:
         """The pyramid's maps of pictures (N, C, H, W), and the objects of each picture."""
         maps, picture = self.maps(images)
-        proposals = self.rpn(maps, picture).boxes
+        limits = self.limits.of(picture)
+        proposals = self.rpn(maps, picture, self.limits.growth(picture)).boxes
         logits, offsets = self.roi_heads(maps, joined(proposals))
         sizes = [len(each) for each in proposals]
         parts = zip(logits.split(sizes), offsets.split(sizes), proposals, strict=True)
-        return maps, [self.roi_heads.detect(*part, picture, self.limits) for part in parts]
+        return maps, [self.roi_heads.detect(*part, picture, limits) for part in parts]
 
     def sources(self, images: Tensor, found: Detections) -> list[Source]:
         """The proposal that each detection was decoded from, and the level of the pyramid that it was read from."""
         maps, picture = self.maps(images)
-        proposals = self.rpn(maps, picture).boxes[0]
+        proposals = self.rpn(maps, picture, self.limits.growth(picture)).boxes[0]
         offsets = self.roi_heads(maps, joined([proposals]))[1]
         decoded = clip(self.roi_heads.coder.decode(offsets, proposals[:, None]), *picture)  # (P, K, 4)
         strides = self.roi_heads.strides

@@ -168,6 +168,7 @@ class ObjectInference(Inference[ObjectPrediction]):
             )
         super().__init__(spec)
         self.options = options
+        limit_by_area(model, spec)
         self.device, self.dtype = device_and_dtype(options.device, options.precision)
         self.model = model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean, self._std = (torch.tensor(part, device=self.device) for part in (spec.mean, spec.std))
@@ -224,7 +225,8 @@ class ObjectInference(Inference[ObjectPrediction]):
         model: Any = self.model
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             maps, picture = model.maps(self._normalised(image))
-            boxes: np.ndarray = model.rpn(maps, picture).boxes[0].float().cpu().numpy()
+            found = model.rpn(maps, picture, model.limits.growth(picture)).boxes[0]
+        boxes: np.ndarray = found.float().cpu().numpy()
         return boxes
 
     def _normalised(self, image: np.ndarray) -> Tensor:
@@ -276,6 +278,13 @@ class ObjectInference(Inference[ObjectPrediction]):
             "annotations": [{"id": number, **each} for number, each in enumerate(annotations, start=1)],
             "categories": [{"id": class_id, "name": name} for class_id, name in names if class_id != BACKGROUND],
         }
+
+
+def limit_by_area(network: nn.Module, spec: ModelSpec) -> None:
+    """Lets a detector propose and keep as many objects per area of a large picture as of a crop in training."""
+    crop = spec.notes.get("crop")
+    if isinstance(network, Detector) and crop is not None:
+        network.limits = network.limits._replace(area=crop[0] * crop[1])
 
 
 def recommended_confidence(spec: ModelSpec) -> float:

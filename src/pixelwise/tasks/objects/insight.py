@@ -20,6 +20,7 @@ from pixelwise.tasks.insight import Group, Insight, Panel, Reason, View, Window,
 from pixelwise.tasks.objects.inference import (
     BACKGROUND,
     ObjectPrediction,
+    limit_by_area,
     prediction_of,
     recommended_confidence,
 )
@@ -53,6 +54,7 @@ class ObjectInsight(Insight):
 
     def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
         assert isinstance(network, Detector)
+        limit_by_area(network, spec)
         self.network: Detector = network
         self.spec = spec
         self.trunk = answering(network, network.maps)

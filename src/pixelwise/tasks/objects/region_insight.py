@@ -72,7 +72,7 @@ class RegionInsight(ObjectInsight):
     def parts(self, image: np.ndarray, images: Tensor, found: ObjectPrediction, detections: Detections) -> list[Group]:
         network: Any = self.network
         maps, picture = network.maps(images)
-        proposals = network.rpn(maps, picture).boxes[0].float().cpu().numpy()
+        proposals = network.rpn(maps, picture, network.limits.growth(picture)).boxes[0].float().cpu().numpy()
         levels = self.levels(maps)
         matches = network.rpn.matcher(pairwise_iou(torch.from_numpy(found.boxes), every_anchor(levels))).numpy()
         groups = [

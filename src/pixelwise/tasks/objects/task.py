@@ -29,7 +29,13 @@ from pixelwise.tasks.base import Evaluation, Snapshots, Task
 from pixelwise.tasks.crops import plan_dense_crop
 from pixelwise.tasks.object_data import HINT, check_objects
 from pixelwise.tasks.objects.grid_insight import GridInsight
-from pixelwise.tasks.objects.inference import ObjectInference, ObjectOptions, ObjectPrediction, prediction_of
+from pixelwise.tasks.objects.inference import (
+    ObjectInference,
+    ObjectOptions,
+    ObjectPrediction,
+    limit_by_area,
+    prediction_of,
+)
 from pixelwise.tasks.objects.insight import ObjectInsight, middle
 from pixelwise.tasks.objects.region_insight import RegionInsight
 from pixelwise.tasks.objects.scores import ObjectScores
@@ -126,6 +132,7 @@ class FindObjects(Task):
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
     ) -> list[ObjectPrediction]:
+        limit_by_area(network, spec)
         found = forward(network, images)
         return [prediction_of(own, spec.class_names, sample.image) for own, sample in zip(found, samples, strict=True)]
 
@@ -135,6 +142,9 @@ class FindObjects(Task):
     def recommended(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         found = summary["recommended"]
         return {} if found is None else {"confidence": found["confidence"]}
+
+    def notes(self, recipe: PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
+        return {"crop": list(recipe.crop)}
 
     def inference(self, network: nn.Module, spec: ModelSpec, options: ObjectOptions) -> ObjectInference:
         return ObjectInference(network, spec, options)
