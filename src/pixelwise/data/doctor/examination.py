@@ -18,6 +18,7 @@ from pixelwise.data.formats.completion import complete_splits, grouped, with_kin
 from pixelwise.data.formats.decision import Decision, coding_from_values
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey
+from pixelwise.data.formats.yolo_config import is_config
 from pixelwise.data.layers import LayerCoding
 from pixelwise.data.listing import picture_files
 from pixelwise.data.order import Order
@@ -145,7 +146,8 @@ def examine_files(root: Path, layout: str = "auto", rle_order: Order = "columns"
     Raises:
         UserError: no such folder or layout.
     """
-    picture_files(root)
+    home = root.parent if is_config(root) else root
+    picture_files(home)
     obstacles: list[Finding] = []
     try:
         survey = survey_folder(root, layout, rle_order)
@@ -153,8 +155,8 @@ def examine_files(root: Path, layout: str = "auto", rle_order: Order = "columns"
         if layout != "auto":
             raise
         obstacles.append(Finding("error", "text-file", str(error)))
-        pairing = pair(root, picture_files(root))
-        survey = Survey(root, "folder", folder.records_of(root, pairing)[0], orphans=tuple(map(str, pairing.orphans)))
+        pairing = pair(home, picture_files(home))
+        survey = Survey(home, "folder", folder.records_of(home, pairing)[0], orphans=tuple(map(str, pairing.orphans)))
     survey = with_kinds(survey)
     obstacles += [Finding("error", "text-file", fault) for fault in survey.faults]
     looks = tuple(look_at_all(survey.records, survey.coding))

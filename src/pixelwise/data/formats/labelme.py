@@ -22,7 +22,15 @@ from PIL import Image
 
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats import entries
-from pixelwise.data.formats.annotations import files_below, has_masks, label_table, pictures_of, survey_of
+from pixelwise.data.formats.annotations import (
+    files_below,
+    has_masks,
+    label_table,
+    misnamed_files,
+    picture_of,
+    pictures_of,
+    survey_of,
+)
 from pixelwise.data.formats.export import Export, Part, parts_of
 from pixelwise.data.formats.labelme_shapes import Shapes, read_shapes
 from pixelwise.data.formats.sources import Source, Sources
@@ -60,7 +68,7 @@ def survey(root: Path) -> Survey:
         content = faults.attempt(partial(_read, file, name, encodings, finder), None)
         if content is None:
             continue
-        found, other = _picture_of(file, content, finder)
+        found, other = picture_of(file, content.get("imagePath"), finder)
         unmatched.note(name, _called(content), found)
         shapes = read_shapes(content["shapes"])
         misnamed += [name] if other.names else []
@@ -85,7 +93,13 @@ def survey(root: Path) -> Survey:
         unmatched=unmatched,
         notes=(*_notes(root, files, tally, merged.drawings), *merged.notes, *table.notes),
         faults=(*faults, *merged.faults),
-        guesses=(*encodings.guesses(), *merged.guesses, *table.guesses, *_guesses(tally, misnamed)),
+        guesses=(
+            *encodings.guesses(),
+            *merged.guesses,
+            *table.guesses,
+            *_guesses(tally),
+            *misnamed_files(misnamed, "imagePath"),
+        ),
     )
 
 
@@ -110,18 +124,6 @@ def _read(file: Path, name: str, encodings: Encodings, finder: Finder) -> dict[s
             return None
         raise UserError(f"{file}: 'shapes' is {entries.short(content.get('shapes'))}, expected a list.")
     return content
-
-
-def _picture_of(file: Path, content: dict[str, Any], finder: Finder) -> tuple[Found, Found]:
-    """The picture of the file's own name, else the one that its `imagePath` means; and that one if both are there.
-
-    Of several of its name, `x.jpg` and `x.png`, it is the one that `imagePath` says.
-    """
-    own, path = finder.namesake(file), content.get("imagePath")
-    stated = finder.find(file, path) if isinstance(path, str) and path else Found()
-    if own == Found() or (stated.names and set(stated.names) <= set(own.names)):
-        return stated, Found()
-    return own, stated if stated.names != own.names else Found()
 
 
 def _called(content: dict[str, Any]) -> str:
@@ -159,19 +161,12 @@ def _notes(root: Path, files: list[Path], tally: Shapes, drawings: dict[str, Any
     return notes
 
 
-def _guesses(tally: Shapes, misnamed: list[str]) -> list[str]:
-    found = [
+def _guesses(tally: Shapes) -> list[str]:
+    return [
         f"{counted(len(where), 'shape is', 'shapes are')} of the type {kind}, which is not LabelMe's; the points are "
         f"read as the corners of a polygon ({some(where, 3)}). If they are something else, draw a polygon instead."
         for kind, where in tally.corners.items()
     ]
-    if misnamed:
-        found.append(
-            f"{counted(len(misnamed), 'file has', 'files have')} the name of one picture and another one in imagePath "
-            f"({some(misnamed, 3)}); they are read as labels of the picture of their name. Rename them if that is "
-            "wrong."
-        )
-    return found
 
 
 FINENESS = 3
