@@ -163,6 +163,30 @@ class TestPainting:
         assert np.bincount(mask.ravel()).tolist() == [64 - 18, 2, 16]
         assert objects is not None
         assert objects.classes.tolist() == [2]
+        assert objects.ignored is not None
+        assert objects.ignored.boxes.tolist() == [[0, 0, 2, 3]], "whole, also where the object lies on it"
+        assert objects.ignored.crowd is not None
+        assert objects.ignored.crowd.tolist() == [True]
+
+    def test_difficult_objects_are_labelled_and_apart(self) -> None:
+        shapes = (
+            Shape(1, box(0, 0, 4, 4)),
+            Shape(2, box(1, 1, 3, 3), difficult=True),
+            Shape(1, Box(4, 4, 7.5, 8), difficult=True),
+            Shape(1, Box(5, 0, 8, 2)),
+            Shape(VOID, box(0, 6, 2, 8), difficult=True),
+        )
+        mask, objects = coding(*shapes).decode(RECORD, 8, 8)
+        assert (mask[1:3, 1:3] == 2).all()
+        assert objects is not None
+        assert objects.ids is not None
+        assert objects.ignored is not None
+        assert objects.boxes.tolist() == [[0, 0, 4, 4], [5, 0, 8, 2]]
+        assert not objects.ids[1:3, 1:3].any()
+        assert objects.ignored.boxes.tolist() == [[1, 1, 3, 3], [4, 4, 7.5, 8]]
+        assert objects.ignored.classes.tolist() == [2, 1]
+        assert objects.ignored.crowd is not None
+        assert not objects.ignored.crowd.any()
 
     def test_objects_are_what_can_be_seen_of_them(self) -> None:
         shapes = (

@@ -107,7 +107,7 @@ class ObjectWindows:
         keypoints = objects.keypoints
         if keypoints is not None:
             keypoints = ((keypoints - (left, top, 0)) * (*[self.side / length] * 2, 1)).astype(np.float32)
-        objects = replace(objects, boxes=boxes.astype(np.float32), keypoints=keypoints)
+        objects = replace(objects, boxes=boxes.astype(np.float32), keypoints=keypoints, ignored=None)
         return boxes_alone(Sample(sample.name, image, instances=objects, class_id=class_id))
 
     def _varied(self, window: Sample, rng: np.random.Generator) -> Sample:

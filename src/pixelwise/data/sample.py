@@ -27,6 +27,9 @@ class Instances:
             mirrored: the left wrist of the person in the mirror image is the right wrist of the person before it.
         extents: (N, 4) float32, the boxes moved along but not cut off at the edges of a view; None where nobody needs
             to know how much of an object is in view.
+        ignored: crowds and difficult objects, which are neither right nor wrong to find: nothing is learned of them or
+            of the background where they are, and they are not counted. None where there are none.
+        crowd: (N,) bool, which of the ignored ones stand for many objects each; None for others.
     """
 
     boxes: np.ndarray
@@ -35,6 +38,8 @@ class Instances:
     keypoints: np.ndarray | None = None
     sides: tuple[tuple[int, int], ...] = ()
     extents: np.ndarray | None = None
+    ignored: Instances | None = None
+    crowd: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -42,8 +47,8 @@ class Instances:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = (getattr(self, each.name) for each in fields(self))
-        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+        held = (getattr(self, each.name) for each in fields(self))
+        return sum(each.nbytes for each in held if isinstance(each, np.ndarray | Instances))
 
     @property
     def outlined(self) -> int:
@@ -70,14 +75,21 @@ class Instances:
             ids = numbers[part]
         keypoints = None if self.keypoints is None else _in_window(self.keypoints[kept], low[:2], high[:2])
         extents = None if self.extents is None else (self.extents[kept] - low).astype(np.float32)
-        return replace(
-            self, boxes=boxes[kept], classes=self.classes[kept], ids=ids, keypoints=keypoints, extents=extents
+        return Instances(
+            boxes=boxes[kept],
+            classes=self.classes[kept],
+            ids=ids,
+            keypoints=keypoints,
+            sides=self.sides,
+            extents=extents,
+            ignored=None if self.ignored is None else self.ignored.window(top, left, height, width),
+            crowd=None if self.crowd is None else self.crowd[kept],
         )
 
     def select(self, which: np.ndarray | list[int]) -> Instances:
         """The objects at these indices, in this order, or where this mask (N,) holds.
 
-        The label map, which numbers objects by their order, is left out.
+        The label map, which numbers objects by their order, is left out; the ignored objects stay.
         """
         return Instances(
             self.boxes[which],
@@ -85,7 +97,14 @@ class Instances:
             keypoints=None if self.keypoints is None else self.keypoints[which],
             sides=self.sides,
             extents=None if self.extents is None else self.extents[which],
+            ignored=self.ignored,
+            crowd=None if self.crowd is None else self.crowd[which],
         )
+
+    @classmethod
+    def none(cls) -> Instances:
+        """No objects, of which the pixels are not known."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
     @classmethod
     def from_label_map(cls, ids: np.ndarray, classes: np.ndarray | int = 1) -> Instances:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -32,6 +32,7 @@ class Shape:
         class_id: 255 for void.
         region: its pixels.
         crowd: many objects in one region: it has a class, but is no object.
+        difficult: an object that need not be found, such as one that is hardly seen.
         entry: where it stands in the file, for error messages: `annotation 17`.
     """
 
@@ -39,6 +40,12 @@ class Shape:
     region: Region
     crowd: bool = False
     entry: str = ""
+    difficult: bool = False
+
+    @property
+    def ignored(self) -> bool:
+        """Whether finding it is neither right nor wrong."""
+        return self.crowd or self.difficult
 
     @property
     def painted(self) -> int:
@@ -103,35 +110,24 @@ class ShapeCoding(Coding):
         return sum(isinstance(shape.region, Box) for drawing in self.drawings.values() for shape in drawing.shapes)
 
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
-        """The mask as (H, W) uint8 class ids, and the objects: every shape that is neither crowd nor class 0 nor void.
+        """The mask as (H, W) uint8 class ids, and the objects: every shape that is neither class 0 nor void.
 
         An object is what can be seen of it; one that others hide altogether is left out. Of boxes without an outline,
-        which come last, it is not known what can be seen.
+        which come last, it is not known what can be seen. Crowds and difficult objects are apart, as
+        `Instances.ignored`, and whole.
 
         Raises:
             UserError: shapes that cannot be of a picture of that size.
         """
         mask = np.zeros((height, width), np.uint8)
-        ids = np.zeros((height, width), np.int32)
-        classes = []
-        bare: list[tuple[int, np.ndarray]] = []
-        for number, (shape, patch) in enumerate(self._in_order(record, height, width), start=1):
+        counted, ignored = _Objects(height, width), _Objects(height, width)
+        for shape, patch in self._in_order(record, height, width):
             mask[patch.window][patch.mask] = shape.painted
-            classes.append(shape.class_id)
-            is_object = not shape.crowd and shape.class_id not in (0, VOID)
-            if not isinstance(shape.region, Box):
-                ids[patch.window][patch.mask] = number if is_object else 0
-            elif is_object and patch.mask.any():
-                bare.append((shape.class_id, shape.region.within(height, width)))
-        seen = np.unique(ids)
-        outlined = Instances.from_label_map(ids, np.array(classes, np.int64)[seen[seen > 0] - 1])
-        if not bare:
-            return mask, outlined
-        boxes = np.stack([box for _, box in bare])
-        bare_classes = np.array([class_id for class_id, _ in bare], np.int64)
-        return mask, Instances(
-            np.concatenate([outlined.boxes, boxes]), np.concatenate([outlined.classes, bare_classes]), outlined.ids
-        )
+            if shape.class_id in (0, VOID) or shape.ignored:
+                counted.hide(shape, patch)
+            if shape.class_id not in (0, VOID):
+                (ignored if shape.ignored else counted).add(shape, patch)
+        return mask, replace(counted.found(), ignored=ignored.found() if ignored.shapes else None)
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
         """The mask alone.
@@ -212,6 +208,48 @@ class ShapeCoding(Coding):
             return not isinstance(shape.region, Box), not shape.crowd, -int(np.count_nonzero(patch.mask))
 
         return sorted(drawn, key=place)
+
+
+class _Objects:
+    """The objects of a picture, as its shapes are painted one after the other.
+
+    Attributes:
+        shapes: what was added.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.shapes: list[Shape] = []
+        self._ids = np.zeros((height, width), np.int32)
+        self._bare: list[int] = []
+
+    def hide(self, shape: Shape, patch: Patch) -> None:
+        """Covers what has been added so far, unless the shape is a box, of which the pixels are not known."""
+        if not isinstance(shape.region, Box):
+            self._ids[patch.window][patch.mask] = 0
+
+    def add(self, shape: Shape, patch: Patch) -> None:
+        """Adds an object, on top of the others; a box without a pixel is none."""
+        if isinstance(shape.region, Box) and not patch.mask.any():
+            return
+        self.shapes.append(shape)
+        if isinstance(shape.region, Box):
+            self._bare.append(len(self.shapes) - 1)
+        else:
+            self._ids[patch.window][patch.mask] = len(self.shapes)
+
+    def found(self) -> Instances:
+        """Those of which something can be seen, then the boxes."""
+        seen = np.unique(self._ids)
+        order = [*(seen[seen > 0] - 1).tolist(), *self._bare]
+        shapes = [self.shapes[number] for number in order]
+        outlined = Instances.from_label_map(self._ids)
+        boxes = [region.within(*self._ids.shape) for shape in shapes if isinstance(region := shape.region, Box)]
+        return Instances(
+            boxes=np.concatenate([outlined.boxes, *(box[None] for box in boxes)]),
+            classes=np.array([shape.class_id for shape in shapes], np.int64),
+            ids=outlined.ids,
+            crowd=np.array([shape.crowd for shape in shapes], bool) if any(shape.ignored for shape in shapes) else None,
+        )
 
 
 SAME = 0.95

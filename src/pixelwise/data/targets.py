@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.data.sample import NO_CLASS, VOID, Sample
+from pixelwise.data.sample import NO_CLASS, VOID, Instances, Sample
 from pixelwise.hardware import on_device
 
 
@@ -103,12 +103,15 @@ class ObjectTargets(Targets):
         masks: (N, H, W) int32 label maps, i + 1 on the pixels of object i and 0 elsewhere; None where no sample knows
             outlines.
         keypoints: (N, M, J, 3) float32 `(x, y, visible)`; None where no sample knows keypoints.
+        ignored: (N, I, 4) float32 xyxy of crowds and difficult objects, which are neither to be found nor background,
+            NaN beyond a picture's own; None where no sample has any.
     """
 
     boxes: Tensor
     classes: Tensor
     masks: Tensor | None = None
     keypoints: Tensor | None = None
+    ignored: Tensor | None = None
 
     @classmethod
     def collate(cls, samples: Sequence[Sample]) -> Self:
@@ -130,7 +133,24 @@ class ObjectTargets(Targets):
                 keypoints[row, :count] = torch.from_numpy(instances.keypoints)
             if masks is not None and instances.ids is not None:
                 masks[row] = torch.from_numpy(instances.ids)
-        return cls(boxes, classes, masks, keypoints)
+        return cls(boxes, classes, masks, keypoints, _ignored(known))
+
+    def ignored_boxes(self) -> list[Tensor]:
+        """For each picture (I, 4) `ignored`, padding included; (0, 4) where no picture has any."""
+        return list(self.boxes[:, :0] if self.ignored is None else self.ignored)
+
+
+def _ignored(known: Sequence[Instances | None]) -> Tensor | None:
+    """(N, I, 4) boxes of the ignored objects of each picture, NaN beyond them; None where there are none."""
+    found = [None if each is None or each.ignored is None else each.ignored.boxes for each in known]
+    most = max((len(boxes) for boxes in found if boxes is not None), default=0)
+    if not most:
+        return None
+    padded = torch.full((len(known), most, 4), torch.nan)
+    for row, boxes in enumerate(found):
+        if boxes is not None:
+            padded[row, : len(boxes)] = torch.from_numpy(boxes)
+    return padded
 
 
 @dataclass(frozen=True, slots=True, eq=False)

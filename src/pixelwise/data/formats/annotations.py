@@ -98,6 +98,14 @@ def misnamed_files(files: Sequence[str], key: str) -> list[str]:
     ]
 
 
+def difficult_note(number: int) -> str:
+    """A sentence on objects that are marked as difficult."""
+    return (
+        f"{counted(number, 'object is', 'objects are')} marked as difficult: neither trained on as an object or as "
+        "background nor counted where objects are looked for."
+    )
+
+
 def split_in(name: str) -> str:
     """The split that a file's name tells, or empty.
 

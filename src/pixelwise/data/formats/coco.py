@@ -19,7 +19,14 @@ import numpy as np
 from pixelwise.data import rle
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats import labelme, rle_csv
-from pixelwise.data.formats.annotations import files_below, has_masks, label_table, pictures_of, survey_of
+from pixelwise.data.formats.annotations import (
+    difficult_note,
+    files_below,
+    has_masks,
+    label_table,
+    pictures_of,
+    survey_of,
+)
 from pixelwise.data.formats.coco_reader import KEYS, InstancesFile, Reading
 from pixelwise.data.formats.export import Export, parts_of
 from pixelwise.data.formats.sources import Sources
@@ -184,7 +191,12 @@ def _notes(root: Path, files: list[Path], reading: Reading, drawings: Mapping[st
         "what no outline covers.",
     ]
     if crowds:
-        notes.append(f"{crowds} crowds are labelled as their category, beneath the single objects.")
+        notes.append(
+            f"{crowds} crowds are labelled as their category, beneath the single objects; where objects are looked "
+            "for, they are neither trained on nor counted."
+        )
+    if any(shape.difficult for shape in shapes):
+        notes.append(difficult_note(sum(shape.difficult for shape in shapes)))
     if boxes:
         notes.append(f"{boxes} annotations have a box but no outline; the pixels in it are void, where no outline is.")
     return notes

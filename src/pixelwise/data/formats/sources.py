@@ -32,11 +32,12 @@ class Labelled:
     region: Region
     entry: str
     crowd: bool = False
+    difficult: bool = False
 
     @property
     def content(self) -> Hashable:
         """Equal for two entries that say the same."""
-        return self.label, self.crowd, content(self.region)
+        return self.label, self.crowd, self.difficult, content(self.region)
 
 
 @dataclass(slots=True, eq=False)
@@ -248,7 +249,7 @@ def _shape(shape: Labelled, ids: Mapping[str, int], refused: Mapping[str, str]) 
         return Shape(0, shape.region, entry=shape.entry)
     if shape.label in refused:
         return Shape(0, Broken(refused[shape.label]), entry=shape.entry)
-    return Shape(ids[shape.label], shape.region, shape.crowd, shape.entry)
+    return Shape(ids[shape.label], shape.region, shape.crowd, shape.entry, shape.difficult)
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -78,6 +78,7 @@ class Tally:
 
     Attributes:
         parts: boxes of parts of objects, which are not read.
+        difficult: objects that need not be found.
         deleted: objects that LabelMe's web tool keeps as deleted.
         empty: files without any object.
     """
@@ -86,6 +87,7 @@ class Tally:
     boxes: int = 0
     outlines: int = 0
     parts: int = 0
+    difficult: int = 0
     deleted: int = 0
     empty: int = 0
 
@@ -109,7 +111,9 @@ def objects_of(content: Element, corners: Corners, tally: Tally) -> list[Labelle
             tally.boxes += isinstance(region, Box)
             tally.outlines += isinstance(region, Polygons)
         tally.parts += len(element.findall("part"))
-        found.append(Labelled(label, region, f"object {number}"))
+        difficult = entries.is_true(element.findtext("difficult"))
+        tally.difficult += difficult
+        found.append(Labelled(label, region, f"object {number}", difficult=difficult))
     tally.empty += not found
     return found
 
