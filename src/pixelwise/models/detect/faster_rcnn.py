@@ -26,7 +26,7 @@ from pixelwise.nn.dense import mirror_pad
 from pixelwise.nn.encoder import Encoder
 from pixelwise.nn.frozen_norm import freeze_batch_norms
 from pixelwise.nn.initialise import small_normal
-from pixelwise.nn.matcher import Matcher, balanced_sample
+from pixelwise.nn.matcher import Matcher, balanced_sample, leave_out
 from pixelwise.nn.nms import nms
 from pixelwise.nn.pyramid import top_down
 from pixelwise.nn.roi_align import roi_align
@@ -162,12 +162,16 @@ class RegionProposals(nn.Module):
         stays = nms(boxes[indices], logits[indices], self.overlap, groups)[: self.proposals]
         return boxes[indices[stays]]
 
-    def losses(self, found: RegionProposed, true: Sequence[Tensor]) -> dict[str, Tensor]:
+    def losses(self, found: RegionProposed, true: Sequence[Tensor], ignored: Sequence[Tensor]) -> dict[str, Tensor]:
         """`objectness`, the cross entropy of sampled anchors, and `proposal_box`, smooth L1 of those that hold an
-        object; both per sampled anchor (Ren, equation 1)."""
+        object; both per sampled anchor (Ren, equation 1).
+
+        Args:
+            true, ignored: for each picture (M, 4) boxes of objects to find, and (I, 4) of those that are ignored.
+        """
         logits, labels, offsets, targets = [], [], [], []
-        for row, boxes in enumerate(true):
-            matches = self.matcher(pairwise_iou(boxes, found.anchors))
+        for row, (boxes, left) in enumerate(zip(true, ignored, strict=True)):
+            matches = leave_out(self.matcher(pairwise_iou(boxes, found.anchors)), found.anchors, left)
             chosen = balanced_sample(matches, self.sampled, self.positive_share)
             positive = chosen[matches[chosen] >= 0]
             logits.append(found.logits[row, chosen])
@@ -253,12 +257,18 @@ class RoIHeads(nn.Module):
         logits, offsets = self.box_predictor(self.box_head(self.pooled(maps, regions, self.pool)))
         return logits, offsets.view(len(logits), self.num_classes, 4)
 
-    def sample(self, proposals: Sequence[Tensor], true: Sequence[Tensor]) -> tuple[RegionsOfBatch, Tensor]:
-        """Regions for the loss, true boxes among them, and the object of its picture that each stands for, or -1."""
+    def sample(
+        self, proposals: Sequence[Tensor], true: Sequence[Tensor], ignored: Sequence[Tensor]
+    ) -> tuple[RegionsOfBatch, Tensor]:
+        """Regions for the loss, true boxes among them, and the object of its picture that each stands for, or -1.
+
+        Args:
+            proposals, true, ignored: for each picture (P, 4), (M, 4) and (I, 4) boxes.
+        """
         boxes, pictures, matched = [], [], []
-        for row, (own, truth) in enumerate(zip(proposals, true, strict=True)):
+        for row, (own, truth, left) in enumerate(zip(proposals, true, ignored, strict=True)):
             every = torch.cat([own, truth])
-            matches = self.matcher(pairwise_iou(truth, every))
+            matches = leave_out(self.matcher(pairwise_iou(truth, every)), every, left)
             chosen = balanced_sample(matches, self.sampled, self.positive_share)
             boxes.append(every[chosen])
             pictures.append(torch.full_like(chosen, row))
@@ -367,8 +377,9 @@ class FasterRCNN(Detector):
         numbered = [usable(boxes) for boxes in targets.boxes]
         true = [boxes[which] for boxes, which in zip(targets.boxes, numbered, strict=True)]
         found = self.rpn(maps, picture)
-        values = self.rpn.losses(found, true)
-        regions, matches = self.roi_heads.sample(found.boxes, true)
+        ignored = targets.ignored_boxes()
+        values = self.rpn.losses(found, true, ignored)
+        regions, matches = self.roi_heads.sample(found.boxes, true, ignored)
         # From an index among a picture's usable objects to one among all of its objects.
         on_object = matches >= 0
         table = torch.nn.utils.rnn.pad_sequence(numbered, batch_first=True)
