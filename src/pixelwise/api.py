@@ -78,7 +78,8 @@ def convert(
     layout: str = "auto",
     rle_order: Order = "columns",
 ) -> list[str]:
-    """Writes a dataset in another label format: folder, voc, coco, rle_csv or labelme; see `data.formats.convert`.
+    """Writes a dataset in another label format: folder, voc, coco, rle_csv, labelme, voc_xml,
+    yolo or labelmap; see `data.formats.convert`.
 
     Returns:
         What was done, in sentences.

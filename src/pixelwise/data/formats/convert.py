@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pixelwise.data.dataset import UNLABELLED
-from pixelwise.data.formats import coco, folder, labelme, open_dataset, rle_csv, voc
-from pixelwise.data.formats.export import Export, plain_names
+from pixelwise.data.formats import coco, folder, labelmap, labelme, open_dataset, rle_csv, voc, voc_xml, yolo_writer
+from pixelwise.data.formats.export import CLASSES, Export, plain_names
 from pixelwise.data.order import Order
 from pixelwise.data.shapes import ShapeCoding
 from pixelwise.errors import UserError, unknown
@@ -20,8 +20,13 @@ WRITERS: dict[str, Callable[[Export, Path], list[str]]] = {
     "coco": coco.write,
     "rle_csv": rle_csv.write,
     "labelme": labelme.write,
+    "voc_xml": voc_xml.write,
+    "yolo": yolo_writer.write,
+    "labelmap": labelmap.write,
 }
 """Layout -> what writes an export into a new folder and says what it assumed."""
+OF_BOXES = ("coco", "voc_xml", "yolo", "labelme")
+"""Formats that hold objects of which only the box is known."""
 
 
 def convert(
@@ -35,9 +40,9 @@ def convert(
 ) -> list[str]:
     """Writes pictures as they are, labels in another format, classes.txt and the splits.
 
-    Reading the copy gives the same masks to the pixel, with the same class ids and splits. Law, for every writer:
-    `read(write(dataset)) == dataset`. Objects stay objects in coco, rle_csv and labelme; boxes without an outline in
-    coco alone.
+    Law, for every writer: `read(write(dataset)) == dataset`, as far as the format can hold it; what it cannot is said.
+    Class ids and splits stay, and masks to the pixel, but in voc_xml and labelmap. Objects stay objects in all but
+    folder and voc, and boxes without an outline in those of `OF_BOXES`.
 
     Args:
         data: a dataset's folder.
@@ -62,8 +67,12 @@ def convert(
     if out.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the converted copy.")
     dataset = open_dataset(root, layout, rle_order=rle_order)
-    if "pixels" not in dataset.knows:
+    if dataset.knows.isdisjoint({"pixels", "objects"}):
         raise UserError(f"{root}: the pictures have no masks; only masks and objects have formats to convert between.")
+    if "pixels" not in dataset.knows and to not in OF_BOXES:
+        raise UserError(
+            f"{root}: the objects are boxes without outlines, which {to} cannot hold; choose {', '.join(OF_BOXES)}."
+        )
     labelled_splits = [split for split in dataset.splits if split != UNLABELLED]
     chosen = {split: dataset.split(split) for split in splits or labelled_splits}
     wanted = {record.name for records in chosen.values() for record in records}
@@ -76,14 +85,15 @@ def convert(
     try:
         partial.mkdir()
         said = WRITERS[to](export, partial)
-        export.write_classes(partial)
+        if not (partial / CLASSES).exists():
+            export.write_classes(partial)
         if out.exists():
             out.rmdir()
         os.rename(partial, out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    if to != "coco" and isinstance(dataset.coding, ShapeCoding) and dataset.coding.bare_boxes:
+    if to not in OF_BOXES and isinstance(dataset.coding, ShapeCoding) and dataset.coding.bare_boxes:
         said.append(
             f"{dataset.coding.bare_boxes} objects of {root} have a box but no outline; {to} holds none of them, their "
             "pixels are void."

@@ -26,12 +26,14 @@ from pixelwise.data.formats.annotations import (
     pictures_of,
     survey_of,
 )
+from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.sources import Source, Sources
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.formats.texts import Encodings, head
 from pixelwise.data.formats.voc_objects import Corners, Tally, is_annotation, objects_of
 from pixelwise.data.listing import LIST_FOLDERS, Faults, counted, relative
 from pixelwise.data.names import Finder, Found, Unmatched
+from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError
 
 MAIN = "ImageSets/Main"
@@ -128,6 +130,59 @@ def _read(file: Path, name: str, encodings: Encodings) -> ElementTree.Element:
         raise UserError(
             f"{file}: not XML ({error}), as after a copy that was broken off; export the annotations again."
         ) from None
+
+
+def write(export: Export, out: Path) -> list[str]:
+    """`JPEGImages/` (pictures of whatever format), `Annotations/` and `ImageSets/Main/`.
+
+    An object is a box of whole pixels; where objects are not known, that of each connected region of a class. Crowds
+    are difficult objects. Void is not written, nor are pixels that belong to no object where objects are known.
+    """
+    export.copy_pictures(out / "JPEGImages")
+    (out / "Annotations").mkdir()
+    outlines = crowds = rounded = void = 0
+    for record, sample in export.samples(export.records):
+        name = export.picture(record)
+        root = ElementTree.Element("annotation")
+        _add(root, folder="JPEGImages", filename=name)
+        height, width, depth = sample.image.shape
+        _add(ElementTree.SubElement(root, "size"), width=width, height=height, depth=depth)
+        _add(root, segmented=0)
+        for part in export.parts(sample, connected=sample.instances is None, whole=True):
+            if part.class_id == VOID or (sample.instances is not None and not part.is_object):
+                void += 1
+                continue
+            outlines += part.box is None
+            crowds += part.crowd
+            rounded += any(edge % 1 for edge in part.edges)
+            element = ElementTree.SubElement(root, "object")
+            difficult = int(part.difficult or part.crowd)
+            _add(element, name=export.label(part.class_id), pose="Unspecified", truncated=0, difficult=difficult)
+            xmin, ymin, xmax, ymax = _whole(part.edges)
+            _add(ElementTree.SubElement(element, "bndbox"), xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
+        ElementTree.indent(root, "\t")
+        file = out / "Annotations" / f"{export.names[record.name]}.xml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(ElementTree.tostring(root, encoding="unicode") + "\n", encoding="utf-8")
+    export.write_lists(out / "ImageSets" / "Main")
+    counts = (
+        (outlines, "objects have an outline, of which Pascal VOC's XML holds the box alone."),
+        (crowds, "crowds are written as difficult objects."),
+        (rounded, "boxes are rounded to whole pixels."),
+        (void, "void or unknown regions are not written and will be background."),
+    )
+    return [f"{count} {what}" for count, what in counts if count]
+
+
+def _add(element: ElementTree.Element, **texts: object) -> None:
+    for name, text in texts.items():
+        ElementTree.SubElement(element, name).text = str(text)
+
+
+def _whole(edges: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+    """The first and the last pixel of a box along each axis, counted from 1; one pixel at least."""
+    left, top, right, bottom = (round(edge) for edge in edges)
+    return left + 1, top + 1, max(right, left + 1), max(bottom, top + 1)
 
 
 def _notes(root: Path, files: int, tally: Tally) -> list[str]:

@@ -41,10 +41,15 @@ def detect(root: Path) -> bool:
 
 
 def label_files(root: Path) -> list[Path]:
-    """Text files that have the name of a picture, in whatever folder; none unless some of them hold such lines."""
+    """Text files that have the name of a picture, in whatever folder.
+
+    None unless some of them hold such lines, or all are empty and a data.yaml names classes.
+    """
     stems = {file.stem for file in picture_files(root)}
     files = [file for file in files_below(root, ".txt") if file.stem in stems]
-    return files if any(are_lines(head(file)) for file in even_sample(files, LOOKED_AT)) else []
+    if any(are_lines(head(file)) for file in even_sample(files, LOOKED_AT)):
+        return files
+    return files if not any(file.stat().st_size for file in files) and configs_of(root, Faults()) else []
 
 
 def survey(root: Path, config_file: Path | None = None) -> Survey:
