@@ -10,6 +10,7 @@ from PIL import Image
 from skimage.measure import points_in_poly
 
 from pixelwise.data import rle
+from pixelwise.data.oddities import oddities
 from pixelwise.data.record import Record
 from pixelwise.data.regions import (
     Box,
@@ -215,7 +216,7 @@ class TestPainting:
 
     def test_shapes_that_cover_no_pixel_are_named(self) -> None:
         shapes = (Shape(1, box(0, 0, 2, 2), entry="a"), Shape(1, box(3.6, 3.6, 3.9, 3.9), entry="b"))
-        assert coding(*shapes).oddities(RECORD, 8, 8).vanishing == ("b",)
+        assert oddities(coding(*shapes), RECORD, 8, 8).vanishing == ("b",)
 
     def test_objects_of_one_pixel_and_objects_that_are_annotated_twice_are_named(self) -> None:
         shapes = (
@@ -226,7 +227,7 @@ class TestPainting:
             Shape(1, box(50, 50, 51, 51), entry="dot"),
             Shape(1, box(60, 60, 61, 61), crowd=True, entry="crowd"),
         )
-        found = coding(*shapes).oddities(RECORD, 80, 80)
+        found = oddities(coding(*shapes), RECORD, 80, 80)
         assert found.tiny == ("dot",)
         assert [set(pair.split(" and ")) for pair in found.doubled] == [{"a", "b"}]
 

@@ -99,7 +99,10 @@ def test_a_missing_file_is_no_empty_one(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     assert [record.name[-1] for record in dataset.records if record.labelled] == ["a", "b", "c"]
     assert dataset.splits["unlabelled"] == ("images/d",)
-    assert "give each an empty file" in findings(tmp_path)["guess"].sentence
+    assert (
+        "1 picture has no text file where others have one (images/d), and is taken"
+        in findings(tmp_path)["guess"].sentence
+    )
 
 
 @pytest.mark.parametrize(

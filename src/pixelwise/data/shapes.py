@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -70,21 +70,6 @@ class Drawing:
     others: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Oddities:
-    """Entries of shapes that are hardly meant so.
-
-    Attributes:
-        vanishing: that cover no pixel, being smaller than one or outside of the picture.
-        tiny: objects of one pixel.
-        doubled: objects of one class that cover the same pixels, or nearly so, as pairs: `annotation 3 and 17`.
-    """
-
-    vanishing: tuple[str, ...] = ()
-    tiny: tuple[str, ...] = ()
-    doubled: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ShapeCoding(Coding):
     """Shapes by the name of the record. Pixels that no shape covers are of class 0.
@@ -121,7 +106,7 @@ class ShapeCoding(Coding):
         """
         mask = np.zeros((height, width), np.uint8)
         counted, ignored = _Objects(height, width), _Objects(height, width)
-        for shape, patch in self._in_order(record, height, width):
+        for shape, patch in self.drawn(record, height, width):
             mask[patch.window][patch.mask] = shape.painted
             if shape.class_id in (0, VOID) or shape.ignored:
                 counted.hide(shape, patch)
@@ -136,27 +121,9 @@ class ShapeCoding(Coding):
             UserError: as `decode`.
         """
         mask = np.zeros((height, width), np.uint8)
-        for shape, patch in self._in_order(record, height, width):
+        for shape, patch in self.drawn(record, height, width):
             mask[patch.window][patch.mask] = shape.painted
         return mask
-
-    def oddities(self, record: Record, height: int, width: int) -> Oddities:
-        """What is strange about the shapes of a picture.
-
-        Raises:
-            UserError: as `decode`.
-        """
-        drawn = [
-            (shape, patch, int(np.count_nonzero(patch.mask))) for shape, patch in self._in_order(record, height, width)
-        ]
-        objects = [
-            (shape, patch, pixels) for shape, patch, pixels in drawn if pixels and shape.class_id not in (0, VOID)
-        ]
-        return Oddities(
-            vanishing=tuple(shape.entry for shape, _, pixels in drawn if not pixels),
-            tiny=tuple(shape.entry for shape, _, pixels in objects if pixels == 1 and not shape.crowd),
-            doubled=tuple(_doubled(objects)),
-        )
 
     def beyond(self, record: Record, height: int, width: int) -> list[str]:
         """The entries of shapes that reach far beyond the picture, with how far."""
@@ -191,8 +158,12 @@ class ShapeCoding(Coding):
                 found.append(_sentence(record, drawing, shape, str(error)))
         return found
 
-    def _in_order(self, record: Record, height: int, width: int) -> list[tuple[Shape, Patch]]:
-        """The shapes and their pixels in the order of painting."""
+    def drawn(self, record: Record, height: int, width: int) -> list[tuple[Shape, Patch]]:
+        """The shapes and their pixels in the order of painting.
+
+        Raises:
+            UserError: as `decode`.
+        """
         drawing = self.drawings[record.name]
         if drawing.size is not None and drawing.size != (height, width):
             raise UserError(_other_size(record, drawing, (height, width)))
@@ -250,34 +221,6 @@ class _Objects:
             ids=outlined.ids,
             crowd=np.array([shape.crowd for shape in shapes], bool) if any(shape.ignored for shape in shapes) else None,
         )
-
-
-SAME = 0.95
-"""Least IoU of the boxes, and least ratio of the areas, of two annotations of one object."""
-
-
-def _doubled(objects: Sequence[tuple[Shape, Patch, int]]) -> Iterator[str]:
-    """Pairs of shapes of one class that are the same object."""
-    if len(objects) < 2:
-        return
-    boxes = np.array(
-        [
-            (patch.left, patch.top, patch.left + patch.mask.shape[1], patch.top + patch.mask.shape[0])
-            for _, patch, _ in objects
-        ],
-        np.float64,
-    )
-    pixels = np.array([count for _, _, count in objects], np.float64)
-    classes = np.array([shape.class_id for shape, _, _ in objects])
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(-1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
-    overlap = shared / (areas[:, None] + areas[None] - shared)
-    alike = np.minimum(pixels[:, None], pixels[None]) / np.maximum(pixels[:, None], pixels[None])
-    same = (overlap >= SAME) & (alike >= SAME) & (classes[:, None] == classes[None])
-    for first, second in np.argwhere(np.triu(same, 1)).tolist():
-        yield f"{objects[first][0].entry} and {objects[second][0].entry}"
 
 
 def _sentence(record: Record, drawing: Drawing, shape: Shape, why: str) -> str:

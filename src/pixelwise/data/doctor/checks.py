@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.data.doctor import class_checks, copy_checks, file_checks, mask_checks, picture_checks, value_checks
+from pixelwise.data.doctor import (
+    class_checks,
+    copy_checks,
+    file_checks,
+    mask_checks,
+    object_checks,
+    picture_checks,
+    value_checks,
+)
 from pixelwise.data.doctor.diagnosis import SEVERITIES, Diagnosis
 from pixelwise.data.doctor.examination import examine_files
 from pixelwise.data.order import Order
@@ -17,6 +25,8 @@ CHECKS = (
     mask_checks.coloured_masks,
     mask_checks.ids,
     mask_checks.shapes,
+    object_checks.sizes,
+    object_checks.numbers,
     value_checks.maps,
     copy_checks.copies,
     class_checks.contradictions,

@@ -98,12 +98,16 @@ def misnamed_files(files: Sequence[str], key: str) -> list[str]:
     ]
 
 
-def difficult_note(number: int) -> str:
-    """A sentence on objects that are marked as difficult."""
-    return (
-        f"{counted(number, 'object is', 'objects are')} marked as difficult: neither trained on as an object or as "
-        "background nor counted where objects are looked for."
-    )
+def _ignored(drawings: Mapping[str, Drawing]) -> Iterator[str]:
+    """A sentence on crowds, and one on objects that are marked as difficult."""
+    shapes = [shape for drawing in drawings.values() for shape in drawing.shapes]
+    crowds, difficult = sum(shape.crowd for shape in shapes), sum(shape.difficult for shape in shapes)
+    rest = "neither trained on as an object or as background nor counted where objects are looked for."
+    if crowds:
+        be = "crowd is labelled as its class" if crowds == 1 else "crowds are labelled as their class"
+        yield f"{crowds:,} {be}, beneath the single objects, and {rest}"
+    if difficult:
+        yield f"{counted(difficult, 'object is', 'objects are')} marked as difficult: {rest}"
 
 
 def split_in(name: str) -> str:
@@ -213,7 +217,7 @@ def survey_of(
         else record
         for record in pictures.records
     )
-    notes = [*pictures.notes, *notes]
+    notes = [*pictures.notes, *notes, *_ignored(drawings)]
     given, not_found = given_splits(root, records, {}, faults, list_folders)
     if not given:
         given = {split: tuple(sorted(set(by_file[split]))) for split in SPLITS if by_file.get(split)}

@@ -20,7 +20,6 @@ from pixelwise.data import rle
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats import labelme, rle_csv
 from pixelwise.data.formats.annotations import (
-    difficult_note,
     files_below,
     has_masks,
     label_table,
@@ -182,7 +181,6 @@ def _notes(root: Path, files: list[Path], reading: Reading, drawings: Mapping[st
     order = "classes.txt" if (root / "classes.txt").is_file() else "their ids"
     shapes = [shape for drawing in drawings.values() for shape in drawing.shapes]
     boxes = sum(isinstance(shape.region, Box) for shape in shapes)
-    crowds = sum(shape.crowd for shape in shapes)
     bare = sum(not drawing.shapes for drawing in drawings.values())
     notes = [
         f"{some([relative(root, file) for file in files], 3)}: {len(shapes) - boxes} outlines on {len(drawings)} "
@@ -190,13 +188,6 @@ def _notes(root: Path, files: list[Path], reading: Reading, drawings: Mapping[st
         f"Category ids {some(list(reading.categories), 3)} are the classes from 1 on in the order of {order}; 0 is "
         "what no outline covers.",
     ]
-    if crowds:
-        notes.append(
-            f"{crowds} crowds are labelled as their category, beneath the single objects; where objects are looked "
-            "for, they are neither trained on nor counted."
-        )
-    if any(shape.difficult for shape in shapes):
-        notes.append(difficult_note(sum(shape.difficult for shape in shapes)))
     if boxes:
         notes.append(f"{boxes} annotations have a box but no outline; the pixels in it are void, where no outline is.")
     return notes

@@ -10,6 +10,7 @@ from pathlib import Path
 from pixelwise.data.dataset import UNLABELLED
 from pixelwise.data.formats import coco, folder, labelmap, labelme, open_dataset, rle_csv, voc, voc_xml, yolo_writer
 from pixelwise.data.formats.export import CLASSES, Export, plain_names
+from pixelwise.data.formats.yolo_config import home_of
 from pixelwise.data.order import Order
 from pixelwise.data.shapes import ShapeCoding
 from pixelwise.errors import UserError, unknown
@@ -64,7 +65,7 @@ def convert(
         raise unknown("format", to, WRITERS)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists already; give a new folder for the converted copy.")
-    if out.resolve().is_relative_to(root.resolve()):
+    if out.resolve().is_relative_to(home_of(root).resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the converted copy.")
     dataset = open_dataset(root, layout, rle_order=rle_order)
     if dataset.knows.isdisjoint({"pixels", "objects"}):

@@ -78,7 +78,6 @@ class Tally:
 
     Attributes:
         parts: boxes of parts of objects, which are not read.
-        difficult: objects that need not be found.
         deleted: objects that LabelMe's web tool keeps as deleted.
         empty: files without any object.
     """
@@ -87,7 +86,6 @@ class Tally:
     boxes: int = 0
     outlines: int = 0
     parts: int = 0
-    difficult: int = 0
     deleted: int = 0
     empty: int = 0
 
@@ -112,7 +110,6 @@ def objects_of(content: Element, corners: Corners, tally: Tally) -> list[Labelle
             tally.outlines += isinstance(region, Polygons)
         tally.parts += len(element.findall("part"))
         difficult = entries.is_true(element.findtext("difficult"))
-        tally.difficult += difficult
         found.append(Labelled(label, region, f"object {number}", difficult=difficult))
     tally.empty += not found
     return found

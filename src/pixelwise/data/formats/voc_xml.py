@@ -17,7 +17,6 @@ from xml.etree import ElementTree
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats import entries
 from pixelwise.data.formats.annotations import (
-    difficult_note,
     files_below,
     has_masks,
     label_table,
@@ -196,8 +195,6 @@ def _notes(root: Path, files: int, tally: Tally) -> list[str]:
     ]
     if tally.boxes:
         notes.append("Of an object with a box and no outline, the pixels in the box are void.")
-    if tally.difficult:
-        notes.append(difficult_note(tally.difficult))
     if tally.parts:
         notes.append(
             f"{counted(tally.parts, 'part of an object is', 'parts of objects are')} not read (head, hand, ...)."

@@ -186,6 +186,7 @@ def _without_file(pictures: Pictures, drawings: Mapping[str, Drawing]) -> list[s
     if not names:
         return []
     return [
-        f"{counted(len(names), 'picture has', 'pictures have')} no text file beside others that do ({some(names, 3)}), "
-        "and are taken for not labelled yet. If they show no object, give each an empty file."
+        f"{counted(len(names), 'picture has', 'pictures have')} no text file where others have one ({some(names, 3)}), "
+        f"and {'is' if len(names) == 1 else 'are'} taken for not labelled yet; a picture without objects needs an "
+        "empty file."
     ]

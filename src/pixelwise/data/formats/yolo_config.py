@@ -56,6 +56,11 @@ def is_config(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
+def home_of(path: Path) -> Path:
+    """The folder of a dataset that is given by its folder or by a data.yaml in it."""
+    return path.parent if is_config(path) else path
+
+
 def configs_of(root: Path, faults: Faults) -> list[Config]:
     """The files at the root that name classes, the usual names first."""
     found = []
