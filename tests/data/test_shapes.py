@@ -169,6 +169,17 @@ class TestPainting:
         assert objects.ignored.crowd is not None
         assert objects.ignored.crowd.tolist() == [True]
 
+    def test_where_no_picture_has_outlines_there_is_no_label_map(self) -> None:
+        shapes = (Shape(1, Box(0, 0, 4, 4)), Shape(2, Box(1, 1, 3, 3), difficult=True))
+        _, objects = coding(*shapes).decode(RECORD, 8, 8)
+        assert objects is not None
+        assert objects.ignored is not None
+        assert objects.ids is objects.ignored.ids is None
+        _, objects = coding(*shapes, Shape(1, box(5, 5, 8, 8))).decode(RECORD, 8, 8)
+        assert objects is not None
+        assert objects.ids is not None
+        assert objects.boxes.tolist() == [[5, 5, 8, 8], [0, 0, 4, 4]]
+
     def test_difficult_objects_are_labelled_and_apart(self) -> None:
         shapes = (
             Shape(1, box(0, 0, 4, 4)),

@@ -79,15 +79,18 @@ class ShapeCoding(Coding):
     """
 
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
+    _boxes_alone: bool = field(init=False, default=False)
     kind: ClassVar[str] = "shapes"
+
+    def __post_init__(self) -> None:
+        shapes = [shape for drawing in self.drawings.values() for shape in drawing.shapes]
+        alone = bool(shapes) and all(isinstance(shape.region, Box) for shape in shapes)
+        object.__setattr__(self, "_boxes_alone", alone)  # once, as many pictures are decoded
 
     @property
     def knows(self) -> frozenset[str]:
         """Where nothing has an outline, only which objects there are."""
-        shapes = [shape for drawing in self.drawings.values() for shape in drawing.shapes]
-        if shapes and all(isinstance(shape.region, Box) for shape in shapes):
-            return frozenset({"objects"})
-        return frozenset({"pixels", "objects", "outlines"})
+        return frozenset({"objects"} if self._boxes_alone else {"pixels", "objects", "outlines"})
 
     @property
     def bare_boxes(self) -> int:
@@ -98,8 +101,8 @@ class ShapeCoding(Coding):
         """The mask as (H, W) uint8 class ids, and the objects: every shape that is neither class 0 nor void.
 
         An object is what can be seen of it; one that others hide altogether is left out. Of boxes without an outline,
-        which come last, it is not known what can be seen. Crowds and difficult objects are apart, as
-        `Instances.ignored`, and whole.
+        which come last, it is not known what can be seen; where no picture has outlines, there is no label map. Crowds
+        and difficult objects are apart, as `Instances.ignored`, and whole.
 
         Raises:
             UserError: shapes that cannot be of a picture of that size.
@@ -112,7 +115,10 @@ class ShapeCoding(Coding):
                 counted.hide(shape, patch)
             if shape.class_id not in (0, VOID):
                 (ignored if shape.ignored else counted).add(shape, patch)
-        return mask, replace(counted.found(), ignored=ignored.found() if ignored.shapes else None)
+        objects, left = counted.found(), ignored.found() if ignored.shapes else None
+        if self._boxes_alone:
+            objects, left = replace(objects, ids=None), None if left is None else replace(left, ids=None)
+        return mask, replace(objects, ignored=left)
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
         """The mask alone.

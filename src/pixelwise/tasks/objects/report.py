@@ -192,10 +192,11 @@ def draw_objects(image: np.ndarray, objects: Instances | None, names: Sequence[s
         grey = np.tile(np.array(LEFT_OUT, np.uint8), (256, 1))
         labels = [f"{names[class_id]} (ignored)" for class_id in left.classes]
         image = draw_boxes(image, left.boxes, left.classes, labels, colours=grey)
+    bare = objects.select(np.arange(objects.outlined, len(objects)))
+    drawn = draw_boxes(image, bare.boxes, bare.classes, [names[class_id] for class_id in bare.classes], colours=colours)
     if objects.ids is None:
-        labels = [names[class_id] for class_id in objects.classes]
-        return draw_boxes(image, objects.boxes, objects.classes, labels, colours=colours)
-    drawn = to_rgb(image).copy()
+        return drawn
+    drawn = drawn.copy()
     for number, class_id in enumerate(objects.classes[: objects.outlined].tolist()):
         left, top, right, bottom = objects.boxes[number].astype(int)
         draw_piece(drawn, Patch(top, left, objects.ids[top:bottom, left:right] == number + 1), colours[class_id])
