@@ -177,6 +177,13 @@ def _existing(home: Path, entry: str) -> Path | None:
     parts = [part for part in PurePosixPath(entry.replace("\\", "/")).parts if part not in ("/", ".", "..")]
     for start in range(len(parts)):
         path = home.joinpath(*parts[start:])
-        if path.exists():
+        if _exists(path):
             return path
     return home if not parts else None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with characters that no file's name can have
+        return False
