@@ -17,9 +17,11 @@ from pixelwise.data.formats.convert import convert
 from pixelwise.data.regions import Patch
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import write_coco_scenes
+from pixelwise.errors import UserError
 from pixelwise.tasks.objects.inference import ObjectPrediction
 from pixelwise.tasks.objects.report import draw_objects
 from pixelwise.tasks.objects.scores import ObjectScores
+from pixelwise.training.moved import check_places
 
 TINY = {
     "faster_rcnn": {"model.encoder": "mobilenet_v2", "model.width": 16, "model.hidden": 32, "model.proposals": 50},
@@ -126,3 +128,15 @@ def test_true_objects_are_drawn_whether_or_not_their_outline_is_known() -> None:
         drawn = draw_objects(image, Instances(boxes, np.array([1, 2]), known, ignored=crowd), ("", "a", "b"), colours)
         for left, top, right, bottom in [*boxes.astype(int), *crowd.boxes.astype(int)]:
             assert (drawn[bottom - 1, left + 1 : right - 1] != 100).any(), (left, top)
+
+
+def test_a_run_from_a_data_yaml_is_measured_and_resumed_without_being_told_of_it_again(tmp_path: Path) -> None:
+    convert(changed(tmp_path / "coco", sparse), "yolo", tmp_path / "yolo")
+    data = tmp_path / "yolo/data.yaml"
+    overrides = {**TINY["yolo_v1"], "model.weights": "none", "train.batch_size": 2, "train.validations": 1}
+    run = api.train("yolo_v1", data=data, epochs=1, out=tmp_path / "run", overrides=overrides)
+    assert api.evaluate(run.path)["found"] == run.metrics["found"]
+    check_places(run)
+    data.rename(data.with_suffix(".old"))
+    with pytest.raises(UserError, match="no longer there"):
+        check_places(run)
