@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -294,6 +295,21 @@ class TestParts:
                     np.testing.assert_array_equal(found, mask)
                     np.testing.assert_array_equal(count, mask > 0)
 
+    def test_of_a_crowd_that_lies_beneath_an_object_what_is_seen_or_all_of_it(self) -> None:
+        mask, ids, hidden = (np.zeros((12, 12), np.uint8) for _ in range(3))
+        hidden[6:10, 6:10] = 1
+        mask[6:10, 6:10] = 2
+        mask[2:8, 2:8] = ids[2:8, 2:8] = 1
+        crowd = replace(Instances.from_label_map(hidden, 2), crowd=np.array([True]))
+        objects = replace(Instances.from_label_map(ids), ignored=crowd)
+        seen, whole = (parts_of(mask, objects, connected=False, whole=all_of_it) for all_of_it in (False, True))
+        assert [(part.class_id, part.crowd, int(part.patch.mask.sum())) for part in seen] == [
+            (1, False, 36),
+            (2, True, 16 - 4),
+        ]
+        assert [int(part.patch.mask.sum()) for part in whole] == [36, 16]
+        assert whole[1].edges == (6, 6, 10, 10)
+
     def test_outlines_cover_exactly_their_pixels_or_are_none(self) -> None:
         rng = np.random.default_rng(3)
         drawn = 0
@@ -425,7 +441,7 @@ class TestObjects:
             convert(boxes, to, tmp_path / "copy")
         assert not (tmp_path / "copy").exists()
 
-    @pytest.mark.parametrize("to", ["coco", "labelme"])
+    @pytest.mark.parametrize("to", ["coco", "labelme", "rle_csv", "folder", "voc"])
     def test_outlines_of_crowds_and_difficult_objects_come_back(self, boxes: Path, tmp_path: Path, to: str) -> None:
         content = json.loads((boxes / "all.json").read_text())
         for annotation in content["annotations"]:
@@ -437,6 +453,8 @@ class TestObjects:
         convert(boxes, to, tmp_path / "copy")
         source, copy = open_dataset(boxes), open_dataset(tmp_path / "copy")
         assert_same(source, copy)
+        if to not in ("coco", "labelme"):  # where crowds are objects, or there are none
+            return
         assert described(source) == described(copy)
         assert any(crowd for own in described(copy).values() for _, _, crowd, _ in own)
 

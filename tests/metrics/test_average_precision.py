@@ -96,7 +96,7 @@ def test_difficult_objects_and_crowds_are_neither_right_nor_wrong() -> None:
     hidden = np.array(
         [
             # difficult, crowd, difficult of class 2
-            [0.0, 1.0, 0.0],
+            [0.6, 1.0, 0.0],
             [0.9, 0.0, 0.0],
             [0.7, 0.0, 0.0],
             [0.0, 0.6, 0.0],
