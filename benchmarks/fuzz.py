@@ -118,6 +118,26 @@ def with_labelme(root: Path) -> None:
         (root / f"p{number}.json").write_text(json.dumps(content))
 
 
+def with_xml(root: Path) -> None:
+    for number in range(4):
+        save(root / f"JPEGImages/p{number}.jpg", picture(number))
+        box = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox>"
+        text = (
+            f"<annotation><filename>p{number}.jpg</filename><size><width>{WIDTH}</width><height>{HEIGHT}</height></size>"
+            f"<object><name>cat</name><difficult>{number % 2}</difficult>{box}</object></annotation>"
+        )
+        (root / "Annotations").mkdir(exist_ok=True)
+        (root / f"Annotations/p{number}.xml").write_text(text)
+
+
+def with_lines(root: Path) -> None:
+    (root / "labels").mkdir()
+    for number in range(4):
+        save(root / f"images/p{number}.png", picture(number))
+        (root / f"labels/p{number}.txt").write_text("0 0.5 0.5 0.2 0.4\n1 0.1 0.1 0.9 0.1 0.9 0.9\n")
+    (root / "data.yaml").write_text("path: .\ntrain: images\nnames: {0: cat, 1: dog}\n")
+
+
 def with_runs(root: Path) -> None:
     for number in range(4):
         save(root / f"images/p{number}.png", picture(number))
@@ -151,6 +171,8 @@ DATASETS: dict[str, Callable[[Path], None]] = {
     "Pascal VOC": with_palette,
     "COCO": with_coco,
     "LabelMe": with_labelme,
+    "Pascal VOC's XML": with_xml,
+    "YOLO's txt": with_lines,
     "tables of runs": with_runs,
     "sorted pictures": with_classes,
     "maps of values": with_values,

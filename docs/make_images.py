@@ -5,6 +5,7 @@ python docs/make_images.py upsampling
 python docs/make_images.py augmentation
 python docs/make_images.py overfeat
 python docs/make_images.py hourglass
+python docs/make_images.py ignored
 python docs/make_images.py explain mobilenet_v2_imagenet.safetensors
 python docs/make_images.py explain_objects runs/mask_rcnn-nuclei nuclei/images/ba3997edd3fc.png
 pixelwise demo overfitting --out demo-overfitting && python docs/make_images.py overfitting demo-overfitting
@@ -36,7 +37,7 @@ from pixelwise.data.augment import Augmentation, Warp
 from pixelwise.data.draw import colourise, contact_sheet, overlay, palette, to_rgb
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import write_png
-from pixelwise.data.sample import Sample
+from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import CLASS_NAMES, scene
 from pixelwise.data.turning import Turn
 from pixelwise.explain import (
@@ -78,6 +79,8 @@ from pixelwise.report.variants import curves_sheet
 from pixelwise.tasks.detect.merging import Localised, localise
 from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
 from pixelwise.tasks.generate.task import sheet
+from pixelwise.tasks.objects.inference import ObjectPrediction
+from pixelwise.tasks.objects.report import draw_objects, judged
 from pixelwise.tasks.regress.inference import coloured
 from pixelwise.tasks.regress.objects import objects_of_distances
 from pixelwise.training.finish import compare_variants
@@ -592,7 +595,31 @@ def averaged(picture: np.ndarray, regions: np.ndarray) -> np.ndarray:
     return means[ids].astype(np.uint8)
 
 
-COMMANDS = {"upsampling": upsampling, "augmentation": augmentation, "overfeat": overfeat, "hourglass": hourglass}
+def ignored() -> None:
+    """True objects of a scene, among them a difficult one and a crowd, and detections judged by them."""
+    sample, scale = scene(7, (120, 180), digits=(7, 7)), 3
+    assert sample.instances is not None
+    image = cv2.resize(sample.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    boxes = scale * sample.instances.boxes[np.argsort(sample.instances.boxes[:, 0])]
+    hard, many, counted = boxes[:1], boxes[1:3], boxes[3:]
+    around = np.concatenate([many[:, :2].min(0), many[:, 2:].max(0)])[None]
+    left = Instances(np.concatenate([hard, around]), np.ones(2, np.int64), crowd=np.array([False, True]))
+    objects = Instances(counted, np.ones(len(counted), np.int64), ignored=left)
+    stray = np.array([[420, 12, 510, 90]], np.float32)
+    found = np.concatenate([counted[:-1], hard, many, stray])
+    names = ("background", "digit")
+    answer = ObjectPrediction(found, np.ones(len(found), np.int64), np.full(len(found), 0.9), names, image)
+    panels = [draw_objects(image, objects, names, palette(2, 0)), answer.overlay(), judged(answer, objects)]
+    write_png(IMAGES / "ignored.png", contact_sheet(panels, columns=3))
+
+
+COMMANDS = {
+    "upsampling": upsampling,
+    "augmentation": augmentation,
+    "overfeat": overfeat,
+    "hourglass": hourglass,
+    "ignored": ignored,
+}
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["demo"]:

@@ -21,6 +21,7 @@ from pixelwise.data.foreign import named
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.completion import unread_files
 from pixelwise.data.formats.convert import convert as write_copy
+from pixelwise.data.formats.yolo_config import home_of
 from pixelwise.data.listing import Faults, picture_files, some
 from pixelwise.data.order import Order
 from pixelwise.data.pictures import PICTURE_SUFFIXES
@@ -78,7 +79,8 @@ def convert(
     layout: str = "auto",
     rle_order: Order = "columns",
 ) -> list[str]:
-    """Writes a dataset in another label format: folder, voc, coco, rle_csv or labelme; see `data.formats.convert`.
+    """Writes a dataset in another label format: folder, voc, coco, rle_csv, labelme, voc_xml,
+    yolo or labelmap; see `data.formats.convert`.
 
     Returns:
         What was done, in sentences.
@@ -380,7 +382,7 @@ def _evaluation_data(
     path = data if data is not None or settings is None else settings.data.path
     if path is None:
         raise UserError(f"{run}: a model file does not say where its data is; give --data.")
-    if data is None and not Path(path).is_dir():
+    if data is None and not home_of(Path(path)).is_dir():
         raise UserError(f"{path}: the data of the run {run} is no longer there; give its new place with --data.")
     if settings is None:
         path, order = Path(path), rle_order or "columns"

@@ -285,3 +285,24 @@ def test_elastic_fields_are_smooth_and_as_large_as_asked() -> None:
 def test_impossible_settings_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Augmentation(**bad)
+
+
+def test_ignored_objects_move_like_the_others() -> None:
+    ids = np.zeros((9, 12), np.int64)
+    ids[2:5, 1:4] = 1
+    objects = Instances.from_label_map(ids)
+    crowd = replace(objects, crowd=np.array([True]))
+    boxes = Instances(np.array([[6, 1, 11, 8], [50, 50, 60, 60]], np.float32), np.ones(2, np.int64))
+    mirror = Warp(np.array([[-1.0, 0, 12], [0, 1, 0]]), (9, 12))
+    for ignored in (crowd, replace(boxes, crowd=np.array([False, True]))):
+        sample = Sample("a", np.zeros((9, 12, 3), np.uint8), instances=replace(objects, ignored=ignored))
+        moved = mirror.apply(sample).instances
+        alone = mirror.apply(replace(sample, instances=ignored)).instances
+        assert moved is not None
+        assert moved.ignored is not None
+        assert alone is not None
+        np.testing.assert_array_equal(moved.ignored.boxes, alone.boxes)
+        np.testing.assert_array_equal(moved.ignored.crowd, alone.crowd)
+        assert moved.ignored.crowd is not None
+        assert moved.ignored.crowd.tolist() == ignored.crowd[:1].tolist()  # type: ignore[index]
+        assert moved.boxes.tolist() == [[8, 2, 11, 5]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,16 @@ from pixelwise import api
 from pixelwise.cli import app
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.formats.convert import WRITERS, convert
+from pixelwise.data.formats.convert import OF_BOXES, WRITERS, convert
 from pixelwise.data.formats.export import parts_of
-from pixelwise.data.formats.labelme import outline
+from pixelwise.data.formats.outlines import joined_ring, outline
 from pixelwise.data.formats.voc import CLASS_NAMES
 from pixelwise.data.regions import Patch, Polygons
 from pixelwise.data.sample import VOID, Instances
 from pixelwise.errors import UserError
+
+OF_PIXELS = [to for to in WRITERS if to not in ("voc_xml", "labelmap")]
+"""Formats that give masks back to the pixel."""
 
 
 def special_masks(void: bool) -> dict[str, np.ndarray]:
@@ -94,7 +98,7 @@ def assert_same(one: Dataset, other: Dataset) -> None:
 
 
 @pytest.mark.parametrize("void", [False, True])
-@pytest.mark.parametrize("to", WRITERS)
+@pytest.mark.parametrize("to", OF_PIXELS)
 def test_masks_pictures_classes_and_splits_come_back(tmp_path: Path, to: str, void: bool) -> None:
     source = open_dataset(write_folder(tmp_path / "data", special_masks(void)))
     convert(tmp_path / "data", to, tmp_path / "copy")
@@ -103,8 +107,8 @@ def test_masks_pictures_classes_and_splits_come_back(tmp_path: Path, to: str, vo
     assert_same(source, copy)
 
 
-@pytest.mark.parametrize("last", WRITERS)
-@pytest.mark.parametrize("first", WRITERS)
+@pytest.mark.parametrize("last", OF_PIXELS)
+@pytest.mark.parametrize("first", OF_PIXELS)
 def test_from_any_format_to_any_other(tmp_path: Path, first: str, last: str) -> None:
     source = open_dataset(write_folder(tmp_path / "data", special_masks(True)))
     convert(tmp_path / "data", first, tmp_path / "one")
@@ -112,7 +116,7 @@ def test_from_any_format_to_any_other(tmp_path: Path, first: str, last: str) -> 
     assert_same(source, open_dataset(tmp_path / "two"))
 
 
-@pytest.mark.parametrize("to", WRITERS)
+@pytest.mark.parametrize("to", OF_PIXELS)
 def test_two_classes_and_nothing_but_background_in_all_but_one(tmp_path: Path, to: str) -> None:
     masks = {name: np.zeros((5, 6), np.uint8) for name in "abcdefg"}
     masks["g"][2, 3] = 1
@@ -121,7 +125,7 @@ def test_two_classes_and_nothing_but_background_in_all_but_one(tmp_path: Path, t
     assert_same(source, open_dataset(tmp_path / "copy"))
 
 
-@pytest.mark.parametrize("to", ["coco", "rle_csv", "labelme"])
+@pytest.mark.parametrize("to", ["coco", "rle_csv", "labelme", "yolo", "labelmap"])
 def test_objects_stay_objects(tmp_path: Path, to: str) -> None:
     """Touching objects, one in two parts, one with a hole that holds another."""
     ids = np.zeros((10, 12), np.uint16)
@@ -137,7 +141,7 @@ def test_objects_stay_objects(tmp_path: Path, to: str) -> None:
         Image.fromarray(ids).save(tmp_path / f"data/labels/{name}.png")
     assert open_dataset(tmp_path / "data").layout == "labelmap"
     convert(tmp_path / "data", to, tmp_path / "copy")
-    dataset = open_dataset(tmp_path / "copy")
+    dataset = open_dataset(tmp_path / "copy", to)
     for record in dataset.records:
         objects = dataset.load(record).instances
         assert objects is not None
@@ -162,11 +166,11 @@ def test_parts_of_an_object_share_a_group_in_labelme_and_an_annotation_in_coco(t
     expected = [source.load(record).instances for record in source.records]
     assert [len(objects) for objects in expected if objects is not None] == [2, 2, 3]
     previous = tmp_path / "data"
-    for to in ("labelme", "coco", "labelme", "rle_csv"):
+    for to in ("labelme", "coco", "labelme", "yolo", "rle_csv", "labelmap"):
         copy = tmp_path / f"{to} of {previous.name}"
         convert(previous, to, copy)
         previous = copy
-        dataset = open_dataset(copy)
+        dataset = open_dataset(copy, "labelmap" if to == "labelmap" else "auto")
         for record, objects in zip(dataset.records, expected, strict=True):
             found = dataset.load(record).instances
             assert found is not None
@@ -224,11 +228,11 @@ def test_boxes_without_an_outline_come_back_from_coco(tmp_path: Path) -> None:
         ]
         assert kept[0] == kept[1]
     assert bare
-    said = convert(tmp_path / "one", "labelme", tmp_path / "three")
-    assert any("have a box but no outline; labelme holds none of them" in sentence for sentence in said)
+    said = convert(tmp_path / "one", "rle_csv", tmp_path / "three")
+    assert any("have a box but no outline; rle_csv holds none of them" in sentence for sentence in said)
 
 
-@pytest.mark.parametrize("to", WRITERS)
+@pytest.mark.parametrize("to", OF_PIXELS)
 def test_names_that_end_alike_stay_apart(tmp_path: Path, to: str) -> None:
     for number, name in enumerate(("x", "a/x", "b/a/x", "b_a_x")):
         for folder, values in (("images", np.full((4, 5, 3), number)), ("masks", np.full((4, 5), number))):
@@ -243,7 +247,7 @@ def test_names_that_end_alike_stay_apart(tmp_path: Path, to: str) -> None:
         assert (sample.mask == sample.image[:, :, 0]).all()
 
 
-@pytest.mark.parametrize("to", WRITERS)
+@pytest.mark.parametrize("to", OF_PIXELS)
 def test_pictures_that_differ_in_their_suffix_alone(tmp_path: Path, to: str) -> None:
     write_folder(tmp_path / "data", special_masks(False))
     twin = tmp_path / "data/images/ring.jpg"
@@ -291,6 +295,21 @@ class TestParts:
                     np.testing.assert_array_equal(found, mask)
                     np.testing.assert_array_equal(count, mask > 0)
 
+    def test_of_a_crowd_that_lies_beneath_an_object_what_is_seen_or_all_of_it(self) -> None:
+        mask, ids, hidden = (np.zeros((12, 12), np.uint8) for _ in range(3))
+        hidden[6:10, 6:10] = 1
+        mask[6:10, 6:10] = 2
+        mask[2:8, 2:8] = ids[2:8, 2:8] = 1
+        crowd = replace(Instances.from_label_map(hidden, 2), crowd=np.array([True]))
+        objects = replace(Instances.from_label_map(ids), ignored=crowd)
+        seen, whole = (parts_of(mask, objects, connected=False, whole=all_of_it) for all_of_it in (False, True))
+        assert [(part.class_id, part.crowd, int(part.patch.mask.sum())) for part in seen] == [
+            (1, False, 36),
+            (2, True, 16 - 4),
+        ]
+        assert [int(part.patch.mask.sum()) for part in whole] == [36, 16]
+        assert whole[1].edges == (6, 6, 10, 10)
+
     def test_outlines_cover_exactly_their_pixels_or_are_none(self) -> None:
         rng = np.random.default_rng(3)
         drawn = 0
@@ -312,6 +331,171 @@ class TestParts:
         assert len(ring) == 4
         full[1, 1] = False
         assert outline(Patch(2, 3, full)) is None
+
+    def test_one_ring_covers_exactly_its_pixels_whatever_holes_and_parts_there_are(self) -> None:
+        rng = np.random.default_rng(5)
+        for number in range(100):
+            mask = rng.random(rng.integers(1, 12, 2)) < rng.choice([0.2, 0.5, 0.8])
+            mask = np.kron(mask, np.ones((3, 2), bool)) if number % 2 else mask
+            if mask.any():
+                patch = Polygons(((joined_ring(Patch(3, 5, mask)),),)).draw(50, 50)
+                whole, expected = np.zeros((50, 50), bool), np.zeros((50, 50), bool)
+                whole[patch.window], expected[Patch(3, 5, mask).window] = patch.mask, mask
+                np.testing.assert_array_equal(whole, expected)
+
+
+Described = list[tuple[int, bool, bool, list[float]]]
+
+
+def described(dataset: Dataset) -> dict[str, Described]:
+    """Picture -> class, whether ignored, whether a crowd, and box of each object, in order."""
+    found: dict[str, Described] = {}
+    for record in dataset.records:
+        objects = dataset.load(record).instances if record.labels else None
+        if objects is None:
+            continue
+        own = [(int(k), False, False, box) for k, box in zip(objects.classes, objects.boxes.tolist(), strict=True)]
+        if objects.ignored is not None:
+            left = objects.ignored
+            crowd = np.zeros(len(left), bool) if left.crowd is None else left.crowd
+            flags = zip(left.classes, crowd, left.boxes.tolist(), strict=True)
+            own += [(int(k), True, bool(many), box) for k, many, box in flags]
+        found[below(record.name)] = sorted(own)
+    return found
+
+
+class TestObjects:
+    @pytest.fixture
+    def boxes(self, tmp_path: Path) -> Path:
+        """Boxes alone of three classes, some difficult and some crowds, a picture with none, and one not labelled."""
+        rng = np.random.default_rng(7)
+        images, annotations = [], []
+        (tmp_path / "boxes/images").mkdir(parents=True)
+        for number in range(7):
+            size = (int(rng.integers(20, 60)), int(rng.integers(20, 60)))
+            Image.fromarray(rng.integers(0, 256, (*size, 3)).astype(np.uint8)).save(
+                tmp_path / f"boxes/images/{number}.png"
+            )
+            if number == 6:
+                continue
+            images.append({"id": number, "file_name": f"{number}.png", "height": size[0], "width": size[1]})
+            for kind in range(0 if number == 3 else 6):
+                left, top = (int(rng.integers(0, side - 9)) for side in size[::-1])
+                annotation = {
+                    "id": len(annotations),
+                    "image_id": number,
+                    "category_id": int(rng.choice([3, 5, 90])),
+                    "bbox": [left, top, *(int(side) for side in rng.integers(2, 9, 2))],
+                    "iscrowd": int(kind > 3),
+                }
+                annotations.append({**annotation, "difficult": 1} if kind == 4 else annotation)
+        categories = [{"id": number, "name": name} for number, name in ((3, "dog & cat"), (5, "Größe"), (90, "car"))]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (tmp_path / "boxes/all.json").write_text(json.dumps(content))
+        return tmp_path / "boxes"
+
+    @pytest.mark.parametrize("to", OF_BOXES)
+    def test_boxes_alone_come_back(self, boxes: Path, tmp_path: Path, to: str) -> None:
+        source = open_dataset(boxes)
+        assert source.knows == {"objects"}
+        said = convert(boxes, to, tmp_path / "copy")
+        copy = open_dataset(tmp_path / "copy")
+        assert (copy.layout, copy.class_names, copy.knows) == (to, source.class_names, {"objects"})
+        assert not [guess for guess in copy.guesses if "taken for not labelled yet" not in guess]
+        assert {split: [below(name) for name in names] for split, names in copy.splits.items()} == {
+            split: [below(name) for name in names] for split, names in source.splits.items()
+        }
+        expected = described(source)
+        if to == "voc_xml":
+            expected = {
+                name: sorted((k, left, False, box) for k, left, _, box in own) for name, own in expected.items()
+            }
+            assert any("5 crowds are written as difficult objects" in sentence for sentence in said)
+        if to == "yolo":
+            expected = {
+                name: sorted((k, False, False, box) for k, _, crowd, box in own if not crowd)
+                for name, own in expected.items()
+            }
+            assert any("5 crowds are not written" in sentence for sentence in said)
+            assert any("5 difficult objects" in sentence for sentence in said)
+        found = described(copy)
+        assert found.keys() == expected.keys()
+        assert found["3"] == []
+        for name, own in expected.items():
+            assert [one[:3] for one in found[name]] == [one[:3] for one in own]
+            np.testing.assert_allclose(
+                np.array([one[3] for one in found[name]]), np.array([one[3] for one in own]), atol=1e-4
+            )
+
+    def test_boxes_are_rounded_to_pixels_in_voc_xml_and_told(self, boxes: Path, tmp_path: Path) -> None:
+        content = json.loads((boxes / "all.json").read_text())
+        content["annotations"][0]["bbox"] = [3.4, 2.6, 0.2, 3.2]
+        (boxes / "all.json").write_text(json.dumps(content))
+        said = convert(boxes, "voc_xml", tmp_path / "copy")
+        assert "1 boxes are rounded to whole pixels." in said
+        assert [3, 3, 4, 6] in [one[3] for one in described(open_dataset(tmp_path / "copy"))["0"]]
+
+    @pytest.mark.parametrize("to", [to for to in WRITERS if to not in OF_BOXES])
+    def test_what_holds_no_boxes_refuses_them(self, boxes: Path, tmp_path: Path, to: str) -> None:
+        with pytest.raises(UserError, match=f"which {to} cannot hold; choose coco, voc_xml"):
+            convert(boxes, to, tmp_path / "copy")
+        assert not (tmp_path / "copy").exists()
+
+    @pytest.mark.parametrize("to", ["coco", "labelme", "rle_csv", "folder", "voc"])
+    def test_outlines_of_crowds_and_difficult_objects_come_back(self, boxes: Path, tmp_path: Path, to: str) -> None:
+        content = json.loads((boxes / "all.json").read_text())
+        for annotation in content["annotations"]:
+            left, top, width, height = annotation["bbox"]
+            annotation["segmentation"] = [
+                [left, top, left + width, top, left + width, top + height, left, top + height]
+            ]
+        (boxes / "all.json").write_text(json.dumps(content))
+        convert(boxes, to, tmp_path / "copy")
+        source, copy = open_dataset(boxes), open_dataset(tmp_path / "copy")
+        assert_same(source, copy)
+        if to not in ("coco", "labelme"):  # where crowds are objects, or there are none
+            return
+        assert described(source) == described(copy)
+        assert any(crowd for own in described(copy).values() for _, _, crowd, _ in own)
+
+    def test_a_label_map_has_neither_classes_nor_crowds_and_says_so(self, boxes: Path, tmp_path: Path) -> None:
+        content = json.loads((boxes / "all.json").read_text())
+        for annotation in content["annotations"]:
+            left, top, width, height = annotation["bbox"]
+            annotation["segmentation"] = [[left, top, left + width, top, left + width, top + height]]
+        (boxes / "all.json").write_text(json.dumps(content))
+        said = convert(boxes, "labelmap", tmp_path / "copy")
+        assert any("all 3 are one, object" in sentence for sentence in said)
+        copy = open_dataset(tmp_path / "copy", "labelmap")
+        assert copy.class_names == ("background", "object")
+        expected = {
+            name: [box for _, left, _, box in own if not left] for name, own in described(open_dataset(boxes)).items()
+        }
+        assert {name: sorted(box for *_, box in own) for name, own in described(copy).items()} == {
+            name: sorted(own) for name, own in expected.items()
+        }
+
+    def test_lists_of_yolo_have_suffixes_as_other_programs_need_them(self, boxes: Path, tmp_path: Path) -> None:
+        convert(boxes, "yolo", tmp_path / "copy")
+        lines = (tmp_path / "copy/train.txt").read_text().split()
+        assert lines
+        assert all((tmp_path / "copy" / line).is_file() for line in lines)
+
+    def test_steel_comes_back_from_every_format_of_boxes(self, shared_folder: Path, tmp_path: Path) -> None:
+        source, names = shared_folder / "data/neu-det", ("crazing_2", "patches_7", "scratches_9", "inclusion_11")
+        for name in names:
+            for file in (f"images/{name}.jpg", f"annotations/{name}.xml"):
+                (tmp_path / "data" / file).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / "data" / file).write_bytes((source / file).read_bytes())
+        previous, expected = tmp_path / "data", described(open_dataset(tmp_path / "data"))
+        for to in ("yolo", "coco", "voc_xml", "labelme", "voc_xml"):
+            copy = tmp_path / f"{to} of {previous.name}"
+            convert(previous, to, copy)
+            previous = copy
+            for name, own in described(open_dataset(copy)).items():
+                np.testing.assert_allclose(
+                    np.array([one[3] for one in own]), np.array([one[3] for one in expected[name]]), atol=1e-4
+                )
 
 
 class TestRefusals:
@@ -371,7 +555,7 @@ def test_the_command_and_the_function(tmp_path: Path) -> None:
     assert_same(open_dataset(data), open_dataset(tmp_path / "csv"))
 
 
-@pytest.mark.parametrize("to", WRITERS)
+@pytest.mark.parametrize("to", OF_PIXELS)
 def test_real_pictures_come_back(tmp_path: Path, shared_folder: Path, to: str) -> None:
     root = shared_folder / "data/salt"
     if not root.is_dir():

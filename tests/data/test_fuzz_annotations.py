@@ -6,6 +6,7 @@ import base64
 import copy
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -91,6 +92,17 @@ TABLE = "ImageId,ClassId,EncodedPixels\na.png,1,3 4 13 2\na.png,2,20 3\nb.png,1,
 CELLS = ("", "nan", "-1", "1 2 3", "1 0", "9" * 30, "x", "[1, 2]", '"', "a.png", "\x00", "1,2", ";", "1e3", "é", "48 1")
 
 
+XML = (
+    "<annotation><filename>a.png</filename><size><width>8</width><height>6</height><depth>3</depth></size>"
+    "<object><name>cat</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>5</xmax><ymax>6</ymax>"
+    "</bndbox></object><object><name>dog</name><polygon><x1>1</x1><y1>1</y1><x2>5</x2><y2>1</y2><x3>5</x3><y3>4</y3>"
+    "</polygon></object></annotation>"
+)
+LINES = "0 0.5 0.5 0.25 0.5\n1 0.1 0.1 0.9 0.1 0.9 0.8\n0 0.25 0.25 0.5 0.5\n"
+YAML = "train: [.]\nval: images/val\nkpt_shape: [2, 3]\nnames:\n  0: cat\n  1: dog\n"
+WORDS = ("", "nan", "inf", "-1", "1e308", "9" * 400, "x", "0", "1.5", "<", "&", "é", "\x00", "</object>", "\n", "# 0")
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """The paths of everything in nested lists and objects."""
     if path:
@@ -138,6 +150,15 @@ def changed_table(rng: np.random.Generator) -> bytes:
     return "".join(f"{','.join(row)}\n" for row in rows).encode()
 
 
+def changed_words(content: str, words: str, rng: np.random.Generator) -> bytes:
+    """A text with one word replaced, or damaged."""
+    if rng.random() < 0.3:
+        return damaged(content.encode(), rng)
+    places = [match.span() for match in re.finditer(words, content)]
+    start, stop = places[rng.integers(len(places))]
+    return (content[:start] + WORDS[rng.integers(len(WORDS))] + content[stop:]).encode()
+
+
 def changed_json(make: Callable[[], dict[str, Any]], rng: np.random.Generator) -> bytes:
     if rng.random() < 0.3:
         return damaged(json.dumps(make()).encode(), rng)
@@ -150,6 +171,9 @@ def changed_json(make: Callable[[], dict[str, Any]], rng: np.random.Generator) -
         ("x.json", "coco", lambda rng: changed_json(coco, rng)),
         ("a.json", "labelme", lambda rng: changed_json(labelme, rng)),
         ("x.csv", "rle_csv", changed_table),
+        ("a.xml", "voc_xml", lambda rng: changed_words(XML, r"(?<=>)[^<>]+(?=</)", rng)),
+        ("a.txt", "yolo", lambda rng: changed_words(LINES, r"\S+", rng)),
+        ("data.yaml", "yolo", lambda rng: changed_words(YAML, r"[^\s:]+", rng)),
     ],
 )
 def test_only_sentences_and_findings_come_out(
@@ -161,6 +185,9 @@ def test_only_sentences_and_findings_come_out(
     if layout == "labelme":
         for name in NAMES[1:]:
             (tmp_path / f"{name}.json").write_text(json.dumps({**labelme(), "imagePath": f"{name}.png"}))
+    for name in NAMES if layout in ("voc_xml", "yolo") else ():
+        (tmp_path / f"{name}.xml").write_text(XML if layout == "voc_xml" else "")
+        (tmp_path / f"{name}.txt").write_text(LINES if layout == "yolo" else "")
     rng = np.random.default_rng(13)
     opened = 0
     for _ in range(150):

@@ -216,6 +216,11 @@ def test_pictures_without_objects_give_background_and_full_ones_none(monkeypatch
     full = boxes_alone(painted([[0, 0, 30, 30]], [2], (30, 30)))
     whole = ObjectWindows(32, (32,), 0.9)  # windows as large as the picture
     assert {whole(full, np.random.default_rng(seed)).class_id for seed in range(20)} == {2}
+    assert full.instances is not None
+    difficult = replace(full, instances=full.instances.select([]))
+    assert difficult.instances is not None
+    difficult = replace(difficult, instances=replace(difficult.instances, ignored=full.instances))
+    assert whole(difficult, np.random.default_rng(0)).class_id == NO_CLASS
     monkeypatch.setattr(object_windows, "ATTEMPTS", 0)  # nothing clear was found
     unclear = whole(full, np.random.default_rng(0))
     assert unclear.class_id == NO_CLASS

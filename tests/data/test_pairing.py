@@ -151,8 +151,8 @@ class TestLayers:
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("labels/p1.txt", "0 0.5 0.5 0.2 0.2\n", "YOLO"),
-        ("Annotations/p1.xml", "<annotation><object/></annotation>", "Pascal VOC"),
+        ("labels/of_no_picture.txt", "0 0.5 0.5 0.2 0.2\n", "YOLO"),
+        ("annotations.xml", "<annotations><image/></annotations>", "suffix .xml"),
         ("masks/p1.npy", "anything", ".npy"),
         ("labels.csv", "picture;kind\np1;cat\n", "columns"),
     ],

@@ -69,6 +69,24 @@ def test_selected_objects_keep_all_but_the_label_map() -> None:
     assert objects.select(np.array([False, True, False])).classes.tolist() == [6]
 
 
+def test_ignored_objects_go_along_and_are_not_counted() -> None:
+    label_map = np.zeros((9, 12), np.int64)
+    label_map[2:8, 3:9], label_map[8, 11] = 1, 2
+    crowds = replace(Instances.from_label_map(label_map), crowd=np.array([True, False]))
+    objects = replace(drawn_objects(3, ids=True), ignored=crowds)
+    assert objects.nbytes > replace(objects, ignored=None).nbytes
+    assert len(objects) == len(drawn_objects(3, ids=True))
+    part = objects.window(4, 2, 3, 4)
+    assert part.ignored is not None
+    assert part.ignored.crowd is not None
+    assert part.ignored.ids is not None
+    assert part.ignored.boxes.tolist() == [[1, 0, 4, 3]]
+    assert part.ignored.crowd.tolist() == [True]
+    assert part.ignored.ids.tolist() == [[0, 1, 1, 1]] * 3
+    assert part.select([]).ignored is part.ignored
+    assert crowds.select([1]).crowd.tolist() == [False]  # type: ignore[union-attr]
+
+
 def drawn_objects(seed: int, *, ids: bool) -> Instances:
     """Up to five rectangles that cover each other, on 9 x 12 pixels, then two boxes alone."""
     rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ from PIL import Image
 from skimage.measure import points_in_poly
 
 from pixelwise.data import rle
+from pixelwise.data.oddities import oddities
 from pixelwise.data.record import Record
 from pixelwise.data.regions import (
     Box,
@@ -163,6 +164,41 @@ class TestPainting:
         assert np.bincount(mask.ravel()).tolist() == [64 - 18, 2, 16]
         assert objects is not None
         assert objects.classes.tolist() == [2]
+        assert objects.ignored is not None
+        assert objects.ignored.boxes.tolist() == [[0, 0, 2, 3]], "whole, also where the object lies on it"
+        assert objects.ignored.crowd is not None
+        assert objects.ignored.crowd.tolist() == [True]
+
+    def test_where_no_picture_has_outlines_there_is_no_label_map(self) -> None:
+        shapes = (Shape(1, Box(0, 0, 4, 4)), Shape(2, Box(1, 1, 3, 3), difficult=True))
+        _, objects = coding(*shapes).decode(RECORD, 8, 8)
+        assert objects is not None
+        assert objects.ignored is not None
+        assert objects.ids is objects.ignored.ids is None
+        _, objects = coding(*shapes, Shape(1, box(5, 5, 8, 8))).decode(RECORD, 8, 8)
+        assert objects is not None
+        assert objects.ids is not None
+        assert objects.boxes.tolist() == [[5, 5, 8, 8], [0, 0, 4, 4]]
+
+    def test_difficult_objects_are_labelled_and_apart(self) -> None:
+        shapes = (
+            Shape(1, box(0, 0, 4, 4)),
+            Shape(2, box(1, 1, 3, 3), difficult=True),
+            Shape(1, Box(4, 4, 7.5, 8), difficult=True),
+            Shape(1, Box(5, 0, 8, 2)),
+            Shape(VOID, box(0, 6, 2, 8), difficult=True),
+        )
+        mask, objects = coding(*shapes).decode(RECORD, 8, 8)
+        assert (mask[1:3, 1:3] == 2).all()
+        assert objects is not None
+        assert objects.ids is not None
+        assert objects.ignored is not None
+        assert objects.boxes.tolist() == [[0, 0, 4, 4], [5, 0, 8, 2]]
+        assert not objects.ids[1:3, 1:3].any()
+        assert objects.ignored.boxes.tolist() == [[1, 1, 3, 3], [4, 4, 7.5, 8]]
+        assert objects.ignored.classes.tolist() == [2, 1]
+        assert objects.ignored.crowd is not None
+        assert not objects.ignored.crowd.any()
 
     def test_objects_are_what_can_be_seen_of_them(self) -> None:
         shapes = (
@@ -191,7 +227,7 @@ class TestPainting:
 
     def test_shapes_that_cover_no_pixel_are_named(self) -> None:
         shapes = (Shape(1, box(0, 0, 2, 2), entry="a"), Shape(1, box(3.6, 3.6, 3.9, 3.9), entry="b"))
-        assert coding(*shapes).oddities(RECORD, 8, 8).vanishing == ("b",)
+        assert oddities(coding(*shapes), RECORD, 8, 8).vanishing == ("b",)
 
     def test_objects_of_one_pixel_and_objects_that_are_annotated_twice_are_named(self) -> None:
         shapes = (
@@ -202,7 +238,7 @@ class TestPainting:
             Shape(1, box(50, 50, 51, 51), entry="dot"),
             Shape(1, box(60, 60, 61, 61), crowd=True, entry="crowd"),
         )
-        found = coding(*shapes).oddities(RECORD, 80, 80)
+        found = oddities(coding(*shapes), RECORD, 80, 80)
         assert found.tiny == ("dot",)
         assert [set(pair.split(" and ")) for pair in found.doubled] == [{"a", "b"}]
 

@@ -98,6 +98,19 @@ def test_pictures_without_objects_have_one_empty_row() -> None:
     assert found.boxes.isnan().all()
     assert found.masks is None
     assert found.keypoints is None
+    assert found.ignored is None
+
+
+def test_ignored_objects_are_padded_apart() -> None:
+    ignored = objects(2, ids=True)
+    known = [dataclasses.replace(objects(3), ignored=ignored), objects(1), None]
+    found = ObjectTargets.collate([Sample(str(n), image(), instances=each) for n, each in enumerate(known)])
+    assert found.ignored is not None
+    assert found.ignored.shape == (3, 2, 4)
+    np.testing.assert_array_equal(found.ignored[0].numpy(), ignored.boxes)
+    assert found.ignored[1:].isnan().all()
+    assert found.boxes.shape == (3, 3, 4)
+    assert found.masks is None
 
 
 def test_the_other_picture_of_a_pair() -> None:
@@ -114,7 +127,7 @@ def every_kind() -> list[Targets]:
         "a",
         image(),
         mask,
-        objects(2, ids=True, joints=1),
+        dataclasses.replace(objects(2, ids=True, joints=1), ignored=objects(1)),
         weights,
         class_id=3,
         values=weights,

@@ -10,6 +10,7 @@ import pytest
 from pixelwise.errors import UserError
 from pixelwise.metrics import voc_average_precision
 from pixelwise.metrics.average_precision import VocScore
+from pixelwise.metrics.ignored import Ignored
 
 
 @pytest.mark.parametrize(
@@ -86,3 +87,28 @@ def test_all_pictures_count_together_and_parts_merge() -> None:
     assert first.by_class() == whole.by_class() == {1: 0.5, 2: 0.0}
     assert whole.mean() == 0.25
     assert math.isnan(VocScore([1]).mean())
+
+
+def test_difficult_objects_and_crowds_are_neither_right_nor_wrong() -> None:
+    """By confidence: right, on the difficult object, on the difficult object once more, in the crowd, on the difficult
+    object of another class (wrong), nearer to the difficult object than to the one that is free, background (wrong)."""
+    overlaps = np.array([[0.8], [0.0], [0.0], [0.3], [0.0], [0.6], [0.0]])
+    hidden = np.array(
+        [
+            # difficult, crowd, difficult of class 2
+            [0.6, 1.0, 0.0],
+            [0.9, 0.0, 0.0],
+            [0.7, 0.0, 0.0],
+            [0.0, 0.6, 0.0],
+            [0.0, 0.0, 0.9],
+            [0.7, 0.0, 0.0],
+            [0.4, 0.5, 0.0],
+        ]
+    )
+    ignored = Ignored(hidden, np.array([1, 1, 2]), np.array([False, True, False]))
+    score = VocScore([1, 2])
+    score.update(overlaps, np.ones(7, int), np.linspace(0.9, 0.3, 7), np.ones(1, int), ignored)
+    assert score.positives == {1: 1, 2: 0}
+    recall, precision = score.curve(1)
+    assert recall.tolist() == [1, 1, 1]
+    assert precision.tolist() == pytest.approx([1, 1 / 2, 1 / 3])

@@ -101,3 +101,26 @@ def test_nothing_found_and_nothing_there() -> None:
     score.update((boxes(0), ones(1), None), NONE, np.zeros(0), (50, 50))
     assert score.average_precision()["ap50"] == 0
     assert score.by_class() == {1: (0.0, 0.0)}
+
+
+def test_detections_in_a_crowd_are_neither_right_nor_wrong() -> None:
+    """Several in the crowd of their class, one of another class there, and one that half lies outside of it."""
+    crowd = np.array([[100.0, 0, 300, 50]]), ones(1), None
+    found = np.array([[0.0, 0, 40, 40], [110, 0, 150, 40], [160, 0, 200, 40], [110, 0, 150, 40], [285, 0, 325, 40]])
+    classes = np.array([1, 1, 1, 2, 1])
+    plain, score = CocoScore([1, 2]), CocoScore([1, 2])
+    for one, ignored in ((plain, None), (score, crowd)):
+        truth = np.concatenate([boxes(0), boxes(600)]), np.array([1, 2]), None
+        one.update(truth, (found, classes, None), np.array([0.5, 0.9, 0.8, 0.7, 0.4]), (50, 700), ignored)
+    assert score.objects == 2
+    assert plain.by_class()[1][1] == pytest.approx(1 / 3)
+    assert score.by_class() == {1: (pytest.approx(1), pytest.approx(1)), 2: (0, 0)}
+
+
+def test_a_class_of_crowds_alone_has_no_score() -> None:
+    for found in (NONE, (boxes(0), ones(1), None)):
+        score = CocoScore([1, 2])
+        score.update(
+            (boxes(0), 2 * ones(1), None), found, np.full(len(found[0]), 0.5), (50, 50), (boxes(0), ones(1), None)
+        )
+        assert score.by_class() == {2: (0.0, 0.0)}

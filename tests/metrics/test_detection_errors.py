@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pixelwise.metrics.detection_errors import kinds_of_detections
+from pixelwise.metrics.ignored import Ignored
+from pixelwise.metrics.localisation import DetectionScore
 
 
 def test_every_kind() -> None:
@@ -35,3 +37,17 @@ def test_no_objects_and_no_detections() -> None:
     assert (kinds, found.tolist()) == (["background"], [])
     kinds, found = kinds_of_detections(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0), np.ones(2, int))
     assert (kinds, found.tolist()) == ([], [False, False])
+
+
+def test_detections_on_ignored_objects_count_only_where_they_are_right() -> None:
+    overlaps = np.array([[0.8], [0.7], [0.0], [0.0]])
+    hidden = Ignored(
+        np.array([[0.9, 0.0], [0.9, 0.0], [0.0, 0.5], [0.0, 0.4]]), np.array([1, 1]), np.array([True, False])
+    )
+    confidences, classes, true = np.array([0.9, 0.8, 0.7, 0.6]), np.ones(4, int), np.ones(1, int)
+    kinds, found = kinds_of_detections(overlaps, classes, confidences, true, hidden)
+    assert kinds == ["right", "ignored", "ignored", "background"]
+    assert found.tolist() == [True]
+    score = DetectionScore(0.5)
+    score.update(overlaps, classes, confidences, true, hidden)
+    assert (score.objects, score.boxes, score.right) == (1, 2, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,7 @@ def test_objectness_is_learned_by_the_anchors_that_overlap_an_object_most() -> N
     network = create_model("faster_rcnn", num_classes=3, **TINY)
     anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]])
     found = RegionProposed(torch.tensor([[2.0, 0.0]]), torch.zeros(1, 2, 4), anchors, [anchors])
-    values = network.rpn.losses(found, [torch.tensor([[1.0, 0.0, 11.0, 10.0]])])
+    values = network.rpn.losses(found, [torch.tensor([[1.0, 0.0, 11.0, 10.0]])], [torch.zeros(0, 4)])
     assert float(values["objectness"]) == pytest.approx((0.126928 + 0.693147) / 2, abs=1e-5)
     # dx = 0.1 lies below beta, 1/9: 0.5 * 0.1 ** 2 * 9, per sampled anchor.
     assert float(values["proposal_box"]) == pytest.approx(0.5 * 0.01 * 9 / 2, abs=1e-6)
@@ -176,3 +177,21 @@ def test_a_larger_picture_has_as_many_more_proposals_and_objects() -> None:
     network.limits = network.limits._replace(area=None)
     with torch.inference_mode():
         assert len(network(torch.zeros(1, 3, 128, 128))[0].boxes) == 5
+
+
+@pytest.mark.parametrize("name", ["faster_rcnn", "mask_rcnn"])
+def test_nothing_is_learned_where_everything_is_ignored(name: str) -> None:
+    """A picture full of a crowd has no background; beside an object, that object alone is learned."""
+    torch.manual_seed(0)
+    images, targets = scene()
+    network = create_model(name, num_classes=3, **dict(SYSTEMS[name].tiny)).train()
+    nowhere = replace(targets, boxes=torch.full((2, 1, 4), torch.nan), classes=torch.full((2, 1), -1))
+    everywhere = torch.tensor([-999.0, -999.0, 999.0, 999.0]).expand(2, 1, 4)
+    losses = network.losses(images, replace(nowhere, ignored=everywhere))
+    assert all(value.item() == 0 for value in losses.values())
+    assert network.losses(images, nowhere)["objectness"].item() > 0.1
+    losses = network.losses(images, replace(targets, ignored=everywhere))
+    losses["loss"].backward()
+    assert losses["class"].item() > 0
+    _, matches = network.roi_heads.sample([everywhere[0]] * 2, replace(targets, ignored=everywhere))
+    assert sorted(matches.tolist()) == [0, 1]

@@ -104,3 +104,17 @@ def test_the_papers_network() -> None:
         boxes, classes = network.grids(torch.empty(1, 3, 448, 448))
     assert boxes.shape == (1, 7, 7, 2, 5)
     assert classes.shape == (1, 7, 7, 20)
+
+
+def test_idle_boxes_on_an_ignored_object_pay_nothing_and_the_responsible_one_pays_as_ever() -> None:
+    boxes, classes = grids()
+    boxes[..., 2:4] = 0.5**0.5
+    boxes[..., :2] = 0.5
+    boxes[0, ..., 4] = torch.tensor([[[0.8, 0.6], [0.4, 0.2]], [[0.1, 0.3], [0.5, 0.7]]])
+    none, labels = [torch.zeros(0, 4)], [torch.zeros(0).long()]
+    crowd = torch.tensor([[[0.0, 0.0, 0.5, 1.0], [torch.nan] * 4]])  # the left column of cells
+    left = yolo_loss(CELLS, boxes, classes, none, labels, crowd)
+    assert float(left["confidence"]) == pytest.approx(0.5 * (0.4**2 + 0.2**2 + 0.5**2 + 0.7**2))
+    true = [torch.tensor([[0.0, 0.0, 0.5, 0.5]])]  # both boxes of the first cell fit it
+    found = yolo_loss(CELLS, boxes, classes, true, [torch.tensor([0])], crowd)
+    assert float(found["confidence"] - left["confidence"]) == pytest.approx((0.8 - 1) ** 2, abs=1e-6)

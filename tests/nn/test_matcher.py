@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from pixelwise.nn.matcher import BACKGROUND, BETWEEN, Matcher, balanced_sample
+from pixelwise.nn.matcher import BACKGROUND, BETWEEN, Matcher, balanced_sample, leave_out
 
 OVERLAPS = torch.tensor([[0.8, 0.4, 0.0, 0.1], [0.1, 0.5, 0.0, 0.2]])
 
@@ -40,3 +40,22 @@ def test_a_sample_has_the_asked_share_of_objects_and_no_box_in_between() -> None
     assert few[:3].tolist() == [0, 1, 2]
     assert len(balanced_sample(torch.tensor([0] * 30), 40, 0.5)) == 20
     assert len(balanced_sample(torch.tensor([BETWEEN] * 9), 40, 0.5)) == 0
+
+
+def test_background_that_is_mostly_on_an_ignored_object_is_left_out() -> None:
+    boxes = torch.tensor(
+        [
+            [0.0, 0.0, 10.0, 10.0],  # all of it on the crowd
+            [15.0, 0.0, 25.0, 10.0],  # half of it
+            [14.0, 0.0, 24.0, 10.0],  # six tenths
+            [0.0, 0.0, 10.0, 10.0],  # stands for an object
+            [50.0, 0.0, 60.0, 10.0],  # elsewhere
+            [3.0, 3.0, 3.0, 9.0],  # without an area
+        ]
+    )
+    matches = torch.tensor([BACKGROUND, BACKGROUND, BACKGROUND, 0, BACKGROUND, BACKGROUND])
+    crowd = torch.tensor([[0.0, 0.0, 20.0, 40.0], [torch.nan] * 4])
+    expected = [BETWEEN, BACKGROUND, BETWEEN, 0, BACKGROUND, BACKGROUND]
+    assert leave_out(matches, boxes, crowd).tolist() == expected
+    assert leave_out(matches, boxes, crowd[:0]).tolist() == matches.tolist()
+    assert leave_out(matches, boxes, crowd[1:]).tolist() == matches.tolist()

@@ -13,7 +13,7 @@ from pixelwise.data.order import Order
 
 def convert(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with pictures and labels of any layout.")],
-    to: Annotated[str, typer.Option(help="folder, voc, coco, rle_csv, labelme.")],
+    to: Annotated[str, typer.Option(help="folder, voc, coco, rle_csv, labelme, voc_xml, yolo, labelmap.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the converted copy.")],
     split: Annotated[list[str] | None, typer.Option(help="Write this split alone; may be given again.")] = None,
     layout: Annotated[str, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = "auto",
@@ -21,7 +21,7 @@ def convert(
         Order, typer.Option(help="Along what run lengths in tables count the pixels: columns, rows.")
     ] = "columns",
 ) -> None:
-    """Write a dataset in another label format: same pictures, same masks to the pixel, same splits."""
+    """Write a dataset in another label format: same pictures, classes and splits, and what the format can hold."""
     from pixelwise import api
 
     prepare_for_pictures()

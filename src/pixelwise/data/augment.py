@@ -335,6 +335,8 @@ class Warp:
             keypoints=None if keypoints is None else keypoints[kept],
             sides=instances.sides,
             extents=None if extents is None else self.move_boxes(extents[kept]).astype(np.float32),
+            ignored=None if instances.ignored is None else self._move(instances.ignored, maps, hidden),
+            crowd=None if instances.crowd is None else instances.crowd[kept],
         )
 
     def move_boxes(self, boxes: np.ndarray) -> np.ndarray:

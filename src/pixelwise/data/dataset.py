@@ -13,7 +13,7 @@ from pixelwise.data.gaps import valueless
 from pixelwise.data.idx import read_idx
 from pixelwise.data.pictures import PictureFormat, convert, probe, read_filled
 from pixelwise.data.record import Record
-from pixelwise.data.sample import VOID, Sample
+from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.errors import UserError, unknown
 
 UNLABELLED = "unlabelled"
@@ -125,9 +125,13 @@ class Dataset:
         if sample.mask is not None:
             sample = replace(sample, mask=self._checked(sample.mask, record))
         if self.renumbering and sample.instances is not None:
-            classes = np.array(self.renumbering, np.int64)[sample.instances.classes]
-            sample = replace(sample, instances=replace(sample.instances, classes=classes))
+            sample = replace(sample, instances=self._renumbered(sample.instances))
         return sample if lost is None else sample.without(lost)
+
+    def _renumbered(self, objects: Instances) -> Instances:
+        classes = np.array(self.renumbering, np.int64)[objects.classes]
+        ignored = None if objects.ignored is None else self._renumbered(objects.ignored)
+        return replace(objects, classes=classes, ignored=ignored)
 
     def load_mask(self, record: Record) -> np.ndarray:
         """The class ids of a labelled record, (H, W) uint8; the picture is decoded only if it may have gaps.

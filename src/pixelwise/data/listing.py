@@ -20,7 +20,17 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-LIST_FOLDERS = ("", "splits", "lists", "meta", "annotations", "ImageSets/Segmentation", "ImageSets")
+LIST_FOLDERS = (
+    "",
+    "splits",
+    "lists",
+    "meta",
+    "annotations",
+    "ImageSets/Segmentation",
+    "ImageSets/Main",
+    "ImageSets",
+)
+"""Below a dataset's folder, where lists of pictures are looked for, the first first."""
 LIST_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 MOST_HOMES = 4
 """Folders within each other that may each hold nothing but the next."""
@@ -132,10 +142,10 @@ def homes_of(root: Path) -> tuple[Path, ...]:
     return tuple(homes)
 
 
-def list_file(root: Path, split: str) -> Path | None:
+def list_file(root: Path, split: str, folders: Sequence[str] = LIST_FOLDERS) -> Path | None:
     """The file that lists a split's pictures: `train.txt` or the like at the root or where Pascal VOC keeps it."""
     for home in homes_of(root):
-        for folder in (home / each for each in LIST_FOLDERS):
+        for folder in (home / each for each in folders):
             files = sorted(file for file in folder.glob("*.txt") if file.is_file()) if folder.is_dir() else []
             found = [file for file in files if _lists(file.stem, split)]
             if found:

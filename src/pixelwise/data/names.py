@@ -16,7 +16,7 @@ from pixelwise.data.listing import relative
 from pixelwise.data.places import place, without_suffix
 from pixelwise.data.record import Record
 
-_LABEL_FILE = re.compile(r"\.(json|xml)$", re.IGNORECASE)
+_LABEL_FILE = re.compile(r"\.(json|xml|txt)$", re.IGNORECASE)
 """What a list may have after the name of a picture, if it names the label files."""
 
 

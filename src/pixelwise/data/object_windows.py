@@ -85,7 +85,7 @@ class ObjectWindows:
         return self._cut(sample, left, top, length, chosen, int(sample.instances.classes[chosen]))
 
     def _empty(self, sample: Sample, rng: np.random.Generator) -> Sample | None:
-        """A window anywhere; None where it shows an object."""
+        """A window anywhere; None where it shows an object, be it an ignored one."""
         assert sample.instances is not None
         size = np.array(sample.image.shape[:2])
         scale = self.scales[rng.integers(len(self.scales))]
@@ -93,6 +93,8 @@ class ObjectWindows:
             sample.image.shape[:2], rng.uniform(0, 1, 2) * size[::-1], self.side * size.min() / scale
         )
         boxes = sample.instances.boxes
+        if sample.instances.ignored is not None:
+            boxes = np.concatenate([boxes, sample.instances.ignored.boxes])
         apart = np.abs(_middles(boxes) - (left + length / 2, top + length / 2)).max(1, initial=0)
         longest = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0)
         if ((apart < NEAR * length) & (longest > LARGE * length)).any():
@@ -107,7 +109,7 @@ class ObjectWindows:
         keypoints = objects.keypoints
         if keypoints is not None:
             keypoints = ((keypoints - (left, top, 0)) * (*[self.side / length] * 2, 1)).astype(np.float32)
-        objects = replace(objects, boxes=boxes.astype(np.float32), keypoints=keypoints)
+        objects = replace(objects, boxes=boxes.astype(np.float32), keypoints=keypoints, ignored=None)
         return boxes_alone(Sample(sample.name, image, instances=objects, class_id=class_id))
 
     def _varied(self, window: Sample, rng: np.random.Generator) -> Sample:

@@ -58,8 +58,9 @@ def boxes_alone(sample: Sample) -> Sample:
     """A sample without mask and label map, whose objects are boxes; `extents` tell how much of each is in a view."""
     objects = sample.instances
     if objects is None:
-        objects = Instances(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-    objects = replace(objects, ids=None, extents=objects.boxes.astype(np.float32))
+        objects = Instances.none()
+    ignored = None if objects.ignored is None else replace(objects.ignored, ids=None)
+    objects = replace(objects, ids=None, extents=objects.boxes.astype(np.float32), ignored=ignored)
     return replace(sample, mask=None, instances=objects)
 
 
@@ -88,10 +89,7 @@ class Stretch:
         plain = boxes_alone(sample)
         assert plain.instances is not None
         factors = self._factors(*sample.image.shape[:2])
-        boxes, keypoints = plain.instances.boxes * factors, plain.instances.keypoints
-        if keypoints is not None:
-            keypoints = keypoints * np.array([*factors[:2], 1], np.float32)
-        objects = replace(plain.instances, boxes=boxes, keypoints=keypoints, extents=boxes.astype(np.float32))
+        objects = _scaled(plain.instances, factors)
         proposals = None if sample.proposals is None else sample.proposals * factors
         return replace(plain, image=self.image(sample.image), instances=objects, proposals=proposals)
 
@@ -105,6 +103,15 @@ class Stretch:
 
     def _factors(self, height: int, width: int) -> np.ndarray:
         return np.tile([self.size[1] / width, self.size[0] / height], 2).astype(np.float32)
+
+
+def _scaled(objects: Instances, factors: np.ndarray) -> Instances:
+    """Objects without a label map in a picture that is so many times (4,) as wide, high, wide and high."""
+    boxes, keypoints = objects.boxes * factors, objects.keypoints
+    if keypoints is not None:
+        keypoints = keypoints * np.array([*factors[:2], 1], np.float32)
+    ignored = None if objects.ignored is None else _scaled(objects.ignored, factors)
+    return replace(objects, boxes=boxes, keypoints=keypoints, extents=boxes.astype(np.float32), ignored=ignored)
 
 
 @dataclass(frozen=True, slots=True)

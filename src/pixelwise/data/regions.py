@@ -155,6 +155,15 @@ class Box:
     right: float
     bottom: float
 
+    @property
+    def is_flat(self) -> bool:
+        """Whether it has no area."""
+        return not (self.right > self.left and self.bottom > self.top)
+
+    def overshoot(self, height: int, width: int) -> float:
+        """Pixels by which it reaches beyond a picture of that size; 0 or less for one that does not."""
+        return max(-self.left, -self.top, self.right - width, self.bottom - height)
+
     def draw(self, height: int, width: int) -> Patch:
         """All pixels whose centre lies between the edges."""
         left, right = (int(np.clip(np.ceil(edge - 0.5), 0, width)) for edge in (self.left, self.right))

@@ -30,6 +30,9 @@ class Instances:
             to know how much of an object is in view.
         head_boxes: (N, 4) float32 xyxy around the head of each person, NaN where it is not known; None where the data
             has none, and in random views.
+        ignored: crowds and difficult objects, which are neither right nor wrong to find: nothing is learned of them or
+            of the background where they are, and they are not counted. None where there are none.
+        crowd: (N,) bool, which of the ignored ones stand for many objects each; None for others.
     """
 
     boxes: np.ndarray
@@ -39,6 +42,8 @@ class Instances:
     sides: tuple[tuple[int, int], ...] = ()
     extents: np.ndarray | None = None
     head_boxes: np.ndarray | None = None
+    ignored: Instances | None = None
+    crowd: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -46,8 +51,8 @@ class Instances:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        arrays = (getattr(self, each.name) for each in fields(self))
-        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+        held = (getattr(self, each.name) for each in fields(self))
+        return sum(each.nbytes for each in held if isinstance(each, np.ndarray | Instances))
 
     @property
     def outlined(self) -> int:
@@ -75,20 +80,22 @@ class Instances:
         keypoints = None if self.keypoints is None else _in_window(self.keypoints[kept], low[:2], high[:2])
         extents = None if self.extents is None else (self.extents[kept] - low).astype(np.float32)
         heads = None if self.head_boxes is None else (self.head_boxes[kept] - low).astype(np.float32)
-        return replace(
-            self,
+        return Instances(
             boxes=boxes[kept],
             classes=self.classes[kept],
             ids=ids,
             keypoints=keypoints,
+            sides=self.sides,
             extents=extents,
             head_boxes=heads,
+            ignored=None if self.ignored is None else self.ignored.window(top, left, height, width),
+            crowd=None if self.crowd is None else self.crowd[kept],
         )
 
     def select(self, which: np.ndarray | list[int]) -> Instances:
         """The objects at these indices, in this order, or where this mask (N,) holds.
 
-        The label map, which numbers objects by their order, is left out.
+        The label map, which numbers objects by their order, is left out; the ignored objects stay.
         """
         return Instances(
             self.boxes[which],
@@ -97,7 +104,14 @@ class Instances:
             sides=self.sides,
             extents=None if self.extents is None else self.extents[which],
             head_boxes=None if self.head_boxes is None else self.head_boxes[which],
+            ignored=self.ignored,
+            crowd=None if self.crowd is None else self.crowd[which],
         )
+
+    @classmethod
+    def none(cls) -> Instances:
+        """No objects, of which the pixels are not known."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
     @classmethod
     def from_label_map(cls, ids: np.ndarray, classes: np.ndarray | int = 1) -> Instances:

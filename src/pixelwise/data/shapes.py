@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -34,6 +34,7 @@ class Shape:
         class_id: 255 for void.
         region: its pixels.
         crowd: many objects in one region: it has a class, but is no object.
+        difficult: an object that need not be found, such as one that is hardly seen.
         entry: where it stands in the file, for error messages: `annotation 17`.
         keypoints: (J, 3) x, y and whether each joint is annotated, see `Instances`; None where it has none.
     """
@@ -42,7 +43,13 @@ class Shape:
     region: Region
     crowd: bool = False
     entry: str = ""
+    difficult: bool = False
     keypoints: np.ndarray | None = None
+
+    @property
+    def ignored(self) -> bool:
+        """Whether finding it is neither right nor wrong."""
+        return self.crowd or self.difficult
 
     @property
     def painted(self) -> int:
@@ -67,21 +74,6 @@ class Drawing:
     others: tuple[Path, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Oddities:
-    """Entries of shapes that are hardly meant so.
-
-    Attributes:
-        vanishing: that cover no pixel, being smaller than one or outside of the picture.
-        tiny: objects of one pixel.
-        doubled: objects of one class that cover the same pixels, or nearly so, as pairs: `annotation 3 and 17`.
-    """
-
-    vanishing: tuple[str, ...] = ()
-    tiny: tuple[str, ...] = ()
-    doubled: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ShapeCoding(Coding):
     """Shapes by the name of the record. Pixels that no shape covers are of class 0.
@@ -95,16 +87,19 @@ class ShapeCoding(Coding):
 
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
     joints: Joints | None = None
+    _boxes_alone: bool = field(init=False, default=False)
     kind: ClassVar[str] = "shapes"
+
+    def __post_init__(self) -> None:
+        shapes = [shape for drawing in self.drawings.values() for shape in drawing.shapes]
+        alone = bool(shapes) and all(isinstance(shape.region, Box) for shape in shapes)
+        object.__setattr__(self, "_boxes_alone", alone)  # once, as many pictures are decoded
 
     @property
     def knows(self) -> frozenset[str]:
         """Where nothing has an outline, only which objects there are."""
-        shapes = [shape for drawing in self.drawings.values() for shape in drawing.shapes]
         joints = frozenset() if self.joints is None else frozenset({"keypoints"})
-        if shapes and all(isinstance(shape.region, Box) for shape in shapes):
-            return frozenset({"objects"}) | joints
-        return frozenset({"pixels", "objects", "outlines"}) | joints
+        return frozenset({"objects"} if self._boxes_alone else {"pixels", "objects", "outlines"}) | joints
 
     @property
     def bare_boxes(self) -> int:
@@ -112,47 +107,34 @@ class ShapeCoding(Coding):
         return sum(isinstance(shape.region, Box) for drawing in self.drawings.values() for shape in drawing.shapes)
 
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
-        """The mask as (H, W) uint8 class ids, and the objects: every shape that is neither crowd nor class 0 nor void.
+        """The mask as (H, W) uint8 class ids, and the objects: every shape that is neither class 0 nor void.
 
         An object is what can be seen of it; one that others hide altogether is left out. Of boxes without an outline,
-        which come last, it is not known what can be seen.
+        which come last, it is not known what can be seen; where no picture has outlines, there is no label map. Crowds
+        and difficult objects are apart, as `Instances.ignored`, and whole.
 
         Raises:
             UserError: shapes that cannot be of a picture of that size.
         """
         mask = np.zeros((height, width), np.uint8)
-        ids = np.zeros((height, width), np.int32)
-        ordered = self._in_order(record, height, width)
-        bare: list[tuple[Shape, np.ndarray]] = []
-        for number, (shape, patch) in enumerate(ordered, start=1):
+        counted, ignored = _Objects(height, width, self.joints), _Objects(height, width, self.joints)
+        for shape, patch in self.drawn(record, height, width):
             mask[patch.window][patch.mask] = shape.painted
-            is_object = not shape.crowd and shape.class_id not in (0, VOID)
-            if not isinstance(shape.region, Box):
-                ids[patch.window][patch.mask] = number if is_object else 0
-            elif is_object and patch.mask.any():
-                bare.append((shape, shape.region.within(height, width)))
-        seen = np.unique(ids)
-        shapes = [ordered[number - 1][0] for number in seen[seen > 0]]
-        outlined = Instances.from_label_map(ids, np.array([shape.class_id for shape in shapes], np.int64))
-        boxes = np.concatenate([outlined.boxes, *(box[None] for _, box in bare)])
-        shapes += [shape for shape, _ in bare]
-        classes = np.array([shape.class_id for shape in shapes], np.int64)
-        return mask, self._with_joints(Instances(boxes, classes, outlined.ids), shapes)
-
-    def _with_joints(self, objects: Instances, shapes: Sequence[Shape]) -> Instances:
-        """The objects with the keypoints of their shapes; zeros for those that have none."""
-        if self.joints is None:
-            return objects
-        nothing = np.zeros((len(self.joints), 3), np.float32)
-        keypoints = np.array([nothing if s.keypoints is None else s.keypoints for s in shapes], np.float32)
-        return replace(objects, keypoints=keypoints.reshape(len(shapes), len(self.joints), 3), sides=self.joints.sides)
+            if shape.class_id in (0, VOID) or shape.ignored:
+                counted.hide(shape, patch)
+            if shape.class_id not in (0, VOID):
+                (ignored if shape.ignored else counted).add(shape, patch)
+        objects, left = counted.found(), ignored.found() if ignored.shapes else None
+        if self._boxes_alone:
+            objects, left = replace(objects, ids=None), None if left is None else replace(left, ids=None)
+        return mask, replace(objects, ignored=left)
 
     def people_of(self, name: str) -> tuple[Person, ...]:
         """The objects of a record that have keypoints, without drawing anything."""
         return tuple(
             Person(shape.keypoints, extent(shape.region), entry=shape.entry)
             for shape in (self.drawings[name].shapes if name in self.drawings else ())
-            if shape.keypoints is not None and not shape.crowd
+            if shape.keypoints is not None and not shape.ignored
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
@@ -162,27 +144,9 @@ class ShapeCoding(Coding):
             UserError: as `decode`.
         """
         mask = np.zeros((height, width), np.uint8)
-        for shape, patch in self._in_order(record, height, width):
+        for shape, patch in self.drawn(record, height, width):
             mask[patch.window][patch.mask] = shape.painted
         return mask
-
-    def oddities(self, record: Record, height: int, width: int) -> Oddities:
-        """What is strange about the shapes of a picture.
-
-        Raises:
-            UserError: as `decode`.
-        """
-        drawn = [
-            (shape, patch, int(np.count_nonzero(patch.mask))) for shape, patch in self._in_order(record, height, width)
-        ]
-        objects = [
-            (shape, patch, pixels) for shape, patch, pixels in drawn if pixels and shape.class_id not in (0, VOID)
-        ]
-        return Oddities(
-            vanishing=tuple(shape.entry for shape, _, pixels in drawn if not pixels),
-            tiny=tuple(shape.entry for shape, _, pixels in objects if pixels == 1 and not shape.crowd),
-            doubled=tuple(_doubled(objects)),
-        )
 
     def beyond(self, record: Record, height: int, width: int) -> list[str]:
         """The entries of shapes that reach far beyond the picture, with how far."""
@@ -217,8 +181,12 @@ class ShapeCoding(Coding):
                 found.append(_sentence(record, drawing, shape, str(error)))
         return found
 
-    def _in_order(self, record: Record, height: int, width: int) -> list[tuple[Shape, Patch]]:
-        """The shapes and their pixels in the order of painting."""
+    def drawn(self, record: Record, height: int, width: int) -> list[tuple[Shape, Patch]]:
+        """The shapes and their pixels in the order of painting.
+
+        Raises:
+            UserError: as `decode`.
+        """
         drawing = self.drawings[record.name]
         if drawing.size is not None and drawing.size != (height, width):
             raise UserError(_other_size(record, drawing, (height, width)))
@@ -236,32 +204,60 @@ class ShapeCoding(Coding):
         return sorted(drawn, key=place)
 
 
-SAME = 0.95
-"""Least IoU of the boxes, and least ratio of the areas, of two annotations of one object."""
+class _Objects:
+    """The objects of a picture, as its shapes are painted one after the other.
 
+    Args:
+        joints: of those that have keypoints; None where none has.
 
-def _doubled(objects: Sequence[tuple[Shape, Patch, int]]) -> Iterator[str]:
-    """Pairs of shapes of one class that are the same object."""
-    if len(objects) < 2:
-        return
-    boxes = np.array(
-        [
-            (patch.left, patch.top, patch.left + patch.mask.shape[1], patch.top + patch.mask.shape[0])
-            for _, patch, _ in objects
-        ],
-        np.float64,
-    )
-    pixels = np.array([count for _, _, count in objects], np.float64)
-    classes = np.array([shape.class_id for shape, _, _ in objects])
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(-1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
-    overlap = shared / (areas[:, None] + areas[None] - shared)
-    alike = np.minimum(pixels[:, None], pixels[None]) / np.maximum(pixels[:, None], pixels[None])
-    same = (overlap >= SAME) & (alike >= SAME) & (classes[:, None] == classes[None])
-    for first, second in np.argwhere(np.triu(same, 1)).tolist():
-        yield f"{objects[first][0].entry} and {objects[second][0].entry}"
+    Attributes:
+        shapes: what was added.
+    """
+
+    def __init__(self, height: int, width: int, joints: Joints | None) -> None:
+        self.shapes: list[Shape] = []
+        self._joints = joints
+        self._ids = np.zeros((height, width), np.int32)
+        self._bare: list[int] = []
+
+    def hide(self, shape: Shape, patch: Patch) -> None:
+        """Covers what has been added so far, unless the shape is a box, of which the pixels are not known."""
+        if not isinstance(shape.region, Box):
+            self._ids[patch.window][patch.mask] = 0
+
+    def add(self, shape: Shape, patch: Patch) -> None:
+        """Adds an object, on top of the others; a box without a pixel is none."""
+        if isinstance(shape.region, Box) and not patch.mask.any():
+            return
+        self.shapes.append(shape)
+        if isinstance(shape.region, Box):
+            self._bare.append(len(self.shapes) - 1)
+        else:
+            self._ids[patch.window][patch.mask] = len(self.shapes)
+
+    def found(self) -> Instances:
+        """Those of which something can be seen, then the boxes."""
+        seen = np.unique(self._ids)
+        order = [*(seen[seen > 0] - 1).tolist(), *self._bare]
+        shapes = [self.shapes[number] for number in order]
+        outlined = Instances.from_label_map(self._ids)
+        boxes = [region.within(*self._ids.shape) for shape in shapes if isinstance(region := shape.region, Box)]
+        objects = Instances(
+            boxes=np.concatenate([outlined.boxes, *(box[None] for box in boxes)]),
+            classes=np.array([shape.class_id for shape in shapes], np.int64),
+            ids=outlined.ids,
+            crowd=np.array([shape.crowd for shape in shapes], bool) if any(shape.ignored for shape in shapes) else None,
+        )
+        return self._with_joints(objects, shapes)
+
+    def _with_joints(self, objects: Instances, shapes: Sequence[Shape]) -> Instances:
+        """The objects with the keypoints of their shapes; zeros for those that have none."""
+        if self._joints is None:
+            return objects
+        count = len(self._joints)
+        nothing = np.zeros((count, 3), np.float32)
+        keypoints = np.array([nothing if s.keypoints is None else s.keypoints for s in shapes], np.float32)
+        return replace(objects, keypoints=keypoints.reshape(len(shapes), count, 3), sides=self._joints.sides)
 
 
 def _sentence(record: Record, drawing: Drawing, shape: Shape, why: str) -> str:

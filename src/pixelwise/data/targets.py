@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.data.sample import NO_CLASS, VOID, Sample
+from pixelwise.data.sample import NO_CLASS, VOID, Instances, Sample
 from pixelwise.hardware import on_device
 
 
@@ -105,6 +105,8 @@ class ObjectTargets(Targets):
         keypoints: (N, M, J, 3) float32 `(x, y, visible)`; None where no sample knows keypoints.
         proposals: (N, P, 4) float32 xyxy in pixels of the crop, boxes that may hold an object, the best first, with
             rows of NaN where a picture has fewer; None where no sample has any.
+        ignored: (N, I, 4) float32 xyxy of crowds and difficult objects, which are neither to be found nor background,
+            NaN beyond a picture's own; None where no sample has any.
     """
 
     boxes: Tensor
@@ -112,6 +114,7 @@ class ObjectTargets(Targets):
     masks: Tensor | None = None
     keypoints: Tensor | None = None
     proposals: Tensor | None = None
+    ignored: Tensor | None = None
 
     @classmethod
     def collate(cls, samples: Sequence[Sample]) -> Self:
@@ -137,7 +140,24 @@ class ObjectTargets(Targets):
         proposals = None
         if proposed:
             proposals = torch.nn.utils.rnn.pad_sequence(proposed, batch_first=True, padding_value=torch.nan)
-        return cls(boxes, classes, masks, keypoints, proposals)
+        return cls(boxes, classes, masks, keypoints, proposals, _ignored(known))
+
+    def ignored_boxes(self) -> list[Tensor]:
+        """For each picture (I, 4) `ignored`, padding included; (0, 4) where no picture has any."""
+        return list(self.boxes[:, :0] if self.ignored is None else self.ignored)
+
+
+def _ignored(known: Sequence[Instances | None]) -> Tensor | None:
+    """(N, I, 4) boxes of the ignored objects of each picture, NaN beyond them; None where there are none."""
+    found = [None if each is None or each.ignored is None else each.ignored.boxes for each in known]
+    most = max((len(boxes) for boxes in found if boxes is not None), default=0)
+    if not most:
+        return None
+    padded = torch.full((len(known), most, 4), torch.nan)
+    for row, boxes in enumerate(found):
+        if boxes is not None:
+            padded[row, : len(boxes)] = torch.from_numpy(boxes)
+    return padded
 
 
 @dataclass(frozen=True, slots=True, eq=False)

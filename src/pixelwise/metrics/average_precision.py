@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from pixelwise.errors import unknown
+from pixelwise.metrics.ignored import Ignored
 
 KINDS = ("area", "11-point")
 
@@ -68,7 +69,12 @@ class VocScore:
     _found: dict[int, list[tuple[float, bool]]] = field(default_factory=dict)
 
     def update(
-        self, overlaps: np.ndarray, classes: np.ndarray, confidences: np.ndarray, true_classes: np.ndarray
+        self,
+        overlaps: np.ndarray,
+        classes: np.ndarray,
+        confidences: np.ndarray,
+        true_classes: np.ndarray,
+        ignored: Ignored | None = None,
     ) -> None:
         """Adds one picture.
 
@@ -76,7 +82,15 @@ class VocScore:
             overlaps: (M, N) IoU of the M detections with the N objects.
             classes, confidences: (M,) of the detections.
             true_classes: (N,).
+            ignored: how the detections lie on difficult objects and crowds. A detection that overlaps a difficult
+                object more than any other is left out, and so is one on a crowd that is not right.
         """
+        ignored = ignored or Ignored.none(len(classes))
+        difficult = ignored.overlaps * ((ignored.classes[None] == classes[:, None]) & ~ignored.crowd)
+        hardest = difficult.max(1, initial=0.0)
+        in_crowd = (ignored.overlaps * ((ignored.classes[None] == classes[:, None]) & ignored.crowd)).max(
+            1, initial=0.0
+        )
         for class_id in self.classes:
             own, true = np.flatnonzero(classes == class_id), np.flatnonzero(true_classes == class_id)
             self.positives[class_id] = self.positives.get(class_id, 0) + len(true)
@@ -84,9 +98,14 @@ class VocScore:
             taken: set[int] = set()
             for number in own[np.argsort(-confidences[own], kind="stable")]:
                 nearest = int(true[overlaps[number, true].argmax()]) if len(true) else -1
-                right = nearest >= 0 and nearest not in taken and overlaps[number, nearest] > self.threshold
+                best = overlaps[number, nearest] if nearest >= 0 else 0.0
+                if hardest[number] > max(best, self.threshold):
+                    continue
+                right = best > self.threshold and nearest not in taken
                 if right:
                     taken.add(nearest)
+                elif in_crowd[number] > self.threshold:
+                    continue
                 found.append((float(confidences[number]), bool(right)))
 
     def merge(self, other: VocScore) -> None:

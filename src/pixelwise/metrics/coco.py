@@ -51,6 +51,7 @@ class CocoScore:
         found: tuple[np.ndarray, np.ndarray, Sequence[Mapping[str, Any]] | None],
         scores: np.ndarray,
         size: tuple[int, int],
+        ignored: tuple[np.ndarray, np.ndarray, Sequence[Mapping[str, Any]] | None] | None = None,
     ) -> None:
         """Adds one picture.
 
@@ -59,10 +60,14 @@ class CocoScore:
                 where there are only boxes.
             scores: (M,) of the boxes that were found.
             size: height and width of the picture.
+            ignored: as `true`, crowds and difficult objects. Detections of their class of which more lies on one than
+                the threshold of IoU are neither right nor wrong, as with COCO's `iscrowd`.
         """
         self._sizes.append(size)
         self.objects += len(true[0])
         self._true += self._entries(*true)
+        if ignored is not None:
+            self._true += ({**entry, "iscrowd": 1} for entry in self._entries(*ignored))
         entries = self._entries(*found)
         for entry, score in zip(entries, scores.tolist(), strict=True):
             entry["score"] = score
@@ -104,7 +109,7 @@ class CocoScore:
         if not self.objects:
             return dict.fromkeys(NAMES, math.nan), {}
         if not self._found:
-            present = sorted({entry["category_id"] for entry in self._true})
+            present = sorted({entry["category_id"] for entry in self._true if not entry["iscrowd"]})
             return dict.fromkeys(NAMES, 0.0), dict.fromkeys(present, (0.0, 0.0))
         with redirect_stdout(StringIO()):  # the library reports its progress
             truth = COCO()

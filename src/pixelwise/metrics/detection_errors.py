@@ -7,11 +7,14 @@ from types import MappingProxyType
 
 import numpy as np
 
+from pixelwise.metrics.ignored import Ignored
+
 RIGHT = "right"
 DOUBLED = "doubled"
 WRONG_CLASS = "wrong class"
 BADLY_PLACED = "badly placed"
 BACKGROUND = "background"
+IGNORED = "ignored"
 KINDS: Mapping[str, str] = MappingProxyType(
     {
         RIGHT: "on an object of its class that no more confident detection has",
@@ -19,6 +22,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         WRONG_CLASS: "on an object of another class",
         BADLY_PLACED: "near an object of its class, but not on it",
         BACKGROUND: "near no object of its class",
+        IGNORED: "on a crowd or a difficult object of its class: neither right nor wrong",
     }
 )
 """Kind of a detection -> what it means; *on* is an IoU of 0.5 or more, *near* one of 0.1 or more."""
@@ -26,7 +30,11 @@ ON, NEAR = 0.5, 0.1
 
 
 def kinds_of_detections(
-    overlaps: np.ndarray, classes: np.ndarray, confidences: np.ndarray, true_classes: np.ndarray
+    overlaps: np.ndarray,
+    classes: np.ndarray,
+    confidences: np.ndarray,
+    true_classes: np.ndarray,
+    ignored: Ignored | None = None,
 ) -> tuple[list[str], np.ndarray]:
     """The kind of each detection of one picture, and which objects were found.
 
@@ -34,12 +42,14 @@ def kinds_of_detections(
         overlaps: (M, N) IoU of the M detections with the N objects.
         classes, confidences: (M,) of the detections.
         true_classes: (N,).
+        ignored: how the detections lie on difficult objects and crowds.
 
     Returns:
         A key of `KINDS` per detection, and (N,) bool.
     """
     kinds = [BACKGROUND] * len(classes)
     found = np.zeros(len(true_classes), bool)
+    left = (ignored or Ignored.none(len(classes))).on(classes, ON)
     for number in np.argsort(-confidences, kind="stable").tolist():
         own = true_classes == classes[number]
         row = overlaps[number]
@@ -47,6 +57,8 @@ def kinds_of_detections(
         if free.max(initial=0.0) >= ON:
             found[free.argmax()] = True
             kinds[number] = RIGHT
+        elif left[number]:
+            kinds[number] = IGNORED
         elif row[own].max(initial=0.0) >= ON:
             kinds[number] = DOUBLED
         elif row[~own].max(initial=0.0) >= ON:

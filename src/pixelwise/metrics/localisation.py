@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pixelwise.data.sample import VOID
 from pixelwise.metrics.calibration import UNIT
+from pixelwise.metrics.ignored import Ignored
 
 _COUNTS = ("_classes", "_right", "_boxes", "_overlap", "_both", "_found")
 
@@ -139,6 +140,7 @@ class DetectionScore:
         classes: np.ndarray,
         confidences: np.ndarray,
         true_classes: np.ndarray,
+        ignored: Ignored | None = None,
     ) -> None:
         """Adds one picture.
 
@@ -146,6 +148,8 @@ class DetectionScore:
             overlaps: (M, N) intersection over union of the M boxes with the N objects.
             classes, confidences: (M,) of the boxes.
             true_classes: (N,).
+            ignored: how the boxes lie on difficult objects and crowds; those that are on one count only where they are
+                right.
 
         Raises:
             ValueError: other shapes.
@@ -155,12 +159,14 @@ class DetectionScore:
                 f"overlaps are {overlaps.shape} for {len(classes)} classes and {len(confidences)} confidences of boxes "
                 f"and {len(true_classes)} objects"
             )
+        left = (ignored or Ignored.none(len(classes))).on(classes, self.threshold)
         fits = np.where(classes[:, None] == true_classes[None], overlaps, 0.0)
         for box in np.argsort(-confidences, kind="stable"):
             if confidences[box] < self.confidence:
                 break
-            self.boxes += 1
-            if len(true_classes) and fits[box].max() >= self.threshold:
+            right = len(true_classes) > 0 and fits[box].max() >= self.threshold
+            self.boxes += bool(right or not left[box])
+            if right:
                 self.right += 1
                 fits[:, fits[box].argmax()] = 0.0  # found once
         self.objects += len(true_classes)

@@ -45,6 +45,21 @@ def pairwise_iou(first: Tensor, second: Tensor) -> Tensor:
     return both / union.where(union > 0, 1)
 
 
+def covered_share(boxes: Tensor, by: Tensor) -> Tensor:
+    """(..., N, 4), (..., M, 4) -> (..., N) largest share of each box's area that one of the others covers.
+
+    0 where there are no others, or the box has no area; others that are NaN cover nothing.
+
+    >>> covered_share(torch.tensor([[0.0, 0.0, 4.0, 1.0]]), torch.tensor([[3.0, 0.0, 9.0, 9.0]])).tolist()
+    [0.25]
+    """
+    if not by.shape[-2]:
+        return boxes.new_zeros(boxes.shape[:-1])
+    both = intersection(boxes.unsqueeze(-2), by.unsqueeze(-3)).nan_to_num(0.0)
+    own = area(boxes)
+    return both.amax(-1) / own.where(own > 0, 1)
+
+
 def clip(boxes: Tensor, height: float, width: float) -> Tensor:
     """(..., 4) -> the part of each box within a picture; without an area where there is none."""
     x, y = boxes[..., 0::2].clamp(0, width), boxes[..., 1::2].clamp(0, height)

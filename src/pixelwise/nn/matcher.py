@@ -7,10 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pixelwise.nn.boxes import covered_share
+
 BACKGROUND = -1
 """Of a box that overlaps every true object too little."""
 BETWEEN = -2
 """Of a box that is neither object nor background: no loss is computed for it."""
+
+MOSTLY = 0.5
+"""Share of a box's area on an ignored object above which the box is no background."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,19 @@ class Matcher:
             kept = ((overlaps == most) & (most > 0)).any(0)
             matches[kept] = nearest[kept]
         return matches
+
+
+def leave_out(matches: Tensor, boxes: Tensor, ignored: Tensor) -> Tensor:
+    """Matches in which background that is mostly on an ignored object is neither (`BETWEEN`).
+
+    What a crowd or a difficult object shows is no background, and is not to be found either.
+
+    Args:
+        matches: (A,) as a `Matcher` gives them.
+        boxes: (A, 4) xyxy.
+        ignored: (I, 4) boxes of the ignored objects of the picture; NaN covers nothing.
+    """
+    return matches.where((matches != BACKGROUND) | (covered_share(boxes, ignored) <= MOSTLY), BETWEEN)
 
 
 def balanced_sample(matches: Tensor, count: int, positive_share: float) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pixelwise.atomic import write_text
 from pixelwise.data.fingerprint import digest, fingerprint
+from pixelwise.data.formats.yolo_config import home_of
 from pixelwise.distributed import barrier, rank
 from pixelwise.errors import UserError
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe, reasoned, to_yaml
@@ -58,7 +59,7 @@ def check_places(run: Run) -> None:
         UserError: the data of a run is not where it was; the sentence gives the command that takes its new place.
     """
     _, whole = _whole(run)
-    gone = {key: place for key in PLACES if (place := getattr(whole.data, key)) and not Path(place).is_dir()}
+    gone = {key: place for key in PLACES if (place := getattr(whole.data, key)) and not home_of(Path(place)).is_dir()}
     if gone:
         flags = " ".join(f"--{'data' if key == 'path' else key} NEW_PLACE" for key in gone)
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -132,6 +133,34 @@ def test_empty_pictures_count_and_break_nothing() -> None:
     assert scores.values()["ap50"] == pytest.approx(0.5), "the more confident one is wrong"
     assert scores.summary("val")["voc_ap50"] == pytest.approx(0.5)
     assert scores.summary("val")["false_positives_per_empty_picture"] == 0.5
+
+
+def test_what_is_on_a_crowd_or_a_difficult_object_counts_for_nothing() -> None:
+    boxes = [[2, 3, 20, 30]]
+    sample = truth(boxes, [1])
+    hidden = truth([[30, 0, 60, 40]], [2]).instances
+    assert sample.instances is not None
+    assert hidden is not None
+    crowd = replace(hidden, crowd=np.array([True]))
+    plain, scores = ObjectScores(NAMES, masks=True), ObjectScores(NAMES, masks=True)
+    found = prediction([*boxes, [32, 3, 40, 10], [45, 20, 55, 30]], [1, 2, 2], [0.6, 0.9, 0.8])
+    for one, ignored in ((plain, None), (scores, crowd)):
+        one.update(found, replace(sample, instances=replace(sample.instances, ignored=ignored)))
+        one.update(prediction(boxes, [2], [0.7]), truth([[2, 3, 20, 30]], [2]))
+        nothing = truth([], [])
+        assert nothing.instances is not None
+        one.update(
+            prediction([[32, 3, 40, 10]], [2], [0.9]),
+            replace(nothing, instances=replace(nothing.instances, ignored=ignored)),
+        )
+    assert scores.values() == pytest.approx({"mask_ap50": 1, "mask_ap": 1, "ap50": 1, "ap": 1})
+    assert plain.values()["ap50"] < 0.7
+    summary = scores.summary("val")
+    assert summary["voc_ap50"] == 1
+    assert summary["found"]["precision"] == summary["objects"]["f1_50"] == scores.pictures[0].f1 == 1
+    assert summary["kinds"] | {"right": 2, "ignored": 3, "background": 0} == summary["kinds"]
+    assert summary["false_positives_per_empty_picture"] is None
+    assert plain.summary("val")["false_positives_per_empty_picture"] == 1
 
 
 def test_parts_merge_to_one_pass() -> None:

@@ -10,6 +10,7 @@ from pixelwise.data.doctor import (
     file_checks,
     keypoint_checks,
     mask_checks,
+    object_checks,
     picture_checks,
     value_checks,
 )
@@ -25,6 +26,8 @@ CHECKS = (
     mask_checks.coloured_masks,
     mask_checks.ids,
     mask_checks.shapes,
+    object_checks.sizes,
+    object_checks.numbers,
     value_checks.maps,
     keypoint_checks.outside,
     keypoint_checks.few,

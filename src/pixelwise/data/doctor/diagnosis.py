@@ -37,8 +37,8 @@ class Summary:
     """A dataset in numbers, of what can be read.
 
     Attributes:
-        task: what can be learnt from it: `segment`, `classify` where pictures as a whole have a class, `regress` where
-            pixels have values, or `pose` where people have joints.
+        task: what can be learnt from it: `segment`, `classify` where pictures as a whole have a class, `detect` where
+            of objects only the box is known, `regress` where pixels have values, or `pose` where people have joints.
         layout: how the folder is read.
         pictures: all of them, labelled or not, readable or not.
         labelled: those with a readable picture and readable labels.
@@ -47,8 +47,8 @@ class Summary:
         height, width: (smallest, median, largest) in pixels.
         modes: pictures by mode and depth, such as `RGB uint8`.
         class_names: by class id.
-        class_pixels: pixels by class over all labelled pictures; to classify, pictures; to regress, known
-            pixels.
+        class_pixels: pixels by class over all labelled pictures; to classify, pictures; to detect, objects; to
+            regress, known pixels.
         void_pixels: pixels without a class or value.
         notes: sentences on what is assumed while reading.
     """

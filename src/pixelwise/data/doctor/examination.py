@@ -18,6 +18,7 @@ from pixelwise.data.formats.completion import complete_splits, grouped, with_kin
 from pixelwise.data.formats.decision import Decision, coding_from_values
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey
+from pixelwise.data.formats.yolo_config import home_of
 from pixelwise.data.layers import LayerCoding
 from pixelwise.data.listing import picture_files
 from pixelwise.data.order import Order
@@ -53,8 +54,8 @@ class Examination:
 
     @property
     def task(self) -> str:
-        """The task for which such labels are made."""
-        return self.coding.task
+        """The task for which such labels are made: `detect` where of all objects the box alone is known."""
+        return "detect" if self.coding.knows == {"objects"} else self.coding.task
 
     @property
     def has_masks(self) -> bool:
@@ -91,13 +92,17 @@ class Examination:
     def class_counts(self, look: Look) -> np.ndarray | None:
         """Pixels by class id, (256,), as the mask is read; None where it holds no ids.
 
-        For a picture with a class as a whole, 1 at that class, (K,).
+        For a picture with a class as a whole, 1 at that class, (K,); to find objects, the objects of each class, (K,).
         """
         if not look.usable or look.size is None or self.coding.kind == "keypoints":
             return None
         if self.coding.kind == "classes":
             assert look.record.class_id is not None
             return np.eye(1, len(self.class_names), look.record.class_id, dtype=np.int64)[0]
+        if self.task == "detect":
+            objects = look.masks[0].objects
+            assert objects is not None
+            return np.bincount(objects.classes[~objects.ignored], minlength=len(self.class_names))
         counts = np.zeros(256, np.int64)
         if isinstance(self.coding, LayerCoding) or self.coding.kind == "objects":
             pixels = look.size[0] * look.size[1]
@@ -116,7 +121,8 @@ class Examination:
     def summary(self) -> Summary:
         sizes = [look.size for look in self.looks if look.size is not None]
         counted = [counts for look in self.looks if (counts := self.class_counts(look)) is not None]
-        nothing = np.zeros(len(self.class_names) if self.coding.kind == "classes" else 256, np.int64)
+        whole = self.task in ("classify", "detect")
+        nothing = np.zeros(len(self.class_names) if whole else 256, np.int64)
         pixels = np.sum([nothing, *counted], axis=0)
         modes = Counter(f"{look.header.mode} {look.header.dtype}" for look in self.looks if look.header)
         return Summary(
@@ -131,7 +137,7 @@ class Examination:
             modes=dict(modes.most_common()),
             class_names=self.class_names,
             class_pixels=tuple(pixels[: len(self.class_names)].tolist()),
-            void_pixels=0 if self.coding.kind == "classes" else int(pixels[VOID]),
+            void_pixels=0 if whole else int(pixels[VOID]),
             notes=self.notes,
         )
 
@@ -145,7 +151,8 @@ def examine_files(root: Path, layout: str = "auto", rle_order: Order = "columns"
     Raises:
         UserError: no such folder or layout.
     """
-    picture_files(root)
+    home = home_of(root)
+    picture_files(home)
     obstacles: list[Finding] = []
     try:
         survey = survey_folder(root, layout, rle_order)
@@ -153,8 +160,8 @@ def examine_files(root: Path, layout: str = "auto", rle_order: Order = "columns"
         if layout != "auto":
             raise
         obstacles.append(Finding("error", "text-file", str(error)))
-        pairing = pair(root, picture_files(root))
-        survey = Survey(root, "folder", folder.records_of(root, pairing)[0], orphans=tuple(map(str, pairing.orphans)))
+        pairing = pair(home, picture_files(home))
+        survey = Survey(home, "folder", folder.records_of(home, pairing)[0], orphans=tuple(map(str, pairing.orphans)))
     survey = with_kinds(survey)
     obstacles += [Finding("error", "text-file", fault) for fault in survey.faults]
     looks = tuple(look_at_all(survey.records, survey.coding))

@@ -18,6 +18,7 @@ from pixelwise.data.formats.mask_values import is_lossy
 from pixelwise.data.gaps import lone_extreme
 from pixelwise.data.header import Header
 from pixelwise.data.idx import read_idx
+from pixelwise.data.oddities import SeenObjects, oddities
 from pixelwise.data.packed import are_grey
 from pixelwise.data.people import PeopleCoding
 from pixelwise.data.pictures import PictureFormat as Form
@@ -47,7 +48,7 @@ class MaskLook:
         lossy: smoothed or JPEG: values lie between the ids.
         troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`, and why a sound file
             is no mask.
-        vanishing, tiny, doubled: see `shapes.Oddities`.
+        vanishing, flat, tiny, doubled, contradicting, cut_off, objects: see `oddities.Oddities`.
         beyond: shapes that reach far beyond the picture.
     """
 
@@ -62,9 +63,13 @@ class MaskLook:
     lossy: bool = False
     troubles: tuple[str, ...] = ()
     vanishing: tuple[str, ...] = ()
+    flat: tuple[str, ...] = ()
     tiny: tuple[str, ...] = ()
     doubled: tuple[str, ...] = ()
+    contradicting: tuple[str, ...] = ()
+    cut_off: tuple[str, ...] = ()
     beyond: tuple[str, ...] = ()
+    objects: SeenObjects | None = None
 
     @property
     def in_colour(self) -> bool:
@@ -192,19 +197,22 @@ def _look_at_shapes(record: Record, coding: ShapeCoding, size: tuple[int, int] |
         return (MaskLook(file, damage="undrawn" if troubles else "", troubles=troubles),)
     try:
         ids = coding.decode_mask(record, *size)
-        odd = coding.oddities(record, *size)
+        odd = oddities(coding, record, *size)
     except UserError:
         return (MaskLook(file, damage="undrawn", troubles=tuple(coding.faults(record, size))),)
     values = np.bincount(ids.ravel(), minlength=256)
     look = MaskLook(file, "", None, size, values, int(np.count_nonzero(ids)), int(ids.max(initial=0)))
     entries = {
         "vanishing": odd.vanishing,
+        "flat": odd.flat,
         "tiny": odd.tiny,
         "doubled": odd.doubled,
+        "contradicting": odd.contradicting,
+        "cut_off": odd.cut_off,
         "beyond": coding.beyond(record, *size),
     }
     named = {kind: tuple(f"{record.name}, {entry}" for entry in some) for kind, some in entries.items()}
-    return (replace(look, **named),)  # type: ignore[arg-type]
+    return (replace(look, objects=odd.objects, **named),)  # type: ignore[arg-type]
 
 
 def _look_at_values(record: Record, coding: ValueCoding, size: tuple[int, int] | None) -> tuple[MaskLook, ...]:

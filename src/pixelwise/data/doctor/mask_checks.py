@@ -59,6 +59,19 @@ ODD_SHAPES: tuple[tuple[str, Severity, str, str, str, str], ...] = (
         "for these very pictures.",
     ),
     (
+        "cut_off", "warning", "box-cut-off", "box reaches", "boxes reach",
+        "beyond the picture by more than a pixel, and will be cut off at its edge; see whether it was drawn on this "
+        "very picture.",
+    ),
+    (
+        "flat", "warning", "box-flat", "box has", "boxes have",
+        "no width or no height, so that there is no object to find; delete it, or draw it again.",
+    ),
+    (
+        "contradicting", "warning", "object-two-classes", "object has", "objects have",
+        "two classes, by two shapes on the same pixels, or nearly so; delete the wrong one.",
+    ),
+    (
         "doubled", "warning", "shape-doubled", "object is", "objects are",
         "annotated twice, by two shapes of one class on the same pixels; delete one of each pair.",
     ),
@@ -94,7 +107,7 @@ def shapes(ex: Examination) -> Findings:
         "note",
         "shapes",
         "The labels are shapes in annotation files, drawn at each picture's size. Whether they were drawn on this very "
-        f"picture cannot be checked; look at some. {FIX} writes them as masks.",
+        "picture cannot be checked; look at some." + ("" if ex.task == "detect" else f" {FIX} writes them as masks."),
     )
 
 
@@ -195,7 +208,7 @@ def mixed_binary(ex: Examination) -> bool:
 
 
 def classes(ex: Examination) -> Findings:
-    if not ex.has_masks:
+    if not ex.has_masks or ex.task == "detect":
         return
     counts = {look.record.name: found for look in ex.looks if (found := ex.class_counts(look)) is not None}
     if not counts or not ex.class_names or too_many_names(ex) or mixed_binary(ex):

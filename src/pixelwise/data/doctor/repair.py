@@ -21,6 +21,7 @@ from pixelwise.data.doctor.look import Look, MaskLook
 from pixelwise.data.doctor.mask_checks import mixed_binary, too_many_names
 from pixelwise.data.formats.export import new_names
 from pixelwise.data.formats.forms import majority_form, seen_channels
+from pixelwise.data.formats.yolo_config import home_of
 from pixelwise.data.listing import Faults, some
 from pixelwise.data.order import Order
 from pixelwise.data.orientation import upright
@@ -53,7 +54,7 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Orde
     root, out = Path(path), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists already; give a new folder for the corrected copy.")
-    if out.resolve().is_relative_to(root.resolve()):
+    if out.resolve().is_relative_to(home_of(root).resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the corrected copy.")
     examination = examine_files(root, layout, rle_order)
     if examination.coding.kind == "classes":
@@ -70,6 +71,11 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Orde
         raise UserError(
             f"{root}: joints of people; a corrected copy is made of pictures with masks alone. Correct what `pixelwise "
             "check DATA` names in the annotations."
+        )
+    if examination.task == "detect":
+        raise UserError(
+            f"{root}: boxes of objects; a corrected copy is made of pictures with masks alone. Correct the entries "
+            "that `pixelwise check DATA` names."
         )
     plan = _plan(examination)
     if len(plan.kept) < 2:

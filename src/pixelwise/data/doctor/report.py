@@ -39,6 +39,7 @@ def _facts(root: str, summary: Summary) -> Table:
         "classify": "a class",
         "regress": "a map of values that can be read",
         "pose": "joints of a person",
+        "detect": "labels of objects that can be read",
     }
     label = labels.get(summary.task, "a mask that can be read")
     rows = {
@@ -68,7 +69,8 @@ def _classes(summary: Summary) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("id", justify="right")
     table.add_column("class")
-    table.add_column("share of pictures" if summary.task == "classify" else "share of pixels", justify="right")
+    shared = {"classify": "pictures", "detect": "objects"}.get(summary.task, "pixels")
+    table.add_column(f"share of {shared}", justify="right")
     table.add_column("")
     total = sum(summary.class_pixels) + summary.void_pixels
     largest = max(summary.class_pixels) / total

@@ -24,10 +24,13 @@ from pixelwise.data.formats import (
     rle_csv,
     values,
     voc,
+    voc_xml,
+    yolo,
 )
 from pixelwise.data.formats.completion import complete
 from pixelwise.data.formats.left_aside import left_aside
 from pixelwise.data.formats.survey import Survey
+from pixelwise.data.formats.yolo_config import is_config
 from pixelwise.data.listing import picture_files
 from pixelwise.data.order import Order
 from pixelwise.data.record import Record
@@ -43,6 +46,8 @@ LAYOUTS: dict[str, ModuleType] = {
     "coco": coco,
     "rle_csv": rle_csv,
     "labelme": labelme,
+    "voc_xml": voc_xml,
+    "yolo": yolo,
     "idx": idx,
     "classes": classes,
     "folder": folder,
@@ -64,7 +69,7 @@ def open_dataset(
     """Reads what a folder holds: pictures, where their labels lie, classes and splits. No picture is decoded.
 
     Args:
-        path: the dataset's folder.
+        path: the dataset's folder, or one of its data.yaml files of YOLO's kind.
         layout: a name in `LAYOUTS`, or `auto`.
         val_fraction: the share of labelled pictures that is held out where the folder gives no split.
         seed: chooses which ones.
@@ -98,6 +103,7 @@ def survey_folder(root: Path, layout: str = "auto", rle_order: Order = "columns"
     """Pairs pictures and label files without judging them.
 
     Args:
+        root: the folder, or a data.yaml in it, which then gives the names and the splits.
         rle_order: for the layout `rle_csv`.
 
     Raises:
@@ -108,6 +114,11 @@ def survey_folder(root: Path, layout: str = "auto", rle_order: Order = "columns"
         raise unknown("layout", layout, (*LAYOUTS, "auto"))
     if rle_order not in get_args(Order):
         raise unknown("rle_order", rle_order, get_args(Order))
+    config = root if is_config(root) else None
+    if config is not None:
+        if layout not in ("yolo", "auto"):
+            raise UserError(f"{root}: of the layout 'yolo', not '{layout}'; give the folder {root.parent} instead.")
+        root, layout = root.parent, "yolo"
     picture_files(root)  # refuses what is no folder
     given = layout != "auto"
     if not given:
@@ -117,7 +128,10 @@ def survey_folder(root: Path, layout: str = "auto", rle_order: Order = "columns"
             f"{root}: rle_order is '{rle_order}', but the labels are in the layout '{layout}', which has no tables of "
             "run lengths; leave it out."
         )
-    found: Survey = rle_csv.survey(root, rle_order) if layout == "rle_csv" else LAYOUTS[layout].survey(root)
+    if layout == "rle_csv":
+        found: Survey = rle_csv.survey(root, rle_order)
+    else:
+        found = yolo.survey(root, config) if config is not None else LAYOUTS[layout].survey(root)
     if given and not (found.labelled or found.faults or LAYOUTS[layout].detect(root)):
         raise UserError(
             f"{root}: not in the layout '{layout}' (see docs/data.md); leave the layout out to have it found."

@@ -1,4 +1,4 @@
-"""What the layouts share whose labels are shapes in annotation files: coco, labelme, rle_csv."""
+"""What the layouts share whose labels are shapes in annotation files: coco, labelme, rle_csv, voc_xml, yolo."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from pixelwise.data.class_names import folded
 from pixelwise.data.formats import folder
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.pairs import Pairing
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
-from pixelwise.data.listing import Faults, counted, picture_files, relative, some
-from pixelwise.data.names import Unmatched
+from pixelwise.data.listing import LIST_FOLDERS, Faults, counted, picture_files, relative, some
+from pixelwise.data.names import Finder, Found, Unmatched
 from pixelwise.data.places import SPLIT_WORDS, place, without_suffix
 from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
@@ -70,6 +71,43 @@ def has_masks(root: Path) -> bool:
 def files_below(root: Path, *suffixes: str) -> tuple[Path, ...]:
     """Files of these suffixes at any depth, sorted; hidden ones are skipped."""
     return tuple(root / file for file in picture_files(root, suffixes))
+
+
+def picture_of(file: Path, stated: Any, finder: Finder) -> tuple[Found, Found]:
+    """The picture of an annotation file's own name, else the one that the file states; and that one if both are there.
+
+    Of several of its name, `x.jpg` and `x.png`, it is the one that is stated.
+
+    Args:
+        stated: the picture's name or path in the file; anything but text states none.
+    """
+    own = finder.namesake(file)
+    found = finder.find(file, stated) if isinstance(stated, str) and stated else Found()
+    if own == Found() or (found.names and set(found.names) <= set(own.names)):
+        return found, Found()
+    return own, found if found.names != own.names else Found()
+
+
+def misnamed_files(files: Sequence[str], key: str) -> list[str]:
+    """A sentence on annotation files of which the name and what they state under `key` are two pictures."""
+    if not files:
+        return []
+    return [
+        f"{counted(len(files), 'file has', 'files have')} the name of one picture and another one in {key} "
+        f"({some(files, 3)}); they are read as labels of the picture of their name. Rename them if that is wrong."
+    ]
+
+
+def _ignored(drawings: Mapping[str, Drawing]) -> Iterator[str]:
+    """A sentence on crowds, and one on objects that are marked as difficult."""
+    shapes = [shape for drawing in drawings.values() for shape in drawing.shapes]
+    crowds, difficult = sum(shape.crowd for shape in shapes), sum(shape.difficult for shape in shapes)
+    rest = "neither trained on as an object or as background nor counted where objects are looked for."
+    if crowds:
+        be = "crowd is labelled as its class" if crowds == 1 else "crowds are labelled as their class"
+        yield f"{crowds:,} {be}, beneath the single objects, and {rest}"
+    if difficult:
+        yield f"{counted(difficult, 'object is', 'objects are')} marked as difficult: {rest}"
 
 
 def split_in(name: str) -> str:
@@ -163,12 +201,14 @@ def survey_of(
     notes: Sequence[str] = (),
     faults: Sequence[str] = (),
     guesses: Sequence[str] = (),
+    list_folders: Sequence[str] = LIST_FOLDERS,
 ) -> Survey:
     """The survey of pictures with shapes: a picture that has a drawing is labelled.
 
     Args:
         by_file: split -> names, as the annotation files' names tell; lists of pictures go before them, and they go
             before folders.
+        list_folders: where lists of pictures are looked for.
     """
     faults = Faults(faults)
     records = tuple(
@@ -177,8 +217,8 @@ def survey_of(
         else record
         for record in pictures.records
     )
-    notes = [*pictures.notes, *notes]
-    given, not_found = given_splits(root, records, {}, faults)
+    notes = [*pictures.notes, *notes, *_ignored(drawings)]
+    given, not_found = given_splits(root, records, {}, faults, list_folders)
     if not given:
         given = {split: tuple(sorted(set(by_file[split]))) for split in SPLITS if by_file.get(split)}
         if given and "train" not in given and {name for names in given.values() for name in names} >= set(drawings):
@@ -207,7 +247,7 @@ def survey_of(
 
 def _blank(root: Path) -> list[str]:
     """A sentence on annotation files without a byte."""
-    files = [file for file in files_below(root, ".json", ".csv") if file.stat().st_size == 0]
+    files = [file for file in files_below(root, ".json", ".csv", ".xml") if file.stat().st_size == 0]
     if not files:
         return []
     return [

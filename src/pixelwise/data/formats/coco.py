@@ -21,9 +21,16 @@ import numpy as np
 from pixelwise.data import rle
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats import labelme, rle_csv
-from pixelwise.data.formats.annotations import files_below, has_masks, label_table, pictures_of, split_in, survey_of
+from pixelwise.data.formats.annotations import (
+    files_below,
+    has_masks,
+    label_table,
+    pictures_of,
+    split_in,
+    survey_of,
+)
 from pixelwise.data.formats.coco_reader import KEYS, InstancesFile, Reading
-from pixelwise.data.formats.export import Export, parts_of
+from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.sources import Sources
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.formats.texts import Encodings, files_with, read_json
@@ -198,7 +205,6 @@ def _notes(root: Path, files: list[Path], reading: Reading, drawings: Mapping[st
     order = "classes.txt" if (root / "classes.txt").is_file() else "their ids"
     shapes = [shape for drawing in drawings.values() for shape in drawing.shapes]
     boxes = sum(isinstance(shape.region, Box) for shape in shapes)
-    crowds = sum(shape.crowd for shape in shapes)
     bare = sum(not drawing.shapes for drawing in drawings.values())
     notes = [
         f"{some([relative(root, file) for file in files], 3)}: {len(shapes) - boxes} outlines on {len(drawings)} "
@@ -206,8 +212,6 @@ def _notes(root: Path, files: list[Path], reading: Reading, drawings: Mapping[st
         f"Category ids {some(list(reading.categories), 3)} are the classes from 1 on in the order of {order}; 0 is "
         "what no outline covers.",
     ]
-    if crowds:
-        notes.append(f"{crowds} crowds are labelled as their category, beneath the single objects.")
     if boxes:
         notes.append(f"{boxes} annotations have a box but no outline; the pixels in it are void, where no outline is.")
     return notes + reading.keypoints.notes([shape.keypoints for shape in shapes if shape.keypoints is not None])
@@ -218,40 +222,33 @@ def write(export: Export, out: Path) -> list[str]:
 
     An annotation is an object, or where objects are not known, a connected region of one class; where they are, pixels
     outside of them are a crowd. Objects without an outline have a box alone. Class 0 is what no annotation covers, void
-    the category `__ignore__`.
+    the category `__ignore__`. Difficult objects are crowds, as programs that know of no difficulty leave these out, and
+    have a key `difficult` of their own.
     """
     export.copy_pictures(out / "images")
     (out / "annotations").mkdir()
     written, image_id = 0, 0
     contents: dict[str, dict[str, Any]] = {}
-    void = False
-    for split, records in export.parts().items():
+    void = difficult = 0
+    for split, records in export.by_split().items():
         images, annotations = [], []
         for record, sample in export.samples(records):
-            assert sample.mask is not None
             image_id += 1
-            height, width = sample.mask.shape
+            height, width = sample.image.shape[:2]
             images.append({"id": image_id, "file_name": export.picture(record), "height": height, "width": width})
-            mask = sample.mask.copy()
-            for class_id, box in export.bare_boxes(sample):
-                inside = mask[box.draw(height, width).window]
-                inside[inside == VOID] = 0  # what is void for a box is so without being said
+            for part in export.parts(sample, connected=sample.instances is None, whole=True):
+                void += part.class_id == VOID
+                difficult += part.difficult
                 written += 1
-                bbox = [box.left, box.top, box.right - box.left, box.bottom - box.top]
-                annotations.append(
-                    {"id": written, "image_id": image_id, "category_id": class_id, "bbox": bbox, "iscrowd": 0}
-                )
-            for part in parts_of(mask, sample.instances, connected=sample.instances is None):
-                void |= part.class_id == VOID
-                written += 1
-                crowd = sample.instances is not None and not part.is_object
+                crowd = part.crowd or part.difficult or (sample.instances is not None and not part.is_object)
                 annotations.append(
                     {
                         "id": written,
                         "image_id": image_id,
                         "category_id": len(export.dataset.class_names) if part.class_id == VOID else part.class_id,
-                        **_outline(part.patch, height, width),
+                        **(_box(part.box) if part.box is not None else _outline(part.patch, height, width)),
                         "iscrowd": int(crowd),
+                        **({"difficult": 1} if part.difficult else {}),
                     }
                 )
         contents[split] = {"images": images, "annotations": annotations}
@@ -260,7 +257,15 @@ def write(export: Export, out: Path) -> list[str]:
     for split, content in contents.items():
         file = out / "annotations" / (f"instances_{split}.json" if split else "instances.json")
         file.write_text(json.dumps({**content, "categories": categories}), encoding="utf-8")
-    return [f"Void is written as the category {IGNORE}, which other programs take for a class."] if void else []
+    said = [f"Void is written as the category {IGNORE}, which other programs take for a class."] if void else []
+    if difficult:
+        said.append(f"{difficult} difficult objects are written as crowds (iscrowd), with a key 'difficult' beside.")
+    return said
+
+
+def _box(box: Box) -> dict[str, Any]:
+    sides = box.right - box.left, box.bottom - box.top
+    return {"bbox": [box.left, box.top, *sides], "area": sides[0] * sides[1]}
 
 
 def _outline(patch: Patch, height: int, width: int) -> dict[str, Any]:

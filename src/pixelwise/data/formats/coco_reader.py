@@ -136,7 +136,10 @@ class InstancesFile:
     def _shape(
         self, annotation: dict[str, Any], entry: str, label_of: Mapping[int | str, str], doubtful: set[int | str]
     ) -> Labelled:
-        """The region of an annotation with the label of its category; a broken one where either is none."""
+        """The region of an annotation with the label of its category; a broken one where either is none.
+
+        COCO has no difficult objects; the key `difficult` beside `iscrowd` is that of `coco.write`.
+        """
         try:
             category_id = entries.identity(annotation, "category_id")
             if category_id not in label_of:
@@ -152,4 +155,6 @@ class InstancesFile:
             region = region_of(annotation) if region is None else region
         except UserError as error:
             return Labelled("", Broken(str(error)), entry)
-        return Labelled(label, region, entry, entries.is_true(annotation.get("iscrowd")), keypoints=keypoints)
+        difficult = entries.is_true(annotation.get("difficult"))
+        crowd = entries.is_true(annotation.get("iscrowd")) and not difficult
+        return Labelled(label, region, entry, crowd, difficult, keypoints=keypoints)

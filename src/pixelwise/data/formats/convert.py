@@ -8,8 +8,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pixelwise.data.dataset import UNLABELLED, Dataset
-from pixelwise.data.formats import coco, coco_people, folder, labelme, open_dataset, rle_csv, voc
-from pixelwise.data.formats.export import Export, plain_names
+from pixelwise.data.formats import (
+    coco,
+    coco_people,
+    folder,
+    labelmap,
+    labelme,
+    open_dataset,
+    rle_csv,
+    voc,
+    voc_xml,
+    yolo_writer,
+)
+from pixelwise.data.formats.export import CLASSES, Export, plain_names
+from pixelwise.data.formats.yolo_config import home_of
 from pixelwise.data.order import Order
 from pixelwise.data.people import PeopleCoding
 from pixelwise.data.shapes import ShapeCoding
@@ -21,8 +33,13 @@ WRITERS: dict[str, Callable[[Export, Path], list[str]]] = {
     "coco": coco.write,
     "rle_csv": rle_csv.write,
     "labelme": labelme.write,
+    "voc_xml": voc_xml.write,
+    "yolo": yolo_writer.write,
+    "labelmap": labelmap.write,
 }
 """Layout -> what writes an export into a new folder and says what it assumed."""
+OF_BOXES = ("coco", "voc_xml", "yolo", "labelme")
+"""Formats that hold objects of which only the box is known."""
 
 
 def _writer_of_people(dataset: Dataset, to: str) -> Callable[[Export, Path], list[str]]:
@@ -46,9 +63,9 @@ def convert(
 ) -> list[str]:
     """Writes pictures as they are, labels in another format, classes.txt and the splits.
 
-    Reading the copy gives the same masks to the pixel, with the same class ids and splits. Law, for every writer:
-    `read(write(dataset)) == dataset`. Objects stay objects in coco, rle_csv and labelme; boxes without an outline in
-    coco alone.
+    Law, for every writer: `read(write(dataset)) == dataset`, as far as the format can hold it; what it cannot is said.
+    Class ids and splits stay, and masks to the pixel, but in voc_xml and labelmap. Objects stay objects in all but
+    folder and voc, and boxes without an outline in those of `OF_BOXES`.
 
     Args:
         data: a dataset's folder.
@@ -70,12 +87,17 @@ def convert(
         raise unknown("format", to, WRITERS)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists already; give a new folder for the converted copy.")
-    if out.resolve().is_relative_to(root.resolve()):
+    if out.resolve().is_relative_to(home_of(root).resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the converted copy.")
     dataset = open_dataset(root, layout, rle_order=rle_order)
-    writer = _writer_of_people(dataset, to) if isinstance(dataset.coding, PeopleCoding) else WRITERS[to]
-    if dataset.coding.kind != "keypoints" and "pixels" not in dataset.knows:
+    people = isinstance(dataset.coding, PeopleCoding)
+    writer = _writer_of_people(dataset, to) if people else WRITERS[to]
+    if not people and dataset.knows.isdisjoint({"pixels", "objects"}):
         raise UserError(f"{root}: the pictures have no masks; only masks and objects have formats to convert between.")
+    if "pixels" not in dataset.knows and to not in OF_BOXES:
+        raise UserError(
+            f"{root}: the objects are boxes without outlines, which {to} cannot hold; choose {', '.join(OF_BOXES)}."
+        )
     labelled_splits = [split for split in dataset.splits if split != UNLABELLED]
     chosen = {split: dataset.split(split) for split in splits or labelled_splits}
     wanted = {record.name for records in chosen.values() for record in records}
@@ -88,14 +110,15 @@ def convert(
     try:
         partial.mkdir()
         said = writer(export, partial)
-        export.write_classes(partial)
+        if not (partial / CLASSES).exists():
+            export.write_classes(partial)
         if out.exists():
             out.rmdir()
         os.rename(partial, out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    if to != "coco" and isinstance(dataset.coding, ShapeCoding) and dataset.coding.bare_boxes:
+    if to not in OF_BOXES and isinstance(dataset.coding, ShapeCoding) and dataset.coding.bare_boxes:
         said.append(
             f"{dataset.coding.bare_boxes} objects of {root} have a box but no outline; {to} holds none of them, their "
             "pixels are void."

@@ -17,6 +17,8 @@ from pixelwise.data.regions import Box, Patch
 from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.data.shapes import IGNORE
 
+CLASSES = "classes.txt"
+
 
 @dataclass(frozen=True, slots=True)
 class Export:
@@ -49,7 +51,7 @@ class Export:
         """The labelled ones among `records`, read one by one."""
         return ((record, self.dataset.load(record)) for record in records if record.labels)
 
-    def parts(self) -> dict[str, tuple[Record, ...]]:
+    def by_split(self) -> dict[str, tuple[Record, ...]]:
         """Labelled records by split, and under an empty name those in none."""
         taken = {record.name for records in self.splits.values() for record in records}
         rest = tuple(record for record in self.records if record.labels and record.name not in taken)
@@ -58,13 +60,21 @@ class Export:
     def knows_objects(self) -> bool:
         return self.dataset.coding.kind in ("objects", "shapes")
 
-    def bare_boxes(self, sample: Sample) -> list[tuple[int, Box]]:
-        """The objects without an outline, each with its class."""
-        if sample.instances is None:
-            return []
-        bare = slice(sample.instances.outlined, None)
-        classes, boxes = sample.instances.classes[bare].tolist(), sample.instances.boxes[bare].tolist()
-        return [(class_id, Box(*edges)) for class_id, edges in zip(classes, boxes, strict=True)]
+    def parts(self, sample: Sample, *, connected: bool, whole: bool = False) -> list[Part]:
+        """Everything that is labelled in a picture: objects of which only the box is known, then `parts_of`.
+
+        What is void for a box alone is so without being said.
+
+        Args:
+            connected, whole: as for `parts_of`.
+        """
+        assert sample.mask is not None
+        mask, boxes = sample.mask.copy(), list(_bare_boxes(sample.instances))
+        for part in boxes:
+            assert part.box is not None
+            inside = mask[part.box.draw(*mask.shape).window]
+            inside[inside == VOID] = 0
+        return [*boxes, *parts_of(mask, sample.instances, connected=connected, whole=whole)]
 
     def label(self, class_id: int) -> str:
         """The name of a class, `__ignore__` for void."""
@@ -73,18 +83,23 @@ class Export:
     def write_classes(self, out: Path) -> None:
         """classes.txt, from which the order of the classes is read again."""
         lines = "".join(f"{name}\n" for name in self.dataset.class_names)
-        (out / "classes.txt").write_text(lines, encoding="utf-8")
+        (out / CLASSES).write_text(lines, encoding="utf-8")
 
-    def write_lists(self, folder: Path, prefix: str = "") -> None:
+    def write_lists(self, folder: Path, prefix: str = "", *, suffix: bool = False) -> None:
         """One list of names a split.
 
         Args:
             prefix: the folder of pictures, as in `images/`.
+            suffix: whether the names have their suffix.
         """
         folder.mkdir(parents=True, exist_ok=True)
         for split, records in self.splits.items():
-            lines = "".join(f"{prefix}{self.names[record.name]}\n" for record in records)
+            names = (self.picture(record) if suffix else self.names[record.name] for record in records)
+            lines = "".join(f"{prefix}{name}\n" for name in names)
             (folder / f"{split}.txt").write_text(lines, encoding="utf-8")
+
+
+NO_PIXELS = Patch(0, 0, np.zeros((0, 0), bool))
 
 
 def new_names(records: Sequence[Record]) -> dict[str, str]:
@@ -120,29 +135,61 @@ def _numbered(names: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A region of one class: an object, or pixels of which it is not known what objects they make."""
+    """A region of one class: an object, or pixels of which it is not known what objects they make.
+
+    Attributes:
+        is_object: also a crowd, and a difficult object.
+        patch: its pixels; none where only the box is known.
+        box: of an object without an outline.
+    """
 
     class_id: int
     is_object: bool
-    patch: Patch
+    patch: Patch = NO_PIXELS
+    box: Box | None = None
+    crowd: bool = False
+    difficult: bool = False
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """The box: left, top, right, bottom."""
+        if self.box is not None:
+            return self.box.left, self.box.top, self.box.right, self.box.bottom
+        rows, columns = (np.flatnonzero(self.patch.mask.any(axis)) for axis in (1, 0))
+        left, top = self.patch.left, self.patch.top
+        return left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1
 
 
-def parts_of(mask: np.ndarray, instances: Instances | None, *, connected: bool) -> list[Part]:
+def _bare_boxes(instances: Instances | None) -> Iterator[Part]:
+    """The objects without an outline, those that are ignored among them."""
+    for objects, ignored in _with_ignored(instances):
+        for number in range(objects.outlined, len(objects)):
+            box = Box(*objects.boxes[number].tolist())
+            yield Part(int(objects.classes[number]), True, NO_PIXELS, box, *_flags(objects, number, ignored))
+
+
+def parts_of(mask: np.ndarray, instances: Instances | None, *, connected: bool, whole: bool = False) -> list[Part]:
     """A mask in disjoint parts that cover all pixels that are not 0: the objects, then what else each class has.
 
     Args:
         mask: (H, W) class ids.
         instances: the objects, with their label map where there is one.
         connected: tear what belongs to no object into connected regions (4 neighbours).
+        whole: crowds and difficult objects have the pixels that others hide, too; only such parts are not disjoint.
     """
     parts = []
     rest = mask.copy()
-    if instances is not None and instances.ids is not None:
-        for number, class_id in enumerate(instances.classes[: instances.outlined].tolist(), start=1):
-            left, top, right, bottom = instances.boxes[number - 1].astype(int).tolist()
-            patch = Patch(top, left, instances.ids[top:bottom, left:right] == number)
-            rest[patch.window][patch.mask] = 0
-            parts.append(Part(class_id, True, patch))
+    for objects, ignored in _with_ignored(instances):
+        if objects.ids is None:
+            continue
+        for number, class_id in enumerate(objects.classes[: objects.outlined].tolist()):
+            left, top, right, bottom = objects.boxes[number].astype(int).tolist()
+            patch = Patch(top, left, objects.ids[top:bottom, left:right] == number + 1)
+            seen = patch.mask & (rest[patch.window] == class_id) if ignored else patch.mask
+            rest[patch.window][seen] = 0
+            if whole or seen.any():
+                shown = patch if whole else Patch(top, left, seen)
+                parts.append(Part(class_id, True, shown, None, *_flags(objects, number, ignored)))
     for class_id in np.unique(rest[rest > 0]).tolist():
         of_class = (rest == class_id).astype(np.uint8)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(of_class, connectivity=4)
@@ -156,3 +203,16 @@ def parts_of(mask: np.ndarray, instances: Instances | None, *, connected: bool) 
                 Part(class_id, False, Patch(top, left, labels[top : top + height, left : left + width] == number))
             )
     return parts
+
+
+def _with_ignored(instances: Instances | None) -> list[tuple[Instances, bool]]:
+    """The objects that count, and those that are ignored, where there are any."""
+    if instances is None:
+        return []
+    return [(instances, False), *([(instances.ignored, True)] if instances.ignored is not None else [])]
+
+
+def _flags(objects: Instances, number: int, ignored: bool) -> tuple[bool, bool]:
+    """Whether an object is a crowd, and whether it is difficult."""
+    crowd = ignored and objects.crowd is not None and bool(objects.crowd[number])
+    return crowd, ignored and not crowd

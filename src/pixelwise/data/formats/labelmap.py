@@ -9,13 +9,22 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.codings import MaskCoding
 from pixelwise.data.formats import folder
+from pixelwise.data.formats.export import CLASSES, Export, parts_of
 from pixelwise.data.formats.mask_values import Meaning, meaning_of
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.listing import Faults, picture_files
+from pixelwise.data.pictures import write_png
+from pixelwise.data.sample import VOID
+from pixelwise.errors import UserError
+
+MOST = np.iinfo(np.uint16).max
+"""Objects that a label map of 16 bits can number."""
 
 
 def detect(root: Path) -> bool:
@@ -44,6 +53,47 @@ def survey(root: Path) -> Survey:
         ),
         guesses=(*found.guesses, *_guess(meaning)),
     )
+
+
+def write(export: Export, out: Path) -> list[str]:
+    """`images/`, `labels/` as PNGs of 16 bits that number the objects from 1, and lists.
+
+    Where objects are not known, those are the connected regions of each class.
+
+    Raises:
+        UserError: more objects in a picture than 16 bits can number.
+    """
+    export.copy_pictures(out / "images")
+    void = ignored = 0
+    for record, sample in export.samples(export.records):
+        assert sample.mask is not None
+        ids = np.zeros(sample.mask.shape, np.uint16)
+        known, number = sample.instances is not None, 0
+        for part in parts_of(sample.mask, sample.instances, connected=True):
+            if part.class_id == VOID or part.crowd or part.difficult or (known and not part.is_object):
+                void += part.class_id == VOID
+                ignored += part.class_id != VOID
+                continue
+            number += 1
+            if number > MOST:
+                raise UserError(
+                    f"{record.picture}: has more than {MOST:,} objects, the most that a label map of 16 bits holds; "
+                    "choose another format, such as coco."
+                )
+            ids[part.patch.window][part.patch.mask] = number
+        write_png(out / "labels" / f"{export.names[record.name]}.png", ids)
+    export.write_lists(out, "images/")
+    names = export.dataset.class_names
+    lines = names if len(names) == 2 else ("background", "object")
+    (out / CLASSES).write_text("".join(f"{name}\n" for name in lines), encoding="utf-8")
+    said = ["If the numbers of few objects are taken for class ids, read the copy with --layout labelmap."]
+    if len(names) > 2:
+        said.append(f"Label maps hold no classes: all {len(names) - 1} are one, object.")
+    if void:
+        said.append(f"{void} void regions are not written and will be background.")
+    if ignored:
+        said.append(f"{ignored} crowds and difficult objects are not written and will be background.")
+    return said
 
 
 def _guess(meaning: Meaning) -> tuple[str, ...]:

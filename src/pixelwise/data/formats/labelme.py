@@ -22,15 +22,24 @@ from PIL import Image
 
 from pixelwise.data.class_table import read_classes
 from pixelwise.data.formats import entries
-from pixelwise.data.formats.annotations import files_below, has_masks, label_table, pictures_of, survey_of
-from pixelwise.data.formats.export import Export, Part, parts_of
-from pixelwise.data.formats.labelme_shapes import Shapes, read_shapes
+from pixelwise.data.formats.annotations import (
+    files_below,
+    has_masks,
+    label_table,
+    misnamed_files,
+    picture_of,
+    pictures_of,
+    survey_of,
+)
+from pixelwise.data.formats.export import Export, Part
+from pixelwise.data.formats.labelme_shapes import BOX, CROWD, DIFFICULT, Shapes, read_shapes
+from pixelwise.data.formats.outlines import outline
 from pixelwise.data.formats.sources import Source, Sources
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.formats.texts import Encodings, files_with, read_json
 from pixelwise.data.listing import Faults, counted, relative, some
 from pixelwise.data.names import Finder, Found, Unmatched
-from pixelwise.data.regions import Patch, fill
+from pixelwise.data.regions import Patch
 from pixelwise.errors import UserError
 
 KEYS = ("shapes", "imagePath")
@@ -60,7 +69,7 @@ def survey(root: Path) -> Survey:
         content = faults.attempt(partial(_read, file, name, encodings, finder), None)
         if content is None:
             continue
-        found, other = _picture_of(file, content, finder)
+        found, other = picture_of(file, content.get("imagePath"), finder)
         unmatched.note(name, _called(content), found)
         shapes = read_shapes(content["shapes"])
         misnamed += [name] if other.names else []
@@ -85,7 +94,13 @@ def survey(root: Path) -> Survey:
         unmatched=unmatched,
         notes=(*_notes(root, files, tally, merged.drawings), *merged.notes, *table.notes),
         faults=(*faults, *merged.faults),
-        guesses=(*encodings.guesses(), *merged.guesses, *table.guesses, *_guesses(tally, misnamed)),
+        guesses=(
+            *encodings.guesses(),
+            *merged.guesses,
+            *table.guesses,
+            *_guesses(tally),
+            *misnamed_files(misnamed, "imagePath"),
+        ),
     )
 
 
@@ -110,18 +125,6 @@ def _read(file: Path, name: str, encodings: Encodings, finder: Finder) -> dict[s
             return None
         raise UserError(f"{file}: 'shapes' is {entries.short(content.get('shapes'))}, expected a list.")
     return content
-
-
-def _picture_of(file: Path, content: dict[str, Any], finder: Finder) -> tuple[Found, Found]:
-    """The picture of the file's own name, else the one that its `imagePath` means; and that one if both are there.
-
-    Of several of its name, `x.jpg` and `x.png`, it is the one that `imagePath` says.
-    """
-    own, path = finder.namesake(file), content.get("imagePath")
-    stated = finder.find(file, path) if isinstance(path, str) and path else Found()
-    if own == Found() or (stated.names and set(stated.names) <= set(own.names)):
-        return stated, Found()
-    return own, stated if stated.names != own.names else Found()
 
 
 def _called(content: dict[str, Any]) -> str:
@@ -159,23 +162,12 @@ def _notes(root: Path, files: list[Path], tally: Shapes, drawings: dict[str, Any
     return notes
 
 
-def _guesses(tally: Shapes, misnamed: list[str]) -> list[str]:
-    found = [
+def _guesses(tally: Shapes) -> list[str]:
+    return [
         f"{counted(len(where), 'shape is', 'shapes are')} of the type {kind}, which is not LabelMe's; the points are "
         f"read as the corners of a polygon ({some(where, 3)}). If they are something else, draw a polygon instead."
         for kind, where in tally.corners.items()
     ]
-    if misnamed:
-        found.append(
-            f"{counted(len(misnamed), 'file has', 'files have')} the name of one picture and another one in imagePath "
-            f"({some(misnamed, 3)}); they are read as labels of the picture of their name. Rename them if that is "
-            "wrong."
-        )
-    return found
-
-
-FINENESS = 3
-"""Outlines are drawn on a grid this many times finer than the pixels, so that they run between pixels' centres."""
 
 
 def write(export: Export, out: Path) -> list[str]:
@@ -183,14 +175,14 @@ def write(export: Export, out: Path) -> list[str]:
 
     A shape is a connected part of an object, or where objects are not known, a connected region of one class: a polygon
     where it has no hole and the polygon covers exactly its pixels, else a mask. The parts of one object share a
-    `group_id`. Class 0 is what no shape covers, void is `__ignore__`.
+    `group_id`. An object without an outline is a rectangle with the flag `box`; crowds and difficult objects have flags
+    of these names. Class 0 is what no shape covers, void is `__ignore__`.
     """
     export.copy_pictures(out / "images")
     for record, sample in export.samples(export.records):
-        assert sample.mask is not None
         shapes = [
             shape
-            for number, part in enumerate(parts_of(sample.mask, sample.instances, connected=True), start=1)
+            for number, part in enumerate(export.parts(sample, connected=True, whole=True), start=1)
             for shape in _shapes(part, export.label(part.class_id), number)
         ]
         content = {
@@ -199,8 +191,8 @@ def write(export: Export, out: Path) -> list[str]:
             "shapes": shapes,
             "imagePath": PurePosixPath(export.picture(record)).name,
             "imageData": None,
-            "imageHeight": sample.mask.shape[0],
-            "imageWidth": sample.mask.shape[1],
+            "imageHeight": sample.image.shape[0],
+            "imageWidth": sample.image.shape[1],
         }
         file = out / "images" / f"{export.names[record.name]}.json"
         file.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -210,10 +202,16 @@ def write(export: Export, out: Path) -> list[str]:
 
 def _shapes(part: Part, label: str, number: int) -> list[dict[str, Any]]:
     """One shape per connected part (8 neighbours), with the number as `group_id` where there are several."""
-    count, components = cv2.connectedComponents(part.patch.mask.astype(np.uint8), connectivity=8)
-    patches = [_cropped(part.patch, components == component) for component in range(1, count)]
-    group = number if len(patches) > 1 else None
-    return [{"label": label, **_shape(patch), "group_id": group, "flags": {}} for patch in patches]
+    flags = {name: True for name, there in ((CROWD, part.crowd), (DIFFICULT, part.difficult)) if there}
+    if part.box is not None:
+        left, top, right, bottom = part.edges
+        places = [{"shape_type": "rectangle", "points": [[left, top], [right, bottom]]}]
+        flags[BOX] = True
+    else:
+        count, components = cv2.connectedComponents(part.patch.mask.astype(np.uint8), connectivity=8)
+        places = [_shape(_cropped(part.patch, components == component)) for component in range(1, count)]
+    group = number if len(places) > 1 else None
+    return [{"label": label, **place, "group_id": group, "flags": flags} for place in places]
 
 
 def _cropped(patch: Patch, mask: np.ndarray) -> Patch:
@@ -232,20 +230,3 @@ def _shape(patch: Patch) -> dict[str, Any]:
     height, width = patch.mask.shape
     corners = [[patch.left, patch.top], [patch.left + width - 1, patch.top + height - 1]]
     return {"shape_type": "mask", "points": corners, "mask": base64.b64encode(png.getvalue()).decode()}
-
-
-def outline(patch: Patch) -> np.ndarray | None:
-    """The polygon (N, 2) of fewest corners, among a few tried, that covers exactly these pixels; None if none does."""
-    fine = np.kron(np.pad(patch.mask, 1), np.ones((FINENESS, FINENESS), bool)).astype(np.uint8)
-    contours, _ = cv2.findContours(fine, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    if len(contours) != 1:  # holes, or more than one part
-        return None
-    for tolerance in (2.0, 1.0, 0.0):  # in cells of the fine grid
-        ring = cv2.approxPolyDP(contours[0], tolerance, True)[:, 0].astype(np.float64)
-        ring = np.round((ring + 0.5) / FINENESS - 1 + (patch.left, patch.top), 3)
-        if len(ring) < 3:
-            continue
-        height, width = patch.mask.shape
-        if np.array_equal(fill([ring - (patch.left, patch.top)], height, width), patch.mask):
-            return ring
-    return None

@@ -17,12 +17,15 @@ from pixelwise.data.formats import entries
 from pixelwise.data.formats.sources import Labelled
 from pixelwise.data.header import DAMAGE
 from pixelwise.data.pictures import open_image
-from pixelwise.data.regions import Broken, Disc, Parts, Patch, Polygons, Region
+from pixelwise.data.regions import Box, Broken, Disc, Parts, Patch, Polygons, Region
 from pixelwise.errors import UserError
 
 FLAT = frozenset({"point", "points", "line", "linestrip"})
 CORNERS = frozenset({"rotation", "quadrilateral"})
 """Kinds of other programs that give the corners of their outline in order."""
+BOX, CROWD, DIFFICULT = "box", "crowd", "difficult"
+"""Flags of shapes: a rectangle is the box of an object whose outline is not known, and what is ignored where objects
+are looked for."""
 _DATA_URL = re.compile(r"^data:[\w/+.-]*;base64,")
 _NO_PNG = (binascii.Error, *DAMAGE)
 
@@ -63,8 +66,10 @@ def read_shapes(found: list[Any]) -> Shapes:
     for number, entry in enumerate(found, start=1):
         where, label = f"shape {number}", ""
         region: Region | None
+        flags: set[str] = set()
         try:
             entry = entries.mapping(entry)
+            flags = _flags(entry)
             label = entries.name(entry, "label")
             region = _region(entry, where, shapes)
             if region is not None and entry.get("group_id") not in (None, ""):
@@ -72,7 +77,7 @@ def read_shapes(found: list[Any]) -> Shapes:
         except UserError as error:
             region = Broken(str(error))
         if region is not None:
-            shapes.labelled.append(Labelled(label, region, where))
+            shapes.labelled.append(Labelled(label, region, where, CROWD in flags, DIFFICULT in flags))
     _join(shapes, [places for places in members.values() if len(places) > 1])
     return shapes
 
@@ -84,7 +89,8 @@ def _join(shapes: Shapes, groups: list[list[int]]) -> None:
         parts = [shapes.labelled[place] for place in places]
         numbers = ", ".join(part.entry.removeprefix("shape ") for part in parts)
         region = Parts(tuple(part.region for part in parts))
-        shapes.labelled[places[0]] = Labelled(parts[0].label, region, f"shapes {numbers}")
+        crowd, difficult = (any(getattr(part, name) for part in parts) for name in (CROWD, DIFFICULT))
+        shapes.labelled[places[0]] = Labelled(parts[0].label, region, f"shapes {numbers}", crowd, difficult)
         gone.update(places[1:])
         shapes.parts += len(places)
     shapes.groups += len(groups)
@@ -115,6 +121,13 @@ def _region(entry: dict[str, Any], where: str, shapes: Shapes) -> Region | None:
     return REGIONS[kind](points, entry)
 
 
+def _flags(entry: dict[str, Any]) -> set[str]:
+    """The flags that are set; some programs write `difficult` beside them."""
+    flags = entry.get("flags")
+    found = {str(name) for name, value in (flags.items() if isinstance(flags, dict) else ()) if entries.is_true(value)}
+    return found | {DIFFICULT} if entries.is_true(entry.get(DIFFICULT)) else found
+
+
 def _polygon(points: list[Any], entry: dict[str, Any]) -> Region:
     return Polygons(((entries.ring(points),),))
 
@@ -125,6 +138,8 @@ def _rectangle(points: list[Any], entry: dict[str, Any]) -> Region:
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) not in (2, 4, 5):
         raise UserError(f"a rectangle needs two points or four corners, found {entries.short(points)}.")
     (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
+    if BOX in _flags(entry):
+        return Box(float(x0), float(y0), float(x1), float(y1))
     upright = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
     if len(corners) > 2 and {*map(tuple, corners.tolist())} != {*map(tuple, upright.tolist())}:
         return _polygon(points, entry)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.data.formats import coco, labelme, rle_csv
+from pixelwise.data.formats import coco, labelme, rle_csv, voc_xml, yolo
 from pixelwise.data.listing import relative, some
 
 _KINDS = {
     "coco": ("COCO's files", coco.outline_files),
     "labelme": ("LabelMe's files", labelme.candidates),
     "rle_csv": ("tables of run lengths", rle_csv.table_files),
+    "voc_xml": ("Pascal VOC's XML files", voc_xml.annotation_files),
+    "yolo": ("YOLO's text files", yolo.label_files),
 }
+_ONE_PER_PICTURE = ("labelme", "voc_xml", "yolo")
 
 
 def left_aside(root: Path, layout: str, labelled: int) -> tuple[list[str], list[str]]:
     """Sentences on annotation files of other layouts, as notes and as guesses.
 
-    LabelMe has one file per picture, so that more files than labelled pictures mean labels that are lost: a guess.
+    Some layouts have one file per picture, so that more files than labelled pictures mean lost labels: a guess.
 
     Args:
         layout: the one that is read.
@@ -32,5 +35,5 @@ def left_aside(root: Path, layout: str, labelled: int) -> tuple[list[str], list[
                 f"Not read, because there are labels of the layout '{layout}': {kind} "
                 f"({some([relative(root, file) for file in files], 3)}); --layout {name} reads them instead."
             )
-            (guesses if name == "labelme" and len(files) > labelled else notes).append(said)
+            (guesses if name in _ONE_PER_PICTURE and len(files) > labelled else notes).append(said)
     return notes, guesses

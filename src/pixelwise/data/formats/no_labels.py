@@ -26,9 +26,9 @@ def missing_labels(survey: Survey) -> str:
             *filter(None, found),
             "Looked for folders such as masks, labels, annotations or SegmentationClass with files named as the "
             "pictures, for files beside the pictures whose names end in _mask, _label, _seg or the like, for COCO's or "
-            "LabelMe's JSON, and for csv files of run-length encodings. Put the masks into masks/ under the names of "
-            "their pictures, or, where a picture as a whole has a class, all pictures of a class into a folder of its "
-            "name, two classes or more.",
+            "LabelMe's JSON, Pascal VOC's XML, YOLO's txt, and csv files of run-length encodings. Put the masks into "
+            "masks/ under the names of their pictures, or, where a picture as a whole has a class, all pictures of a "
+            "class into a folder of its name, two classes or more.",
         )
     )
 

@@ -218,7 +218,7 @@ def write(export: Export, out: Path) -> list[str]:
     """
     export.copy_pictures(out / "images")
     rows: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
-    for split, records in export.parts().items():
+    for split, records in export.by_split().items():
         for record, sample in export.samples(records):
             assert sample.mask is not None
             parts = parts_of(sample.mask, sample.instances, connected=False)

@@ -34,13 +34,14 @@ class Labelled:
     region: Region
     entry: str
     crowd: bool = False
+    difficult: bool = False
     keypoints: np.ndarray | None = None
 
     @property
     def content(self) -> Hashable:
         """Equal for two entries that say the same."""
         joints = None if self.keypoints is None else self.keypoints.tobytes()
-        return self.label, self.crowd, content(self.region), joints
+        return self.label, self.crowd, self.difficult, content(self.region), joints
 
 
 @dataclass(slots=True, eq=False)
@@ -252,7 +253,7 @@ def _shape(shape: Labelled, ids: Mapping[str, int], refused: Mapping[str, str]) 
         return Shape(0, shape.region, entry=shape.entry)
     if shape.label in refused:
         return Shape(0, Broken(refused[shape.label]), entry=shape.entry)
-    return Shape(ids[shape.label], shape.region, shape.crowd, shape.entry, keypoints=shape.keypoints)
+    return Shape(ids[shape.label], shape.region, shape.crowd, shape.entry, shape.difficult, shape.keypoints)
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -1,4 +1,4 @@
-"""Label files that no layout reads, so that whoever looks for labels hears what was found instead."""
+"""Label files that no layout has read, so that whoever looks for labels hears what was found instead."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixelwise.data.formats.tables import columns_of
+from pixelwise.data.formats.voc_objects import is_annotation
+from pixelwise.data.formats.yolo_lines import are_lines
 from pixelwise.data.listing import counted, some
 
 _HEAD = 4096
@@ -35,10 +37,12 @@ class _Kind:
     advice: str
 
 
+def _voc(head: bytes) -> bool:
+    return is_annotation(head.decode("utf-8", "replace"))
+
+
 def _yolo(head: bytes) -> bool:
-    """Lines of a class and four numbers or more."""
-    lines = head.decode("utf-8", "replace").splitlines()[:3]
-    return bool(lines) and all(re.fullmatch(r"\s*\d+(\s+-?[\d.]+(e-?\d+)?){4,}\s*", line) for line in lines if line)
+    return are_lines(head.decode("utf-8", "replace"))
 
 
 _ARRAYS = _Kind("arrays", lambda head: True, "save each mask as a PNG of class ids under its picture's name in masks/")
@@ -47,10 +51,16 @@ _LINES = _Kind("of no kind that is read", lambda head: True, "export the labels 
 _MAPS = _Kind("outlines on a map", lambda head: True, "rasterise them to one mask per picture")
 _KINDS: Mapping[str, tuple[_Kind, ...]] = {
     ".xml": (
-        _Kind("boxes of Pascal VOC's kind", lambda head: b"<annotation" in head, "convert them to COCO's JSON"),
+        _Kind("boxes of Pascal VOC's kind", _voc, "leave the layout out, or give voc_xml"),
         _Kind("annotations", lambda head: True, "export them as COCO's JSON, LabelMe's JSON or masks"),
     ),
-    ".txt": (_Kind("boxes or outlines of YOLO's kind", _yolo, "convert them to COCO's JSON"),),
+    ".txt": (
+        _Kind(
+            "boxes or outlines of YOLO's kind",
+            _yolo,
+            "give each the name of its picture, and leave the layout out or give yolo",
+        ),
+    ),
     ".json": (_LINES,),
     ".jsonl": (_LINES,),
     ".ndjson": (_LINES,),

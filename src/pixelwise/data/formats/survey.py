@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pixelwise.data.codings import Coding
-from pixelwise.data.listing import Faults, list_file, read_lines, relative, some
+from pixelwise.data.listing import LIST_FOLDERS, Faults, list_file, read_lines, relative, some
 from pixelwise.data.names import Finder, Found, Unmatched
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.record import Record
@@ -69,7 +69,11 @@ class Survey:
 
 
 def given_splits(
-    root: Path, records: Sequence[Record], by_folder: Mapping[str, str], faults: Faults
+    root: Path,
+    records: Sequence[Record],
+    by_folder: Mapping[str, str],
+    faults: Faults,
+    list_folders: Sequence[str] = LIST_FOLDERS,
 ) -> tuple[dict[str, tuple[str, ...]], Unmatched]:
     """Splits from list files, else from sub-folders.
 
@@ -78,13 +82,14 @@ def given_splits(
         records: what they may name.
         by_folder: name -> split, for records whose folder says it.
         faults: takes the sentences on lists that cannot be read, or that name no picture of the dataset.
+        list_folders: below the root, where the list files are looked for, the first first.
 
     Returns:
         Split -> names, and the entries that name no record, or several.
     """
     given: dict[str, tuple[str, ...]] = {}
     unmatched = Unmatched()
-    lists = {split: file for split in SPLITS if (file := list_file(root, split)) is not None}
+    lists = {split: file for split in SPLITS if (file := list_file(root, split, list_folders)) is not None}
     finder = Finder(root, records if lists else ())
     for split, file in lists.items():
         names: list[str] = []

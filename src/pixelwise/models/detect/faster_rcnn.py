@@ -29,7 +29,7 @@ from pixelwise.nn.dense import mirror_pad
 from pixelwise.nn.encoder import Encoder
 from pixelwise.nn.frozen_norm import freeze_batch_norms
 from pixelwise.nn.initialise import small_normal
-from pixelwise.nn.matcher import Matcher, balanced_sample
+from pixelwise.nn.matcher import Matcher, balanced_sample, leave_out
 from pixelwise.nn.nms import nms
 from pixelwise.nn.pyramid import top_down
 from pixelwise.nn.roi_align import pyramid_levels, roi_align
@@ -158,12 +158,16 @@ class RegionProposals(nn.Module):
         stays = nms(boxes[indices], logits[indices], self.overlap, groups)[:most]
         return boxes[indices[stays]]
 
-    def losses(self, found: RegionProposed, true: Sequence[Tensor]) -> dict[str, Tensor]:
+    def losses(self, found: RegionProposed, true: Sequence[Tensor], ignored: Sequence[Tensor]) -> dict[str, Tensor]:
         """`objectness`, the cross entropy of sampled anchors, and `proposal_box`, smooth L1 of those that hold an
-        object; both per sampled anchor (Ren, equation 1)."""
+        object; both per sampled anchor (Ren, equation 1).
+
+        Args:
+            true, ignored: for each picture (M, 4) boxes of objects to find, and (I, 4) of those that are ignored.
+        """
         logits, labels, offsets, targets = [], [], [], []
-        for row, boxes in enumerate(true):
-            matches = self.matcher(pairwise_iou(boxes, found.anchors))
+        for row, (boxes, left) in enumerate(zip(true, ignored, strict=True)):
+            matches = leave_out(self.matcher(pairwise_iou(boxes, found.anchors)), found.anchors, left)
             chosen = balanced_sample(matches, self.sampled, self.positive_share)
             positive = chosen[matches[chosen] >= 0]
             logits.append(found.logits[row, chosen])
@@ -281,7 +285,8 @@ class FasterRCNN(Detector):
         """
         maps, picture = self.maps(images)
         found = self.rpn(maps, picture)
-        values = self.rpn.losses(found, [boxes[usable(boxes)] for boxes in targets.boxes])
+        true = [boxes[usable(boxes)] for boxes in targets.boxes]
+        values = self.rpn.losses(found, true, targets.ignored_boxes())
         regions, matches = self.roi_heads.sample(found.boxes, targets)
         values |= self.roi_heads.losses(maps, regions, matches, targets)
         return {**values, "loss": torch.stack(list(values.values())).sum()}

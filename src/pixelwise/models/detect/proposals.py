@@ -20,7 +20,7 @@ from pixelwise.models.detect.detector import usable
 from pixelwise.models.detect.selective_search import selective_search
 from pixelwise.nn.boxes import pairwise_iou
 from pixelwise.nn.initialise import he_normal
-from pixelwise.nn.matcher import Matcher, balanced_sample
+from pixelwise.nn.matcher import Matcher, balanced_sample, leave_out
 from pixelwise.nn.region_crops import region_crops
 
 CROP, CONTEXT = 32, 4
@@ -58,10 +58,10 @@ class BlobScorer(nn.Module):
     def losses(self, images: Tensor, proposals: Sequence[Tensor], targets: ObjectTargets) -> dict[str, Tensor]:
         """`blob`: the cross entropy of sampled proposals and true boxes."""
         boxes, labels = [], []
-        for own, true in zip(proposals, targets.boxes, strict=True):
+        for own, true, ignored in zip(proposals, targets.boxes, targets.ignored_boxes(), strict=True):
             truth = true[usable(true)]
             every = torch.cat([own, truth])
-            matches = self.matcher(pairwise_iou(truth, every))
+            matches = leave_out(self.matcher(pairwise_iou(truth, every)), every, ignored)
             chosen = balanced_sample(matches, self.sampled, self.positive_share)
             boxes.append(every[chosen])
             labels.append((matches[chosen] >= 0).float())

@@ -31,10 +31,10 @@ from pixelwise.models.detect.proposals import Proposer
 from pixelwise.models.detect.roi_heads import BoxHead, origins
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.box_coder import BoxCoder
-from pixelwise.nn.boxes import clip, pairwise_iou
+from pixelwise.nn.boxes import clip, covered_share, pairwise_iou
 from pixelwise.nn.frozen_norm import freeze_batch_norms
 from pixelwise.nn.initialise import small_normal
-from pixelwise.nn.matcher import Matcher, balanced_sample
+from pixelwise.nn.matcher import MOSTLY, Matcher, balanced_sample, leave_out
 from pixelwise.nn.nms import nms
 from pixelwise.nn.region_crops import region_crops
 
@@ -148,10 +148,10 @@ class RCNN(Detector):
         their sum, `loss`."""
         candidates, values = self.proposer.for_training(images, targets)
         boxes, labels = [], []
-        for row, own in enumerate(candidates):
+        for row, (own, ignored) in enumerate(zip(candidates, targets.ignored_boxes(), strict=True)):
             truth, classes = _true(targets, row)
             every = torch.cat([own, truth])
-            matches = self.matcher(pairwise_iou(truth, every))
+            matches = leave_out(self.matcher(pairwise_iou(truth, every)), every, ignored)
             chosen = balanced_sample(matches, self.sampled, self.positive_share)
             boxes.append(every[chosen])
             labels.append(_classes(matches[chosen], classes))
@@ -220,7 +220,8 @@ class RCNN(Detector):
         regressions = [BoxRegression() for _ in range(self.num_classes - 1)]
         for images, targets in batches:
             candidates, _ = self.proposer.for_training(images, targets)
-            for row, own in enumerate(candidates):
+            for row, (own, ignored) in enumerate(zip(candidates, targets.ignored_boxes(), strict=True)):
+                own = own[covered_share(own, ignored) <= MOSTLY]
                 truth, classes = _true(targets, row)
                 boxes = torch.cat([truth, own[torch.randperm(len(own))[: self.sampled].to(own.device)]])
                 parts = [

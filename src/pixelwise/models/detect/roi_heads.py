@@ -16,7 +16,7 @@ from pixelwise.data.targets import ObjectTargets
 from pixelwise.models.detect.detector import SMALLEST, DetectionLimits, Detections, usable
 from pixelwise.nn.box_coder import BoxCoder
 from pixelwise.nn.boxes import clip, iou, pairwise_iou
-from pixelwise.nn.matcher import Matcher, balanced_sample
+from pixelwise.nn.matcher import Matcher, balanced_sample, leave_out
 from pixelwise.nn.nms import nms
 
 
@@ -96,12 +96,12 @@ class RoIHeads(nn.Module):
     def sample(self, proposals: Sequence[Tensor], targets: ObjectTargets) -> tuple[RegionsOfBatch, Tensor]:
         """Regions for the loss, true boxes among them, and the object of its picture that each stands for, or -1."""
         boxes, pictures, matched = [], [], []
-        for row, own in enumerate(proposals):
+        for row, (own, ignored) in enumerate(zip(proposals, targets.ignored_boxes(), strict=True)):
             which = usable(targets.boxes[row])
             truth = targets.boxes[row][which]
             every = torch.cat([own, truth])
             overlaps = pairwise_iou(truth, every)
-            matches = self.matcher(overlaps)
+            matches = leave_out(self.matcher(overlaps), every, ignored)
             chosen = self.drawn(matches, overlaps)
             boxes.append(every[chosen])
             pictures.append(torch.full_like(chosen, row))

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.models.detect.detector import Detections, Detector, Source, usable
 from pixelwise.models.encoders import create_encoder
-from pixelwise.nn.boxes import clip, iou
+from pixelwise.nn.boxes import clip, covered_share, iou
 from pixelwise.nn.initialise import he_normal
+from pixelwise.nn.matcher import MOSTLY
 from pixelwise.nn.nms import nms
 
 SLOPE = 0.1
@@ -74,18 +75,25 @@ class Cells(nn.Module):
 
 
 def yolo_loss(
-    cells: Cells, boxes: Tensor, classes: Tensor, true: list[Tensor], labels: list[Tensor]
+    cells: Cells,
+    boxes: Tensor,
+    classes: Tensor,
+    true: list[Tensor],
+    labels: list[Tensor],
+    ignored: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Squared errors, summed over cells, the mean over pictures (section 2.2, equation 3).
 
     Of the boxes of a cell with an object's centre, the one whose IoU with the object is largest is responsible for it,
     or the one with the smallest root mean squared error where none overlaps. Its confidence is to be that IoU, which is
-    a constant of the loss; that of every other box 0. A cell has one object: of several the last.
+    a constant of the loss; that of every other box 0, unless it is mostly on an ignored object. A cell has one object:
+    of several the last.
 
     Args:
         boxes, classes: as `Cells` gives them.
         true: for each picture (M, 4) xyxy as shares of its width and height.
         labels: for each picture (M,) classes from 0 to C - 1.
+        ignored: (N, I, 4) xyxy of crowds and difficult objects as shares, padded with NaN; None for none.
 
     Returns:
         `box`, `confidence`, `class`, and their weighted sum, `loss`.
@@ -93,7 +101,12 @@ def yolo_loss(
     count, size = boxes.shape[0], cells.cells
     confidences = boxes[..., 4]
     # Every box pays for its confidence as if there were no object; the responsible ones are corrected below.
-    confidence = NO_OBJECT * confidences.square().sum()
+    idle = NO_OBJECT * confidences.square()
+    if ignored is not None:
+        corners = cells.corners(boxes).detach()
+        left = covered_share(corners.flatten(1, 3), ignored).view_as(idle) > MOSTLY
+        idle = idle.masked_fill(left, 0.0)
+    confidence = idle.sum()
     box = class_error = boxes.new_zeros(())
     found = [_cells_of(own, size) for own in true]
     pictures = torch.cat([torch.full_like(rows, number) for number, (rows, _, _) in enumerate(found)])
@@ -111,7 +124,7 @@ def yolo_loss(
         centre = (objects[:, :2] + objects[:, 2:]) / 2 * size - torch.stack([columns, rows], 1)
         roots = (objects[:, 2:] - objects[:, :2]).sqrt()
         box = (chosen[:, :4] - torch.cat([centre, roots], 1)).square().sum()
-        corrected = (chosen[:, 4] - target).square() - NO_OBJECT * chosen[:, 4].square()
+        corrected = (chosen[:, 4] - target).square() - idle[pictures, rows, columns][picked]
         confidence = confidence + corrected.sum()
         one_hot = nn.functional.one_hot(wanted, cells.num_classes)
         class_error = (classes[pictures, rows, columns] - one_hot).square().sum()
@@ -195,7 +208,8 @@ class YOLOv1(Detector):
         chosen = [usable(own) for own in targets.boxes]
         true = [own[which] / shares for own, which in zip(targets.boxes, chosen, strict=True)]
         labels = [own[which] - 1 for own, which in zip(targets.classes, chosen, strict=True)]
-        return yolo_loss(self.grid, *self.grids(images), true, labels)
+        ignored = None if targets.ignored is None else targets.ignored / shares
+        return yolo_loss(self.grid, *self.grids(images), true, labels, ignored)
 
     def forward(self, images: Tensor) -> list[Detections]:
         """(N, C, size, size) -> the objects of each picture: the score of a class is its probability times the box's

@@ -165,8 +165,8 @@ class BoxScores(Scores[BoxPrediction]):
 
 def _largest_first(sample: Sample) -> Instances:
     """The objects of a picture, the largest first."""
-    none = Instances(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-    objects = aimed(Sample(sample.name, sample.image, instances=sample.instances or none)).instances
+    known = Instances.none() if sample.instances is None else sample.instances
+    objects = aimed(Sample(sample.name, sample.image, instances=known)).instances
     assert objects is not None
     return objects
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawing
 from pixelwise.data.draw import palette, to_rgb
 from pixelwise.data.regions import Patch
 from pixelwise.data.sample import Instances
-from pixelwise.metrics.detection_errors import KINDS, RIGHT, kinds_of_detections
+from pixelwise.metrics.detection_errors import IGNORED, KINDS, RIGHT, kinds_of_detections
 from pixelwise.nn.boxes import pairwise_iou
 from pixelwise.report.blocks import (
     Block,
@@ -39,12 +39,13 @@ from pixelwise.report.scores import definitions, headline_text, other_numbers, t
 from pixelwise.report.values import css, sentence
 from pixelwise.tasks.base import Evaluation
 from pixelwise.tasks.objects.inference import BACKGROUND, ObjectPrediction, draw_piece
-from pixelwise.tasks.objects.scores import MISSED, ObjectScores
+from pixelwise.tasks.objects.scores import MISSED, ObjectScores, ignored_by
 
 LONG_SIDE = 480  # pixels of the pictures on the page
 MOST_CURVES = 8
-FOUND, FALSE, UNFOUND = (90, 200, 110), (235, 70, 70), (250, 180, 40)
-"""Colours of detections that are right, of those that are not, and of objects that were missed."""
+FOUND, FALSE, UNFOUND, LEFT_OUT = (90, 200, 110), (235, 70, 70), (250, 180, 40), (150, 150, 150)
+"""Colours of detections that are right, of those that are not, of objects that were missed, and of crowds and difficult
+objects."""
 TERMS = {
     "IoU of two boxes or masks": "The area that both cover, divided by the area that either covers (intersection over "
     "union). 1 is perfect.",
@@ -139,16 +140,19 @@ def _examples(evaluation: Evaluation) -> list[Block]:
     records = {record.name: record for record in dataset.split(evaluation.split)}
     colours = palette(len(dataset.class_names), BACKGROUND)
     blocks: list[Block] = []
+    names = {"right": FOUND, "false": FALSE, "missed object": UNFOUND}
     for title, some in scores.telling().items():
         blocks.append(Heading(title))
         for each in some:
             sample = dataset.load(records[each.name], objects=True)
             found = evaluation.predictor(sample.image)
+            if sample.instances is not None and sample.instances.ignored is not None:
+                names["crowd or difficult"] = LEFT_OUT
             size = fitted_size(sample.image, LONG_SIDE, enlarge=True)
             caption = (Strong(each.name), " · F1 at an IoU of 0.5 ", Number(each.f1))
             pictures = [
-                Picture(jpeg(resized(drawn, size)), size, (name,), f"{name} in {each.name}")
-                for name, drawn in (
+                Picture(jpeg(resized(drawn, size)), size, (heading,), f"{heading} in {each.name}")
+                for heading, drawn in (
                     ("Truth", draw_objects(sample.image, sample.instances, dataset.class_names, colours)),
                     ("Found", found.overlay()),
                     ("Right and wrong", judged(found, sample.instances)),
@@ -157,20 +161,24 @@ def _examples(evaluation: Evaluation) -> list[Block]:
             blocks.append(Panels(pictures, caption, columns=3))
     if not blocks:
         return [missing("No examples were kept in this run.")]
-    names = {"right": FOUND, "false": FALSE, "missed object": UNFOUND}
     return [Legend([Swatch(name, css(np.array(colour))) for name, colour in names.items()]), *blocks]
 
 
 def judged(found: ObjectPrediction, objects: Instances | None) -> np.ndarray:
-    """(H, W, 3) uint8: the picture, dimmed, with detections that are right, those that are not, and missed objects."""
-    objects = objects or Instances(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    """(H, W, 3) uint8: the picture, dimmed, with detections that are right, those that are not, missed objects, and
+    those that are ignored; detections on these are not drawn."""
+    objects = Instances.none() if objects is None else objects
     overlaps = pairwise_iou(torch.from_numpy(found.boxes), torch.from_numpy(objects.boxes)).numpy()
-    kinds, hit = kinds_of_detections(overlaps, found.classes, found.confidences, objects.classes)
+    kinds, hit = kinds_of_detections(
+        overlaps, found.classes, found.confidences, objects.classes, ignored_by(found, objects)
+    )
     right = np.array([kind == RIGHT for kind in kinds], bool)
-    boxes = np.concatenate([objects.boxes[~hit], found.boxes[~right], found.boxes[right]])
-    kind_of = np.concatenate([np.full((~hit).sum(), 2), np.full((~right).sum(), 1), np.zeros(right.sum(), int)])
+    false = np.array([kind not in (RIGHT, IGNORED) for kind in kinds], bool)
+    left = objects.boxes[:0] if objects.ignored is None else objects.ignored.boxes
+    layers = (left, objects.boxes[~hit], found.boxes[false], found.boxes[right])
+    boxes, kind_of = np.concatenate(layers), np.repeat([3, 2, 1, 0], [len(layer) for layer in layers])
     colours = np.zeros((256, 3), np.uint8)
-    colours[:3] = FOUND, FALSE, UNFOUND
+    colours[:4] = FOUND, FALSE, UNFOUND, LEFT_OUT
     dimmed = (0.6 * to_rgb(found.image).astype(np.float32)).astype(np.uint8)
     return draw_boxes(dimmed, boxes, kind_of.astype(np.int64), colours=colours)
 
@@ -179,10 +187,16 @@ def draw_objects(image: np.ndarray, objects: Instances | None, names: Sequence[s
     """(H, W, 3) uint8: true objects over their picture, outlined where the outline is known."""
     if objects is None:
         return to_rgb(image)
+    if objects.ignored is not None:
+        left = objects.ignored
+        grey = np.tile(np.array(LEFT_OUT, np.uint8), (256, 1))
+        labels = [f"{names[class_id]} (ignored)" for class_id in left.classes]
+        image = draw_boxes(image, left.boxes, left.classes, labels, colours=grey)
+    bare = objects.select(np.arange(objects.outlined, len(objects)))
+    drawn = draw_boxes(image, bare.boxes, bare.classes, [names[class_id] for class_id in bare.classes], colours=colours)
     if objects.ids is None:
-        labels = [names[class_id] for class_id in objects.classes]
-        return draw_boxes(image, objects.boxes, objects.classes, labels, colours=colours)
-    drawn = to_rgb(image).copy()
+        return drawn
+    drawn = drawn.copy()
     for number, class_id in enumerate(objects.classes[: objects.outlined].tolist()):
         left, top, right, bottom = objects.boxes[number].astype(int)
         draw_piece(drawn, Patch(top, left, objects.ids[top:bottom, left:right] == number + 1), colours[class_id])

@@ -14,11 +14,13 @@ import torch
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.metrics.average_precision import VocScore
 from pixelwise.metrics.coco import CocoScore, encoded
-from pixelwise.metrics.detection_errors import KINDS, kinds_of_detections
+from pixelwise.metrics.detection_errors import IGNORED, KINDS, kinds_of_detections
 from pixelwise.metrics.headline import Headline
+from pixelwise.metrics.ignored import Ignored
 from pixelwise.metrics.instances import InstanceScore
 from pixelwise.metrics.localisation import DetectionScore
-from pixelwise.nn.boxes import pairwise_iou
+from pixelwise.models.detect.detector import SMALLEST
+from pixelwise.nn.boxes import area, intersection, pairwise_iou
 from pixelwise.tasks.base import Scores
 from pixelwise.tasks.objects.inference import CONFIDENCE, ObjectPrediction
 from pixelwise.tasks.ranking import best_middle_worst
@@ -88,28 +90,34 @@ class ObjectScores(Scores[ObjectPrediction]):
         return (MASK_AP50, MASK_AP, AP50, AP) if self.masks else (AP50, AP)
 
     def update(self, prediction: ObjectPrediction, sample: Sample) -> None:
-        objects = sample.instances or Instances(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-        true = found = None
+        objects = Instances.none() if sample.instances is None else sample.instances
+        true = found = hidden = None
         if self.masks and objects.ids is not None:
             true = _encoded_objects(objects)
+            hidden = None if objects.ignored is None else _encoded_ignored(objects.ignored, objects.ids.shape)
             found = [self._encoded(prediction, number) for number in range(len(prediction))]
         self.coco.update(
             (objects.boxes, objects.classes, true),
             (prediction.boxes, prediction.classes, found),
             prediction.confidences,
             (prediction.image.shape[0], prediction.image.shape[1]),
+            None if objects.ignored is None else (objects.ignored.boxes, objects.ignored.classes, hidden),
         )
         both = pairwise_iou(torch.from_numpy(prediction.boxes), torch.from_numpy(objects.boxes)).numpy()
-        self.voc.update(both, prediction.classes, prediction.confidences, objects.classes)
+        ignored = ignored_by(prediction, objects)
+        self.voc.update(both, prediction.classes, prediction.confidences, objects.classes, ignored)
         every = DetectionScore(self.confidence)
-        every.update(both, prediction.classes, prediction.confidences, objects.classes)
+        every.update(both, prediction.classes, prediction.confidences, objects.classes, ignored)
         self.every.merge(every)
         which = np.flatnonzero(prediction.confidences >= self.confidence)
         sure = prediction.select(which)
-        kinds, hit = kinds_of_detections(both[which], sure.classes, sure.confidences, objects.classes)
+        kinds, hit = kinds_of_detections(
+            both[which], sure.classes, sure.confidences, objects.classes, ignored.select(which)
+        )
         self.kinds.update(kinds)
         self.kinds[MISSED] += int((~hit).sum())
-        if not len(objects):
+        sure = sure.select(np.flatnonzero([kind != IGNORED for kind in kinds]))
+        if not len(objects) and objects.ignored is None:
             self.empty += 1
             self.false_alarms += len(sure)
         value = every.f1()
@@ -169,7 +177,7 @@ class ObjectScores(Scores[ObjectPrediction]):
         }
         summary["found"] = self.every.summary()
         summary["recommended"] = self.voc.recommended()
-        summary["kinds"] = {kind: self.kinds[kind] for kind in (*KINDS, MISSED)}
+        summary["kinds"] = {kind: self.kinds[kind] for kind in (*KINDS, MISSED) if kind != IGNORED or self.kinds[kind]}
         if self.masks:
             summary["objects"] = self.outlined.summary()
         summary["definition"] = (
@@ -183,6 +191,26 @@ class ObjectScores(Scores[ObjectPrediction]):
         """The best, the middle and the worst few pictures, none twice."""
         ranked = sorted(self.pictures, key=lambda picture: picture.f1, reverse=True)
         return best_middle_worst(ranked, each)
+
+
+def ignored_by(prediction: ObjectPrediction, objects: Instances) -> Ignored:
+    """How detections lie on the crowds and difficult objects of a picture."""
+    if objects.ignored is None:
+        return Ignored.none(len(prediction))
+    found, there = torch.from_numpy(prediction.boxes), torch.from_numpy(objects.ignored.boxes)
+    crowd = objects.ignored.crowd if objects.ignored.crowd is not None else np.zeros(len(there), bool)
+    shares = intersection(found[:, None], there[None]) / area(found).clamp_min(SMALLEST)[:, None]
+    overlaps = np.where(crowd[None], shares.numpy(), pairwise_iou(found, there).numpy())
+    return Ignored(overlaps, objects.ignored.classes, crowd)
+
+
+def _encoded_ignored(ignored: Instances, size: tuple[int, ...]) -> list[dict[str, Any]]:
+    """The run lengths of ignored objects; of those without an outline, of their boxes."""
+    height, width = size
+    found = [] if ignored.ids is None else _encoded_objects(ignored)[: ignored.outlined]
+    for left, top, right, bottom in np.rint(ignored.boxes[len(found) :]).astype(int).tolist():
+        found.append(encoded(np.ones((bottom - top, right - left), bool), (height, width), top, left))
+    return found
 
 
 def _encoded_objects(objects: Instances) -> list[dict[str, Any]]:

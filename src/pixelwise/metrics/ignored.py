@@ -1,0 +1,40 @@
+"""Objects that are neither right nor wrong to find: difficult ones and crowds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ignored:
+    """How the detections of a picture lie on its ignored objects.
+
+    A detection on one, of its class, that is not right counts for nothing. PASCAL VOC's difficult objects and COCO's
+    crowds are both so (Everingham et al., IJCV 2010, section 4.2; cocodataset.org, "Detection evaluation").
+
+    Attributes:
+        overlaps: (M, I) IoU of the M detections with difficult objects; with crowds, the share of the detection's area
+            on the crowd.
+        classes: (I,) class ids.
+        crowd: (I,) bool.
+    """
+
+    overlaps: np.ndarray
+    classes: np.ndarray
+    crowd: np.ndarray
+
+    @classmethod
+    def none(cls, detections: int) -> Ignored:
+        """That of a picture without ignored objects."""
+        return cls(np.zeros((detections, 0)), np.zeros(0, np.int64), np.zeros(0, bool))
+
+    def on(self, classes: np.ndarray, threshold: float) -> np.ndarray:
+        """(M,) bool: which detections of these classes (M,) overlap an ignored object of their class enough."""
+        of_class = self.classes[None] == classes[:, None]
+        return (self.overlaps * of_class).max(1, initial=0.0) >= threshold
+
+    def select(self, which: np.ndarray) -> Ignored:
+        """That of some of the detections."""
+        return Ignored(self.overlaps[which], self.classes, self.crowd)
