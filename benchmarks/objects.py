@@ -1,12 +1,12 @@
-"""Networks that find every object, on real data, at equal minutes of training.
+"""Networks that find every object, on real data, with equal minutes of training.
 
     python benchmarks/objects.py {nuclei,steel} [--rows ...]
     python benchmarks/objects.py nuclei --show
 
-`nuclei` outlines cell nuclei by Mask R-CNN and by a U-Net with a watershed of its mask, split by kind of picture;
-`steel` finds defects of six kinds by boxes. What a row gave is appended to `benchmarks/results/objects-TABLE.jsonl`,
-and rows that are there are not run again. Data and the weights of MobileNetV2 are looked for under $PIXELWISE_SHARED
-(default ../shared). Run one at a time on an otherwise idle machine.
+`nuclei` outlines cell nuclei with Mask R-CNN and with a U-Net and a watershed of its mask; its split is stratified by
+kind of picture. `steel` finds defects of six kinds as boxes. The result of a row is appended to
+`benchmarks/results/objects-TABLE.jsonl`, and finished rows are not run again. Data and the weights of MobileNetV2 are
+read from $PIXELWISE_SHARED (default ../shared). Run one command at a time, on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TABLES: dict[str, tuple[str, float, dict[str, tuple[str, dict[str, Any]]]]] = {
 
 
 def train_row(name: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
-    """One training run in this process, and its scores on the validation pictures."""
+    """Trains one row in this process and returns its scores on the validation pictures."""
     prepare_for_networks()
     data, _, rows = TABLES[name]
     recipe, settings = rows[row]
@@ -74,10 +74,10 @@ def _scores(run: Run) -> dict[str, Any]:
 
 
 def show(name: str, file: Path) -> None:
-    """What is there as a table in Markdown, and the AP of each class."""
+    """Prints the results so far as a table in Markdown, and the AP50 of each class."""
     rows = by_row(finished(file), TABLES[name][2])
     if not rows:
-        print("nothing yet")
+        print("no results yet")
         return
     columns = {
         "mask AP50": mean("mask_ap50", ".3f"),
