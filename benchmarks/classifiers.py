@@ -1,14 +1,14 @@
-"""Classifiers measured: MNIST, a published network on photographs, and prediction against the plain way.
+"""Measures classifiers: MNIST, a published network on photographs, and prediction against the plain way.
 
     python benchmarks/classifiers.py mnist [--rows mlp lenet5] [--out runs/mnist]
     python benchmarks/classifiers.py photos
     python benchmarks/classifiers.py throughput [--repeats 5]
 
-`mnist` trains each row for its minutes and measures once on the 10,000 test pictures, which neither training nor the
-choice of weights has seen; finished rows are kept. `photos` gives MobileNetV2, weights of ImageNet, the photographs of
-`data/photos` with TensorFlow's padding, which the weights were trained with, and with symmetric padding. `throughput`
-times the plain way (eager, float32, NCHW) and ours in turn, in one process, and compares medians. Data and weights are
-looked for under $PIXELWISE_SHARED (default ../shared).
+`mnist` trains each row for its minutes and measures it once on the 10,000 test pictures, which are used neither in
+training nor to choose the best weights. Finished rows are kept. `photos` classifies the photographs in `data/photos`
+with MobileNetV2 and ImageNet weights: once with TensorFlow's padding, with which the weights were trained, and once
+with symmetric padding. `throughput` times the plain way (eager, float32, NCHW) and ours alternately in one process, and
+compares medians. Data and weights are read from $PIXELWISE_SHARED (default ../shared).
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ MNIST: dict[str, tuple[float, dict[str, object]]] = {
     "lenet5": (4, {}),
     "resnet18": (8, {"model.weights": "none"}),
 }
-"""Model -> minutes, and what is set."""
+"""Model -> minutes, and settings of its recipe."""
 BATCH, SIDE = 8, 224
 
 
 def needed(path: Path) -> Path:
     if not path.exists():
-        raise UserError(f"{path}: not there; set PIXELWISE_SHARED.")
+        raise UserError(f"{path}: no such file or folder; set PIXELWISE_SHARED.")
     return path
 
 
 def mnist(rows: list[str], out: Path) -> None:
     data = needed(SHARED / "data" / "mnist")
-    print("| network | minutes | views | test error | validation accuracy | training pictures/s |\n" + "|---" * 6 + "|")
+    print("| network | minutes | crops | test error | validation accuracy | training pictures/s |\n" + "|---" * 6 + "|")
     for name in rows:
         minutes, overrides = MNIST[name]
         if (out / name / "recipe.yaml").exists():
@@ -88,7 +88,7 @@ def photos() -> None:
 
 def throughput(rows: list[str], repeats: int) -> None:
     print(f"Batches of {BATCH}, medians of {repeats}.\n")
-    print("| network | view | plain: pictures/s | ours: pictures/s | ratio |\n|---|---|---|---|---|")
+    print("| network | input | plain: pictures/s | ours: pictures/s | ratio |\n|---|---|---|---|---|")
     for name in rows:
         network = create_model(name, num_classes=10 if name in ("mlp", "lenet5") else 1000).eval()
         view = network.window or ((299, 299) if name == "inception_v3" else (SIDE, SIDE))
@@ -117,7 +117,7 @@ def throughput(rows: list[str], repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("mnist", "photos", "throughput"))
-    parser.add_argument("--rows", nargs="+", help="networks; default all")
+    parser.add_argument("--rows", nargs="+", help="networks (default: all)")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("runs/mnist"))
     arguments = parser.parse_args()

@@ -1,12 +1,12 @@
-"""Tables of trainings on CamVid at 240 x 180: systems, PSPNet's ablation, losses, upsampling, averaging of weights.
+"""Tables of runs on CamVid at 240 x 180: systems, PSPNet's ablation, losses, upsampling, averaging of weights.
 
     python benchmarks/experiments.py systems [--rows unet fcn8s] [--seeds 0 1 2] [--hours 1]
     python benchmarks/experiments.py systems --show
 
-Every row is a training of its own in its own process, one after the other; run nothing beside it. What a row gave is
-appended to `benchmarks/results/TABLE.jsonl`, and rows that are there are not run again, so that a table can be filled
-in pieces. `--show` prints the table of what is there. Data is looked for under $PIXELWISE_SHARED/data (default
-../shared).
+Every row is one training run in a process of its own. Rows run one after the other; run nothing else at the same time.
+The result of a row is appended to `benchmarks/results/TABLE.jsonl`, and finished rows are not run again, so a table can
+be filled bit by bit. `--show` prints the table of the results so far. Data is read from $PIXELWISE_SHARED/data
+(default ../shared).
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ SIZE = (240, 180)
 
 @dataclass(frozen=True)
 class Table:
-    """Trainings that differ in one respect.
+    """Runs that differ in one respect.
 
     Attributes:
-        minutes: of each training, validation included.
-        rows: name -> what the row sets, on top of `common`.
-        seeds: that each row is run with, unless `--seeds` says otherwise.
+        minutes: of each run, validation included.
+        rows: name -> the row's settings, added to those of `common`.
+        seeds: with which each row is run, unless `--seeds` gives others.
     """
 
     about: str
@@ -133,7 +133,7 @@ AVERAGING: dict[str, dict[str, Any]] = {
     "none": {"train.ema_decay": None},
     "EMA 0.99": {"train.ema_decay": 0.99},
     "EMA 0.999": {"train.ema_decay": 0.999},
-    "SWA from 75 %, rate ending at 0.2": {"train.swa_start": 0.75, "schedule.final": 0.2},
+    "SWA from 75 %, learning rate ending at 0.2": {"train.swa_start": 0.75, "schedule.final": 0.2},
 }
 
 PLAIN = {"loss.class_weights": "none"}
@@ -153,7 +153,7 @@ TABLES: dict[str, Table] = {
 
 
 def small_camvid(folder: Path) -> Path:
-    """CamVid at half its size, in its own layout: pictures averaged, labels by nearest neighbour."""
+    """Writes CamVid at half its size, in its own layout: pictures averaged, labels by nearest neighbour."""
     source = SHARED / "data" / "camvid"
     if not source.is_dir():
         raise UserError(f"{source}: no such data; set PIXELWISE_SHARED.")
@@ -163,7 +163,7 @@ def small_camvid(folder: Path) -> Path:
         (target / part).mkdir(parents=True)
         for file in sorted((source / part).iterdir()):
             picture = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-            # As PNG, so that JPEG does not do its work twice.
+            # As PNG, so that pictures are not compressed by JPEG a second time.
             small = cv2.resize(picture, SIZE, interpolation=flag)
             cv2.imwrite(str(target / part / file.with_suffix(".png").name), small)
     for name in ("train.txt", "val.txt"):
@@ -174,7 +174,7 @@ def small_camvid(folder: Path) -> Path:
 
 
 def train_row(table: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
-    """One training in this process, and everything that the tables tell of it."""
+    """Trains one row in this process and returns everything that the tables show about it."""
     settings = {**COMMON, **TABLES[table].common, **TABLES[table].rows[row]}
     stages = settings.pop("stages", None)
     with tempfile.TemporaryDirectory() as place:
@@ -224,7 +224,7 @@ def train_row(table: str, row: str, seed: int, minutes: float) -> dict[str, Any]
 
 
 def _staged(folder: Path, settings: Mapping[str, Any], stages: Any) -> Path:
-    """A recipe file with stages, of settings as `section.key`."""
+    """Writes a recipe file with stages, from settings as `section.key`."""
     import yaml
 
     values: dict[str, Any] = {"stages": stages}
@@ -257,15 +257,15 @@ COLUMNS: dict[str, dict[str, Cell]] = {
         **SCORES,
         "boundary F": mean("boundary_f", ".4f"),
         "parameters (million)": median("parameters", ".2f", 1e-6),
-        "GFLOP a megapixel": median("operations", ".0f", 1e-3),
+        "GFLOP per megapixel": median("operations", ".0f", 1e-3),
         "receptive field": lambda results: str(results[0]["receptive_field"] or "all"),
         "training pictures/s": median("training_pictures_per_second", ".1f"),
         "prediction pictures/s": median("prediction_pictures_per_second", ".1f"),
         "peak memory (GB)": median("memory_gb", ".2f"),
-        "views": median("views", ".0f"),
+        "crops": median("views", ".0f"),
         **SEEDS,
     },
-    "pspnet": {**SCORES, "views": median("views", ".0f"), **SEEDS},
+    "pspnet": {**SCORES, "crops": median("views", ".0f"), **SEEDS},
     "losses": {**SCORES, "IoU of SignSymbol, the rarest": _rarest, **SEEDS},
     "upsampling": {
         **SCORES,
@@ -282,7 +282,7 @@ COLUMNS: dict[str, dict[str, Cell]] = {
 
 
 def show(name: str, file: Path) -> None:
-    """What is there as a table in Markdown, best first where the rows have no order of their own."""
+    """Prints the results so far as a table in Markdown; the best row comes first, except in PSPNet's ablation."""
     rows = by_row(finished(file), TABLES[name].rows)
     if name != "pspnet":
         rows = dict(sorted(rows.items(), key=lambda item: -statistics.mean(r["mean_iou"] for r in item[1])))

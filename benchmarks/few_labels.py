@@ -1,10 +1,10 @@
-"""Methods that learn from labelled and unlabelled pictures together, against labels alone.
+"""Compares methods that learn from labelled and unlabelled pictures together with training on labels alone.
 
     python benchmarks/few_labels.py [--seeds 0 1 2] [--rows ROW ...]
 
-scikit-learn's 8x8 digits: 5 labelled digits per class, chosen by the seed; 1,000 others without their labels; the rest,
-747, measure the error. There is one validation, at the end, so nothing is chosen by it. Every row sees the same digits
-and takes the same number of steps.
+The data is scikit-learn's 8x8 digits: 5 labelled digits per class, chosen by the seed; 1,000 others without their
+labels; and the remaining 747 to measure the error. There is one validation, at the end, so it cannot choose anything.
+Every row sees the same digits and takes the same number of steps.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ ROWS: dict[str, Mapping[str, Any]] = {
     "labels alone": {"method.name": "supervised"},
     "vat": {},
 }
-"""Row -> what it changes in the recipe `vat`."""
+"""Row -> its changes to the recipe `vat`."""
 
 
 def write_split(out: Path, seed: int) -> None:
-    """`labelled/train/CLASS`, `labelled/val/CLASS` and `more`, in which no folder says the class."""
+    """Writes `labelled/train/CLASS`, `labelled/val/CLASS`, and `more`, which has no folders by class."""
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     order = np.random.default_rng(seed).permutation(len(images))
@@ -46,7 +46,7 @@ def write_split(out: Path, seed: int) -> None:
 
 
 def train_row(row: str, seed: int, folder: Path, epochs: float) -> tuple[float, float]:
-    """Error on the held-out digits in percent, and seconds of training."""
+    """Trains a row; returns the error on the held-out digits in percent, and the seconds of training."""
     started = time.monotonic()
     overrides = {"train.seed": seed, "model.size": [8, 8], **ROWS[row]}
     run = api.train(

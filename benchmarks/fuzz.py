@@ -1,12 +1,12 @@
-"""Damages small datasets, recipes and model files at random, and counts what comes out.
+"""Damages small datasets, recipes and model files at random, and counts the outcomes.
 
     python benchmarks/fuzz.py --attempts 10000 --seed 0
 
-An attempt copies one of the datasets below, spoils up to three of its files (bits flipped, cut short, values of JSON
-and cells of tables replaced by junk, other pictures, no bytes at all, another name, a copy), and then checks it, opens
-it and reads every labelled picture. Allowed are a result, findings, and one sentence (`UserError`). Anything else, a
-warning of numpy's, a changed file, and more than `LIMIT` seconds are failures, which are printed with the seed that
-repeats them.
+An attempt copies one of the datasets below, damages up to three of its files (bits flipped, cut short, values of JSON
+and cells of tables replaced by junk, other pictures, no bytes at all, another name, a copy), and then checks the copy,
+opens it, and reads every labelled picture. A result, findings, and an error of one sentence (`UserError`) are allowed.
+Everything else is a failure, including a warning from numpy, a changed file, and an attempt of more than `LIMIT`
+seconds. Failures are printed with the seed that repeats them.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ DATASETS: dict[str, Callable[[Path], None]] = {
     "LabelMe": with_labelme,
     "Pascal VOC's XML": with_xml,
     "YOLO's txt": with_lines,
-    "tables of runs": with_runs,
+    "tables of run lengths": with_runs,
     "sorted pictures": with_classes,
     "maps of values": with_values,
     "idx": with_idx,
@@ -181,7 +181,7 @@ DATASETS: dict[str, Callable[[Path], None]] = {
 
 
 def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The keys that lead to every value in nested dicts and lists."""
+    """Yields the keys that lead to every value in nested dicts and lists."""
     if above:
         yield above
     children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -190,7 +190,7 @@ def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 def with_junk(content: Any, rng: np.random.Generator) -> Any:
-    """A copy in which one value is junk, gone, or there twice."""
+    """Returns a copy in which one value is replaced by junk, removed, or repeated."""
     content = copy.deepcopy(content)
     found = list(places(content))
     if not found:
@@ -210,7 +210,7 @@ def with_junk(content: Any, rng: np.random.Generator) -> Any:
 
 
 def spoilt_bytes(content: bytes, rng: np.random.Generator) -> bytes:
-    """Bits flipped, cut short, overwritten, or repeated."""
+    """Returns the bytes with bits flipped, cut short, with four bytes overwritten, or with a part repeated."""
     changed = bytearray(content)
     what = rng.integers(4)
     if not changed or what == 0:
@@ -228,7 +228,7 @@ def spoilt_bytes(content: bytes, rng: np.random.Generator) -> bytes:
 
 
 def spoilt_text(file: Path, rng: np.random.Generator) -> bytes:
-    """JSON, YAML or lines with junk in one place, in one of several encodings."""
+    """Returns a JSON, YAML or text file with junk in one place, in one of several encodings."""
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".json":
         text = json.dumps(with_junk(json.loads(text), rng))
@@ -244,7 +244,7 @@ def spoilt_text(file: Path, rng: np.random.Generator) -> bytes:
 
 
 def odd_picture(suffix: str, rng: np.random.Generator) -> bytes:
-    """A picture of another size, depth or number of channels."""
+    """Returns a picture file with another size, bit depth or number of channels."""
     shape = [(1, 1), (HEIGHT, WIDTH), (1, 500), (HEIGHT, WIDTH, 3), (HEIGHT, WIDTH, 4), (3, HEIGHT, WIDTH)][
         rng.integers(6)
     ]
@@ -262,7 +262,7 @@ def odd_picture(suffix: str, rng: np.random.Generator) -> bytes:
 
 
 def spoil(root: Path, rng: np.random.Generator) -> None:
-    """Spoils up to three files of a dataset."""
+    """Damages up to three files of a dataset."""
     files = sorted(file for file in root.rglob("*") if file.is_file())
     for file in rng.choice(np.array(files, object), min(len(files), int(rng.integers(1, 4))), replace=False):
         what = rng.integers(12)
@@ -286,7 +286,11 @@ def contents(root: Path) -> dict[Path, bytes]:
 
 
 def read_dataset(root: Path) -> str:
-    """`a result`, `findings` or `a sentence`: what a dataset gives. What opening refuses, the check calls an error."""
+    """Checks and reads a dataset; returns `a result`, `findings` or `a sentence`.
+
+    Raises:
+        RuntimeError: opening refuses a dataset in which the check found no error, or a file was changed.
+    """
     before = contents(root)
     diagnosis = examine(root)
     outcome = "findings" if any(finding.severity != "note" for finding in diagnosis.findings) else "a result"
@@ -298,7 +302,7 @@ def read_dataset(root: Path) -> str:
     except UserError as error:
         outcome = one_sentence(error)
         if diagnosis.ok:
-            raise RuntimeError("the check calls the data ready for training, but it is refused") from error
+            raise RuntimeError("the check finds the data ready for training, but opening it fails") from error
     if contents(root) != before:
         raise RuntimeError("a file was changed")
     return outcome
@@ -306,7 +310,7 @@ def read_dataset(root: Path) -> str:
 
 def one_sentence(error: UserError) -> str:
     if "\n" in str(error):
-        raise RuntimeError("an error of several lines")
+        raise RuntimeError("an error message of several lines")
     return "a sentence"
 
 
@@ -323,7 +327,7 @@ def read_file(load: Callable[[Path], object], file: Path) -> str:
 
 
 class Fuzz:
-    """Intact inputs in a folder, and attempts on copies of them."""
+    """Keeps intact inputs in a folder, and makes attempts on damaged copies of them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -339,7 +343,7 @@ class Fuzz:
         self.kinds = (*DATASETS, "recipes", "model files")
 
     def attempt(self, kind: str, seed: int) -> str:
-        """One attempt; what came out."""
+        """Makes one attempt and returns its outcome."""
         rng = np.random.default_rng(seed)
         target = self.folder / "attempt"
         shutil.rmtree(target, ignore_errors=True)

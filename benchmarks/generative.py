@@ -1,9 +1,9 @@
-"""Models of pictures on MNIST: nats per picture of a VAE, features' distances of a DCGAN.
+"""Models of pictures on MNIST: nats per picture for a VAE, distances of features for a DCGAN.
 
     python benchmarks/generative.py [--minutes 5] [--rows vae dcgan]
 
-Each is trained from its recipe for that long on 48,000 training digits, chosen by 12,000 held-out ones, and measured on
-the 10,000 test digits. Data is looked for under $PIXELWISE_SHARED (default ../shared).
+Each model is trained with its recipe for the given minutes on 48,000 digits. 12,000 held-out digits choose the best
+weights, and the 10,000 test digits measure the result. Data is read from $PIXELWISE_SHARED (default ../shared).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--rows", nargs="+", default=["vae", "dcgan"], choices=list(COLUMNS))
-    parser.add_argument("--keep", type=Path, help="folder for the runs; else they are removed")
+    parser.add_argument("--keep", type=Path, help="folder for the runs (default: they are removed)")
     arguments = parser.parse_args()
     data = SHARED / "data" / "mnist"
     if not data.is_dir():

@@ -1,12 +1,12 @@
-"""Checks a CUDA device from end to end, on data that it makes itself, and measures it.
+"""Checks and measures a CUDA device from end to end, on data that the script makes itself.
 
     python benchmarks/gpu.py [--device cuda] [--limit-seconds 420] [--out gpu_results.md]
 
 Trains, kills and resumes a run, evaluates it, predicts a large picture, trains two networks of each family, and
-compares each answer with that of the CPU; measures training steps and predictions against eager float32 NCHW. Every
-part is timed. A part that would go beyond the limit is not started, and the page says which ones were left out. The
-page is written after every part, so that a run that is cut off keeps what it has. `--device cpu` does the same on the
-CPU with small pictures and networks. The exit status is 1 where a part failed.
+compares all outputs with those of the CPU; measures training steps and predictions against eager float32 NCHW. Every
+part is timed. A part that would exceed the limit is not started, and the page lists the parts that were left out. The
+page is written after every part, so nothing is lost if the script is interrupted. `--device cpu` does the same on the
+CPU with small pictures and networks. The exit status is 1 if a part failed.
 """
 
 from __future__ import annotations
@@ -53,29 +53,29 @@ from speed import (
 
 Lines = list[str]
 BFLOAT16_ERROR = 0.05
-"""Largest relative error (L2) of an answer in bfloat16: its 8 bits, through some tens of layers."""
+"""Largest relative error (L2) of an output in bfloat16 (8 significant bits), after some tens of layers."""
 FLOAT32_ERROR = 0.005
-"""The same in float32, whose convolutions CUDA devices compute in TensorFloat-32 (10 bits of the fraction)."""
+"""The same in float32; CUDA devices compute its convolutions in TensorFloat-32 (10 bits of the fraction)."""
 SAME_MASK = 0.98
-"""Share of pixels whose class must be the CPU's: where two classes are as likely, rounding decides."""
+"""Share of pixels that must have the same class as on the CPU; rounding decides between equally likely classes."""
 SAME_SCORE = 0.02
 DETERMINED = 0.15
-"""By how much the mean IoU of a resumed run may differ from a whole one's on a device that adds in any order."""
+"""How much the mean IoUs of a resumed and an uninterrupted run may differ on a device that adds in any order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is done: the whole on a card, little on the CPU.
+    """The amount of work: large on a GPU, small on the CPU.
 
     Attributes:
         scene: height and width of the scenes.
-        scenes: of training and validation.
-        epochs: of the run that is killed.
-        network: settings of its recipe.
-        large: side of the large picture.
-        problem: height, width and batch of the measured steps.
-        repeats: of each measurement.
-        product: side of the matrix product.
+        scenes: number of training scenes, and of validation scenes.
+        epochs: length of the run that is killed.
+        network: settings of that run's recipe.
+        large: side of the large picture in pixels.
+        problem: height, width and batch size of the measured steps.
+        repeats: how often each measurement is repeated.
+        product: side of the matrices whose product is timed.
         tiny: whether the networks of the families are their tiny versions.
     """
 
@@ -108,15 +108,15 @@ FAMILIES: dict[str, tuple[str, str, Mapping[str, Any]]] = {
     "generative: dcgan": ("dcgan", "digits", {}),
     "method: vat": ("mlp", "digits", {"method.name": "vat", "method.epsilon": 1.0}),
 }
-"""Name of a row -> network, data and settings of its recipe."""
+"""Name of a row -> network, data, and settings of its recipe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of the page.
+    """A part of the script and of the page.
 
     Attributes:
-        seconds: that it is expected to take on a card; it is not started with less time left.
+        seconds: expected duration on a GPU; the part is not started with less time left.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Part:
 
 @dataclass(slots=True)
 class Bench:
-    """What parts share: where they run, how much they do, and what earlier ones left."""
+    """What the parts share: device, amount of work, folder, and the results of earlier parts."""
 
     device: torch.device
     sizes: Sizes
@@ -137,13 +137,13 @@ class Bench:
     faults: Lines = field(default_factory=list)
 
     def expect(self, holds: bool, statement: str) -> str:
-        """A line of the page that says whether a statement holds; one that does not is a fault."""
+        """Returns a line of the page that says whether a statement holds; a statement that does not hold is a fault."""
         if not holds:
             self.faults.append(statement)
         return f"- {'yes' if holds else '**NO**'}: {statement}"
 
     def pixelwise(self, *arguments: object) -> subprocess.Popen[str]:
-        """A command of `pixelwise` as a process of its own."""
+        """Starts a command of `pixelwise` in a process of its own."""
         command = [sys.executable, "-m", "pixelwise", *map(str, arguments)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -151,20 +151,20 @@ class Bench:
         """Waits for a process.
 
         Raises:
-            RuntimeError: it failed, or went on beyond the limit.
+            RuntimeError: it failed, or exceeded the limit.
         """
         try:
             said, _ = process.communicate(timeout=max(self.deadline - time.monotonic(), 1))
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            raise RuntimeError(f"{process.args} went on beyond the limit") from None
+            raise RuntimeError(f"{process.args} exceeded the limit") from None
         if process.returncode:
             raise RuntimeError(f"{process.args} failed: {said[-2000:]}")
 
 
 def data(bench: Bench) -> Lines:
-    """Writes all data sets."""
+    """Writes the data sets of all parts."""
     train, val = bench.sizes.scenes
     write_scenes(bench.folder / "scenes", train=train, val=val, size=bench.sizes.scene)
     write_coco_scenes(bench.folder / "objects", train=train // 2, val=val // 2, size=bench.sizes.scene, digits=(1, 1))
@@ -173,7 +173,7 @@ def data(bench: Bench) -> Lines:
 
 
 def kill_and_resume(bench: Bench) -> Lines:
-    """Trains a run, and another one that is killed and resumed."""
+    """Trains one run to its end, and a second one that is killed and resumed."""
     settings = {"train.seed": 1, **bench.sizes.network}
     given = [
         part for key, value in settings.items() for part in ("--set", f"{key}={'null' if value is None else value}")
@@ -193,11 +193,11 @@ def kill_and_resume(bench: Bench) -> Lines:
     bench.trained, resumed = open_run(whole), open_run(stopped)
     scores = [_last_score(run) for run in (bench.trained, resumed)]
     lines = [
-        f"U-Net, {bench.sizes.epochs} epochs in {seconds:.0f} s with start and report; mean IoU {scores[0]:.4f}, "
+        f"U-Net, {bench.sizes.epochs} epochs in {seconds:.0f} s including start and report; mean IoU {scores[0]:.4f}, "
         f"killed and resumed {scores[1]:.4f}.",
         "",
         bench.expect(killed, "the second run was killed (SIGKILL) before its end"),
-        bench.expect(bench.trained.finished and resumed.finished, "both runs came to their end"),
+        bench.expect(bench.trained.finished and resumed.finished, "both runs finished"),
     ]
     if bench.device.type == "cpu":
         same = bench.trained.best.read_bytes() == resumed.best.read_bytes()
@@ -211,7 +211,7 @@ def _last_score(run: Run) -> float:
 
 
 def evaluate(bench: Bench) -> Lines:
-    """The trained run measured on the device and on the CPU."""
+    """Measures the trained run on the device and on the CPU."""
     run = _trained(bench)
     found = [float(api.evaluate(run, device=device)["mean_iou"]) for device in (str(bench.device), "cpu")]
     words = f"mean IoU {found[0]:.4f} on the device, {found[1]:.4f} on the CPU: within {SAME_SCORE}"
@@ -220,12 +220,12 @@ def evaluate(bench: Bench) -> Lines:
 
 def _trained(bench: Bench) -> Path:
     if bench.trained is None:
-        raise RuntimeError("there is no trained run")
+        raise RuntimeError("there is no trained run, because the part that trains it failed or was left out")
     return bench.trained.path
 
 
 def large_picture(bench: Bench) -> Lines:
-    """A picture that is predicted by tiles; a corner of it also on the CPU."""
+    """Predicts a picture by tiles, and a corner of it on the CPU for comparison."""
     run, side = _trained(bench), bench.sizes.large
     picture, corner = bench.folder / "large.png", bench.folder / "corner.png"
     write_png(picture, large_scene(0, (side, side)).image)
@@ -243,15 +243,15 @@ def large_picture(bench: Bench) -> Lines:
     kept = part - 64  # near its edge the corner sees the border of the picture
     same = float((read_ids(mask)[:kept, :kept] == expected[:kept, :kept]).mean())
     return [
-        f"{side} x {side} pixels in {tiles} tiles: {seconds:.1f} s with reading and writing, "
+        f"{side} x {side} pixels in {tiles} tiles: {seconds:.1f} s including reading and writing, "
         f"{side * side / seconds / 1e6:.1f} Mpixel/s.",
         "",
-        bench.expect(same >= SAME_MASK, f"{same:.2%} of the pixels of a corner have the CPU's class"),
+        bench.expect(same >= SAME_MASK, f"{same:.2%} of the pixels of a corner have the same class as on the CPU"),
     ]
 
 
 def family(row: str) -> Callable[[Bench], Lines]:
-    """Trains a network for an epoch or some steps on the device, and compares its answers with the CPU's."""
+    """Trains a network for one or a few epochs on the device, and compares its outputs with those of the CPU."""
     name, kind, settings = FAMILIES[row]
 
     def work(bench: Bench) -> Lines:
@@ -281,7 +281,7 @@ def family(row: str) -> Callable[[Bench], Lines]:
         finite = all(np.isfinite(entry["loss"]) for entry in steps)
         statement = (
             f"{row}: {steps[-1]['step']} steps in {seconds:.1f} s, loss {steps[0]['loss']:.3g} to "
-            f"{steps[-1]['loss']:.3g}; answers differ from the CPU's by {errors[0]:.1e} in float32 and "
+            f"{steps[-1]['loss']:.3g}; outputs differ from the CPU's by {errors[0]:.1e} in float32 and "
             f"{errors[1]:.1e} in bfloat16"
         )
         return [bench.expect(finite and agrees, statement)]
@@ -290,7 +290,7 @@ def family(row: str) -> Callable[[Bench], Lines]:
 
 
 def _inputs(model: Any, spec: Any) -> Tensor:
-    """What a network is asked about: normalised pictures, or a generator's codes."""
+    """Makes inputs for a network: normalised pictures, or codes for a generator."""
     generator = torch.Generator().manual_seed(0)
     if hasattr(model, "discriminate"):
         return model.noise(4, generator)
@@ -304,13 +304,13 @@ def _answer(model: Any, images: Tensor) -> list[Tensor]:
 
 
 def _difference(found: list[Tensor], expected: list[Tensor]) -> float:
-    """The largest relative error (L2) among the tensors of an answer."""
+    """The largest relative error (L2) among the tensors of an output."""
     pairs = zip(found, expected, strict=True)
     return max(float((one - other).norm() / other.norm().clamp_min(1e-6)) for one, other in pairs)
 
 
 def speed(name: str) -> Callable[[Bench], Lines]:
-    """Training steps and predictions of a U-Net against eager float32 NCHW."""
+    """Measures training steps and predictions of a U-Net against eager float32 NCHW."""
 
     def work(bench: Bench) -> Lines:
         problem = Problem(*bench.sizes.problem, bench.device)
@@ -343,11 +343,11 @@ def speed(name: str) -> Callable[[Bench], Lines]:
             "|---|---|---|---|---|---|---|---|",
             *lines,
             "",
-            f"The training step consumes {consumed:.0f} views per second.",
+            f"The training step consumes {consumed:.0f} crops per second.",
             *(
                 []
                 if waits is None
-                else [bench.expect(not waits, f"a training step waits for nothing ({waits or 'none'})")]
+                else [bench.expect(not waits, f"a training step never waits for the device (waits: {waits or 'none'})")]
             ),
         ]
 
@@ -355,7 +355,7 @@ def speed(name: str) -> Callable[[Bench], Lines]:
 
 
 def _waits(step: Callable[[], object], device: torch.device) -> str | None:
-    """What in a training step waits for the device; None where there is nothing to wait for."""
+    """The operation of a training step that waits for the device; "" if none does, None if the device is the CPU."""
     if device.type != "cuda":
         return None
     torch.cuda.set_sync_debug_mode("error")
@@ -369,7 +369,7 @@ def _waits(step: Callable[[], object], device: torch.device) -> str | None:
 
 
 def _memory(step: Callable[[], object], device: torch.device) -> str:
-    """The most that tensors took during a step."""
+    """The peak memory of tensors during a step."""
     if device.type != "cuda":
         return "-"
     torch.cuda.reset_peak_memory_stats()
@@ -379,9 +379,9 @@ def _memory(step: Callable[[], object], device: torch.device) -> str:
 
 
 def cudnn_search(bench: Bench) -> Lines:
-    """A training step with cuDNN's search for the fastest convolutions, which pixelwise leaves off."""
+    """Times a training step with cuDNN's search for the fastest convolutions, which pixelwise does not use."""
     if bench.device.type != "cuda":
-        return ["cuDNN is of CUDA devices."]
+        return ["Not measured: cuDNN needs a CUDA device."]
     examples, found = batch(Problem(*bench.sizes.problem, bench.device)), {}
     for searching in (False, True):
         torch.backends.cudnn.benchmark = searching
@@ -392,12 +392,12 @@ def cudnn_search(bench: Bench) -> Lines:
 
 
 def loader(bench: Bench) -> Lines:
-    """Views per second of the loader, on one thread and on all that `pixelwise train` takes."""
+    """Measures the loader in crops per second, on one thread and on as many as `pixelwise train` uses."""
     problem = Problem(*bench.sizes.problem, bench.device)
     one = loader_rate(problem, 1)
     threads = min(8, os.cpu_count() or 1)
     return [
-        f"Views of {problem.width} x {problem.height} pixels per second: {one:.0f} on one thread, "
+        f"Crops of {problem.width} x {problem.height} pixels per second: {one:.0f} on one thread, "
         f"{loader_rate(problem):.0f} on {threads}."
     ]
 
@@ -423,7 +423,7 @@ def main() -> None:
     arguments = parser.parse_args()
     began = time.monotonic()
     if arguments.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before CUDA starts, and for the processes that this one starts
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before CUDA starts, and for all child processes
     elif not torch.cuda.is_available():
         raise SystemExit("torch finds no CUDA device here; --device cpu runs the same checks on the CPU.")
     device = torch.device(arguments.device)
@@ -453,11 +453,11 @@ def main() -> None:
 
 
 def _run(part: Part, bench: Bench) -> Lines:
-    """The lines of a part; what fails in it is a fault, and the next part goes on."""
+    """Runs a part and returns its lines; an exception is recorded as a fault, so that the next part still runs."""
     started = time.perf_counter()
     try:
         lines = part.work(bench)
-    except Exception as error:  # of any kind: time on a card is dear, and the other parts are worth having
+    except Exception as error:  # of any kind: time on a GPU is expensive, and the other parts are still useful
         traceback.print_exc()
         bench.faults.append(part.name)
         lines = [f"**FAILED**: {type(error).__name__}: {error}"]
@@ -467,8 +467,8 @@ def _run(part: Part, bench: Bench) -> Lines:
 def _end(bench: Bench, left_out: Lines, began: float) -> Lines:
     return [
         f"{time.monotonic() - began:.0f} s in all; "
-        + (f"FAILED: {'; '.join(bench.faults)}; " if bench.faults else "all that was checked holds; ")
-        + (f"left out for want of time: {', '.join(left_out)}." if left_out else "nothing was left out.")
+        + (f"FAILED: {'; '.join(bench.faults)}; " if bench.faults else "all checks passed; ")
+        + (f"left out for lack of time: {', '.join(left_out)}." if left_out else "nothing was left out.")
     ]
 
 

@@ -1,13 +1,13 @@
-"""How much a network learns in minutes: what was tried against the default, on three data sets.
+"""How much a network learns in minutes: variants against the default, on three data sets.
 
     python benchmarks/learning_speed.py {scenes,camvid,nuclei} [--rows ...] [--seeds 0 1 2]
     python benchmarks/learning_speed.py scenes --show
 
-Every row is a training run of its own on one thread. Its minutes are those of the processor, not of the wall, so that a
-row gets the same work done whatever else the machine does; two tables may be filled side by side, each pinned to a core
-(`taskset -c 0`). Twice the minutes on one thread are about what two threads do in the minutes themselves. What a row
-gave is appended to `benchmarks/results/learning_speed-TABLE.jsonl`, and rows that are there are not run again. CamVid
-and the nuclei are looked for under $PIXELWISE_SHARED (default ../shared), as are the weights of MobileNetV2.
+Every row is one training run on one thread. Its minutes are processor time, not wall-clock time, so a row does the same
+work whatever else the machine does. Two tables may be filled at the same time, each pinned to one core
+(`taskset -c 0`). One thread needs about twice the minutes that two threads need. The result of a row is appended to
+`benchmarks/results/learning_speed-TABLE.jsonl`, and finished rows are not run again. CamVid, the nuclei and the weights
+of MobileNetV2 are read from $PIXELWISE_SHARED (default ../shared).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ EQUAL = {"loss.class_weights": "none"}
 DEFAULT = "default"
 
 Settings = Mapping[str, Any]
-"""`section.key` -> value, as `--set` takes them; a key that begins with `@` names one of `TRIALS`."""
+"""`section.key` -> value, as for `--set`; a key that begins with `@` names one of `TRIALS`."""
 
 
 def batches(size: int) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def batches(size: int) -> dict[str, Any]:
 
 
 TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
-    # name: (recipe, minutes, what all rows set, rows)
+    # name: (recipe, minutes, settings of all rows, rows)
     "scenes": (
         "scenes-unet",
         3.4,
@@ -74,7 +74,7 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             DEFAULT: {},
             "batches of 16": batches(16),
             "MobileNetV2": MOBILENET,
-            "narrower way up": NARROW,
+            "narrower decoder": NARROW,
             "U-Net, MobileNetV2, logits at full size (the demo before)": {
                 "model.name": "unet", **MOBILENET, **FULL_SIZE,
             },
@@ -82,8 +82,8 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "U-Net, deep supervision": {"model.name": "unet", "model.deep_supervision": True},
             "hourglass, two stacks": {"model": {"name": "hourglass", "width": 16}},
             "hourglass, one stack": {"model": {"name": "hourglass", "width": 16, "stacks": 1}},
-            "rate 0.002": {"optimizer.lr": 0.002},
-            "rate 0.006": {"optimizer.lr": 0.006},
+            "learning rate 0.002": {"optimizer.lr": 0.002},
+            "learning rate 0.006": {"optimizer.lr": 0.006},
             "SGD with momentum": SGD,
             "equal class weights": EQUAL,
             "average over 100 steps": {"train.ema_decay": 0.99},
@@ -105,7 +105,7 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "U-Net, logits at full size, batches of 8 (the recipe before)": {
                 "model.name": "unet", **FULL_SIZE, **batches(8),
             },
-            "narrower way up": NARROW,
+            "narrower decoder": NARROW,
             "U-Net, logits at half size": {"model.name": "unet"},
             "U-Net, logits at half size, deep supervision": {"model.name": "unet", "model.deep_supervision": True},
             "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
@@ -115,7 +115,7 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "encoder as fast as the rest": {"optimizer.encoder_lr_factor": 1.0},
             "SGD with momentum": SGD,
             "equal class weights": EQUAL,
-            "rate 0.004": {"optimizer.lr": 0.004},
+            "learning rate 0.004": {"optimizer.lr": 0.004},
             "random weights": {"model.weights": "none", "optimizer.lr": 0.003},
             "random weights, half the resolution for 0.6 of the time": {
                 "model.weights": "none", "optimizer.lr": 0.003, "@half_resolution": 0.6,
@@ -133,7 +133,7 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
             "U-Net, logits at full size, batches of 8 (the recipe before)": {
                 "model.name": "unet", **FULL_SIZE, **batches(8),
             },
-            "narrower way up": NARROW,
+            "narrower decoder": NARROW,
             "U-Net, logits at half size": {"model.name": "unet"},
             "U-Net, logits at half size, deep supervision": {"model.name": "unet", "model.deep_supervision": True},
             "half the resolution for 0.4 of the time": {"@half_resolution": 0.4},
@@ -151,7 +151,7 @@ TABLES: dict[str, tuple[str, float, Settings, dict[str, Settings]]] = {
 
 @contextmanager
 def half_resolution(share: float) -> Iterator[None]:
-    """Crops show the same at half of their size for the first share of the run (progressive resizing)."""
+    """For the first share of the run, crops show the same at half their size (progressive resizing)."""
     state = {"progress": 0.0}
     factors: dict[int, float] = {}
     plain = Supervised.step
@@ -176,7 +176,7 @@ def half_resolution(share: float) -> Iterator[None]:
 
 @contextmanager
 def frozen_encoder(share: float) -> Iterator[None]:
-    """The encoder's weights stay as they are for the first share of the run."""
+    """For the first share of the run, the encoder's weights are frozen."""
     plain = Supervised.step
 
     def step(self: Supervised, drawn: Any, progress: float) -> Any:
@@ -243,11 +243,11 @@ TRIALS: dict[str, Callable[[Any], Any]] = {
     "class_frequencies": class_frequencies,
     "zero_branches": zero_branches,
 }
-"""What was tried and is no option of a recipe."""
+"""Variants that are not options of a recipe."""
 
 
 def train_row(name: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
-    """One training run in this process, on one thread and by the processor's clock."""
+    """Trains one row in this process, on one thread and by processor time."""
     prepare_for_networks()
     torch.set_num_threads(1)
     recipe, _, common, rows = TABLES[name]
@@ -286,10 +286,10 @@ def train_row(name: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
 
 
 def show(name: str, file: Path) -> None:
-    """What is there as a table in Markdown: differences are those to the default with the same seeds."""
+    """Prints the results so far as a table in Markdown; differences are to the default with the same seeds."""
     rows = by_row(finished(file), TABLES[name][3])
     if not rows:
-        print("nothing yet")
+        print("no results yet")
         return
     base = {result["seed"]: result["mean_iou"] for result in rows.get(DEFAULT, [])}
 

@@ -1,16 +1,17 @@
-"""The localiser and OverFeat trained and measured: scenes of digits, and 80 pictures of COCO.
+"""Trains and measures the localiser and OverFeat on scenes of digits and on 80 pictures of COCO.
 
     python benchmarks/localization.py [--rows ROW ...] [--seeds 0 1 2] [--hours 1]
     python benchmarks/localization.py --show
 
-Every row is a training of its own in its own process, one after the other; run nothing beside it. What a row gave is
-appended to `benchmarks/results/localization.jsonl`, and rows that are there are not run again. `--show` prints the
-table of what is there.
+Every row is one training run in a process of its own. Rows run one after the other; run nothing else at the same time.
+The result of a row is appended to `benchmarks/results/localization.jsonl`, and finished rows are not run again.
+`--show` prints the table of the results so far.
 
-Scenes are made on the spot, handwriting and photographs of validation being others than those of training. COCO's 80
-categories become three classes (person, animal, thing), since most have no picture or one; with another seed other 16
-pictures are held out, so that the spread over seeds is that of the split, too. `without looking` is the commonest class
-and the mean box of the training pictures. Data and weights are looked for under $PIXELWISE_SHARED (default ../shared).
+The scenes are made by the script; validation scenes have other handwriting and other photographs than training scenes.
+COCO's 80 categories are grouped into three classes (person, animal, thing), since most categories have at most one
+picture. Each seed holds out 16 other pictures, so the spread over seeds includes that of the split. The baseline is the
+commonest class and the mean box of the training pictures. Data and weights are read from $PIXELWISE_SHARED (default
+../shared).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def some_digits(folder: Path) -> Path:
 
 
 def coco_mini(folder: Path) -> Path:
-    """COCO's pictures by a link, and its annotations with three categories."""
+    """Links COCO's pictures into a folder, and writes its annotations with three categories."""
     source = SHARED / "data" / "coco-mini"
     if not source.is_dir():
         raise UserError(f"{source}: no such data; set PIXELWISE_SHARED.")
@@ -74,15 +75,15 @@ def coco_mini(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Row:
-    """One training.
+    """One row: a run for each seed.
 
     Attributes:
-        recipe: that comes with the package.
-        data: makes the pictures in a folder.
-        minutes: of the training, validation included.
-        overrides: of the recipe.
-        seeds: that it is run with, unless `--seeds` says otherwise.
-        pretrained: MobileNetV2's weights of ImageNet are the encoder's.
+        recipe: name of a recipe of the package.
+        data: writes the data into a folder.
+        minutes: of each run, validation included.
+        overrides: settings that replace those of the recipe.
+        seeds: with which the row is run, unless `--seeds` gives others.
+        pretrained: whether the encoder starts from MobileNetV2's ImageNet weights.
     """
 
     recipe: str
@@ -98,25 +99,25 @@ ONE_DIGIT = {**DIGITS, "train.batch_size": 32}
 FOLDS = (0, 1, 2, 3, 4)
 MOBILENET = {"model.encoder": "mobilenet_v2_tf"}
 ROWS: dict[str, Row] = {
-    "one digit a scene: localizer": Row("localizer", one_digit, 8, ONE_DIGIT),
-    "one digit a scene: localizer, a box for each class": Row(
+    "one digit per scene: localizer": Row("localizer", one_digit, 8, ONE_DIGIT),
+    "one digit per scene: localizer, a box per class": Row(
         "localizer", one_digit, 8, {**ONE_DIGIT, "model.per_class": True}
     ),
-    "two to four digits a scene: overfeat": Row("overfeat", some_digits, 10, DIGITS),
-    "coco-mini: localizer, ImageNet's weights": Row("localizer", coco_mini, 1.5, MOBILENET, FOLDS, pretrained=True),
+    "two to four digits per scene: overfeat": Row("overfeat", some_digits, 10, DIGITS),
+    "coco-mini: localizer, ImageNet weights": Row("localizer", coco_mini, 1.5, MOBILENET, FOLDS, pretrained=True),
     "coco-mini: localizer, random weights": Row("localizer", coco_mini, 1.5, MOBILENET, FOLDS),
     "coco-mini: overfeat": Row("overfeat", coco_mini, 2.5, {}, FOLDS),
 }
 
 
 def train_row(name: str, seed: int, minutes: float) -> dict[str, Any]:
-    """One training in this process, and what the table tells of it."""
+    """Trains one row in this process and returns what the table shows about it."""
     row = ROWS[name]
     overrides = {"model.weights": "none", **row.overrides, "data.split_seed": seed}
     if row.pretrained:
         weights = SHARED / "weights" / "mobilenet_v2_imagenet.safetensors"
         if not weights.exists():
-            raise UserError(f"{weights}: not there; set PIXELWISE_SHARED.")
+            raise UserError(f"{weights}: no such file; set PIXELWISE_SHARED.")
         overrides["model.weights"] = str(weights)
     with tempfile.TemporaryDirectory() as place:
         data = row.data(Path(place))
@@ -144,7 +145,10 @@ def train_row(name: str, seed: int, minutes: float) -> dict[str, Any]:
 
 
 def without_looking(dataset: Dataset) -> dict[str, float]:
-    """Accuracy of the commonest class, and IoU of the mean box as shares of the picture, of the largest objects."""
+    """Baselines for the largest objects: accuracy of the commonest class, and IoU of the mean box.
+
+    The mean box is the mean of boxes whose coordinates are divided by the width and height of their picture.
+    """
     found = {}
     for split in ("train", "val"):
         rows = []
@@ -167,14 +171,14 @@ def without_looking(dataset: Dataset) -> dict[str, float]:
 
 COLUMNS: dict[str, Cell] = {
     "accuracy": mean("accuracy", ".3f"),
-    "without looking: commonest class": mean("commonest_class", ".3f"),
+    "baseline: commonest class": mean("commonest_class", ".3f"),
     "mean IoU of boxes": mean("box_iou", ".3f"),
-    "without looking: mean box": mean("mean_box", ".3f"),
+    "baseline: mean box": mean("mean_box", ".3f"),
     "right class and IoU >= 0.5": mean("localised", ".3f"),
     "all objects: precision": mean("precision", ".3f"),
     "all objects: recall": mean("recall", ".3f"),
     "minutes": median("minutes", "g"),
-    "pictures in validation": median("pictures", "g"),
+    "validation pictures": median("pictures", "g"),
     "pictures/s, searched": median("evaluation_pictures_per_second", ".1f"),
     **SEEDS,
 }

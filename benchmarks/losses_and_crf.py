@@ -1,15 +1,15 @@
-"""Lovász softmax, confusion matrix and dense CRF against the straightforward way, and what refinement brings.
+"""Lovász softmax, confusion matrix and dense CRF against straightforward code, and what refinement gains.
 
-The straightforward way is what one writes first: Lovász softmax after algorithm 1 of its paper (one-hot truth, a sort
-of all pixels a class, differences of successive losses), a confusion matrix from masked int64 indices, and a CRF whose
-kernels are matrices. Both ways run in turn in one process and medians are compared. Memory is the most that tensors
-made inside take at one time.
+The straightforward (plain) code is what one would write first: Lovász softmax as in algorithm 1 of its paper (one-hot
+truth, a sort of all pixels per class, differences of successive losses), a confusion matrix from masked int64 indices,
+and a CRF whose kernels are matrices. Plain code and ours run alternately in one process, and medians are compared.
+Memory is the peak of all tensors that are made inside.
 
     python benchmarks/losses_and_crf.py [--repeats 5]
     python benchmarks/losses_and_crf.py --run RUN [--data DATA] [--search 60]
 
-The second measures a trained network on the validation pictures of its data with and without refinement. With --search
-N it also tries some CRFs on the first N training pictures.
+The second command measures a trained network on the validation pictures of its data, with and without refinement. With
+--search N it also tries several CRFs on the first N training pictures.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def plain_confusion(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def labels(generator: torch.Generator) -> Tensor:
-    """(N, H, W) patches of 16 pixels of one class, a twentieth of them void."""
+    """(N, H, W) masks of 16 x 16 patches, each of one class; a twentieth of the patches is void."""
     coarse = torch.randint(0, CLASSES, (BATCH, HEIGHT // 16, WIDTH // 16), generator=generator)
     coarse[torch.rand(coarse.shape, generator=generator) < 0.05] = 255
     return coarse.repeat_interleave(16, 1).repeat_interleave(16, 2)
@@ -99,7 +99,7 @@ def lovasz_rows(repeats: int) -> None:
     target = labels(generator)
     noise = torch.randn(BATCH, CLASSES, HEIGHT, WIDTH, generator=generator)
     hot = F.one_hot(target.where(target != 255, 0), CLASSES).movedim(3, 1)
-    for name, certainty in (("untrained", 0.0), ("half trained", 3.0), ("trained", 10.0)):
+    for name, certainty in (("untrained", 0.0), ("half-trained", 3.0), ("trained", 10.0)):
         logits = (noise + certainty * hot).to(memory_format=torch.channels_last).requires_grad_()
 
         def both(loss: Callable[[Tensor, Tensor], Tensor], given: Tensor = logits) -> Callable[[], object]:
@@ -150,7 +150,7 @@ def crf_rows(repeats: int) -> None:
 
 
 def filter_errors() -> None:
-    """The bilateral filter, normalised as in the CRF, against its definition."""
+    """Compares the bilateral filter, normalised as in the CRF, with its definition."""
     print("\n| bilateral filter on | positions, colours | mean neighbours | relative error (L2) | largest |")
     print("|---|---|---|---|---|")
     whole = data.astronaut()
@@ -195,7 +195,7 @@ def seconds_a_picture() -> None:
         },
         5,
     )
-    print("\n| 360 x 480, 11 classes | seconds a picture | most memory |")
+    print("\n| 360 x 480, 11 classes | seconds per picture | peak memory |")
     print("|---|---|---|")
     for name, seconds in times.items():
         memory = f"{peak_megabytes(lambda: DenseCRF()(image, given)):.0f} MB" if "all" in name else ""
@@ -208,7 +208,7 @@ def measure_run(run: Path, folder: Path | None, search: int) -> None:
     rarest = min(existing.metrics["iou"], key=lambda name: existing.metrics["iou"][name] or 1.0)
 
     def heading(pictures: str) -> None:
-        print(f"\n| {pictures} | mean IoU | pixel accuracy | boundary F | {rarest} (worst) | s a picture |")
+        print(f"\n| {pictures} | mean IoU | pixel accuracy | boundary F | {rarest} (worst) | s per picture |")
         print("|---|---|---|---|---|---|")
 
     def row(name: str, of: Any, split: str) -> None:
@@ -241,8 +241,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--run", type=Path, help="measure refinement with this trained network instead")
-    parser.add_argument("--data", type=Path, help="folder of the data, if not the run's own")
-    parser.add_argument("--search", type=int, default=0, help="training pictures on which some CRFs are tried")
+    parser.add_argument("--data", type=Path, help="folder of the data (default: the run's own)")
+    parser.add_argument("--search", type=int, default=0, help="training pictures on which to try several CRFs")
     arguments = parser.parse_args()
     hardware.keep_freed_memory()
     facts = hardware.describe()

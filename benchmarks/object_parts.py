@@ -1,12 +1,12 @@
-"""The parts of detectors against the straightforward loops: speed, fidelity of masks, and memory.
+"""The parts of detectors against straightforward loops: speed, fidelity of masks, and memory.
 
     python benchmarks/object_parts.py [--repeats 7]
 
-Each part of `nn/` does the work of a loop over boxes, masks or objects, written out below as one writes it first. Both
-give the same (this is checked before anything is timed), are timed in turn in one process, and medians are compared. A
+Each part of `nn/` replaces a loop over boxes, masks or objects. The loops are below, as one would write them first. The
+script checks that loop and part return the same, times them alternately in one process, and compares medians. A
 training step of Mask R-CNN is that of `pixelwise train mask_rcnn`, against the same network eager, in float32 and NCHW.
-Peaks of memory are those of processes of their own. The picture with the most nuclei comes from ../shared/data/nuclei
-($PIXELWISE_SHARED).
+Each peak of memory is measured in a separate process. The picture with the most nuclei comes from
+../shared/data/nuclei ($PIXELWISE_SHARED).
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "sh
 STRIDES = (4, 8, 16, 32)
 SIDES = (8, 16, 32, 64)
 STEP_REPEATS = 3
-"""Training steps that are timed at most, as one takes seconds."""
+"""Largest number of training steps that are timed, since each takes seconds."""
 MOST_GB = 2.0
-"""What the peaks of memory are to stay under."""
+"""Limit for the peaks of memory."""
 
 Pair = tuple[str, Callable[[], Any], Callable[[], Any]]
-"""What is timed: its name, the loop, and the part of `nn/`."""
+"""A comparison: its name, the loop, and the part of `nn/`."""
 
 
 def random_boxes(count: int, height: int, width: int, sides: tuple[float, float], draw: torch.Generator) -> Tensor:
-    """(count, 4) xyxy within a picture, sides spread evenly over their logarithms."""
+    """(count, 4) xyxy within a picture; the logarithms of the sides are distributed uniformly."""
     low, high = (torch.tensor(side).log() for side in sides)
     size = (low + (high - low) * torch.rand(count, 2, generator=draw)).exp()
     room = torch.tensor([width, height]) - size
@@ -75,7 +75,7 @@ def random_boxes(count: int, height: int, width: int, sides: tuple[float, float]
 
 
 def roi_align_pair() -> Pair:
-    """512 regions of a pyramid of 128 channels on a picture of 512 x 512 pixels, 7 x 7 bins of 2 x 2 points."""
+    """512 regions on a pyramid of 128 channels for a picture of 512 x 512 pixels, 7 x 7 bins of 2 x 2 points."""
     draw = torch.Generator().manual_seed(0)
     maps = [torch.randn(1, 128, 512 // stride, 512 // stride, generator=draw) for stride in STRIDES]
     boxes = random_boxes(512, 512, 512, (8, 400), draw)
@@ -91,7 +91,7 @@ def roi_align_pair() -> Pair:
 
 
 def bins_of(values: Tensor, stride: int, box: Tensor, size: int = 7, samples: int = 2) -> Tensor:
-    """(1, C, H, W) -> (C, size, size): one region, by bilinear interpolation at its points."""
+    """(1, C, H, W) -> (C, size, size): the bins of one region, by bilinear interpolation at their points."""
     begin = box[:2] / stride
     side = (box[2:] / stride - begin).clamp_min(1)
     steps = (torch.arange(size * samples) + 0.5) / (size * samples)
@@ -103,7 +103,7 @@ def bins_of(values: Tensor, stride: int, box: Tensor, size: int = 7, samples: in
 
 
 def nms_pair(count: int = 2000) -> Pair:
-    """2,000 boxes in heaps, as a detector gives them."""
+    """2,000 boxes in overlapping groups, as from a detector."""
     draw = torch.Generator().manual_seed(0)
     objects = random_boxes(200, 512, 512, (10, 200), draw)
     boxes = objects.repeat(count // len(objects), 1) + 4 * torch.randn(count, 4, generator=draw)
@@ -120,7 +120,7 @@ def nms_pair(count: int = 2000) -> Pair:
 
 
 def paste_pair(count: int = 100) -> Pair:
-    """100 masks of 28 x 28 places in a picture of 800 x 1,200 pixels; the loop interpolates at every pixel of it."""
+    """100 masks of 28 x 28 in a picture of 800 x 1,200 pixels; the loop interpolates at every pixel of the picture."""
     draw = torch.Generator().manual_seed(0)
     height, width = 800, 1200
     boxes = random_boxes(count, height, width, (10, 400), draw)
@@ -133,7 +133,7 @@ def paste_pair(count: int = 100) -> Pair:
 
 
 def pasted(mask: Tensor, box: Tensor, height: int, width: int) -> np.ndarray:
-    """(S, S) -> (H, W) bool."""
+    """(S, S) mask of a box -> (H, W) bool mask of the picture."""
     left, top, right, bottom = box
     x, y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
     inside = ((y > top) & (y < bottom))[:, None] & ((x > left) & (x < right))
@@ -144,7 +144,7 @@ def pasted(mask: Tensor, box: Tensor, height: int, width: int) -> np.ndarray:
 
 
 def matcher_pair(objects: int = 100) -> Pair:
-    """100 objects with the 65,472 anchors of a picture of 512 x 512 pixels; the loop goes over the objects."""
+    """Matches 100 objects to the 65,472 anchors of a picture of 512 x 512 pixels; the loop runs over the objects."""
     draw = torch.Generator().manual_seed(0)
     network = create_model("mask_rcnn", num_classes=2, encoder="mobilenet_v2", width=16, hidden=16)
     maps = [torch.zeros(1, 1, 512 // stride, 512 // stride) for stride in (*STRIDES, 64)]
@@ -172,18 +172,18 @@ def matcher_pair(objects: int = 100) -> Pair:
 
 
 def check_alike(name: str, plain: Any, ours: Any) -> None:
-    """Stops the measurement where the loop and the part disagree."""
+    """Stops the measurement if the results of the loop and of the part differ."""
     if isinstance(plain, Tensor):
         alike = torch.allclose(plain.float(), ours.float(), atol=1e-4)
     else:
         alike = all(np.array_equal(whole[piece.window], piece.mask) for whole, piece in zip(plain, ours, strict=True))
         alike &= all(whole.sum() == piece.mask.sum() for whole, piece in zip(plain, ours, strict=True))
     if not alike:
-        raise SystemExit(f"{name}: the loop and the part do not give the same")
+        raise SystemExit(f"{name}: the results of the loop and of the part differ")
 
 
 def steps(folder: Path) -> tuple[str, dict[str, Callable[[], object]]]:
-    """What is timed, and a training step on the same crops as one writes it first and as `pixelwise train` runs it."""
+    """Name, and training steps on the same crops: as one would write it first, and as `pixelwise train` runs it."""
     write_coco_scenes(folder / "scenes", train=16, val=2, size=(256, 256))
     recipe = load_recipe("mask_rcnn", {"data.path": str(folder / "scenes"), "train.epochs": 1.0, "train.batch_size": 8})
     session = start(recipe, name="mask_rcnn", out=str(folder / "run"))
@@ -206,7 +206,7 @@ def steps(folder: Path) -> tuple[str, dict[str, Callable[[], object]]]:
 
 
 def round_trips(side: int, placements: int = 50) -> list[float]:
-    """The IoU of discs of a diameter in pixels, placed anywhere, with what comes back from 28 x 28 places; sorted."""
+    """IoUs of discs of a given diameter with what is decoded from their 28 x 28 masks, at random positions; sorted."""
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[: side + 16, : side + 16] + 0.5
     overlaps = []
@@ -225,7 +225,7 @@ def round_trips(side: int, placements: int = 50) -> list[float]:
 
 
 def write_ellipses(folder: Path, count: int = 300, size: tuple[int, int] = (3000, 4000)) -> None:
-    """A picture of 12 megapixels with ellipses, and its label map, in the layout of folders, twice."""
+    """Writes a picture of 12 megapixels with ellipses and its label map, for training and for validation."""
     rng = np.random.default_rng(0)
     ids = np.zeros(size, np.uint16)
     for number in range(1, count + 1):
@@ -239,21 +239,21 @@ def write_ellipses(folder: Path, count: int = 300, size: tuple[int, int] = (3000
 
 
 def fullest(root: Path) -> str:
-    """The name of the record with the most objects of a folder."""
+    """The name of the record of a folder that has the most objects."""
     dataset = open_dataset(root)
     records = [record for split in ("train", "val") for record in dataset.split(split)]
     return max(records, key=lambda record: len(dataset.load(record, objects=True).instances or ())).name
 
 
 def sample_of(root: Path, name: str) -> Sample:
-    """The record of that name of a folder."""
+    """Loads the record of a folder that has this name."""
     dataset = open_dataset(root)
     records = [record for split in ("train", "val") for record in dataset.split(split)]
     return dataset.load(next(record for record in records if record.name == name), objects=True)
 
 
 def network_and_spec(objects: int) -> tuple[nn.Module, ModelSpec]:
-    """The Mask R-CNN of the recipe with random weights, which finds at most so many objects per tile."""
+    """The recipe's Mask R-CNN with random weights, which detects at most `objects` objects per tile."""
     torch.manual_seed(0)
     options = dict(load_recipe("mask_rcnn", {}).model.options) | {"num_classes": 2, "detections": objects}
     network = create_model("mask_rcnn", **options)
@@ -262,7 +262,7 @@ def network_and_spec(objects: int) -> tuple[nn.Module, ModelSpec]:
 
 
 def training_peak(sample: Sample) -> str:
-    """Crops of one picture, and a step on them."""
+    """Makes crops of one picture, and runs the forward and backward pass of a training step on them."""
     network, _ = network_and_spec(100)
     crops = ObjectCrops(Augmentation(crop=(256, 256), scale=(0.6, 1.7), rotate=180, flip="both"))
     rng = np.random.default_rng(0)
@@ -275,7 +275,7 @@ def training_peak(sample: Sample) -> str:
 
 
 def prediction_peak(sample: Sample, objects: int) -> str:
-    """A picture predicted by tiles, drawn, written and scored."""
+    """Predicts a picture by tiles; draws, converts and scores the prediction."""
     network, spec = network_and_spec(objects)
     inference = ObjectInference(network, spec, ObjectOptions(device="cpu"))
     with open_raster(sample.image) as raster:
@@ -296,11 +296,11 @@ PEAKS: Mapping[str, Callable[[Sample], str]] = {
     FULL: lambda sample: prediction_peak(sample, 375),
     LARGE: lambda sample: prediction_peak(sample, 20),
 }
-"""What is measured in a process of its own; 20 objects per tile of 1,024 make about 300 in 4,000 x 3,000 pixels."""
+"""Work that is measured in a separate process; 20 objects per tile of 1,024 are about 300 in 4,000 x 3,000 pixels."""
 
 
 def measure_peak(what: str, root: Path, name: str) -> None:
-    """Prints what was done and the peak of this process, as JSON."""
+    """Prints a description of the work and the peak memory of this process, as JSON."""
     done = PEAKS[what](sample_of(root, name))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9  # Linux counts in KiB
     print(json.dumps({"done": done, "peak": peak}))
@@ -318,7 +318,7 @@ def main() -> None:
         return
     facts = hardware.describe()
     print(f"{time.strftime('%Y-%m-%d')}, {facts['processor']}, {facts['threads']} threads, torch {facts['torch']}\n")
-    show_peaks()  # first, because a process that is started begins with the peak of the one that starts it
+    show_peaks()  # first, because a child process starts with the peak of its parent
     print("\n| part | the loop | ours | ratio |")
     print("|---|---|---|---|")
     for make in (roi_align_pair, nms_pair, paste_pair, matcher_pair):
@@ -331,21 +331,21 @@ def main() -> None:
     print("\n| diameter of an object (px) | " + " | ".join(map(str, SIDES)) + " |")
     print("|---" * (1 + len(SIDES)) + "|")
     found = [round_trips(side) for side in SIDES]
-    print("| IoU after 28 x 28 places, least | " + " | ".join(f"{own[0]:.4f}" for own in found) + " |")
+    print("| IoU after encoding as 28 x 28, smallest | " + " | ".join(f"{own[0]:.4f}" for own in found) + " |")
     print("| median | " + " | ".join(f"{own[len(own) // 2]:.4f}" for own in found) + " |")
 
 
 def show_peaks() -> None:
     nuclei = SHARED / "data" / "nuclei"
-    print("| picture | what | objects | peak of memory (GB) | |")
+    print("| picture | work | objects | peak memory (GB) | |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         write_ellipses(Path(folder))
         rows = [("12 megapixels", Path(folder), what) for what in (TRAINING, LARGE)]
         if nuclei.is_dir():
-            rows = [("the fullest one of nuclei", nuclei, what) for what in (TRAINING, FULL)] + rows
+            rows = [("the nuclei picture with the most objects", nuclei, what) for what in (TRAINING, FULL)] + rows
         else:
-            print(f"| the fullest one of nuclei | not measured: no {nuclei} | | | |")
+            print(f"| the nuclei picture with the most objects | not measured: no {nuclei} | | | |")
         names = {root: in_process(FULLEST, root) for root in dict.fromkeys(root for _, root, _ in rows)}
         for picture, root, what in rows:
             found = in_process(what, root, names[root])
@@ -354,7 +354,7 @@ def show_peaks() -> None:
 
 
 def in_process(*what: object) -> Any:
-    """What this script prints for `--child`, in a process of its own."""
+    """Runs this script with `--child` in a separate process, and returns what it prints."""
     command = [sys.executable, __file__, "--child", *map(str, what)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 

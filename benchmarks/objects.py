@@ -1,15 +1,15 @@
-"""Networks that find every object, at equal minutes of training.
+"""Networks that find every object, with equal minutes of training.
 
     python benchmarks/objects.py {nuclei,steel,scenes,coco} [--rows ...]
     python benchmarks/objects.py nuclei --show
 
-`nuclei` outlines cell nuclei by Mask R-CNN, both ways of giving regions one size, and by a U-Net with a watershed of
-its mask, split by kind of picture; `steel` finds defects of six kinds by boxes; `scenes` finds digits in embedded
-scenes, and times the networks of all rows on the same pictures, in turn in one process, after the last row; `coco`
-shows that learning works, by scores on the training pictures without augmentation, beside those on held-out ones, which
-so few pictures cannot teach. What a row gave is appended to `benchmarks/results/objects-TABLE.jsonl`, and rows that are
-there are not run again. Data and the weights of MobileNetV2 are looked for under $PIXELWISE_SHARED (default ../shared).
-Run one at a time on an otherwise idle machine.
+`nuclei` outlines cell nuclei with Mask R-CNN, with both ways of giving regions one size, and with a U-Net and a
+watershed of its mask; its split is stratified by kind of picture. `steel` finds defects of six kinds as boxes. `scenes`
+finds digits in embedded scenes; after the last row, it times all networks on the same pictures, in turn in one process.
+`coco` shows that learning works, by scores on the training pictures without augmentation, beside those on held-out
+ones, which so few pictures cannot teach. The result of a row is appended to `benchmarks/results/objects-TABLE.jsonl`,
+and finished rows are not run again. Data and the weights of MobileNetV2 are read from $PIXELWISE_SHARED (default
+../shared). Run one command at a time, on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ TABLES: dict[str, Comparison] = {
 
 
 def train_row(name: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
-    """One training run in this process, and its scores."""
+    """Trains one row in this process and returns its scores."""
     prepare_for_networks()
     comparison = TABLES[name]
     asked = comparison.rows[row]
@@ -213,11 +213,11 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 def show(name: str, file: Path) -> None:
-    """What is there as a table in Markdown, and the AP50 of each class."""
+    """Prints the results so far as a table in Markdown, and the AP50 of each class."""
     comparison = TABLES[name]
     rows = by_row(finished(file), comparison.rows)
     if not rows:
-        print("nothing yet")
+        print("no results yet")
         return
     columns = dict(comparison.columns)
     if comparison.timed:

@@ -1,10 +1,10 @@
-"""OverFeat's dense evaluation against one window after the other: the same answers, and how much faster.
+"""OverFeat's dense evaluation against one window after the other: difference of the outputs, and speed.
 
     python benchmarks/overfeat.py
 
-A random picture of 320 x 240 pixels, enlarged to some of the paper's scales; the accurate network, random weights,
-float32, all in one process. Of the windows so many are run one after the other, evenly spaced, and their time is scaled
-to all; the dense way runs in turn with them, `TURNS` times, and its median counts.
+A random picture of 320 x 240 pixels is enlarged to three of the paper's scales. The network is `overfeat_accurate` with
+random weights, in float32, in one process. `--windows` evenly spaced windows are run one after the other, and their
+time is scaled to all windows. The dense evaluation runs `TURNS` times in between, and its median counts.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--scales", type=int, nargs="+", default=[245, 317, 461], help="shorter sides in pixels")
     parser.add_argument("--windows", type=int, default=48, help="windows that are run one after the other")
     parser.add_argument("--batch", type=int, default=16, help="windows that are run together")
-    parser.add_argument("--channels", type=int, default=96, help="of the first layer; the others scale with it")
+    parser.add_argument("--channels", type=int, default=96, help="of the first layer; the other layers scale with it")
     arguments = parser.parse_args()
     keep_freed_memory()
     machine = describe()
@@ -71,7 +71,8 @@ def main() -> None:
     )
     print(f"threads: {torch.get_num_threads()}, torch {machine['torch']}, Python {platform.python_version()}\n")
     print(
-        "| window | enlarged to | windows | one after the other | dense | ratio | logits differ by | boxes by, pixels |"
+        "| window | enlarged to | windows | one after the other | dense | ratio | difference of logits "
+        "| difference of boxes, pixels |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for valid in (True, False):

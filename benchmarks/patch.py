@@ -1,8 +1,9 @@
-"""The patch classifier's dense predictor against one window after the other: the same logits, and how much faster.
+"""The patch classifier's dense prediction against one window after the other: difference of the logits, and speed.
 
     python benchmarks/patch.py --side 256
 
-Both in one process, float32. The window-by-window predictor runs on some rows and is scaled to the whole picture.
+Both run in one process, in float32. The window-by-window predictor runs on some rows of the picture, and its time is
+scaled to the whole picture.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pixelwise.hardware import describe, keep_freed_memory
 
 
 def seconds(run: Callable[[], Tensor], repeats: int) -> tuple[float, Tensor]:
-    """Median time and the last result."""
+    """Runs a function several times; returns its median seconds and its last result."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -32,8 +33,8 @@ def seconds(run: Callable[[], Tensor], repeats: int) -> tuple[float, Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=256, help="pixels of the square picture")
-    parser.add_argument("--window", type=int, default=65)
+    parser.add_argument("--side", type=int, default=256, help="side of the square picture in pixels")
+    parser.add_argument("--window", type=int, default=65, help="side of a window in pixels")
     parser.add_argument("--rows", type=int, default=16, help="rows that are predicted window by window")
     arguments = parser.parse_args()
     keep_freed_memory()

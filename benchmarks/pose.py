@@ -3,9 +3,9 @@
     python benchmarks/pose.py [--rows ...]
     python benchmarks/pose.py --show
 
-The first 800 pictures are trained on, the last 200 measured. What a row gave is appended to
-`benchmarks/results/pose.jsonl`, and rows that are there are not run again. The data is looked for under
-$PIXELWISE_SHARED (default ../shared). Run it on an otherwise idle machine.
+The first 800 pictures are for training, the last 200 for measuring. The result of a row is appended to
+`benchmarks/results/pose.jsonl`, and finished rows are not run again. The data is read from $PIXELWISE_SHARED (default
+../shared). Run the script on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROWS: dict[str, dict[str, Any]] = {"1 stack": {"model.stacks": 1}, "2 stacks": {
 
 
 def split_data(folder: Path) -> Path:
-    """The data with the lists of its split, by links."""
+    """Links the data into a folder, and writes the lists of its split."""
     source = SHARED / "data" / "lsp"
     folder.mkdir()
     for each in ("images", "joints.mat"):
@@ -40,7 +40,7 @@ def split_data(folder: Path) -> Path:
 
 
 def train_row(row: str, seed: int, minutes: float) -> dict[str, Any]:
-    """One training run in this process, and its scores on the held-out pictures, plain and with the flip test."""
+    """Trains one row in this process; returns its scores on the held-out pictures, without and with the flip test."""
     prepare_for_networks()
     with tempfile.TemporaryDirectory() as place:
         data = split_data(Path(place) / "lsp")
@@ -64,10 +64,10 @@ def train_row(row: str, seed: int, minutes: float) -> dict[str, Any]:
 
 
 def show(name: str, file: Path) -> None:
-    """What is there as a table in Markdown, and PCK@0.2 by joint and by stack."""
+    """Prints the results so far as a table in Markdown, and PCK@0.2 by joint and by stack."""
     rows = by_row(finished(file), ROWS)
     if not rows:
-        print("nothing yet")
+        print("no results yet")
         return
     columns = {
         "PCK@0.2": mean("pck", ".3f"),

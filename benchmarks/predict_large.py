@@ -1,11 +1,11 @@
-"""A picture too large for memory, predicted by tiles: peak memory, and how close the whole comes to the network alone.
+"""Predicts a picture that is too large for memory by tiles: peak memory, and speed relative to the network alone.
 
     python benchmarks/predict_large.py --side 20000
 
 Writes a tiled, deflate-compressed RGB TIFF of photographs, block by block, into a temporary folder. Each network
-(random weights: only the time counts) runs in a process of its own, which reads the TIFF, predicts, and writes the mask
-as `pixelwise predict` does. Every few tiles the same prepared network is timed on one tile that lies in memory, so that
-both see the same machine; its time is taken off.
+(random weights: only the time matters) runs in a process of its own, which reads the TIFF, predicts, and writes the
+mask, as `pixelwise predict` does. Every few tiles, the same prepared network is timed on one tile in memory, so that
+both speeds are measured on the machine in the same state. This time is subtracted from the total.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BLOCK = 256
 
 
 def write_picture(path: Path, side: int) -> None:
-    """Blocks of the photographs that scikit-image ships, at random places."""
+    """Writes a TIFF of random blocks of the photographs that come with scikit-image."""
     sources = [photographs.astronaut(), photographs.coffee(), photographs.chelsea()]
     generator = np.random.default_rng(0)
 
@@ -61,7 +61,7 @@ def write_picture(path: Path, side: int) -> None:
 
 
 def predict(path: Path, encoder: str, samples: int, tile: int | None) -> dict[str, float | int | str]:
-    """Predicts the picture in this process and measures it."""
+    """Predicts the picture in this process and measures speed and memory."""
     keep_freed_memory()
     options = {"encoder": encoder, "in_channels": 3, "num_classes": len(CLASS_NAMES)}
     torch.manual_seed(0)
@@ -89,7 +89,7 @@ def predict(path: Path, encoder: str, samples: int, tile: int | None) -> dict[st
         if tiles % every and tiles > 1:
             return
         pause = time.perf_counter()
-        time.sleep(0.3)  # the thread that decodes the next tile comes to an end
+        time.sleep(0.3)  # until the thread that decodes the next tile is done
         start = time.perf_counter()
         predictor.engine.run(prepared)
         raw.append(time.perf_counter() - start)
@@ -115,10 +115,10 @@ def predict(path: Path, encoder: str, samples: int, tile: int | None) -> dict[st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--side", type=int, default=4096, help="pixels")
+    parser.add_argument("--side", type=int, default=4096, help="side of the picture in pixels")
     parser.add_argument("--encoders", nargs="+", default=["resnet18", "mobilenet_v2"])
     parser.add_argument("--samples", type=int, default=12, help="how often the network alone is timed")
-    parser.add_argument("--tile", type=int, help="longest side of a tile; by default what memory allows")
+    parser.add_argument("--tile", type=int, help="longest side of a tile (default: as large as memory allows)")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:

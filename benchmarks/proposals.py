@@ -1,10 +1,11 @@
-"""Region proposals: how many of the objects are covered by the first so many boxes, and how long they take.
+"""Region proposals: the share of objects that the first 10 to 2,000 boxes cover, and the time to propose them.
 
     python benchmarks/proposals.py [--minutes 4] [--pictures 40] [--skip-coco]
 
-Selective search in its own order, the same boxes in the order of a blob scorer, and a grid of windows of four sizes and
-three proportions as the obvious alternative. The scorer is trained here for some minutes, on half of the pictures, and
-all are measured on the other half: embedded scenes, and coco-mini under $PIXELWISE_SHARED (default ../shared).
+The script compares selective search in its own order, the same boxes in the order of a blob scorer, and, as the obvious
+alternative, a grid of windows of four sizes and three proportions. It trains the scorer for some minutes on the
+training pictures, and measures all three on the validation pictures. The data is embedded scenes, and coco-mini under
+$PIXELWISE_SHARED (default ../shared), of which half is held out.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ PICTURES_PER_STEP = 4
 
 
 def examples(dataset: Dataset, splits: Sequence[str], most: int) -> list[Sample]:
-    """Pictures with objects, each with the boxes that selective search finds."""
+    """Loads at most `most` pictures of the given splits, and returns those with objects."""
     found = []
     for record in [record for split in splits for record in dataset.split(split)][:most]:
         sample = boxes_alone(dataset.load(record))
@@ -57,7 +58,7 @@ def normalised(sample: Sample) -> Tensor:
 
 
 def trained(samples: Sequence[Sample], minutes: float) -> tuple[BlobScorer, int]:
-    """A scorer taught on pictures in random order for so long, and the number of steps."""
+    """Trains a scorer on pictures in random order for some minutes; returns it and the number of steps."""
     torch.manual_seed(0)
     scorer = BlobScorer(samples[0].image.shape[2])
     optimizer = torch.optim.AdamW(scorer.parameters(), lr=2e-3)
@@ -86,12 +87,12 @@ def trained(samples: Sequence[Sample], minutes: float) -> tuple[BlobScorer, int]
 
 
 def mirrored(boxes: Tensor, width: int) -> Tensor:
-    """(M, 4) -> with x counted from the right; left and right edge still to be exchanged."""
+    """(M, 4) boxes with x counted from the right; the caller still has to exchange the left and right edges."""
     return boxes * torch.tensor([-1.0, 1.0, -1.0, 1.0]) + torch.tensor([float(width), 0.0, float(width), 0.0])
 
 
 def grid(sample: Sample) -> Tensor:
-    """Windows of four sizes and three proportions, a quarter of their side apart, in random order."""
+    """(M, 4) windows of four sizes and three proportions, a quarter of their side apart, in random order."""
     height, width = sample.image.shape[:2]
     found = []
     for share in (0.15, 0.3, 0.5, 0.8):
@@ -106,7 +107,7 @@ def grid(sample: Sample) -> Tensor:
 
 
 def recall(samples: Sequence[Sample], ways: dict[str, Callable[[Sample], Tensor]]) -> None:
-    """Prints the share of objects that the first so many boxes of each way cover, and the seconds per picture."""
+    """Prints the share of objects that the first boxes of each method cover, and the median seconds per picture."""
     objects = sum(len(sample.instances or ()) for sample in samples)
     print(f"\n{len(samples)} pictures with {objects} objects\n")
     print("| boxes | IoU | " + " | ".join(map(str, COUNTS)) + " | seconds |")
@@ -129,7 +130,7 @@ def recall(samples: Sequence[Sample], ways: dict[str, Callable[[Sample], Tensor]
 
 
 def table(name: str, dataset: Dataset, pictures: int, minutes: float) -> None:
-    """One data set: the scorer is trained on the split `train`."""
+    """Trains the scorer on the split `train` of a data set, and prints the table for the split `val`."""
     scorer, steps = trained(examples(dataset, ["train"], 10_000), minutes)
     print(f"\n## {name}: scorer trained for {steps} steps of {PICTURES_PER_STEP} pictures, {minutes:g} minutes")
 
@@ -139,14 +140,14 @@ def table(name: str, dataset: Dataset, pictures: int, minutes: float) -> None:
 
     ways: dict[str, Callable[[Sample], Tensor]] = {
         "selective search": lambda sample: torch.from_numpy(selective_search(sample.image)),
-        "in the order of the blob scorer (search remembered)": scored,
+        "selective search in the order of the blob scorer (boxes cached)": scored,
         "grid of windows": grid,
     }
     recall(examples(dataset, ["val"], pictures), ways)
 
 
 def large() -> None:
-    """Seconds for pictures of many sizes and proportions, each searched for the first time."""
+    """Prints the seconds of a first search in pictures of different sizes and proportions."""
     rng = np.random.default_rng(0)
     print("\n| picture | boxes | seconds |\n|---|---|---|")
     for width, height in ((256, 192), (500, 375), (4000, 3000), (12000, 400), (100, 8000)):
@@ -174,4 +175,4 @@ if __name__ == "__main__":
         if coco.is_dir():
             table("coco-mini", open_dataset(coco, val_fraction=0.5), options.pictures, options.minutes)
         else:
-            print(f"\n{coco}: missing, so coco-mini is left out")
+            print(f"\n{coco}: no such folder, so coco-mini is left out")

@@ -1,8 +1,8 @@
-"""U-Nets on real data: what each recipe reaches in its minutes of training.
+"""U-Nets on real data: the scores that each recipe reaches in its minutes of training.
 
-Data is looked for under $PIXELWISE_SHARED (default ../shared): `data/camvid`, `data/nuclei`, `data/membrane`, and
-`weights/mobilenet_v2_imagenet.safetensors`. Finished rows are kept, a stopped one goes on: the table can be
-filled in pieces. Run one at a time on an otherwise idle machine.
+Data and weights are read from $PIXELWISE_SHARED (default ../shared): `data/camvid`, `data/nuclei`, `data/membrane`, and
+`weights/mobilenet_v2_imagenet.safetensors`. Finished rows are kept, and a stopped row is resumed, so the table can be
+filled bit by bit. Run one row at a time, on an otherwise idle machine.
 
     python benchmarks/real_data.py [ROW ...] [--out runs/real_data]
 """
@@ -25,7 +25,7 @@ WEIGHTS = str(SHARED / "weights" / "mobilenet_v2_imagenet.safetensors")
 
 @dataclass(frozen=True)
 class Row:
-    """One training: a recipe on a dataset for some minutes."""
+    """One run: a recipe on a dataset for some minutes."""
 
     recipe: str
     data: str
@@ -42,7 +42,7 @@ ROWS = {
 
 
 def train(name: str, out: Path) -> Run:
-    """Trains a row, or goes on with it, or gives what is finished."""
+    """Trains a row, resumes it, or returns its finished run."""
     row = ROWS[name]
     if (out / name / "recipe.yaml").exists():
         return api.resume(out / name, progress=True)
@@ -53,7 +53,7 @@ def train(name: str, out: Path) -> Run:
 
 
 def table_row(name: str, run: Run) -> str:
-    """The row of the table: scores, and how much was seen in which time."""
+    """The row of the table: minutes, crops and scores."""
     metrics, log = run.metrics, run.log()
     last = log[-1]
     views = last["step"] * run.planned.train.batch_size
@@ -69,14 +69,14 @@ def table_row(name: str, run: Run) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; default all")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"one of {', '.join(ROWS)} (default: all)")
     parser.add_argument("--out", type=Path, default=Path("runs/real_data"))
     arguments = parser.parse_args()
     facts = hardware.describe()
     lines = [
         f"{time.strftime('%Y-%m-%d')}, {facts['processor']}, {facts['threads']} threads, {facts['precision']}",
         "",
-        "| row | minutes | views | mean IoU | pixel accuracy | objects |",
+        "| row | minutes | crops | mean IoU | pixel accuracy | objects |",
         "|---|---|---|---|---|---|",
     ]
     for name in arguments.rows or ROWS:

@@ -1,11 +1,11 @@
-"""Regression per pixel on nuclei: distances to the cells' borders, and the cells found by them.
+"""Regression per pixel on nuclei: distances to the borders of cells, and the cells found from the distances.
 
     python benchmarks/regression.py [--minutes 6]
 
-The label maps become maps of distances (`data.distances.write_distance_maps`), a U-Net learns them, and its answers for
-the held-out pictures are turned into cells twice: the connected components of what is not background, and the hills of
-the distances (`tasks.regress.objects`). Cells that touch are one component, but two hills. Data is looked for under
-$PIXELWISE_SHARED (default ../shared).
+The label maps are converted to maps of distances (`data.distances.write_distance_maps`), and a U-Net learns them. Its
+predictions for the held-out pictures are turned into cells in two ways: the connected components of all pixels that are
+not background, and the hills of the distances (`tasks.regress.objects`). Cells that touch are one component, but two
+hills. Data is read from $PIXELWISE_SHARED (default ../shared).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LEAST = 0.5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=6)
-    parser.add_argument("--run", type=Path, help="a run on such maps that is there, instead of a new one")
+    parser.add_argument("--run", type=Path, help="a finished run on such maps, instead of a new one")
     arguments = parser.parse_args()
     nuclei = SHARED / "data" / "nuclei"
     if not nuclei.is_dir():

@@ -1,4 +1,4 @@
-"""Tables filled in pieces: a process a row, what it gave kept as a line of JSON, finished rows not run again."""
+"""Tables that are filled bit by bit: one process per row, each result a line of JSON, finished rows not run again."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from pixelwise.errors import unknown
 RESULTS = Path(__file__).parent / "results"
 
 Result = dict[str, Any]
-"""What one training gave; `row` and `seed` say which it was."""
+"""The result of one run; `row` and `seed` identify the run."""
 Cell = Callable[[list[Result]], str]
-"""The results of a row, one a seed -> what stands in a column."""
+"""The results of a row, one per seed -> the text of one column."""
 
 
 def finished(file: Path) -> list[Result]:
-    """The results that are there."""
+    """Reads the results so far."""
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Trainings whose results stand in one file.
+    """The rows of a table, whose results are in one file.
 
     Attributes:
-        file: its name, without `.jsonl`.
-        names: of the rows, in the order that they are run in.
-        train: row, seed and minutes -> what it gave, with `row` and `seed`.
-        minutes: of a row's training unless asked for others.
-        seeds: that a row is run with unless asked for others.
-        score: the key of a result that is printed when it is there.
+        file: name of the file, without `.jsonl`.
+        names: of the rows, in the order in which they are run.
+        train: row, seed and minutes -> the result, including `row` and `seed`.
+        minutes: row -> minutes of its run, unless `--minutes` gives others.
+        seeds: row -> seeds with which it is run, unless `--seeds` gives others.
+        score: the key of the number that is printed when a result is ready.
     """
 
     file: str
@@ -50,30 +50,30 @@ class Rows:
 
 
 def command(doc: str, tables: Mapping[str, Rows], show: Callable[[str, Path], None]) -> None:
-    """The command line of a script that fills tables.
+    """Runs the command line of a script that fills tables.
 
-    Every row is run by the same script in a process of its own, one after the other, and a row that is there is not run
-    again, so that a table can be filled in pieces.
+    The script runs every row in a process of its own, one after the other. Finished rows are not run again, so a table
+    can be filled bit by bit.
 
     Args:
-        doc: the script's.
-        tables: by the name that asks for them; an only one need not be asked for.
-        show: prints, and draws, what is in the file of a table.
+        doc: the script's docstring.
+        tables: by name; if there is only one, the command line takes no name.
+        show: prints and draws the results in the file of a table.
 
     Raises:
-        UserError: an unknown row.
+        UserError: unknown row.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     if len(tables) > 1:
         parser.add_argument("table", choices=sorted(tables))
     else:
         parser.set_defaults(table=next(iter(tables)))
-    parser.add_argument("--rows", nargs="+", help="default all")
-    parser.add_argument("--seeds", nargs="+", type=int, help="default those of each row")
-    parser.add_argument("--minutes", type=float, help="of each training; default the row's own")
-    parser.add_argument("--hours", type=float, default=1e9, help="stop before a row that would end later")
+    parser.add_argument("--rows", nargs="+", help="rows to run (default: all)")
+    parser.add_argument("--seeds", nargs="+", type=int, help="seeds to run (default: those of each row)")
+    parser.add_argument("--minutes", type=float, help="of each run (default: the row's own)")
+    parser.add_argument("--hours", type=float, default=1e9, help="stop before a row that would end after this time")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--show", action="store_true", help="print what is there and run nothing")
+    parser.add_argument("--show", action="store_true", help="print the results so far and run nothing")
     parser.add_argument("--child", nargs=2, metavar=("ROW", "SEED"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     chosen = tables[arguments.table]
@@ -91,7 +91,7 @@ def command(doc: str, tables: Mapping[str, Rows], show: Callable[[str, Path], No
 
 
 def fill(file: Path, rows: Rows, arguments: argparse.Namespace) -> None:
-    """Runs the rows that are not there yet, all with one seed before any with the next one, until time is up."""
+    """Runs the unfinished rows until time is up: all rows with one seed, then all rows with the next seed."""
     deadline = time.monotonic() + 3600 * arguments.hours
     file.parent.mkdir(parents=True, exist_ok=True)
     wanted = [
@@ -116,7 +116,7 @@ def fill(file: Path, rows: Rows, arguments: argparse.Namespace) -> None:
 
 
 def by_row(results: Iterable[Result], rows: Iterable[str]) -> dict[str, list[Result]]:
-    """Results of each row, in the order of `rows`; rows without any are left out."""
+    """Groups results by row, in the order of `rows`; rows without results are left out."""
     found: dict[str, list[Result]] = {row: [] for row in rows}
     for result in results:
         found[result["row"]].append(result)
@@ -124,7 +124,7 @@ def by_row(results: Iterable[Result], rows: Iterable[str]) -> dict[str, list[Res
 
 
 def table(rows: Mapping[str, list[Result]], columns: Mapping[str, Cell]) -> str:
-    """In Markdown."""
+    """Formats rows of results as a table in Markdown."""
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (1 + len(columns)) + "|"]
     for row, found in rows.items():
         lines.append(f"| {row} | " + " | ".join(cell(found) for cell in columns.values()) + " |")
@@ -132,7 +132,7 @@ def table(rows: Mapping[str, list[Result]], columns: Mapping[str, Cell]) -> str:
 
 
 def mean(name: str, form: str) -> Cell:
-    """The mean over seeds of a number, and their standard deviation where there are several."""
+    """A column with the mean of a number over the seeds, and the standard deviation if there are several seeds."""
 
     def cell(results: list[Result]) -> str:
         values = [result[name] for result in results if result.get(name) is not None]
@@ -145,7 +145,7 @@ def mean(name: str, form: str) -> Cell:
 
 
 def median(name: str, form: str, factor: float = 1.0) -> Cell:
-    """The median over seeds of a number, times a factor."""
+    """A column with the median of a number over the seeds, times a factor."""
     return lambda results: format(factor * statistics.median(result[name] for result in results), form)
 
 

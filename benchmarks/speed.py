@@ -1,10 +1,11 @@
 """A training step and a prediction against the plain way, and where the rest of the time goes.
 
-The plain way is what one writes first: eager, float32, NCHW, PyTorch's cross entropy and AdamW. Ours is what
-`pixelwise train` and `pixelwise predict` run. Both are timed in turn in one process, and medians are compared, so a
-busy machine slows both down. The share of the processor is the arithmetic of the network as it is written (a training
-step counts three forward passes) over what a large bfloat16 matrix product reaches in the same process. What saves
-arithmetic, as `nn/upsampled_conv.py` does, thus raises the share as what saves time does.
+The plain way is what one would write first: eager, float32, NCHW, PyTorch's cross entropy and AdamW. Ours is what
+`pixelwise train` and `pixelwise predict` run. Both are timed alternately in one process, and medians are compared, so a
+busy machine slows both down. The share of the matrix product's rate is the rate of our step divided by the rate of a
+large bfloat16 matrix product in the same process. It counts the arithmetic of the network's layers as they are written,
+and three forward passes for a training step. So saving arithmetic, as in `nn/upsampled_conv.py`, raises the share just
+as saving time does.
 
     python benchmarks/speed.py [--repeats 9] [--profile]
 """
@@ -55,12 +56,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "mobilenet_v2": {"encoder": "mobilenet_v2"},
     "mobilenet_v2, logits at half size": {"encoder": "mobilenet_v2", "decoder_channels": (256, 128, 64, 32)},
 }
-"""U-Nets by what the table calls them: the options of `create_model("unet", ...)`."""
+"""Name of a U-Net in the table -> options of `create_model("unet", ...)`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is timed: the pictures of a batch, and where."""
+    """The timed work: the size of the pictures, the batch size, and the device."""
 
     height: int = HEIGHT
     width: int = WIDTH
@@ -74,7 +75,7 @@ def build(name: str) -> nn.Module:
 
 
 def build_plain(name: str) -> nn.Module:
-    """The same, whose decoder makes the enlarged, joined maps that its convolutions read."""
+    """The same network, but its decoder makes the enlarged, concatenated maps that its convolutions read."""
     network = build(name)
     for module in network.modules():
         if isinstance(module, UpsampledConv2d):
@@ -89,8 +90,10 @@ def _as_written(self: UpsampledConv2d, maps: torch.Tensor, skip: torch.Tensor | 
 
 
 def give_memory_back() -> None:
-    """glibc as it is by default, once its thresholds have adapted to large tensors: the opposite of
-    `hardware.keep_freed_memory`, which `pixelwise` calls before it trains."""
+    """Sets glibc's memory thresholds to their default after they have adapted to large tensors.
+
+    This is the opposite of `hardware.keep_freed_memory`, which `pixelwise` calls before training.
+    """
     libc = ctypes.CDLL(None)
     for option, value in ((-1, 64 << 20), (-3, 32 << 20), (-4, 65536)):  # trim and mmap thresholds, number of mmaps
         libc.mallopt(option, value)
@@ -111,7 +114,7 @@ def in_turn(actions: dict[str, Callable[[], object]], repeats: int) -> dict[str,
 
 
 def finish_queued() -> None:
-    """Waits until a CUDA device has done all that is queued there."""
+    """Waits until a CUDA device has finished all queued work."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
@@ -141,7 +144,7 @@ def the_plain_way(action: Callable[[], object]) -> Callable[[], object]:
 
 
 def plain_step(name: str, data: Batch, device: torch.device) -> Callable[[], object]:
-    """A training step as one writes it first."""
+    """A training step as one would write it first."""
     network = build_plain(name).train().to(device)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
 
@@ -155,7 +158,7 @@ def plain_step(name: str, data: Batch, device: torch.device) -> Callable[[], obj
 
 
 def our_step(name: str, data: Batch, device: torch.device) -> Callable[[], object]:
-    """A training step as `pixelwise train` runs it from pretrained weights: the encoder's batch norms keep theirs."""
+    """A training step of `pixelwise train` from pretrained weights: the encoder's batch norms keep their statistics."""
     network: nn.Module = build(name)
     fix_encoder(network)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -187,7 +190,7 @@ def our_step(name: str, data: Batch, device: torch.device) -> Callable[[], objec
 
 
 def predictions(name: str, problem: Problem) -> dict[str, Callable[[], object]]:
-    """A prediction for one picture in memory as one writes it first, and as `pixelwise predict` makes it."""
+    """Predictions of one picture in memory: as one would write it first, and as `pixelwise predict` runs it."""
     network = build(name).eval()
     written = build_plain(name).eval().to(problem.device)
     names = tuple(str(k) for k in range(CLASSES))
@@ -207,7 +210,7 @@ def predictions(name: str, problem: Problem) -> dict[str, Callable[[], object]]:
 
 
 def arithmetic(name: str, problem: Problem) -> float:
-    """FLOP of a forward pass on one picture, of the layers as they are written."""
+    """FLOP of a forward pass on one picture, counted for the layers as they are written."""
     network = build_plain(name).eval()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.randn(1, 3, problem.height, problem.width))
@@ -215,10 +218,10 @@ def arithmetic(name: str, problem: Problem) -> float:
 
 
 def loader_rate(problem: Problem, workers: int | None = None) -> float:
-    """Views per second of the loader alone, from its cache, at the pictures and crops of the other rows.
+    """Crops per second of the loader alone, from its cache, with pictures and crops of the size of the other rows.
 
     Args:
-        workers: threads; None for as many as `pixelwise train` has.
+        workers: threads; None for as many as `pixelwise train` uses.
     """
     size = (problem.height, problem.width)
     with tempfile.TemporaryDirectory() as folder:
@@ -244,7 +247,7 @@ def loader_rate(problem: Problem, workers: int | None = None) -> float:
 
 
 def help_seconds() -> float:
-    """From `pixelwise --help` to its text."""
+    """Median seconds of `pixelwise --help`."""
     times = []
     for _ in range(7):
         started = time.perf_counter()
@@ -254,7 +257,7 @@ def help_seconds() -> float:
 
 
 def profile(name: str) -> None:
-    """The costliest operations of a training step, by shape."""
+    """Prints the ten operations that take most of a training step."""
     problem = Problem()
     step = our_step(name, batch(problem), problem.device)
     step()
@@ -307,7 +310,7 @@ def main() -> None:
             )
         step_rate = max(step_rate, BATCH / step["ours"])
     rate = loader_rate(problem)
-    print(f"\nloader: {rate:.0f} views/s; the fastest training step above consumes {step_rate:.1f}")
+    print(f"\nloader: {rate:.0f} crops/s; the fastest training step above consumes {step_rate:.1f}")
     print(f"pixelwise --help: {help_seconds():.2f} s")
     if arguments.profile:
         for name in NETWORKS:

@@ -1,15 +1,16 @@
-"""What pretrained weights are worth: curves over the number of labelled pictures.
+"""How much pretrained weights gain: scores over the number of labelled pictures.
 
     python benchmarks/transfer.py upside_down [--rows "frozen, 64"] [--seeds 0 1 2] [--hours 1]
     python benchmarks/transfer.py camvid
     python benchmarks/transfer.py camvid --show
 
-`upside_down` tells photographs of people whose head is below their hips from others (Leeds Sports Pose Extended, cut
-around the person; the classes come from its joints; the last 200 pictures are measured on, as many of each class).
-`camvid` is CamVid at 240 x 180; 23 pictures are 1/16 of its labels. Each from random weights, on a trunk of ImageNet
-that stays as it is, and fine-tuned as a whole: MobileNetV2, alone or under a U-Net. Pictures are drawn anew for each
-seed, the fewer ones among the more. Every row is a training in a process of its own; run nothing beside it. Finished
-rows are kept in `benchmarks/results/`. Data and weights are looked for under $PIXELWISE_SHARED (default ../shared).
+`upside_down` classifies photographs of people: is the head below the hips or not? The photographs are from Leeds Sports
+Pose Extended, cut around the person, and the classes come from the joints. The last 200 pictures are for measuring,
+with equally many of each class. `camvid` is CamVid at 240 x 180; 23 pictures are 1/16 of its labels. The network is
+MobileNetV2, alone or as the encoder of a U-Net. It is trained from random weights, with a frozen ImageNet trunk, and
+fine-tuned as a whole. Each seed draws other pictures; a smaller set is part of the larger ones. Every row is one
+training run in a process of its own; run nothing else at the same time. Finished rows are kept in
+`benchmarks/results/`. Data and weights are read from $PIXELWISE_SHARED (default ../shared).
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ START: dict[str, dict[str, Any]] = {
     "frozen": {"model.weights": WEIGHTS},
     "fine-tuned": {"model.weights": WEIGHTS},
 }
-"""How a training starts, and what it sets for that."""
+"""Name of a start -> settings of its recipe."""
 VAL = 200
-"""Pictures of LSP, from its end, that are measured on; the rest is trained on."""
+"""The last so many pictures of LSP are for measuring; the rest is for training."""
 SIDE = 128
 
 
@@ -49,11 +50,11 @@ class Curve:
     """One task.
 
     Attributes:
-        counts: of labelled pictures to train on; of each class, where pictures have one.
-        score: the number of `metrics.json` that tells how good it is.
-        settings: of every training.
-        frozen: what is frozen where the trunk stays.
-        write: writes the task's data into a folder and returns it.
+        counts: numbers of labelled training pictures; per class, if pictures have classes.
+        score: the number of `metrics.json` that is the score.
+        settings: of every run.
+        frozen: the parts of the network that are frozen in the row `frozen`.
+        write: writes the task's data into a folder and returns the folder.
     """
 
     about: str
@@ -71,7 +72,7 @@ class Curve:
 
 
 def write_upside_down(folder: Path, count: int, seed: int) -> Path:
-    """`count` training pictures of each class, in folders by class."""
+    """Writes `count` training pictures of each class, and the validation pictures, in folders by class."""
     source = SHARED / "data" / "lsp"
     if not source.is_dir():
         raise UserError(f"{source}: no such data; set PIXELWISE_SHARED.")
@@ -86,7 +87,7 @@ def write_upside_down(folder: Path, count: int, seed: int) -> Path:
         }
         fewest = min(map(len, kinds.values()))
         for kind, members in kinds.items():
-            # A permutation cut off: the fewer pictures are among the more. The same pictures to measure on for all.
+            # The start of a permutation, so a smaller set is part of the larger ones. Validation pictures never change.
             chosen = random.permutation(members)[:count] if part == "train" else members[:fewest]
             (folder / part / kind).mkdir(parents=True)
             for number in chosen:
@@ -96,7 +97,7 @@ def write_upside_down(folder: Path, count: int, seed: int) -> Path:
 
 
 def write_person(path: Path, picture: np.ndarray, points: np.ndarray) -> None:
-    """The square around (14, 2) joints and a quarter more, mirrored where it reaches beyond the picture."""
+    """Writes the square around (14, 2) joints, a quarter larger; beyond the picture it is mirrored."""
     low, high = points.min(0), points.max(0)
     half = 0.625 * float((high - low).max())
     left, top = np.floor((low + high) / 2 - half).astype(int)
@@ -108,7 +109,7 @@ def write_person(path: Path, picture: np.ndarray, points: np.ndarray) -> None:
 
 
 def write_camvid(folder: Path, count: int, seed: int) -> Path:
-    """CamVid with `count` of its training pictures."""
+    """Writes CamVid with `count` of its training pictures."""
     data = small_camvid(folder)
     lines = (data / "train.txt").read_text().splitlines()
     chosen = np.random.default_rng(seed).permutation(len(lines))[:count]
@@ -141,7 +142,7 @@ CURVES = {
 
 
 def train_row(curve: Curve, row: str, seed: int, minutes: float) -> Result:
-    """One training, and what it gave."""
+    """Trains one row and returns its result."""
     start, count = row.split(", ")
     settings = {**curve.settings, **START[start]}
     if start == "frozen":
@@ -170,7 +171,7 @@ def train_row(curve: Curve, row: str, seed: int, minutes: float) -> Result:
 
 
 def draw(results: list[Result], curve: Curve, path: Path) -> None:
-    """One line a start, the mean over seeds, and every seed as a dot."""
+    """Draws one line per start, the mean over the seeds, and every seed as a dot."""
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for start in START:
         found = [[r[curve.score] for r in results if r["row"] == f"{start}, {count}"] for count in curve.counts]
@@ -192,7 +193,7 @@ def draw(results: list[Result], curve: Curve, path: Path) -> None:
 
 def show(name: str, file: Path) -> None:
     curve, results = CURVES[name], finished(file)
-    columns = {curve.score.replace("_", " "): mean(curve.score, ".4f"), "views": median("views", ".0f"), **SEEDS}
+    columns = {curve.score.replace("_", " "): mean(curve.score, ".4f"), "crops": median("views", ".0f"), **SEEDS}
     print(table(by_row(results, curve.rows), columns))
     draw(results, curve, file.with_suffix(".png"))
 
