@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pixelwise.catalog import create_model
 from pixelwise.nn.receptive_field import ReceptiveField, Trace, receptive_field
+from pixelwise.nn.upsampled_conv import UpsampledConv2d
 
 SIDE = 96
 
@@ -125,3 +126,30 @@ def test_of_a_layer_inside() -> None:
     assert trace.field(inside[0], 3, 5) == ReceptiveField(5, 9, 9, 13)
     assert trace.field(trace.outputs, 3, 5) == ReceptiveField(3, 7, 11, 15)
     assert math.isinf(trace.field(torch.empty(1, 1, 4, 4), 0, 0).top)  # of a tensor that the pass did not make
+
+
+@pytest.mark.parametrize("skip", [0, 2])
+def test_a_convolution_of_an_enlarged_map_is_followed(skip: int) -> None:
+    """By position, although the layer computes all four parities at once: against which pixels have a gradient."""
+
+    class Up(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down = nn.Conv2d(1, 3, 3, stride=2, padding=1)
+            self.beside = nn.Conv2d(1, max(skip, 1), 3, padding=1)
+            self.up = UpsampledConv2d(3, skip, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.up(self.down(images), self.beside(images) if skip else None)
+
+    torch.manual_seed(0)
+    network = Up()
+    images = torch.randn(1, 1, 32, 32, requires_grad=True)
+    answer = network(images)
+    trace = Trace(copy.deepcopy(network).to("meta"), torch.zeros(1, 1, 32, 32, device="meta"))
+    for row, column in ((16, 16), (15, 16), (15, 15), (0, 31)):
+        (gradient,) = torch.autograd.grad(answer[0, 0, row, column], images, retain_graph=True)
+        rows, columns = (gradient[0, 0] != 0).nonzero(as_tuple=True)
+        field = trace.field(trace.outputs, row, column)
+        seen = max(field.top, 0), max(field.left, 0), min(field.bottom, 32), min(field.right, 32)
+        assert seen == (rows.min(), columns.min(), rows.max() + 1, columns.max() + 1)

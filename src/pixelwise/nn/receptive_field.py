@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pixelwise.nn.upsampled_conv import in_full
+
 Interval = tuple[float, float]
 """First and last index along one axis, both included; infinite where every index counts."""
 Asks = Callable[[Interval], Interval]
@@ -58,7 +60,7 @@ class Trace:
     def __init__(self, run: Callable[[Tensor], Any], images: Tensor) -> None:
         self.images = images
         self._recorder = _Recorder()
-        with torch.no_grad(), self._recorder:
+        with torch.no_grad(), in_full(), self._recorder:
             self.outputs = run(images)
 
     def field(self, output: Tensor, row: int, column: int) -> ReceptiveField:
