@@ -130,18 +130,19 @@ class FastRCNN(Detector):
 
     def forward(self, images: Tensor) -> list[Detections]:
         """(N, C, H, W) -> the objects of each picture."""
-        chosen = self.proposer(images)
+        picture = (images.shape[-2], images.shape[-1])
+        chosen = self.proposer(images, self.limits.growth(picture))
         logits, offsets = self.roi_heads(self.maps(images), joined(chosen))
         sizes = [len(each) for each in chosen]
-        picture = (images.shape[-2], images.shape[-1])
         parts = zip(logits.split(sizes), offsets.split(sizes), chosen, strict=True)
-        return [self.roi_heads.detect(*part, picture, self.limits) for part in parts]
+        return [self.roi_heads.detect(*part, picture, self.limits.of(picture)) for part in parts]
 
     def sources(self, images: Tensor, found: Detections) -> list[Source]:
         """The proposal that each detection was decoded from; all are read from the one map."""
-        maps, proposals = self.maps(images), self.proposer(images)[0]
+        picture = (images.shape[-2], images.shape[-1])
+        maps, proposals = self.maps(images), self.proposer(images, self.limits.growth(picture))[0]
         offsets = self.roi_heads(maps, joined([proposals]))[1]
-        decoded = clip(self.roi_heads.coder.decode(offsets, proposals[:, None]), images.shape[-2], images.shape[-1])
+        decoded = clip(self.roi_heads.coder.decode(offsets, proposals[:, None]), *picture)
         height, width = (side * self.roi_heads.stride for side in maps.shape[-2:])
         covered = proposals.new_tensor([0, 0, width, height])
         return [

@@ -8,6 +8,7 @@ are positive, all others negative, and a fixed share of the boxes of a batch are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -97,12 +98,16 @@ class Proposer(nn.Module):
         pictures = images.detach().float().permute(0, 2, 3, 1).cpu().numpy()
         return [torch.from_numpy(selective_search(picture)).to(images.device) for picture in pictures]
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Pictures (N, C, H, W) -> the proposals (P, 4) of each."""
+    def forward(self, images: Tensor, growth: float = 1.0) -> list[Tensor]:
+        """Pictures (N, C, H, W) -> the proposals (P, 4) of each.
+
+        Args:
+            growth: how many times more are kept than usual, see `DetectionLimits.growth`.
+        """
         found = self.candidates(images)
         if self.scorer is not None:
             found = self.scorer.ordered(images, found)
-        return [boxes[: self.count] for boxes in found]
+        return [boxes[: math.ceil(self.count * growth)] for boxes in found]
 
     def for_training(self, images: Tensor, targets: ObjectTargets) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Proposals of each picture for the losses of what follows, and the loss of the scorer, if there is one."""

@@ -163,7 +163,7 @@ class RCNN(Detector):
         """(N, C, H, W) -> the objects of each picture."""
         picture = (images.shape[-2], images.shape[-1])
         found = []
-        for image, boxes in zip(images, self.proposer(images), strict=True):
+        for image, boxes in zip(images, self.proposer(images, self.limits.growth(picture)), strict=True):
             scores, offsets = self.svms.bias.new_zeros(0, self.num_classes - 1), self.svms.bias.new_zeros(0)
             if len(boxes):
                 parts = [self._scored(image, part) for part in boxes.split(CHUNK)]
@@ -183,15 +183,16 @@ class RCNN(Detector):
         large = ((found[..., 2:] - found[..., :2]) >= SMALLEST).all(-1)
         region, place = ((confidences > self.limits.score) & large).nonzero(as_tuple=True)
         own, scores = found[region, place], confidences[region, place]
-        kept = nms(own, scores, self.limits.overlap, place)[: self.limits.objects]
+        kept = nms(own, scores, self.limits.overlap, place)[: self.limits.of(picture).objects]
         return Detections(own[kept], place[kept] + 1, scores[kept])
 
     def sources(self, images: Tensor, found: Detections) -> list[Source]:
         """The proposal that each detection was decoded from; the map is that of the warped proposal."""
-        proposals = self.proposer(images)[0]
+        picture = (images.shape[-2], images.shape[-1])
+        proposals = self.proposer(images, self.limits.growth(picture))[0]
         parts = [self._scored(images[0], part)[1] for part in proposals.split(CHUNK)]
         offsets = torch.cat(parts).view(len(proposals), -1, 4)
-        decoded = clip(self.coder.decode(offsets, proposals[:, None]), images.shape[-2], images.shape[-1])
+        decoded = clip(self.coder.decode(offsets, proposals[:, None]), *picture)
         decoded = F.pad(decoded, (0, 0, 1, 0))  # (P, K, 4): the background has no box
         inner, stride = self.size - 2 * self.context, max(self.encoder.feature_strides)
         sources = []

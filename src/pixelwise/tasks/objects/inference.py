@@ -109,7 +109,7 @@ class ObjectPrediction(Prediction):
     def labels(self) -> list[str]:
         """The class's name and the confidence, in percent, of each object."""
         return [
-            f"{self.class_names[class_id]} {100 * confidence:.0f}"
+            f"{self.class_names[class_id]} {100 * confidence:.0f}%"
             for class_id, confidence in zip(self.classes.tolist(), self.confidences.tolist(), strict=True)
         ]
 
