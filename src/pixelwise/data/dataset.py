@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pixelwise import notebook
 from pixelwise.data.codings import Coding, MaskCoding
+from pixelwise.data.draw import contact_sheet, overlay, palette, to_rgb
 from pixelwise.data.gaps import valueless
 from pixelwise.data.idx import read_idx
 from pixelwise.data.pictures import PictureFormat, convert, probe, read_filled
@@ -16,6 +18,8 @@ from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.errors import UserError, unknown
 
+SHOWN, MOST_NAMES = 4, 20
+"""Pictures, and names of classes, that a notebook shows."""
 UNLABELLED = "unlabelled"
 """The split of pictures that have no labels, or whose labels are not to be read."""
 
@@ -144,6 +148,29 @@ class Dataset:
             return mask
         lost = self.read_known(record)[1]
         return mask if lost is None else np.where(lost, np.uint8(VOID), mask)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the numbers of pictures, the classes, and the first pictures with their labels."""
+        splits = [(split, len(names)) for split, names in self.splits.items()]
+        classes = ", ".join(self.class_names[:MOST_NAMES]) + (", ..." if len(self.class_names) > MOST_NAMES else "")
+        parts = [
+            notebook.paragraph(f"{self.root}: {len(self.records):,} pictures, layout {self.layout}"),
+            notebook.table(("split", "pictures"), splits),
+        ]
+        if self.class_names:
+            parts.append(notebook.paragraph(f"{len(self.class_names)} classes: {classes}"))
+        labelled = [record for record in self.records if record.labelled][:SHOWN] or self.records[:SHOWN]
+        if labelled:
+            drawn = [self._drawn(record) for record in labelled]
+            parts.append(notebook.picture(contact_sheet(drawn, columns=SHOWN), "the first pictures with their labels"))
+        return "".join(parts)
+
+    def _drawn(self, record: Record) -> np.ndarray:
+        """(H, W, 3) uint8: a picture tinted by its mask, where it has one."""
+        sample = self.load(record)
+        if sample.mask is None:
+            return to_rgb(sample.image)
+        return overlay(sample.image, sample.mask, palette(len(self.class_names)))
 
     def _checked(self, mask: np.ndarray, record: Record) -> np.ndarray:
         """The mask with its ids renumbered, once each is found to be that of a class."""

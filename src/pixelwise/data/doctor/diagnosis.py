@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from pixelwise import notebook
+
 Severity = Literal["error", "warning", "note"]
 FIX = "`pixelwise check DATA --fix DIR`"
+MOST_FILES = 3
+"""Files of a finding that a notebook names."""
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
@@ -80,6 +84,22 @@ class Diagnosis:
     def ok(self) -> bool:
         """Nothing stops training."""
         return not any(finding.severity == "error" for finding in self.findings)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the findings, errors first."""
+        counts = [(severity, sum(each.severity == severity for each in self.findings)) for severity in SEVERITIES]
+        told = ", ".join(f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in counts)
+        head = f"{self.root}: {self.summary.pictures:,} pictures, {self.summary.labelled:,} labelled; {told}"
+        rows = [
+            (
+                each.severity,
+                each.sentence,
+                ", ".join(each.files[:MOST_FILES]) + (", ..." if each.files[MOST_FILES:] else ""),
+            )
+            for each in self.findings
+        ]
+        table = notebook.table(("severity", "what", "where"), rows) if rows else ""
+        return notebook.paragraph(head) + table
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON holds it."""
