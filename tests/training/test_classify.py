@@ -36,7 +36,7 @@ def test_it_learns_and_writes_all_of_a_run(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["accuracy"] > 0.9
     assert set(metrics["recall"]) == {"digit0", "digit1", "digit2"}
-    assert "Right, and sure of it" in (run / "report.html").read_text()
+    assert "Right with high confidence" in (run / "report.html").read_text()
     assert "pixelwise predict" in (run / "next.txt").read_text()
 
 
