@@ -148,10 +148,10 @@ def test_a_head_is_what_its_words_say() -> None:
 @pytest.mark.parametrize(
     ("layer", "head", "added"),
     [
-        ("layer1", [], "avgpool and dense classes"),
-        ("layer1", ["conv 8", "relu"], "avgpool and dense classes"),
-        ("layer1", ["conv 8", "avgpool", "dropout 0.5"], "so dense classes was added"),
-        ("layer1", ["avgpool", "dense 12", "relu"], "so dense classes was added"),
+        ("layer1", [], "extended by avgpool and dense classes"),
+        ("layer1", ["conv 8", "relu"], "extended by avgpool and dense classes"),
+        ("layer1", ["conv 8", "avgpool", "dropout 0.5"], "extended by dense classes"),
+        ("layer1", ["avgpool", "dense 12", "relu"], "extended by dense classes"),
     ],
 )
 def test_a_head_without_an_end_gets_one_and_says_so(layer: str, head: list[str], added: str) -> None:

@@ -72,4 +72,4 @@ def test_a_head_that_was_completed_is_told(
 ) -> None:
     path = recipe(tmp_path, head=["conv 4"], size=None)
     api.train(path, data=digits_folder, out=tmp_path / "run", epochs=0.2, progress=True)
-    assert "so avgpool and dense classes were added to it" in capsys.readouterr().out
+    assert "so it was extended by avgpool and dense classes" in capsys.readouterr().out

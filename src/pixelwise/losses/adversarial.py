@@ -20,7 +20,7 @@ def generator_loss(fake_logits: Tensor) -> Tensor:
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """-log D(x) - log(1 - D(G(z))), each averaged over its logits (equation 1); 2 log 2 if D cannot tell.
+    """-log D(x) - log(1 - D(G(z))), each averaged over its logits (equation 1); 2 log 2 if D cannot tell them apart.
 
     Args:
         label_smoothing: a, if real pictures have the target 1 - a. Fakes keep the target 0 (one-sided label smoothing,

@@ -80,7 +80,7 @@ def test_what_makes_no_sense_is_said(classifier: Path, pictures: Path, tmp_path:
     save_model(dense, network.state_dict(), ModelSpec("unet", options, NAMES, PictureFormat(), (0.0,) * 3, (1.0,) * 3))
     with pytest.raises(UserError, match="unet that was trained to segment has no option --heatmap"):
         api.predict(dense, pictures, tmp_path / "out2", heatmap="dog")
-    with pytest.raises(UserError, match="no classifier of whole pictures"):
+    with pytest.raises(UserError, match="does not classify whole pictures"):
         heat.SlidingClassifier(*load_model(dense), "dog")
 
 

@@ -159,8 +159,7 @@ class Cut(Classifier):
             added = ["avgpool", "dense classes"] if len(before) == 3 else ["dense classes"]
             for word in added:
                 before = self._append(word, before, num_classes)
-            were = "were" if len(added) > 1 else "was"
-            self.notes = (f"The head does not end in 'dense classes', so {' and '.join(added)} {were} added to it.",)
+            self.notes = (f"The head does not end in 'dense classes', so it was extended by {' and '.join(added)}.",)
         he_normal(self.head)
         self.smallest = min(self.window) if self.window else self._smallest(in_channels)
         self.train()

@@ -20,7 +20,7 @@ from pixelwise.nn.initialise import he_normal
 
 
 class SegNet(DenseModel):
-    """13 convolutions down and 13 up, each with batch norm and ReLU except the last, which gives the logits (figure 2).
+    """13 convolutions down and 13 up, each with batch norm and ReLU except the last, which returns logits (figure 2).
 
     3 channels and 11 classes: 29,449,355 parameters, of which VGG-16 with batch norm has 14,723,136, the decoder
     14,719,872 and the head 6,347. The convolutions before batch norm have biases, as VGG's do.

@@ -29,7 +29,7 @@ BAND = 64  # rows of an overview that are read at a time
 class SlidingClassifier:
     """A classifier that predicts the class of every window of a picture, at the picture's own scale.
 
-    A window is as large as the crops (`view`) that the classifier was trained on. Training pictures were resized to
+    A window is as large as the crops (`view`) on which the classifier was trained. Training pictures were resized to
     that size (`data.fit.Cover`), but the picture over which the classifier slides is not resized.
 
     Args:

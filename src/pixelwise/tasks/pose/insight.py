@@ -85,7 +85,7 @@ class PoseInsight(Insight):
                 for name, own in zip(names, maps, strict=True)
             ]
             about = (
-                f"Heatmaps after hourglass {number} of {len(all_heatmaps)}. Each has a colour range of its own; the "
+                f"Heatmaps after hourglass {number} of {len(all_heatmaps)}. Each has its own colour range; the "
                 "number is the value at the peak."
             )
             if number > 1:

@@ -104,7 +104,7 @@ class FindJoints(Task):
         derive("augment", "scale", [0.75, 1.25], "as in the paper (section 3.2)")
         derive("augment", "rotate", 30.0, "as in the paper (section 3.2)")
         if _joints(draft.facts).sides:
-            derive("augment", "flip", "horizontal", "left and right joints change places with the picture")
+            derive("augment", "flip", "horizontal", "mirroring swaps left and right joints")
         else:
             derive("augment", "flip", "none", "no two joints have names that differ only in `left` and `right`")
         derive("augment", "elastic", 0.0, "limbs do not bend")

@@ -98,7 +98,7 @@ class RegressInference(DenseInference[ValuePrediction]):
         """
         path, out = Path(path), Path(out)
         if os.path.realpath(out) == os.path.realpath(path):
-            raise UserError(f"{path}: the result would overwrite the picture itself; choose another place for it.")
+            raise UserError(f"{path}: the result would overwrite the picture itself; write it to another path.")
         with ExitStack() as stack:
             raster = stack.enter_context(open_raster(path))
             check_form(raster, self.spec)
