@@ -141,7 +141,7 @@ class Cut(Classifier):
         _check_end(words, num_classes)
         self.window = _window(size, whole, words)
         view = self.window or (max(VIEW, whole.smallest),) * 2
-        left.eval()  # batch norm takes one picture
+        left.eval()  # batch norm accepts a single picture
         try:
             before = _shape(left, (in_channels, *view))
         except (RuntimeError, ValueError) as error:

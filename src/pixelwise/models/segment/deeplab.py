@@ -81,7 +81,7 @@ def conv_norm_relu(inputs: int, outputs: int, kernel: int, rate: int = 1) -> nn.
 
 
 def separable_norm_relu(inputs: int, outputs: int, kernel: int, rate: int = 1) -> nn.Sequential:
-    """Atrous separable convolution (v3+, section 3.1), batch norm, ReLU; 1x1 convolutions are ordinary ones."""
+    """Atrous separable convolution (v3+, section 3.1), batch norm, ReLU; 1x1 convolutions stay ordinary."""
     if kernel == 1:
         return conv_norm_relu(inputs, outputs, 1)
     return nn.Sequential(*SeparableConv(inputs, outputs, dilation=rate), nn.ReLU(inplace=True))
@@ -154,7 +154,7 @@ def apply_multi_grid(encoder: Encoder, multi_grid: Sequence[int]) -> None:
     if len(blocks) != len(multi_grid):
         raise UserError(
             f"multi_grid: {len(multi_grid)} factors found, but the last stage of the encoder has {len(blocks)} blocks "
-            f"with 3x3 convolutions; give as many{', or none' if blocks else ''}."
+            f"with 3x3 convolutions; give one per block{', or none at all' if blocks else ''}."
         )
     for block, factor in zip(blocks, multi_grid, strict=True):
         for convolution in _wide_convolutions(block):

@@ -159,7 +159,7 @@ class UNetFPN(EncoderUNet):
         assert logits is not None
         return F.interpolate(
             logits, images.shape[-2:], mode="bilinear"
-        )  # the same where the last block is at that size
+        )  # unchanged if the last block has that size already
 
 
 def unet_fpn(
