@@ -53,5 +53,5 @@ def test_finite_for_logits_of_any_size_and_float32(size: float) -> None:
 
 def test_smoothing_out_of_range() -> None:
     for smoothing in (-0.1, 1.0):
-        with pytest.raises(ValueError, match="label smoothing"):
+        with pytest.raises(ValueError, match="label_smoothing"):
             discriminator_loss(torch.zeros(1), torch.zeros(1), label_smoothing=smoothing)

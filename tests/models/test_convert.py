@@ -168,8 +168,8 @@ class Maximum(nn.Sequential):
         (Permuted(nn.Conv2d(3, 4, 3), nn.Linear(4 * 6 * 6, 2)), 8, "Permuted"),
         (Maximum(nn.Conv2d(3, 4, 3), nn.Linear(4, 2)), 8, "'amax' neither flattens a map"),
         (create_model("vgg11", num_classes=3, width=2), 192, "averages maps of 6 x 6 to 7 x 7"),
-        (lenet(), 32, "cannot be followed on 32 x 32"),
-        (nn.Sequential(nn.ReLU(), nn.Flatten()), 8, "neither a convolution nor a linear layer"),
+        (lenet(), 32, "cannot be traced on pictures of 32 x 32"),
+        (nn.Sequential(nn.ReLU(), nn.Flatten()), 8, "has neither a convolution nor a linear layer"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
 )

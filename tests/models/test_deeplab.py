@@ -155,7 +155,7 @@ def test_the_decoder_of_v3plus_joins_the_map_of_stride_4() -> None:
         before = network(images)
         network.reduce[1].weight.zero_()  # that map falls silent
         assert (before - network(images)).std() > 0.01 * before.std()
-    with pytest.raises(UserError, match="output_stride 2: the decoder joins the map of stride 4"):
+    with pytest.raises(UserError, match="output_stride 2: the decoder needs the map of stride 4"):
         create_model("deeplab_v3plus", **V3, output_stride=2)
 
 

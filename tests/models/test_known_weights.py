@@ -34,7 +34,7 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path) -> Non
     good = named_by_digest(tmp_path, {"a": torch.zeros(3)})
     assert read_weights(good).tensors.keys() == {"a"}
     bad = good.rename(tmp_path / "net-00000000.pth")
-    with pytest.raises(UserError, match="its name says 00000000"):
+    with pytest.raises(UserError, match="the name says 00000000"):
         read_weights(bad)
     check_digest(bad.rename(tmp_path / "net-final.pth"))  # no digest in the name
 

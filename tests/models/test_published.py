@@ -65,7 +65,9 @@ def test_torchvisions_files_are_found_by_name_and_fit(folder: Path, monkeypatch:
     torch.save(create_model("resnet18").state_dict(), folder / "mine.pth")
     assert search("resnet18") == Search(str(path))
     path.rename(folder / "resnet34-b627a593.pth")
-    with pytest.raises(UserError, match=r"resnet34-b627a593\.pth: has the name of .* not those of resnet34"):
+    with pytest.raises(
+        UserError, match=r"resnet34-b627a593\.pth: the file has the name of .* not the tensors of resnet34"
+    ):
         search("resnet34")
 
 
@@ -120,7 +122,7 @@ def test_a_damaged_file_is_named(name: str, folder: Path) -> None:
 
 def test_a_folder_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIXELWISE_WEIGHTS", str(tmp_path / "nowhere"))
-    with pytest.raises(UserError, match=r"\$PIXELWISE_WEIGHTS: .*nowhere is no folder"):
+    with pytest.raises(UserError, match=r"\$PIXELWISE_WEIGHTS: .*nowhere is not a folder"):
         search("mobilenet_v2")
 
 

@@ -30,7 +30,7 @@ def test_fixed_options_are_set_and_others_stay_open() -> None:
         deep(depth=2)
     with pytest.raises(TypeError, match="colour"):
         deep(colour=2)
-    with pytest.raises(AssertionError, match="colour is no option of Family"):
+    with pytest.raises(AssertionError, match="colour is not an option of Family"):
         variant("odd", Family, "", colour=2)
 
 

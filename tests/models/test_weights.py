@@ -146,7 +146,7 @@ def test_a_hub_that_cannot_be_reached_is_a_sentence(error: Exception, monkeypatc
         raise error
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    with pytest.raises(UserError, match="Hugging Face hub did not give"):
+    with pytest.raises(UserError, match="Hugging Face hub did not provide"):
         create_encoder("resnet18", weights="someone/resnet")
 
 

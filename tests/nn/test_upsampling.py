@@ -102,7 +102,7 @@ def test_over_an_encoder() -> None:
     network = create_model("unet", num_classes=2, encoder="resnet18", upsampling="pixel_shuffle").eval()
     with torch.inference_mode():
         assert network(torch.randn(1, 3, 50, 70)).shape == (1, 2, 50, 70)
-    with pytest.raises(UserError, match="unpool needs the places"):
+    with pytest.raises(UserError, match="unpool needs the positions"):
         create_model("unet", num_classes=2, encoder="resnet18", upsampling="unpool")
     with pytest.raises(UserError, match="did you mean 'bilinear'"):
         create_model("unet", num_classes=2, upsampling="bilinar")

@@ -36,7 +36,7 @@ def test_it_learns_and_writes_all_of_a_run(run: Path) -> None:
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["accuracy"] > 0.9
     assert set(metrics["recall"]) == {"digit0", "digit1", "digit2"}
-    assert "Right, and sure of it" in (run / "report.html").read_text()
+    assert "Right with high confidence" in (run / "report.html").read_text()
     assert "pixelwise predict" in (run / "next.txt").read_text()
 
 
@@ -132,7 +132,7 @@ def test_tasks_and_data_must_agree(digits_folder: Path, scenes_folder: Path, run
 
 
 def test_a_window_is_kept_to(digits_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="takes 32 x 32 pixels and nothing else"):
+    with pytest.raises(UserError, match="only takes 32 x 32 pixels"):
         api.train("lenet5", data=digits_folder, out=tmp_path / "a", overrides={"augment.crop": [40, 40]})
 
 

@@ -59,7 +59,7 @@ def test_what_was_taken_over_stays_bitwise_and_the_head_learns(digits_folder: Pa
 
 def test_mistakes_are_found_before_anything_is_written(digits_folder: Path, tmp_path: Path) -> None:
     for changes, words in (
-        ({"head": ["flatten", "dense 10"]}, "'dense 10', gives another number of values than there are classes, 3"),
+        ({"head": ["flatten", "dense 10"]}, "'dense 10', does not return one value for each of the 3 classes"),
         ({"layer": "features.88"}, "unknown layer"),
     ):
         with pytest.raises(UserError, match=words):
@@ -72,4 +72,4 @@ def test_a_head_that_was_completed_is_told(
 ) -> None:
     path = recipe(tmp_path, head=["conv 4"], size=None)
     api.train(path, data=digits_folder, out=tmp_path / "run", epochs=0.2, progress=True)
-    assert "so avgpool and dense classes were put behind it" in capsys.readouterr().out
+    assert "so it was extended by avgpool and dense classes" in capsys.readouterr().out

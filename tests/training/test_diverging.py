@@ -105,9 +105,9 @@ def test_a_file_of_weights_that_diverged(scenes_folder: Path, tmp_path: Path) ->
             call()
     huge = {name: value * 1e30 if value.is_floating_point() else value for name, value in tensors.items()}
     save_model(best, huge, spec)
-    with pytest.raises(NotFinite, match=r"val-0000: the network answers with NaN"):
+    with pytest.raises(NotFinite, match=r"val-0000: the network returns NaN"):
         api.evaluate(run)
-    with pytest.raises(UserError, match=r"0 of 12 pictures predicted.*\n.*images/train-0000\.png: the network answers"):
+    with pytest.raises(UserError, match=r"0 of 12 pictures predicted.*\n.*images/train-0000\.png: the network returns"):
         api.predict(run, scenes_folder / "images", tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*.png"))
 
@@ -124,7 +124,7 @@ def test_a_changed_byte_is_noticed(scenes_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="damaged: its bytes are not those that were written"):
         api.train("unet", data=scenes_folder, out=tmp_path / "b", overrides={**TINY, "model.weights": str(run)})
     save_file(load_file(best), best, metadata={"other": "file"})
-    with pytest.raises(UserError, match="holds weights but not what they are for"):
+    with pytest.raises(UserError, match="holds weights without a description"):
         api.load(best)
 
 

@@ -158,7 +158,7 @@ def test_several_mistakes_in_a_recipe_are_told_together() -> None:
     for rate in ("nan", "inf", "-inf", "-1", "0"):
         with pytest.raises(UserError, match=r"'optimizer\.lr': input should be"):
             load_recipe("unet", [f"optimizer.lr={rate}"])
-    with pytest.raises(UserError, match=r"model\.weights: a file, .* expected, found 3"):
+    with pytest.raises(UserError, match=r"model\.weights: expected a file, .* found 3"):
         create_model("unet", num_classes=2, weights=3)
 
 

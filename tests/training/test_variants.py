@@ -211,7 +211,7 @@ def test_mistakes_name_the_variant(tmp_path: Path, changes: dict[str, Any], word
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"augment.crop": [9, 9]}, "variant last: augment.crop: 9 x 9 found, but this network takes 8 x 8"),
+        ({"augment.crop": [9, 9]}, "variant last: augment.crop: found 9 x 9, but this network only takes 8 x 8"),
         ({"model.weights": "nowhere.safetensors"}, "nowhere.safetensors"),
         ({"optimizer.freeze": "hiden"}, "variant last: unknown module to freeze.*did you mean 'hidden'"),
     ],

@@ -1,10 +1,10 @@
 """Losses of dense prediction.
 
-All take logits (N, K, H, W) and class ids (N, H, W), leave out pixels whose id is `ignore_index`, compute in float32
-whatever the logits' dtype (float64 stays), are finite for logits of any size, and are 0 with zero gradient where no
-pixel counts. One logit (K = 1) is the foreground's against a background of logit 0; ids are then 0 and 1. In a run of
-several processes the sums go over all of them, so the value is that of the whole batch; the Lovász losses, which are no
-sums, say what they do.
+All losses take logits (N, K, H, W) and class ids (N, H, W), and leave out pixels whose id is `ignore_index`. They
+compute in float32 whatever the logits' dtype (float64 stays), are finite for logits of any magnitude, and are 0 with
+zero gradient if no pixel counts. A single logit (K = 1) is the foreground's against a background of logit 0; ids are
+then 0 and 1. In a run of several processes the sums go over all of them, so the value is that of the whole batch. The
+Lovász losses are not sums; their docstrings describe what they do.
 """
 
 from pixelwise.losses.lovasz import lovasz_hinge, lovasz_softmax

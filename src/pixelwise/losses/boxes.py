@@ -1,4 +1,4 @@
-"""Box regression: the squared distance of a box's edges from the true ones; and its sum with losses of the class."""
+"""Box regression: the squared distance of a box's edges from the true edges, and its sum with classification losses."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pixelwise.losses.sums import LossSum
 
 
 def box_l2(boxes: Tensor, target: Tensor, present: Tensor, size: tuple[float, float]) -> Tensor:
-    """The sum of the squared errors of a box's four edges, the mean over the boxes that have a truth.
+    """The sum of the squared errors of a box's four edges, averaged over the boxes that have a target.
 
-    Edges are measured as shares of the picture, so that the loss means the same in pictures of any size: 0.01 is a box
+    Edges are measured as shares of the picture, so that the loss means the same for pictures of any size: 0.01 is a box
     that is off by a twentieth of the picture at each edge. Source: Sermanet et al., ICLR 2014, arXiv:1312.6229, section
-    4.2 (an l2 loss). In a run of several processes the mean is over the boxes of all of them; 0 with zero gradient
-    where no box has a truth.
+    4.2 (an l2 loss). In a run of several processes the mean is over the boxes of all of them. The loss is 0 with zero
+    gradient if no box has a target.
 
     Args:
-        boxes, target: (..., 4) xyxy in pixels; one box a picture, a box for each of K objects, or one at each place.
-        present: (...) bool, whether there is a true box; where not, the target may be anything, NaN included.
-        size: height and width in pixels of the picture, or of the window that the boxes were found in.
+        boxes, target: (..., 4) xyxy in pixels: one box per picture, one per object, or one per position of a map.
+        present: (...) bool, whether there is a true box; if not, the target may be anything, including NaN.
+        size: height and width in pixels of the picture, or of the window in which the boxes were found.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: the shapes do not match.
     """
     if boxes.shape != target.shape or boxes.shape[:-1] != present.shape or boxes.shape[-1] != 4:
         raise ValueError(
-            f"boxes are {tuple(boxes.shape)}, their truth {tuple(target.shape)} and what is present "
-            f"{tuple(present.shape)}; (..., 4) twice and (...) expected"
+            f"box_l2: boxes are {tuple(boxes.shape)}, targets {tuple(target.shape)} and `present` is "
+            f"{tuple(present.shape)}; expected are (..., 4), (..., 4) and (...)"
         )
     if boxes.dtype != torch.float64:
         boxes = boxes.float()
@@ -49,11 +49,11 @@ BOX_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, tuple[float, float]], Te
 
 @dataclass(frozen=True)
 class LocalisationLoss:
-    """Losses of a network that gives classes and boxes.
+    """Loss of a network that predicts classes and boxes.
 
     Attributes:
-        classes: of the class logits; None where only boxes are learned.
-        boxes: name in `BOX_LOSSES` -> factor; empty where only the class is learned.
+        classes: the loss of the class logits; None if only boxes are learned.
+        boxes: name in `BOX_LOSSES` -> factor; empty if only the class is learned.
     """
 
     classes: LossSum | None
@@ -71,8 +71,8 @@ class LocalisationLoss:
         """Each term by name, unweighted, and their sum as `loss`.
 
         Args:
-            logits, target: (N, K, 1, 1) and (N, 1, 1), as `LossSum` takes them.
-            boxes, true_boxes, present, size: as `box_l2` takes them.
+            logits, target: (N, K, 1, 1) and (N, 1, 1), as for `LossSum`.
+            boxes, true_boxes, present, size: as for `box_l2`.
         """
         values: dict[str, Tensor] = {} if self.classes is None else self.classes(logits, target)
         summed = values.pop("loss", boxes.new_zeros((), dtype=torch.float32))

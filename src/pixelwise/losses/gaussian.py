@@ -1,4 +1,4 @@
-"""Gaussians with diagonal covariance: the KL divergence that a VAE pays for its code, and log densities of codes."""
+"""Gaussians with diagonal covariance: the KL divergence in the loss of a VAE, and log densities of codes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def gaussian_kl(mean: Tensor, log_variance: Tensor) -> Tensor:
         mean, log_variance: (N, D).
 
     Returns:
-        (N,), at least 0 but for rounding; 0 at mean 0 and log variance 0.
+        (N,), at least 0 up to rounding; 0 at mean 0 and log variance 0.
     """
     if mean.dtype != torch.float64:
         mean, log_variance = mean.float(), log_variance.float()

@@ -1,4 +1,4 @@
-"""What the losses are functions of, prepared once for all terms of a sum."""
+"""Inputs of the losses, prepared once for all terms of a sum."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ Weights = Tensor | Sequence[float] | None
 
 @dataclass(frozen=True)
 class Inputs:
-    """What every loss is a function of; the softmax in it is shared by all terms of a sum.
+    """Everything that a loss depends on; all terms of a sum share its softmax.
 
     Attributes:
-        logits: (N, K, H, W), two classes for one logit. What is computed from them is float32, or float64 where they
-            are.
-        target: (N, H, W).
-        weights: (K,).
-        foreground_only: of one logit, for losses that score classes.
+        logits: (N, K, H, W), two classes if the network has one logit. Everything computed from them is float32, or
+            float64 if they are.
+        target: (N, H, W) class ids.
+        weights: (K,) class weights.
+        foreground_only: whether losses that average over classes use the foreground alone; true for one logit.
         label_smoothing: of cross entropy.
         gamma: of the focal loss.
-        per_image: Lovász losses are the mean over pictures, rather than one of all pixels of the batch.
-        only_present: the Lovász softmax leaves out classes that the truth lacks.
+        per_image: whether Lovász losses are averaged over pictures, rather than computed once for all pixels of the
+            batch.
+        only_present: whether the Lovász losses leave out classes without a pixel in the target.
         pixel_weights: (N, H, W), factors of each pixel in means over pixels; None for 1.
     """
 
@@ -48,12 +49,12 @@ class Inputs:
 
     @cached_property
     def counted(self) -> Tensor:
-        """(N, H, W), whether the pixel has a label."""
+        """(N, H, W) bool, whether the pixel has a label."""
         return self.target != self.ignore_index
 
     @cached_property
     def ids(self) -> Tensor:
-        """(N, H, W) class ids, 0 where there is no label."""
+        """(N, H, W) class ids, 0 for void pixels."""
         return self.target.where(self.counted, 0)
 
     @cached_property
@@ -72,17 +73,20 @@ class Inputs:
 
     @cached_property
     def truth(self) -> Tensor:
-        """(K,) int64, the labelled pixels of each class. Unlike `bincount`, a scatter does not wait for the device."""
+        """(K,) int64, the number of labelled pixels per class.
+
+        Unlike `bincount`, a scatter does not wait for the device.
+        """
         ids, counted = self.ids.flatten(), self.counted.flatten()
         return ids.new_zeros(len(self.weights)).scatter_add(0, ids, counted.to(ids.dtype))
 
     @cached_property
     def shares(self) -> Tensor:
-        """(N, H, W), by how much each pixel counts beside the weight of its class: 0 where there is no label."""
+        """(N, H, W), the factor of each pixel in addition to its class weight; 0 for void pixels."""
         return self.counted if self.pixel_weights is None else self.counted * self.pixel_weights
 
     def mean(self, summed: Tensor) -> Tensor:
-        """A sum over pixels divided by the sum of their weights, over all processes; 0 where that is 0."""
+        """A sum over pixels divided by the sum of their weights, over all processes; 0 if that sum is 0."""
         if self.pixel_weights is None:
             weight = total((self.truth * self.weights).sum())
         else:
@@ -98,7 +102,7 @@ class Inputs:
         return intersection, predicted, truth
 
     def scored(self, truth: Tensor) -> Tensor:
-        """(K,) bool, the classes that a mean over classes takes in: those of which the truth has pixels."""
+        """(K,) bool, the classes that a mean over classes includes: those with pixels in the target."""
         present = truth > 0
         if self.foreground_only:
             present = present & (torch.arange(len(truth), device=truth.device) > 0)
@@ -106,16 +110,16 @@ class Inputs:
 
 
 class _TrueAndSums(Function):
-    """Of a softmax the log-probability of the true class, and each class's sum of probabilities over counted pixels.
+    """Log-probability of the true class per pixel, and sum of probabilities over labelled pixels per class.
 
     Cross entropy and the overlap losses depend on nothing else. With G the gradient for the first and S for the second,
-    that for logit k of a counted pixel is p_k (S_k - sum(p S) - G), plus G where k is the true class: three passes over
-    maps of K channels, where the chain of softmax, gather, exponential and sum takes eight.
+    the gradient for logit k of a labelled pixel is p_k (S_k - sum(p S) - G), plus G if k is the true class. This takes
+    three passes over maps of K channels; the chain of softmax, gather, exponential and sum takes eight.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, ids: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
-        # By planes: the softmax of the few values that lie together in channels_last is four times as slow.
+        # Contiguous planes: in channels_last a softmax over the few adjacent values is four times as slow.
         log_p = torch.log_softmax(_exact(logits).contiguous(), 1)
         log_p_true = log_p.gather(1, ids.unsqueeze(1)).squeeze(1)
         p = log_p.exp_().mul_(counted.unsqueeze(1))
@@ -135,7 +139,7 @@ class _TrueAndSums(Function):
 
 
 def _exact(logits: Tensor) -> Tensor:
-    """In the type that losses are computed in: float32, or float64 where the logits are."""
+    """Converts logits to the type in which losses are computed: float32, or float64 if the logits are float64."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
@@ -151,7 +155,7 @@ def prepare(
     only_present: bool = True,
     pixel_weights: Tensor | None = None,
 ) -> Inputs:
-    """(N, K, H, W), (N, H, W) -> what the terms of a loss share; the options are those of `Inputs`."""
+    """(N, K, H, W), (N, H, W) -> the inputs that the terms of a loss share; the options are those of `Inputs`."""
     one_logit = logits.shape[1] == 1
     if one_logit:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)

@@ -1,9 +1,9 @@
-"""Lovász hinge and Lovász softmax: surrogates that are 1 - IoU where predictions are certain.
+"""Lovász hinge and Lovász softmax: surrogate losses that equal 1 - IoU if predictions are certain.
 
 Berman, Triki & Blaschko, The Lovász-Softmax loss, CVPR 2018. The Jaccard loss of a class as a function of the set of
 mispredicted pixels is submodular; its Lovász extension is a piecewise linear function of the pixels' errors. With the
-errors in falling order it is sum(errors * weights), where a weight is what its pixel adds to the Jaccard loss of those
-before it (equations 8 and 9), and the weights are the gradient.
+errors in falling order it is sum(errors * weights). A pixel's weight is the amount by which it raises the Jaccard loss
+of the pixels before it (equations 8 and 9), and the weights are the gradient.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from pixelwise.losses.inputs import Inputs, prepare
 def jaccard_weights(errors: Tensor, foreground: Tensor) -> Tensor:
     """The gradient of the Jaccard loss's Lovász extension (algorithm 1).
 
-    With G foreground pixels, of which c are among the larger errors, and n background pixels among them, a foreground
-    pixel adds 1 / (G + n) and the next background pixel (G - c) / ((G + n) (G + n + 1)). The differences of
-    successive losses that algorithm 1 takes are the same, but in float32 most of their digits are rounding where there
-    are many pixels.
+    Let there be G foreground pixels, and let c foreground and n background pixels have larger errors than the next
+    pixel. A foreground pixel then adds 1 / (G + n), and a background pixel (G - c) / ((G + n) (G + n + 1)). Algorithm 1
+    computes the same as differences of successive losses, but with many pixels most digits of these differences are
+    rounding errors in float32.
 
     Args:
         errors: (P,) float32 or float64, at least 0; negative for pixels that do not count.
         foreground: (P,) bool.
 
     Returns:
-        (P,) weights, 0 where the error is negative, or smaller than that of every foreground pixel.
+        (P,) weights, 0 if the error is negative, or smaller than that of every foreground pixel.
     """
     weights = torch.zeros_like(errors)
     total_foreground = int(foreground.count_nonzero())
     if total_foreground == 0:  # the first false positive takes the loss from 0 to 1, and the others add nothing
         weights[errors.argmax()] = 1
         return weights
-    # Once all foreground is lost the loss is 1 and nothing adds to it, so only errors down to there are ranked.
+    # Once all foreground is lost the loss is 1 and cannot grow, so smaller errors than that need no rank.
     kept = errors >= errors.masked_fill(~foreground, torch.inf).min()
     order, is_foreground = _ranked(errors, foreground, kept)
     lost = is_foreground.cumsum(0, dtype=torch.int32)  # foreground so far, this pixel included
@@ -50,16 +50,16 @@ def jaccard_weights(errors: Tensor, foreground: Tensor) -> Tensor:
 
 
 def _ranked(errors: Tensor, foreground: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """The kept pixels from the largest error on: their indices, and whether they are foreground.
+    """The indices of the kept pixels in order of falling error, and whether each is foreground.
 
     The bits of non-negative floats sort like integers, which torch sorts ten times as fast on the CPU. The last bit
-    says what is background, so that it need not be looked up: errors that differ in nothing else count as equal.
+    marks the background, so that the class need not be looked up; errors that differ only in this bit count as equal.
     """
     integer = torch.int64 if errors.dtype == torch.float64 else torch.int32
     largest = torch.iinfo(integer).max
     keys = (largest - errors.contiguous().view(integer)).bitwise_and_(-2).bitwise_or_(~foreground)
     count = int(kept.count_nonzero())
-    if 2 * count > len(keys):  # sorting the others as well, behind them, takes less than picking these out
+    if 2 * count > len(keys):  # sorting all pixels is faster than first selecting the kept ones
         ranked, order = torch.sort(keys.masked_fill_(~kept, largest))
         ranked, order = ranked[:count], order[:count]
     else:
@@ -70,7 +70,7 @@ def _ranked(errors: Tensor, foreground: Tensor, kept: Tensor) -> tuple[Tensor, T
 
 
 class _PiecewiseLinear(Function):
-    """A value computed elsewhere together with its gradient."""
+    """Attaches a value and its gradient, both computed elsewhere, to the graph."""
 
     @staticmethod
     def forward(ctx: Any, at: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class _PiecewiseLinear(Function):
 
 def _softmax_errors(probability: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
     """|y - p| and its derivative."""
-    # A probability may round to above 1.
+    # Rounding can raise a probability above 1.
     errors = torch.where(foreground, 1 - probability, probability).clamp_min_(0)
     return errors, torch.where(foreground, -1.0, 1.0).to(errors.dtype)
 
@@ -105,7 +105,7 @@ def lovasz_softmax_term(x: Inputs) -> Tensor:
 
 
 def lovasz_hinge_term(x: Inputs) -> Tensor:
-    # Differences of log-probabilities are those of logits.
+    # Differences of log-probabilities equal differences of logits.
     if x.foreground_only:
         return _mean_of_extensions(x, x.log_p[:, 1:] - x.log_p[:, :1], _hinge_errors, only_present=False)
     largest, of_class = x.log_p.topk(2, dim=1)
@@ -120,15 +120,15 @@ def _mean_of_extensions(
     errors_of: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     only_present: bool,
 ) -> Tensor:
-    """The mean over pictures (or the one of the batch) of the mean over classes of sum(errors * weights).
+    """sum(errors * weights), averaged over classes and over pictures, or over classes for the whole batch at once.
 
     Args:
-        scores: (N, K, H, W), of the last K classes of `x`.
+        scores: (N, K, H, W), probabilities or margins of the last K classes of `x`.
         errors_of: (P,) scores and whether each pixel is of the class -> (P,) errors and their derivatives.
     """
     first = x.log_p.shape[1] - scores.shape[1]
     with torch.no_grad():
-        # Classes first: each one's pixels lie together.
+        # Classes first, so that the pixels of each class are adjacent.
         planes = scores.transpose(0, 1).flatten(1)  # (K, N H W)
         value, gradient = planes.new_zeros(()), torch.zeros_like(planes)
         ids, not_counted = x.target.flatten(), ~x.counted.flatten()
@@ -144,16 +144,16 @@ def _mean_of_extensions(
                 errors, slopes = errors_of(planes[k, pixels], foreground)
                 errors.masked_fill_(void, -1)
                 weights = jaccard_weights(errors, foreground) / len(classes)
-                value += (errors * weights).sum()  # in pairs: `torch.dot` loses two digits on large pictures
+                value += (errors * weights).sum()  # pairwise sum: `torch.dot` loses two digits on large pictures
                 gradient[k, pixels] = slopes * weights
-        # In the memory layout of the scores, so that what follows need not turn it again and again.
+        # In the memory layout of the scores, so that later operations need not convert it repeatedly.
         turned = torch.empty_like(scores).copy_(gradient.unflatten(1, x.target.shape).transpose(0, 1))
     summed = _PiecewiseLinear.apply(scores, value, turned)
     return total(summed) / total(torch.tensor(float(images), device=scores.device)).clamp_min(1)
 
 
 def _images(x: Inputs) -> Iterator[slice]:
-    """Where each picture, or the whole batch, lies in (N H W); those without a counted pixel are left out."""
+    """The slice of (N H W) of each picture, or of the whole batch; pictures without a labelled pixel are left out."""
     count, size = len(x.target), x.target[:1].numel()
     step = size if x.per_image else count * size
     for start in range(0, count * size, max(step, 1)):
@@ -169,16 +169,17 @@ def lovasz_softmax(
     per_image: bool = False,
     only_present: bool = True,
 ) -> Tensor:
-    """Lovász softmax: the mean over classes of the Jaccard loss's Lovász extension, of errors |y - p| (equation 11).
+    """Lovász softmax: the mean over classes of the Jaccard loss's Lovász extension, for errors |y - p| (equation 11).
 
-    Where each probability is 0 or 1 it is 1 - the mean IoU. With one logit the foreground alone is scored. The sum goes
-    by rank, so several processes cannot add their parts: each scores its own pictures and the mean over processes is
-    taken, which is one process's value with `per_image` and is not without it.
+    If every probability is 0 or 1, the loss equals 1 - the mean IoU. With one logit only the foreground is scored. The
+    weights depend on ranks, so several processes cannot add up their parts: each process scores its own pictures, and
+    the result is averaged. With `per_image` this equals the value of a single process, otherwise it does not.
 
     Args:
-        per_image: the mean over the pictures that have labelled pixels, rather than all pixels of the batch in one.
-        only_present: leave out classes of which the truth (of the picture, or of the batch) has no pixel; else such a
-            class costs its largest probability.
+        per_image: average over the pictures that have labelled pixels, rather than take all pixels of the batch at
+            once.
+        only_present: leave out classes without a pixel in the target (of the picture, or of the batch); otherwise such
+            a class costs its largest probability.
     """
     return lovasz_softmax_term(prepare(logits, target, ignore_index, per_image=per_image, only_present=only_present))
 
@@ -191,15 +192,17 @@ def lovasz_hinge(
     per_image: bool = False,
     only_present: bool = True,
 ) -> Tensor:
-    """Lovász hinge: the Jaccard loss's Lovász extension, of errors max(0, 1 - margin) (section 2.2).
+    """Lovász hinge: the Jaccard loss's Lovász extension, for errors max(0, 1 - margin) (section 2.2).
 
-    The margin of one logit is the logit, with the sign of the truth; a picture without foreground costs its largest
-    error. The paper stops there. With several classes each is scored against the rest, its margin its own logit less
-    the largest other (Crammer & Singer, JMLR 2001), and the loss is the mean over classes. Where margins are 0 on
-    mispredicted pixels and at least 1 elsewhere it is 1 - the mean IoU. Several processes: see `lovasz_softmax`.
+    With one logit, as in the paper, the margin is the logit with the sign of the truth, and a picture without
+    foreground costs its largest error. With several classes, which the paper does not treat, each class is scored
+    against the rest: its margin is its own logit minus the largest other logit (Crammer & Singer, JMLR 2001), and the
+    loss is the mean over classes. If margins are 0 on mispredicted pixels and at least 1 elsewhere, the loss equals
+    1 - the mean IoU. For several processes see `lovasz_softmax`.
 
     Args:
-        per_image: the mean over the pictures that have labelled pixels, rather than all pixels of the batch in one.
-        only_present: of several classes, leave out those of which the truth has no pixel.
+        per_image: average over the pictures that have labelled pixels, rather than take all pixels of the batch at
+            once.
+        only_present: with several classes, leave out those without a pixel in the target.
     """
     return lovasz_hinge_term(prepare(logits, target, ignore_index, per_image=per_image, only_present=only_present))

@@ -1,4 +1,4 @@
-"""Losses from the soft overlap of classes: Dice, Jaccard, and cross entropy less the logarithm of Dice."""
+"""Losses from the soft overlap of classes: Dice, Jaccard, and cross entropy minus the logarithm of Dice."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pixelwise.losses.inputs import Inputs, Weights, prepare
 from pixelwise.losses.pixels import cross_entropy_term
 
 LEAST_DICE = 1e-30
-"""Below it -ln(Dice) stays as it is (at 69) and its gradient is 0: nothing of the class is left to follow, and the
-cross entropy leads."""
+"""Below this Dice, -ln(Dice) stays constant (at 69) and its gradient is 0. Almost nothing of the class is predicted
+then, and only the cross entropy trains the network."""
 
 
 def _dice_scores(x: Inputs) -> tuple[Tensor, Tensor]:
@@ -34,22 +34,22 @@ def bce_log_dice_term(x: Inputs) -> Tensor:
 
 
 def _one_minus_mean(score: Tensor, present: Tensor) -> Tensor:
-    # The product keeps the graph connected where no class is present.
+    # The product keeps the graph connected if no class is present.
     return ((1 - score) * present).sum() / present.sum().clamp_min(1)
 
 
 def dice(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
-    """Soft Dice loss: 1 - the mean over classes of 2 sum(p y) / (sum(p) + sum(y)), sums over the whole batch.
+    """Soft Dice loss: 1 - the mean over classes of 2 sum(p y) / (sum(p) + sum(y)), with sums over the whole batch.
 
-    Classes without a pixel in the batch's truth are left out of the mean, so they do not dilute it: where every pixel
-    is wrong the loss is 1, whatever the number of classes. With one logit the foreground alone is scored.
+    Classes without a pixel in the batch's targets are left out of the mean, so they do not dilute it: if every pixel is
+    wrong, the loss is 1, whatever the number of classes. With one logit only the foreground is scored.
     Milletari et al., 3DV 2016, section 3, without the squares.
     """
     return dice_term(prepare(logits, target, ignore_index))
 
 
 def jaccard(logits: Tensor, target: Tensor, ignore_index: int = 255) -> Tensor:
-    """Soft Jaccard loss: as `dice`, with sum(p y) / (sum(p) + sum(y) - sum(p y)) (Rahman & Wang, ISVC 2016)."""
+    """Soft Jaccard loss: like `dice`, with sum(p y) / (sum(p) + sum(y) - sum(p y)) (Rahman & Wang, ISVC 2016)."""
     return jaccard_term(prepare(logits, target, ignore_index))
 
 
@@ -63,10 +63,10 @@ def bce_log_dice(
 ) -> Tensor:
     """Binary cross entropy - ln(soft Dice); with several classes, cross entropy - ln(the mean of their soft Dice).
 
-    Dice is that of `dice`: over the whole batch, of the foreground for one logit, else the mean over the classes that
-    the truth has. The mean is inside the logarithm, so that a rare class that is missed costs no more than its share.
-    Iglovikov & Shvets, TernausNet, arXiv 1801.05746, equation 4, whose logarithm is of the Jaccard index; Dice D and
-    Jaccard J order predictions alike, J = D / (2 - D).
+    Dice is computed as in `dice`: over the whole batch, of the foreground for one logit, else as the mean over the
+    classes in the targets. The mean is inside the logarithm, so that a missed rare class costs no more than its share.
+    Iglovikov & Shvets, TernausNet, arXiv 1801.05746, equation 4, take the logarithm of the Jaccard index; Dice D and
+    Jaccard J rank predictions in the same order, J = D / (2 - D).
 
     Args:
         class_weights, label_smoothing: of the cross entropy.

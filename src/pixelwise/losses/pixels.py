@@ -1,4 +1,4 @@
-"""Means over pixels: cross entropy and focal loss."""
+"""Losses that are means over pixels: cross entropy and focal loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cross_entropy_term(x: Inputs) -> Tensor:
 
 
 def focal_term(x: Inputs) -> Tensor:
-    # 1 - p as -expm1(log p): no cancellation where p is near 1.
+    # 1 - p as -expm1(log p), without cancellation for p near 1.
     pixel = -((-torch.expm1(x.log_p_true)).clamp_min(1e-12) ** x.gamma) * x.log_p_true * x.weights[x.ids]
     return x.mean((pixel * x.shares).sum())
 
@@ -31,10 +31,10 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     pixel_weights: Tensor | None = None,
 ) -> Tensor:
-    """Cross entropy, the mean over pixels weighted by the weight of their class.
+    """Cross entropy: the mean over pixels, weighted by class.
 
     Args:
-        class_weights: (K,), none for equal ones.
+        class_weights: (K,); None for equal weights.
         label_smoothing: a in y (1 - a) + a / K (Szegedy et al., CVPR 2016, section 7).
         pixel_weights: (N, H, W), further weights of pixels (Ronneberger et al., MICCAI 2015, equation 1).
     """

@@ -1,10 +1,10 @@
 """Losses of per-pixel regression: means over the pixels whose true value is known.
 
-All take predicted values (N, C, H, W) and the true ones, of the same shape or, for one value per pixel, (N, H, W). A
-true value of NaN is void: its pixel counts neither in the sum nor in the mean. Losses are computed in float32 whatever
-the prediction's dtype (float64 stays), and are 0 with zero gradient where no pixel counts. An error beyond
-`LARGEST_ERROR` counts as one of that size, so a finite prediction never gives an infinite loss. In a run of several
-processes sums and counts go over all of them, so the value is that of the whole batch.
+All losses take predicted values (N, C, H, W) and true values of the same shape or, for one value per pixel, (N, H, W).
+A true value of NaN is void: its pixel is left out of the mean. Losses are computed in float32 whatever the prediction's
+dtype (float64 stays), and are 0 with zero gradient if no pixel counts. An error beyond `LARGEST_ERROR` counts as an
+error of that size, so a finite prediction never has an infinite loss. In a run of several processes sums and counts go
+over all of them, so the value is that of the whole batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from pixelwise.distributed import total
 
 LARGEST_ERROR = 1e15
-"""Its square, summed over the 10^8 values of a large batch, is in the range of float32."""
+"""The sum of its square over the 10^8 values of a large batch is still within the range of float32."""
 
 
 def l1(prediction: Tensor, target: Tensor) -> Tensor:
@@ -33,16 +33,18 @@ def l2(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def huber(prediction: Tensor, target: Tensor, *, delta: float = 1.0) -> Tensor:
-    """e^2 / 2 for errors |e| <= delta and delta (|e| - delta / 2) beyond (Huber, Annals of Math. Statistics 1964).
+    """Huber loss: e^2 / 2 for errors |e| <= delta and delta (|e| - delta / 2) beyond.
+
+    Huber, Annals of Math. Statistics 1964.
 
     Args:
-        delta: in the unit of the values; outliers beyond it pull with a constant gradient.
+        delta: in the unit of the values; beyond it outliers have a gradient of constant size.
 
     Raises:
-        ValueError: a delta that is not positive.
+        ValueError: delta is not positive.
     """
     if not delta > 0:
-        raise ValueError(f"delta is {delta}, a positive number expected")
+        raise ValueError(f"delta: found {delta}, expected a positive number")
     errors, counted = _errors(prediction, target)
     size = errors.abs()
     inside = size.clamp(max=delta)
@@ -54,17 +56,17 @@ VALUE_LOSSES: dict[str, Callable[..., Tensor]] = {"huber": huber, "l1": l1, "l2"
 
 
 def _errors(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """prediction - target, 0 where the target is void, and whether each value counts.
+    """prediction - target, 0 for void targets, and whether each value counts.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: the shapes differ.
     """
     if target.dim() == prediction.dim() - 1 and prediction.shape[1] == 1:
         target = target.unsqueeze(1)
     if target.shape != prediction.shape:
         raise ValueError(
-            f"predictions are {tuple(prediction.shape)} and true values {tuple(target.shape)}; the same shape, or "
-            "(N, 1, H, W) and (N, H, W), expected"
+            f"predictions are {tuple(prediction.shape)} and true values {tuple(target.shape)}; expected the same "
+            "shape, or (N, 1, H, W) and (N, H, W)"
         )
     if prediction.dtype != torch.float64:
         prediction = prediction.float()

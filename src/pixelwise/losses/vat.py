@@ -1,13 +1,13 @@
 """Virtual adversarial training (Miyato, Maeda, Koyama, Ishii, TPAMI 2018, arXiv:1704.03976).
 
-The loss is the KL divergence of a network's answer for a picture from its answer for the picture plus r, the small
-perturbation that changes the answer most. It needs no labels. r is found by power iteration: the divergence's gradient
-at a small random perturbation points along the dominant eigenvector of its Hessian (section 3.3).
+The loss is the KL divergence of a network's prediction for a picture from its prediction for the picture plus r, the
+small perturbation that changes the prediction most. It needs no labels. r is found by power iteration: the divergence's
+gradient at a small random perturbation points along the dominant eigenvector of its Hessian (section 3.3).
 
-The functions take logits as a function of pictures, not a network: (N, K) for classes or (N, K, H, W) for pixels; one
-logit (K = 1) is the foreground's against a background of logit 0. Random numbers drawn inside that function, such as
-dropout's, are the same in all passes of one call. Batch norm is the caller's: `pixelwise.nn.statistics.held_statistics`
-around the call keeps running statistics as they are.
+Instead of a network, the functions take a function from pictures to logits: (N, K) for classes or (N, K, H, W) for
+pixels. A single logit (K = 1) is the foreground's against a background of logit 0. Random numbers drawn inside that
+function, such as dropout's, are the same in all passes of one call. The caller takes care of batch norm:
+`pixelwise.nn.statistics.held_statistics` around the call keeps running statistics as they are.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def categorical_kl(logits: Tensor, other_logits: Tensor) -> Tensor:
         logits, other_logits: (N, K) or (N, K, H, W).
 
     Returns:
-        (N,) or (N, H, W), at least 0 but for rounding.
+        (N,) or (N, H, W), at least 0 up to rounding.
     """
     log_p, log_q = _log_probabilities(logits), _log_probabilities(other_logits)
     return (log_p.exp() * (log_p - log_q)).sum(1)
@@ -48,30 +48,30 @@ def virtual_adversarial_perturbation(
     generator: torch.Generator | None = None,
     logits: Tensor | None = None,
 ) -> Tensor:
-    """r_adv: approximately the perturbation of length epsilon that changes the answer most (algorithm 1).
+    """r_adv: approximately the perturbation of length epsilon that changes the prediction most (algorithm 1).
 
-    Gradients are taken with respect to the perturbation alone; none is left on parameters. Passes run in float32 also
-    under autocast, because the divergence at a small perturbation is lost in bfloat16's rounding. The state of torch's
-    random numbers is left as it was, except that without a generator the random start is drawn from it.
+    Only the gradient with respect to the perturbation is computed; parameters receive none. Passes run in float32, also
+    under autocast, because bfloat16's rounding hides the divergence at a small perturbation. The state of torch's
+    random numbers does not change, except that without a generator the random start is drawn from it.
 
     Args:
         images: (N, ...), as the network takes them.
         epsilon: length of r, the L2 norm over all values of a picture.
         xi: length of the perturbation at which the gradient is taken. The paper's 1e-6 needs float64; in float32 about
-            a tenth of epsilon serves, and larger values make the direction that of a finite step.
-        iterations: K; the paper finds 1 enough.
+            a tenth of epsilon works. With larger values the direction is that of a finite step.
+        iterations: K; one is enough according to the paper.
         generator: of the random start, on the CPU.
-        logits: of `images` without a perturbation, where they are known; else they are computed.
+        logits: of `images` without a perturbation, if known; otherwise they are computed.
 
     Returns:
-        r like `images`, detached; the norm of every picture's r is epsilon. Where the gradient is 0 it keeps the random
-        direction.
+        r in the shape and dtype of `images`, detached; the norm of every picture's r is epsilon. If the gradient is 0,
+        r keeps its random direction.
 
     Raises:
-        ValueError: a length that is not positive, or no iteration.
+        ValueError: a length is not positive, or there is no iteration.
     """
     if not (epsilon > 0 and xi > 0 and iterations >= 1):
-        raise ValueError(f"epsilon {epsilon}, xi {xi}, {iterations} iterations: positive numbers expected")
+        raise ValueError(f"expected positive numbers, found epsilon {epsilon}, xi {xi} and {iterations} iterations")
     precise = images.detach().to(torch.promote_types(images.dtype, torch.float32))
     direction = _unit(on_device(torch.randn(images.shape, generator=generator), images.device).to(precise))
     with torch.autocast(images.device.type, enabled=False):
@@ -97,10 +97,10 @@ def virtual_adversarial_loss(
     iterations: int = 1,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """LDS: KL(answer for x || answer for x + r_adv), the mean over pictures or pixels (equations 5 and 8).
+    """LDS: KL(prediction for x || prediction for x + r_adv), the mean over pictures or pixels (equations 5 and 8).
 
-    No gradient flows through the answer for x, nor through r_adv. Three forward and two backward passes. In a run of
-    several processes the mean is over all of them.
+    No gradient flows through the prediction for x or through r_adv. The loss takes three forward and two backward
+    passes. In a run of several processes the mean is over all of them.
 
     Args:
         images, epsilon, xi, iterations, generator: see `virtual_adversarial_perturbation`.
@@ -115,16 +115,16 @@ def virtual_adversarial_loss(
 
 
 def nearest_neighbour_distance(images: Tensor) -> float:
-    """The median over pictures of the L2 distance to the nearest other picture, from which epsilon is scaled.
+    """The median over pictures of the L2 distance to the nearest other picture; epsilon is a share of it.
 
     Args:
         images: (N, ...), at least two, as the network takes them; a thousand drawn at random are plenty.
 
     Raises:
-        ValueError: fewer than two pictures.
+        ValueError: there are fewer than two pictures.
     """
     if len(images) < 2:
-        raise ValueError(f"{len(images)} pictures, at least 2 expected")
+        raise ValueError(f"found {len(images)} pictures, expected at least 2")
     points = images.detach().flatten(1).float()
     nearest = []
     for start in range(0, len(points), 256):
@@ -145,17 +145,17 @@ def _log_probabilities(logits: Tensor) -> Tensor:
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Each picture's values divided by their L2 norm; first by the largest, so that tiny gradients do not underflow."""
+    """Divides each picture's values by their L2 norm, and first by the largest, so that tiny ones do not underflow."""
     smallest = torch.finfo(vectors.dtype).tiny
     scaled = vectors / _per_picture(vectors.flatten(1).abs().amax(1).clamp_min(smallest), vectors)
     return scaled / _per_picture(scaled.flatten(1).norm(dim=1).clamp_min(smallest), vectors)
 
 
 def _per_picture(values: Tensor, images: Tensor) -> Tensor:
-    """(N,) -> (N, 1, ...), to be broadcast over the pictures' values."""
+    """(N,) -> (N, 1, ...), which broadcasts over the pictures' values."""
     return values.view(-1, *[1] * (images.dim() - 1))
 
 
 def _replayed(device: torch.device) -> AbstractContextManager[None]:
-    """Restores the state of torch's random numbers on leaving, so that the next pass draws the same ones again."""
+    """Restores the state of torch's random numbers on exit, so that the next pass draws the same numbers again."""
     return torch.random.fork_rng([device] if device.type == "cuda" else [])

@@ -1,4 +1,4 @@
-"""Networks built from keywords that a user gave."""
+"""Builds networks from the keywords that a user gave."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ N = TypeVar("N")
 
 
 def keywords(build: Callable[..., object]) -> list[str]:
-    """The keywords that a constructor takes."""
+    """The keywords of a constructor."""
     return list(inspect.signature(build).parameters)
 
 
 def construct(name: str, build: Callable[..., N], options: Mapping[str, Any]) -> N:
-    """`build(**options)`, with a sentence for keywords that are unknown or missing.
+    """Calls `build(**options)` and reports keywords that are unknown or missing.
 
     Raises:
-        UserError: an unknown or a missing option, or what the constructor refuses.
+        UserError: an option is unknown or missing, or the constructor refuses a value.
     """
     allowed = keywords(build)
     for option in options:
@@ -33,4 +33,4 @@ def construct(name: str, build: Callable[..., N], options: Mapping[str, Any]) ->
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, ValueError) as error:
         given = ", ".join(f"{key}={value}" for key, value in options.items())
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{name}: cannot be built with {given} ({reason}); change or leave out one of them.") from error
+        raise UserError(f"{name}: cannot be built with {given} ({reason}); change or remove one of them.") from error

@@ -1,8 +1,8 @@
 """A classifier as a fully convolutional network (Long et al., CVPR 2015, section 3.1; Sermanet et al., ICLR 2014).
 
-A fully connected layer over a map of h x w places is a convolution with a kernel of h x w; a global average is an
-average over a window of that size. Written so, a classifier made for one window answers for every window of a larger
-picture at once, a network's stride apart, and shares the arithmetic where windows overlap.
+A fully connected layer over a map of h x w positions is a convolution with a kernel of h x w; a global average is an
+average over a window of that size. In this form a classifier made for one window predicts for every window of a larger
+picture at once. The windows are one stride of the network apart, and overlapping windows share the arithmetic.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pixelwise.nn.encoder import Classifier
 from pixelwise.nn.receptive_field import Trace
 
 MapShape = tuple[int, int, int]
-"""Channels, height and width that the converted network has at a place when it sees exactly one window."""
+"""Channels, height and width of a map of the converted network when its input is exactly one window."""
 
 
 class FullyConvolutional(nn.Module):
-    """A classifier's scores for every window of a picture; made by `fully_convolutional`.
+    """Computes a classifier's logits for every window of a picture; made by `fully_convolutional`.
 
-    Score (i, j) belongs to the window whose top left pixel is (i stride, j stride).
+    The logits at (i, j) belong to the window whose top left pixel is (i stride, j stride).
 
     Attributes:
         window: height and width of the pictures that the classifier was made for.
-        stride: pixels from one window to the next, down and to the right.
+        stride: pixels from one window to the next, downwards and to the right.
     """
 
     def __init__(self, network: fx.GraphModule, window: tuple[int, int], stride: tuple[int, int]) -> None:
@@ -40,14 +40,14 @@ class FullyConvolutional(nn.Module):
         self.stride = stride
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W), at least a window -> scores (N, K, h, w), h = 1 + (H - window) // stride without padding."""
+        """(N, C, H, W), at least a window -> logits (N, K, h, w), h = 1 + (H - window) // stride without padding."""
         return self.network(images)
 
     def heat_map(self, images: Tensor) -> Tensor:
         """(N, C, H, W), at least a window -> class probabilities (N, K, H, W).
 
-        The softmax of each window's scores at the middle of the window, bilinearly interpolated in between; beyond the
-        outermost middles, those of the nearest window.
+        Each window's softmax stands at the middle of the window and is interpolated bilinearly in between. Pixels
+        beyond the outermost middles take the probabilities of the nearest window.
         """
         probabilities = self(images).softmax(1)
         lines = []
@@ -62,34 +62,36 @@ class FullyConvolutional(nn.Module):
 
 
 def fully_convolutional(classifier: nn.Module, window: int | tuple[int, int]) -> FullyConvolutional:
-    """The same classifier for pictures of any size from a window up.
+    """Converts a classifier so that it takes pictures of any size from one window up.
 
-    Of a picture as large as the window the scores are the classifier's logits. Of a larger one they equal the
-    classifier run window by window if it pads nowhere (and pools over whole windows only: no `ceil_mode`). One that
-    pads sees zeros beyond the border of a lone window, where the converted one sees the picture; its scores are those
-    of a classifier that knows the surroundings, and equal the lone window's nowhere.
+    For a picture as large as the window, the result is the classifier's logits. For a larger picture it equals the
+    classifier run window by window, provided that the classifier pads nowhere (and pools over whole windows only: no
+    `ceil_mode`). A classifier that pads sees zeros beyond the border of a lone window, where the converted network sees
+    the rest of the picture; its logits then take the surroundings into account and differ from the lone window's
+    everywhere.
 
     Weights are shared with the classifier, not copied.
 
     Args:
-        classifier: (N, C, h, w) -> logits (N, K), of layers that are modules: convolutions, poolings and so on, then a
+        classifier: (N, C, h, w) -> logits (N, K). Its layers are modules: convolutions, poolings and so on, then a
             flattened map or a global average, then linear layers with pointwise functions between them.
-        window: height and width, or the side of a square, that the classifier is made for. Adaptive pooling must find a
-            map of its own size there (224 for VGG), or be global.
+        window: height and width, or the side of a square, that the classifier is made for. Adaptive pooling must be
+            global, or receive a map of exactly its output size from such a window (224 for VGG).
 
     Raises:
-        UserError: a classifier that is built in another way, or does not take such a window.
+        UserError: the classifier is built in another way, or does not take such a window.
     """
     height, width = (window, window) if isinstance(window, int) else window
     training = classifier.training
-    classifier.eval()  # batch norm takes one picture, and functions that ask for the mode are those of prediction
+    classifier.eval()  # batch norm accepts a single picture, and dropout is off
     try:
         network = _convert(classifier, height, width)
         stride = _strides(network, _input_channels(classifier, height * width), height, width)
-    except (RuntimeError, ValueError, TypeError, NameError, IndexError) as error:  # of running it as no layer allows
+    except (RuntimeError, ValueError, TypeError, NameError, IndexError) as error:  # a layer refused its input
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{type(classifier).__name__}: its layers cannot be followed on {height} x {width} and larger ({reason})."
+            f"{type(classifier).__name__}: its layers cannot be traced on pictures of {height} x {width} and larger "
+            f"({reason})."
         ) from error
     finally:
         classifier.train(training)
@@ -103,13 +105,13 @@ class _Tracer(fx.Tracer):
         return next(m.children(), None) is None
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        if isinstance(m, nn.Sequential):  # may be a slice of another one, which has no name in the classifier
+        if isinstance(m, nn.Sequential):  # may be a slice of another sequence, which has no name in the classifier
             return forward(*args, **kwargs)
         return super().call_module(m, forward, args, kwargs)
 
 
 class _Shapes(fx.Interpreter):
-    """Runs a graph and notes the shape of every result."""
+    """Runs a graph and records the shape of every result."""
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
@@ -123,7 +125,7 @@ def _convert(classifier: nn.Module, height: int, width: int) -> fx.GraphModule:
     example = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(0)).to(parameter)
     tracer = _Tracer()
     if isinstance(classifier, Classifier):
-        tracer.traced_func_name = "logits"  # `forward` asks whether the auxiliary heads are wanted
+        tracer.traced_func_name = "logits"  # `forward` branches on whether the auxiliary heads are wanted
     graph = tracer.trace(classifier)
     with torch.no_grad():
         expected = _Shapes(fx.GraphModule(classifier, graph)).run(example)
@@ -136,27 +138,27 @@ def _convert(classifier: nn.Module, height: int, width: int) -> fx.GraphModule:
             layers[node.target] = _attribute(classifier, node.target)
         _rewrite(node, graph, layers, shapes)
     network = fx.GraphModule(layers, graph)
-    network.graph.eliminate_dead_code()  # sizes that only a flattening asked for
+    network.graph.eliminate_dead_code()  # sizes that only the flattening needed
     network.recompile()
     network.eval()
     with torch.no_grad():
         found = network(example)
     if found.shape != (*expected.shape, 1, 1) or not torch.allclose(found.flatten(1), expected, rtol=1e-3, atol=1e-4):
         raise UserError(
-            f"{type(classifier).__name__}: cannot be converted; behind its convolutions it does something else than "
-            "flatten or average over the plane, linear layers and pointwise functions."
+            f"{type(classifier).__name__}: cannot be converted; after its convolutions only a flattening or an average "
+            "over the plane, linear layers and pointwise functions are possible, and it does something else."
         )
     return network
 
 
 def _rewrite(node: fx.Node, graph: fx.Graph, layers: dict[str, Any], shapes: dict[fx.Node, MapShape]) -> None:
-    """Makes one operation keep its place in the plane, and notes the shape of its map."""
+    """Rewrites one operation so that it keeps the positions of the map, and records the shape of its map."""
     after = node.meta["shape"]
     if node.op == "placeholder":
         shapes[node] = after[1:]
         return
     sources = [source for source in node.all_input_nodes if source in shapes]
-    if not sources or after is None:  # nothing of the picture, or its size
+    if not sources or after is None:  # independent of the picture, or a size
         return
     source = sources[0]
     before = source.meta["shape"]
@@ -180,8 +182,8 @@ def _rewrite(node: fx.Node, graph: fx.Graph, layers: dict[str, Any], shapes: dic
     if _averages(node, layer):
         if prod(after[2:]) != 1:
             raise UserError(
-                f"'{target}' averages maps of {height} x {width} to {after[2]} x {after[3]}; give the window for "
-                "which they have that size."
+                f"'{target}' averages maps of {height} x {width} to {after[2]} x {after[3]}; give the window whose "
+                "maps have that size."
             )
         name = f"average_{len(layers)}"
         layers[name] = nn.AvgPool2d((height, width), stride=1)
@@ -198,12 +200,12 @@ def _rewrite(node: fx.Node, graph: fx.Graph, layers: dict[str, Any], shapes: dic
 
 
 def _averages(node: fx.Node, layer: nn.Module | None) -> bool:
-    """Whether an operation averages over the plane, whatever its size."""
+    """Whether an operation averages over the plane, to whatever output size."""
     return isinstance(layer, nn.AdaptiveAvgPool2d) or node.target in {"mean", torch.mean, F.adaptive_avg_pool2d}
 
 
 def _as_convolution(linear: nn.Linear, shape: MapShape) -> nn.Conv2d:
-    """The convolution that a linear layer over a flattened map is; it shares the layer's tensors."""
+    """The convolution that equals a linear layer over a flattened map; it shares the layer's tensors."""
     channels, height, width = shape
     with torch.device("meta"):
         convolution = nn.Conv2d(channels, linear.out_features, (height, width), bias=linear.bias is not None)
@@ -230,11 +232,11 @@ def _input_channels(classifier: nn.Module, pixels: int) -> int:
     for module in modules:
         if isinstance(module, nn.Linear):  # a perceptron on the pixels
             return max(module.in_features // pixels, 1)
-    raise UserError(f"{type(classifier).__name__}: neither a convolution nor a linear layer in it.")
+    raise UserError(f"{type(classifier).__name__}: has neither a convolution nor a linear layer.")
 
 
 def _strides(network: fx.GraphModule, channels: int, height: int, width: int) -> tuple[int, int]:
-    """Pixels from window to window: how far the fields of two neighbouring scores lie apart."""
+    """Pixels from window to window: the distance between the receptive fields of two neighbouring logits."""
     state = {name: value.to("meta") for name, value in (*network.named_parameters(), *network.named_buffers())}
     images = torch.empty(1, channels, 3 * height, 3 * width, device="meta")  # room for a second window
     trace = Trace(lambda images: functional_call(network, state, (images,)), images)

@@ -1,4 +1,4 @@
-"""Classification networks as the way down of dense networks."""
+"""Classification networks as the encoders of dense networks."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from pixelwise.nn.encoder import Encoder
 def create_encoder(
     name: str, *, in_channels: int = 3, weights: Any = None, output_stride: int | None = None
 ) -> Encoder:
-    """A classification network without its classifier.
+    """Builds a classification network without its classifier.
 
     Args:
         weights: a file, a run folder, or a name on the Hugging Face hub; see `pixelwise.models.weights`.
-        output_stride: maps are no coarser than this, by dilated filters; None for the network's own strides.
+        output_stride: the coarsest stride of a map; dilated filters take the place of further strides. None keeps the
+            network's own strides.
 
     Raises:
-        UserError: unknown name, weights that do not fit, or a stride that the network does not have.
+        UserError: the name is unknown, the weights do not fit, or the network does not have that stride.
     """
     if name not in ENCODERS:
         raise unknown("encoder", name, ENCODERS)

@@ -1,4 +1,4 @@
-"""What can be said of a dense network without data: size, arithmetic, stride, and how far it sees."""
+"""Facts about a dense network that need no data: parameters, arithmetic, stride and receptive field."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.receptive_field import receptive_field
 
 SIDE = 512
-"""Pixels of the square picture for which operations are counted, to the next size that suits the network."""
+"""Side in pixels of the square picture for which operations are counted, padded to the next size that the network
+takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +21,10 @@ class NetworkFacts:
     """Facts about a dense network.
 
     Attributes:
-        parameters: how many numbers training finds.
-        operations: additions and multiplications for each pixel of the picture (twice the multiply-adds).
-        stride: sizes are multiples of it, see `DenseModel`.
-        receptive_field: side in pixels of the part of the picture that a logit depends on; None for all of it.
+        parameters: count of the numbers that training finds.
+        operations: additions and multiplications per pixel of the picture (twice the multiply-adds).
+        stride: the network computes on multiples of it, see `DenseModel`.
+        receptive_field: side in pixels of the part of the picture that a logit depends on; None for the whole picture.
     """
 
     parameters: int

@@ -1,6 +1,6 @@
-"""Published weights that fit the classifiers here: where they are, whose they are, what pictures they want.
+"""Published weights that fit the classifiers here: their addresses, publishers and input normalisation.
 
-Facts, not files; `pixelwise.models.published` finds the files.
+This module holds the facts; `pixelwise.models.published` finds the files.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pixelwise.errors import UserError
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-"""Of 8-bit RGB: what most published weights with torchvision's parameter names were trained with."""
+"""Mean and std of 8-bit RGB with which most published weights under torchvision's parameter names were trained."""
 HALF = (127.5, 127.5, 127.5)
-"""Mean and std of `RGB / 127.5 - 1`: what networks trained with TensorFlow see. torchvision has the same of the two of
-them that it took over inside of its networks (`transform_input`)."""
+"""Mean and std of `RGB / 127.5 - 1`, the input of networks that were trained with TensorFlow. torchvision took over two
+of these networks (GoogLeNet and Inception v3), and applies this normalisation inside them (`transform_input`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class KnownWeights:
 
     Attributes:
         model: name in the catalog.
-        name: on the Hugging Face hub (`owner/repo`), or of the file that torchvision publishes.
-        licence: as its publisher states it.
-        mean, std: of 8-bit RGB; the network sees `(picture - mean) / std`.
-        note: what is particular.
+        name: name on the Hugging Face hub (`owner/repo`), or name of the file that torchvision publishes.
+        licence: as the publisher states it.
+        mean, std: of 8-bit RGB; the network's input is `(picture - mean) / std`.
+        note: what is special about these weights.
     """
 
     model: str
@@ -45,7 +45,7 @@ class KnownWeights:
 
     @property
     def file_names(self) -> tuple[str, ...]:
-        """What a local copy is called: torchvision's name, or the hub's with its owner or without."""
+        """Names that a local copy may have: torchvision's, or the hub's with or without its owner."""
         if not self.on_hub:
             return (self.name,)
         owner, repo = self.name.split("/")
@@ -53,7 +53,7 @@ class KnownWeights:
 
     @property
     def address(self) -> str:
-        """Where a browser finds it."""
+        """Web address."""
         root = "https://huggingface.co/" if self.on_hub else "https://download.pytorch.org/models/"
         return root + self.name
 
@@ -92,20 +92,21 @@ KNOWN: tuple[KnownWeights, ...] = (
     KnownWeights("googlenet", "googlenet-1378be20.pth", _BSD, HALF, HALF, "trained with TensorFlow"),
     KnownWeights("inception_v3", "inception_v3_google-0cc3c7bd.pth", _BSD, HALF, HALF, "trained with TensorFlow"),
 )
-"""Trained on ImageNet's 1,000 classes; whoever ships a product should know that its pictures were for research."""
+"""All were trained on ImageNet's 1,000 classes. Whoever ships a product should know that ImageNet's pictures were meant
+for research."""
 
 
 SAME_TENSORS = {"mobilenet_v2_tf": "mobilenet_v2"}
-"""Encoder without published weights of its own -> the classifier whose weights fill it: only the padding differs."""
+"""Encoder without published weights -> the classifier whose weights fill it; only their padding differs."""
 
 
 def known_weights(model: str) -> tuple[KnownWeights, ...]:
-    """What is known for a classifier, the hub's first."""
+    """The published weights of a classifier, those on the hub first."""
     return tuple(known for known in KNOWN if known.model == SAME_TENSORS.get(model, model))
 
 
 def recognised(name: str) -> KnownWeights | None:
-    """The published weights of that hub name or file, if they are known."""
+    """The published weights with this hub name or file name; None if there are none."""
     last = Path(name).name
     return next((known for known in KNOWN if name == known.name or last in known.file_names), None)
 
@@ -114,10 +115,10 @@ _NAMED_DIGEST = re.compile(r"-(?P<digest>[0-9a-f]{8,64})\.(?:pth|pt|safetensors)
 
 
 def check_digest(path: Path) -> None:
-    """Compares a file with the digest that its name ends in, as torchvision's do: `resnet18-f37072fd.pth`.
+    """Compares a file with the digest at the end of its name, as in torchvision's `resnet18-f37072fd.pth`.
 
     Raises:
-        UserError: it is another one, so the file is damaged or not what it says.
+        UserError: the digests differ, so the file is damaged or misnamed.
     """
     match = _NAMED_DIGEST.search(path.name)
     if match is None:
@@ -126,7 +127,7 @@ def check_digest(path: Path) -> None:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(match["digest"]):
         raise UserError(
-            f"{path}: its SHA-256 digest begins with {found[: len(match['digest'])]}, but its name says "
-            f"{match['digest']}; the file is damaged or another one. Download it again, or rename it if you know what "
-            "it is."
+            f"{path}: the SHA-256 digest begins with {found[: len(match['digest'])]}, but the name says "
+            f"{match['digest']}; the file is damaged or a different one. Download it again, or rename it if you know "
+            "what it is."
         )

@@ -1,4 +1,4 @@
-"""Where a copy of a classifier's published weights is: in `$PIXELWISE_WEIGHTS`, in the hub's cache, or on the hub."""
+"""Finds a classifier's published weights: in `$PIXELWISE_WEIGHTS`, in the hub's cache, or on the hub."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pixelwise.nn.shapes import shapes_only
 FOLDER = "PIXELWISE_WEIGHTS"
 """The environment variable that names a folder of weights."""
 REACH = 5.0
-"""Seconds that the hub has to answer; the download may take longer."""
+"""Seconds within which the hub must answer; the download may take longer."""
 SUFFIXES = TORCH_SUFFIXES - {".bin"} | {".safetensors"}
 SAME_PADDED = frozenset({"mobilenet_v2_tf"})
 """Encoders with TensorFlow's padding, which prefer weights that were trained with it."""
@@ -29,12 +29,12 @@ SAME_PADDED = frozenset({"mobilenet_v2_tf"})
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What was found of a classifier's published weights.
+    """The result of a search for a classifier's published weights.
 
     Attributes:
-        weights: the path of a local file, or a name on the hub whose file is in the hub's cache; None where none was
+        weights: the path of a local file, or a name on the hub whose file is in the hub's cache; None if nothing was
             found.
-        tried: why each place had none.
+        tried: one reason per place where nothing was found.
     """
 
     weights: str | None
@@ -42,11 +42,11 @@ class Search:
 
 
 def search(classifier: str) -> Search:
-    """Finds published weights: in `$PIXELWISE_WEIGHTS`, then in the hub's cache, then on the hub if it answers soon.
+    """Finds published weights: in `$PIXELWISE_WEIGHTS`, then in the hub's cache, then on the hub if it answers in time.
 
     Raises:
-        UserError: `$PIXELWISE_WEIGHTS` is no folder, a file in it is damaged, or one that has the name of published
-            weights holds others.
+        UserError: `$PIXELWISE_WEIGHTS` is not a folder, a file in it is damaged, or a file with the name of published
+            weights holds other tensors.
     """
     found = in_folder(classifier)
     if found is not None:
@@ -66,7 +66,7 @@ def search(classifier: str) -> Search:
 
 
 def weights_folder() -> Path | None:
-    """The folder `$PIXELWISE_WEIGHTS`; None where the variable is not set.
+    """The folder `$PIXELWISE_WEIGHTS`; None if the variable is not set.
 
     Raises:
         UserError: there is no such folder.
@@ -76,15 +76,15 @@ def weights_folder() -> Path | None:
         return None
     folder = Path(given).expanduser().resolve()
     if not folder.is_dir():
-        raise UserError(f"${FOLDER}: {folder} is no folder; set it to a folder of weights files, or unset it.")
+        raise UserError(f"${FOLDER}: {folder} is not a folder; set it to a folder of weights files, or unset it.")
     return folder
 
 
 def in_folder(classifier: str) -> Path | None:
-    """The file in `$PIXELWISE_WEIGHTS` that fills a classifier: one with a published name, else any that fits.
+    """The file in `$PIXELWISE_WEIGHTS` for a classifier: one with a published name, else any file that fits.
 
     Raises:
-        UserError: as `search`.
+        UserError: as in `search`.
     """
     folder = weights_folder()
     if folder is None:
@@ -95,7 +95,7 @@ def in_folder(classifier: str) -> Path | None:
             if path is not None:
                 if not fits(read_shapes(path)[0], classifier):
                     raise UserError(
-                        f"{path}: has the name of {known.name}, but its tensors are not those of {classifier}; "
+                        f"{path}: the file has the name of {known.name}, but not the tensors of {classifier}; "
                         "rename it, or download it again."
                     )
                 return path
@@ -112,10 +112,10 @@ def in_folder(classifier: str) -> Path | None:
 
 
 def local_copy(known: KnownWeights) -> Path | None:
-    """The file in `$PIXELWISE_WEIGHTS` that has the name of these published weights.
+    """The file in `$PIXELWISE_WEIGHTS` that has the name of these published weights; None if there is none.
 
     Raises:
-        UserError: `$PIXELWISE_WEIGHTS` is no folder.
+        UserError: `$PIXELWISE_WEIGHTS` is not a folder.
     """
     folder = weights_folder()
     if folder is None:
@@ -124,10 +124,10 @@ def local_copy(known: KnownWeights) -> Path | None:
 
 
 def at_hand(known: KnownWeights) -> str:
-    """Where a copy of published weights is, in a word or two; empty where there is none.
+    """Where a local copy of published weights is, in a word or two; empty if there is none.
 
     Raises:
-        UserError: `$PIXELWISE_WEIGHTS` is no folder.
+        UserError: `$PIXELWISE_WEIGHTS` is not a folder.
     """
     if local_copy(known) is not None:
         return f"${FOLDER}"
@@ -135,7 +135,7 @@ def at_hand(known: KnownWeights) -> str:
 
 
 def fits(tensors: Mapping[str, Tensor], classifier: str) -> bool:
-    """Whether tensors are those of a classifier, its own classes aside, and not of a deeper network of its family."""
+    """Whether tensors are those of a classifier, whatever its classes, and not of a deeper network of its family."""
     needed, known = _names(classifier)
     source = under_common_prefix(tensors, needed)
     parts = {name.partition(".")[0] for name in needed}
@@ -145,26 +145,29 @@ def fits(tensors: Mapping[str, Tensor], classifier: str) -> bool:
 
 
 def published_tensors(classifier: str) -> Mapping[str, Tensor]:
-    """What a file of a classifier's published weights holds: names and shapes, as tensors on the device `meta`."""
+    """The names and shapes in a file of a classifier's published weights, as tensors on the device `meta`."""
     with shapes_only():
         return ENCODERS[classifier]().state_dict()
 
 
 @cache
 def _names(classifier: str) -> tuple[Mapping[str, Tensor], frozenset[str]]:
-    """The parameters of the encoder that a classifier is, and the names of all tensors of the whole."""
+    """The parameters of a classifier's encoder, and the names of all tensors of the whole classifier."""
     with shapes_only():
         encoder = ENCODERS[classifier](num_classes=0)
     return dict(encoder.named_parameters()), frozenset(published_tensors(classifier))
 
 
 def _download(repo: str) -> str:
-    """Brings a repository's weights into the hub's cache, if the hub answers soon; why it could not, or nothing."""
+    """Downloads a repository's weights into the hub's cache, if the hub answers in time.
+
+    Returns the reason why that failed; empty if it succeeded.
+    """
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import HFValidationError, HTTPError
 
     if constants.HF_HUB_OFFLINE:
-        return "the hub is not asked (HF_HUB_OFFLINE)"
+        return "the hub is not contacted (HF_HUB_OFFLINE)"
     answer: Future[object] = Future()
 
     def ask() -> None:
@@ -173,7 +176,7 @@ def _download(repo: str) -> str:
         except BaseException as error:  # raised again by `result`
             answer.set_exception(error)
 
-    # A thread of its own: looking up the hub's address can take longer than any limit that its client knows.
+    # In a separate thread, because looking up the hub's address can outlast every timeout of its client.
     Thread(target=ask, name="hub", daemon=True).start()
     try:
         answer.result(timeout=REACH)
@@ -181,7 +184,7 @@ def _download(repo: str) -> str:
         return f"the hub did not answer within {REACH:g} seconds"
     except (HTTPError, HFValidationError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return f"the hub did not give it ({reason})"
+        return f"the hub did not provide it ({reason})"
     try:
         locate(repo)
     except UserError as error:

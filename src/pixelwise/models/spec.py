@@ -1,4 +1,4 @@
-"""A model in one file: weights, and in the file's metadata everything needed to use them."""
+"""A model in one file: its weights, and in the metadata everything that is needed to use them."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ DTYPES = (*FULL_RANGE, "float32")
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """How to build a model and what it expects and answers.
+    """How to build a model, which pictures it takes and what its outputs mean.
 
     Attributes:
         model: name in the catalog.
-        options: the constructor's keyword arguments, `in_channels` and `num_classes` among them, `weights` never.
-        class_names: by class id.
-        form: channels and dtype of the pictures it takes.
-        mean, std: per channel, in the units of `form.dtype`; the network sees `(picture - mean) / std`.
-        notes: what the task needs beside that for prediction.
-        view: height and width that pictures are brought to; None for networks that take any size.
+        options: the constructor's keyword arguments, with `in_channels` and `num_classes` and without `weights`.
+        class_names: in the order of the class ids.
+        form: channels and dtype of the pictures that the model takes.
+        mean, std: per channel, in the units of `form.dtype`; the network's input is `(picture - mean) / std`.
+        notes: whatever else the task needs for prediction.
+        view: height and width to which pictures are resized; None for networks that take any size.
         task: name of the task that the network was trained for; empty in files of version 0.1.
     """
 
@@ -60,7 +60,7 @@ class ModelSpec:
     def from_json(cls, text: str) -> ModelSpec:
         """
         Raises:
-            ValueError: not what `to_json` writes.
+            ValueError: the text is not what `to_json` writes.
         """
         spec = _SPEC.validate_json(text)
         channels = spec.form.channels
@@ -77,9 +77,9 @@ _SPEC = TypeAdapter(ModelSpec)
 
 
 def save_model(path: Path | str, tensors: Mapping[str, Tensor], spec: ModelSpec) -> None:
-    """Writes a state dict and its spec as safetensors: complete under the final name, or not at all.
+    """Writes a state dict and its spec as safetensors, either completely or not at all.
 
-    The bytes depend on the tensors and the spec alone. The metadata hold a digest of both.
+    The bytes depend only on the tensors and the spec. The metadata hold a digest of both.
     """
     ordered = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
     values = json.loads(spec.to_json())
@@ -92,13 +92,14 @@ def read_spec(path: Path | str) -> ModelSpec:
     """The spec of a model file.
 
     Raises:
-        UserError: missing, damaged, or not written by pixelwise.
+        UserError: the file is missing, damaged, or not written by pixelwise.
     """
     with _opened(path) as file:
         metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
         raise UserError(
-            f"{path}: holds weights but not what they are for; give it to `create_model(..., weights=...)` instead."
+            f"{path}: holds weights without a description of their network; pass the file to "
+            "`create_model(..., weights=...)` instead."
         )
     return parse_spec(path, metadata)
 
@@ -107,7 +108,7 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     """The tensors of a model file by name.
 
     Raises:
-        UserError: missing, damaged, or changed since it was written.
+        UserError: the file is missing, damaged, or changed since it was written.
     """
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -119,7 +120,7 @@ def parse_spec(path: Path | str, metadata: Mapping[str, str]) -> ModelSpec:
     """The spec in the metadata of a model file.
 
     Raises:
-        UserError: damaged, or written by a version that says more than this one knows.
+        UserError: the metadata are damaged, or written by a newer version with fields that this version does not know.
     """
     try:
         return ModelSpec.from_json(metadata[METADATA_KEY])
@@ -129,10 +130,10 @@ def parse_spec(path: Path | str, metadata: Mapping[str, str]) -> ModelSpec:
 
 
 def check_unchanged(path: Path | str, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Compares a file with the digest in its metadata, where it has one.
+    """Compares a file with the digest in its metadata, if there is one.
 
     Raises:
-        UserError: other tensors or another spec than were written.
+        UserError: the tensors or the spec differ from those that were written.
     """
     if METADATA_KEY not in metadata:
         return
@@ -155,7 +156,7 @@ def _opened(path: Path | str) -> Iterator[Any]:
 
 
 def _digest(tensors: Mapping[str, Tensor], spec: Mapping[str, Any]) -> str:
-    """Hexadecimal BLAKE2b of tensors by name and of the spec as JSON holds it."""
+    """Hexadecimal BLAKE2b digest of the named tensors and of the spec's JSON."""
     whole = hashlib.blake2b(json.dumps(spec, sort_keys=True).encode(), digest_size=16)
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()

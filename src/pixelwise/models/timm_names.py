@@ -1,6 +1,6 @@
-"""timm's names of tensors as torchvision's, for the two families that timm names otherwise: MobileNetV2 and VGG.
+"""Translates timm's tensor names into torchvision's, for the two families where they differ: MobileNetV2 and VGG.
 
-timm's ResNets and DenseNets have torchvision's names already.
+timm's ResNets and DenseNets already have torchvision's names.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 MOBILENET_V2_REPETITIONS = (1, 2, 3, 4, 3, 3, 1)
-"""Blocks per stage: torchvision numbers all of them in a row, after the first convolution (table 2 of the paper)."""
+"""Blocks per stage (table 2 of the paper). torchvision numbers them consecutively, after the first convolution."""
 
 _STEM = {"conv_stem": "features.0.0", "bn1": "features.0.1"}
 _HEAD = {"conv_head": "features.18.0", "bn2": "features.18.1", "classifier": "classifier.1"}
@@ -32,9 +32,9 @@ _FULLY_CONNECTED = {
 
 
 def torchvision_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a MobileNetV2 or a VGG of timm under torchvision's names; all others as they are.
+    """Renames the tensors of timm's MobileNetV2 or VGG to torchvision's names; other networks keep their names.
 
-    timm writes VGG's fully connected layers as convolutions of the same numbers; they become matrices again.
+    timm stores VGG's fully connected layers as convolutions with the same numbers; they become matrices again.
     """
     if "conv_stem.weight" in tensors and "blocks.0.0.conv_dw.weight" in tensors:
         return {_mobilenet_v2(name): tensor for name, tensor in tensors.items()}

@@ -1,4 +1,4 @@
-"""Constructors of a family of networks that differ in a few settings: VGG-11 to VGG-19, FCN-32s to FCN-8s."""
+"""Constructors for a family of networks that differ in a few settings: VGG-11 to VGG-19, FCN-32s to FCN-8s."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Network = TypeVar("Network", bound=nn.Module)
 def variant(
     name: str, family: Callable[..., Network], about: str, *, defaults: Mapping[str, Any] | None = None, **fixed: Any
 ) -> Callable[..., Network]:
-    """A constructor with some of its family's keyword-only options fixed.
+    """Makes a constructor in which some of its family's keyword-only options are fixed.
 
-    `inspect.signature` of it shows the remaining options with their defaults: the catalog checks options against it.
+    `inspect.signature` shows the remaining options with their defaults; the catalog checks options against it.
 
     Args:
-        name: of the constructor, as it is called in its module.
+        name: of the constructor, as in its module.
         family: the constructor of the whole family.
-        about: the docstring, which states the figures of this member.
+        about: the docstring, which states this member's parameter counts.
         defaults: defaults that differ from the family's.
-        fixed: the options that make this member what it is; they are not options of the result.
+        fixed: the options that define this member; the new constructor does not take them.
     """
     signature = inspect.signature(family)
     changed = dict(defaults or {})
     for option in (*fixed, *changed):
-        assert option in signature.parameters, f"{name}: {option} is no option of {family.__name__}"
+        assert option in signature.parameters, f"{name}: {option} is not an option of {family.__name__}"
     options = [
         parameter.replace(default=changed.get(parameter.name, parameter.default))
         for parameter in signature.parameters.values()

@@ -1,4 +1,4 @@
-"""Pretrained weights: located, read, fitted to a network, with every mismatch reported."""
+"""Finds and reads pretrained weights, fits them to a network, and reports every mismatch."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from pixelwise.models.timm_names import torchvision_names
 logger = logging.getLogger(__name__)
 
 HUB_FILE = "model.safetensors"
-"""What the weights of a repository on the hub are called unless another file is named."""
+"""File name of the weights in a repository on the hub, unless another file is named."""
 TORCH_SUFFIXES = frozenset({".pt", ".pth", ".bin"})
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """Tensors by name, the normalisation of their network's input, and the network's name.
+    """The contents of a weights file: tensors by name, input normalisation, and the network's name.
 
     Attributes:
-        mean, std: of the input, `(picture - mean) / std` with pictures of 8 bits; None for a network of float pictures.
-        model: the network's name in the catalog, where the file states it (a run's `best.safetensors` does).
+        mean, std: of the input, `(picture - mean) / std` for 8-bit pictures; None for a network of float pictures.
+        model: the network's name in the catalog, if the file states it (a run's `best.safetensors` does).
     """
 
     path: Path
@@ -48,7 +48,14 @@ class WeightsFile:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What became of each tensor: names of the network's that were loaded or kept, names of the file's not used."""
+    """What happened to each tensor.
+
+    Attributes:
+        loaded: the network's tensors that came from the file.
+        kept: the network's tensors that are not in the file.
+        unused: the file's tensors that the network does not have.
+        adapted: loaded tensors that were changed to fit another number of input channels.
+    """
 
     loaded: tuple[str, ...]
     kept: tuple[str, ...]
@@ -65,13 +72,13 @@ class LoadReport:
 
 
 def locate(weights: str | os.PathLike[str]) -> Path:
-    """The local file behind a path, a run folder, or a hub name (`owner/repo` or `owner/repo/file.safetensors`).
+    """The local file for a path, a run folder, or a hub name (`owner/repo` or `owner/repo/file.safetensors`).
 
     Raises:
-        UserError: nothing there, or the hub cannot be reached and has nothing in its cache.
+        UserError: there is no such file, or the hub cannot be reached and the file is not in its cache.
     """
     if not isinstance(weights, str | os.PathLike):
-        raise UserError(f"model.weights: a file, a run folder or a name on the hub expected, found {weights!r}.")
+        raise UserError(f"model.weights: expected a file, a run folder or a name on the hub, found {weights!r}.")
     path = Path(weights).expanduser()
     if path.is_dir():
         best = path / "best.safetensors"
@@ -94,7 +101,7 @@ def locate(weights: str | os.PathLike[str]) -> Path:
 
 
 def in_cache(repo: str) -> Path | None:
-    """The local copy of a hub repository's weights, without asking the hub; None where there is none."""
+    """The local copy of a hub repository's weights, without contacting the hub; None if there is none."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(repo, HUB_FILE)
@@ -104,7 +111,7 @@ def in_cache(repo: str) -> Path | None:
 def _from_hub(repo: str, filename: str) -> Path:
     from huggingface_hub import hf_hub_download
 
-    # HTTPError is the base class of the errors of the hub's HTTP client (requests, httpx or httpx2, by version).
+    # HTTPError is the base class of errors of the hub's HTTP client (requests, httpx or httpx2, depending on version).
     from huggingface_hub.errors import HFValidationError, HTTPError
 
     try:
@@ -112,7 +119,7 @@ def _from_hub(repo: str, filename: str) -> Path:
     except (HTTPError, HFValidationError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
-            f"weights '{repo}': no such local file, and the Hugging Face hub did not give {filename} ({reason}). "
+            f"weights '{repo}': no such local file, and the Hugging Face hub did not provide {filename} ({reason}). "
             "Check the name, or download the file and give its path."
         ) from None
 
@@ -120,15 +127,15 @@ def _from_hub(repo: str, filename: str) -> Path:
 def read_weights(weights: str | os.PathLike[str]) -> WeightsFile:
     """Reads tensors and normalisation.
 
-    A file whose name ends in a digest is compared with it. The normalisation is what the file says, else what is known
-    of published weights of that name, else ImageNet's.
+    A file whose name ends in a digest is checked against that digest. The normalisation comes from the file, else from
+    what is known of published weights with that name, else it is ImageNet's.
 
-    The last file read stays in memory until another one is read or `forget_weights` is called, so that planning a run
-    and building its network read and hash it once. It is read again once it has changed on disk. All callers share the
+    The last file read stays in memory until another file is read or `forget_weights` is called, so that planning a run
+    and building its network read and hash it once. A file that has changed on disk is read again. All callers share the
     tensors and must not change them; `load_weights` copies.
 
     Raises:
-        UserError: not found, damaged, or a file of pickled objects rather than of tensors.
+        UserError: the file is not found, damaged, or holds pickled objects rather than tensors.
     """
     path = locate(weights)
     tensors, metadata = _contents(path)
@@ -151,7 +158,7 @@ _keeping = threading.Lock()
 
 
 def _contents(path: Path) -> _Contents:
-    """Tensors and metadata of a file: from memory, if it was the last one read and has not changed since."""
+    """Tensors and metadata of a file, from memory if it was the last file read and has not changed since."""
     status = path.stat()
     key = (path.resolve(), status.st_mtime_ns, status.st_size, status.st_ino)
     with _keeping:
@@ -162,13 +169,13 @@ def _contents(path: Path) -> _Contents:
 
 
 def forget_weights() -> None:
-    """Gives back the memory of the last file read; networks filled from it have copies."""
+    """Frees the memory of the last file read; networks filled from it have copies."""
     with _keeping:
         _kept.clear()
 
 
 def _read(path: Path) -> _Contents:
-    """Tensors and metadata from disk; errors as `read_weights`."""
+    """Tensors and metadata from disk; raises the errors of `read_weights`."""
     check_digest(path)
     tensors, metadata = _torch_file(path) if path.suffix in TORCH_SUFFIXES else _safetensors_file(path)
     if not tensors:
@@ -177,10 +184,10 @@ def _read(path: Path) -> _Contents:
 
 
 def read_shapes(path: Path) -> _Contents:
-    """Names, shapes and metadata of a file, its tensors on the device `meta`: the numbers themselves are not read.
+    """Names, shapes and metadata of a file, as tensors on the device `meta`; the numbers themselves are not read.
 
     Raises:
-        UserError: damaged, or a file of pickled objects rather than of tensors.
+        UserError: the file is damaged, or holds pickled objects rather than tensors.
     """
     read = _torch_file if path.suffix in TORCH_SUFFIXES else _safetensors_file
     tensors, metadata = read(path, shapes_only=True)
@@ -193,9 +200,9 @@ def _torch_file(path: Path, *, shapes_only: bool = False) -> tuple[dict[str, Ten
             path,
             map_location="meta" if shapes_only else "cpu",
             weights_only=True,
-            mmap=shapes_only and is_zipfile(path),  # older files are no archives, and cannot be mapped
+            mmap=shapes_only and is_zipfile(path),  # older files are not archives and cannot be mapped
         )
-    except Exception as error:  # unpickling damaged files raises nearly anything
+    except Exception as error:  # unpickling a damaged file can raise almost anything
         raise UserError(f"{path}: not a file of tensors that can be read safely ({type(error).__name__}).") from None
     nested = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
     return {_present_name(name): value for name, value in nested.items() if isinstance(value, Tensor)}, {}
@@ -217,14 +224,15 @@ def _safetensors_file(path: Path, *, shapes_only: bool = False) -> tuple[dict[st
 
 
 def _present_name(name: str) -> str:
-    """`denselayer1.norm1.weight` of `denselayer1.norm.1.weight`, as torchvision's DenseNet files still have it."""
+    """Turns `denselayer1.norm.1.weight`, as torchvision's DenseNet files still have it, into
+    `denselayer1.norm1.weight`."""
     return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name)
 
 
 def input_normalisation(metadata: Mapping[str, str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std of 8-bit RGB as a published weights file states them, ImageNet's where it does not.
+    """Mean and std of 8-bit RGB that a published weights file states; ImageNet's if it states none.
 
-    Understood is `input` metadata of the form `RGB / D - M`.
+    The metadata entry `input` must have the form `RGB / D - M`.
 
     >>> input_normalisation({"input": "RGB / 127.5 - 1"})
     ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
@@ -241,17 +249,17 @@ def load_weights(
 ) -> LoadReport:
     """Copies the tensors of a file into a network, by name.
 
-    A file of a larger network that contains this one under a prefix (`encoder.` in a segmentation run) serves as well.
-    A first convolution with another number of input channels is adapted: summed to one, or repeated and rescaled, so
-    that grey given as colour, and colour given as grey, give the same output. The report of what was loaded is returned
-    and logged, but for tensors without numbers (on the device `meta`).
+    The file may also be that of a larger network that contains this one under a prefix (`encoder.` in a segmentation
+    run). If the first convolution has another number of input channels, it is adapted: summed to one channel, or
+    repeated and rescaled, so that a grey picture gives the same output with one channel as with three equal ones. The
+    report of what was loaded is returned, and logged unless the tensors have no numbers (on the device `meta`).
 
     Args:
-        new_head: the network's `heads` (see `DenseModel` and `Encoder`) keep their own tensors where the file's are for
+        new_head: the network's `heads` (see `DenseModel` and `Encoder`) keep their own tensors if the file's are for
             another number of classes.
 
     Raises:
-        UserError: nothing fits by name, or a tensor has another shape.
+        UserError: too few names match, or a tensor has another shape.
     """
     file = weights if isinstance(weights, WeightsFile) else read_weights(weights)
     own = network.state_dict()
@@ -277,7 +285,7 @@ def load_weights(
         raise UserError(
             f"{file.path}: has only {len(parameters & fitted.keys())} of the {len(parameters)} parameters of the "
             f"{type(network).__name__} (it holds '{example}', ..., the network has '{next(iter(own))}', ...). "
-            "These weights are of another network, or under other names."
+            "These weights are of another network, or have other names."
         )
     network.load_state_dict(fitted, strict=False)
     report = LoadReport(
@@ -286,13 +294,13 @@ def load_weights(
         unused=tuple(sorted(source.keys() - own.keys())),
         adapted=tuple(adapted),
     )
-    if not all(tensor.is_meta for tensor in fitted.values()):  # else it was a question of names and shapes
+    if not all(tensor.is_meta for tensor in fitted.values()):  # else only names and shapes were compared
         logger.info("%s: %s", file.path, report)
     return report
 
 
 def under_common_prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """`tensors`, or its part below the prefix under which most of the network's names are found."""
+    """`tensors`, or the part of them below a prefix, whichever has more of the network's names."""
     best = tensors
     for prefix in ("encoder.", "module.", "model.", "backbone."):
         inner = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -316,10 +324,11 @@ def _differs_in_input(found: Tensor, wanted: Tensor) -> bool:
 
 
 def adapt_channels(weight: Tensor, channels: int) -> Tensor:
-    """A first convolution's weight (O, I, kH, kW) for another number of input channels.
+    """Adapts the weight (O, I, kH, kW) of a first convolution to another number of input channels.
 
-    One channel: the sum, so that a grey picture answers as it would repeated I times. Others: the filters repeated in
-    turn and scaled by I / channels, so that equal channels answer as before.
+    For one channel the filters are summed, so that a grey picture gives the output of the same picture repeated I
+    times. For other numbers the filters are repeated in turn and scaled by I / channels, so that equal channels give
+    the same output as before.
     """
     inputs = weight.shape[1]
     if channels == 1:

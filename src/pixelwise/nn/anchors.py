@@ -1,4 +1,4 @@
-"""Anchors: boxes of a few sizes and shapes at every place of a map (Ren et al., NIPS 2015, section 3.1.1)."""
+"""Anchors: boxes of a few sizes and shapes at every position of a map (Ren et al., NIPS 2015, section 3.1.1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def anchor_shapes(size: float, ratios: Sequence[float]) -> Tensor:
-    """(A, 4) boxes around (0, 0) of the area `size ** 2`, one per ratio of height to width.
+    """(A, 4) boxes around (0, 0) with the area `size ** 2`, one per ratio of height to width.
 
     Edges are rounded to whole pixels, as in the published detectors.
 
@@ -22,7 +22,7 @@ def anchor_shapes(size: float, ratios: Sequence[float]) -> Tensor:
 
 
 def anchors_of(maps: Sequence[Tensor], picture: tuple[int, int], shapes: Sequence[Tensor]) -> list[Tensor]:
-    """The anchors at every place of each map, row by row, at each place one per shape.
+    """The anchors at every position of each map, row by row, with one anchor per shape at each position.
 
     Args:
         maps: (N, C, H_i, W_i).
@@ -35,7 +35,7 @@ def anchors_of(maps: Sequence[Tensor], picture: tuple[int, int], shapes: Sequenc
     found = []
     for each, own in zip(maps, shapes, strict=True):
         height, width = each.shape[-2:]
-        # Whole strides, counted from the picture's corner: the map of a picture that was padded is a little longer.
+        # Whole strides, counted from the picture's corner, because the map of a padded picture is a little longer.
         rows = torch.arange(height, device=own.device) * (picture[0] // height)
         columns = torch.arange(width, device=own.device) * (picture[1] // width)
         y, x = torch.meshgrid(rows, columns, indexing="ij")

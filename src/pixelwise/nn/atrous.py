@@ -9,11 +9,11 @@ from torch.nn import functional as F
 from pixelwise.nn.replace import replace_modules
 
 BLOCK = 16
-"""Channels that oneDNN's kernels take at a time."""
+"""Channels that oneDNN's kernels process at a time."""
 
 
 class AtrousConv2d(nn.Conv2d):
-    """A convolution whose weights' gradient is right when it is dilated; see `atrous_conv2d`."""
+    """A convolution whose gradient for the weights is also right if it is dilated; see `atrous_conv2d`."""
 
     def forward(self, images: Tensor) -> Tensor:
         assert not isinstance(self.padding, str)
@@ -28,11 +28,11 @@ def atrous_conv2d(
     padding: tuple[int, ...] = (0, 0),
     dilation: tuple[int, ...] = (1, 1),
 ) -> Tensor:
-    """`F.conv2d` of one group.
+    """`F.conv2d` with one group and a correct gradient in bfloat16 on a CPU.
 
-    oneDNN (3.12, in torch 2.13) reads and writes beyond its memory in the gradient for the weights of a dilated
-    convolution in bfloat16 whose input has more than 16 channels and no multiple of 16: NaN, or the end of the process.
-    There the channels are filled up with zeros, which change nothing.
+    For the weights' gradient of a dilated convolution in bfloat16, oneDNN (3.12, in torch 2.13) reads and writes beyond
+    its memory if the input has more than 16 channels and their number is not a multiple of 16. The result is NaN, or
+    the process ends. In this case channels of zeros are added, which change nothing.
     """
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else images.dtype
     channels = images.shape[1]
@@ -44,7 +44,7 @@ def atrous_conv2d(
 
 
 def with_atrous_convolutions(network: nn.Module) -> nn.Module:
-    """Exchanges every dilated `nn.Conv2d` of one group for an `AtrousConv2d`, in place; tensors and names stay."""
+    """Replaces every dilated `nn.Conv2d` with one group by an `AtrousConv2d`, in place; tensors and names stay."""
     convolutions: dict[nn.Module, nn.Module] = {
         module: _counterpart(module)
         for module in network.modules()
@@ -63,7 +63,7 @@ def _counterpart(convolution: nn.Conv2d) -> AtrousConv2d:
         padding=convolution.padding,  # type: ignore[arg-type]
         dilation=convolution.dilation,  # type: ignore[arg-type]
         bias=convolution.bias is not None,
-        device="meta",  # neither memory nor random numbers: the tensors are the old ones
+        device="meta",  # takes no memory and draws no random numbers; the old tensors are assigned below
     )
     counterpart.weight, counterpart.bias = convolution.weight, convolution.bias
     return counterpart.train(convolution.training)

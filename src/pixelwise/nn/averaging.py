@@ -1,4 +1,4 @@
-"""Averages of weights over training."""
+"""Averages of a network's weights during training."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pixelwise.nn.fixed_norm import FixedNorm2d
 
 
 class ExponentialMovingAverage(nn.Module):
-    """A copy of a network that follows it slowly, in its parameters and its batch-norm statistics.
+    """A copy of a network whose parameters and batch-norm statistics are moving averages of the network's (EMA).
 
     Polyak & Juditsky 1992 in the exponential form of Tarvainen & Valpola (NeurIPS 2017). During the first updates the
-    decay is (1 + t) / (10 + t), so that the initial weights are soon forgotten.
+    decay is (1 + t) / (10 + t), so that the initial weights soon lose their influence.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -28,10 +28,10 @@ class ExponentialMovingAverage(nn.Module):
 
     @torch.no_grad()
     def update(self, network: nn.Module, skip: Tensor | None = None) -> None:
-        """Moves every tensor by the share 1 - decay towards the network's; whole numbers are copied.
+        """Moves every tensor by the share 1 - decay towards the network's; tensors of whole numbers are copied.
 
         Args:
-            skip: bool without dimensions, on the network's device: where it is true no tensor moves.
+            skip: scalar bool tensor on the network's device; if true, no tensor changes.
         """
         count = int(self.updates) + 1  # type: ignore[arg-type]
         self.updates.fill_(count)  # type: ignore[operator]
@@ -49,9 +49,9 @@ class ExponentialMovingAverage(nn.Module):
 
 
 class StochasticWeightAverage(AveragedModel):
-    """The equally weighted mean of a network's weights from some step on (Izmailov et al., UAI 2018).
+    """The equally weighted mean of a network's weights from some step on (SWA, Izmailov et al., UAI 2018).
 
-    The averaged weights have no batch-norm statistics of their own, so `refresh` measures them on training pictures
+    The batch-norm statistics do not match the averaged weights, so `refresh` measures them on training pictures
     (section 3.2 of the paper).
     """
 
@@ -68,21 +68,22 @@ class StochasticWeightAverage(AveragedModel):
         return int(self.n_averaged) > 0
 
     def update(self, network: nn.Module, skip: Tensor | None = None) -> None:
-        """Takes the network's present weights into the mean.
+        """Includes the network's current weights in the mean.
 
         Args:
-            skip: bool without dimensions: the mean stays as it is where it is true. It is read, which waits for the
-                device; so does the mean itself, which takes its count of networks there.
+            skip: scalar bool tensor; if true, the mean does not change. Reading it waits for the device, and so does
+                the update of the mean, which reads its count of networks from there.
         """
         if skip is None or not skip:
             self.update_parameters(network)
 
     def refresh(self, images: Iterable[Tensor], *, frozen: Container[str] = ()) -> None:
-        """Measures the batch-norm statistics anew, as their plain mean over batches of training pictures.
+        """Measures the batch-norm statistics again, as their plain mean over batches of training pictures.
 
         Args:
-            images: batches (N, C, H, W), normalised; of several processes each passes its share, equally many batches.
-            frozen: names of modules whose statistics stay as they are.
+            images: normalised batches (N, C, H, W); with several processes each passes its share, and all pass the same
+                number of batches.
+            frozen: names of modules whose statistics do not change.
         """
         norms = [
             module

@@ -1,4 +1,4 @@
-"""Boxes as offsets from reference boxes, which is what detectors regress (Girshick et al., CVPR 2014, appendix C)."""
+"""Boxes as offsets from reference boxes; detectors regress these offsets (Girshick et al., CVPR 2014, appendix C)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from pixelwise.nn.boxes import from_centre_size, to_centre_size
 
 LARGEST_GROWTH = math.log(1000 / 16)
-"""Largest logarithm of a ratio of sides that is decoded: without a limit its exponential overflows."""
+"""Largest logarithm of a ratio of sides that is decoded; without a limit the exponential overflows."""
 
 
 @dataclass(frozen=True, slots=True)
 class BoxCoder:
     """Encodes boxes relative to reference boxes (anchors or proposals), and decodes them.
 
-    With centre (x, y), width w and height h of the box, and the same of the reference with index a:
+    With centre (x, y), width w and height h of the box, and those of the reference with index a:
 
         dx = (x - x_a) / w_a,  dy = (y - y_a) / h_a,  dw = log(w / w_a),  dh = log(h / h_a)
 
-    each times its weight. A reference of 10 x 20 at (0, 0, 10, 20) and the box (5, 0, 15, 20) give (0.5, 0, 0, 0).
+    each times its weight. The reference (0, 0, 10, 20) and the box (5, 0, 15, 20) give (0.5, 0, 0, 0).
 
     Attributes:
         weights: of dx, dy, dw and dh; they bring the offsets of good references to a standard deviation of about 1.

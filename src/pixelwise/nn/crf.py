@@ -1,7 +1,7 @@
-"""The fully connected CRF: every pixel tied to every other, by nearness and by likeness of colour.
+"""The fully connected CRF, which links every pixel to every other by distance and by similarity of colour.
 
-Krähenbühl & Koltun, Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, NeurIPS 2011, with the
-updates that converge after Krähenbühl & Koltun, Parameter Learning and Convergent Inference for Dense Random Fields,
+Krähenbühl & Koltun, Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, NeurIPS 2011. The
+updates converge; they follow Krähenbühl & Koltun, Parameter Learning and Convergent Inference for Dense Random Fields,
 ICML 2013.
 """
 
@@ -18,16 +18,16 @@ from torch.nn import functional as F
 from pixelwise.nn.permutohedral import Permutohedral
 
 Filter = Callable[[Tensor], Tensor]
-"""(P, K) values of pixels -> (P, K): for each pixel the sum over all pixels of k(i, j) values_j, with k(i, i) = 1. As a
-matrix it is symmetric and positive semi-definite."""
+"""(P, K) values of pixels -> (P, K): for each pixel i the sum over all pixels j of k(i, j) values_j, with k(i, i) = 1.
+The matrix k is symmetric and positive semi-definite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A filter normalised as D^-1/2 K D^-1/2, D the row sums of K, which leaves it symmetric, times its weight.
+    """A filter K, normalised as w D^-1/2 K D^-1/2 with the row sums D of K; the result is symmetric too.
 
-    So the weight means the same for wide and for narrow kernels: with Potts compatibility it is about the logits that
-    a pixel gains from neighbours that all agree.
+    The normalisation gives the weight the same meaning for wide and for narrow kernels: with Potts compatibility it is
+    about the number of logits that a pixel gains from neighbours that all agree.
 
     Attributes:
         filter: K.
@@ -42,7 +42,7 @@ class Kernel:
     @classmethod
     def normalised(cls, filter: Filter, weight: float, pixels: int, device: torch.device) -> Kernel:
         sums = filter(torch.ones(pixels, 1, device=device))
-        return cls(filter, weight, sums.clamp_min(1).rsqrt())  # a pixel's own share is 1
+        return cls(filter, weight, sums.clamp_min(1).rsqrt())  # at least 1, because k(i, i) = 1
 
     def __call__(self, values: Tensor) -> Tensor:
         """(P, K) -> (P, K)."""
@@ -50,15 +50,15 @@ class Kernel:
 
     @property
     def own(self) -> Tensor:
-        """(P, 1), what `__call__` gives a pixel from itself."""
+        """(P, 1), the factor of a pixel's own value in `__call__`."""
         return self.root**2 * self.weight
 
 
 class SpatialGaussian:
-    """exp(-|p_i - p_j|^2 / (2 std^2)) over the pixels of a picture, by rows and then columns.
+    """The kernel exp(-|p_i - p_j|^2 / (2 std^2)) over the pixels of a picture, applied along rows and then columns.
 
-    The taps are the autocorrelation of a truncated Gaussian of std / sqrt(2), so that truncation leaves the matrix
-    positive semi-definite.
+    The taps are the autocorrelation of a truncated Gaussian of std / sqrt(2), so that the matrix stays positive
+    semi-definite in spite of the truncation.
     """
 
     def __init__(self, height: int, width: int, std: float, device: torch.device) -> None:
@@ -67,7 +67,7 @@ class SpatialGaussian:
         taps = F.conv1d(half[None, None], half[None, None], padding=2 * radius).flatten()
         self._reach = 2 * radius
         taps = (taps / taps.max()).float().to(device)
-        # Row i of a block weighs what lies from i to i + 2 reach in the block with its surroundings.
+        # Row i of a block holds the weights of rows i to i + 2 reach of the block with its surroundings.
         self._block = torch.zeros(BLOCK, BLOCK + 2 * self._reach, device=device)
         for i in range(BLOCK):
             self._block[i, i : i + len(taps)] = taps
@@ -81,7 +81,7 @@ class SpatialGaussian:
         return across.view(width, height, classes).transpose(0, 1).reshape(-1, classes)
 
     def _along_first(self, values: Tensor) -> Tensor:
-        """(n, m) -> (n, m), by products of dense blocks, which is ten times as fast as a convolution of one channel."""
+        """(n, m) -> (n, m), by products of dense blocks, which are ten times as fast as a one-channel convolution."""
         padded = F.pad(values, (0, 0, self._reach, self._reach))
         parts = [padded[start : start + BLOCK + 2 * self._reach] for start in range(0, len(values), BLOCK)]
         sizes = [min(BLOCK, len(values) - start) for start in range(0, len(values), BLOCK)]
@@ -92,7 +92,7 @@ BLOCK = 64
 
 
 class BruteForce:
-    """exp(-|f_i - f_j|^2 / 2) for features (P, d) as a matrix (P, P): the definition, for small pictures."""
+    """The kernel exp(-|f_i - f_j|^2 / 2) for features (P, d) as a full matrix (P, P), for small pictures."""
 
     def __init__(self, features: Tensor) -> None:
         self._matrix = torch.exp(-(torch.cdist(features.double(), features.double()) ** 2) / 2)
@@ -103,21 +103,22 @@ class BruteForce:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DenseCRF:
-    """Labels that follow the edges of a picture: unary terms from a network, pairwise ones from two kernels.
+    """Aligns labels with the edges of a picture: unary terms come from a network, pairwise terms from two kernels.
 
-    The pairwise energy (equation 3) of two pixels of different labels (Potts) is the sum of
+    The pairwise energy (equation 3) of two pixels with different labels (Potts) is the sum of
 
     - bilateral: bilateral_weight exp(-|p_i - p_j|^2 / (2 bilateral_std^2) - |I_i - I_j|^2 / (2 colour_std^2)),
     - gaussian: gaussian_weight exp(-|p_i - p_j|^2 / (2 gaussian_std^2)),
 
-    p in pixels, I in grey levels 0..255, each kernel normalised as in `Kernel`. Inference is by mean field: the
-    distribution that is a product over pixels and nearest in KL divergence (section 3).
+    with p in pixels and I in grey levels 0..255. Each kernel is normalised as in `Kernel`. Inference is by mean field:
+    among the distributions that are products over pixels, it looks for the nearest in KL divergence (section 3).
 
-    The spatial kernel is computed directly, the bilateral one on a permutohedral lattice, both linear in the pixels.
+    The spatial kernel is computed directly, the bilateral one on a permutohedral lattice; both take time linear in the
+    number of pixels.
 
     Args:
         iterations: of mean field.
-        exact: compute the kernels by their definition; time and memory grow with the square of the pixels.
+        exact: compute the kernels by their definition; time and memory grow with the square of the number of pixels.
     """
 
     gaussian_weight: float = 0.5
@@ -139,16 +140,18 @@ class DenseCRF:
             (K, H, W) float32, summing to 1 over the classes.
 
         Raises:
-            ValueError: sizes that differ.
+            ValueError: the sizes of picture and probabilities differ.
         """
         if image.shape[:2] != probabilities.shape[1:]:
-            raise ValueError(f"picture is {tuple(image.shape[:2])} but probabilities {tuple(probabilities.shape[1:])}")
+            raise ValueError(
+                f"the picture is {tuple(image.shape[:2])}, but the probabilities are {tuple(probabilities.shape[1:])}"
+            )
         unary = unary_of(probabilities)
         *_, log_q = F.log_softmax(-unary, 1), *mean_field(unary, self.kernels(image), self.iterations)
         return log_q.exp().T.reshape(probabilities.shape)
 
     def kernels(self, image: Tensor) -> list[Kernel]:
-        """The kernels of a picture (H, W, C), without those of weight 0."""
+        """The kernels for a picture (H, W, C), without those of weight 0."""
         height, width = image.shape[:2]
         device = image.device
         rows = torch.arange(float(height), device=device)[:, None].expand(height, width)
@@ -178,16 +181,16 @@ def unary_of(probabilities: Tensor) -> Tensor:
 def mean_field(unary: Tensor, kernels: Sequence[Kernel], iterations: int) -> Iterator[Tensor]:
     """Yields the logarithm (P, K) of the marginals after each update.
 
-    All pixels are updated at once. The paper's parallel update, Q_i = softmax(-u_i + m_i) with m_i the message from the
-    other pixels, need not lower the energy: without its diagonal a kernel is indefinite, and two pixels can take turns.
-    Split the energy instead: with the diagonal the pairwise part is concave, because the kernels are positive
-    semi-definite, and lies below its tangent; what the diagonal added, c_i |Q_i|^2 / 2, lies below its tangent plus
-    c_i KL(Q_i, Q_i of before), because |p - q|_2 <= |p - q|_1 and by Pinsker's inequality. The minimum of the sum is
+    All pixels are updated at once. The paper's parallel update, Q_i = softmax(-u_i + m_i) with the message m_i from the
+    other pixels, need not lower the energy: a kernel without its diagonal is indefinite, so two pixels can oscillate.
+    The energy is therefore split. With the diagonal, the pairwise part is concave, because the kernels are positive
+    semi-definite, and lies below its tangent. The term that the diagonal added, c_i |Q_i|^2 / 2, lies below its tangent
+    plus c_i KL(Q_i, old Q_i), because |p - q|_2 <= |p - q|_1 and by Pinsker's inequality. The minimum of the sum is
 
-        Q_i = softmax((-u_i + m_i + c_i ln Q_i of before) / (1 + c_i)),
+        Q_i = softmax((-u_i + m_i + c_i ln old Q_i) / (1 + c_i)).
 
-    the paper's update, damped where a pixel's own share c_i in its neighbourhood is large. It never raises the energy
-    and has the same fixed points.
+    This is the paper's update, damped if a pixel's own share c_i in its neighbourhood is large. It never raises the
+    energy and has the same fixed points.
 
     Args:
         unary: (P, K) energies.
@@ -202,7 +205,7 @@ def mean_field(unary: Tensor, kernels: Sequence[Kernel], iterations: int) -> Ite
 
 
 def energy(log_q: Tensor, unary: Tensor, kernels: Sequence[Kernel]) -> float:
-    """KL(Q, P) up to a constant (equation 6): the sum of Q (ln Q + u) less half of Q_i k(i, j) Q_j over pairs i != j.
+    """KL(Q, P) up to a constant (equation 6): the sum of Q (ln Q + u) minus half of Q_i k(i, j) Q_j over pairs i != j.
 
     Args:
         log_q: (P, K).

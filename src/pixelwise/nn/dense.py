@@ -1,4 +1,4 @@
-"""What every dense-prediction network here is: logits at the input's own size, for any height and width."""
+"""The base class of dense networks, which return logits at the input's size for any height and width."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor, nn
 class DenseModel(nn.Module):
     """Base class of networks that label every pixel.
 
-    A subclass computes `logits(images)` for sizes that suit it and declares what suits it; padding and cropping happen
-    here and nowhere else. The picture stays at the top left of the padded one, so that a crop whose corner is a
-    multiple of `stride` is computed on the same grid as the whole picture.
+    A subclass computes `logits(images)` for suitable sizes and declares which sizes are suitable; padding and cropping
+    happen only here. The picture stays at the top left of the padded picture, so that a crop whose corner is a multiple
+    of `stride` is computed on the same grid as the whole picture.
 
     Attributes:
         num_classes: K.
         stride: heights and widths that `logits` takes are multiples of this (plus `offset`, see below).
         margin: pixels that `logits` loses on each side (valid convolutions); 0 for networks with same padding.
         offset: with a margin, the output size is `offset` modulo `stride`.
-        auxiliary_weights: of a network with auxiliary heads (deep supervision), the factor of each one's loss in
-            training; empty for a network with one output.
+        auxiliary_weights: factor of the training loss of each auxiliary head (deep supervision); empty for a network
+            with one output.
         heads: names of the modules, at any depth, whose tensors depend on the number of classes.
-        global_context: whether a logit depends on the whole picture (pooling over all of it), so that a crop answers
-            differently however far its border is.
+        global_context: whether a logit depends on the whole picture (by pooling over all of it), so that a crop has
+            other logits than the picture, however far its border is.
     """
 
     num_classes: int
@@ -38,17 +38,17 @@ class DenseModel(nn.Module):
         raise NotImplementedError
 
     def all_logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        """`logits(images)`, then those of each auxiliary head, at the same size."""
+        """`logits(images)`, then the logits of each auxiliary head, at the same size."""
         return (self.logits(images),)
 
     def padding(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Left, right, top, bottom pixels of mirrored border with which `logits` gives at least (height, width)."""
+        """Left, right, top, bottom: pixels of mirrored border with which `logits` returns at least (height, width)."""
         right = -(width - self.offset) % self.stride
         bottom = -(height - self.offset) % self.stride
         return self.margin, self.margin + right, self.margin, self.margin + bottom
 
     def forward(self, images: Tensor, *, auxiliary: bool = False) -> Tensor | tuple[Tensor, ...]:
-        """(N, C, H, W), any H and W >= 1 -> logits (N, K, H, W); with `auxiliary` a tuple, those of all heads."""
+        """(N, C, H, W), any H and W >= 1 -> logits (N, K, H, W); with `auxiliary` a tuple with those of all heads."""
         height, width = images.shape[-2:]
         padded = mirror_pad(images, self.padding(height, width))
         if auxiliary:
@@ -57,9 +57,9 @@ class DenseModel(nn.Module):
 
 
 def mirror_pad(images: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
-    """Mirrors the border (..., H, W) outwards without repeating the edge pixel, also beyond the picture's own size.
+    """Mirrors the border (..., H, W) outwards without repeating the edge pixel, even further than the picture's size.
 
-    Inside the range of `torch.nn.functional.pad(mode="reflect")` it equals it; a 1-pixel side is repeated.
+    Within the range of `torch.nn.functional.pad(mode="reflect")` the two are equal; a 1-pixel side is repeated.
 
     >>> mirror_pad(torch.tensor([[[0.0, 1.0, 2.0]]]), (3, 1, 0, 0)).tolist()
     [[[1.0, 2.0, 1.0, 0.0, 1.0, 2.0, 1.0]]]

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A convolution with one filter a channel, whose gradient is right and fast; see `depthwise_conv2d`."""
+    """A convolution with one filter per channel, whose gradient is right and fast; see `depthwise_conv2d`."""
 
     def __init__(self, channels: int, kernel: int, *, stride: int = 1, dilation: int = 1, bias: bool = False) -> None:
         padding = dilation * (kernel // 2)
@@ -29,12 +29,12 @@ def depthwise_conv2d(
     padding: tuple[int, ...],
     dilation: tuple[int, ...],
 ) -> Tensor:
-    """`F.conv2d` with one filter a channel; in bfloat16 on a CPU with gradients that oneDNN (3.12) has slow or wrong.
+    """`F.conv2d` with one filter per channel; it replaces gradients in bfloat16 that are slow or wrong on a CPU.
 
-    Of a strided one the gradient for the images takes it twenty times as long as the convolution itself. The same
-    numbers come from a convolution without stride: of the outputs' gradient spread on the finer grid, zeros between,
-    with the filter turned round. Of a dilated one in channels_last the gradient for the weights is wrong; in the other
-    memory format it is right.
+    For a strided convolution, oneDNN's (3.12) gradient for the images takes twenty times as long as the convolution.
+    The same numbers come from a convolution without stride: the outputs' gradient is spread on the finer grid, with
+    zeros in between, and convolved with the flipped filter. For a dilated convolution in channels_last, oneDNN's
+    gradient for the weights is wrong; in the contiguous memory format it is right.
 
     Args:
         images: (N, C, H, W).
@@ -44,7 +44,7 @@ def depthwise_conv2d(
     troubled = images.device.type == "cpu" and dtype == torch.bfloat16 and max(*stride, *dilation) > 1
     if not troubled or not torch.is_grad_enabled():
         return F.conv2d(images, weight, bias, stride, padding, dilation, groups=len(weight))
-    images, weight = images.to(dtype), weight.to(dtype)  # what autocast does, which does not look into a `Function`
+    images, weight = images.to(dtype), weight.to(dtype)  # as autocast does, which has no effect inside a `Function`
     maps = _Depthwise.apply(images, weight, stride, padding, dilation)
     return maps if bias is None else maps + bias.to(dtype)[:, None, None]
 
@@ -72,7 +72,7 @@ class _Depthwise(Function):
         if ctx.needs_input_grad[0]:
             finer = [
                 size + 2 * pad - far for size, pad, far in zip(images.shape[-2:], padding, reach, strict=True)
-            ]  # what the convolution would give without its stride
+            ]  # size of the convolution's output without its stride
             spread = torch.empty(
                 (*gradient.shape[:2], *finer), dtype=gradient.dtype, memory_format=torch.channels_last
             ).zero_()

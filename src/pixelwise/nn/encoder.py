@@ -1,4 +1,4 @@
-"""What every classification network offers: logits of whole pictures, and maps to the networks built on it."""
+"""Base classes of classification networks, which return logits of whole pictures, or feature maps as encoders."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from pixelwise.nn.dense import mirror_pad
 
 
 class Classifier(nn.Module):
-    """Base class of networks that name what a whole picture shows.
+    """Base class of networks that classify whole pictures.
 
     Attributes:
         heads: dotted names of the layers whose tensors depend on the number of classes.
-        auxiliary_weights: of a network with auxiliary heads, the factor of each one's loss in training; empty for a
-            network with one output.
+        auxiliary_weights: factor of the training loss of each auxiliary head; empty for a network with one output.
         smallest: the smallest side of a picture, in pixels, that the layers take.
-        window: height and width of the only pictures that it takes, where a fully connected layer reads a whole map;
-            None where any size from `smallest` on will do.
+        window: the only height and width that the network takes, if a fully connected layer reads a whole map; None if
+            the network takes any size from `smallest` on.
     """
 
     heads: tuple[str, ...]
@@ -34,20 +33,20 @@ class Classifier(nn.Module):
         raise NotImplementedError
 
     def all_logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        """`logits(images)`, then those of each auxiliary head."""
+        """`logits(images)`, then the logits of each auxiliary head."""
         return (self.logits(images),)
 
     def forward(self, images: Tensor, *, auxiliary: bool = False) -> Tensor | tuple[Tensor, ...]:
-        """(N, C, H, W) -> logits (N, num_classes); with `auxiliary` a tuple, those of all heads."""
+        """(N, C, H, W) -> logits (N, num_classes); with `auxiliary` a tuple with those of all heads."""
         return self.all_logits(images) if auxiliary else self.logits(images)
 
 
 class Encoder(Classifier):
-    """Base class of classifiers with a way down in stages, each of them ending in a map of its own stride.
+    """Base class of classifiers that consist of stages, each of which ends in a map of a different stride.
 
     Attributes:
-        feature_channels: of the stages' maps, finest first.
-        feature_strides: of the stages' maps: pixels of the picture from one place of a map to the next.
+        feature_channels: channels of the stages' maps, finest first.
+        feature_strides: strides of the stages' maps: pixels of the picture from one position of a map to the next.
     """
 
     feature_channels: tuple[int, ...]
@@ -66,27 +65,27 @@ class Encoder(Classifier):
         return maps
 
     def first_convolution(self) -> nn.Conv2d:
-        """The layer that sees the picture; what adapts to other numbers of channels."""
+        """The layer that reads the picture; its weights are adapted to other numbers of channels."""
         return next(module for module in self.modules() if isinstance(module, nn.Conv2d))
 
     def dilate(self, output_stride: int) -> None:
         """Undoes every downsampling beyond `output_stride` and dilates the filters after it instead.
 
-        The filters then see the picture on the grid that they were trained for, at more places (Chen et al., ICLR 2015,
-        section 3.1: the hole algorithm; Yu & Koltun, ICLR 2016). Weights stay as they are, and so do their names. Where
-        it was convolutions that strode, the new map read at the places of the old one equals the old one. Pooling that
-        no longer strides becomes 3x3, undilated, as in DeepLab, so after a 2x2 pooling that is no longer so.
+        The filters still read the grid for which they were trained, but at more positions (Chen et al., ICLR 2015,
+        section 3.1: the hole algorithm; Yu & Koltun, ICLR 2016). Weights and their names do not change. If the
+        downsampling was done by convolutions, the new map equals the old one at the old map's positions. A pooling that
+        no longer strides becomes 3x3 and undilated, as in DeepLab, so this equality ends after a 2x2 pooling.
         A dilated network can be dilated further.
 
         Raises:
-            UserError: a stride that the network does not have.
+            UserError: the network does not have this stride.
         """
         if output_stride not in self.feature_strides:
             raise UserError(
                 f"output_stride {output_stride}: {type(self).__name__} has maps at strides "
                 f"{', '.join(map(str, sorted(set(self.feature_strides))))}; choose one of them."
             )
-        rate = 1  # places of the new grid from one place of the grid that a filter was made for to the next
+        rate = 1  # positions of the new grid per position of the grid for which a filter was made
         for stage, stride in zip(self.stages(), self.feature_strides, strict=True):
             finer = max(stride // output_stride, 1)
             if finer == 1:
@@ -94,9 +93,9 @@ class Encoder(Classifier):
             before = rate
             for module in stage.modules():
                 if isinstance(module, nn.Conv2d):
-                    # A filter that strode still reads the grid before it, as does one that strode beside it; those
-                    # after it read a finer one than they were made for. The 1x1 convolutions of shortcuts stride
-                    # beside the filter, not before it.
+                    # A filter that strode still reads the grid before it, and so does a filter that strode in parallel.
+                    # Filters after it read a finer grid than the one for which they were made. The 1x1 convolutions of
+                    # shortcuts stride in parallel to the filter, not before it.
                     strode = max(module.stride) > 1
                     module.stride = (1, 1)
                     if max(module.kernel_size) > 1:
@@ -112,12 +111,12 @@ class Encoder(Classifier):
 
 
 class UnpaddedEncoder(Encoder):
-    """Base class of encoders some of whose layers do not pad, so that their maps have fewer places than the grid.
+    """Base class of encoders with layers that do not pad, so that their maps have fewer positions than the full grid.
 
-    `pyramid` gives every map its whole grid: what is missing is shared out to both sides, where the outermost values
-    are repeated (bilinear interpolation by half a place where the number of missing places is odd). What a stage hands
-    to the next stays as it is, so classifier and encoder compute the same. A picture too small for the layers is
-    mirrored at the right and at the bottom until it suits them.
+    `pyramid` fills every map up to its full grid: the outermost values are repeated on both sides, half of the missing
+    positions on each. If their number is odd, the map is shifted by half a position with bilinear interpolation. The
+    maps that stages pass on to each other do not change, so classifier and encoder compute the same. A picture that is
+    too small for the layers is mirrored at the right and at the bottom until it is large enough.
     """
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
@@ -147,9 +146,9 @@ def on_grid(maps: Tensor, missing: int) -> Tensor:
 
 
 def widen(convolution: nn.Conv2d, rate: int) -> None:
-    """Spreads the taps of a filter `rate` times as far, and its padding with them.
+    """Multiplies the dilation and the padding of a filter by `rate`.
 
-    The caller passes the finished network to `nn.atrous.with_atrous_convolutions`, for a right gradient in bfloat16.
+    The caller passes the finished network to `nn.atrous.with_atrous_convolutions`, for a correct gradient in bfloat16.
     """
     rows, columns = convolution.dilation
     convolution.dilation = (rate * rows, rate * columns)

@@ -1,4 +1,4 @@
-"""Whether a network still computes with numbers: NaN and infinity end in a sentence instead of a wrong answer."""
+"""Checks for NaN and infinite numbers in a network, so that they end in an error instead of a wrong prediction."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from pixelwise.errors import NotFinite
 
 
 def check_answer(answer: Any) -> Any:
-    """The answer of a network, a tensor or nested tuples and dicts of them.
+    """Returns a network's output (a tensor, or nested tuples and dicts of tensors) if all its numbers are finite.
 
     Raises:
-        NotFinite: NaN or infinite numbers in it.
+        NotFinite: the output holds NaN or infinite numbers.
     """
     if not _all_finite(tree_leaves(answer)):
         raise NotFinite(
-            "the network answers with NaN or infinite numbers: either its weights diverged while it was trained, or "
-            "the picture holds such numbers itself"
+            "the network returns NaN or infinite numbers: either its weights diverged in training, or the picture "
+            "itself holds such numbers"
         )
     return answer
 
 
 def check_weights(network: nn.Module) -> None:
-    """
+    """Checks the parameters and buffers of a network.
+
     Raises:
-        NotFinite: NaN or infinite numbers among the parameters and buffers.
+        NotFinite: there are NaN or infinite numbers among them.
     """
     if not _all_finite((*network.parameters(), *network.buffers())):
         raise NotFinite("the weights became NaN or infinite")

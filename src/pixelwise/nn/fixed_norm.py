@@ -1,5 +1,5 @@
-"""Batch norms with fixed statistics, computed inside the convolutions that feed them: training without passes over
-memory for them."""
+"""Batch norms with fixed statistics that are computed inside the convolutions before them, which saves passes over
+memory in training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pixelwise.nn.fuse import convolutions_before_norms
 
 
 class FixedNorm2d(nn.BatchNorm2d):
-    """A batch norm that passes maps through, because the convolution before it computes it; see `fix_batch_norms`."""
+    """A batch norm that returns its input, because the convolution before it computes it; see `fix_batch_norms`."""
 
     def _load_from_state_dict(self, *arguments: Any) -> None:
-        """Past batch norm's own, which adds a count of batches to tensors that come without one."""
+        """Skips the method of `BatchNorm2d`, which adds a count of batches to tensors without one."""
         nn.Module._load_from_state_dict(self, *arguments)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -24,15 +24,15 @@ class FixedNorm2d(nn.BatchNorm2d):
 
 
 class _WithNorm:
-    """Of a convolution: weights and bias that include a batch norm with fixed statistics.
+    """Mixin for a convolution whose weights and bias include a batch norm with fixed statistics.
 
-    The parameters stay what they are, under their own names; the gradient reaches them, and the scale and shift of the
-    batch norm, through the few numbers of a filter rather than through maps.
+    The parameters and their names do not change. The gradient reaches them, and the scale and shift of the batch norm,
+    through the few numbers of a filter rather than through maps.
     """
 
     _parameters: dict[str, nn.Parameter | None]
     norm_after: tuple[FixedNorm2d]
-    """In a tuple, so that it is no module of the convolution."""
+    """In a tuple, so that the norm is not registered as a submodule of the convolution."""
 
     @property
     def weight(self) -> Tensor:
@@ -58,21 +58,21 @@ _KINDS: dict[type[nn.Conv2d], type[nn.Conv2d]] = {}
 
 
 def _with_norm(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
-    """The subclass of a convolution class that includes a batch norm, made once."""
+    """The subclass of a convolution class that includes a batch norm; each is made once."""
     if kind not in _KINDS:
         _KINDS[kind] = type(f"Normed{kind.__name__}", (_WithNorm, kind), {})
     return _KINDS[kind]
 
 
 def fix_batch_norms(network: nn.Module, run: Callable[[], Any]) -> None:
-    """Has the batch norms of a network keep their statistics from now on, in training too.
+    """Fixes the statistics of a network's batch norms from now on, in training too.
 
-    Each is computed by the convolution before it (Jacob et al., CVPR 2018, section 3.2), so that neither its statistics
-    nor its normalisation pass over a map; scale and shift are trained as before. Names and values of all tensors stay.
-    Batch norms without a convolution of their own before them stay as they are.
+    Each batch norm is computed by the convolution before it (Jacob et al., CVPR 2018, section 3.2), so that neither its
+    statistics nor its normalisation need a pass over a map. Scale and shift are trained as before. Names and values of
+    all tensors stay the same. A batch norm that is not directly after a convolution does not change.
 
     Args:
-        network: in evaluation mode while this runs; it is changed in place.
+        network: changed in place; it is in evaluation mode during the call of `run`.
         run: calls the network once.
     """
     training = network.training
@@ -86,7 +86,7 @@ def fix_batch_norms(network: nn.Module, run: Callable[[], Any]) -> None:
 
 
 def fix_encoder(network: nn.Module) -> None:
-    """`fix_batch_norms` of a network's encoder."""
+    """Applies `fix_batch_norms` to a network's encoder."""
     encoder: Any = network.encoder
     device = next(encoder.parameters()).device
     side = max(encoder.feature_strides)

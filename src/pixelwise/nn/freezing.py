@@ -1,4 +1,4 @@
-"""Layers that keep what they were trained to be: neither weights nor batch-norm statistics move."""
+"""Freezes layers: their weights and batch-norm statistics no longer change in training."""
 
 from __future__ import annotations
 
@@ -13,37 +13,40 @@ TRUNK = "trunk"
 
 
 def weight_layers(network: nn.Module) -> list[tuple[str, list[nn.Module]]]:
-    """The layers of a network in the order of their definition: the name of each convolution or fully connected layer,
-    and with it those modules that follow it and only scale and shift (batch norm)."""
+    """The layers of a network in the order of their definition.
+
+    Each entry has the name of a convolution or fully connected layer, and a list of this layer and the modules after it
+    that only scale and shift (batch norm).
+    """
     layers: list[tuple[str, list[nn.Module]]] = []
     for name, module in network.named_modules():
         own = list(module.parameters(recurse=False))
         if any(parameter.dim() > 1 for parameter in own):
             layers.append((name, [module]))
         elif own:
-            if not layers:  # a network that begins with a norm
+            if not layers:  # the network begins with a norm
                 layers.append((name, []))
             layers[-1][1].append(module)
     return layers
 
 
 def freeze(network: nn.Module, what: int | str | Sequence[str]) -> list[nn.Module]:
-    """Takes parameters out of the training.
+    """Excludes parameters from training.
 
     Args:
-        what: the first so many layers (see `weight_layers`), `trunk` for everything but the network's `heads`, or names
-            of modules with all that is in them.
+        what: a number of layers, counted from the first (see `weight_layers`); `trunk` for everything except the
+            network's `heads`; or names of modules, which include their submodules.
 
     Returns:
-        The modules whose mode must stay that of evaluation (`hold`).
+        The modules that must stay in evaluation mode (`hold`).
 
     Raises:
-        UserError: no such module, more layers than there are, or nothing left to train.
+        UserError: there is no such module, the network has fewer layers, or nothing is left to train.
     """
     layers = weight_layers(network)
     if isinstance(what, int):
         if what > len(layers):
-            raise UserError(f"freeze: {what} layers asked for, but the {type(network).__name__} has {len(layers)}.")
+            raise UserError(f"freeze: found {what}, but the {type(network).__name__} has only {len(layers)} layers.")
         frozen = [module for _, modules in layers[:what] for module in modules]
     elif what == TRUNK:
         heads = getattr(network, "heads", ())
@@ -71,7 +74,7 @@ def freeze(network: nn.Module, what: int | str | Sequence[str]) -> list[nn.Modul
 
 
 def hold(frozen: Sequence[nn.Module]) -> None:
-    """Keeps frozen modules in evaluation mode, so that batch norm neither uses nor follows the batch; call it after
-    `network.train()`."""
+    """Puts frozen modules in evaluation mode, so that batch norm neither uses the batch's statistics nor updates its
+    own; call it after `network.train()`."""
     for module in frozen:
         module.training = False

@@ -1,4 +1,4 @@
-"""Batch norm that no longer learns, for detectors, whose batches are too small to measure statistics on."""
+"""Batch norm that no longer changes, for detectors, whose batches are too small to measure statistics."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
             self.register_buffer(name, value)
 
     def _load_from_state_dict(self, *arguments: Any) -> None:
-        """Past batch norm's own, which adds a count of batches to tensors that come without one."""
+        """Skips the method of `BatchNorm2d`, which adds a count of batches to tensors without one."""
         nn.Module._load_from_state_dict(self, *arguments)
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
 
 
 def freeze_batch_norms(network: nn.Module) -> None:
-    """Puts a `FrozenBatchNorm2d` with the same tensors in place of every batch norm of a network."""
+    """Replaces every batch norm of a network by a `FrozenBatchNorm2d` with the same values."""
     replacements: dict[nn.Module, nn.Module] = {}
     for norm in network.modules():
         if isinstance(norm, nn.BatchNorm2d) and not isinstance(norm, FrozenBatchNorm2d):

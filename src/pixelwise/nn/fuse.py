@@ -1,4 +1,4 @@
-"""Batch norm folded into the convolution before it: the same function with one pass over memory less."""
+"""Folds batch norm into the convolution before it: the same function with one pass over memory less."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from torch.utils.hooks import RemovableHandle
 from pixelwise.nn.replace import replace_modules
 
 TOLERANCE = 1e-4
-"""Largest change of the output that is rounding, relative to the largest value of the output."""
+"""Largest change of the output that counts as rounding, relative to the largest value of the output."""
 
 
 def fold_batch_norm(model: nn.Module, example: Tensor) -> nn.Module:
-    """A copy of a model, in evaluation mode, whose batch norms are part of the convolutions that feed them.
+    """A copy of a model, in evaluation mode, whose batch norms are part of the convolutions before them.
 
-    Batch norm with fixed statistics is affine, `gamma (y - mean) / sqrt(variance + eps) + beta`, and the convolution's
-    weights and bias take it in: `weight * s` and `(bias - mean) * s + beta` with `s = gamma / sqrt(variance + eps)`
-    (Jacob et al., CVPR 2018, arXiv:1712.05877, section 3.2). Which convolution feeds which batch norm is seen by
-    running the model once: the one's input is the very tensor that the other gave.
+    Batch norm with fixed statistics is affine, `gamma (y - mean) / sqrt(variance + eps) + beta`, so the convolution's
+    weights and bias can include it: `weight * s` and `(bias - mean) * s + beta` with `s = gamma / sqrt(variance + eps)`
+    (Jacob et al., CVPR 2018, arXiv:1712.05877, section 3.2). One run of the model shows which convolution feeds which
+    batch norm: the input of the norm is the same tensor object as the output of the convolution.
 
     Args:
         model: in float32, of any structure; it is not changed.
         example: an input of the model, on the model's device. Folding is kept only if the output for it stays the same.
 
     Returns:
-        The folded copy, or a copy as the model was where folding would change what it computes (a convolution whose
-        result is also used elsewhere).
+        The folded copy; an unfolded copy if folding would change the function (because a convolution's result is also
+        used elsewhere).
     """
     plain = copy.deepcopy(model).eval()
     folded = copy.deepcopy(plain)
@@ -43,19 +43,19 @@ def fold_batch_norm(model: nn.Module, example: Tensor) -> nn.Module:
     with torch.no_grad():
         expected, found = plain(example), folded(example)
     scale = expected.abs().amax().clamp_min(1e-12)
-    # A comparison with NaN is false: a model that gives NaN stays as it was.
+    # A comparison with NaN is false, so a model that returns NaN is not folded.
     return folded if bool((found - expected).abs().amax() <= TOLERANCE * scale) else plain
 
 
 def convolutions_before_norms(
     model: nn.Module, run: Callable[[], Any]
 ) -> list[tuple[nn.Conv2d | nn.ConvTranspose2d, nn.BatchNorm2d]]:
-    """Convolutions and the batch norms that take their output as it is, each of them called once.
+    """Pairs of a convolution and the batch norm that directly takes its output, if each is called only once.
 
     Args:
         run: calls the model.
     """
-    produced: dict[int, tuple[nn.Module, Tensor, int]] = {}  # holds the tensors, so that no id is given out twice
+    produced: dict[int, tuple[nn.Module, Tensor, int]] = {}  # keeps the tensors alive, so that no id is used twice
     calls: dict[nn.Module, int] = {}
     pairs = []
 
@@ -66,7 +66,7 @@ def convolutions_before_norms(
     def before_norm(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         calls[module] = calls.get(module, 0) + 1
         source, _, version = produced.get(id(inputs[0]), (None, None, -1))
-        # A version that went on means that something (an in-place ReLU) wrote into the tensor in between.
+        # A higher version means that something (an in-place ReLU) has written into the tensor in between.
         if source is not None and inputs[0]._version == version:
             pairs.append((source, module))
 
@@ -87,7 +87,7 @@ def convolutions_before_norms(
         for convolution, norm in pairs
         if isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
         and isinstance(norm, nn.BatchNorm2d)
-        and isinstance(convolution.weight, nn.Parameter)  # not computed anew at each call (weight norm and the like)
+        and isinstance(convolution.weight, nn.Parameter)  # not computed in each call, as with weight norm
         and calls[convolution] == calls[norm] == 1
     ]
 

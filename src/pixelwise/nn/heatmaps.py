@@ -1,4 +1,4 @@
-"""Joints as heatmaps and back: a Gaussian at each joint, and the place of its peak to a quarter of a cell.
+"""Joints as heatmaps with a Gaussian at each joint, and back: the position of the peak to a quarter of a cell.
 
 Newell, Yang, Deng, ECCV 2016, section 3.1. Coordinates are continuous: the centre of cell (0, 0) is at (0.5, 0.5).
 """
@@ -18,7 +18,7 @@ SIGMA = 1.0
 
 
 def gaussians(points: Tensor, size: tuple[int, int], sigma: float = SIGMA) -> Tensor:
-    """The heatmap of each point, 1 at the point itself, which need not be the centre of a cell.
+    """The heatmap of each point; its value at the point, which need not be the centre of a cell, would be 1.
 
     Args:
         points: (..., 2) x and y in cells.
@@ -35,16 +35,16 @@ def gaussians(points: Tensor, size: tuple[int, int], sigma: float = SIGMA) -> Te
 
 
 def peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
-    """Where each heatmap is highest: the centre of the cell, moved a quarter towards the higher neighbour on each axis.
+    """The peak of each heatmap: the centre of the highest cell, moved a quarter of a cell towards the higher neighbour.
 
-    The peak of a Gaussian is then found to a quarter of a cell, and to half a cell where it lies in an outermost cell,
-    which lacks a neighbour.
+    This is done on each axis. It finds the peak of a Gaussian to a quarter of a cell, or to half a cell in an outermost
+    cell, which lacks a neighbour.
 
     Args:
         heatmaps: (..., height, width).
 
     Returns:
-        Points (..., 2) float32, x and y in cells, and the values (...) of their cells.
+        Points (..., 2) float32, x and y in cells, and the values (...) of the highest cells.
     """
     height, width = heatmaps.shape[-2:]
     flat = heatmaps.float().flatten(-2)
@@ -59,23 +59,23 @@ def peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mirrored(heatmaps: Tensor, order: Sequence[int]) -> Tensor:
-    """The heatmaps (..., J, H, W) of a picture from those of its mirror image.
+    """The heatmaps (..., J, H, W) of a picture, from those of its mirror image.
 
     Args:
-        order: the joint that each becomes in a mirror image, `Joints.mirrored`.
+        order: for each joint the joint that it becomes in a mirror image, `Joints.mirrored`.
     """
     return heatmaps[..., list(order), :, :].flip(-1)
 
 
 def heatmap_loss(heatmaps: Tensor, true: Tensor, present: Tensor) -> Tensor:
-    """The mean squared error over the cells of the heatmaps of joints that are annotated, of all processes together.
+    """The mean squared error over all cells of the heatmaps of annotated joints, over all processes.
 
     Args:
         heatmaps, true: (N, J, H, W).
-        present: (N, J) bool, whether the joint is annotated; the heatmaps of others do not count.
+        present: (N, J) bool, whether the joint is annotated; the heatmaps of other joints do not count.
 
     Returns:
-        A scalar; 0 where no joint is annotated.
+        A scalar; 0 if no joint is annotated.
     """
     errors = F.mse_loss(heatmaps.float(), true, reduction="none").mean((-2, -1))  # (N, J)
     return total((errors * present).sum()) / total(present.sum()).clamp(min=1)

@@ -1,7 +1,7 @@
-"""How the weights of new layers are drawn.
+"""Draws the initial weights of layers.
 
 Each function goes through the layers of the given modules in the order of `modules()`, so a seed gives the same weights
-as long as the layers are the same and are declared in the same order.
+as long as the layers and the order of their declaration are the same.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def he_normal(
     """Normal weights of standard deviation sqrt(2 / fan), for layers before ReLUs; He et al., ICCV 2015, section 2.2.
 
     Args:
-        modules: the layers themselves, or what contains them.
-        kinds: only layers of these classes.
-        mode: `fan_in` keeps the variance of the maps, `fan_out` that of the gradients. Of a transposed convolution
+        modules: the layers, or modules that contain them.
+        kinds: only layers of these classes are initialised.
+        mode: `fan_in` keeps the variance of the maps, `fan_out` that of the gradients. For a transposed convolution
             torch counts the two the other way round.
-        zero_bias: whether biases, where there are any, start at zero; otherwise they stay as they are.
+        zero_bias: whether biases, if there are any, start at zero; otherwise they do not change.
     """
     for layer in _layers(modules, kinds):
         nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
@@ -38,7 +38,7 @@ def small_normal(*modules: nn.Module, kinds: Kinds = ALL, std: float = 0.01) -> 
     """Normal weights of one small standard deviation, and biases of zero (Krizhevsky et al., NIPS 2012, section 5).
 
     Args:
-        modules, kinds: as `he_normal`.
+        modules, kinds: as in `he_normal`.
     """
     for layer in _layers(modules, kinds):
         nn.init.normal_(layer.weight, 0, std)

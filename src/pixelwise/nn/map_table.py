@@ -1,4 +1,4 @@
-"""The maps of a pyramid as one table with a row of channels per place, to be read at any places at once."""
+"""The maps of a pyramid as one table with a row of channels per position, which can be read at any positions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class MapTable:
     """Maps (N, C, H_i, W_i) as rows: map by map, picture by picture, row by row.
 
     Attributes:
-        values: (places, C); a view of a single map that is channels last, else a copy.
+        values: (positions, C); a view if there is a single map in channels-last format, else a copy.
     """
 
     def __init__(self, maps: Sequence[Tensor]) -> None:
@@ -24,15 +24,15 @@ class MapTable:
         self._starts = sizes.cumsum(0) - sizes
 
     def sizes(self, levels: Tensor) -> tuple[Tensor, Tensor]:
-        """(R,) which map -> (R,) its height and width."""
+        """(R,) indices of maps -> (R,) heights and (R,) widths."""
         return self._heights[levels], self._widths[levels]
 
     def places(self, levels: Tensor, pictures: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """The rows of the table for places of maps.
+        """The rows of the table for positions (`places`) of maps.
 
         Args:
-            levels, pictures: (R,) which map, and which picture of the batch.
-            rows, columns: (R, ...) int64 on the map; they broadcast.
+            levels, pictures: (R,) indices of the map and of the picture in the batch.
+            rows, columns: (R, ...) int64 positions on the map; they broadcast.
         """
         height, width = self.sizes(levels)
         start = self._starts[levels] + pictures * height * width

@@ -1,8 +1,7 @@
-"""Masks of objects between the pixels of a picture and a fixed number of places within the object's box.
+"""Converts masks of objects between the pixels of a picture and a grid of S x S cells inside the object's box.
 
-A mask is a function of the plane: in the picture it is constant on every pixel, in the box on every one of S x S
-places, each as wide as 1 / S of the box. Both ways integrate: a place's value is the share of it that the object
-covers, a pixel's value the mean over it of the places, interpolated bilinearly between their centres.
+A cell is 1 / S of the box wide and high. From the picture to the box, a cell's value is the share of the cell that the
+object covers. From the box to the picture, a pixel's value is interpolated bilinearly between the centres of the cells.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from pixelwise.data.regions import Patch
 
 
 def crop_masks(label_maps: Tensor, boxes: Tensor, pictures: Tensor, ids: Tensor, size: int) -> Tensor:
-    """The share of each place of a box that an object covers.
+    """The share of each cell of a box that an object covers.
 
     Args:
         label_maps: (N, H, W) integers.
         boxes: (R, 4) xyxy in pixels.
         pictures: (R,) int64, the label map of each box.
-        ids: (R,) what the object has in its label map.
+        ids: (R,) the object's id in its label map.
 
     Returns:
-        (R, size, size) float32, 0..1; places outside the picture are not covered.
+        (R, size, size) float32, 0..1; cells outside the picture are not covered.
     """
     height, width = label_maps.shape[-2:]
     rows = _shares(boxes[:, 1], boxes[:, 3], size, height)  # (R, size, H)
@@ -38,7 +37,7 @@ def crop_masks(label_maps: Tensor, boxes: Tensor, pictures: Tensor, ids: Tensor,
 
 
 def _shares(low: Tensor, high: Tensor, size: int, length: int) -> Tensor:
-    """(R,) edges along one axis -> (R, size, length): the part of each place that each pixel covers."""
+    """(R,) edges along one axis -> (R, size, length): the part of each cell that each pixel covers."""
     steps = torch.arange(size + 1, device=low.device) / size
     edges = low[:, None] + (high - low).clamp_min(1e-6)[:, None] * steps  # (R, size + 1)
     pixels = torch.arange(length, device=low.device)
@@ -54,13 +53,13 @@ def paste_masks(
     threshold: float = 0.5,
     windows: Tensor | None = None,
 ) -> list[Patch]:
-    """The masks of boxes in the pixels of a picture: those whose centre has a probability of `threshold` or more.
+    """The masks of boxes in a picture: all pixels whose centre has a probability of `threshold` or more.
 
     Args:
         masks: (R, S, S) float32 probabilities.
         boxes: (R, 4) float32 xyxy in pixels.
         size: height and width of the picture.
-        windows: (R, 4) float32 xyxy in pixels, what the masks cover; None for the boxes.
+        windows: (R, 4) float32 xyxy in pixels, the windows that the masks cover; None for the boxes.
 
     Returns:
         One patch per box, as large as the pixels that the box touches.
@@ -77,7 +76,7 @@ def paste_masks(
 
 
 def _interpolation(begin: int, end: int, low: float, high: float, size: int) -> Tensor:
-    """(end - begin, size): the weights of the places at the centre of each pixel, 0 for centres outside the box."""
+    """(end - begin, size): the weights of the cells at the centre of each pixel, 0 for centres outside the box."""
     centres = torch.arange(begin, end) + 0.5
     at = (centres - low) / max(high - low, 1e-6) * size - 0.5
     weights = (1 - (at.clamp(0, size - 1)[:, None] - torch.arange(size)).abs()).clamp_min(0)

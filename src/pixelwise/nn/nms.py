@@ -1,4 +1,4 @@
-"""Non-maximum suppression: of boxes that lie on one object the most confident one stays."""
+"""Non-maximum suppression: of overlapping boxes on one object it keeps the most confident."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from torch import Tensor
 
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float, groups: Tensor | None = None) -> Tensor:
-    """Takes the box of the highest score, drops those whose IoU with it is above the threshold, and so on.
+    """Keeps the box of the highest confidence, drops boxes whose IoU with it is above the threshold, and repeats this.
 
     Args:
         boxes: (N, 4) xyxy.
-        scores: (N,); of equal ones the first counts as the higher.
+        scores: (N,) confidences; of equal ones the first counts as higher.
         groups: (N,) integers, such as class ids: only boxes of one group suppress each other. None for one group.
 
     Returns:
-        (K,) int64 indices of the boxes that stay, in falling order of score.
+        (K,) int64 indices of the kept boxes, in falling order of confidence.
     """
     order = scores.argsort(descending=True, stable=True)
     corners = boxes.detach().float()[order].cpu().numpy().astype(np.float64)
     if groups is not None and len(corners):
-        # Moved apart so far that boxes of different groups cannot touch. Float64, so that no digit of a box is lost.
+        # Moves groups so far apart that their boxes cannot touch. Float64, so that no digit of a box is lost.
         far = corners.max() - corners.min() + 1
         corners += groups[order].cpu().numpy().astype(np.float64)[:, None] * far
     return order[torch.from_numpy(_greedy(corners, threshold)).to(order.device)]
 
 
 BLOCK = 128
-"""Boxes that are decided among themselves before they suppress all others at once."""
+"""Number of boxes that are compared with each other before the kept ones suppress all remaining boxes at once."""
 
 
 def _greedy(boxes: np.ndarray, threshold: float) -> np.ndarray:
-    """(N, 4) float64 in falling order of score -> indices of those that stay.
+    """(N, 4) float64 in falling order of confidence -> indices of the kept boxes.
 
-    Block by block: what a box suppresses is known as soon as all boxes before it are decided.
+    It works block by block. A box can suppress others only after it is known whether it is kept itself, and this
+    depends only on the boxes before it.
     """
     remaining = np.arange(len(boxes))
     kept = [np.zeros(0, np.int64)]
@@ -57,5 +58,5 @@ def _overlapping(first: np.ndarray, second: np.ndarray, threshold: float) -> np.
     height = np.minimum(one[..., 3], other[..., 3]) - np.maximum(one[..., 1], other[..., 1])
     shared = np.maximum(width, 0) * np.maximum(height, 0)
     areas = [np.prod(np.maximum(each[..., 2:] - each[..., :2], 0), -1) for each in (one, other)]
-    # Without a division, so that two boxes without an area, whose IoU is 0, both stay.
+    # Without a division, so that two boxes without an area, whose IoU is 0, are both kept.
     return shared > threshold * (areas[0] + areas[1] - shared)

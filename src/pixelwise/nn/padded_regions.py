@@ -1,4 +1,4 @@
-"""Regions of one size without resampling: cut out as they are, and filled up with places that do not count."""
+"""Regions of one size without resampling: cut out of maps unchanged, and padded with positions that do not count."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pixelwise.nn.map_table import MapTable
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PaddedRegions:
-    """Where regions lie on the maps of a pyramid.
+    """The positions of regions on the maps of a pyramid.
 
     Attributes:
         levels: (R,) int64, the map of each region.
-        corners: (R, 2) int64 row and column of its first place.
-        sides: (R, 2) int64 rows and columns that it has, at most `size`.
-        strides: (R,) int64 pixels per place.
-        size: rows and columns of all regions with their padding.
+        corners: (R, 2) int64, row and column of a region's first position.
+        sides: (R, 2) int64, number of rows and columns of a region, at most `size`.
+        strides: (R,) int64, pixels per position.
+        size: rows and columns of all regions including their padding.
     """
 
     levels: Tensor
@@ -32,9 +32,9 @@ class PaddedRegions:
 
     @classmethod
     def of(cls, boxes: Tensor, strides: Sequence[int], shapes: Sequence[tuple[int, int]], size: int) -> PaddedRegions:
-        """Each box on the finest map on which it covers at most `size` places along both sides, or on the coarsest.
+        """Puts each box on the finest map on which it covers at most `size` positions along both sides.
 
-        On the coarsest map larger boxes are cut off at the bottom and on the right.
+        If there is no such map, the box is put on the coarsest map and cut off at the bottom and on the right.
 
         Args:
             boxes: (R, 4) xyxy in pixels.
@@ -56,12 +56,15 @@ class PaddedRegions:
 
     @property
     def windows(self) -> Tensor:
-        """(R, 4) float32 xyxy in pixels: what the regions cover with their padding."""
+        """(R, 4) float32 xyxy in pixels: the windows that the regions cover, including their padding."""
         low = (self.corners * self.strides[:, None]).flip(-1)
         return torch.cat([low, low + (self.size * self.strides)[:, None]], 1).float()
 
     def valid(self, factor: int = 1) -> Tensor:
-        """(R, size * factor, size * factor) bool: places of the region itself, each divided `factor` times."""
+        """(R, size * factor, size * factor) bool: whether a position is inside the region, not in the padding.
+
+        Each position of the map is divided into `factor` x `factor` parts.
+        """
         steps = torch.arange(self.size * factor, device=self.sides.device)
         rows, columns = (steps < factor * self.sides[:, axis, None] for axis in (0, 1))
         return rows[:, :, None] & columns[:, None, :]
@@ -82,12 +85,13 @@ class PaddedRegions:
         return values.permute(0, 3, 1, 2)
 
     def targets(self, label_maps: Tensor, pictures: Tensor, ids: Tensor, factor: int) -> Tensor:
-        """(R, size * factor, size * factor) float32: the share of each place, divided `factor` times, that an object
-        covers.
+        """(R, size * factor, size * factor) float32: the share of each part that an object covers.
+
+        Each position of the map is divided into `factor` x `factor` parts.
 
         Args:
             label_maps: (N, H, W) integers.
-            pictures, ids: (R,) the label map of each region, and what the object has in it.
+            pictures, ids: (R,) the label map of each region, and the object's id in it.
         """
         side = self.size * factor
         found = torch.zeros(len(ids), side, side, device=label_maps.device)

@@ -1,9 +1,9 @@
 """Gaussian filtering in many dimensions on the permutohedral lattice.
 
-Adams, Baek & Davis, Fast High-Dimensional Filtering Using the Permutohedral Lattice, Eurographics 2010. Values of
-points are spread over the corners of the simplices that they lie in (splat), blurred along the lattice's d + 1
-directions, and read where the points are (slice). The cost is linear in the number of points, whatever the standard
-deviation.
+Adams, Baek & Davis, Fast High-Dimensional Filtering Using the Permutohedral Lattice, Eurographics 2010. The value of
+each point is spread over the corners of the simplex that contains it (splat). The values are blurred along the
+lattice's d + 1 directions, and then read at the points (slice). The cost is linear in the number of points, whatever
+the standard deviation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 BLUR = 0.25
-"""What a corner gives to each neighbour along a direction, in each of the two passes."""
+"""Share that a corner passes to each neighbour along a direction, in each of the two passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +36,25 @@ class _Gather:
 
 
 class Permutohedral:
-    """Sums over all points of values weighted by exp(-|f_i - f_j|^2 / 2), approximately and in linear time.
+    """Sums values over all points with the weights exp(-|f_i - f_j|^2 / 2), approximately and in linear time.
 
-    As a matrix it is S B B' S', with S the slice, S' its transpose, the splat, and B one blur along every direction in
-    turn: symmetric and positive semi-definite to the last bit of rounding, which the energy of a CRF needs
-    (`nn.crf`). Adams et al. blur once with (1/4, 1/2, 1/4) and keep the corners around points only; here the blur comes
-    twice, in opposite order, on a lattice that is finer by the root of 7/4 (the variance of splat, blurs and slice
-    together is 1 in units of the features either way), and the neighbours of those corners are kept too, so that less
-    is lost where points are sparse. On pictures that leaves a third to a half of the error.
+    As a matrix the sum is S B B' S': S is the slice, its transpose S' the splat, and B one blur along every direction
+    in turn. The matrix is symmetric and positive semi-definite up to rounding, as the energy of a CRF requires
+    (`nn.crf`).
+
+    Adams et al. blur once with (1/4, 1/2, 1/4) and keep only the corners around points. Here the blur is applied twice,
+    in opposite order, on a lattice that is finer by the root of 7/4; in both cases the variance of splat, blurs and
+    slice together is 1 in units of the features. The neighbours of those corners are kept too, so that less is lost
+    where points are sparse. On pictures the error is a third to a half of theirs.
 
     Args:
         features: (P, d), each divided by the standard deviation of its dimension.
 
     Attributes:
-        corners: how many corners of the lattice are stored.
+        corners: number of stored corners of the lattice.
 
     Raises:
-        ValueError: features that spread so far that corners cannot be numbered in 63 bits.
+        ValueError: the features spread so far that corners cannot be numbered in 63 bits.
     """
 
     def __init__(self, features: Tensor) -> None:
@@ -70,7 +72,7 @@ class Permutohedral:
         order = torch.argsort(corner.flatten(), stable=True)
         counts = torch.bincount(corner.flatten(), minlength=self.corners)
         self._splat = _Gather.of(every.repeat(d + 1)[order], counts.cumsum(0) - counts, weights.flatten()[order])
-        # (P, d + 1) in order of points.
+        # (P, d + 1) in the order of the points.
         self._slice = _Gather.of(corner.T.flatten(), every * (d + 1), weights.T.flatten())
         self._blurs = [_blur(kept, step) for step in steps]
         # A corner stands for the volume of a lattice cell; the integral of the Gaussian is (2 pi)^(d/2).
@@ -85,7 +87,7 @@ class Permutohedral:
 
 
 def _simplices(positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The simplex that each point lies in, and the point's place in it (section 3.2 and appendix).
+    """The simplex that contains each point, and the point's position in it (section 3.2 and appendix).
 
     Args:
         positions: (P, d) in units of lattice coordinates.
@@ -109,7 +111,7 @@ def _simplices(positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             smaller = away[i] < away[j]
             ranks[i] += smaller
             ranks[j] += ~smaller
-    # Where rounding left the hyperplane, the coordinates that were rounded furthest go the other way.
+    # If rounding left the hyperplane, the coordinates that were rounded furthest are rounded the other way.
     ranks += nearest.sum(0).long()
     low, high = ranks < 0, ranks > d
     ranks += (d + 1) * (low.long() - high.long())
@@ -123,11 +125,11 @@ def _simplices(positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _corners(ranks: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:
-    """(d + 1, P) numbers of the corners of each point's simplex; (d + 1,) what a step in a coordinate adds to one."""
+    """Numbers (d + 1, P) of the corners of each point's simplex, and the change (d + 1,) per step in a coordinate."""
     d = len(ranks) - 1
     # The corner of remainder r is the origin plus r in the coordinates of low rank and r - (d + 1) in the others. All
-    # coordinates sum to 0, so the last need not be told.
-    low = origin[:d].amin(1) - 4 * (d + 1)  # corners, their neighbours and theirs are less far away
+    # coordinates sum to 0, so the last one is redundant.
+    low = origin[:d].amin(1) - 4 * (d + 1)  # corners, their neighbours and second neighbours are not as far away
     size = origin[:d].amax(1) + 4 * (d + 1) + 1 - low
     if math.prod(size.tolist()) >= 2**63:
         raise ValueError(f"features in {d} dimensions spread too far for a permutohedral lattice; scale them down")
@@ -138,7 +140,7 @@ def _corners(ranks: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(keys: Tensor, step: int) -> _Gather:
-    """(BLUR, 1 - 2 BLUR, BLUR) along one direction: a step is +1 in all coordinates and -d in that of the axis."""
+    """Blurs with (BLUR, 1 - 2 BLUR, BLUR) along one axis: a step is -d in its coordinate and +1 in all others."""
     columns, present = [torch.arange(len(keys), device=keys.device)], [torch.ones_like(keys, dtype=torch.bool)]
     for neighbours in (keys + step, keys - step):
         place = torch.searchsorted(keys, neighbours).clamp_max(len(keys) - 1)

@@ -1,4 +1,4 @@
-"""The way down of a feature pyramid (Lin et al., CVPR 2017, arXiv:1612.03144, section 3)."""
+"""The top-down path of a feature pyramid (Lin et al., CVPR 2017, arXiv:1612.03144, section 3)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch.nn import functional as F
 
 
 def top_down(maps: Sequence[Tensor], lateral: Iterable[nn.Module], smooth: Iterable[nn.Module]) -> list[Tensor]:
-    """Each map, brought to one width, plus the coarser sum before it enlarged twofold, then smoothed.
+    """Brings each map to one width, adds the next coarser sum enlarged twofold, and smooths the result.
 
     Args:
         maps: (N, C_i, H_i, W_i), finest first, each half the size of the one before it.
-        lateral: brings each map to the width of the pyramid.
-        smooth: of each sum.
+        lateral: one layer per map, which brings it to the width of the pyramid.
+        smooth: one layer per sum.
 
     Returns:
         (N, width, H_i, W_i), finest first.

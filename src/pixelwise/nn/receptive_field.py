@@ -1,8 +1,8 @@
-"""Which pixels of the input an output depends on: exactly, for any network, without running it on data.
+"""Finds exactly which pixels of the input an output depends on, for any network and without data.
 
-One pass with tensors of the meta device records every operation. From a place of an output the wanted rows and columns
-are then followed back to the input in whole numbers: a convolution asks for the rows under its kernel, a sum for the
-same rows of both its terms. What comes out are the pixels that can have a gradient, as an interval along each axis.
+One pass with tensors of the meta device records every operation. From a position of an output, rows and columns are
+then traced back to the input in whole numbers: a convolution needs the rows under its kernel, a sum the same rows of
+both its terms. The result is the pixels that can have a gradient, as an interval along each axis.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from torch.utils._pytree import tree_leaves
 from pixelwise.nn.upsampled_conv import in_full
 
 Interval = tuple[float, float]
-"""First and last index along one axis, both included; infinite where every index counts."""
+"""First and last index along one axis, both included; infinite if every index counts."""
 Asks = Callable[[Interval], Interval]
-"""Indices of an output -> indices of the input that they depend on."""
+"""Indices of an operation's output -> indices of its input that they depend on."""
 EVERYTHING: Interval = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True, slots=True)
 class ReceptiveField:
-    """The part of a picture that one output depends on, in pixels; the border of the picture may cut it.
+    """The part of a picture that one output depends on, in pixels; it may extend beyond the border of the picture.
 
     Attributes:
-        top, left: first row and column; -inf where the output depends on the whole picture.
-        bottom, right: one past the last.
+        top, left: first row and column; -inf if the output depends on the whole picture.
+        bottom, right: one past the last row and column.
     """
 
     top: float
@@ -53,7 +53,7 @@ class Trace:
     """The operations of one forward pass.
 
     Args:
-        run: images (1, C, H, W) on the meta device -> a tensor, or tensors; `of` names one of those made on the way.
+        run: images (1, C, H, W) on the meta device -> a tensor, or tensors.
         images: the input, on the meta device.
     """
 
@@ -64,7 +64,7 @@ class Trace:
             self.outputs = run(images)
 
     def field(self, output: Tensor, row: int, column: int) -> ReceptiveField:
-        """The pixels that an output (1, C, h, w) of the pass depends on, at one of its places."""
+        """The pixels that an output (1, C, h, w) of the pass depends on, at one of its positions."""
         top, bottom = self._follow(output, -2, row)
         left, right = self._follow(output, -1, column)
         return ReceptiveField(top, left, bottom + 1, right + 1)
@@ -91,7 +91,7 @@ def receptive_field(network: nn.Module, images: Tensor, run: Callable[[Tensor], 
         run: images -> the output in question; None for the network itself.
 
     Returns:
-        None where an output depends on the whole picture.
+        The side in pixels; None if an output depends on the whole picture.
     """
     trace = Trace(run or network, images)
     height, width = trace.outputs.shape[-2:]
@@ -101,11 +101,11 @@ def receptive_field(network: nn.Module, images: Tensor, run: Callable[[Tensor], 
 
 
 PHASES = 32
-"""Neighbouring outputs that are looked at: behind an upsampling, they do not all see equally far."""
+"""Number of neighbouring outputs to examine: after an upsampling their receptive fields differ."""
 
 
 class _Recorder(TorchDispatchMode):
-    """Keeps, for every operation, its result and what its rows and columns ask for of the operands."""
+    """Records, for every operation, its result and which rows and columns of the operands that depends on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,13 +121,13 @@ class _Recorder(TorchDispatchMode):
                     for source in tree_leaves((args, kwargs))
                     if isinstance(source, Tensor) and source.dim() == 4 and source is not output
                 ]
-                # Of a layer's tensors only the first is a map; the others are its weights.
+                # Only the first of a layer's tensors is a map; the others are its weights.
                 self.operations.append((output, sources[:1] if func.overloadpacket in LAYERS else sources))
         return result
 
 
 def _pair(value: Any, axis: int) -> int:
-    """One number for both axes, or one for each, of which `axis` (-2 or -1) is wanted."""
+    """The value for `axis` (-2 or -1) of one number for both axes, or of one number for each."""
     if isinstance(value, int):
         return value
     return value[axis] if len(value) > 1 else value[0]
@@ -142,7 +142,7 @@ def _everything(interval: Interval) -> Interval:
 
 
 def _pointwise(source: Tensor, output: Tensor, args: Any) -> dict[int, Asks]:
-    """The same place of each operand; all of an axis that the operation takes together."""
+    """The same position of each operand; the whole axis if its length differs from the output's."""
 
     def make(axis: int) -> Asks:
         return (lambda interval: interval) if source.shape[axis] == output.shape[axis] else _everything
@@ -196,7 +196,7 @@ def _pool(source: Tensor, output: Tensor, args: Any) -> dict[int, Asks]:
 
 
 def _scaled(source: Tensor, output: Tensor, args: Any) -> dict[int, Asks]:
-    """Places of a map that was made larger (or smaller) by repeating: nearest neighbours, unpooling, pixel shuffle."""
+    """Positions of a map whose size is changed by repetition: nearest neighbours, unpooling, pixel shuffle."""
 
     def make(axis: int) -> Asks:
         have, made = source.shape[axis], output.shape[axis]
@@ -212,7 +212,7 @@ def _bilinear(source: Tensor, output: Tensor, args: Any) -> dict[int, Asks]:
 
     def make(axis: int) -> Asks:
         have, made = source.shape[axis], output.shape[axis]
-        if have == 1:  # a map of the whole picture, spread out again
+        if have == 1:  # an average over the whole picture, enlarged again
             return _everything
 
         def asks(interval: Interval) -> Interval:
@@ -265,4 +265,5 @@ RULES: dict[Any, Callable[[Tensor, Tensor, Any], dict[int, Asks]]] = {
     aten.constant_pad_nd: _constant_pad,
     aten.replication_pad2d: _constant_pad,
 }
-"""What operations that move things in the plane ask for; all others keep every place where it is, or take in all."""
+"""Rules for operations that move positions in the plane; all other operations keep positions, or reduce a whole
+axis."""

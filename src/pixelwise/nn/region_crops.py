@@ -9,20 +9,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 LEVELS = 6
-"""Times that a picture is halved at most, for boxes that are larger than their crop."""
+"""Largest number of times that a picture is halved, for boxes that are larger than their crop."""
 
 
 def region_crops(images: Tensor, boxes: Sequence[Tensor], size: int, context: float = 0) -> Tensor:
-    """Each box of each picture, and some of what is around it, as a square.
+    """Warps each box of each picture, with some of its surroundings, to a square.
 
-    The box is stretched, whatever its proportions, to the middle `size - 2 * context` pixels of the square. What is
-    beyond the picture is 0, the mean of a normalised picture. A box larger than its crop is read from the picture
-    halved as often as needed to have about as many pixels as the crop, so that none is left out.
+    The box is stretched, whatever its proportions, to the middle `size - 2 * context` pixels of the square. Pixels
+    beyond the picture are 0, the mean of a normalised picture. For a box that is larger than its crop, the picture is
+    first halved until the box has about as many pixels as the crop, so that no pixel is skipped.
 
     Args:
         images: (N, C, H, W).
         boxes: for each picture (R_i, 4) xyxy in pixels, of positive width and height.
-        context: pixels of the square on each side that are around the box.
+        context: pixels of the square on each side that show the surroundings of the box.
 
     Returns:
         (R, C, size, size) in the pictures' dtype, channels last; picture by picture.
@@ -46,7 +46,7 @@ def region_crops(images: Tensor, boxes: Sequence[Tensor], size: int, context: fl
 
 
 def _levels(boxes: Tensor, side: float) -> Tensor:
-    """(R, 4) -> (R,) how often to halve the picture: rounded down, along the side that is shrunk less."""
+    """(R, 4) -> (R,) how often to halve the picture, rounded down, by the side that shrinks less."""
     shrunk = (boxes[:, 2:] - boxes[:, :2]).amin(1) / side
     return shrunk.clamp_min(1).log2().floor().clamp(max=LEVELS).long()
 
@@ -65,6 +65,6 @@ def _sampled(image: Tensor, boxes: Tensor, size: int, context: float) -> Tensor:
         ],
         -1,
     )  # (R, size, size, 2)
-    # One tall picture of all crops, so that the picture itself is not repeated for each.
+    # All crops as one tall picture, so that the input picture is not repeated for each crop.
     tall = F.grid_sample(image, grid.flatten(0, 1)[None].to(image.dtype), align_corners=False)
     return tall.view(image.shape[1], len(boxes), size, size).transpose(0, 1)

@@ -1,4 +1,4 @@
-"""Modules of a network exchanged for others."""
+"""Replaces modules of a network."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch import nn
 
 
 def replace_modules(network: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> nn.Module:
-    """Puts modules in place of others, under every name that they have.
+    """Replaces modules by others, under every name that they have.
 
-    The network is changed in place. Its own attributes (`heads`, `stride`) and the order of its parameters stay.
+    The network is changed in place. Its attributes (`heads`, `stride`) and the order of its parameters stay the same.
 
     Args:
-        replacements: new module by old one; the keys are compared by identity.
+        replacements: old module -> new module; the keys are compared by identity.
 
     Returns:
-        The network, or its replacement where the network itself is a key.
+        The network, or its replacement if the network itself is a key.
     """
     for name, module in list(network.named_modules(remove_duplicate=False)):
         if name and module in replacements:

@@ -1,4 +1,4 @@
-"""RoIAlign: maps of one size for boxes of any size, by bilinear interpolation (He et al., ICCV 2017, section 3)."""
+"""RoIAlign: features of one size for boxes of any size, by bilinear interpolation (He et al., ICCV 2017, section 3)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ CANONICAL_LEVEL = 4
 
 
 def pyramid_levels(boxes: Tensor, levels: int) -> Tensor:
-    """(R, 4) xyxy -> (R,) int64, the map of a pyramid that a box is read from, 0 for the finest.
+    """(R, 4) xyxy -> (R,) int64, the map of a pyramid from which a box is read; 0 is the finest.
 
-    `4 + log2(sqrt(width * height) / 224)`, rounded down, at least the finest and at most the coarsest of `levels` maps
+    The level is `4 + log2(sqrt(width * height) / 224)`, rounded down and limited to the `levels` maps of the pyramid
     (Lin et al., CVPR 2017, section 4.2, equation 1).
     """
     sides = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp_min(0).sqrt()
@@ -40,20 +40,21 @@ def roi_align(
 ) -> Tensor:
     """The part of a map that each box covers, as `size` x `size` values per channel.
 
-    A box is cut into `size` x `size` bins; a bin's value is the mean of the map at `samples` x `samples` points spread
-    evenly over it, each interpolated bilinearly between the four values around it. Boxes narrower than one place of
-    the map are widened to it, and places are counted from the centre of a map's first value, not from its corner: both
-    as in the published Mask R-CNN.
+    A box is divided into `size` x `size` bins. A bin's value is the mean of the map at `samples` x `samples` points
+    spread evenly over the bin, each interpolated bilinearly between the four values around it. Two details follow the
+    published Mask R-CNN: boxes narrower than one position of the map are widened to it, and coordinates on the map are
+    counted from the centre of its first value, not from its corner.
 
-    Each bin is a weighted sum of `4 * samples ** 2` values of a map, the map being a table with one row of channels per
-    place: an embedding bag. Forward and backward pass are then one kernel each, without the gathered values in memory.
+    Each bin is a weighted sum of `4 * samples ** 2` values of a map. With the map as a table that has one row of
+    channels per position, this sum is an embedding bag. Forward and backward pass are then one kernel each, and the
+    gathered values are never stored.
 
     Args:
         maps: (N, C, H_i, W_i), the levels of a pyramid, or a single map.
         boxes: (R, 4) xyxy in pixels of the picture.
         pictures: (R,) int64, the picture of the batch that each box belongs to.
-        strides: pixels of the picture per place of each map.
-        levels: (R,) int64, the map that each box is read from; None for `pyramid_levels`.
+        strides: pixels of the picture per position of each map.
+        levels: (R,) int64, the map from which each box is read; None for `pyramid_levels`.
 
     Returns:
         (R, C, size, size) in the maps' dtype, channels last.
@@ -68,7 +69,7 @@ def roi_align(
     stride = boxes.new_tensor(strides)[levels]
     rows, row_weights = _points(boxes[:, 1], boxes[:, 3], stride, height, size, samples)  # (R, size, 2 * samples)
     columns, column_weights = _points(boxes[:, 0], boxes[:, 2], stride, width, size, samples)
-    # Every point of a bin's rows with every one of its columns: (R, size, size, 4 * samples ** 2).
+    # All pairs of a bin's rows and columns: (R, size, size, 4 * samples ** 2).
     places = table.places(levels, pictures, rows[:, :, None, :, None], columns[:, None, :, None, :]).flatten(3)
     weights = (row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]).flatten(3)
     values = F.embedding_bag(
@@ -80,14 +81,14 @@ def roi_align(
 def _points(
     low: Tensor, high: Tensor, stride: Tensor, length: Tensor, size: int, samples: int
 ) -> tuple[Tensor, Tensor]:
-    """Along one axis, the places of the map that each bin reads and their weights.
+    """The positions of the map that each bin reads along one axis, and their weights.
 
     Args:
         low, high: (R,) edges in pixels.
         stride, length: (R,) of the box's map.
 
     Returns:
-        (R, size, 2 * samples) int64 places and float32 weights, whose sum over a bin is 1 within the map.
+        (R, size, 2 * samples) int64 positions and float32 weights, whose sum over a bin inside the map is 1.
     """
     begin = low / stride
     side = (high / stride - begin).clamp_min(1)

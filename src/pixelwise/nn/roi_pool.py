@@ -1,4 +1,4 @@
-"""RoI max pooling: maps of one size for boxes of any size, by the largest value of each bin.
+"""RoI max pooling: features of one size for boxes of any size, by the largest value of each bin.
 
 Girshick, Fast R-CNN, ICCV 2015, section 2.1; a spatial pyramid of one level (He et al., ECCV 2014).
 """
@@ -14,21 +14,22 @@ from pixelwise.nn.map_table import MapTable
 def roi_max_pool(maps: Tensor, boxes: Tensor, pictures: Tensor, stride: float, size: int) -> Tensor:
     """The largest value of a map in each of `size` x `size` bins of a box.
 
-    A box covers every place of the map that it touches, n rows of them, say, and at least one; bin k covers the rows
-    from `floor(k * n / size)` up to but without `ceil((k + 1) * n / size)`, so that bins overlap rather than leave a
-    place out, and none is empty. A box of 7 rows in 3 bins: rows 0-2, 2-4 and 4-6.
+    A box covers every position of the map that it touches, at least one. If these are n rows, bin k covers the rows
+    from `floor(k * n / size)` up to, but not including, `ceil((k + 1) * n / size)`. No bin is empty, and bins overlap
+    rather than skip a position: a box of 7 rows is divided into the 3 bins 0-2, 2-4 and 4-6.
 
-    The largest value of a run of places is that of the two runs, of a power of two of places, that begin where it
-    begins and end where it ends. Those are computed for the map once, so that a bin of any size is four reads.
+    The largest value of a run of positions is the larger maximum of two runs whose length is a power of two: one begins
+    where the run begins, the other ends where it ends. The maxima of these runs are computed once for the map, so a bin
+    of any size needs only four reads.
 
     Args:
         maps: (N, C, H, W).
         boxes: (R, 4) xyxy in pixels of the picture.
         pictures: (R,) int64, the picture of the batch that each box belongs to.
-        stride: pixels of the picture per place of the map.
+        stride: pixels of the picture per position of the map.
 
     Returns:
-        (R, C, size, size) in the maps' dtype, channels last. The gradient goes to the places of the largest values.
+        (R, C, size, size) in the maps' dtype, channels last. The gradient goes to the positions of the largest values.
     """
     channels, height, width = maps.shape[1:]
     if not len(boxes):
@@ -50,7 +51,7 @@ def roi_max_pool(maps: Tensor, boxes: Tensor, pictures: Tensor, stride: float, s
 
 
 def _bins(low: Tensor, high: Tensor, length: int, size: int) -> tuple[Tensor, Tensor]:
-    """(R,) edges in places of the map -> (R, size) int64 first place of each bin, and the one after its last."""
+    """(R,) edges in positions of the map -> (R, size) int64 first position of each bin, and one past its last."""
     begin = low.floor().long().clamp(0, length - 1)
     end = high.ceil().long().clamp(max=length).maximum(begin + 1)
     steps = torch.arange(size + 1, device=low.device)
@@ -61,12 +62,12 @@ def _bins(low: Tensor, high: Tensor, length: int, size: int) -> tuple[Tensor, Te
 
 
 def _power(length: Tensor) -> Tensor:
-    """int64 -> the largest power of two that is not larger, as its exponent."""
+    """int64 -> the exponent of the largest power of two that is not larger."""
     return torch.frexp(length.float())[1].long() - 1
 
 
 def _doubled(maps: Tensor, axis: int, levels: int) -> list[Tensor]:
-    """Maps whose places hold the largest value of 1, 2, 4, ... places from there on, as far as there are any."""
+    """Maps that hold at each position the largest value of the 1, 2, 4, ... positions from there to the edge."""
     found = [maps]
     for level in range(levels - 1):
         last, reach = found[-1], 1 << level

@@ -1,4 +1,4 @@
-"""Networks as names and shapes of tensors alone."""
+"""Networks without numbers: only the names and shapes of their tensors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
-    """Networks built inside have tensors without numbers: they take no memory and draw nothing.
+    """Networks built inside this context have tensors without numbers: they take no memory and draw nothing.
 
-    That is the device `meta`, on which the first random number would have torch import its compiler, which takes
-    seconds.
+    The tensors are on the device `meta`. Drawing a random number there would make torch import its compiler, which
+    takes seconds.
     """
     with torch.device("meta"), _WithoutDraws():
         yield

@@ -1,4 +1,4 @@
-"""Batch-norm statistics that a forward pass must not move."""
+"""Protects batch-norm statistics from forward passes that must not change them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @contextmanager
 def held_statistics(network: nn.Module) -> Iterator[None]:
-    """Within it, forward passes in training mode normalise by their batch, but running statistics stay bitwise.
+    """In this context, forward passes in training mode normalise by their batch but do not change running statistics.
 
-    For passes over perturbed or generated pictures, whose statistics are not those of the data. Each batch norm works
-    on copies of its buffers, and its own are put back on leaving, also after an error; they are not written to, so
-    graphs that were built before stay valid.
+    It is meant for passes over perturbed or generated pictures, whose statistics differ from those of the data. Each
+    batch norm works on copies of its buffers. The original buffers are put back on exit, also after an error; since
+    nothing is written to them, they stay the same to the bit, and graphs that were built before stay valid.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     kept = [dict(norm._buffers) for norm in norms]

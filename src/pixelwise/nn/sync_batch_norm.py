@@ -1,4 +1,4 @@
-"""Batch norm over the batches of all processes, on any device (torch's own runs on CUDA only)."""
+"""Batch norm over the batches of all processes, on any device (torch's version runs only on CUDA)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pixelwise.nn.replace import replace_modules
 
 
 class _SyncBatchNorm(_BatchNorm):
-    """Batch norm whose training statistics are those of the whole batch; Ioffe & Szegedy, ICML 2015.
+    """Batch norm with the training statistics of the whole batch over all processes (Ioffe & Szegedy, ICML 2015).
 
-    As in torch, the running statistics are exponential averages, or plain means over all batches where `momentum` is
-    None.
+    As in torch, the running statistics are exponential averages, or plain means over all batches if `momentum` is None.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -38,7 +37,7 @@ class _SyncBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _update_statistics(self, mean: Tensor, variance: Tensor) -> None:
-        """Takes one batch's mean (C,) and unbiased variance (C,) into the running statistics."""
+        """Updates the running statistics with one batch's mean (C,) and unbiased variance (C,)."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)
@@ -59,17 +58,17 @@ KINDS: dict[type[nn.Module], type[_SyncBatchNorm]] = {
     nn.BatchNorm1d: SyncBatchNorm1d,
     nn.BatchNorm2d: SyncBatchNorm2d,
 }
-"""The synchronised batch norm that stands in for each of torch's."""
+"""torch's batch norm -> the synchronised batch norm that replaces it."""
 
 
 def synchronised(network: nn.Module) -> nn.Module:
-    """Exchanges every `BatchNorm1d` and `BatchNorm2d` of a network for a synchronised one, in place.
+    """Replaces every `BatchNorm1d` and `BatchNorm2d` of a network by a synchronised one, in place.
 
-    Parameters and buffers are shared with the old modules and keep their names. The modules are new ones: what refers
-    to modules rather than to parameters (`freeze`, hooks) comes after this call.
+    Parameters and buffers are shared with the old modules and keep their names. The modules are new, so anything that
+    refers to modules rather than to parameters (`freeze`, hooks) must be set up after this call.
 
     Returns:
-        The network; its synchronised counterpart where the network itself is a batch norm.
+        The network; its synchronised counterpart if the network itself is a batch norm.
     """
     norms = {module: _counterpart(module) for module in network.modules() if type(module) in KINDS}
     return replace_modules(network, norms)

@@ -1,4 +1,4 @@
-"""The convolution at the start of a decoder's block, without the enlarged and joined map that it reads."""
+"""The first convolution of a decoder block, computed without building the enlarged and concatenated map."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from pixelwise.nn.replace import replace_modules
 
 
 class UpsampledConv2d(nn.Conv2d):
-    """A 3x3 convolution of a map enlarged twofold by nearest neighbours and joined with a skip of that size.
+    """A 3x3 convolution of a map that is enlarged twofold by nearest neighbours and concatenated with a skip map.
 
-    A convolution of joined maps is the sum of their convolutions, so nothing is joined; and the enlarged map is never
-    made, see `conv_of_enlarged`. Parameters are those of the plain convolution, for the enlarged map's channels first.
+    The convolution of concatenated maps is the sum of their convolutions, so the maps are never concatenated. The
+    enlarged map is never built either, see `conv_of_enlarged`. The parameters are those of the plain convolution; the
+    enlarged map's channels come first.
 
     Args:
         inputs: channels of the map that is enlarged.
-        skip: channels of the map that is joined to it; 0 for none.
+        skip: channels of the skip map; 0 for none.
     """
 
     def __init__(self, inputs: int, skip: int, outputs: int, *, bias: bool = True) -> None:
@@ -56,7 +57,7 @@ class FixedUpsampledConv2d(nn.Module):
 
 
 def with_fixed_filters(network: nn.Module) -> None:
-    """Computes the filters of every `UpsampledConv2d` of a network that will not be trained further, in place."""
+    """Computes the filters of every `UpsampledConv2d` once, in place, in a network that will not be trained further."""
     layers = [module for module in network.modules() if isinstance(module, UpsampledConv2d)]
     replace_modules(network, {layer: FixedUpsampledConv2d(layer) for layer in layers})
 
@@ -72,11 +73,11 @@ def _with_skip(enlarged: Tensor, skip: Tensor | None, weight: Tensor, bias: Tens
 def conv_of_enlarged(maps: Tensor, weight: Tensor) -> Tensor:
     """`F.conv2d(F.interpolate(maps, scale_factor=2, mode="nearest"), weight, padding=1)` with 4/9 of the arithmetic.
 
-    Each row of the enlarged map stands there twice, so of the three rows that a filter reads two are the same row of
-    `maps`, and their weights add up: an even row of the result is a filter of two rows, w0 and w1 + w2, on the rows
-    above and here, an odd one w0 + w1 and w2 on those here and below. Columns alike. The four 2x2 filters of the four
-    parities are one convolution with four times the channels, whose values are then put in their places
-    (the sub-pixel convolution of Shi et al., CVPR 2016, section 3.2).
+    Each row of `maps` occurs twice in the enlarged map, so two of the three rows under a filter are equal, and their
+    weights add up. An even row of the result is a filter of two rows, w0 and w1 + w2, on the row above and the row
+    itself; an odd row is w0 + w1 and w2 on the row itself and the row below. The same holds for columns. The four 2x2
+    filters of the four parities are one convolution with four times the channels, whose values are then moved to their
+    positions (the sub-pixel convolution of Shi et al., CVPR 2016, section 3.2).
 
     Args:
         maps: (N, I, H, W).
@@ -119,8 +120,11 @@ def _placed(values: Tensor) -> Tensor:
 
 
 def _by_parity(weight: Tensor, axis: int) -> Tensor:
-    """(..., three taps along `axis`, ...) -> (2, ..., two taps, ...): of odd places of the enlarged map, then of even
-    ones. The blocks begin one pixel before the map, so an odd place comes first in each."""
+    """(..., three taps along `axis`, ...) -> (2, ..., two taps, ...): taps for odd, then for even positions.
+
+    The positions are those of the enlarged map. The blocks begin one pixel before the map, so the odd position comes
+    first in each.
+    """
     first, second, third = weight.unbind(axis)
     odd = torch.stack([first + second, third], axis)
     even = torch.stack([first, second + third], axis)

@@ -1,7 +1,7 @@
-"""Ways to make maps twice as large, by name: one switch for every network that offers the choice.
+"""Ways to make maps twice as large, by name, for all networks that offer a choice.
 
-All take (N, inputs, H, W) and give (N, outputs, 2H, 2W). Those that only move values change the number of channels by a
-1x1 convolution beforehand, at a quarter of what it would cost afterwards.
+All take (N, inputs, H, W) and return (N, outputs, 2H, 2W). Those without weights change the number of channels by a 1x1
+convolution before the upsampling, where it costs a quarter of what it would cost afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pixelwise.nn.initialise import he_normal
 
 
 class BedOfNails(nn.Module):
-    """Each value at the top left of its 2x2 block, zeros around it.
+    """Puts each value at the top left of its 2x2 block and zeros around it.
 
     >>> BedOfNails()(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).int().tolist()
     [[[[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 4, 0], [0, 0, 0, 0]]]]
@@ -31,9 +31,9 @@ class BedOfNails(nn.Module):
 
 
 class MaxUnpool(nn.Module):
-    """Each value back where max pooling found it, zeros around it (Zeiler & Fergus, ECCV 2014, section 2.1).
+    """Puts each value back where max pooling found it, zeros around it (Zeiler & Fergus, ECCV 2014, section 2.1).
 
-    Indices are those that `nn.MaxPool2d(2, return_indices=True)` gave for maps of `outputs` channels.
+    The indices come from `nn.MaxPool2d(2, return_indices=True)` on maps of `outputs` channels.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -45,7 +45,7 @@ class MaxUnpool(nn.Module):
 
 
 def channels(inputs: int, outputs: int) -> nn.Module:
-    """A 1x1 convolution where the number of channels changes, and nothing where it does not."""
+    """A 1x1 convolution if the number of channels changes, else the identity."""
     return nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
 
@@ -62,14 +62,14 @@ def _nails(inputs: int, outputs: int) -> nn.Module:
 
 
 def _transposed(inputs: int, outputs: int) -> nn.Module:
-    """Blocks side by side: each output has one input place, as in U-Net's up-convolution."""
+    """2x2 blocks without overlap: each output depends on one input position, as in U-Net's up-convolution."""
     layer = nn.ConvTranspose2d(inputs, outputs, 2, 2)
     he_normal(layer)
     return layer
 
 
 def _transposed_overlapping(inputs: int, outputs: int) -> nn.Module:
-    """Blocks of 4x4 that overlap by half; starts as bilinear interpolation (Long et al., CVPR 2015, section 4.3)."""
+    """4x4 blocks that overlap by half; starts as bilinear interpolation (Long et al., CVPR 2015, section 4.3)."""
     layer = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
     with torch.no_grad():
         layer.weight.zero_()
@@ -92,14 +92,14 @@ UPSAMPLINGS: dict[str, Callable[[int, int], nn.Module]] = {
     "transposed_overlapping": _transposed_overlapping,
     "unpool": MaxUnpool,
 }
-"""Name -> constructor from numbers of channels. `unpool` alone takes the pooling's indices beside the maps."""
+"""Name -> constructor (inputs, outputs). Only `unpool` takes the pooling's indices in addition to the maps."""
 
 
 def create_upsampling(kind: str, inputs: int, outputs: int) -> nn.Module:
     """A module that doubles height and width, and turns `inputs` channels into `outputs`.
 
     Raises:
-        UserError: unknown kind.
+        UserError: the kind is unknown.
     """
     if kind not in UPSAMPLINGS:
         raise unknown("upsampling", kind, UPSAMPLINGS)
@@ -107,7 +107,9 @@ def create_upsampling(kind: str, inputs: int, outputs: int) -> nn.Module:
 
 
 def bilinear_kernel(factor: int) -> Tensor:
-    """(2 factor - factor % 2) squared: with it, a transposed convolution of that stride interpolates bilinearly.
+    """The kernel with which a transposed convolution of stride `factor` interpolates bilinearly.
+
+    Its side is 2 factor - factor % 2.
 
     >>> bilinear_kernel(2)[1].tolist()
     [0.1875, 0.5625, 0.5625, 0.1875]

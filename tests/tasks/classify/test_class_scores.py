@@ -82,13 +82,13 @@ def test_none_is_shown_twice_and_groups_are_what_they_say() -> None:
         names = [answer.name for answers in groups.values() for answer in answers]
         assert len(names) == len(set(names))
         assert names
-        assert not any(answer.right for answer in groups.get("Wrong, and sure of it", []))
-        assert all(answer.right for answer in groups.get("Right, and sure of it", []))
+        assert not any(answer.right for answer in groups.get("Wrong with high confidence", []))
+        assert all(answer.right for answer in groups.get("Right with high confidence", []))
 
 
 def test_every_class_has_its_surest_picture() -> None:
     whole = evaluation(200)
-    shown = whole.telling(each=6)["Right, and sure of it"]
+    shown = whole.telling(each=6)["Right with high confidence"]
     assert len(shown) == 6
 
     def certainty(answer: PictureAnswer) -> float:

@@ -34,7 +34,7 @@ def test_confident_answers_contradict_a_label() -> None:
     found = disputed_limit(outcome([0] * 39 + [1], [SURE] * 40))
     assert found is not None
     assert found.files == ("val/39.png",)
-    assert "1 label contradicted by answers of a probability of 0.95 or more, of which 98 %" in found.sentence
+    assert "1 label contradicted by predictions with a probability of 0.95 or more, of which 98 %" in found.sentence
     assert "val/39.png (b -> a)" in found.sentence
 
 

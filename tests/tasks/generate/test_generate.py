@@ -122,7 +122,7 @@ def test_dcgan_keeps_snapshots_and_the_classifier_that_compares(dcgan: Path, dig
     assert state["head.weight"].shape == (10, 128)
     assert "128 features of a small classifier of the data's 10 classes" in run.metrics["definition"]
     assert api.evaluate(dcgan) == run.metrics
-    with pytest.raises(UserError, match="makes pictures of its own and says nothing of others"):
+    with pytest.raises(UserError, match="generates new pictures and cannot predict from given ones"):
         api.predict(dcgan, digits / "val" / "3", dcgan / "out")
     page = run.report.read_text()
     assert "The same noise at each step" in page

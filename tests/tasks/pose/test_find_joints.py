@@ -191,7 +191,7 @@ def test_coco_and_mpii_train_as_well(tmp_path: Path) -> None:
         "hourglass_pose", data=write_coco(tmp_path / "coco"), epochs=1, out=tmp_path / "a", overrides=quick
     )
     assert coco.metrics["people"] == 1
-    with pytest.raises(UserError, match=r"has 16 joints in another order than the 14"):
+    with pytest.raises(UserError, match=r"has 16 joints, which are not the 14"):
         api.evaluate(coco.path, data=write_mpii(tmp_path / "mpii"))
     mpii = api.train("hourglass_pose", data=tmp_path / "mpii", epochs=1, out=tmp_path / "b", overrides=quick)
     assert "diagonal of the annotated head box" in mpii.metrics["definition"]
@@ -226,10 +226,10 @@ def test_data_without_joints_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("augment.crop", [64, 96], "64 x 96 found, but a person is looked at in a square"),
+        ("augment.crop", [64, 96], "found 64 x 96, but the crop of a person must be a square"),
         ("augment.crop", [66, 66], "multiple of the network's stride, 16"),
-        ("augment.flip", "both", "left and right of people upside down"),
-        ("augment.background", 0.5, "by means of class masks"),
+        ("augment.flip", "both", "people cannot be flipped upside down"),
+        ("augment.background", 0.5, "needs class masks"),
     ],
 )
 def test_plans_that_cannot_be(key: str, value: object, words: str, data: Path, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_people_without_a_torso_are_no_part_of_pck_but_counted_as_people() -> No
     scores.update(prediction(joints), sample)
     summary = scores.summary("val")
     assert summary["joints"]["neck"]["people"] == 1
-    assert "for the 1 people of whom that is known" in summary["definition"]
+    assert "for the 1 people for whom it is known" in summary["definition"]
 
 
 def test_parts_merge_to_one_pass() -> None:

@@ -71,7 +71,7 @@ def test_the_page_of_a_model(network: nn.Module, spec: ModelSpec, tmp_path: Path
     )
     text = page.read_text()
     assert "Why is the left knee there?" in text
-    assert "What stack 2 sees" in text
+    assert "Heatmaps of stack 2" in text
     assert "14, joints of the person" in text
     with pytest.raises(UserError, match="did you mean 'left_knee'"):
         explain(tmp_path / "best.safetensors", tmp_path / "tall.png", out=tmp_path / "q.html", classes=["left_kne"])

@@ -1,7 +1,7 @@
-"""AlexNet (Krizhevsky, Sutskever, Hinton, NIPS 2012), in its author's later form on one column (arXiv:1404.5997).
+"""AlexNet (Krizhevsky, Sutskever, Hinton, NIPS 2012), in its author's later form with one column (arXiv:1404.5997).
 
-The later form, which published weights of this naming have, differs from the first: 64, 192, 384, 256 and 256 filters
-instead of 96, 256, 384, 384 and 256, no groups, and no response normalisation.
+Published weights with these names have the later form. It differs from the first form: 64, 192, 384, 256 and 256
+filters instead of 96, 256, 384, 384 and 256, no groups, and no response normalisation.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from pixelwise.nn.initialise import he_normal
 class AlexNet(UnpaddedEncoder):
     """Five convolutions, three overlapping 3x3 max poolings, three fully connected layers; torchvision's names.
 
-    1,000 classes: 61,100,840 parameters, 2,469,696 without the classifier, which reads 6x6 places, the last pooling's
-    map of a 224x224 picture; maps of other sizes are averaged to 6x6 first. As an encoder it gives the map before each
-    pooling, at strides 4, 8 and 16, and the last pooling's. Poolings do not pad, and the first convolution pads less
-    than it reaches: every map lacks one place of its grid along each side, which `pyramid` makes up for.
+    1,000 classes: 61,100,840 parameters, 2,469,696 without the classifier. The classifier reads a map of 6x6 positions,
+    which a 224x224 picture has after the last pooling; maps of other sizes are averaged to 6x6 first. As an encoder the
+    network returns the map before each pooling, at strides 4, 8 and 16, and the map after the last. Poolings do not
+    pad, and the first convolution pads less than half of its kernel, so every map is one position short of its grid
+    along each side; `pyramid` makes up for that.
 
-    Weights start as in He et al. (ICCV 2015), biases at zero; in the paper with a deviation of 0.01 everywhere, and
-    biases of half the layers at one.
+    Weights start as in He et al. (ICCV 2015), biases at zero. The paper starts all weights with a deviation of 0.01,
+    and the biases of half the layers at one.
 
     Args:
-        num_classes: 0 builds the encoder alone, without the classifier.
+        num_classes: 0 builds only the encoder, without the classifier.
         width: filters of the first convolution; the others and the fully connected layers (64 width) scale with it.
         dropout: before the first two fully connected layers (section 4.2).
     """

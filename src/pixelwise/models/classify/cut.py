@@ -1,8 +1,9 @@
-"""A classifier cut behind any of its layers, with a new head: transfer from the depth that suits (Yosinski et al.,
+"""A classifier cut after any of its layers, with a new head: transfer learning from a chosen depth (Yosinski et al.,
 NIPS 2014, arXiv:1411.1792).
 
-The first layers of a network are of use for nearly any picture, the last ones for what it was trained on. So a network
-trained on much is cut where it begins to be about something else, and a head for the new classes is put there.
+The first layers of a network are useful for nearly any picture, the last ones only for the task that it was trained on.
+So a network that was trained on many pictures is cut where its layers become too special, and gets a head for the new
+classes there.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ from pixelwise.nn.encoder import Classifier, Encoder
 from pixelwise.nn.initialise import he_normal
 
 Shape = tuple[int, ...]
-"""Of what one picture becomes: (channels, height, width) of maps, or (units,)."""
+"""Shape of a layer's output for one picture: (channels, height, width) of maps, or (units,)."""
 
 HEAD = ("conv 16", "relu", "flatten", "dense classes")
 VIEW = 224
-"""Side of the pictures of a head that flattens, unless asked for: what published networks were trained with."""
+"""Default side of the pictures for a head that flattens; published networks were trained with it."""
 LARGEST = 4096
-"""Pixels; a network that takes no picture up to this side takes none."""
+"""Largest side in pixels that is tried in the search for the smallest picture that a network takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A layer as a recipe writes it.
+    """A kind of layer as it is written in a recipe.
 
     Attributes:
-        pattern: of the whole word; its groups go to `build`.
-        form: the same for people.
-        takes: dimensions of one picture's answer before the layer: 3 for maps, 1 for a vector.
-        build: shape before the layer, groups -> the layer.
+        pattern: regular expression for the whole word; its groups go to `build`.
+        form: the pattern in readable form.
+        takes: possible dimensions of the layer's input for one picture: 3 for maps, 1 for a vector.
+        build: (shape before the layer, groups) -> the layer.
     """
 
     pattern: str
@@ -74,40 +75,42 @@ WORDS: dict[str, Word] = {
     "maxpool": Word("maxpool", "maxpool", (3,), lambda _: nn.MaxPool2d(2)),
     "relu": Word("relu", "relu", (1, 3), lambda _: nn.ReLU()),
 }
-"""Convolutions keep the size of the plane, `maxpool` halves it, `avgpool` averages over all of it."""
+"""Convolutions keep the size of a map, `maxpool` halves it, `avgpool` averages over the whole map."""
 
 
 class Cut(Classifier):
-    """The layers of a classifier up to one of them, and a new head.
+    """The layers of a classifier up to a chosen one, and a new head.
 
-    The default is VGG-16 behind the third convolution of its third block, without that convolution's ReLU
-    (`features.15` is with it), and a head of conv 16, flatten and dense: 2,274,138 parameters for 10 classes and
+    The default is VGG-16 up to the third convolution of its third block, without that convolution's ReLU
+    (`features.15` includes it), and a head of conv 16, relu, flatten and dense: 2,274,138 parameters for 10 classes and
     pictures of 224x224.
 
-    Everything behind the cut is gone; what is left keeps the names of its tensors, so published weights load by key.
-    New layers start as in He et al. (ICCV 2015). Batch norm behind `avgpool` or `flatten` needs batches of two or more.
+    Everything after the cut is removed. The remaining layers keep the names of their tensors, so published weights load
+    by key. New layers start as in He et al. (ICCV 2015). Batch norm after `avgpool` or `flatten` needs batches of two
+    or more.
 
     Args:
         network: a classifier of the catalog.
-        layer: the last one that is kept, a name of the network's `named_modules()`. A layer that is called several
-            times, such as a ReLU that a block shares, stands for its last call.
+        layer: the last layer that is kept, by its name in the network's `named_modules()`. For a layer that is called
+            several times, such as a ReLU that a block shares, the cut is after the last call.
         head: the new layers in order: `conv N` (3x3), `conv N 1x1`, `relu`, `maxpool` (2x2), `avgpool` (over the whole
-            plane), `batchnorm`, `flatten`, `dense N`, `dropout P`. One that does not end in a `dense` gets `avgpool`,
-            if it ends in maps, and `dense classes`.
-        size: height and width, or the side of a square, of the pictures; None for the network's own `window`, for 224
-            where the head flattens maps, and else for any size.
+            map), `batchnorm`, `flatten`, `dense N`, `dropout P`. A head that does not end in a `dense` is completed by
+            `avgpool`, if it ends in maps, and `dense classes`.
+        size: height and width, or the side of a square, of the pictures. None stands for the network's own `window` if
+            it has one, for 224 if the head flattens maps, and else for any size.
         options: of the network's constructor (`width`).
         weights: of the network, as for an encoder.
 
     Attributes:
-        notes: what was put behind the given head, in sentences.
+        notes: one sentence about the layers that were added to the given head, if any were.
 
     Raises:
-        UserError: an unknown network, layer or word; a layer at the end of the network, or not on the way there; words
-            that do not fit together, or end in another number than that of the classes; weights of another network.
+        UserError: the network, layer or word is unknown; the layer is at the end of the network, or is not called on
+            the way there; the words do not fit together, or end in another number than that of the classes; the weights
+            are of another network.
     """
 
-    heads = ("head",)  # all that is new, so that `freeze: trunk` keeps what was taken over
+    heads = ("head",)  # everything that is new, so that `freeze: trunk` keeps the pretrained layers
 
     def __init__(
         self,
@@ -126,7 +129,7 @@ class Cut(Classifier):
         left = cut_behind(whole, layer, network)
         if weights is not None:
             if isinstance(whole, Encoder):
-                # The layer that adapts to other numbers of channels.
+                # `load_weights` adapts this layer to other numbers of channels.
                 left.first_convolution = whole.first_convolution  # type: ignore[assignment]
             load_weights(left, weights)
         for name, module in left.named_children():
@@ -138,16 +141,16 @@ class Cut(Classifier):
         _check_end(words, num_classes)
         self.window = _window(size, whole, words)
         view = self.window or (max(VIEW, whole.smallest),) * 2
-        left.eval()  # batch norm takes one picture
+        left.eval()  # batch norm accepts a single picture
         try:
             before = _shape(left, (in_channels, *view))
         except (RuntimeError, ValueError) as error:
             raise UserError(
-                f"{network}: cannot take pictures of {view[0]} x {view[1]} pixels ({str(error).splitlines()[0]}); give "
-                "another size."
+                f"{network}: cannot take pictures of {view[0]} x {view[1]} pixels ({str(error).splitlines()[0]}); "
+                "choose another size."
             ) from None
         if len(before) not in (1, 3):
-            raise UserError(f"layer '{layer}': it answers neither maps nor a vector; cut behind another one.")
+            raise UserError(f"layer '{layer}': returns neither maps nor a vector; cut after another layer.")
         self.head = nn.Sequential()
         for word in words:
             before = self._append(word, before, num_classes)
@@ -156,13 +159,13 @@ class Cut(Classifier):
             added = ["avgpool", "dense classes"] if len(before) == 3 else ["dense classes"]
             for word in added:
                 before = self._append(word, before, num_classes)
-            self.notes = (f"The head does not end in 'dense classes', so {' and '.join(added)} were put behind it.",)
+            self.notes = (f"The head does not end in 'dense classes', so it was extended by {' and '.join(added)}.",)
         he_normal(self.head)
         self.smallest = min(self.window) if self.window else self._smallest(in_channels)
         self.train()
 
     def _append(self, word: str, before: Shape, num_classes: int) -> Shape:
-        """Puts a layer behind the head, and gives the shape of its answer."""
+        """Appends a layer to the head and returns the shape of its output."""
         layer = _layer(word, before, num_classes)
         try:
             after = _shape(layer.eval(), before)
@@ -188,7 +191,10 @@ class Cut(Classifier):
         while not fits(high):
             high *= 2
             if high > LARGEST:
-                raise UserError(f"this head and the layers before it take no picture of up to {LARGEST} pixels.")
+                raise UserError(
+                    f"this head and the layers before it take no square picture with a side of up to {LARGEST} pixels; "
+                    "leave out a maxpool, or cut after an earlier layer."
+                )
         low = high // 2  # too small, or 0
         while high - low > 1:
             middle = (low + high) // 2
@@ -196,11 +202,11 @@ class Cut(Classifier):
         return high
 
     def stages(self) -> Sequence[nn.Module]:
-        """What is left of an encoder's stages, for rates that fall with depth; none for other networks."""
+        """The remaining stages of an encoder, for learning rates that fall with depth; none for other networks."""
         return self._stages
 
     def trunk(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> what the layer at the cut answers."""
+        """(N, C, H, W) -> the output of the layer at the cut."""
         return self._code(self, images)
 
     def logits(self, images: Tensor) -> Tensor:
@@ -209,34 +215,34 @@ class Cut(Classifier):
 
 
 def cut_behind(network: Classifier, layer: str, name: str) -> fx.GraphModule:
-    """The part of a classifier that one of its layers' answers depends on; modules are shared, and so are their names.
+    """The part of a classifier that leads up to the output of one of its layers; it shares modules and their names.
 
     Args:
-        name: of the network, for the sentences.
+        name: of the network, for messages.
 
     Raises:
-        UserError: as `Cut`, about the layer.
+        UserError: as in `Cut`, about the layer.
     """
     modules = dict(network.named_modules())
     if layer not in modules or not layer:
         near = difflib.get_close_matches(layer, filter(None, modules), n=8, cutoff=0.4)
         raise unknown("layer", layer, near or [child for child, _ in network.named_children()])
     if any(f"{layer}.".startswith(f"{head}.") or f"{head}.".startswith(f"{layer}.") for head in network.heads):
-        raise UserError(f"layer '{layer}': its answers are {name}'s classes; cut before it, and the new head follows.")
+        raise UserError(f"layer '{layer}': it returns {name}'s class logits; cut after an earlier layer.")
     tracer = _AroundLayer(layer, modules[layer])
-    network.eval()  # functions that ask for the mode are not followed into the unusual case
+    network.eval()  # functions that depend on the mode are traced as in prediction
     try:
         graph = tracer.trace(network)
     except (fx.proxy.TraceError, RuntimeError, TypeError, ValueError, NameError) as error:
         raise UserError(
-            f"layer '{layer}': what {name} does around it cannot be followed ({str(error).splitlines()[0]}); cut "
-            f"behind '{layer.rpartition('.')[0]}'."
+            f"layer '{layer}': the computation of {name} around it cannot be traced ({str(error).splitlines()[0]}); "
+            f"cut after '{layer.rpartition('.')[0]}'."
         ) from None
     calls = [node for node in graph.nodes if node.op == "call_module" and node.target == layer]
     if not calls:
         parts = [node.target for node in graph.nodes if str(node.target).startswith(f"{layer}.")]
-        nearest = f"cut behind one of its parts, such as '{parts[-1]}'" if parts else "cut behind another one"
-        raise UserError(f"layer '{layer}': {name} does not call it as a whole on the way to its answer; {nearest}.")
+        nearest = f"cut after one of its parts, such as '{parts[-1]}'" if parts else "cut after another layer"
+        raise UserError(f"layer '{layer}': {name} does not call it as a whole on the way to its output; {nearest}.")
     graph.erase_node(next(node for node in graph.nodes if node.op == "output"))
     graph.output(calls[-1])
     left = fx.GraphModule(network, graph, type(network).__name__)
@@ -247,11 +253,11 @@ def cut_behind(network: Classifier, layer: str, name: str) -> fx.GraphModule:
 
 
 class _AroundLayer(fx.Tracer):
-    """Records a forward pass through the modules that have the layer in them; all others stay whole."""
+    """Records a forward pass through the modules that contain the layer; all other modules stay whole."""
 
     def __init__(self, layer: str, module: nn.Module) -> None:
         super().__init__()
-        self.traced_func_name = "logits"  # `forward` asks whether the auxiliary heads are wanted
+        self.traced_func_name = "logits"  # `forward` branches on whether the auxiliary heads are wanted
         self._layer, self._module = layer, module
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -274,7 +280,7 @@ def _classifier(network: str, in_channels: int, num_classes: int, options: Mappi
 
 
 def _stages_left(whole: Classifier, left: nn.Module) -> tuple[nn.Module, ...]:
-    """Those modules of each stage that are left and have parameters, for stages of which there are any."""
+    """The remaining modules with parameters of each stage; stages without any are left out."""
     if not isinstance(whole, Encoder):
         return ()
     kept = {id(module) for module in left.modules() if any(True for _ in module.parameters(recurse=False))}
@@ -295,7 +301,7 @@ def _check_end(words: Sequence[str], num_classes: int) -> None:
     last = words[-1] if words else ""
     if re.fullmatch(WORDS["dense"].pattern, last) and last != f"dense {num_classes}":
         raise UserError(
-            f"head: the last layer, '{last}', gives another number of values than there are classes, {num_classes}; "
+            f"head: the last layer, '{last}', does not return one value for each of the {num_classes} classes; "
             "write 'dense classes'."
         )
 
@@ -307,14 +313,14 @@ def _layer(word: str, before: Shape, num_classes: int) -> nn.Module:
     rule = WORDS[name]
     match = re.fullmatch(rule.pattern, f"dense {num_classes}" if word == "dense classes" else word)
     if match is None:
-        raise UserError(f"head: '{word}' found, {rule.form} expected.")
+        raise UserError(f"head: found '{word}', expected {rule.form}.")
     if len(before) not in rule.takes:
-        needs = "maps, but a vector reaches it" if len(before) == 1 else "a vector; put flatten or avgpool before it"
+        needs = "maps, but its input is a vector" if len(before) == 1 else "a vector; put flatten or avgpool before it"
         raise UserError(f"head: '{word}' takes {needs}.")
     return rule.build(before, *match.groups())
 
 
 def _shape(network: nn.Module, before: Shape) -> Shape:
-    """The shape of a network's answer, found without computing it."""
+    """The shape of a network's output, found without computing the output."""
     state = {name: value.to("meta") for name, value in (*network.named_parameters(), *network.named_buffers())}
     return tuple(functional_call(network, state, (torch.empty(1, *before, device="meta"),)).shape[1:])

@@ -1,7 +1,8 @@
 """DenseNet: every layer reads the maps of all layers before it (Huang et al., CVPR 2017, arXiv:1608.06993).
 
-121, 161, 169 and 201 layers: DenseNet-BC, with bottlenecks and transitions that halve the channels (section 3). 161, of
-growth rate 48, is not in the paper's table 1 but among its authors' published networks.
+The networks of 121, 161, 169 and 201 layers are DenseNet-BC, with bottlenecks and transitions that halve the channels
+(section 3). The network of 161 layers, with growth rate 48, is not in the paper's table 1, but was published by its
+authors.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class DenseLayer(nn.Module):
 
 
 class DenseBlock(nn.Module):
-    """Layers whose maps are put beside all that came before (equation 2)."""
+    """Layers whose maps are concatenated with all earlier ones (equation 2)."""
 
     def __init__(self, inputs: int, growth_rate: int, layers: int) -> None:
         super().__init__()
@@ -65,13 +66,14 @@ class Transition(nn.Module):
 class DenseNet(Encoder):
     """Four dense blocks as classifier and as encoder; torchvision's parameter names.
 
-    As an encoder it gives each block's map after the batch norm and the ReLU that follow it: a block's own output is a
-    concatenation of maps that nothing has normalised. Convolutions start as in He et al. (ICCV 2015), as in the paper.
+    As an encoder the network returns each block's map after the batch norm and ReLU that follow the block, because the
+    block's own output is a concatenation of maps that are not normalised. Convolutions start as in He et al. (ICCV
+    2015), as in the paper.
 
     Args:
         blocks: layers in each of the four dense blocks (table 1).
         growth_rate: k, the channels that each layer adds; the first convolution has 2k.
-        num_classes: 0 builds the encoder alone, without the classifier.
+        num_classes: 0 builds only the encoder, without the classifier.
     """
 
     heads = ("classifier",)

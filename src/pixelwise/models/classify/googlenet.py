@@ -1,8 +1,8 @@
 """GoogLeNet, the first Inception network (Szegedy et al., CVPR 2015, arXiv:1409.4842).
 
-In the form that published weights of this naming have, which is not quite the paper's: batch norm after every
-convolution in place of response normalisation in two spots; 3x3 filters where table 1 has 5x5 ones; a 2x2 pooling
-before 5a where it has 3x3; and auxiliary heads that average their map to 4x4 places whatever its size.
+This is the form of the published weights with these names. It differs from the paper: every convolution is followed by
+batch norm, in place of response normalisation in two spots; filters are 3x3 where table 1 has 5x5; the pooling before
+5a is 2x2 where table 1 has 3x3; and auxiliary heads average their map to 4x4 positions, whatever its size.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ INCEPTION = {
 class ConvNormReLU(nn.Module):
     """Convolution without bias, batch norm, ReLU.
 
-    At one place of one picture the batch norm uses its running statistics, in training too: see `pooled_norm`.
+    For a single position of a single picture the batch norm uses its running statistics, in training too: see
+    `pooled_norm`.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class ConvNormReLU(nn.Module):
 
 
 class Inception(nn.Module):
-    """Four branches side by side: 1x1; 1x1 and 3x3; 1x1 and 3x3 again; pooling and 1x1 (figure 2, b).
+    """Four parallel branches: 1x1; 1x1 and 3x3; 1x1 and 3x3 again; pooling and 1x1 (figure 2, b).
 
     Args:
         widths: of the branches' convolutions, as in a row of table 1.
@@ -84,8 +85,8 @@ class Inception(nn.Module):
 class AuxiliaryHead(nn.Module):
     """Average pooling to 4x4, 1x1 convolution, two fully connected layers with 70 % dropout between (section 5).
 
-    The paper pools 5x5 places with stride 3, which makes 4x4 of the 14x14 that a picture of 224x224 has there; adaptive
-    pooling takes the maps of other pictures as well.
+    The paper pools 5x5 windows with stride 3, which turns the 14x14 map of a 224x224 picture into 4x4; adaptive pooling
+    also takes the maps of other pictures.
     """
 
     def __init__(self, inputs: int, width: int, num_classes: int) -> None:
@@ -108,8 +109,9 @@ class GoogLeNet(Encoder):
     1,000 classes: 6,624,904 parameters, 13,004,888 with the auxiliary heads. Weights start as in He et al. (ICCV 2015).
 
     Args:
-        num_classes: 0 builds the encoder alone, without the classifier.
-        auxiliary: heads on 4a and 4d, of weight 0.3 each in the loss (section 5); not computed in prediction.
+        num_classes: 0 builds only the encoder, without the classifier.
+        auxiliary: adds heads on 4a and 4d, of weight 0.3 each in the loss (section 5); they are not computed in
+            prediction.
         width: filters of the first convolution; all others scale with it.
         dropout: before the classifier.
     """

@@ -1,8 +1,8 @@
 """Inception v3 (Szegedy et al., CVPR 2016, arXiv:1512.00567).
 
 Table 1 of the paper gives the sizes of the maps, its figures 5 to 7 and 10 the blocks. Neither gives the widths of the
-branches; those, and a few layers that differ from the table (a 1x1 convolution of 80 channels, a pooling before the
-first block, a 5x5 convolution where figure 5 has a 3x3), are those of the network that the authors published.
+branches; these come from the network that the authors published. So do a few layers that differ from the paper: a 1x1
+convolution of 80 channels, a pooling before the first block, and a 5x5 convolution where figure 5 has a 3x3.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pixelwise.nn.encoder import UnpaddedEncoder
 from pixelwise.nn.initialise import he_normal
 
 FIRST = 32
-"""Filters of the first convolution at the paper's size; widths below are for it."""
+"""Filters of the first convolution at the paper's size; the widths below refer to this size."""
 Scale = Callable[[int], int]
-"""The number of channels of the paper -> that of this network."""
+"""Number of channels in the paper -> number of channels in this network."""
 
 
 class InceptionA(nn.Module):
-    """1x1; 5x5; two 3x3; pooling (figure 5). 35x35 places in the paper."""
+    """Parallel 1x1; 5x5; two 3x3; pooling (figure 5). 35x35 positions in the paper."""
 
     def __init__(self, inputs: int, w: Scale, *, pooled: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class InceptionA(nn.Module):
 
 
 class InceptionB(nn.Module):
-    """Strided 3x3; 3x3 and strided 3x3; strided max pooling (figure 10). 35x35 places to 17x17."""
+    """Parallel strided 3x3; 3x3 and strided 3x3; strided max pooling (figure 10). From 35x35 positions to 17x17."""
 
     def __init__(self, inputs: int, w: Scale) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class InceptionB(nn.Module):
 
 
 class InceptionC(nn.Module):
-    """1x1; 7x7 as 1x7 and 7x1; the same twice; pooling (figure 6, n = 7). 17x17 places in the paper."""
+    """Parallel 1x1; 7x7 as 1x7 and 7x1; the same twice; pooling (figure 6, n = 7). 17x17 positions in the paper."""
 
     def __init__(self, inputs: int, w: Scale, *, sevens: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class InceptionC(nn.Module):
 
 
 class InceptionD(nn.Module):
-    """Strided 3x3; 1x7, 7x1 and strided 3x3; strided max pooling. 17x17 places to 8x8."""
+    """Parallel strided 3x3; 1x7, 7x1 and strided 3x3; strided max pooling. From 17x17 positions to 8x8."""
 
     def __init__(self, inputs: int, w: Scale) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class InceptionD(nn.Module):
 
 
 class InceptionE(nn.Module):
-    """1x1; 1x3 beside 3x1; 3x3, then 1x3 beside 3x1; pooling (figure 7). 8x8 places in the paper."""
+    """Parallel 1x1; 1x3 and 3x1; 3x3, then 1x3 and 3x1; pooling (figure 7). 8x8 positions in the paper."""
 
     def __init__(self, inputs: int, w: Scale) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class InceptionE(nn.Module):
 class AuxiliaryHead(nn.Module):
     """5x5 average pooling of stride 3, 1x1 and 5x5 convolution, both with batch norm, linear layer (figure 8).
 
-    The 17x17 places that a picture of 299x299 has here become 5x5 and one; fewer than 17x17 are too few.
+    The 17x17 map of a 299x299 picture becomes 5x5 and then a single position; smaller maps than 17x17 are too small.
     """
 
     def __init__(self, inputs: int, w: Scale, num_classes: int) -> None:
@@ -163,15 +163,15 @@ class AuxiliaryHead(nn.Module):
 class InceptionV3(UnpaddedEncoder):
     """Eleven inception blocks as classifier and as encoder; torchvision's parameter names.
 
-    1,000 classes: 23,834,568 parameters, 27,161,264 with the auxiliary head. Pictures are 299x299 in the paper, at
-    least 75x75. As an encoder it gives the map before each layer that strides. Layers that stride, and two others, do
-    not pad: maps lack two to four places of their grid along each side, which `pyramid` makes up for. Weights start as
-    in He et al. (ICCV 2015).
+    1,000 classes: 23,834,568 parameters, 27,161,264 with the auxiliary head. Pictures are 299x299 in the paper and must
+    be at least 75x75. As an encoder the network returns the map before each layer that strides. Layers that stride, and
+    two others, do not pad, so maps are two to four positions short of their grid along each side; `pyramid` makes up
+    for that. Weights start as in He et al. (ICCV 2015).
 
     Args:
-        num_classes: 0 builds the encoder alone, without the classifier.
-        auxiliary: a head on the last map of stride 16, of weight 0.4 in the loss (the authors' code; the paper names no
-            weight); not computed in prediction. Pictures are then at least 299x299.
+        num_classes: 0 builds only the encoder, without the classifier.
+        auxiliary: adds a head on the last map of stride 16, of weight 0.4 in the loss (from the authors' code; the
+            paper gives no weight); it is not computed in prediction. Pictures must then be at least 299x299.
         width: filters of the first convolution; all others scale with it.
         dropout: before the classifier; the authors' code has 0.2.
     """
@@ -234,7 +234,7 @@ class InceptionV3(UnpaddedEncoder):
 
     def dilate(self, output_stride: int) -> None:
         """As in the base class. Where 6a and 7a no longer stride, their 3x3 filters and their pooling pad, so that the
-        map keeps its size. A map that is n times as fine has the old one's place i at n i + n - 1."""
+        map keeps its size. In a map that is n times as fine, the coarse map's position i is at n i + n - 1."""
         super().dilate(output_stride)
         for block in (
             self.Mixed_6a.branch3x3,

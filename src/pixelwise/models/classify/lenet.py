@@ -1,9 +1,9 @@
 """LeNet-5 (LeCun, Bottou, Bengio, Haffner, Proceedings of the IEEE 1998).
 
-The layers of the paper's figure 2 with its sizes, and four parts of section II.B in the form that is usual today:
-subsampling is plain averaging, without a factor and a bias to train; every map of C3 reads all six of S2, not those of
-table I; the nonlinearity is tanh without the paper's scaling; and the last layer is a linear one under a softmax rather
-than distances to drawn characters (the RBF outputs).
+The layers and sizes are those of the paper's figure 2. Four parts of section II.B have the form that is usual today:
+subsampling is plain averaging, without a trained factor and bias; every map of C3 reads all six maps of S2, not the
+selection of table I; the nonlinearity is tanh without the paper's scaling; and the last layer is linear, before a
+softmax, rather than distances to drawn characters (the RBF outputs).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pixelwise.nn.encoder import Classifier
 class LeNet5(Classifier):
     """Two 5x5 convolutions, each with tanh and 2x2 averaging, and three fully connected layers; nothing is padded.
 
-    1 -> 10 classes: 61,706 parameters. Pictures are 32x32: a digit of MNIST, 28x28, with a border of 2 pixels.
-    Weights start as in Glorot & Bengio (AISTATS 2010), which suits the tanh; biases at zero.
+    1 channel and 10 classes: 61,706 parameters. Pictures are 32x32: a digit of MNIST, 28x28, with a border of 2 pixels.
+    Weights start as in Glorot & Bengio (AISTATS 2010), which suits the tanh; biases start at zero.
     """
 
     heads = ("head",)
@@ -30,7 +30,7 @@ class LeNet5(Classifier):
         self.s2 = nn.AvgPool2d(2)
         self.c3 = nn.Conv2d(6, 16, 5)
         self.s4 = nn.AvgPool2d(2)
-        self.c5 = nn.Linear(16 * 5 * 5, 120)  # in the paper a convolution, whose filter covers the whole map
+        self.c5 = nn.Linear(16 * 5 * 5, 120)  # in the paper a convolution whose filter covers the whole map
         self.f6 = nn.Linear(120, 84)
         self.head = nn.Linear(84, num_classes)
         self.tanh = nn.Tanh()

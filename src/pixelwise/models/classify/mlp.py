@@ -14,8 +14,8 @@ from pixelwise.nn.initialise import he_normal
 class MLP(Classifier):
     """Fully connected layers with ReLU between them; 28x28 grey pixels and 10 classes: 636,010 parameters.
 
-    It knows nothing of which pixels are neighbours, and has no maps, so it is no encoder. Weights start as in He et al.
-    (ICCV 2015), which suits the ReLU.
+    The network makes no use of which pixels are neighbours. It has no feature maps, so it cannot be an encoder. Weights
+    start as in He et al. (ICCV 2015), which suits the ReLU.
 
     Args:
         size: height and width, or the side of a square, of the pictures.
@@ -50,5 +50,5 @@ class MLP(Classifier):
         he_normal(self)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) of the one size -> (N, num_classes)."""
+        """(N, C, H, W) of the given size -> (N, num_classes)."""
         return self.head(self.hidden(images.flatten(1)))

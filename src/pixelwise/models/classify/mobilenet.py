@@ -11,15 +11,16 @@ from pixelwise.nn.depthwise import DepthwiseConv2d, depthwise_conv2d
 from pixelwise.nn.encoder import Encoder
 from pixelwise.nn.initialise import he_normal, small_normal
 
-# Table 2 of the paper: expansion t, output channels c, repetitions n, stride s of the first.
+# Table 2 of the paper: expansion t, output channels c, repetitions n, stride s of the first repetition.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's SAME padding: where the total is odd, the extra zero comes after.
+    """A convolution with TensorFlow's SAME padding: if the total is odd, the extra zero comes after the map.
 
-    A stride-2 convolution on an even size pads 0 before and 1 after, where `padding=1` pads 1 and 1 (of which the
-    last is never read). The two see pictures shifted by one pixel: weights trained with one work worse in the other.
+    On an even size, a 3x3 convolution of stride 2 pads 0 before and 1 after, while `padding=1` pads 1 on both sides
+    (and never reads the last). The two inputs are shifted by one pixel, so weights trained with one padding work worse
+    with the other.
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -38,11 +39,11 @@ class SameConv2d(nn.Conv2d):
 def conv_norm_relu6(
     inputs: int, outputs: int, kernel: int, stride: int, groups: int, tf_padding: bool
 ) -> nn.Sequential:
-    """Convolution, batch norm, ReLU6; only strided convolutions differ between the two paddings."""
+    """Convolution, batch norm, ReLU6; the two paddings differ only for strided convolutions."""
     conv: nn.Module
     if tf_padding and stride > 1:
         conv = SameConv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
-    elif groups > 1:  # not of a grey picture, whose one channel is one group of the first layer
+    elif groups > 1:  # a depthwise convolution
         conv = DepthwiseConv2d(inputs, kernel, stride=stride)
     else:
         conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
@@ -54,7 +55,10 @@ def conv_norm_relu6(
 
 
 class InvertedResidual(nn.Module):
-    """Expand by 1x1, filter by 3x3 depthwise, project by a linear 1x1 (section 3.3 and table 1)."""
+    """1x1 convolution that expands, 3x3 depthwise convolution, linear 1x1 convolution that projects, and a shortcut.
+
+    Section 3.3 and table 1. The shortcut needs stride 1 and equal channels.
+    """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, expansion: int, tf_padding: bool) -> None:
         super().__init__()
@@ -76,7 +80,7 @@ class MobileNetV2(Encoder):
     """MobileNetV2 1.0 as classifier and as encoder; torchvision's parameter names.
 
     Args:
-        num_classes: 0 builds the encoder alone, without the 1280-channel layer and the classifier.
+        num_classes: 0 builds only the encoder, without the 1280-channel layer and the classifier.
         dropout: before the classifier.
         tf_padding: TensorFlow's SAME padding, for weights that were trained with it.
     """

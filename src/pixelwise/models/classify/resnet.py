@@ -1,7 +1,7 @@
 """ResNet: deep residual learning (He et al., CVPR 2016, arXiv:1512.03385), 18, 34, 50, 101 and 152 layers.
 
-Bottlenecks stride in their 3x3 convolution, as all published weights of this naming do; the paper
-strides in the first 1x1.
+Bottlenecks stride in their 3x3 convolution, as in all published weights with these names; the paper strides in the
+first 1x1 convolution.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 that narrows, 3x3, 1x1 that widens fourfold, and the shortcut (figure 5, right)."""
+    """1x1 convolution that narrows, 3x3, 1x1 that widens fourfold, and the shortcut (figure 5, right)."""
 
     expansion = 4
 
@@ -69,7 +69,7 @@ class ResNet(Encoder):
     Args:
         block: `BasicBlock` or `Bottleneck`.
         layers: blocks in each of the four stages (table 1).
-        num_classes: 0 builds the encoder alone, without the classifier.
+        num_classes: 0 builds only the encoder, without the classifier.
     """
 
     heads = ("fc",)

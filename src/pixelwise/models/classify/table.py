@@ -1,4 +1,4 @@
-"""Every classifier by name; those with maps at several strides serve as encoders of other networks."""
+"""Every classifier by name; those with maps at several strides also serve as encoders of other networks."""
 
 from __future__ import annotations
 

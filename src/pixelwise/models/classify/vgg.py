@@ -1,7 +1,8 @@
 """VGG: very deep networks of 3x3 convolutions (Simonyan & Zisserman, ICLR 2015, arXiv:1409.1556), 11 to 19 layers.
 
 Configurations A, B, D and E of the paper's table 1, each with batch norm or, as in the paper, without. The classifier
-reads 7x7 places, the last pooling's map of a 224x224 picture; maps of other sizes are averaged to 7x7 first.
+reads a map of 7x7 positions, which a 224x224 picture has after the last pooling; maps of other sizes are averaged to
+7x7 first.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ E = (2, 2, 4, 4, 4)
 class VGG(Encoder):
     """Blocks of 3x3 convolutions with a 2x2 max pooling after each, and three fully connected layers (section 2.1).
 
-    As an encoder it gives the map before each pooling, at strides 1, 2, 4, 8 and 16, and the last pooling's.
-    torchvision's parameter names.
+    As an encoder the network returns the map before each pooling, at strides 1, 2, 4, 8 and 16, and the map after the
+    last. Parameters have torchvision's names.
 
     Args:
-        convolutions: of each of the five blocks.
+        convolutions: number of convolutions in each of the five blocks.
         batch_norm: between every convolution and its ReLU; the paper has none.
-        num_classes: 0 builds the encoder alone, without the classifier.
+        num_classes: 0 builds only the encoder, without the classifier.
         width: channels of the first block; the others and the fully connected layers (64 width) scale with it.
-        dropout: of the first two fully connected layers (section 3.1).
+        dropout: after the first two fully connected layers (section 3.1).
     """
 
     heads = ("classifier.6",)
@@ -79,7 +80,7 @@ class VGG(Encoder):
                 nn.Dropout(dropout),
                 nn.Linear(hidden, num_classes),
             )
-        # The paper starts its deep networks from trained shallow ones; this start needs none.
+        # The paper initialises its deep networks from trained shallow ones; this initialisation needs none.
         he_normal(self, kinds=nn.Conv2d, mode="fan_out")
         small_normal(self, kinds=nn.Linear)
 

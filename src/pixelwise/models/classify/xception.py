@@ -1,8 +1,9 @@
 """Aligned Xception of 65 layers (Chollet, CVPR 2017, arXiv:1610.02357; Chen et al., ECCV 2018, arXiv:1802.02611).
 
-Figure 4 of the latter: a deeper middle flow than Chollet's, separable convolutions that stride in place of all
-poolings, and batch norm with ReLU after each 3x3 depthwise convolution. 65 counts two convolutions at the beginning
-and 63 separable ones: 3 in each of 3 blocks of the entry flow, 3 in each of 16 of the middle flow, 6 in the exit flow.
+The network follows figure 4 of the latter: a deeper middle flow than Chollet's, separable convolutions that stride in
+place of all poolings, and batch norm with ReLU after each 3x3 depthwise convolution. The 65 layers are two convolutions
+at the beginning and 63 separable ones: 3 in each of the 3 blocks of the entry flow, 3 in each of the 16 blocks of the
+middle flow, and 6 in the exit flow.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class SeparableConv(nn.Sequential):
 
 
 class Block(nn.Module):
-    """Separable convolutions, each after a ReLU, and a shortcut; the last of them may stride.
+    """Separable convolutions, each after a ReLU, and a shortcut; the last convolution may stride.
 
     Args:
         widths: input channels, then those after each separable convolution.
@@ -56,14 +57,14 @@ class Block(nn.Module):
 
 
 class Xception(Encoder):
-    """Entry, middle and exit flow as classifier and as encoder. No published naming is followed.
+    """Entry, middle and exit flow as classifier and as encoder; parameter names follow no published network.
 
     1,000 classes: 39,916,312 parameters, 37,867,312 without the classifier.
 
     Args:
         width: channels of the first convolution, 32 in the paper; all others scale with it.
         middle: blocks of the middle flow: 16 in Xception-65, 8 in Chollet's.
-        num_classes: 0 builds the encoder alone, without the classifier.
+        num_classes: 0 builds only the encoder, without the classifier.
     """
 
     heads = ("fc",)

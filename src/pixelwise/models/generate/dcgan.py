@@ -1,10 +1,10 @@
 """DCGAN (Radford, Metz, Chintala, ICLR 2016, arXiv:1511.06434): a convolutional generator and its discriminator.
 
-The rules of section 3: strided convolutions in the discriminator and transposed ones in the generator take the place of
-pooling; there are no fully connected layers; batch norm in both networks, except after the generator's last layer and
-the discriminator's first; ReLU in the generator with tanh at its output, leaky ReLU of slope 0.2 in the discriminator.
-Tensors have the names and shapes of PyTorch's example (`main.0.weight`), whose last convolution of the discriminator
-gives one logit.
+The networks follow the rules of section 3. Strided convolutions in the discriminator and transposed ones in the
+generator take the place of pooling. There are no fully connected layers. Both networks have batch norm, except after
+the generator's last layer and the discriminator's first. The generator has ReLU, and tanh at its output; the
+discriminator has leaky ReLU of slope 0.2. Tensors have the names and shapes of PyTorch's example (`main.0.weight`), in
+which the last convolution of the discriminator returns one logit.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from torch import Tensor, nn
 from pixelwise.hardware import on_device
 
 COARSEST = 4
-"""Height and width of the maps next to the code."""
+"""Height and width of the first maps after the code."""
 SMALLEST = 16
-"""Least height and width of pictures: two halvings."""
+"""Smallest height and width of pictures: two halvings."""
 
 
 class DCGAN(nn.Module):
-    """Figure 1 with four halvings; each network doubles its channels where it halves its maps.
+    """The generator of figure 1 and its discriminator; both double the channels whenever the maps are halved.
 
-    3 channels, 64x64, latent 100, width 64: generator 3,576,704 parameters, discriminator 2,765,568. Weights start from
-    N(0, 0.02), the factors of batch norm from N(1, 0.02) (section 4).
+    3 channels, 64x64, latent 100, width 64: the generator has 3,576,704 parameters, the discriminator 2,765,568.
+    Weights start from N(0, 0.02), the factors of batch norm from N(1, 0.02) (section 4).
 
-    Batch norm is that of the network's mode: statistics of the batch in training mode, running ones in eval mode.
+    Batch norm uses the statistics of the batch in training mode and running statistics in evaluation mode.
 
     Args:
-        size: height and width of the pictures, a power of two from 16; of other sizes, and of pictures that are not
-            square, the next power of two that covers them.
+        size: height and width of the pictures, a power of two from 16 on. Other sizes, and sizes that are not square,
+            are raised to the next power of two that covers them.
         latent: dimensions of the code z, drawn from N(0, I).
         width: channels of the maps at half the size.
 
     Attributes:
-        size: height and width of what it makes.
+        size: height and width of the generated pictures.
     """
 
     input_range = (-1.0, 1.0)
@@ -66,18 +66,18 @@ class DCGAN(nn.Module):
         return self.discriminator(images)
 
     def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """(count, latent) codes from N(0, I), drawn on the CPU, so that a seed means the same on every device."""
+        """(count, latent) codes from N(0, I), drawn on the CPU, so that a seed gives the same codes on every device."""
         weight = next(self.parameters())
         return on_device(torch.randn(count, self.latent, generator=generator), weight.device).to(weight)
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """(count, C, size, size) in -1..1."""
+        """Generates pictures (count, C, size, size) in -1..1."""
         return self(self.noise(count, generator))
 
 
 class Generator(nn.Module):
-    """From a code to 4x4 maps and on by transposed convolutions, each of which doubles height and width."""
+    """Turns a code into 4x4 maps and then, by transposed convolutions that double height and width, into a picture."""
 
     def __init__(self, out_channels: int, size: int, latent: int, width: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """The generator's mirror image; a 4x4 convolution without padding takes the last maps to one logit."""
+    """The generator's mirror image; a 4x4 convolution without padding turns the last maps into one logit."""
 
     def __init__(self, in_channels: int, size: int, width: int) -> None:
         super().__init__()

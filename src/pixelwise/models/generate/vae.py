@@ -1,9 +1,9 @@
 """Variational autoencoder (Kingma & Welling, ICLR 2014, arXiv:1312.6114), convolutional, and the plain autoencoder.
 
-The encoder gives a Gaussian over codes, the decoder a Bernoulli distribution per value of the picture. Training
-maximises the evidence lower bound (ELBO, equation 10) by the reparameterised sample z = mean + sigma * epsilon. All
-terms are in nats per picture: sums over the picture's values and over the dimensions of the code, and means over
-pictures, so that reconstruction and KL divergence stand on one scale and no factor balances them.
+The encoder returns a Gaussian over codes, the decoder a Bernoulli distribution per value of the picture. Training
+maximises the evidence lower bound (ELBO, equation 10) with the reparameterised sample z = mean + sigma * epsilon. All
+terms are in nats per picture: they are summed over the picture's values and over the dimensions of the code, and
+averaged over pictures. Reconstruction and KL divergence therefore have the same scale, and no factor balances them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SMALLEST_MAP = 8
 
 
 class VAEAnswer(NamedTuple):
-    """One pass through a VAE.
+    """Outputs of one forward pass of a VAE.
 
     Attributes:
         logits: (N, C, H, W), of the Bernoulli distributions; their sigmoid is the reconstruction.
         mean, log_variance: (N, D), of the posterior over codes.
-        z: (N, D), the code that was decoded: a sample of the posterior in training mode, else its mean.
+        z: (N, D), the decoded code: a sample of the posterior in training mode, else the posterior's mean.
     """
 
     logits: Tensor
@@ -40,28 +40,34 @@ class VAEAnswer(NamedTuple):
 
 
 class AutoencoderAnswer(NamedTuple):
-    """One pass through an autoencoder: logits (N, C, H, W), whose sigmoid is the reconstruction, and code z (N, D)."""
+    """Outputs of one forward pass of an autoencoder.
+
+    Attributes:
+        logits: (N, C, H, W); their sigmoid is the reconstruction.
+        z: (N, D), the code.
+    """
 
     logits: Tensor
     z: Tensor
 
 
 class VAE(nn.Module):
-    """Algorithm 1 with a convolutional encoder and its mirror image as decoder.
+    """Variational autoencoder (algorithm 1) with a convolutional encoder and its mirror image as decoder.
 
     The likelihood is Bernoulli. By default a picture's values 0..1 are the probabilities of its pixels, and each pass
-    draws a binary picture anew (dynamic binarisation, Burda et al., ICLR 2016, section 5.1), so that bounds compare
-    with the literature on MNIST. The channels of colour pictures are treated alike; a draw of them looks like noise,
-    so `binarise=False` suits them better: values 0..1 then are the targets of the cross entropy themselves.
+    draws a new binary picture from them (dynamic binarisation, Burda et al., ICLR 2016, section 5.1), so that bounds
+    can be compared with the literature on MNIST. The channels of colour pictures are treated in the same way, but a
+    binary draw of them looks like noise. `binarise=False` suits them better: the values 0..1 are then the targets of
+    the cross entropy.
 
     1 channel, 28x28, latent 32, width 32, hidden 512: 3,331,329 parameters.
 
     Args:
-        size: height and width of the pictures; any, since borders are padded to a multiple of the stride.
+        size: height and width of the pictures; any size, because borders are padded to a multiple of the stride.
         latent: D, dimensions of the code.
         width: channels at half the size, doubled with each further halving.
         hidden: units of the fully connected layers before and after the code.
-        binarise: whether a binary picture is drawn anew in each pass.
+        binarise: whether each pass draws a new binary picture.
     """
 
     input_range = (0.0, 1.0)
@@ -107,7 +113,7 @@ class VAE(nn.Module):
 
         Args:
             images: (N, C, H, W) in 0..1.
-            targets: nothing is known of the pictures; not read.
+            targets: not used, because pictures need no labels here.
         """
         reconstruction, kl = self.terms(images, None)
         count = total(reconstruction.new_full((), len(images)))
@@ -116,7 +122,7 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def elbo(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The evidence lower bound on log p(x) per picture in nats, by one sample each: (N, C, H, W) -> (N,)."""
+        """The evidence lower bound on log p(x) per picture in nats, from one sample each: (N, C, H, W) -> (N,)."""
         reconstruction, kl = self.terms(images, generator)
         return -(reconstruction + kl)
 
@@ -126,12 +132,12 @@ class VAE(nn.Module):
     ) -> Tensor:
         """The importance-weighted bound on log p(x) per picture in nats (Burda et al., ICLR 2016, equation 8).
 
-        log(1/k sum p(x, z_i) / q(z_i | x)) with z_i from the posterior. With one sample its expectation is the ELBO; it
-        rises to log p(x) with the number of samples.
+        The bound is log(1/k sum p(x, z_i) / q(z_i | x)) with z_i from the posterior. With one sample its expectation is
+        the ELBO; with more samples it rises towards log p(x).
 
         Args:
             images: (N, C, H, W) in 0..1.
-            samples: k; they are decoded one after the other, so memory does not depend on it.
+            samples: k; the samples are decoded one after the other, so memory does not depend on their number.
 
         Returns:
             (N,)
@@ -147,19 +153,19 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """(count, C, H, W) in 0..1: the pixels' means, of codes from the prior."""
+        """(count, C, H, W) in 0..1: the means of the pixels, decoded from codes drawn from the prior."""
         zeros = next(self.parameters()).new_zeros(count, self.latent)
         return self.decode(_draw(zeros, zeros, generator)).sigmoid()
 
     def _drawn(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        """A binary picture per picture, or the pictures themselves without binarisation."""
+        """One binary draw of each picture; without binarisation the pictures themselves."""
         if not self.binarise:
             return images
         noise = torch.rand(images.shape, generator=generator, device=_device(images, generator))
         return (noise.to(images.device) < images).to(images.dtype)
 
     def terms(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Reconstruction error and KL divergence per picture in nats, each (N,), of one posterior sample each."""
+        """Reconstruction error and KL divergence per picture in nats, each (N,), from one posterior sample each."""
         images = self._drawn(images, generator)
         mean, log_variance = self.encode(images)
         logits = self.decode(_draw(mean, log_variance, generator))
@@ -172,7 +178,7 @@ class Autoencoder(nn.Module):
     1 channel, 28x28, latent 32, width 32, hidden 512: 3,314,913 parameters.
 
     Args:
-        size, latent, width, hidden: as for `VAE`.
+        size, latent, width, hidden: as in `VAE`.
     """
 
     input_range = (0.0, 1.0)
@@ -206,7 +212,7 @@ class Autoencoder(nn.Module):
         return AutoencoderAnswer(self.decode(z), z)
 
     def terms(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-        """Reconstruction error per picture in nats, and 0 for the KL divergence that there is none of; each (N,)."""
+        """Reconstruction error per picture in nats, and 0 in place of the KL divergence; each (N,)."""
         errors = _cross_entropy(self(images).logits, images)
         return errors, torch.zeros_like(errors)
 
@@ -231,7 +237,7 @@ class Encoder(nn.Module):
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = self.convolutions(mirror_pad(images, self.padding))  # (N, 64, 7, 7) of 28x28
+        maps = self.convolutions(mirror_pad(images, self.padding))  # (N, 64, 7, 7) for 28x28
         return self.head(F.silu(self.hidden(maps.flatten(1))))
 
 
@@ -257,7 +263,8 @@ class Decoder(nn.Module):
 
 
 def _plan(size: tuple[int, int], width: int) -> tuple[tuple[int, int, int, int], list[int], int, int]:
-    """Border to add (left, right, top, bottom), channels after each halving, rows and columns of the coarsest maps."""
+    """The border to add (left, right, top, bottom), the channels after each halving, and the coarsest map's rows and
+    columns."""
     halvings = max(1, math.ceil(math.log2(min(size) / SMALLEST_MAP)))
     stride = 2**halvings
     rows, columns = (-(-side // stride) for side in size)
@@ -272,7 +279,7 @@ def _draw(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None 
 
 
 def _device(values: Tensor, generator: torch.Generator | None) -> torch.device:
-    """Where random numbers are drawn: with a generator on its device, so that a seed means the same everywhere."""
+    """The device on which random numbers are drawn: the generator's, if any, so that a seed has one meaning."""
     return values.device if generator is None else generator.device
 
 

@@ -16,7 +16,7 @@ class Residual(nn.Module):
     """Residual module of the paper's figure 4, left: 1x1 to half the channels, 3x3, 1x1 back, and the shortcut.
 
     Batch norm and ReLU come before each convolution (He et al., ECCV 2016). At the bottom of an hourglass the map of a
-    small picture is a single place; in a batch of one the batch norms then use their running statistics.
+    small picture is a single position; for a batch of one the batch norms then use their running statistics.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -39,10 +39,10 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """Down by max pooling, up by nearest neighbours, one residual module at each step and beside it (figure 3).
+    """Max pooling down and nearest neighbours up, with residual modules on the way and on each shortcut (figure 3).
 
     Args:
-        depth: halvings; the innermost holds one module more.
+        depth: halvings; the innermost level has one more residual module.
     """
 
     def __init__(self, depth: int, features: int) -> None:
@@ -59,7 +59,7 @@ class Hourglass(nn.Module):
 
 
 class Stack(nn.Module):
-    """An hourglass, a residual module, a 1x1 convolution with batch norm and ReLU, and from its map the heatmaps."""
+    """An hourglass, a residual module, a 1x1 convolution with batch norm and ReLU, and a 1x1 one to the heatmaps."""
 
     def __init__(self, depth: int, features: int, outputs: int) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class Stack(nn.Module):
 
 
 class Remap(nn.Module):
-    """What a stack read, plus what it made of it, plus its heatmaps: what the next one reads (figure 4, right)."""
+    """The next stack's input: a stack's input, its features and its heatmaps, added up (figure 4, right)."""
 
     def __init__(self, features: int, outputs: int) -> None:
         super().__init__()
@@ -87,19 +87,19 @@ class Remap(nn.Module):
 
 
 class StackedHourglass(nn.Module):
-    """Pictures to heatmaps at a quarter of the resolution, one set a stack, each with a loss of its own (section 3.3).
+    """Computes one set of heatmaps per stack, at a quarter of the picture's resolution (section 3.3).
 
-    The layout is that of Wei Yang's PyTorch port (bearpaw): with 16 outputs 1, 2 and 8 stacks have 3,586,960, 6,730,912
-    and 25,594,624 parameters. The authors' own (in Lua) has 160,512 fewer, whatever the number of stacks: the second of
-    the three residual modules before the stacks gives 128 channels there, not 256.
+    The layout is that of Wei Yang's PyTorch port (bearpaw): with 16 outputs, 1, 2 and 8 stacks have 3,586,960,
+    6,730,912 and 25,594,624 parameters. The authors' network (in Lua) has 160,512 fewer, whatever the number of stacks,
+    because the second of its three residual modules before the stacks returns 128 channels instead of 256.
 
     Args:
-        outputs: heatmaps: joints, or classes.
-        features: channels of everything behind the first layers, 256 in the paper.
+        outputs: number of heatmaps: joints, or classes.
+        features: channels of all layers after the first ones, 256 in the paper.
         depth: halvings in an hourglass.
 
     Attributes:
-        stride: heights and widths of the pictures are multiples of this.
+        stride: heights and widths of the pictures must be multiples of this.
     """
 
     def __init__(self, *, stacks: int, outputs: int, in_channels: int = 3, features: int = 256, depth: int = 4) -> None:
@@ -132,10 +132,10 @@ class HourglassPose(StackedHourglass):
 
     Args:
         num_joints: 16 in MPII.
-        stacks: hourglasses one after the other, 8 in the paper's best network.
+        stacks: number of hourglasses in sequence, 8 in the paper's best network.
 
     Raises:
-        UserError: no stack, no halving, or no joint.
+        UserError: there is no stack, no halving, or no joint.
     """
 
     heads: tuple[str, ...] = ("head",)
@@ -151,7 +151,9 @@ class HourglassPose(StackedHourglass):
         self.num_joints = num_joints
 
     def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
-        """The mean squared error to Gaussians of one cell, of each stack (`stack_1`, ...), and `loss`, their sum.
+        """The mean squared error of each stack's heatmaps (`stack_1`, ...), and their sum as `loss`.
+
+        The targets are Gaussians with a standard deviation of one position of the heatmap.
 
         Args:
             images: (N, C, H, W), multiples of `stride`.
@@ -160,7 +162,7 @@ class HourglassPose(StackedHourglass):
         all_heatmaps = self(images)
         size = all_heatmaps[0].shape[-2:]
         keypoints = targets.keypoints
-        if keypoints is None:  # nobody in the batch
+        if keypoints is None:  # no person in the batch
             keypoints = images.new_zeros((len(images), 1, self.num_joints, 3))
         person = keypoints[:, 0].float().nan_to_num(0)  # (N, J, 3); NaN is a picture without a person
         present = person[..., 2] > 0

@@ -1,12 +1,12 @@
-"""DeconvNet (Noh, Hong, Han, ICCV 2015, arXiv:1505.04366): unpooling and deconvolution all the way back.
+"""DeconvNet (Noh, Hong, Han, ICCV 2015, arXiv:1505.04366): unpooling and deconvolution up to the full resolution.
 
-The way down is VGG-16 with its first two fully connected layers as convolutions, the way up its mirror image (figure 2,
-table 1 of the supplement): a 7x7 deconvolution back from fc7, then unpooling by the indices of each pooling, with
+The encoder is VGG-16 with its first two fully connected layers as convolutions, the decoder its mirror image (figure 2,
+table 1 of the supplement): a 7x7 deconvolution after fc7, then unpooling by the indices of each pooling, with
 deconvolutions of stride 1. Batch norm follows every convolution and deconvolution (section 4.1).
 
-fc6 is a 7x7 convolution without padding: a picture of 224x224, the paper's, meets it once. A larger picture meets it at
-every 7x7 places of the last pooling's map, and the deconvolution adds up what overlaps; the map of a smaller one is
-filled up with zeros to 7x7 and cut back after the deconvolution.
+fc6 is a 7x7 convolution without padding. For a picture of 224x224, the paper's size, it has a single output position.
+For a larger picture it has one for every 7x7 window of the last pooling's map, and the deconvolution adds up what
+overlaps. The map of a smaller picture is padded with zeros to 7x7 and cropped after the deconvolution.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from pixelwise.nn.pooled_norm import pooled_norm
 
 
 class DeconvNet(DenseModel):
-    """Figure 2. 3 -> 21 classes: 251,805,653 parameters, of which fc6 and its deconvolution have 205,525,504.
+    """DeconvNet as in figure 2; 3 channels and 21 classes: 251,805,653 parameters.
 
-    In training on a single picture of at most 224x224 the map between them has one place and no variance; its batch
-    norms then use their running statistics.
+    fc6 and its deconvolution have 205,525,504 of them. In training on a single picture of at most 224x224 the map
+    between the two has one position and therefore no variance; its batch norms then use their running statistics.
 
     Args:
         width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
-        weights: of VGG-16 with batch norm, fully connected layers included where the file has them.
+        weights: of VGG-16 with batch norm, including the fully connected layers if the file has them.
 
     Raises:
-        UserError: weights that do not fit.
+        UserError: the weights do not fit.
     """
 
     stride = 32
@@ -51,7 +51,7 @@ class DeconvNet(DenseModel):
         self.bn7 = nn.BatchNorm2d(hidden)
         self.relu = nn.ReLU(inplace=True)
         self.deconv_fc6 = deconvolutions(hidden, 8 * w, kernel=7)
-        # Behind each unpooling, coarsest first: mirror images of VGG's blocks.
+        # The blocks after each unpooling, coarsest first: mirror images of VGG's blocks.
         self.decoder = nn.ModuleList(
             [
                 deconvolutions(8 * w, 8 * w, 8 * w, 8 * w),
@@ -89,7 +89,7 @@ class DeconvNet(DenseModel):
 def deconvolutions(*channels: int, kernel: int = 3) -> nn.Sequential:
     """Transposed convolutions of stride 1 from each number of channels to the next, with batch norm and ReLU.
 
-    Those of 3x3 keep the size of a map, those of 7x7 add 6 places.
+    A kernel of 3x3 keeps the size of a map, one of 7x7 adds 6 rows and columns.
     """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(channels):

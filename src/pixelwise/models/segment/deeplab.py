@@ -25,15 +25,16 @@ from pixelwise.nn.initialise import he_normal
 from pixelwise.nn.pooled_norm import pooled_norm
 
 RATES = (6, 12, 18)
-"""Of the three atrous branches at output stride 16 (v3, section 3.3); at other strides they see as far in pixels."""
+"""Rates of the three atrous branches at output stride 16 (v3, section 3.3). At other strides the rates change so that
+the reach in pixels stays the same."""
 
 
 class DeepLabV1(DenseModel):
     """LargeFOV: VGG-16 at output stride 8, its classifier as a 3x3 convolution of rate 12 and two 1x1 ones.
 
-    Sections 3.1 and 3.2, table 2: fc6 reads 3x3 places, 12 apart, of VGG's 7x7, and fc6 and fc7 have 1024 filters of
-    4096. 21 classes: 20,505,429 parameters. The last two poolings do not stride and are 3x3; the first three are VGG's.
-    Logits of an eighth of the resolution are upsampled bilinearly.
+    Sections 3.1 and 3.2, table 2: fc6 has a 3x3 kernel whose taps are 12 positions apart in place of VGG's 7x7, and fc6
+    and fc7 have 1024 filters instead of 4096. 21 classes: 20,505,429 parameters. The last two poolings do not stride
+    and are 3x3; the first three are VGG's. Logits at an eighth of the resolution are upsampled bilinearly.
 
     Args:
         width: channels of VGG's first block; fc6 and fc7 have 16 times as many.
@@ -41,7 +42,7 @@ class DeepLabV1(DenseModel):
         weights: of a VGG-16; its fully connected layers have other sizes and are not used.
 
     Raises:
-        UserError: weights that do not fit.
+        UserError: the weights do not fit.
     """
 
     stride = 8
@@ -71,7 +72,7 @@ class DeepLabV1(DenseModel):
 
 
 def conv_norm_relu(inputs: int, outputs: int, kernel: int, rate: int = 1) -> nn.Sequential:
-    """Convolution of a rate, batch norm, ReLU."""
+    """Convolution of a given rate, batch norm, ReLU."""
     return nn.Sequential(
         AtrousConv2d(inputs, outputs, kernel, padding=rate * (kernel // 2), dilation=rate, bias=False),
         nn.BatchNorm2d(outputs),
@@ -80,17 +81,17 @@ def conv_norm_relu(inputs: int, outputs: int, kernel: int, rate: int = 1) -> nn.
 
 
 def separable_norm_relu(inputs: int, outputs: int, kernel: int, rate: int = 1) -> nn.Sequential:
-    """Atrous separable convolution (v3+, section 3.1), batch norm, ReLU; 1x1 convolutions are what they were."""
+    """Atrous separable convolution (v3+, section 3.1), batch norm, ReLU; 1x1 convolutions stay ordinary."""
     if kernel == 1:
         return conv_norm_relu(inputs, outputs, 1)
     return nn.Sequential(*SeparableConv(inputs, outputs, dilation=rate), nn.ReLU(inplace=True))
 
 
 class ImagePooling(nn.Sequential):
-    """The mean over the whole map through a 1x1 convolution, batch norm and ReLU, at every place (v3, section 3.3).
+    """Averages the map, applies a 1x1 convolution, batch norm and ReLU, and copies the result to every position.
 
-    A batch of one picture has one value a channel here, which has no variance: its batch norm then uses running
-    statistics, in training too.
+    Section 3.3 of v3. A batch of one picture has one value per channel here and therefore no variance: the batch norm
+    then uses its running statistics, in training too.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -108,11 +109,13 @@ class ImagePooling(nn.Sequential):
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: a 1x1, three 3x3 and image pooling side by side, a 1x1 over all (v3, figure 5).
+    """Atrous spatial pyramid pooling (v3, figure 5).
+
+    A 1x1 convolution, three atrous 3x3 convolutions and image pooling run in parallel; a 1x1 convolution joins them.
 
     Args:
         rates: of the 3x3 branches.
-        branch: makes a branch of (inputs, outputs, kernel, rate).
+        branch: makes a branch from (inputs, outputs, kernel, rate).
         dropout: after the last convolution.
     """
 
@@ -137,7 +140,7 @@ class ASPP(nn.Module):
 
 
 def rates_at(output_stride: int) -> tuple[int, ...]:
-    """(6, 12, 18) at output stride 16, twice that at 8 (v3, section 3.3), half of it at 32."""
+    """The rates (6, 12, 18) at output stride 16, twice these at 8 (v3, section 3.3), half of these at 32."""
     return tuple(rate * 16 // output_stride for rate in RATES)
 
 
@@ -145,13 +148,13 @@ def apply_multi_grid(encoder: Encoder, multi_grid: Sequence[int]) -> None:
     """Multiplies the rates of the last stage's blocks, one factor per block (v3, section 3.2.1).
 
     Raises:
-        UserError: not as many factors as the stage has blocks.
+        UserError: the number of factors differs from the stage's number of blocks.
     """
     blocks = [block for block in encoder.stages()[-1].children() if _wide_convolutions(block)]
     if len(blocks) != len(multi_grid):
         raise UserError(
             f"multi_grid: {len(multi_grid)} factors found, but the last stage of the encoder has {len(blocks)} blocks "
-            f"with 3x3 convolutions; give as many{', or none' if blocks else ''}."
+            f"with 3x3 convolutions; give one per block{', or none at all' if blocks else ''}."
         )
     for block, factor in zip(blocks, multi_grid, strict=True):
         for convolution in _wide_convolutions(block):
@@ -164,7 +167,7 @@ def _wide_convolutions(block: nn.Module) -> list[nn.Conv2d]:
 
 
 def atrous_encoder(name: str, in_channels: int, weights: Any, output_stride: int, multi_grid: Sequence[int]) -> Encoder:
-    """An encoder dilated to an output stride, with multi-grid rates where some are given."""
+    """An encoder dilated to an output stride, with multi-grid rates if some are given."""
     encoder = create_encoder(name, in_channels=in_channels, weights=weights, output_stride=output_stride)
     if multi_grid:
         apply_multi_grid(encoder, multi_grid)
@@ -178,16 +181,16 @@ class DeepLabV3(DenseModel):
     weights load. ResNet-50, 21 classes: 39,638,869 parameters, 42,004,074 with the auxiliary classifier.
 
     Args:
-        output_stride: pixels from one place of the encoder's last map to the next: 16, or 8, twice as fine and four
-            times as dear; the rates of the branches are (6, 12, 18) and (12, 24, 36). It changes no tensor, so that a
+        output_stride: stride of the encoder's last map: 16, or 8, which is twice as fine and four times as expensive.
+            The rates of the branches are (6, 12, 18) at 16 and (12, 24, 36) at 8. The stride changes no tensor, so a
             network trained at 16 can be used at 8.
-        multi_grid: factors on the rates of the last stage's blocks; (1, 2, 4) is the paper's best for a ResNet of
-            bottlenecks, none is what published weights of this naming were trained with.
+        multi_grid: factors on the rates of the last stage's blocks. The paper's best for a ResNet of bottlenecks is
+            (1, 2, 4); published weights with these names were trained without factors.
         width: channels of each branch.
-        auxiliary: a second classifier on the map before the last, of weight 0.4 in the loss. The paper has none.
+        auxiliary: adds a second classifier on the map before the last, of weight 0.4 in the loss. The paper has none.
 
     Raises:
-        UserError: unknown encoder, a stride that it does not have, weights or factors that do not fit.
+        UserError: the encoder is unknown or does not have that stride, or the weights or factors do not fit.
     """
 
     heads = ("classifier", "aux_classifier")
@@ -245,7 +248,7 @@ class DeepLabV3(DenseModel):
 
 
 def resized(maps: Tensor, like: Tensor) -> Tensor:
-    """Maps (N, C, h, w) bilinearly at the height and width of other ones."""
+    """Resizes maps (N, C, h, w) bilinearly to the height and width of `like`."""
     return F.interpolate(maps, like.shape[-2:], mode="bilinear")
 
 
@@ -262,7 +265,7 @@ class DeepLabV3Plus(DenseModel):
         low_level: channels to which the map of stride 4 is reduced (table 1).
 
     Raises:
-        UserError: as `DeepLabV3`, or an output stride below 4.
+        UserError: as in `DeepLabV3`, or the output stride is below 4.
     """
 
     global_context = True
@@ -282,7 +285,7 @@ class DeepLabV3Plus(DenseModel):
     ) -> None:
         super().__init__()
         if output_stride < 4:
-            raise UserError(f"output_stride {output_stride}: the decoder joins the map of stride 4; choose 4 or more.")
+            raise UserError(f"output_stride {output_stride}: the decoder needs the map of stride 4; choose 4 or more.")
         self.num_classes = num_classes
         self.stride = output_stride
         self.encoder = atrous_encoder(encoder, in_channels, weights, output_stride, multi_grid)

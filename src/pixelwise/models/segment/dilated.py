@@ -1,8 +1,8 @@
 """Dilated convolutions: front end and context module (Yu & Koltun, ICLR 2016, arXiv:1511.07122).
 
-What differs from the paper: convolutions are zero-padded, where the paper mirrors the picture by the network's reach
-and uses valid convolutions. That reach is 186 pixels a side for the front end and 264 more for the context module, so a
-crop of 256 pixels would be computed as one of 1156, twenty times the arithmetic.
+One thing differs from the paper: convolutions here are zero-padded, while the paper mirrors the border of the picture
+as far as the network reaches and uses valid convolutions. The front end reaches 186 pixels on each side and the context
+module 264 more, so a crop of 256 pixels would grow to 1156, with twenty times the arithmetic.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from pixelwise.nn.encoder import widen
 from pixelwise.nn.initialise import he_normal
 
 RATES = (1, 1, 2, 4, 8, 16, 1)
-"""Table 1: dilation of the seven 3x3 layers; a receptive field of 67 x 67 places."""
+"""Table 1: dilation of the seven 3x3 layers; a receptive field of 67 x 67 positions."""
 CONTEXTS = {"basic": (1, 1, 1, 1, 1, 1, 1), "large": (2, 2, 4, 8, 16, 32, 32)}
 """Table 1: channels of the seven 3x3 layers, in multiples of the classes."""
 
 
 class ContextModule(nn.Sequential):
-    """Seven dilated 3x3 convolutions with ReLU and a 1x1 one without: from C maps to C maps (section 3).
+    """Seven dilated 3x3 convolutions with ReLU and a 1x1 convolution without, from C maps to C maps (section 3).
 
-    It starts as the identity on maps that are not negative, exactly or, where layers are wider than C, but for noise;
-    the ReLUs cut off what is negative. 21 classes: 28,392 parameters with the widths of `basic`, 6,803,139 with
-    those of `large`.
+    The module starts as the identity on maps that are not negative, with a little noise if layers are wider than C; the
+    ReLUs cut off negative values. 21 classes: 28,392 parameters with the widths of `basic`, 6,803,139 with those of
+    `large`.
 
     Args:
         widths: of the 3x3 layers, in multiples of C.
@@ -54,14 +54,16 @@ class ContextModule(nn.Sequential):
 
 @torch.no_grad()
 def start_as_identity(layer: nn.Conv2d, channels: int, *, noise: float) -> None:
-    """Equations 4 and 5: a filter passes on the inputs of its own class, over the outputs of that class.
+    """Initialises a layer to pass on the inputs of each class, divided among its outputs of that class.
 
-    With c_i and c_{i+1} channels before and after, output b takes input a by C / c_{i+1} at the filter's centre where
-    both belong to one class, floor(a C / c_i) = floor(b C / c_{i+1}). Through a whole module these factors cancel.
+    Equations 4 and 5: with c_i channels before and c_{i+1} after the layer, the weight from input a to output b is
+    C / c_{i+1} at the filter's centre if both belong to the same class, floor(a C / c_i) = floor(b C / c_{i+1}). Over
+    a whole module these factors cancel.
 
     Args:
         channels: C.
-        noise: standard deviation added to all taps, as a share of C / c_{i+1}: it tells apart the outputs of one class.
+        noise: standard deviation of the noise on all taps, as a share of C / c_{i+1}; it makes the outputs of one class
+            differ.
     """
     outputs, inputs = layer.weight.shape[:2]
     share = channels / outputs
@@ -73,8 +75,9 @@ def start_as_identity(layer: nn.Conv2d, channels: int, *, noise: float) -> None:
 
 
 class DilatedNet(DenseModel):
-    """VGG-16 without its last two poolings, dilated after them, its classifier as convolutions; then the context.
+    """VGG-16 without its last two poolings and with dilated layers after them, followed by the context module.
 
+    VGG's fully connected layers are convolutions.
     21 classes: 134,346,581 parameters without context, 134,374,973 with the basic one, 141,149,720 with the large one.
 
     Args:
@@ -84,7 +87,7 @@ class DilatedNet(DenseModel):
         weights: of a VGG-16 classifier or encoder.
 
     Raises:
-        UserError: unknown context, or weights that do not fit.
+        UserError: the context is unknown, or the weights do not fit.
     """
 
     stride = 8
@@ -110,7 +113,7 @@ class DilatedNet(DenseModel):
         self.fc7 = nn.Conv2d(hidden, hidden, 1)
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
-        # All that depends on the number of classes.
+        # Everything that depends on the number of classes.
         self.head = nn.ModuleDict({"score": nn.Conv2d(hidden, num_classes, 1)})
         if context is not None:
             self.head["context"] = ContextModule(num_classes, CONTEXTS[context])
@@ -134,7 +137,7 @@ class DilatedNet(DenseModel):
 
 
 def without_last_poolings(features: nn.Sequential) -> None:
-    """Takes the last two poolings out of VGG's layers and dilates the block between them by 2; names stay."""
+    """Removes the last two poolings from VGG's layers and dilates the block between them by 2; names stay the same."""
     poolings = [number for number, layer in enumerate(features) if isinstance(layer, nn.MaxPool2d)]
     for layer in list(features)[poolings[-2] :]:
         if isinstance(layer, nn.Conv2d):

@@ -1,13 +1,12 @@
 """FCN: fully convolutional networks (Long, Shelhamer, Darrell, CVPR 2015, arXiv:1411.4038) over VGG-16.
 
-FCN-32s, FCN-16s and FCN-8s (figure 3) share the names of their tensors, so that each is the start of the next one
-(section 4.2): the new skip scores begin at zero and the new deconvolutions bilinear, and the finer network answers as
-the coarser one did, but for the interpolation.
+FCN-32s, FCN-16s and FCN-8s (figure 3) share the names of their tensors, so each can initialise the next finer one
+(section 4.2). The new skip scores start at zero and the new deconvolutions as bilinear interpolation, so that at first
+the finer network predicts what the coarser one did, apart from the interpolation.
 
-What differs from the paper: convolutions are zero-padded at the border, fc6 by 3 places, where the paper pads the
-picture by 100 pixels and crops; all deconvolutions are learned from their bilinear start, where the paper's last one
-is fixed; the score of fc7 starts random, where the paper starts it at zero, so that all of the network learns from the
-first step.
+Three things differ from the paper. Convolutions are zero-padded at the border, fc6 by 3 positions; the paper pads the
+picture by 100 pixels and crops. All deconvolutions are learned from their bilinear start; the paper fixes the last one.
+The score of fc7 starts at random, so that the whole network learns from the first step; the paper starts it at zero.
 """
 
 from __future__ import annotations
@@ -31,23 +30,23 @@ from pixelwise.nn.upsampling import bilinear_kernel
 logger = logging.getLogger(__name__)
 
 POOLINGS = {32: (), 16: ("pool4",), 8: ("pool4", "pool3")}
-"""Stride of the prediction -> poolings whose maps are scored beside fc7, coarsest first."""
+"""Stride of the prediction -> poolings whose maps are scored in addition to fc7, coarsest first."""
 CHANNELS = {"pool3": 4, "pool4": 8}
-"""Of VGG's maps after the poolings, in multiples of its width."""
+"""Channels of VGG's maps after the poolings, in multiples of its width."""
 
 
 class FCN(DenseModel):
-    """VGG-16 whose fully connected layers are convolutions, class scores, and their upsampling.
+    """VGG-16 with its fully connected layers as convolutions, class scores, and their upsampling.
 
     Args:
-        prediction_stride: 32, 16 or 8: of the finest map that is scored.
+        prediction_stride: stride of the finest map that is scored: 32, 16 or 8.
         width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
         dropout: after fc6 and fc7.
-        weights: of a VGG-16 classifier, fully connected layers included where the file has them; see
+        weights: of a VGG-16 classifier, including the fully connected layers if the file has them; see
             `load_vgg16`.
 
     Raises:
-        UserError: weights that do not fit.
+        UserError: the weights do not fit.
     """
 
     stride = 32
@@ -71,7 +70,7 @@ class FCN(DenseModel):
         self.fc7 = nn.Conv2d(hidden, hidden, 1)
         self.relu = nn.ReLU(inplace=True)
         self.dropout = nn.Dropout(dropout)
-        # All that depends on the number of classes, the upsampling too.
+        # Everything that depends on the number of classes, including the upsampling.
         self.head = nn.ModuleDict({"score_fc7": nn.Conv2d(hidden, num_classes, 1)})
         for pooling in self.poolings:
             self.head[f"upscore_{pooling}"] = deconvolution(num_classes, 2)  # to the pooling's stride
@@ -94,8 +93,8 @@ class FCN(DenseModel):
             if isinstance(layer, nn.MaxPool2d):
                 pooled[f"pool{len(pooled) + 1}"] = maps
         height, width = maps.shape[-2:]  # (N, 512, H/32, W/32)
-        # Zeros that fc6 would see anyway. In bfloat16 on processors, its gradient on maps of one or two places a side
-        # holds memory that was never written (torch 2.13).
+        # These zeros are inside fc6's padding anyway. On CPUs in bfloat16, its gradient for maps with a side of one or
+        # two positions holds memory that was never written (torch 2.13).
         maps = F.pad(maps, (0, max(4 - width, 0), 0, max(4 - height, 0)))
         maps = self.dropout(self.relu(self.fc6(maps)[..., :height, :width]))  # (N, 4096, H/32, W/32)
         maps = self.dropout(self.relu(self.fc7(maps)))
@@ -106,10 +105,10 @@ class FCN(DenseModel):
 
 
 def deconvolution(channels: int, factor: int) -> nn.ConvTranspose2d:
-    """A transposed convolution that makes maps `factor` (even) times as large, bilinearly before it has learned.
+    """A transposed convolution that makes maps `factor` (even) times as large; it starts as bilinear interpolation.
 
-    Of `factor`, `2 factor` and `factor // 2`: stride, kernel and padding. Within half a place of the border it
-    interpolates towards zero, as what lies outside is zero.
+    Its stride is `factor`, its kernel `2 factor` and its padding `factor // 2`. Within half a position of the border it
+    interpolates towards the zeros outside.
     """
     layer = nn.ConvTranspose2d(channels, channels, 2 * factor, factor, factor // 2, bias=False)
     with torch.no_grad():
@@ -119,7 +118,7 @@ def deconvolution(channels: int, factor: int) -> nn.ConvTranspose2d:
 
 
 class FullyConvolutionalVGG(Protocol):
-    """A network over a VGG encoder, whose fully connected layers it has as convolutions."""
+    """A network with a VGG encoder, and with VGG's fully connected layers as convolutions."""
 
     @property
     def fc6(self) -> nn.Conv2d: ...
@@ -132,24 +131,25 @@ class FullyConvolutionalVGG(Protocol):
 
 
 def load_vgg16(network: FullyConvolutionalVGG, weights: Any) -> None:
-    """Fills a network from a VGG classifier; the fully connected layers become convolutions of the same numbers.
+    """Fills a network from a VGG classifier; the fully connected layers become convolutions with the same numbers.
 
-    A file of an encoder alone fills the encoder alone. The classifier's last layer, its own classes, is left out.
+    A file that holds only an encoder fills only the encoder. The classifier's last layer, with its own classes, is left
+    out.
 
     Raises:
-        UserError: weights of another network or width.
+        UserError: the weights are of another network or width.
     """
     file = weights if isinstance(weights, WeightsFile) else read_weights(weights)
     load_weights(network.encoder, file)
     for convolution, name in ((network.fc6, "classifier.0"), (network.fc7, "classifier.3")):
         key = next((key for key in file.tensors if key.endswith(f"{name}.weight")), None)
         if key is None:
-            logger.info("%s: has no '%s'; that layer starts from random weights", file.path, name)
+            logger.info("%s: no '%s' in the file; that layer starts from random weights", file.path, name)
             continue
         matrix = file.tensors[key]  # (4096, 512 * 7 * 7): the columns in the order of a (512, 7, 7) map
         if matrix.numel() != convolution.weight.numel() or len(matrix) != convolution.out_channels:
             raise UserError(
-                f"{file.path}: '{key}' is {tuple(matrix.shape)}, expected {convolution.weight.shape[0]} x "
+                f"{file.path}: '{key}' is {tuple(matrix.shape)}, but expected is {convolution.weight.shape[0]} x "
                 f"{convolution.weight[0].numel()}; these weights are of another network (or another width)."
             )
         with torch.no_grad():

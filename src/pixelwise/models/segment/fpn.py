@@ -1,7 +1,8 @@
 """Feature pyramids for segmentation.
 
 Lin et al., CVPR 2017, arXiv:1612.03144; Kirillov et al., CVPR 2019, arXiv:1901.02446. `fpn` is the semantic branch of
-Panoptic FPN (Kirillov, section 3.1); `unet_fpn` gives a U-Net's decoder the pyramid's idea that every level predicts.
+Panoptic FPN (Kirillov, section 3.1); `unet_fpn` is a U-Net in which every level of the decoder predicts, as in the
+pyramid.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from pixelwise.nn.pyramid import top_down
 FINEST = 4
 """Stride of the pyramid's finest level, and of the logits before their last upsampling."""
 GROUP = 4
-"""Channels of a group of group norm: 32 groups of 128 channels."""
+"""Channels per group of the group norm: 128 channels make 32 groups."""
 
 
 class FeaturePyramid(nn.Module):
-    """Maps of one width at every stride, each with what the coarser ones know (Lin et al., section 3).
+    """Maps of one width at every stride, each combined with the coarser ones (Lin et al., section 3).
 
     Args:
-        channels: of the encoder's maps, finest first; each has half the resolution of the one before it.
-        width: of all maps that come out.
+        channels: of the encoder's maps, finest first; each map has half the resolution of the one before it.
+        width: channels of every output map.
     """
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
@@ -44,8 +45,11 @@ class FeaturePyramid(nn.Module):
 
 
 class SemanticBranch(nn.Sequential):
-    """From a level's stride to `FINEST`: 3x3 convolution, group norm, ReLU and twofold bilinear upsampling for each
-    halving in between, and one convolution without upsampling for the level that is there (Kirillov, figure 3)."""
+    """Brings a level of the pyramid to the stride `FINEST` (Kirillov, figure 3).
+
+    Each halving in between is undone by a 3x3 convolution, group norm, ReLU and twofold bilinear upsampling. The level
+    that already has this stride gets one such convolution without upsampling.
+    """
 
     def __init__(self, inputs: int, outputs: int, *, halvings: int) -> None:
         layers: list[nn.Module] = []
@@ -61,15 +65,15 @@ class SemanticBranch(nn.Sequential):
 
 
 class SemanticFPN(DenseModel):
-    """A feature pyramid over an encoder; its levels, brought to a quarter of the resolution, are summed and classified.
+    """A feature pyramid over an encoder; its levels are brought to a quarter of the resolution, summed and classified.
 
-    Group norm takes its mean and variance over the whole picture, so a tile answers differently from the picture.
+    Group norm takes its mean and variance over the whole picture, so the logits of a tile differ from the picture's.
 
     Args:
-        width: of the pyramid's maps; the semantic branches have half of it.
+        width: channels of the pyramid's maps; the semantic branches have half as many.
 
     Raises:
-        UserError: a width that is no multiple of 8.
+        UserError: the width is not a multiple of 8.
     """
 
     global_context = True
@@ -84,7 +88,7 @@ class SemanticFPN(DenseModel):
         self.num_classes = num_classes
         self.encoder = encoder
         self.stride = max(encoder.feature_strides)
-        # Level -> stride: of several maps of one stride the last, which has seen most.
+        # Level -> stride. Of several maps of one stride this takes the last, which has the largest receptive field.
         last = {stride: number for number, stride in enumerate(encoder.feature_strides)}
         self.levels = {number: stride for stride, number in last.items() if stride >= FINEST}
         self.pyramid = FeaturePyramid([encoder.feature_channels[number] for number in self.levels], width)
@@ -116,7 +120,7 @@ def fpn(
     ResNet-50, 21 classes: 28,478,933 parameters.
 
     Raises:
-        UserError: unknown encoder, weights that do not fit, or a width that is no multiple of 8.
+        UserError: the encoder is unknown, the weights do not fit, or the width is not a multiple of 8.
     """
     return SemanticFPN(
         encoder=create_encoder(encoder, in_channels=in_channels, weights=weights),
@@ -126,11 +130,11 @@ def fpn(
 
 
 class UNetFPN(EncoderUNet):
-    """A U-Net over an encoder, every block of whose decoder predicts; the predictions are upsampled and summed.
+    """A U-Net over an encoder in which every decoder block outputs logits; these are upsampled and summed.
 
-    A sum of predictions, rather than one prediction from all blocks' maps side by side, because the two are the same
-    function (a 1x1 convolution of a concatenation is the sum of 1x1 convolutions, and it changes places with linear
-    upsampling), and maps of K channels are the cheaper ones to upsample.
+    The sum computes the same function as one prediction from the concatenated maps of all blocks: a 1x1 convolution of
+    a concatenation is a sum of 1x1 convolutions, and it commutes with linear upsampling. The sum is cheaper, because
+    only maps of K channels are upsampled.
 
     Args:
         decoder_channels: as in `EncoderUNet`.
@@ -150,12 +154,12 @@ class UNetFPN(EncoderUNet):
         for block, head in zip(self.decoder, self.head, strict=True):
             maps = block(maps, skips.pop() if skips else None)
             here = head(maps)
-            # Twofold from level to level: the coarsest is upsampled most often, and is the smoothest.
+            # Twofold from level to level: the coarsest logits are upsampled most often and become the smoothest.
             logits = here if logits is None else here + F.interpolate(logits, scale_factor=2, mode="bilinear")
         assert logits is not None
         return F.interpolate(
             logits, images.shape[-2:], mode="bilinear"
-        )  # the same where the last block is at that size
+        )  # unchanged if the last block has that size already
 
 
 def unet_fpn(
@@ -171,7 +175,8 @@ def unet_fpn(
     ResNet-50, 21 classes: 32,531,481 parameters.
 
     Raises:
-        UserError: unknown encoder, weights that do not fit, or more blocks than lead back to the picture's resolution.
+        UserError: the encoder is unknown, the weights do not fit, or there are more blocks than the picture's
+            resolution needs.
     """
     return UNetFPN(
         encoder=create_encoder(encoder, in_channels=in_channels, weights=weights),

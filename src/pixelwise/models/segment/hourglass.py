@@ -11,18 +11,18 @@ from pixelwise.nn.dense import DenseModel
 
 
 class HourglassNet(DenseModel):
-    """`StackedHourglass` whose heatmaps are the classes' logits, upsampled bilinearly from a quarter of the resolution.
+    """`StackedHourglass` with the classes' logits as heatmaps, upsampled bilinearly from a quarter of the resolution.
 
-    Every stack predicts; the last one's logits count, those before it are auxiliary ones of weight 1 (intermediate
-    supervision, section 3.3). 21 classes: 6,734,762 parameters with 2 stacks, 25,613,864 with 8.
+    Every stack outputs logits. Those of the last stack are the prediction; the others are auxiliary ones of weight 1
+    (intermediate supervision, section 3.3). 21 classes: 6,734,762 parameters with 2 stacks, 25,613,864 with 8.
 
     Args:
-        stacks: hourglasses, one behind the other; 8 in the paper's best network.
-        width: channels of the first layer; those of the hourglasses are four times as many.
+        stacks: number of hourglasses in sequence; 8 in the paper's best network.
+        width: channels of the first layer; the hourglasses have four times as many.
         depth: halvings in an hourglass.
 
     Raises:
-        UserError: no stack.
+        UserError: there is no stack or no halving.
     """
 
     def __init__(
@@ -43,6 +43,6 @@ class HourglassNet(DenseModel):
         return F.interpolate(self.trunk(images)[-1], scale_factor=4, mode="bilinear")
 
     def all_logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The last stack's logits, then those of the others, from the first on."""
+        """The last stack's logits, then those of the others, starting with the first."""
         *others, last = self.trunk(images)
         return tuple(F.interpolate(heatmaps, scale_factor=4, mode="bilinear") for heatmaps in (last, *others))

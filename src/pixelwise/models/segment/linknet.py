@@ -1,4 +1,4 @@
-"""LinkNet (Chaurasia & Culurciello, VCIP 2017, arXiv:1707.03718): maps of the encoder added to the decoder's."""
+"""LinkNet (Chaurasia & Culurciello, VCIP 2017, arXiv:1707.03718): the encoder's maps are added to the decoder's."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pixelwise.nn.initialise import he_normal
 
 
 class LinkNet(DenseModel):
-    """Figure 1: as many decoder blocks as encoder blocks, each one's output joined by a sum, and three last layers.
+    """One decoder block per encoder block, linked by sums, and three last layers (figure 1).
 
-    The encoder blocks are those whose maps have stride 4 or more; finer maps are not linked, as the paper's initial
-    block is not. ResNet-18, 3 -> 11 classes: 11,535,659 parameters; convolutions before batch norm have biases.
+    The encoder blocks are those whose maps have stride 4 or more. Finer maps are not linked, like the paper's initial
+    block. ResNet-18, 3 channels and 11 classes: 11,535,659 parameters; convolutions before batch norm have biases.
 
     Args:
         encoder: name of an encoder.
         weights: of the encoder.
 
     Raises:
-        UserError: unknown encoder, or weights that do not fit.
+        UserError: the encoder is unknown, or the weights do not fit.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class LinkNet(DenseModel):
         for (stride, channels), (finer, outputs) in zip(blocks[:0:-1], blocks[-2::-1], strict=True):
             self.decoder.append(decoder_block(channels, outputs, stride // finer))
         stride, channels = blocks[0]
-        self.decoder.append(decoder_block(channels, channels, 1))  # the first encoder block's, which does not stride
+        self.decoder.append(decoder_block(channels, channels, 1))  # for the first encoder block, which does not stride
         self.last = nn.Sequential(
             transposed(channels, 32, 2),
             nn.BatchNorm2d(32),

@@ -1,4 +1,4 @@
-"""Patch classifier: a network judges the pixel in the middle of a window, and the window slides.
+"""Patch classifier: a network classifies the pixel in the middle of a window, and the window slides over the picture.
 
 Ciresan, Giusti, Gambardella, Schmidhuber: Deep neural networks segment neuronal membranes in electron microscopy
 images, NIPS 2012, section 2 and table 1. Dense evaluation: Giusti et al., ICIP 2013 (arXiv:1302.1700).
@@ -18,18 +18,19 @@ from pixelwise.nn.dense import DenseModel, mirror_pad
 from pixelwise.nn.initialise import he_normal
 
 KERNELS = {65: (4, 4, 5, 4), 95: (4, 5, 4, 4)}
-"""Window -> sides of the convolutions' filters; no 2x2 pooling after them leaves a remainder. 95 is the paper's N4."""
+"""Window -> sides of the convolutions' filters, such that no 2x2 pooling leaves a remainder. 95 is the paper's N4."""
 
 
 class PatchClassifier(DenseModel):
     """Four times convolution, ReLU and 2x2 max pooling, then two fully connected layers, on a window around each pixel.
 
-    The window at every pixel costs thousands of times what all of them together do, for neighbours share nearly all of
-    their maps. `logits` computes the shared maps once: a pooling with stride 2 becomes one with stride 1 that reads at
-    twice the distance, and so do the filters after it (Giusti et al. get the same from fragments). `classify` is the
-    network as the paper draws it, and `slide` the slow way, kept as the reference.
+    Classifying the windows one by one costs thousands of times more than classifying them all together, because
+    neighbouring windows share nearly all of their maps. `logits` computes the shared maps once: each pooling of stride
+    2 becomes a pooling of stride 1, and the layers after it read positions that are twice as far apart (Giusti et al.
+    get the same result from fragments). `classify` is the network as in the paper; `slide` is the slow evaluation, kept
+    as the reference.
 
-    ReLU stands where the paper has a scaled tanh.
+    ReLU takes the place of the paper's scaled tanh.
 
     Args:
         window: side in pixels, 65 or 95; the border of the picture is mirrored by half of it.
@@ -37,7 +38,7 @@ class PatchClassifier(DenseModel):
         hidden: units of the first fully connected layer.
 
     Raises:
-        UserError: another window.
+        UserError: the window is neither 65 nor 95.
     """
 
     def __init__(
@@ -56,21 +57,21 @@ class PatchClassifier(DenseModel):
         self.convs = nn.ModuleList(
             nn.Conv2d(channels, width, kernel) for channels, kernel in zip(inputs, KERNELS[window], strict=True)
         )
-        self.hidden = nn.Conv2d(width, hidden, side)  # fully connected: as large as the map that it sees
+        self.hidden = nn.Conv2d(width, hidden, side)  # fully connected: its kernel is as large as its input map
         self.head = nn.Conv2d(hidden, num_classes, 1)
         he_normal(self.convs, self.hidden)
 
     def classify(self, windows: Tensor) -> Tensor:
-        """(N, C, window, window) -> logits of the pixels in the middle (N, K)."""
+        """(N, C, window, window) -> logits (N, K) of the pixel in the middle of each window."""
         maps = windows
         for conv in self.convs:
             maps = F.max_pool2d(F.relu(conv(maps)), 2)  # 65: 31, 14, 5, 1
         return self.head(F.relu(self.hidden(maps))).flatten(1)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, K, H - 2 margin, W - 2 margin): what `classify` gives for the window at each place."""
+        """(N, C, H, W) -> (N, K, H - 2 margin, W - 2 margin): the result of `classify` for the window at each pixel."""
         maps = images
-        apart = 1  # pixels between what were neighbours in the strided network
+        apart = 1  # distance in pixels between positions that are neighbours in the strided network
         for conv in self.convs:
             assert isinstance(conv, nn.Conv2d)
             maps = atrous_conv2d(maps, conv.weight, conv.bias, dilation=(apart, apart))
@@ -80,11 +81,11 @@ class PatchClassifier(DenseModel):
         return self.head(F.relu(maps))
 
     def slide(self, images: Tensor, *, rows: Sequence[int] | None = None, batch: int = 256) -> Tensor:
-        """(N, C, H, W) -> logits (N, K, H, W), one window after the other: what `forward` gives, slowly.
+        """(N, C, H, W) -> logits (N, K, H, W), one window after the other; a slow equivalent of `forward`.
 
         Args:
             rows: of the picture; None for all H of them.
-            batch: windows that are judged together.
+            batch: windows that are classified together.
         """
         number, _, height, width = images.shape
         rows = range(height) if rows is None else rows

@@ -23,7 +23,7 @@ POOLINGS: dict[str, Callable[[Tensor, int], Tensor]] = {
 
 
 class Reduction(nn.Module):
-    """1x1 convolution, batch norm and ReLU behind the pooling of one level (section 3.2)."""
+    """1x1 convolution, batch norm and ReLU after the pooling of one level (section 3.2)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -35,20 +35,20 @@ class Reduction(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """The map beside what it holds in each of bins x bins parts of the picture (figure 3, c).
+    """Concatenates a map with its average or maximum in each of bins x bins parts of the picture (figure 3, c).
 
-    A batch of one picture has one value a channel in the 1x1 level, which has no variance: there the batch norm of
-    that level uses its running statistics, in training too.
+    A batch of one picture has one value per channel in the 1x1 level and therefore no variance: the batch norm of that
+    level then uses its running statistics, in training too.
 
     Args:
         bins: of each level, along a side.
         pooling: a name in `POOLINGS`.
-        reduction: each of the levels is reduced to 1 / len(bins) of the channels, so that all of them together are as
-            wide as the map (DR in table 1).
+        reduction: reduces each level to 1 / len(bins) of the channels, so that all levels together are as wide as the
+            map (DR in table 1).
 
     Attributes:
-        outputs: channels of the result: 4096, 10240, 4096 on a ResNet-50 for the bins (1,), (1, 2, 3, 6), and those
-            with reduction.
+        outputs: channels of the result. On a ResNet-50: 4096 for the bins (1,), 10240 for (1, 2, 3, 6), and 4096 for
+            (1, 2, 3, 6) with reduction.
     """
 
     def __init__(self, inputs: int, *, bins: Sequence[int], pooling: str, reduction: bool) -> None:
@@ -80,13 +80,13 @@ def classifier(inputs: int, width: int, num_classes: int) -> nn.Sequential:
 
 
 class PSPNet(DenseModel):
-    """A dilated encoder, pyramid pooling, and a classifier of a quarter of the encoder's channels; figure 3.
+    """A dilated encoder, pyramid pooling, and a classifier with a quarter of the encoder's channels (figure 3).
 
     Args:
         encoder: dilated; the auxiliary classifier reads its map before the last (section 4: conv4 of a ResNet).
-        bins: of the pyramid's levels; none for the network without pyramid (the baseline of table 1).
+        bins: of the pyramid's levels; empty for the network without pyramid (the baseline of table 1).
         pooling, reduction: see `PyramidPooling`.
-        auxiliary: a second classifier, of weight 0.4 in the loss; none of it is computed in prediction.
+        auxiliary: adds a second classifier, of weight 0.4 in the loss, which is not computed in prediction.
     """
 
     heads = ("head", "auxiliary_head")
@@ -149,7 +149,7 @@ def pspnet(
     He et al., whose first layer is one 7x7 convolution; the paper's has three 3x3 there.
 
     Raises:
-        UserError: unknown encoder or pooling, a stride that the encoder does not have, or weights that do not fit.
+        UserError: the encoder or pooling is unknown, the encoder does not have that stride, or the weights do not fit.
     """
     return PSPNet(
         encoder=create_encoder(encoder, in_channels=in_channels, weights=weights, output_stride=output_stride),

@@ -1,8 +1,8 @@
 """SegNet (Badrinarayanan, Kendall, Cipolla, TPAMI 2017, arXiv:1511.00561): upsampling by the indices of max pooling.
 
-The way down is the convolutions of VGG-16, the way up their mirror image (figure 2): each unpooling puts the values of
-a map back where the pooling of the same size found its maxima, and convolutions fill in the zeros between them. No map
-of the way down is kept for the way up, only indices.
+The encoder consists of VGG-16's convolutions, the decoder of their mirror image (figure 2): each unpooling puts the
+values of a map back where the pooling of the same size found its maxima, and convolutions fill in the zeros between
+them. The decoder receives only these indices from the encoder, and none of its maps.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pixelwise.nn.initialise import he_normal
 
 
 class SegNet(DenseModel):
-    """Figure 2: 13 convolutions down and 13 up, each followed by batch norm and ReLU, but for the last, the classes'.
+    """13 convolutions down and 13 up, each with batch norm and ReLU except the last, which returns logits (figure 2).
 
-    3 -> 11 classes: 29,449,355 parameters: 14,723,136 of VGG-16 with batch norm, 14,719,872 of the decoder and 6,347 of
-    the head. The convolutions before batch norm have biases, as VGG's do.
+    3 channels and 11 classes: 29,449,355 parameters, of which VGG-16 with batch norm has 14,723,136, the decoder
+    14,719,872 and the head 6,347. The convolutions before batch norm have biases, as VGG's do.
 
     Args:
         width: channels of VGG's first block.
         weights: of VGG-16 with batch norm, a classifier's or an encoder's.
 
     Raises:
-        UserError: weights that do not fit.
+        UserError: the weights do not fit.
     """
 
     stride = 32

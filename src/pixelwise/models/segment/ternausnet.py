@@ -1,4 +1,4 @@
-"""TernausNet (Iglovikov & Shvets 2018, arXiv:1801.05746): a U-Net whose way down is VGG-11, trained on ImageNet."""
+"""TernausNet (Iglovikov & Shvets 2018, arXiv:1801.05746): a U-Net whose encoder is VGG-11, trained on ImageNet."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from pixelwise.nn.initialise import he_normal
 
 
 class TernausNet(DenseModel):
-    """Figure 2: the seven blocks of VGG-11, and five transposed convolutions back, each joined by the map of its size.
+    """VGG-11 and five transposed convolutions, each joined by the encoder's map of the same size (figure 2).
 
-    3 -> 1 class: 22,927,393 parameters, of which the encoder has 9,220,480. One class is one logit, the foreground's.
+    3 channels and 1 class: 22,927,393 parameters, of which the encoder has 9,220,480. One class means one logit, the
+    foreground's.
 
     Args:
-        width: channels of VGG's first block; those of the decoder scale with it.
+        width: channels of VGG's first block; the decoder's channels scale with it.
         weights: of VGG-11, a classifier's or an encoder's.
 
     Raises:
-        UserError: weights that do not fit.
+        UserError: the weights do not fit.
     """
 
     stride = 32
@@ -36,7 +37,7 @@ class TernausNet(DenseModel):
             load_weights(self.encoder, weights)
         w = width
         self.centre = up(8 * w, 8 * w, 4 * w)  # from the last pooling
-        # Coarsest first; each takes what the one before gives and the encoder's map of that size.
+        # Coarsest first; the inputs of each are the output of the previous one and the encoder's map of that size.
         self.decoder = nn.ModuleList(
             [
                 up(4 * w + 8 * w, 8 * w, 4 * w),

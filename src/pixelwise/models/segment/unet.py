@@ -1,4 +1,5 @@
-"""U-Net (Ronneberger, Fischer, Brox, MICCAI 2015, arXiv:1505.04597): the original, with same padding, over encoders."""
+"""U-Net (Ronneberger, Fischer, Brox, MICCAI 2015, arXiv:1505.04597): as in the paper, with same padding, or over an
+encoder."""
 
 from __future__ import annotations
 
@@ -32,14 +33,14 @@ class DoubleConv(nn.Sequential):
 
 
 class UNet(DenseModel):
-    """Figure 1 of the paper: four poolings down, four 2x2 up-convolutions that halve the channels, skips in between.
+    """U-Net of the paper's figure 1: four poolings down, four 2x2 up-convolutions that halve the channels, and skips.
 
     Args:
-        width: channels of the first level; each level down has twice as many (64 in the paper).
-        valid: unpadded convolutions and cropped skips as in the paper (572 -> 388 pixels); the border is mirrored, so
-            that the logits still cover the picture (overlap-tile, figure 2). False pads by zeros instead.
+        width: channels of the first level (64 in the paper); each level down has twice as many.
+        valid: unpadded convolutions and cropped skips as in the paper (572 -> 388 pixels). The border is mirrored, so
+            that the logits still cover the picture (overlap-tile, figure 2). False pads with zeros instead.
         batch_norm: after every 3x3 convolution; the paper has none.
-        upsampling: a name in `nn.upsampling.UPSAMPLINGS`; the paper has `transposed`.
+        upsampling: a name in `nn.upsampling.UPSAMPLINGS`; the paper's is `transposed`.
     """
 
     levels = 4
@@ -58,8 +59,8 @@ class UNet(DenseModel):
         self.num_classes = num_classes
         self.stride = 2**self.levels
         if valid:
-            # A valid 3x3 convolution loses 1 pixel a side: at level l, 2 of them lose 2 * 2**l pixels of the input,
-            # once on the way down and once on the way up, at the bottom once. 572 - 2 * 92 = 388.
+            # A valid 3x3 convolution loses 1 pixel per side. At level l, two of them lose 2 * 2**l pixels of the input,
+            # once on the way down and once on the way up, and only once at the bottom. 572 - 2 * 92 = 388.
             self.margin = 2 * (2 * sum(2**level for level in range(self.levels)) + 2**self.levels)
             self.offset = 4
         padding = 0 if valid else 1
@@ -94,7 +95,7 @@ class UNet(DenseModel):
 
 
 def centre_crop(maps: Tensor, size: Sequence[int]) -> Tensor:
-    """The middle (..., height, width) of (..., H, W); the same tensor where nothing is to be cut off."""
+    """The middle (..., height, width) of (..., H, W); the same tensor if nothing has to be cut off."""
     top, left = ((have - want) // 2 for have, want in zip(maps.shape[-2:], size, strict=True))
     if top == left == 0:
         return maps
@@ -102,9 +103,9 @@ def centre_crop(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 class DecoderBlock(nn.Module):
-    """Upsample twofold, join the encoder's map of that size, two 3x3 convolutions with batch norm.
+    """Upsamples twofold, joins the encoder's map of that size, and applies two 3x3 convolutions with batch norm.
 
-    With nearest neighbours the first convolution does all three at once, see `UpsampledConv2d`.
+    With nearest neighbours the first convolution also upsamples and joins, see `UpsampledConv2d`.
     """
 
     def __init__(self, inputs: int, skip: int, outputs: int, *, upsampling: str = "nearest") -> None:
@@ -124,26 +125,29 @@ class DecoderBlock(nn.Module):
         else:
             maps = self.up(maps)
             maps = first(maps if skip is None else torch.cat([maps, skip], dim=1))
-        for layer in others:  # one by one: a call of `convs` would keep its input in memory until its end
+        for layer in others:  # one by one, because a call of `convs` would keep its input in memory until it returns
             maps = layer(maps)
         return maps
 
 
 class EncoderUNet(DenseModel):
-    """A U-Net whose way down is a classification network.
+    """A U-Net whose encoder is a classification network.
 
     Args:
-        encoder: its maps' strides are powers of two.
-        decoder_channels: of the blocks on the way up, coarsest first. With as many as it takes to come back from the
-            encoder's stride the last one works at the picture's resolution; each one less halves the resolution of the
-            logits, which are then upsampled bilinearly. The last block is the cheapest in arithmetic and the dearest in
-            memory traffic.
-        upsampling: a name in `nn.upsampling.UPSAMPLINGS` other than `unpool`: encoders keep no places of maxima.
-        deep_supervision: whether the two blocks before the last predict as well in training, with half and a quarter of
-            the weight (Lee et al., Deeply-Supervised Nets, AISTATS 2015; Isensee et al., nnU-Net, Nature Methods 2021).
+        encoder: a network whose maps' strides are powers of two.
+        decoder_channels: channels of the decoder's blocks, coarsest first. Each block doubles the resolution. With
+            enough blocks to undo the encoder's stride, the last one works at the picture's resolution; each block fewer
+            halves the resolution of the logits, which are then upsampled bilinearly. The last block needs the least
+            arithmetic and the most memory traffic.
+        upsampling: a name in `nn.upsampling.UPSAMPLINGS` other than `unpool`, because encoders do not keep the
+            positions of maxima.
+        deep_supervision: whether the two blocks before the last also output logits in training, with half and a quarter
+            of the weight (Lee et al., Deeply-Supervised Nets, AISTATS 2015; Isensee et al., nnU-Net, Nature Methods
+            2021).
 
     Raises:
-        UserError: no block, or more than lead back to the picture's resolution; an upsampling that is not possible.
+        UserError: there is no block, there are more blocks than the picture's resolution needs, or the upsampling is
+            not possible.
     """
 
     heads = ("head", "auxiliary_heads")
@@ -160,8 +164,8 @@ class EncoderUNet(DenseModel):
         super().__init__()
         if upsampling == "unpool":
             raise UserError(
-                "upsampling unpool needs the places of a pooling's maxima, which encoders do not keep; leave the "
-                "encoder out, or choose another upsampling."
+                "upsampling unpool needs the positions of a pooling's maxima, which encoders do not keep; leave out "
+                "the encoder, or choose another upsampling."
             )
         self.num_classes = num_classes
         self.encoder = encoder
@@ -192,7 +196,7 @@ class EncoderUNet(DenseModel):
         return self._whole(self.head(self._decoded(images)[-1]), images)
 
     def all_logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The logits, and those of the blocks before the last if they are supervised, finest first."""
+        """The logits, then those of the blocks before the last if these are supervised, finest first."""
         if not self.auxiliary_weights:
             return (self.logits(images),)
         last, *before = reversed(self._decoded(images, keep=1 + len(self.auxiliary_weights)))
@@ -205,14 +209,14 @@ class EncoderUNet(DenseModel):
         maps = skips.pop()
         kept: list[Tensor] = []
         for number, block in enumerate(self.decoder, 1):
-            maps = block(maps, skips.pop() if skips else None)  # popped: no longer in memory once it is joined
+            maps = block(maps, skips.pop() if skips else None)  # popped, so that its memory is free once it is joined
             if number > len(self.decoder) - keep:
                 kept.append(maps)
         return kept
 
     @staticmethod
     def _whole(logits: Tensor, images: Tensor) -> Tensor:
-        """At the size of the pictures."""
+        """Resizes logits to the size of the pictures."""
         if logits.shape[-2:] == images.shape[-2:]:
             return logits
         return F.interpolate(logits, images.shape[-2:], mode="bilinear")
@@ -230,25 +234,24 @@ def unet(
     upsampling: str | None = None,
     deep_supervision: bool = False,
 ) -> DenseModel:
-    """U-Net with same padding: the paper's own layers, or a decoder over `encoder`.
+    """U-Net with same padding: the layers of the paper, or a decoder over `encoder`.
 
     Args:
-        encoder: name of an encoder (`resnet18`, `mobilenet_v2`, ...); None for the paper's way down.
+        encoder: name of an encoder (`resnet18`, `mobilenet_v2`, ...); None for the paper's contracting path.
         weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
-        width, batch_norm: of the network without encoder; None for 64 and True. 3 -> 11 classes: 31,038,283
+        width, batch_norm: of the network without encoder; None for 64 and True. 3 channels and 11 classes: 31,038,283
             parameters, 31,032,395 without batch norm.
-        decoder_channels, deep_supervision: of the network with encoder, see `EncoderUNet`; the one without takes no
-            notice of them.
+        decoder_channels, deep_supervision: of the network with encoder, see `EncoderUNet`; ignored without encoder.
         upsampling: a name in `nn.upsampling.UPSAMPLINGS`; None for `transposed` without and `nearest` with encoder.
 
     Raises:
-        UserError: unknown encoder or upsampling, weights that do not fit, or an option that only the network without
-            encoder has.
+        UserError: the encoder or upsampling is unknown, the weights do not fit, or an option does not go with an
+            encoder.
     """
     if encoder is None:
         if weights is not None:
             raise UserError(
-                "unet: the weights are an encoder's, but no encoder is given; add one (encoder=resnet18), or "
+                "unet: the weights are for an encoder, but no encoder is given; add one (encoder=resnet18), or "
                 "give a run of the same network."
             )
         return UNet(
@@ -261,8 +264,8 @@ def unet(
     for option, value in (("width", width), ("batch_norm", batch_norm)):
         if value is not None:
             raise UserError(
-                f"unet: {option} is of the paper's way down, but the encoder {encoder} is given; leave one of them out "
-                "(encoder=null for the paper's way down)."
+                f"unet: {option} is an option of the network without encoder, but the encoder {encoder} is given; "
+                "leave out one of them (encoder=null for the paper's network)."
             )
     return EncoderUNet(
         encoder=create_encoder(encoder, in_channels=in_channels, weights=weights),

@@ -1,4 +1,4 @@
-"""A trained classifier slid over large pictures: where they look like a class."""
+"""Slides a trained classifier over large pictures, to show where they look like a class."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ BAND = 64  # rows of an overview that are read at a time
 
 
 class SlidingClassifier:
-    """A classifier that answers for every window of a picture, at the picture's own scale.
+    """A classifier that predicts the class of every window of a picture, at the picture's own scale.
 
-    A window is as large as the view that the classifier was trained on. What it was trained on was resized to that view
-    (`data.fit.Cover`); a picture that it slides over is taken as it is.
+    A window is as large as the crops (`view`) on which the classifier was trained. Training pictures were resized to
+    that size (`data.fit.Cover`), but the picture over which the classifier slides is not resized.
 
     Args:
-        class_name: what is looked for.
+        class_name: the class to look for.
 
     Raises:
-        UserError: a network that is no classifier, a class that it does not know, or a classifier that cannot be made
-            fully convolutional.
+        UserError: the network is not a classifier, it does not have the class, or it cannot be made fully
+            convolutional.
     """
 
     def __init__(self, model: nn.Module, spec: ModelSpec, class_name: str) -> None:
         if spec.view is None or not isinstance(model, Classifier):
-            raise UserError(f"'{spec.model}' is no classifier of whole pictures.")
+            raise UserError(f"'{spec.model}' does not classify whole pictures; give a network of the task `classify`.")
         if class_name not in spec.class_names:
             raise unknown(f"class of {spec.model}:", class_name, spec.class_names)
         self.spec = spec
@@ -53,7 +53,7 @@ class SlidingClassifier:
         """(h, w) float32: the probability of the class in each window.
 
         Raises:
-            UserError: a picture that cannot be read, does not suit the model, or is smaller than a window.
+            UserError: the picture cannot be read, does not suit the model, or is smaller than a window.
         """
         spec = self.spec
         with open_raster(file) as raster:
@@ -62,20 +62,22 @@ class SlidingClassifier:
                 window_counts((raster.height, raster.width), self.network.window, self.network.stride)
             except UserError as error:
                 raise UserError(f"{file}: {error}") from None
-        # Far more than what padding does to a window reaches over the border of a tile.
+        # Padding at the border of a tile affects far less than this.
         margin = max(self.network.window)
         return heat_map(self.network, file, self.class_id, mean=spec.mean, std=spec.std, form=spec.form, margin=margin)
 
 
 def write_heat_map(classifier: SlidingClassifier, file: Path, target: Path) -> Path:
-    """Writes `TARGET_heat.tif`, the probability of the class in each window as float32, and `TARGET_heat.png`, the same
-    over the picture, reduced where that is large.
+    """Writes the heat map of a class as `TARGET_heat.tif` and `TARGET_heat.png`.
+
+    The TIFF holds the probability of the class in each window as float32. The PNG shows it over the picture, which is
+    reduced if it is large.
 
     Returns:
         The TIFF.
 
     Raises:
-        UserError: a picture that cannot be read, does not suit the network, or is smaller than a window.
+        UserError: the picture cannot be read, does not suit the network, or is smaller than a window.
     """
     heat = classifier(file)
     image, factor = overview(file, classifier.spec)
@@ -92,11 +94,12 @@ def write_heat_map(classifier: SlidingClassifier, file: Path, target: Path) -> P
 
 
 def overview(file: Path, spec: ModelSpec) -> tuple[np.ndarray, int]:
-    """A picture (h, w, C) reduced by a whole factor to `OVERVIEW_SIDE` or less, and that factor. What is left over at
-    the right and at the bottom is cut off.
+    """A picture (h, w, C), reduced by a whole factor to `OVERVIEW_SIDE` or less, and the factor.
+
+    Pixels at the right and at the bottom that do not fill a whole step are cut off.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the picture cannot be read.
     """
     with open_raster(file) as raster:
         factor = -(-max(raster.height, raster.width) // OVERVIEW_SIDE)

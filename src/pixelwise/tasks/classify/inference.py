@@ -1,4 +1,4 @@
-"""From a picture of any size and kind to its class."""
+"""Prediction of the class of a picture of any size and kind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pixelwise.nn.encoder import Classifier
 from pixelwise.tasks.classify.heat import SlidingClassifier, write_heat_map
 
 BATCH_PIXELS = 1 << 21
-"""Pixels that go through the network together."""
+"""Pixels per batch."""
 RANKS = 5
 """Classes per picture in the table."""
 
@@ -32,19 +32,19 @@ RANKS = 5
 class ClassifyOptions(InferenceOptions):
     """Options of prediction by classifiers."""
 
-    flips: str = Field("none", description="views to average over: none, horizontal or all")
+    flips: str = Field("none", description="mirror images to average over: none, horizontal or all")
     heatmap: str | None = Field(None, description="name of a class: slide the classifier over each picture instead")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassPrediction(Prediction):
-    """What a classifier predicts for one picture.
+    """The classes that a classifier predicts for one picture.
 
     Attributes:
         probabilities: (K,) float32, summing to 1.
-        class_names: by class id.
-        best: ids of the five most probable classes, or of all if there are fewer, in falling order; None to have them
-            found. Logits of 16 bits are often equal, and then whoever made them decides.
+        class_names: in the order of the class ids.
+        best: ids of the five most probable classes, or of all if there are fewer, in falling order; None to derive them
+            from the probabilities. Logits of 16 bits are often equal; their order is then the one chosen by the caller.
     """
 
     probabilities: np.ndarray
@@ -53,7 +53,7 @@ class ClassPrediction(Prediction):
 
     @property
     def ranking(self) -> tuple[int, ...]:
-        """`best`; of equally probable classes the one with the lower id comes first."""
+        """`best`, or the ids by falling probability, where of equally probable classes the lower id comes first."""
         if self.best is not None:
             return self.best
         return tuple(np.argsort(-self.probabilities, kind="stable")[:RANKS].tolist())
@@ -68,7 +68,7 @@ class ClassPrediction(Prediction):
 
     @property
     def confidence(self) -> float:
-        """The probability of that class."""
+        """The probability of the most probable class."""
         return float(self.probabilities.max())
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
@@ -82,18 +82,18 @@ class ClassPrediction(Prediction):
 
 
 class ClassifyInference(Inference[ClassPrediction]):
-    """A classifier ready to say what pictures show.
+    """Prediction by a classifier.
 
-    A picture is resized, its proportions kept, until it covers the size that the network was trained on, and its middle
-    is looked at (`data.fit.Centre`).
+    A picture is resized, with its proportions, until it just covers the size that the network was trained on; the
+    network sees the middle of it (`data.fit.Centre`).
 
     Raises:
-        UserError: options that are unknown or do not go together, or a network that is no classifier.
+        UserError: options are unknown or do not go together, or the network is not a classifier.
     """
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: ClassifyOptions) -> None:
         if spec.view is None or not isinstance(model, Classifier):
-            raise UserError(f"'{spec.model}' is no classifier of whole pictures.")
+            raise UserError(f"'{spec.model}' does not classify whole pictures; give a network of the task `classify`.")
         if options.flips not in FLIPS:
             raise unknown("flips", options.flips, FLIPS)
         super().__init__(spec)
@@ -108,7 +108,7 @@ class ClassifyInference(Inference[ClassPrediction]):
             more = [f"{word}_{rank}" for rank in ranks for word in ("class", "probability")]
             self.columns = ("class", "probability", *more)
         elif options.flips != "none":
-            raise UserError("--heatmap slides over pictures as they are; leave out --flips.")
+            raise UserError("--heatmap cannot be combined with --flips; leave out one of them.")
         else:
             self._sliding = SlidingClassifier(model, spec, options.heatmap)
 
@@ -140,7 +140,7 @@ class ClassifyInference(Inference[ClassPrediction]):
             images = self.engine.prepare(np.stack(prepared[start : start + self.batch_size]))
             total = torch.zeros(())
             for axes in self._flips:
-                # `flip` copies and forgets channels_last.
+                # `flip` copies and does not keep channels_last.
                 view = images.flip(axes).contiguous(memory_format=torch.channels_last) if axes else images
                 total = total + self.engine.run(view).float().softmax(1).cpu()
             found.append(total / len(self._flips))

@@ -1,4 +1,4 @@
-"""What limits a classifier: classes that are missed, and labels that confident answers contradict."""
+"""What limits a classifier: missed classes, and labels that contradict confident predictions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pixelwise.tasks.classify.scores import PictureAnswer
 from pixelwise.tasks.limits import absent_classes, label_file, missed_classes
 
 SURE = 0.95
-"""Probability from which an answer is confident."""
+"""Probability from which on a prediction is confident."""
 TRUSTED = 0.95
-"""Share of the confident answers that have to be right for the others to cast doubt on labels."""
+"""Share of confident predictions that must be right before the others cast doubt on labels."""
 MOST_FILES = 5
 
 
 def classify_limits(outcome: Outcome) -> list[Limit]:
-    """All findings; see the functions below and `tasks.limits` for their thresholds."""
+    """All findings; the functions below and `tasks.limits` define their thresholds."""
     confusion, pictures = outcome.validation.scores.confusion, outcome.facts.class_pixels
     missed = missed_classes(confusion, pictures, ("picture", "pictures"))
     disputed = disputed_limit(outcome)
@@ -24,8 +24,11 @@ def classify_limits(outcome: Outcome) -> list[Limit]:
 
 
 def disputed_limit(outcome: Outcome) -> Limit | None:
-    """Pictures of which another class than the label's has a probability of 0.95 or more, at most five, the surest
-    first; only where 95 % of all answers that confident are right."""
+    """Pictures for which another class than the label's has a probability of 0.95 or more.
+
+    At most five are named, in falling order of probability. There is a finding only if 95 % of all predictions with
+    such a probability are right.
+    """
     both = [outcome.validation, *([] if outcome.training is None else [outcome.training])]
     sure = [(answer, each) for each in both for answer in each.scores.pictures if answer.probabilities.max() >= SURE]
     wrong = [pair for pair in sure if not pair[0].right]
@@ -41,9 +44,9 @@ def disputed_limit(outcome: Outcome) -> Limit | None:
     ]
     return Limit(
         "disputed-labels",
-        f"{counted(contradicted, 'label', 'labels')} contradicted by answers of a probability of 0.95 or more, of "
-        f"which {rounded_percent(1 - contradicted / len(sure))} are right: {some(described, 3)}.",
-        "Look at them: where the label is wrong, fix it; where it is right, label more pictures of that kind.",
+        f"{counted(contradicted, 'label', 'labels')} contradicted by predictions with a probability of 0.95 or more, "
+        f"of which {rounded_percent(1 - contradicted / len(sure))} are right: {some(described, 3)}.",
+        "Look at them: if a label is wrong, fix it; if it is right, label more pictures of that kind.",
         files=tuple(files),
     )
 

@@ -30,10 +30,10 @@ from pixelwise.tasks.classify.scores import HEADLINES
 
 LONG_SIDE = 200  # pixels of the pictures on the page
 MOST_ROWS = 40
-"""Classes that a terminal shows; of more the worst ones."""
+"""Classes that a terminal shows at most; if there are more, it shows the worst."""
 TERMS = {
-    "recall": "Of the pictures of the class, the share that was found.",
-    "precision": "Of the pictures predicted as the class, the share that is of it.",
+    "recall": "The share of the pictures of a class that are predicted as this class.",
+    "precision": "The share of the pictures predicted as a class that are of this class.",
     "F1": "The harmonic mean of precision and recall.",
     **calibration_definition("picture"),
 }
@@ -41,7 +41,7 @@ TERMS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassExample:
-    """One picture with the classifier's answer.
+    """One picture with the classifier's prediction.
 
     Attributes:
         name: of the picture.
@@ -65,14 +65,14 @@ def sections(
     examples: Mapping[str, Sequence[ClassExample]] | None = None,
     headlines: Sequence[Headline] = HEADLINES,
 ) -> list[Section]:
-    """Scores, examples, classes, confusion, calibration and definitions.
+    """Sections with scores, examples, classes, confusion, calibration and definitions.
 
     Args:
-        summary: the values of `metrics.json`; numbers that are no headlines are listed.
+        summary: the values of `metrics.json`; numbers that are not headline scores are listed.
         confusion: counts of pictures.
-        calibration: of the confidences on the same split; None where they were not kept.
+        calibration: of the confidences on the same split; None if they were not kept.
         examples: title of a group -> its pictures, in the order in which they are shown.
-        headlines: the scores that stand first.
+        headlines: the headline scores, which come first.
     """
     shown = tiles(summary, headlines, "not defined: no picture was counted")
     if calibration is not None:
@@ -107,7 +107,7 @@ def _picture(example: ClassExample) -> Picture:
 
 
 def evaluation_sections(evaluation: Evaluation) -> list[Section]:
-    """The sections of a classifier that was measured on a split, with the pictures that tell most."""
+    """The sections of a classifier that was measured on a split, with the most informative pictures."""
     scores, dataset = evaluation.scores, evaluation.dataset
     records = {record.name: record for record in dataset.split(evaluation.split)}
     names = dataset.class_names
@@ -134,7 +134,7 @@ def evaluation_sections(evaluation: Evaluation) -> list[Section]:
 
 
 def tables(summary: Mapping[str, Any]) -> list[Block]:
-    """The scores of each class and of all, as a terminal shows them; of many classes the worst ones alone."""
+    """The scores of each class and of all, as a terminal shows them; of many classes only the worst."""
     shown = [("accuracy", summary["accuracy"]), ("mean class accuracy", summary["mean_class_accuracy"])]
     if "top5_accuracy" in summary:
         shown.append(("top-5 accuracy", summary["top5_accuracy"]))
@@ -150,7 +150,7 @@ def class_rows(summary: Mapping[str, Any]) -> list[Block]:
     names = list(summary["recall"])
     blocks: list[Block] = []
     if len(names) > MOST_ROWS:
-        blocks.append(Heading(f"the {MOST_ROWS} classes of lowest recall, of {len(names)}"))
+        blocks.append(Heading(f"the {MOST_ROWS} classes with the lowest recall, of {len(names)}"))
         names = sorted((name for name in names if summary["recall"][name] is not None), key=summary["recall"].get)
         names = names[:MOST_ROWS]
     columns = (Column("class"), *(Column(title, right=True) for title in ("recall", "precision", "F1")))

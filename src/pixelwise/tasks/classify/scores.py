@@ -1,4 +1,4 @@
-"""How good a classifier is."""
+"""Scores of a classifier."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ ACCURACY = Headline(
 TOP5 = Headline(
     "top5_accuracy",
     "top-5 accuracy",
-    definition="The share of the pictures whose true class is among the five most probable ones.",
+    definition="The share of the pictures whose true class is among the five most probable classes.",
 )
 MEAN_CLASS = Headline(
     "mean_class_accuracy",
     "mean class accuracy",
-    definition="The mean of the classes' recall, each class counting alike.",
+    definition="The mean of the classes' recall, in which each class has the same weight.",
 )
 HEADLINES = (ACCURACY, TOP5, MEAN_CLASS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureAnswer:
-    """One picture, its class, and the probabilities (K,) that the classifier gives it."""
+    """One picture, its class, and the probabilities (K,) that the classifier predicts."""
 
     name: str
     truth: int
@@ -54,11 +54,11 @@ class ClassScores(Scores[ClassPrediction]):
     """Counts pictures by true and predicted class.
 
     Args:
-        thorough: whether the answers for single pictures are kept.
+        thorough: whether the predictions for single pictures are kept.
 
     Attributes:
-        confusion, calibration: what was counted.
-        pictures: in the order in which they were counted; only where `thorough`.
+        confusion, calibration: the counts of all updates.
+        pictures: predictions for single pictures, in the order of the updates; empty unless `thorough`.
     """
 
     def __init__(self, class_names: Sequence[str], *, thorough: bool = True) -> None:
@@ -112,8 +112,11 @@ class ClassScores(Scores[ClassPrediction]):
         return summary
 
     def telling(self, each: int = 12) -> dict[str, list[PictureAnswer]]:
-        """The pictures that tell most, none twice: errors made with the highest confidence, pictures of the lowest
-        confidence, and right answers of the highest confidence."""
+        """The most informative pictures, without repetition.
+
+        These are errors with the highest confidence, pictures with the lowest confidence, and right predictions with
+        the highest confidence.
+        """
         ordered = sorted(self.pictures, key=lambda answer: -float(answer.probabilities[answer.truth]))
         wrong = sorted((a for a in ordered if not a.right), key=lambda a: -float(a.probabilities.max()))
         surely_wrong = wrong[:each]
@@ -123,12 +126,16 @@ class ClassScores(Scores[ClassPrediction]):
             (answer for answer in ordered if answer.name not in taken),
             key=lambda answer: float(answer.probabilities.max()),
         )[:each]
-        groups = {"Wrong, and sure of it": surely_wrong, "Least sure": unsure, "Right, and sure of it": sure}
+        groups = {
+            "Wrong with high confidence": surely_wrong,
+            "Least confident": unsure,
+            "Right with high confidence": sure,
+        }
         return {title: answers for title, answers in groups.items() if answers}
 
 
 def class_summary(confusion: ConfusionMatrix, split: str) -> dict[str, Any]:
-    """The scores of a confusion matrix of whole pictures, as JSON holds them; what is undefined is None."""
+    """The scores of a confusion matrix of whole pictures, in the form of the JSON; undefined scores are None."""
     of_pixels = confusion.summary()
     missing = int((confusion.true_pixels == 0).sum())
     definition = f"accuracy: share of the pictures of the {split} split whose most probable class is the true one"
@@ -145,7 +152,7 @@ def class_summary(confusion: ConfusionMatrix, split: str) -> dict[str, Any]:
 
 
 def _of_every_class(answers: list[PictureAnswer], count: int) -> list[PictureAnswer]:
-    """At most so many of a ranking: the first of each class, then the second of each, and so on."""
+    """At most `count` entries of a ranking: the first of each class, then the second of each, and so on."""
     seen: Counter[int] = Counter()
     turns = []
     for answer in answers:

@@ -1,8 +1,8 @@
-"""Any classifier as a sliding window over a picture of any size: scores of every window, and the heat map of a class.
+"""Slides any classifier over a picture of any size: logits of every window, and the heat map of a class.
 
-The classifier becomes fully convolutional (`models/convert.py`), which answers for all windows at once, and runs on
-tiles that share a window less a stride, so that no answer is lost between them and memory does not grow with the
-picture. `slide` is the slow way, one window after the other, kept as the reference.
+The classifier is made fully convolutional (`models/convert.py`), so that it computes all windows at once, and runs on
+tiles. Neighbouring tiles overlap by a window minus a stride, so that no window between them is lost, and memory does
+not grow with the picture. `slide` is the slow way, one window after the other, and is kept as the reference.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pixelwise.models.convert import FullyConvolutional
 def slide(
     classifier: nn.Module, images: Tensor, *, window: tuple[int, int], stride: tuple[int, int], batch: int = 64
 ) -> Tensor:
-    """(N, C, H, W) -> scores (N, K, h, w), one window after the other, h = 1 + (H - window) // stride.
+    """(N, C, H, W) -> logits (N, K, h, w), one window after the other, h = 1 + (H - window) // stride.
 
     Args:
         classifier: (N, C, window) -> logits (N, K), in evaluation mode.
-        batch: windows that are judged together.
+        batch: windows that are classified together.
 
     Raises:
-        UserError: pictures smaller than a window.
+        UserError: the pictures are smaller than a window.
     """
     rows, columns = window_counts(images.shape[-2:], window, stride)
     windows = images.unfold(2, window[0], stride[0]).unfold(3, window[1], stride[1])  # (N, C, h, w, *window), a view
@@ -40,10 +40,10 @@ def slide(
 
 
 def window_counts(size: Sequence[int], window: tuple[int, int], stride: tuple[int, int]) -> tuple[int, int]:
-    """How many windows lie in a picture of that height and width, down and to the right.
+    """The number of windows in a picture of that height and width, downwards and to the right.
 
     Raises:
-        UserError: not one.
+        UserError: the picture is smaller than a window.
     """
     if size[0] < window[0] or size[1] < window[1]:
         raise UserError(
@@ -63,25 +63,25 @@ def score_rows(
     tile: int = 1024,
     margin: int = 0,
 ) -> Iterator[tuple[int, Tensor]]:
-    """The scores of every window of a picture, some rows of windows at a time.
+    """The logits of every window of a picture, some rows of windows at a time.
 
-    Of a classifier that pads nowhere they are those of the windows alone. One that pads sees what is around a window
-    (`fully_convolutional`), and where a tile ends sees zeros; with a `margin` as large as half its receptive field the
-    scores are those of the whole picture in one piece.
+    For a classifier that pads nowhere, they equal the logits of each window by itself. A classifier that pads sees the
+    surroundings of a window (`fully_convolutional`), and zeros beyond the edge of a tile. With a `margin` of at least
+    half its receptive field the logits equal those of the whole picture in one piece.
 
     Args:
         network: made by `fully_convolutional`, in evaluation mode.
         picture: a file (a large TIFF is read by blocks), an array (H, W) or (H, W, C), or a Pillow image.
-        mean, std: the network sees `(picture - mean) / std`, one of each a channel, or one for all.
-        form: what the picture is brought to first; None for the form that it has.
-        tile: about how many pixels a side are computed at a time; no less than a window is.
+        mean, std: the network's input is `(picture - mean) / std`; one value per channel, or one for all.
+        form: channels and dtype to which the picture is converted first; None for no conversion.
+        tile: approximate side in pixels of the part that is computed at a time; it is at least one window.
         margin: pixels around each tile that are computed and thrown away.
 
     Yields:
         The number of the first row of windows, and (K, rows, w) float32.
 
     Raises:
-        UserError: a picture that cannot be read, or is smaller than a window.
+        UserError: the picture cannot be read, or is smaller than a window.
     """
     window, stride = network.window, network.stride
     extra = [-(-margin // step) for step in stride]  # in windows
@@ -97,7 +97,7 @@ def score_rows(
                 for axis, first in enumerate((first_row, first_column)):
                     last = min(first + at_once[axis], counts[axis])  # one past the last window
                     begin, end = max(first - extra[axis], 0), min(last + extra[axis], counts[axis])
-                    # The last tile also has the pixels that are too few for another window.
+                    # The last tile also includes the remaining pixels, which are too few for another window.
                     stop = size[axis] if end == counts[axis] else (end - 1) * stride[axis] + window[axis]
                     spans.append((begin * stride[axis], stop))
                     cuts.append(slice(first - begin, last - begin))

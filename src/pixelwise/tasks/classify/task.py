@@ -1,4 +1,4 @@
-"""A class for each picture as a whole."""
+"""The task of predicting one class per picture."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import covering
 
 SIDE = 224
-"""Longest side of a crop unless asked for: what published networks were trained with."""
+"""Default for the longest side of a crop; published networks were trained with it."""
 SIGN_SIDE = 48
-"""Grey pictures up to this are taken for signs (digits, letters): their mirror images are other signs or none."""
+"""Grey pictures up to this side are assumed to show signs (digits, letters), whose mirror image is another sign or
+none."""
 
 
 class Classify(Task):
@@ -52,7 +53,7 @@ class Classify(Task):
     crops = 20_000
     validation_batch = 64
     options = ClassifyOptions
-    again = ("measure again, averaging over mirrored views: slower, often a little better", " --flips horizontal")
+    again = ("measure again, averaging over mirror images: slower, often a little better", " --flips horizontal")
 
     def check(self, dataset: Dataset, stock: Stock) -> None:
         for split, least in (("train", 2), ("val", 1)):
@@ -62,8 +63,8 @@ class Classify(Task):
                 if len(found):
                     held = f"all pictures of the split '{split}' are of the class '{dataset.class_names[found[0]]}'"
                 raise UserError(
-                    f"{dataset.root}: {held}, so there is nothing to tell apart; give two classes or more, each with "
-                    "two pictures or more."
+                    f"{dataset.root}: {held}, so there is nothing to tell apart; give at least two classes, each with "
+                    "at least two pictures."
                 )
 
     def plan(self, draft: Draft) -> None:
@@ -73,27 +74,27 @@ class Classify(Task):
         draft.derive_batch(8, 128, "pictures", steps=8)
         facts, derive = draft.facts, draft.derive
         if facts.form.channels == 1 and max(facts.height[1], facts.width[1]) <= SIGN_SIDE:
-            derive("augment", "scale", [0.9, 1.1], "small grey pictures are taken for signs such as digits")
-            derive("augment", "rotate", 8.0, "signs are written a little askew")
-            derive("augment", "flip", "none", "the mirror image of a sign is another one, or none")
-            derive("augment", "brightness", 0.0, "signs have their own black and white")
-            derive("augment", "contrast", 0.0, "signs have their own black and white")
+            derive("augment", "scale", [0.9, 1.1], "small grey pictures are assumed to show signs such as digits")
+            derive("augment", "rotate", 8.0, "signs are often a little slanted")
+            derive("augment", "flip", "none", "the mirror image of a sign is another sign, or none")
+            derive("augment", "brightness", 0.0, "signs have a fixed black and white")
+            derive("augment", "contrast", 0.0, "signs have a fixed black and white")
         else:
-            derive("augment", "scale", [1.0, 1.6], "things come in sizes; the crop always lies inside the picture")
+            derive("augment", "scale", [1.0, 1.6], "things differ in size; the crop always lies inside the picture")
             derive("augment", "rotate", 5.0, "cameras tilt a little")
-            derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
+            derive("augment", "flip", "horizontal", "left and right are alike; set none if they are not")
         draft.derive_light()
         draft.derive_class_weights()
 
     def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
-        """Pictures are kept at the size that crops of them are made from; all are read once."""
+        """Keeps pictures at the size from which crops are made; all are read once."""
         return covering(cache, dataset, recipe.crop)
 
     def validation_transform(self, recipe: PlannedRecipe) -> Callable[[Sample], Sample]:
         return Centre(recipe.crop)
 
     def criterion(self, recipe: PlannedRecipe, facts: Fingerprint, network: nn.Module) -> Criterion:
-        """Losses of pixels serve pictures as well: a picture is a map of one pixel."""
+        """Uses the losses of pixels for pictures, by treating the logits of a picture as a map of one pixel."""
         loss = class_loss(recipe, recipe.loss.terms, facts, NO_CLASS)
 
         def criterion(logits: Tensor, targets: ClassTargets) -> dict[str, Tensor]:
@@ -143,16 +144,16 @@ class Classify(Task):
 
 
 def _size(draft: Draft) -> None:
-    """The crop: a square of the pictures' own size, within what the network takes."""
+    """Plans the crop: a square of the pictures' size, within the limits of the network."""
     facts, network = draft.facts, draft.network
     window = getattr(network, "window", None)
     smallest = getattr(network, "smallest", 1)
     size = f"{facts.height[1]} x {facts.width[1]}"
     if window is not None:
-        draft.derive("augment", "crop", list(window), "the one size that this network takes")
+        draft.derive("augment", "crop", list(window), "the only size that this network takes")
     else:
         own = min(facts.height[1], facts.width[1])
-        # Below its stride the last map is a single place: batch norm there has hardly anything to go by.
+        # Below the network's stride the last map is a single position, too few values for batch norm.
         side = max(min(own, SIDE), smallest, *getattr(network, "feature_strides", ()))
         why = f"pictures are {size} (median)"
         if side != own:
@@ -161,11 +162,11 @@ def _size(draft: Draft) -> None:
     crop = draft.crop
     if window is not None and crop != tuple(window):
         raise UserError(
-            f"augment.crop: {crop[0]} x {crop[1]} found, but this network takes {window[0]} x {window[1]} pixels and "
-            "nothing else; leave it out."
+            f"augment.crop: found {crop[0]} x {crop[1]}, but this network only takes {window[0]} x {window[1]} pixels; "
+            "leave it out."
         )
     if min(crop) < smallest:
         raise UserError(
-            f"augment.crop: {crop[0]} x {crop[1]} found, but this network takes pictures of {smallest} x {smallest} "
-            "pixels or more; set it larger (pictures are enlarged to it)."
+            f"augment.crop: found {crop[0]} x {crop[1]}, but this network takes pictures of at least {smallest} x "
+            f"{smallest} pixels; set a larger size (pictures are enlarged to it)."
         )

@@ -1,4 +1,4 @@
-"""A small classifier of the data's own classes, whose features say how alike generated and real pictures are."""
+"""A small classifier of the data's classes, whose features measure how similar generated and real pictures are."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pixelwise.recipe.recipe import PlannedRecipe
 FILE = "features.safetensors"
 WIDTH, STEPS, BATCH, RATE = 32, 400, 64, 3e-3
 PIXELS_SIDE = 16
-"""Height and width that pictures are reduced to where there are no classes, and pixels are the features."""
+"""Height and width to which pictures are reduced if there are no classes; their pixels are then the features."""
 
 
 class FeatureNetwork(nn.Module):
-    """Three strided convolutions and an average over places; 128 features, and a linear layer on them for training."""
+    """Three strided convolutions and an average over the map: 128 features, and a linear layer for training."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__()
@@ -39,9 +39,10 @@ class FeatureNetwork(nn.Module):
 
 
 def train_features(recipe: PlannedRecipe, cache: SampleCache, in_channels: int, num_classes: int, folder: Path) -> None:
-    """Trains the classifier for some seconds on the training pictures and writes it to the folder, unless it is there.
+    """Trains the classifier on the training pictures, which takes some seconds, and writes it to the folder.
 
-    The same recipe and data give the same weights, whatever was stopped and resumed.
+    Nothing happens if the file exists already. The same recipe and data give the same weights, even if the run was
+    stopped and resumed.
     """
     if (folder / FILE).exists():
         return
@@ -72,13 +73,13 @@ def train_features(recipe: PlannedRecipe, cache: SampleCache, in_channels: int, 
 
 
 class Features:
-    """What pictures are compared by.
+    """The features by which pictures are compared.
 
     Args:
-        folder: of the run: with the classifier, where the data has classes.
+        folder: of the run; it holds the classifier if the data has classes.
 
     Attributes:
-        words: what the features are, for the definition of a score.
+        words: description of the features, for the definition of a score.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,7 +94,7 @@ class Features:
             self.words = f"128 features of a small classifier of the data's {classes} classes"
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(N, C, H, W) float32, as networks see them -> (N, D) float64."""
+        """(N, C, H, W) float32, normalised as for the network -> (N, D) float64."""
         pictures = torch.from_numpy(images)
         with torch.inference_mode():
             if self.network is None:

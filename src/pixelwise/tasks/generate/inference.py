@@ -1,4 +1,4 @@
-"""What models of pictures are asked: what they make of a picture, and pictures of their own."""
+"""Inference by generative models: reconstructions of given pictures, and new pictures."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.finite import check_answer
 
 SAMPLES = 64
-"""Codes per picture of the importance-weighted bound."""
+"""Codes that are sampled per picture for the importance-weighted bound."""
 BOUNDED = 256
-"""Pictures for which that bound is computed in an evaluation."""
+"""Number of pictures for which an evaluation computes this bound."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundPrediction(Prediction):
-    """What a model with codes makes of one picture.
+    """The outputs of a model with codes for one picture.
 
     Attributes:
         reconstruction, kl: terms of the negative ELBO in nats.
-        bound: on the log-likelihood, by importance weighting, in nats; NaN where it was not computed.
+        bound: importance-weighted bound on the log-likelihood in nats; NaN if it was not computed.
         code: (D,) float32, the mean of the code's distribution.
         picture: (H, W, C), the reconstruction in the units of the files; None in validation.
     """
@@ -52,24 +52,24 @@ class BoundPrediction(Prediction):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairPrediction(Prediction):
-    """A real picture and one that the model made, (C, H, W) float32 each, as the network sees them."""
+    """A real and a generated picture, each (C, H, W) float32 with the network's normalisation."""
 
     real: np.ndarray
     generated: np.ndarray
 
 
 class GenerateOptions(InferenceOptions):
-    """Options of models of pictures."""
+    """Options of inference by generative models."""
 
 
 class PictureModel(Inference[P]):
-    """What asking for reconstructions and asking for new pictures have in common: the way to the network and back."""
+    """Base class of inference by generative models: conversion of pictures to the network's form and back."""
 
     batch_size = 64
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: GenerateOptions) -> None:
         if spec.view is None or not (hasattr(model, "sample") or hasattr(model, "decode")):
-            raise UserError(f"'{spec.model}' makes no pictures.")
+            raise UserError(f"'{spec.model}' does not generate pictures; give a network of the task `generate`.")
         super().__init__(spec)
         self.device, _ = device_and_dtype(options.device, options.precision)
         self.model: Any = model.eval().to(self.device)
@@ -79,16 +79,16 @@ class PictureModel(Inference[P]):
         return self._fit.image(image)
 
     def seen(self, prepared: Sequence[np.ndarray]) -> Tensor:
-        """Pictures from `prepare` -> (N, C, H, W) float32, as the network sees them."""
+        """Pictures from `prepare` -> (N, C, H, W) float32, normalised for the network."""
         images = torch.from_numpy(np.stack(prepared).astype(np.float32))
         mean, std = (torch.tensor(part) for part in (self.spec.mean, self.spec.std))
         return ((images - mean) / std).permute(0, 3, 1, 2).contiguous().to(self.device)
 
 
 class BoundInference(PictureModel[BoundPrediction]):
-    """A model with codes (VAE, autoencoder): reconstructions, codes, and bounds on the likelihood of pictures.
+    """Inference by a model with codes (VAE, autoencoder): reconstructions, codes, and bounds on the likelihood.
 
-    `predict` writes each picture's reconstruction, and a table of codes.
+    `pixelwise predict` writes each picture's reconstruction, and a table of codes.
     """
 
     table = "codes.csv"
@@ -137,7 +137,7 @@ class BoundInference(PictureModel[BoundPrediction]):
 
 
 class SampleInference(PictureModel[PairPrediction]):
-    """A model that only makes pictures (GAN): as many as there are real ones to compare them with."""
+    """Inference by a model that only generates pictures (GAN); it makes as many as it gets real ones for comparison."""
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: GenerateOptions) -> None:
         super().__init__(model, spec, options)
@@ -145,8 +145,8 @@ class SampleInference(PictureModel[PairPrediction]):
 
     def predict(self, raster: Raster, picture: Picture) -> PairPrediction:
         raise UserError(
-            f"{raster.name}: a {self.spec.model} makes pictures of its own and says nothing of others; see `pixelwise "
-            "sample`."
+            f"{raster.name}: a {self.spec.model} generates new pictures and cannot predict from given ones; use "
+            "`pixelwise sample`."
         )
 
     def measured(self, prepared: Sequence[np.ndarray]) -> list[PairPrediction]:
@@ -161,7 +161,7 @@ class SampleInference(PictureModel[PairPrediction]):
 
 
 def pairs(network: Any, images: Tensor, *, seed: int) -> list[PairPrediction]:
-    """Real pictures (N, C, H, W), each with one that the network makes."""
+    """Pairs each of the real pictures (N, C, H, W) with a generated one."""
     with torch.inference_mode():
         made = check_answer(network.sample(len(images), torch.Generator().manual_seed(seed)))
     return [
@@ -171,14 +171,14 @@ def pairs(network: Any, images: Tensor, *, seed: int) -> list[PairPrediction]:
 
 
 def as_pictures(images: Tensor, spec: ModelSpec) -> np.ndarray:
-    """(N, C, H, W) as the network sees them -> (N, H, W, C) in the spec's form."""
+    """(N, C, H, W) with the network's normalisation -> (N, H, W, C) in the spec's form."""
     mean, std = (torch.tensor(part, device=images.device)[:, None, None] for part in (spec.mean, spec.std))
     values = (images.float() * std + mean).permute(0, 2, 3, 1).cpu().numpy()
     return as_dtype(values, np.dtype(spec.form.dtype))
 
 
 def writable(picture: np.ndarray) -> np.ndarray:
-    """(H, W, C) -> what a PNG holds: (H, W) of one channel, (H, W, 3) of 8 bits else."""
+    """(H, W, C) -> a picture that a PNG can hold: (H, W) for one channel, otherwise (H, W, 3) with 8 bits."""
     if picture.shape[2] == 1:
         return picture[:, :, 0]
     if picture.dtype != np.uint8:

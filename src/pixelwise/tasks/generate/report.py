@@ -1,4 +1,4 @@
-"""The sections of a report on models of pictures."""
+"""The sections of a report on generative models."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ SIDE = 112  # pixels of the small pictures on the page
 SHOWN = 32
 RECONSTRUCTED = 12
 STRIP = 10
-"""Pictures of an interpolation, its ends among them."""
+"""Pictures of an interpolation, including its ends."""
 SNAPSHOTS = 6
 SCATTERED = 1500
-"""Codes that the scatter shows."""
+"""Number of codes in the scatter plot."""
 
 
 def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section]:
-    """Scores, samples, reconstructions, codes and interpolations of a model with codes."""
+    """Sections with scores, samples, reconstructions, codes and interpolations of a model with codes."""
     prepared, classes = _pictures(evaluation, SCATTERED)
     inference: Any = evaluation.predictor.inference
     model, spec = inference.model, evaluation.predictor.spec
@@ -59,7 +59,7 @@ def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section
                 Grid(
                     [_picture(one, f"picture {number // 2}") for number, one in enumerate(pairs)], columns=8, narrow=4
                 ),
-                Text("Each held-out picture, and beside it what the network makes of its code.", soft=True),
+                Text("Each held-out picture, and beside it the network's reconstruction from its code.", soft=True),
             ],
         ),
         Section(
@@ -68,8 +68,8 @@ def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section
             [
                 Figures([Figure(drawn, title="Held-out pictures by their codes")]),
                 Text(
-                    "The two directions in which the codes' means vary most (principal components)"
-                    + ("; colours are classes, which the network never saw." if names else "."),
+                    "The two directions in which the codes' means vary most (principal components)."
+                    + (" Colours are classes, which the network was not trained with." if names else ""),
                     soft=True,
                 ),
             ],
@@ -79,21 +79,24 @@ def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section
             "Interpolation",
             [
                 *(_strip(strip) for strip in strips),
-                Text("From one held-out picture to another, in equal steps between their codes.", soft=True),
+                Text(
+                    "Each row leads from one held-out picture to another, in equal steps between their codes.",
+                    soft=True,
+                ),
             ],
         ),
-        definitions(NATS, {"nat": "The unit of information by natural logarithms: 1 nat is 1.44 bits."}),
+        definitions(NATS, {"nat": "The unit of information with natural logarithms: 1 nat is 1.44 bits."}),
     ]
 
 
 def sample_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section]:
-    """Scores, samples and interpolations of a model that only makes pictures."""
+    """Sections with scores, samples and interpolations of a model that only generates pictures."""
     inference: Any = evaluation.predictor.inference
     model, spec = inference.model, evaluation.predictor.spec
     prepared, _ = _pictures(evaluation, SHOWN)
     with torch.inference_mode():
         ends = model.noise(6, torch.Generator().manual_seed(1))
-        # On the sphere, where nearly all codes of a Gaussian lie; the straight line leads through its empty middle.
+        # Along the sphere on which nearly all codes of a Gaussian lie; a straight line passes through its empty middle.
         strips = [
             as_pictures(model(_between(ends[first], ends[first + 1], spherical=True)), spec) for first in (0, 2, 4)
         ]
@@ -105,7 +108,7 @@ def sample_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Sectio
             "Real pictures",
             [
                 Grid([_picture(one, "a real picture") for one in prepared], columns=8, narrow=4),
-                Text("Held-out pictures, to compare with.", soft=True),
+                Text("Held-out pictures for comparison.", soft=True),
             ],
         ),
         Section(
@@ -113,7 +116,10 @@ def sample_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Sectio
             "Interpolation",
             [
                 *(_strip(strip) for strip in strips),
-                Text("From one generated picture to another, in equal steps between their codes.", soft=True),
+                Text(
+                    "Each row leads from one generated picture to another, in equal steps between their codes.",
+                    soft=True,
+                ),
             ],
         ),
         definitions(DISTANCES, {}),
@@ -131,7 +137,7 @@ def _scores(evaluation: Evaluation, headlines: Sequence[Headline]) -> Section:
 
 
 def _samples(evaluation: Evaluation, model: Any, snapshots: Snapshots) -> Section:
-    """Pictures that the network makes now, and what it made of the same noise while it was trained."""
+    """Pictures from the trained network, and pictures from the same noise at several steps of the run."""
     made = as_pictures(model.sample(SHOWN, torch.Generator().manual_seed(0)), evaluation.predictor.spec)
     blocks: list[Block] = [Grid([_picture(one, "a generated picture") for one in made], columns=8, narrow=4)]
     kept = snapshots("samples")
@@ -163,7 +169,7 @@ def _picture(image: np.ndarray, alt: str) -> Picture:
 
 
 def _pictures(evaluation: Evaluation, most: int) -> tuple[list[np.ndarray], np.ndarray | None]:
-    """Held-out pictures at the network's size, evenly spaced, and their classes where all of them have one."""
+    """Held-out pictures at the network's size, evenly spaced in the split, and their classes if all have one."""
     dataset, inference = evaluation.dataset, evaluation.predictor.inference
     records = dataset.split(evaluation.split)
     chosen = [records[place * len(records) // min(most, len(records))] for place in range(min(most, len(records)))]
@@ -174,14 +180,14 @@ def _pictures(evaluation: Evaluation, most: int) -> tuple[list[np.ndarray], np.n
 
 
 def _far_apart(codes: torch.Tensor, count: int = 3) -> list[tuple[int, int]]:
-    """Pairs of pictures: the first few, each with the one whose code is farthest from its own."""
+    """Pairs of pictures: each of the first few, with the picture whose code is farthest from it."""
     few = min(count, len(codes))
     distances = torch.cdist(codes[:few].float(), codes.float())
     return [(number, int(distances[number].argmax())) for number in range(few)]
 
 
 def _between(first: torch.Tensor, second: torch.Tensor, *, spherical: bool = False) -> torch.Tensor:
-    """(D,), (D,) -> (STRIP, D) from one to the other."""
+    """Interpolates between two codes (D,) and (D,) -> (STRIP, D)."""
     shares = torch.linspace(0, 1, STRIP, device=first.device)[:, None]
     if not spherical:
         return (1 - shares) * first + shares * second
@@ -191,7 +197,7 @@ def _between(first: torch.Tensor, second: torch.Tensor, *, spherical: bool = Fal
 
 
 def code_scatter(codes: np.ndarray, classes: np.ndarray | None, names: Sequence[str]) -> Drawing:
-    """Codes (N, D) on their two principal components, in the colours of their classes (N,) where these are known."""
+    """Draws codes (N, D) on their two principal components, in the colours of their classes (N,) if these are known."""
     centred = codes - codes.mean(0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     points = np.zeros((len(codes), 2))

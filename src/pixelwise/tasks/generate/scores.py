@@ -1,4 +1,4 @@
-"""How good models of pictures are: bounds on the likelihood, and distances between generated and real pictures."""
+"""Scores of generative models: bounds on the likelihood, and distances between generated and real pictures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ NATS = (
         "kl",
         "KL divergence (nats)",
         higher=False,
-        definition="How far the distribution of a picture's code is from N(0, I), summed over the code's dimensions.",
+        definition="The divergence of the distribution of a picture's code from N(0, I), summed over the code's "
+        "dimensions.",
         limits=(0.0, None),
         unit="nats",
     ),
@@ -48,8 +49,9 @@ DISTANCES = (
         "kid",
         "KID",
         higher=False,
-        definition="Kernel distance between the features of as many generated as real pictures: an unbiased estimate "
-        "of the squared maximum mean discrepancy, 0 where both come from one distribution (Bińkowski et al. 2018).",
+        definition="Kernel distance between the features of equally many generated and real pictures: an unbiased "
+        "estimate of the squared maximum mean discrepancy, which is 0 if both come from the same distribution "
+        "(Bińkowski et al. 2018).",
         limits=(0.0, None),
         unit="squared discrepancy",
     ),
@@ -57,17 +59,18 @@ DISTANCES = (
         "frechet",
         "Fréchet distance",
         higher=False,
-        definition="Of Gaussians fitted to the features of generated and of real pictures (Heusel et al. 2017).",
+        definition="The distance between two Gaussians, fitted to the features of generated and of real pictures "
+        "(Heusel et al. 2017).",
         limits=(0.0, None),
     ),
 )
 
 
 class BoundScores(Scores[BoundPrediction]):
-    """Means over pictures of the terms of the evidence lower bound.
+    """Averages the terms of the evidence lower bound over pictures.
 
     Args:
-        binarised: whether a binary picture is drawn for each picture.
+        binarised: whether the network draws a binary picture from each picture.
     """
 
     headlines: Sequence[Headline] = NATS
@@ -100,26 +103,26 @@ class BoundScores(Scores[BoundPrediction]):
     def summary(self, split: str) -> dict[str, Any]:
         if not self.pictures:
             raise UserError(f"no picture in the split '{split}', so there is nothing to measure.")
-        drawn = ", binary pictures drawn anew with the values as probabilities" if self.binarised else ""
+        drawn = ", binary pictures drawn with the values as probabilities" if self.binarised else ""
         summary: dict[str, Any] = {"split": split, "pictures": self.pictures, **self.values()}
         definition = (
-            f"nats per picture, sums over values and code dimensions, means over {self.pictures} pictures of the "
-            f"{split} split{drawn}; one sample of the code each"
+            f"nats per picture, summed over values and code dimensions, averaged over {self.pictures} pictures of the "
+            f"{split} split{drawn}; one sample of the code per picture"
         )
         if self._bounds:
             summary["importance_weighted_bound"] = -math.fsum(self._bounds) / len(self._bounds)
             definition += (
-                f"; importance_weighted_bound: the tighter bound by 64 samples of the code (Burda et al. 2016), over "
-                f"the first {len(self._bounds)} pictures"
+                f"; importance_weighted_bound: the tighter bound from 64 samples of the code (Burda et al. 2016), "
+                f"averaged over the first {len(self._bounds)} pictures"
             )
         return {**summary, "definition": definition}
 
 
 class DistanceScores(Scores[PairPrediction]):
-    """Distances between the features of real pictures and of as many generated ones.
+    """Distances between the features of real pictures and of equally many generated pictures.
 
     Args:
-        folder: of the run, with what compares pictures.
+        folder: of the run; it may hold the classifier whose features are compared.
     """
 
     headlines: Sequence[Headline] = DISTANCES
@@ -152,7 +155,7 @@ class DistanceScores(Scores[PairPrediction]):
         features = Features(self.folder)
         definition = (
             f"{len(self._real)} generated pictures compared with as many of the {split} split by {features.words}; "
-            "comparable only with distances by the same features"
+            "comparable only with distances that use the same features"
         )
         return {
             "split": split,

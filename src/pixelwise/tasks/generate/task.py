@@ -1,4 +1,4 @@
-"""Models of pictures: what pictures of this kind are like, learned without labels."""
+"""The task of generative models, which learn without labels what pictures of a kind look like."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ from pixelwise.tasks.generate.inference import (
 from pixelwise.tasks.generate.scores import BoundScores, DistanceScores
 
 LONGEST = 64
-"""Longer side of generated pictures unless asked for: larger ones take hours on a CPU."""
+"""Default for the longer side of generated pictures; larger pictures take hours on a CPU."""
 SNAPSHOT = 64
-"""Pictures of a snapshot, always of the same noise."""
+"""Pictures in a snapshot, always from the same noise."""
 
 
 class Generate(Task):
-    """What all models of pictures have in common.
+    """Base class of the tasks of generative models.
 
-    Networks state the range of values that they take and make (`input_range`), the `size` of their pictures, and
-    `sample(count, generator)`. Their loss is part of their paper, or of the method.
+    Networks have an `input_range` (the range of values of the pictures that they take and generate), the `size` of
+    these pictures, and `sample(count, generator)`. Their loss is part of their paper, or of the method.
     """
 
     name = "generate"
@@ -76,29 +76,30 @@ class Generate(Task):
         return ()
 
     def check(self, dataset: Dataset, stock: Stock) -> None:
-        """Any two pictures will do."""
+        """Accepts any pictures."""
 
     def plan(self, draft: Draft) -> None:
         network: Any = draft.network
         derive, facts = draft.derive, draft.facts
         size = list(network.size)
         median = f"{facts.height[1]} x {facts.width[1]}"
-        derive("augment", "crop", size, f"the network's pictures; those of the data are {median} (median)")
+        derive("augment", "crop", size, f"the network's size; the pictures of the data are {median} (median)")
         if list(draft.crop) != size:
             raise UserError(
-                f"augment.crop: {draft.crop[0]} x {draft.crop[1]} found, but this network makes pictures of {size[0]} "
-                f"x {size[1]} pixels; leave it out, or set model.size."
+                f"augment.crop: found {draft.crop[0]} x {draft.crop[1]}, but this network generates pictures of "
+                f"{size[0]} x {size[1]} pixels; leave it out, or set model.size."
             )
         draft.derive_batch(16, 128, "pictures", steps=1)
         for key in ("rotate", "brightness", "contrast", "saturation"):
             derive("augment", key, 0.0, "pictures are learned as they are")
         derive("augment", "scale", [1.0, 1.0], "pictures are learned as they are")
-        derive("augment", "flip", "none", "pictures are learned as they are; mirrored ones are further pictures")
+        derive("augment", "flip", "none", "pictures are learned as they are; mirroring would add others")
         draft.derive_light()
         full = FULL_RANGE.get(facts.form.dtype)
         if full is None:
             raise UserError(
-                "the pictures hold floats, which have no black and white to scale by; save them with 8 or 16 bits."
+                "the pictures hold floats, which have no fixed black and white to scale by; save them with 8 or 16 "
+                "bits."
             )
         low, high = network.input_range
         why = f"{draft.values['model']['name']} takes values from {low:g} to {high:g}"
@@ -106,7 +107,7 @@ class Generate(Task):
         derive("normalize", "std", [full / (high - low)] * facts.form.channels, why)
 
     def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
-        """Pictures are kept at the size that crops of them are made from; all are read once."""
+        """Keeps pictures at the size from which crops are made; all are read once."""
         return covering(cache, dataset, recipe.crop)
 
     def validation_transform(self, recipe: PlannedRecipe) -> Callable[[Sample], Sample]:
@@ -145,11 +146,11 @@ class Generate(Task):
 
 
 class Bounded(Generate):
-    """For networks with codes and a bound on the likelihood: VAE; and, without the bound, the plain autoencoder."""
+    """Task of networks with codes and a bound on the likelihood (the VAE), or without the bound (the autoencoder)."""
 
     def __init__(self, *, binarised: bool = True) -> None:
         """Args:
-        binarised: whether networks draw binary pictures unless told otherwise (`binarise`).
+        binarised: whether networks draw binary pictures by default (option `binarise`).
         """
         self.binarised = binarised
 
@@ -176,7 +177,7 @@ class Bounded(Generate):
 
 
 class Reconstructed(Bounded):
-    """For networks whose codes follow no distribution that could be drawn from: the autoencoder."""
+    """Task of networks whose codes have no known distribution, so that none can be sampled: the autoencoder."""
 
     samples = False
 
@@ -185,7 +186,7 @@ class Reconstructed(Bounded):
 
 
 class Sampled(Generate):
-    """For networks that only make pictures: GANs. They are compared with real ones by features."""
+    """Task of networks that only generate pictures (GANs), which are compared with real pictures by features."""
 
     predicts = False
 
@@ -201,7 +202,7 @@ class Sampled(Generate):
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
     ) -> list[PairPrediction]:
-        seed = sum(samples[0].name.encode())  # other noise for other pictures, the same in every validation
+        seed = sum(samples[0].name.encode())  # different noise for different pictures, the same in every validation
         return pairs(network, forward.normalised(images), seed=seed)
 
     def inference(self, network: nn.Module, spec: ModelSpec, options: GenerateOptions) -> SampleInference:
@@ -216,7 +217,7 @@ class Sampled(Generate):
 
 
 def sheet(pictures: np.ndarray, columns: int = 8) -> np.ndarray:
-    """(N, H, W, C) pictures in rows, small ones enlarged by whole factors so that pixels are seen; (h, w, 3) uint8."""
+    """Arranges pictures (N, H, W, C) in rows -> (h, w, 3) uint8; small ones are enlarged by a whole factor."""
     shown = [to_rgb(picture) for picture in pictures]
     factor = max(1, 64 // max(pictures.shape[1:3]))
     return contact_sheet([np.kron(picture, np.ones((factor, factor, 1), np.uint8)) for picture in shown], columns)

@@ -1,4 +1,4 @@
-"""Where the people of pictures are, from the files that detectors write."""
+"""Boxes of people, read from the files that detectors write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelwise.data.formats import entries
 from pixelwise.errors import UserError
 
 PERSON = "person"
-"""The class that is taken where a file has one of this name; else objects of every class."""
+"""Only objects of this class are taken if the file has it; otherwise objects of every class."""
 EDGES = ("x0", "y0", "x1", "y1")
 
 
@@ -24,9 +24,9 @@ class GivenBoxes:
     """The boxes of a file.
 
     Attributes:
-        by_picture: path of the picture as the file has it -> (N, 4) float32 xyxy.
-        file: that they were read from.
-        listed: whether the file lists every picture it is about, also those without a box.
+        by_picture: path of the picture as written in the file -> (N, 4) float32 xyxy.
+        file: the file from which they were read.
+        listed: whether the file lists all its pictures, including those without a box.
     """
 
     file: Path
@@ -34,10 +34,10 @@ class GivenBoxes:
     listed: bool
 
     def of(self, picture: Path) -> np.ndarray:
-        """The boxes of a picture, found by the longest part at the end of its path that the file has.
+        """The boxes of a picture, found by the longest end of its path that occurs in the file.
 
         Raises:
-            UserError: the file lists pictures, but not this one; or several of the same name.
+            UserError: the file lists pictures, but not this one, or it has several pictures of the same name.
         """
         parts = picture.parts
         for start in range(len(parts)):
@@ -49,15 +49,15 @@ class GivenBoxes:
             return self.by_picture[namesakes[0]]
         if namesakes or self.listed:
             what = f"may mean {' or '.join(namesakes[:3])}" if namesakes else "is not among the pictures that it lists"
-            raise UserError(f"{self.file}: {picture.name} {what}; give the file that was made of these pictures.")
+            raise UserError(f"{self.file}: {picture.name} {what}; give the file that was made from these pictures.")
         return np.zeros((0, 4), np.float32)
 
 
 def read_boxes(file: Path) -> GivenBoxes:
-    """COCO's JSON, such as `objects.json`, or `boxes.csv`, as `pixelwise predict` writes them with a detector.
+    """Reads COCO's JSON, such as `objects.json`, or `boxes.csv`, as `pixelwise predict` writes them with a detector.
 
     Raises:
-        UserError: missing, or neither of the two.
+        UserError: the file is missing, or neither of the two.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -69,7 +69,7 @@ def read_boxes(file: Path) -> GivenBoxes:
         content = json.loads(text)
         return _of_coco(file, entries.mapping(content))
     except ValueError as error:
-        raise UserError(f"{file}: no valid JSON ({error}).") from None
+        raise UserError(f"{file}: not valid JSON ({error}).") from None
     except UserError as error:
         raise UserError(f"{file}: {error} Expected COCO's JSON with images, annotations and categories.") from None
 
@@ -87,7 +87,7 @@ def _of_table(file: Path, text: str) -> GivenBoxes:
         try:
             boxes[row["picture"]].append([float(row[edge]) for edge in EDGES])
         except (TypeError, ValueError):
-            raise UserError(f"{file}, line {line}: {', '.join(EDGES)} are numbers of pixels.") from None
+            raise UserError(f"{file}, line {line}: {', '.join(EDGES)} must be numbers of pixels.") from None
     return GivenBoxes(file, {name: np.array(own, np.float32) for name, own in boxes.items()}, listed=False)
 
 
@@ -104,7 +104,7 @@ def _of_coco(file: Path, content: dict[str, Any]) -> GivenBoxes:
             continue
         image, box = entries.identity(annotation, "image_id"), entries.numbers(annotation.get("bbox"), "bbox")
         if image not in names or box.shape != (4,):
-            raise UserError(f"annotation {number} has no box, or one of a picture that is not listed.")
+            raise UserError(f"annotation {number} has no box, or belongs to a picture that is not listed.")
         boxes[names[image]].append(np.array([*box[:2], *(box[:2] + box[2:])], np.float32))
     return GivenBoxes(
         file, {name: np.array(own, np.float32).reshape(-1, 4) for name, own in boxes.items()}, listed=True

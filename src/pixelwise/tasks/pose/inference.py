@@ -1,4 +1,4 @@
-"""From a picture and the boxes of its people to their joints."""
+"""Prediction of joints, from a picture and the boxes of its people."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from pixelwise.report.skeletons import draw_skeletons
 from pixelwise.tasks.pose.given_boxes import GivenBoxes, read_boxes
 
 BATCH = 16
-"""People who are looked at together."""
+"""People per batch."""
 FLIPS = ("none", "horizontal")
 
 
 class PoseOptions(InferenceOptions):
     """Options of prediction by networks that find joints."""
 
-    flips: str = Field("none", description="horizontal: the mean over the picture and its mirror image")
+    flips: str = Field("none", description="horizontal: average over the picture and its mirror image")
     overlay: bool = Field(False, description="also write NAME_overlay.png, the skeletons drawn over the picture")
     boxes: str | None = Field(
-        None, description="objects.json or boxes.csv of a detector, where the people are; null: each fills its picture"
+        None, description="objects.json or boxes.csv of a detector with the people; null: one person fills each picture"
     )
 
 
@@ -51,9 +51,9 @@ class PosePrediction(Prediction):
     """The joints of the people in one picture.
 
     Attributes:
-        places: (S, P, J, 2) float32 x and y in pixels of the picture, by each stack; the last one counts.
-        confidences: (P, J) float32, the height of the last stack's heatmap at its peak, 0..1.
-        boxes: (P, 4) float32 xyxy, where the people were looked for.
+        places: (S, P, J, 2) float32, x and y in pixels of the picture for each stack; the last stack is the prediction.
+        confidences: (P, J) float32, the value of the last stack's heatmap at its peak, 0..1.
+        boxes: (P, 4) float32 xyxy, the boxes of the people.
         image: (H, W, C), the picture.
     """
 
@@ -84,13 +84,13 @@ class PosePrediction(Prediction):
 
 
 class PoseInference(Inference[PosePrediction]):
-    """A network for poses, ready for pictures of any size.
+    """Prediction of poses, for pictures of any size.
 
-    Each person is looked at in a square about the box, `MARGIN` times as large; where no boxes are given, one person is
-    taken to fill the picture.
+    The network sees each person in a square window around the box, `MARGIN` times as large. Without boxes, a single
+    person is assumed to fill the picture.
 
     Raises:
-        UserError: options that are unknown, boxes that cannot be read, or a network that finds no joints.
+        UserError: an option is unknown, the boxes cannot be read, or the network does not predict joints.
     """
 
     table = "joints.csv"
@@ -100,7 +100,7 @@ class PoseInference(Inference[PosePrediction]):
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: PoseOptions) -> None:
         if not isinstance(model, HourglassPose) or spec.view is None:
-            raise UserError(f"'{spec.model}' finds no joints.")
+            raise UserError(f"'{spec.model}' does not predict joints; give a network of the task `pose`.")
         if options.flips not in FLIPS:
             raise unknown("flips of a network for poses", options.flips, FLIPS)
         super().__init__(spec)
@@ -115,7 +115,7 @@ class PoseInference(Inference[PosePrediction]):
 
     @cached_property
     def boxes(self) -> GivenBoxes | None:
-        """Where the people of each picture are, if the options say so."""
+        """The boxes of the people in each picture, if the options name a file."""
         return None if self.options.boxes is None else read_boxes(Path(self.options.boxes))
 
     @property
@@ -137,7 +137,7 @@ class PoseInference(Inference[PosePrediction]):
     def measured(self, prepared: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[PosePrediction]:
         """
         Raises:
-            NotFinite: NaN or infinite numbers in what the network answers.
+            NotFinite: the network returns NaN or infinite numbers.
         """
         windows = [(image, PersonWindow.around(box, self.size)) for image, boxes in prepared for box in boxes]
         stacks = len(self.model.stacks)
@@ -157,8 +157,10 @@ class PoseInference(Inference[PosePrediction]):
         return predictions
 
     def heatmaps(self, images: Sequence[np.ndarray]) -> list[Tensor]:
-        """Windows (size, size, C) in the spec's form -> heatmaps (N, J, h, w) float32 of each stack, the mean over the
-        mirror image as well where the options say so."""
+        """Windows (size, size, C) in the spec's form -> heatmaps (N, J, h, w) float32 of each stack.
+
+        They are averaged over the mirror image as well if the options ask for it.
+        """
         pixels = torch.from_numpy(np.stack(images).astype(np.float32)).permute(0, 3, 1, 2).to(self.device)
         normalised = ((pixels - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -175,7 +177,7 @@ class PoseInference(Inference[PosePrediction]):
         return Written(rows=found.rows(), entry=coco_entry(found))
 
     def document_of(self, entries: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        """COCO's keypoints with a score per person, the mean of the joints' confidences."""
+        """COCO's keypoints, with the mean of the joints' confidences as each person's score."""
         images, annotations = [], []
         for number, (picture, (size, people)) in enumerate(entries, start=1):
             images.append({"id": number, "file_name": picture, "height": size[0], "width": size[1]})
@@ -192,12 +194,12 @@ def averaged(
 ) -> list[Tensor]:
     """Heatmaps (N, J, h, w) float32 of each stack for normalised pictures (N, C, H, W).
 
-    With `horizontal` flips they are the mean of those of the picture and those of its mirror image, turned back, with
-    left and right joints exchanged. Both lie on one grid, whose cells are mirror images of each other: nothing is
+    With `horizontal` flips the heatmaps of the picture are averaged with those of its mirror image, which are mirrored
+    back and have left and right joints exchanged. The cells of the grid are mirror images of each other, so nothing is
     shifted.
 
     Raises:
-        NotFinite: NaN or infinite numbers among them.
+        NotFinite: there are NaN or infinite numbers among them.
     """
     plain = [each.float() for each in check_answer(list(network(images)))]
     if flips == "none":
@@ -207,10 +209,10 @@ def averaged(
 
 
 def decoded(all_heatmaps: Sequence[Tensor], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """What heatmaps (N, J, h, w) of each stack say of pictures of a size.
+    """Decodes each stack's heatmaps (N, J, h, w), for pictures whose sides are `size` pixels.
 
     Returns:
-        Places (S, N, J, 2) float32 in pixels of the pictures, and confidences (N, J) float32 of the last stack.
+        Joints (S, N, J, 2) float32 in pixels of the pictures, and confidences (N, J) float32 of the last stack.
     """
     places = []
     for heatmaps in all_heatmaps:
@@ -220,7 +222,7 @@ def decoded(all_heatmaps: Sequence[Tensor], size: int) -> tuple[np.ndarray, np.n
 
 
 def coco_entry(found: PosePrediction) -> tuple[tuple[int, int], list[dict[str, Any]]]:
-    """Height and width of the picture, and COCO's annotation of each person, without the picture's id."""
+    """Height and width of the picture, and COCO's annotation of each person without the picture's id."""
     height, width = found.image.shape[:2]
     people = []
     around = box_of_joints(np.concatenate([found.places[-1], np.ones((*found.confidences.shape, 1))], -1))
@@ -241,10 +243,10 @@ def coco_entry(found: PosePrediction) -> tuple[tuple[int, int], list[dict[str, A
 
 
 def joints_of_spec(spec: ModelSpec) -> Joints:
-    """The joints that a network was trained to find.
+    """The joints that a network was trained to predict.
 
     Raises:
-        UserError: a model file that does not say so.
+        UserError: the model file does not name them.
     """
     stored = spec.notes.get("joints")
     if not isinstance(stored, dict):

@@ -1,4 +1,4 @@
-"""What `pixelwise explain` shows of networks for poses: heatmaps by joint and stack, and why a joint is where it is."""
+"""What `pixelwise explain` shows of networks for poses: heatmaps by joint and stack, and reasons for joints."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ COLUMNS = 5
 SIDE = 384
 """Pixels to which the picture is enlarged before anything is drawn over it."""
 LAYER = "residual3"
-"""The map that Grad-CAM weights: what the first hourglass reads, the last one in which each place sees a part alone."""
+"""The layer for Grad-CAM. Its map is the input of the first hourglass, the last map on which each position depends only
+on a part of the picture."""
 
 
 class PoseInsight(Insight):
-    """How a stacked hourglass is looked into.
+    """The insight into a stacked hourglass.
 
     Args:
         network: a `HourglassPose`.
@@ -36,11 +37,11 @@ class PoseInsight(Insight):
 
     subject = "joints of the person"
     terms: ClassVar[Mapping[str, str]] = {
-        "Heatmaps": "Each stack answers one per joint; it learns to be 1 at the joint and 0 elsewhere (Newell et al. "
-        "2016). A joint is read off the peak of the last stack's. Two peaks in one heatmap are two places between "
-        "which the network hesitates, such as the left and the right knee.",
-        "Why a joint is there": "All methods below explain the height of the last stack's heatmap at its peak. "
-        f"Grad-CAM weights the maps of {LAYER}, which the first hourglass reads.",
+        "Heatmaps": "Each stack predicts one heatmap per joint. Its target is 1 at the joint and falls to 0 around it "
+        "(Newell et al. 2016). The peak of the last stack's heatmap is the predicted joint. Two peaks in one heatmap "
+        "show two positions that the network cannot tell apart, such as the left and the right knee.",
+        "Why a joint is there": "All methods below explain the value of the last stack's heatmap at its peak. "
+        f"Grad-CAM weights the maps of {LAYER}, which are the input of the first hourglass.",
     }
 
     def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
@@ -64,7 +65,9 @@ class PoseInsight(Insight):
         return View(
             answers=[(names[joint], float(heights[joint])) for joint in order.tolist()],
             groups=[
-                Group("The skeleton", skeletons, "The peaks of each stack's heatmaps; the last stack's count."),
+                Group(
+                    "The skeleton", skeletons, "The peaks of each stack's heatmaps; the last stack is the prediction."
+                ),
                 *self._heatmaps(image, all_heatmaps, names),
             ],
             reasons=[self._reason(image, all_heatmaps[-1], joint, names[joint], skeletons[-1]) for joint in asked],
@@ -82,16 +85,16 @@ class PoseInsight(Insight):
                 for name, own in zip(names, maps, strict=True)
             ]
             about = (
-                f"Heatmaps after hourglass {number} of {len(all_heatmaps)}, each in the colours of its own range, with "
-                "the height of its peak."
+                f"Heatmaps after hourglass {number} of {len(all_heatmaps)}. Each has its own colour range; the "
+                "number is the value at the peak."
             )
             if number > 1:
-                about += " Compare them with those before: what the hourglass took back, and what it made sure of."
-            groups.append(Group(f"What stack {number} sees", panels, about, COLUMNS))
+                about += " Compare them with the stack before: some peaks are gone, others are clearer."
+            groups.append(Group(f"Heatmaps of stack {number}", panels, about, COLUMNS))
         return groups
 
     def _reason(self, image: np.ndarray, heatmaps: Tensor, joint: int, name: str, skeleton: Panel) -> Reason:
-        """The height of a joint's heatmap at its peak."""
+        """Explains the value of a joint's heatmap at its peak."""
         place, _ = peaks(heatmaps[0, joint])
         column, row = place.floor().long().tolist()
         return Reason(
@@ -105,12 +108,12 @@ class PoseInsight(Insight):
 
 
 def _over(picture: np.ndarray, heatmap: np.ndarray, step: tuple[float, float]) -> np.ndarray:
-    """A heatmap whose cells are `step` (height, width) pixels large, over the picture."""
+    """Draws a heatmap, whose cells are `step` (height, width) pixels large, over the picture."""
     return heat_overlay(picture, heatmap, window=step, stride=step, alpha=0.85)
 
 
 def _by_peak(heatmap: np.ndarray) -> np.ndarray:
-    """A heatmap (h, w) whose peak is 1; as it is where it has none."""
+    """Scales a heatmap (h, w) so that its peak is 1; a heatmap without a positive value does not change."""
     peak = heatmap.max()
     scaled: np.ndarray = heatmap / peak if peak > 0 else heatmap
     return scaled

@@ -1,4 +1,4 @@
-"""The sections of a report on networks that find joints."""
+"""The sections of a report on networks that predict joints."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ from pixelwise.tasks.base import Evaluation
 from pixelwise.tasks.pose.scores import HEAD_SHARE, PCK, PCKH, TORSO_CURVE, TORSO_SHARE, PoseScores
 
 SIDE = 360  # pixels of the pictures on the page
-PEOPLE = 2  # of a picture with more, those that are shown
-ROOM = 1.4  # of what is shown about a person, times the box
+PEOPLE = 2  # shown per picture at most
+ROOM = 1.4  # side of the window that is shown around a person, relative to the box
 TERMS = {
-    "torso": "From the left shoulder to the right hip of the true skeleton; where the data has no such joints, the "
-    "longer side of the person's box stands for it.",
-    "confidence of a joint": "The height of its heatmap at the peak. The network learns peaks of 1.",
-    "stack": "An hourglass of the network. Each gives heatmaps of its own, which the next one refines; the last one's "
-    "are the answer.",
+    "torso": "The distance from the left shoulder to the right hip of the true skeleton. If the data has no such "
+    "joints, the longer side of the person's box takes its place.",
+    "confidence of a joint": "The value of its heatmap at the peak. The network is trained for peaks of 1.",
+    "stack": "An hourglass of the network. Each predicts heatmaps, which the next one refines; those of the last one "
+    "are the prediction.",
 }
 
 
 def evaluation_sections(evaluation: Evaluation) -> list[Section]:
-    """Scores, examples, joints and definitions."""
+    """Sections with scores, examples, joints and definitions."""
     scores: PoseScores = evaluation.scores
     summary = evaluation.summary
     blocks: list[Block] = [
@@ -62,7 +62,7 @@ def evaluation_sections(evaluation: Evaluation) -> list[Section]:
         blocks += [
             Heading("From stack to stack"),
             _stacks(summary),
-            Text("The heatmaps of each stack of this one network, decoded and scored alike.", soft=True),
+            Text("The heatmaps of each stack of this network, decoded and scored in the same way.", soft=True),
         ]
     return [
         Section("scores", "Scores", blocks),
@@ -106,7 +106,7 @@ def _curves(scores: PoseScores) -> Figures:
 
 
 def _over_thresholds(scores: PoseScores, size: str, headline: Headline, marked: float) -> Figure:
-    """The mean over joints, one line per stack, the last one strong."""
+    """Draws the mean over joints by threshold, one line per stack; the last stack's line is strong."""
     thresholds = np.linspace(0, (2.5 if size == "torso" else 2) * marked, 26)
     stacks = scores.stacks
     with matplotlib.rc_context(STYLE):
@@ -133,7 +133,7 @@ def _over_thresholds(scores: PoseScores, size: str, headline: Headline, marked: 
 
 
 def _joint_curves(scores: PoseScores) -> Figures:
-    """PCK of each joint over thresholds; left and right of a pair share a colour, the right one dashed."""
+    """Draws the PCK of each joint by threshold; left and right joints share a colour, and the right ones are dashed."""
     joints = scores.joints
     values = np.stack([scores.by_joint("torso", each)[0] for each in TORSO_CURVE])  # (T, J)
     pairs = {place: number for number, pair in enumerate(joints.sides) for place in pair}

@@ -1,4 +1,4 @@
-"""How many joints are found, relative to the torso and to the head."""
+"""The share of joints that are found, at distances relative to the torso and to the head."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from pixelwise.tasks.pose.inference import PosePrediction
 from pixelwise.tasks.ranking import best_middle_worst
 
 TORSO_SHARE, HEAD_SHARE = 0.2, 0.5
-"""Of the torso and of the head: how far a joint may be off and be right."""
+"""Largest distance of a correct joint from its true position, as a share of the torso and of the head."""
 TORSO_CURVE = tuple(round(0.05 * step, 2) for step in range(1, 11))
 HEAD_CURVE = tuple(round(0.1 * step, 1) for step in range(1, 11))
 """Thresholds of the curves."""
 TORSO = ("left_shoulder", "right_hip")
 HEAD = ("head_top", ("neck", "upper_neck"))
 BESIDE_HEAD = ("pelvis", "thorax")
-"""Joints that MPII's own evaluation leaves out of the mean of PCKh."""
+"""Joints that MPII's evaluation leaves out of the mean of PCKh."""
 
 PCK = Headline(
     "pck",
     "PCK@0.2",
-    definition="Share of joints that are found within 0.2 of the torso's length of their true place, the plain mean "
-    "over joints (Yang & Ramanan, PAMI 2013; torso as in Sapp & Taskar, CVPR 2013).",
+    definition="The share of people for whom a joint is found within 0.2 of the torso's length from its true position, "
+    "averaged over joints (Yang & Ramanan, PAMI 2013; torso as in Sapp & Taskar, CVPR 2013).",
 )
 PCKH = Headline(
     "pckh",
     "PCKh@0.5",
-    definition="Share of joints that are found within 0.5 of the head's size of their true place, the plain mean over "
-    "joints (Andriluka et al., CVPR 2014).",
+    definition="The share of people for whom a joint is found within 0.5 of the head's size from its true position, "
+    "averaged over joints (Andriluka et al., CVPR 2014).",
 )
 
 
@@ -49,8 +49,8 @@ class PictureResult:
     """How well the joints of one picture were found.
 
     Attributes:
-        share: of its joints, within 0.2 of the torso's length; NaN where nothing counts.
-        joints: how many count.
+        share: share of joints found within 0.2 of the torso's length; NaN if no joint counts.
+        joints: number of joints that count.
     """
 
     name: str
@@ -59,10 +59,10 @@ class PictureResult:
 
 
 class PoseScores(Scores[PosePrediction]):
-    """Keeps where the joints of each annotated person are and where they were found.
+    """Keeps the true and the predicted joints of each annotated person.
 
     Args:
-        joints: that the network finds.
+        joints: the joints that the network predicts.
     """
 
     def __init__(self, joints: Joints) -> None:
@@ -76,13 +76,13 @@ class PoseScores(Scores[PosePrediction]):
 
     @property
     def torso(self) -> tuple[int, int] | None:
-        """The two joints whose distance is the torso's length; None where the joints have other names."""
+        """The two joints whose distance is the torso's length; None if there are no joints with these names."""
         first, second = (self.joints.find(name) for name in TORSO)
         return None if first is None or second is None else (first, second)
 
     @property
     def head(self) -> tuple[int, int] | None:
-        """The two joints whose distance is the head's size where there are no head boxes; None without such joints."""
+        """The two joints whose distance is the head's size, for data without head boxes; None if there are none."""
         top = self.joints.find(HEAD[0])
         neck = next((place for name in HEAD[1] if (place := self.joints.find(name)) is not None), None)
         return None if top is None or neck is None else (top, neck)
@@ -99,13 +99,13 @@ class PoseScores(Scores[PosePrediction]):
             true = people.keypoints
             if true.shape[1] != len(self.joints) or people.sides != self.joints.sides:
                 raise UserError(
-                    f"{sample.name}: has {true.shape[1]} joints in another order than the {len(self.joints)} of the "
-                    f"network ({', '.join(self.joints.names)}); give data with these joints."
+                    f"{sample.name}: has {true.shape[1]} joints, which are not the {len(self.joints)} joints of the "
+                    f"network or have another order; give data with these joints: {', '.join(self.joints.names)}."
                 )
             known = true[..., 2] > 0
             if self.torso is None:
                 sides = (people.boxes[:, 2:] - people.boxes[:, :2]).max(1).astype(np.float64)
-                torsos = np.where(sides > 0, sides, np.nan)  # a single joint without a box has no size
+                torsos = np.where(sides > 0, sides, np.nan)  # a person with one joint and no box has no size
             else:
                 torsos = distance_between(true[..., :2], known, self.torso)
             heads = np.full(len(true), np.nan)
@@ -130,12 +130,12 @@ class PoseScores(Scores[PosePrediction]):
         self.head_boxes |= other.head_boxes
 
     def by_joint(self, size: str, threshold: float, stack: int = -1) -> tuple[np.ndarray, np.ndarray]:
-        """The share of people whose joint is found, and how many count, both (J,).
+        """The share of people for whom each joint is found, and the number of people who count, both (J,).
 
         Args:
             size: `torso` or `head`.
-            threshold: share of it.
-            stack: of the network; the last one counts.
+            threshold: as a share of this size.
+            stack: of the network; the last stack is the prediction.
         """
         if not self._true:
             return np.full(len(self.joints), np.nan), np.zeros(len(self.joints), np.int64)
@@ -147,7 +147,7 @@ class PoseScores(Scores[PosePrediction]):
         return shares, present.sum(0)
 
     def score(self, size: str, threshold: float, stack: int = -1) -> tuple[float, float]:
-        """The mean over joints, plain and weighted by people; as `by_joint`."""
+        """The mean over joints, plain and weighted by people; the arguments are those of `by_joint`."""
         shares, counts = self.by_joint(size, threshold, stack)
         if size == "head" and self.head_boxes:
             left_out = [place for name in BESIDE_HEAD if (place := self.joints.find(name)) is not None]
@@ -165,17 +165,19 @@ class PoseScores(Scores[PosePrediction]):
 
     @property
     def people(self) -> int:
-        """How many annotated people were looked at."""
+        """Number of annotated people so far."""
         return sum(len(each) for each in self._true)
 
     @property
     def stacks(self) -> int:
-        """How many stacks the network has; 0 before anything was counted."""
+        """Number of the network's stacks; 0 before the first update."""
         return len(self._found[0]) if self._found else 0
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self.people:
-            raise UserError(f"no person with a joint in the pictures of the split '{split}', so nothing was counted.")
+            raise UserError(
+                f"no person with a joint in the pictures of the split '{split}', so there is nothing to measure."
+            )
         torso, torso_weighted = self.score("torso", TORSO_SHARE)
         summary: dict[str, Any] = {
             "split": split,
@@ -216,23 +218,23 @@ class PoseScores(Scores[PosePrediction]):
         measured = int(np.isfinite(np.concatenate(self._torsos)).sum())
         torso = "from the left shoulder to the right hip"
         parts = [
-            f"over {self.people} people in {len(self.pictures)} pictures of the {split} split, each looked for where "
-            "the annotation has the person: pck is the share of joints within 0.2 of the "
+            f"over {self.people} people in {len(self.pictures)} pictures of the {split} split, whose boxes come from "
+            "the annotations: pck is the share of joints within 0.2 of the "
             + (f"torso's length ({torso})" if self.torso else "longer side of the person's box")
-            + f" for the {measured} people of whom that is known, the plain mean over joints, pck_weighted the mean "
-            "weighted by people"
+            + f" for the {measured} people for whom it is known, as the plain mean over joints; pck_weighted is the "
+            "mean weighted by people"
         ]
         if with_head:
             size = (
-                "0.6 of the diagonal of the annotated head box, pelvis and thorax left out of the means"
+                "which is 0.6 of the diagonal of the annotated head box; the means leave out pelvis and thorax"
                 if self.head_boxes
-                else "the distance from the top of the head to the neck"
+                else "which is the distance from the top of the head to the neck"
             )
             parts.append(f"pckh is the share within 0.5 of the head's size, {size}")
         return "; ".join(parts)
 
     def telling(self, each: int = 3) -> dict[str, list[PictureResult]]:
-        """The best, the middle and the worst few pictures, none twice."""
+        """The best, the middle and the worst few pictures, without repetition."""
         ranked = sorted(
             (picture for picture in self.pictures if not math.isnan(picture.share)), key=lambda picture: -picture.share
         )
@@ -240,7 +242,7 @@ class PoseScores(Scores[PosePrediction]):
 
 
 def _share(found: np.ndarray, true: np.ndarray, torsos: np.ndarray) -> tuple[float, int]:
-    """The share of joints (P, J) within 0.2 of the torso, and how many joints count."""
+    """The share of joints (P, J) within 0.2 of the torso, and the number of joints that count."""
     known = (true[..., 2] > 0) & np.isfinite(torsos)[:, None]
     if not known.any():
         return math.nan, 0

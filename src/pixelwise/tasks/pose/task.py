@@ -1,4 +1,4 @@
-"""The joints of people: one person per crop, a heatmap per joint."""
+"""The task of finding the joints of people, with one person per crop and one heatmap per joint."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ from pixelwise.tasks.pose.inference import PoseInference, PoseOptions, PosePredi
 from pixelwise.tasks.pose.scores import PoseScores
 
 PAPER_SIZE, SMALL_SIZE = 256, 128
-"""Height and width of a crop: the paper's, and the smallest that a plan takes to."""
+"""Height and width of a crop: the paper's, and the smallest that a plan chooses."""
 FEWEST_CROPS = 60_000
-"""Crops that a run of a given length is to see before they become as large as the paper's."""
+"""Crops of the paper's size that must fit into the time; otherwise the plan makes crops smaller."""
 SHORT = 500_000
-"""Crops, fewer of which are too few for the paper's learning rate: of a run of 10,000 crops PCK@0.2 was 0.111 with four
-times that rate and 0.061 with the rate itself (benchmarks/pose.md)."""
+"""With fewer crops than this, the paper's learning rate is too small: after a run of 10,000 crops PCK@0.2 was 0.111
+with four times that rate and 0.061 with the rate itself (benchmarks/pose.md)."""
 SHORT_RATE = 1e-3
 
 
 class FindJoints(Task):
-    """For networks that answer a heatmap per joint and stack (`HourglassPose`)."""
+    """Task of networks that predict one heatmap per joint and stack (`HourglassPose`)."""
 
     name = "pose"
     needs = frozenset({"keypoints"})
-    hint = "add joints of people, as COCO's keypoints or the .mat files of LSP, MPII or FLIC have them (docs/data.md)"
+    hint = "add joints of people, as COCO's keypoints or as .mat files of LSP, MPII or FLIC (docs/data.md)"
     targets = ObjectTargets
     decided_options = frozenset({"in_channels", "num_joints"})
     paper_options = MappingProxyType({"num_joints": 16})
     crops = 20_000
     validation_batch = 16
     options = PoseOptions
-    again = ("measure with the mean over each picture and its mirror image", " --flips horizontal")
+    again = ("measure again, averaging over each picture and its mirror image", " --flips horizontal")
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
         return {**recipe.model.options, "in_channels": facts.form.channels, "num_joints": len(_joints(facts))}
@@ -69,7 +69,9 @@ class FindJoints(Task):
     def check(self, dataset: Dataset, stock: Stock) -> None:
         for split, what in (("train", "there is nothing to learn"), ("val", "nothing could be measured")):
             if not self.training_records(dataset, dataset.split(split)):
-                raise UserError(f"{dataset.root}: no joint of a person in the pictures of the split '{split}': {what}.")
+                raise UserError(
+                    f"{dataset.root}: no joint of a person in the pictures of the split '{split}', so {what}."
+                )
 
     def plan(self, draft: Draft) -> None:
         derive = draft.derive
@@ -86,29 +88,31 @@ class FindJoints(Task):
         height, width = draft.crop
         if height != width or height % stride:
             raise UserError(
-                f"augment.crop: {height} x {width} found, but a person is looked at in a square whose side is a "
+                f"augment.crop: found {height} x {width}, but the crop of a person must be a square whose side is a "
                 f"multiple of the network's stride, {stride}; set it to [{size}, {size}], or leave it out."
             )
         draft.derive_batch(4, 8, "people", steps=4)
         if draft.values["optimizer"]["name"] == "rmsprop" and (draft.crops or SHORT) < SHORT:
             derive("optimizer", "lr", SHORT_RATE, f"{draft.crops:,.0f} crops; the paper's 2.5e-4 is for millions")
-        draft.refuse("augment", "background", "backgrounds are replaced by means of class masks")
-        draft.refuse("augment", "alone", "there are no masks in which others could be made background")
+        draft.refuse("augment", "background", "replacing the background needs class masks")
+        draft.refuse("augment", "alone", "removing other people needs masks of objects")
         if draft.values["augment"]["flip"] == "both":
-            raise UserError("augment.flip: 'both' found, but left and right of people upside down have no names here.")
+            raise UserError(
+                "augment.flip: found 'both', but people cannot be flipped upside down here; set horizontal or none."
+            )
         derive("augment", "objects", 1.0, "each crop shows one person")
         derive("augment", "scale", [0.75, 1.25], "as in the paper (section 3.2)")
         derive("augment", "rotate", 30.0, "as in the paper (section 3.2)")
         if _joints(draft.facts).sides:
-            derive("augment", "flip", "horizontal", "left and right joints change places with the picture")
+            derive("augment", "flip", "horizontal", "mirroring swaps left and right joints")
         else:
-            derive("augment", "flip", "none", "no names of joints differ in `left` and `right` alone")
+            derive("augment", "flip", "none", "no two joints have names that differ only in `left` and `right`")
         derive("augment", "elastic", 0.0, "limbs do not bend")
         derive("loss", "class_weights", "none", "the network brings its own loss")
         draft.derive_light()
 
     def training_records(self, dataset: Dataset, records: Sequence[Record]) -> list[Record]:
-        """Each picture as often as it shows people with a joint, one of whom is drawn each time."""
+        """Repeats each picture once per person with a joint; each time one of its people is drawn at random."""
         return [record for record in records for _ in range(_people(dataset, record))]
 
     def training_transform(self, recipe: PlannedRecipe) -> Transform:
@@ -151,7 +155,7 @@ class FindJoints(Task):
         return PoseInference(network, spec, options)
 
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray]:
-        """One person is taken to fill the picture, as in prediction without boxes."""
+        """Assumes that one person fills the picture, as in prediction without boxes."""
         assert spec.view is not None
         size = spec.view[0]
         return lambda image: whole_picture(image, size).image(image)
@@ -180,7 +184,7 @@ def _joints(facts: Fingerprint) -> Joints:
 
 
 def _people(dataset: Dataset, record: Record) -> int:
-    """How many people of a picture have a joint."""
+    """Number of people in a picture who have a joint."""
     coding: Any = dataset.coding
     return sum(bool((person.keypoints[:, 2] > 0).any()) for person in coding.people_of(record.name))
 

@@ -1,4 +1,4 @@
-"""From a picture of any size and kind to a number per pixel."""
+"""Prediction of a number per pixel, for pictures of any size and kind."""
 
 from __future__ import annotations
 
@@ -28,19 +28,18 @@ UNKNOWN = 128  # grey of pixels without a value
 
 
 class RegressOptions(DenseOptions):
-    """Options of prediction by networks that give a number per pixel."""
+    """Options of prediction by networks that return a number per pixel."""
 
     overlay: bool = Field(False, description="also write NAME_overlay.png, the values in colours over the picture")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValuePrediction(Prediction):
-    """What a network predicts for one picture.
+    """The values that a network predicts for one picture.
 
     Attributes:
-        values: (H, W) float32, in the unit of the data that the network learned from; NaN where the picture has no
-            value.
-        unit: that unit; may be empty.
+        values: (H, W) float32, in the unit of the training data; NaN where the picture itself has no data.
+        unit: the unit of the training data; may be empty.
     """
 
     values: np.ndarray
@@ -48,7 +47,7 @@ class ValuePrediction(Prediction):
     _picture: Picture
 
     def overlay(self) -> np.ndarray:
-        """(H, W, 3) uint8: the values in colours over the picture, dark for the least and bright for the largest."""
+        """(H, W, 3) uint8: the values in colours over the picture, dark for the smallest and bright for the largest."""
         with open_raster(self._picture) as raster:
             image = raster.read(0, raster.height, 0, raster.width)
         known = self.values[np.isfinite(self.values)]
@@ -62,10 +61,10 @@ class ValuePrediction(Prediction):
 
 
 class RegressInference(DenseInference[ValuePrediction]):
-    """A dense network with one output, over pictures of any size.
+    """Prediction by a dense network with one output, for pictures of any size.
 
     Raises:
-        UserError: as `DenseInference`.
+        UserError: as in `DenseInference`.
     """
 
     def __init__(self, model: object, spec: ModelSpec, options: RegressOptions) -> None:
@@ -87,19 +86,19 @@ class RegressInference(DenseInference[ValuePrediction]):
     def predict_file(
         self, path: Path | str, out: Path | str, overlay: Path | None = None, progress: Progress | None = None
     ) -> Path:
-        """Predicts a file of any size without ever holding it, or its values, as a whole.
+        """Predicts a file of any size without ever holding the whole picture or all its values in memory.
 
         Args:
             out: the float32 TIFF.
-            overlay: a PNG of the values in colours over the picture, reduced to 4096 pixels where that is larger.
+            overlay: a PNG of the values in colours over the picture, reduced to at most 4096 pixels per side.
 
         Raises:
-            UserError: a picture that cannot be read or does not suit the network, a file that cannot be written, or one
-                that would take the picture's own place.
+            UserError: the picture cannot be read or does not suit the network, or the result cannot be written or would
+                overwrite the picture.
         """
         path, out = Path(path), Path(out)
         if os.path.realpath(out) == os.path.realpath(path):
-            raise UserError(f"{path}: the result would overwrite the picture itself; choose another place for it.")
+            raise UserError(f"{path}: the result would overwrite the picture itself; write it to another path.")
         with ExitStack() as stack:
             raster = stack.enter_context(open_raster(path))
             check_form(raster, self.spec)
@@ -120,7 +119,7 @@ class RegressInference(DenseInference[ValuePrediction]):
         overview: Overview | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """(first row, values (rows, W)) of finished rows, from the top."""
+        """Yields finished rows from the top: the number of the first row, and values (rows, W)."""
         grid = self.grid(raster.height, raster.width)
         merger = Merger(grid, 1, classes=False, blended=True, activation=as_they_are)
         for answer in self.answers(raster, grid, overview, progress):
@@ -135,7 +134,7 @@ class RegressInference(DenseInference[ValuePrediction]):
 
 
 def rescaled(answer: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """What a network answers, in standard deviations around the mean, in the data's own unit; float32."""
+    """Converts a network's output from standard deviations around the mean to the data's unit; float32."""
     return (answer * np.float32(spec.notes["std"]) + np.float32(spec.notes["mean"])).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""The sections of a report on networks that give a number per pixel."""
+"""The sections of a report on networks that predict a number per pixel."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from pixelwise.tasks.regress.scores import HEADLINES
 LONG_SIDE = 480  # pixels of the pictures on the page
 BINS = 80
 TERMS = {
-    "void": "Pixels without a value. They are never trained on and never counted.",
-    "error": "The predicted value minus the true one: blue where it is too small, red where it is too large.",
+    "void": "Pixels without a true value. They are left out of training and of all scores.",
+    "error": "The predicted value minus the true value: blue if it is too small, red if it is too large.",
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """One picture with its values.
+    """One picture with its predicted and true values.
 
     Attributes:
         image: (H, W, C), any depth.
-        prediction, truth: (H, W), NaN = void in the truth.
-        mae: of this picture alone.
+        prediction, truth: (H, W); NaN in the truth is void.
+        mae: mean absolute error of this picture alone.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Example:
 
 
 def evaluation_sections(evaluation: Evaluation, baselines: Mapping[str, float | None]) -> list[Section]:
-    """Scores, examples, true against predicted values, and definitions of a network measured on a split."""
+    """Sections for a network that was measured on a split: scores, examples, true and predicted values, definitions."""
     dataset, spec = evaluation.dataset, evaluation.predictor.spec
     records = {record.name: record for record in dataset.split(evaluation.split)}
     examples: dict[str, list[Example]] = {}
@@ -76,10 +76,10 @@ def sections(
     what: str,
     baselines: Mapping[str, float | None],
 ) -> list[Section]:
-    """Scores, examples, true against predicted values, and definitions.
+    """Sections with scores, examples, true and predicted values, and definitions.
 
     Args:
-        unit, what: of the values.
+        unit, what: unit and name of the values.
     """
     scores: list[Block] = [
         Numbers(tiles(summary, HEADLINES, "not defined: no pixel with a value was counted")),
@@ -108,8 +108,8 @@ def sections(
                         Figure(
                             svg(scatter(every, unit), "predicted against true values"),
                             title="Predicted against true values",
-                            caption="The pixels of the examples above; the darker, the more pixels. A perfect network "
-                            "has all of them on the line.",
+                            caption="The pixels of the examples above; darker means more pixels. A perfect network "
+                            "would put all of them on the line.",
                         )
                     ]
                 )
@@ -122,7 +122,7 @@ def sections(
 
 
 def _panels(example: Example, unit: str, what: str) -> Panels:
-    """Picture, truth, prediction and error side by side; the colours span the true values of this picture."""
+    """Picture, truth, prediction and error side by side; the colours cover the range of this picture's true values."""
     size = fitted_size(example.image, LONG_SIDE)
     values = example.truth[np.isfinite(example.truth)]
     if np.ptp(values) == 0:
@@ -145,7 +145,7 @@ def _panels(example: Example, unit: str, what: str) -> Panels:
 
 
 def _error(example: Example, largest: float) -> np.ndarray:
-    """Blue where the prediction is too small, red where it is too large, grey where the truth is void."""
+    """The error in colours: blue if the prediction is too small, red if it is too large, grey if the truth is void."""
     error = example.prediction - example.truth
     colours = matplotlib.colormaps["coolwarm"](np.clip(error / largest, -1, 1) / 2 + 0.5, bytes=True)[:, :, :3].copy()
     colours[~np.isfinite(example.truth)] = 128
@@ -153,7 +153,7 @@ def _error(example: Example, largest: float) -> np.ndarray:
 
 
 def scatter(examples: Sequence[Example], unit: str) -> Drawing:
-    """How often each pair of a true and a predicted value occurs, as a picture of their joint histogram."""
+    """Draws the joint histogram of true and predicted values."""
     known = [np.isfinite(one.truth) for one in examples]
     truth = np.concatenate([one.truth[where] for one, where in zip(examples, known, strict=True)])
     predicted = np.concatenate([one.prediction[where] for one, where in zip(examples, known, strict=True)])

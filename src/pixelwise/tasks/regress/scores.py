@@ -1,4 +1,4 @@
-"""How good predicted numbers are."""
+"""Scores of predicted numbers."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ HEADLINES = (
         "mae",
         "mean absolute error",
         higher=False,
-        definition="The mean over pixels of the distance of the predicted from the true value (MAE), in their unit.",
+        definition="The mean over pixels of the difference between predicted and true value, without its sign (MAE), "
+        "in the values' unit.",
         limits=(0.0, None),
     ),
     Headline(
         "rmse",
         "RMSE",
         higher=False,
-        definition="The root of the mean squared error over pixels, in the values' unit. Large errors dominate it.",
+        definition="The square root of the mean squared error over pixels, in the values' unit. Large errors dominate "
+        "it.",
         limits=(0.0, None),
     ),
     Headline(
         "r2",
         "R²",
-        definition="The share of the true values' variance that is predicted: 1 is perfect, their mean scores 0.",
+        definition="The share of the true values' variance that the prediction explains: 1 is perfect, and predicting "
+        "their mean everywhere scores 0.",
         limits=(None, 1.0),
     ),
 )
@@ -41,7 +44,7 @@ HEADLINES = (
 
 @dataclass(frozen=True, slots=True)
 class PictureError:
-    """One picture's own mean absolute error; NaN for a picture without values."""
+    """The mean absolute error of one picture; NaN for a picture without values."""
 
     name: str
     mae: float
@@ -52,11 +55,11 @@ class RegressScores(Scores[ValuePrediction]):
     """Accumulates errors over all pixels with a known value.
 
     Args:
-        unit, name: of the values; the sum of a density map is a count, so its error is counted too.
+        unit, name: of the values. For the name `density` the sum of a map is a count, and its error is measured too.
 
     Attributes:
-        errors: over all pixels.
-        pictures: in the order in which they were counted.
+        errors: of all pixels.
+        pictures: errors of single pictures, in the order of the updates.
     """
 
     headlines: Sequence[Headline] = HEADLINES
@@ -89,7 +92,7 @@ class RegressScores(Scores[ValuePrediction]):
         return {"split": split, **self.errors.summary(split), "pictures": len(self.pictures)}
 
     def telling(self, each: int = 3) -> list[tuple[str, list[PictureError]]]:
-        """The best, the middle and the worst few pictures, none twice; those without values are left out."""
+        """The best, the middle and the worst few pictures, without repetition and without pictures that lack values."""
         ranked = sorted((one for one in self.pictures if not np.isnan(one.mae)), key=lambda one: one.mae)
         if len(ranked) <= 3 * each:
             return [("Examples", ranked)] if ranked else []

@@ -1,4 +1,4 @@
-"""A number per pixel: depth, height, density, distance."""
+"""The task of predicting a number per pixel: depth, height, density, distance."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ from pixelwise.tasks.regress.scores import RegressScores
 
 
 class Regress(Task):
-    """Any dense network with one output (Long et al., CVPR 2015: an FCN for regression; Lempitsky 2010 for densities).
+    """Regression by any dense network with one output.
 
-    Networks learn values in units of their standard deviation around their mean, so that losses and learning rates mean
-    the same for metres and for micrometres; predictions are in the data's own unit.
+    Long et al., CVPR 2015, describe the network; Lempitsky 2010 describes regression of densities.
+
+    Networks learn values as standard deviations from their mean, so that losses and learning rates mean the same for
+    metres and for micrometres; predictions are in the data's unit.
     """
 
     name = "regress"
@@ -58,8 +60,8 @@ class Regress(Task):
                 raise UserError(f"{dataset.root}: no pixel of the split '{split}' has a value, so {what}.")
             if split == "train" and facts.std == 0:
                 raise UserError(
-                    f"{dataset.root}: every pixel of the split 'train' has the value {facts.mean:g}, so {what}; look "
-                    "at the maps."
+                    f"{dataset.root}: every pixel of the split 'train' has the value {facts.mean:g}, so {what}; check "
+                    "the maps."
                 )
 
     def plan(self, draft: Draft) -> None:
@@ -67,10 +69,10 @@ class Regress(Task):
         for key in ("background", "objects"):
             draft.refuse("augment", key, "maps of numbers have no classes")
         plan_dense_crop(draft, 2, 16)
-        derive("augment", "scale", [1.0, 1.0], "values need not follow when a picture is magnified")
+        derive("augment", "scale", [1.0, 1.0], "magnifying a picture may change its true values")
         derive("augment", "rotate", 5.0, "cameras tilt a little")
-        derive("augment", "flip", "horizontal", "left and right are alike; set both where up and down are alike too")
-        derive("augment", "elastic", 0.0, "values need not follow when a picture is bent")
+        derive("augment", "flip", "horizontal", "left and right are alike; set both if up and down are alike too")
+        derive("augment", "elastic", 0.0, "bending a picture may change its true values")
         draft.derive_light()
 
     def validation_pieces(self, recipe: PlannedRecipe) -> Callable[[Sample], Iterator[Sample]]:
