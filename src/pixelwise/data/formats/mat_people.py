@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat, whosmat
-from scipy.io.matlab import MatReadError
 
 from pixelwise.data.joints import FLIC, FLIC_COLUMNS, HIDDEN, LSP, MPII, VISIBLE, Joints
 from pixelwise.data.people import Person
@@ -35,7 +33,6 @@ _DAMAGE = (
     EOFError,
     IndexError,
     KeyError,
-    MatReadError,
     zlib.error,
 )
 """What scipy raises for damaged files, and for those of version 7.3."""
@@ -75,15 +72,23 @@ def holds_people(file: Path) -> bool:
         return _NAMES.fullmatch(file.name) is not None
 
 
+def _damage() -> tuple[type[Exception], ...]:
+    from scipy.io.matlab import MatReadError
+
+    return (*_DAMAGE, MatReadError)
+
+
 def _variable(file: Path) -> str:
     """The variable that holds the people; empty where there is none.
 
     Raises:
         UserError: damaged, or of MATLAB's version 7.3.
     """
+    from scipy.io import whosmat  # imported where it is used: few folders hold such files
+
     try:
         names = {name for name, *_ in whosmat(file)}
-    except _DAMAGE as error:
+    except _damage() as error:
         raise _unreadable(file, error) from None
     return next((name for name in KINDS if name in names), "")
 
@@ -100,10 +105,12 @@ def read_mat(file: Path) -> MatFile:
     Raises:
         UserError: damaged, or of a shape that none of the data sets has.
     """
+    from scipy.io import loadmat
+
     name = _variable(file)
     try:
         content = loadmat(file, squeeze_me=True, struct_as_record=False, variable_names=[name])[name]
-    except _DAMAGE as error:
+    except _damage() as error:
         raise _unreadable(file, error) from None
     try:
         return KINDS[name](file, content)

@@ -20,8 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.linear_model import RidgeCV
-from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -271,7 +269,7 @@ class HardNegatives:
         self.scale = 0.0
         self.positives: list[np.ndarray] = []
         self.negatives = np.zeros((0, 0), np.float32)
-        self.machine: LinearSVC | None = None
+        self.machine: Any = None
         self._fitted_to = 0
 
     def add(self, positives: np.ndarray, negatives: np.ndarray) -> None:
@@ -287,6 +285,8 @@ class HardNegatives:
             self._fit()
 
     def _fit(self) -> None:
+        from sklearn.svm import LinearSVC  # imported where it is used, as it takes a second
+
         examples = np.concatenate([np.stack(self.positives), self.negatives])
         labels = np.arange(len(examples)) < len(self.positives)
         self.machine = LinearSVC(
@@ -327,6 +327,8 @@ class BoxRegression:
         """Weights (4, features) and biases (4,); zeros, which move no box, where there are too few regions."""
         if len(self.features) < 2:
             return np.zeros((4, features), np.float32), np.zeros(4, np.float32)
+        from sklearn.linear_model import RidgeCV  # see above
+
         found = RidgeCV(alphas=RIDGES).fit(np.stack(self.features), np.stack(self.offsets))
         return found.coef_.astype(np.float32), found.intercept_.astype(np.float32)
 

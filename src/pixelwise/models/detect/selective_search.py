@@ -18,7 +18,6 @@ from threading import Lock
 
 import cv2
 import numpy as np
-from skimage.segmentation import felzenszwalb
 
 WORKING_AREA = 160_000
 """Pixels that a larger picture is reduced to, about 460 x 345; objects of a few pixels are then lost."""
@@ -122,6 +121,8 @@ def colour_spaces(image: np.ndarray) -> list[np.ndarray]:
 
 def segments_of(colours: np.ndarray, scale: int) -> np.ndarray:
     """(H, W, C) -> (H, W) ids of segments, 0..S-1."""
+    from skimage.segmentation import felzenszwalb  # a second to import, which listing the networks need not wait for
+
     share = colours.shape[0] * colours.shape[1] / PAPER_AREA
     smallest = max(round(scale * min(share, 1)), SMALLEST_SEGMENT)
     return felzenszwalb(colours, scale=scale, sigma=SMOOTHING, min_size=smallest, channel_axis=-1)

@@ -141,6 +141,13 @@ def _cells_of(boxes: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     return centres[chosen, 1], centres[chosen, 0], chosen
 
 
+class CellsLast(nn.Module):
+    """(N, K, S, S) -> (N, S * S * K), cell by cell, as dense layers give them."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values.permute(0, 2, 3, 1).flatten(1)
+
+
 class YOLOv1(Detector):
     """YOLO with the paper's network, or with the way down of any classifier.
 
@@ -152,6 +159,9 @@ class YOLOv1(Detector):
         size: side of the pictures in pixels; 448 in the paper.
         cells, boxes: S and B.
         hidden: units of the first dense layer.
+        shared: whether the same weights predict every cell, a 3x3 and a 1x1 convolution of the grid's map, as in YOLO's
+            second version; else the paper's two dense layers, which read the whole map for every cell and have to learn
+            for each cell anew what an object looks like: few pictures do not teach them.
         detections: of a picture, at most.
 
     Raises:
@@ -171,6 +181,7 @@ class YOLOv1(Detector):
         cells: int = 7,
         boxes: int = 2,
         hidden: int = 4096,
+        shared: bool = False,
         detections: int = 100,
     ) -> None:
         super().__init__(detections)
@@ -185,13 +196,24 @@ class YOLOv1(Detector):
             self.encoder = create_encoder(encoder, in_channels=in_channels, weights=weights)
             channels = self.encoder.feature_channels[-1]
         self.pool = nn.AdaptiveAvgPool2d(cells)
-        self.head = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(channels * cells**2, hidden),
-            nn.LeakyReLU(SLOPE, inplace=True),
-            nn.Dropout(0.5),
-            nn.Linear(hidden, self.grid.outputs),
-        )
+        if shared:
+            outputs = self.grid.outputs // cells**2
+            self.heads = ("head.3",)
+            self.head = nn.Sequential(
+                nn.Conv2d(channels, hidden, 3, padding=1),
+                nn.LeakyReLU(SLOPE, inplace=True),
+                nn.Dropout(0.5),
+                nn.Conv2d(hidden, outputs, 1),
+                CellsLast(),
+            )
+        else:
+            self.head = nn.Sequential(
+                nn.Flatten(),
+                nn.Linear(channels * cells**2, hidden),
+                nn.LeakyReLU(SLOPE, inplace=True),
+                nn.Dropout(0.5),
+                nn.Linear(hidden, self.grid.outputs),
+            )
 
     def maps(self, images: Tensor) -> Tensor:
         """(N, C, size, size) -> (N, channels, S, S), one place per cell."""

@@ -14,8 +14,7 @@ from pixelwise.data.sample import Sample
 from pixelwise.models.detect.selective_search import selective_search
 from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
-from pixelwise.tasks.objects.insight import ObjectInsight
-from pixelwise.tasks.objects.proposal_insight import ProposalInsight
+from pixelwise.tasks.insight import Insight
 from pixelwise.tasks.objects.task import FindObjects, objects_alone
 
 STRIDE = 16
@@ -35,7 +34,9 @@ class ClassifyProposals(FindObjects):
     def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
         return SampleCache(dataset, objects=True, prepare=(objects_alone, with_proposals))
 
-    def insight(self, network: nn.Module, spec: ModelSpec) -> ObjectInsight:
+    def insight(self, network: nn.Module, spec: ModelSpec) -> Insight:
+        from pixelwise.tasks.objects.proposal_insight import ProposalInsight
+
         return ProposalInsight(network, spec)
 
     def _proposal_options(self, facts: Fingerprint) -> dict[str, tuple[Any, str]]:

@@ -27,8 +27,8 @@ from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.tasks.base import Evaluation, Snapshots, Task
 from pixelwise.tasks.crops import plan_dense_crop
+from pixelwise.tasks.insight import Insight
 from pixelwise.tasks.object_data import HINT, check_objects
-from pixelwise.tasks.objects.grid_insight import GridInsight
 from pixelwise.tasks.objects.inference import (
     ObjectInference,
     ObjectOptions,
@@ -36,8 +36,6 @@ from pixelwise.tasks.objects.inference import (
     limit_by_area,
     prediction_of,
 )
-from pixelwise.tasks.objects.insight import ObjectInsight, middle
-from pixelwise.tasks.objects.region_insight import RegionInsight
 from pixelwise.tasks.objects.scores import ObjectScores
 
 LARGEST_ANCHORS = (32, 64, 128, 256, 512)
@@ -150,9 +148,15 @@ class FindObjects(Task):
         return ObjectInference(network, spec, options)
 
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray]:
-        return middle if spec.view is None else Stretch(spec.view).image
+        if spec.view is not None:
+            return Stretch(spec.view).image
+        from pixelwise.tasks.objects.insight import middle
 
-    def insight(self, network: nn.Module, spec: ModelSpec) -> ObjectInsight:
+        return middle
+
+    def insight(self, network: nn.Module, spec: ModelSpec) -> Insight:
+        from pixelwise.tasks.objects.region_insight import RegionInsight
+
         return RegionInsight(network, spec)
 
     def sections(
@@ -198,7 +202,9 @@ class GridObjects(FindObjects):
     def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
         return recipe.crop
 
-    def insight(self, network: nn.Module, spec: ModelSpec) -> ObjectInsight:
+    def insight(self, network: nn.Module, spec: ModelSpec) -> Insight:
+        from pixelwise.tasks.objects.grid_insight import GridInsight
+
         return GridInsight(network, spec)
 
 
