@@ -18,9 +18,7 @@ def demo(
     minutes: Annotated[
         float | None, typer.Option(min=0.05, help="Minutes for training and measuring; about 3 by default.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for all results; default demo, or demo-overfitting.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all results; default demo, or demo-overfitting.")] = None,
 ) -> None:
     """Show all steps on embedded data: check, train, measure, predict a large picture, report."""
     if lesson not in LESSONS:

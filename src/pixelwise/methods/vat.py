@@ -84,8 +84,8 @@ class VAT(Supervised):
         distance = nearest_neighbour_distance(images[sorted(first.values())]) if len(first) > 1 else 0.0
         if distance == 0:
             raise UserError(
-                f"method.epsilon: the {len(first)} pictures of an unlabelled batch are too few or too alike to measure "
-                "a distance between them; set method.epsilon."
+                f"method.epsilon: the {len(first)} different pictures of an unlabelled batch are too few or too alike "
+                "to measure a distance between them; set method.epsilon."
             )
         return from_first(distance, self.forward.device)
 

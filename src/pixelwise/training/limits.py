@@ -199,11 +199,7 @@ def small_validation(pictures: int, headline: Headline, summary: Mapping[str, An
         return None
     if pictures > 1 and not margin >= 3 * material(headline, value):
         return None
-    words = (
-        "so its uncertainty is not known"
-        if pictures == 1
-        else f"so it is uncertain by about ±{margin:.2g}"
-    )
+    words = "so its uncertainty is not known" if pictures == 1 else f"so it is uncertain by about ±{margin:.2g}"
     return Limit(
         "small-validation",
         f"The {headline.label} of {value:.3f} is measured on {counted(pictures, 'picture', 'pictures')}, {words}.",
