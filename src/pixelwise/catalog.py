@@ -59,8 +59,8 @@ class System:
 
     Attributes:
         build: keyword-only constructor of the network.
-        tasks: the tasks that the network can be trained for. The first one is the usual task; the labels decide if
-            there are several.
+        tasks: the tasks that the network can be trained for, the usual one first. If there are several, the labels
+            decide.
         paper: authors, venue or preprint.
         method: the method of training by default, a name in `METHODS`.
         family: networks of one family share the names of tensors, so that weights of one network fill the tensors that

@@ -86,7 +86,7 @@ def test_a_classifier_has_no_masks_to_go_by(key: str) -> None:
 
 def test_a_classifier_sees_pictures_at_one_size() -> None:
     recipe = load_recipe("resnet18", {"train.half_size": 0.5})
-    with pytest.raises(UserError, match=r"^train\.half_size: networks that classify take pictures of one size"):
+    with pytest.raises(UserError, match=r"^train\.half_size: networks for the task classify take pictures of one size"):
         planned(recipe, FACTS, create_model("resnet18", num_classes=3))
 
 

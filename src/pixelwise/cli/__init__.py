@@ -68,7 +68,7 @@ def _options(
         "--version",
         callback=_version,
         is_eager=True,
-        help="Show the versions of pixelwise and of the packages that it is built on.",
+        help="Show the versions of pixelwise and of its main dependencies.",
     ),
 ) -> None:
     return None

@@ -12,8 +12,7 @@ def models(
     task: Annotated[str | None, typer.Option(help="List the networks of this task only; default all.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
-    """List the networks by task, with size and paper; for networks that label pixels also operations, stride and
-    receptive field."""
+    """List the networks by task: size, paper, and for dense networks operations, stride and receptive field."""
     from pixelwise.catalog import list_models
     from pixelwise.models.classify.table import ENCODERS
 

@@ -58,13 +58,13 @@ class AveragedViews:
         for scale in self.scales:
             resized = resize(images, max(1, round(height * scale)), max(1, round(width * scale)))
             for axes in self._flips:
-                # `flip` copies and forgets channels_last.
+                # `flip` copies the tensor and loses channels_last.
                 view = resized.flip(axes).contiguous(memory_format=torch.channels_last) if axes else resized
                 probabilities = network(view).float().softmax(1).flip(axes)
                 probabilities = resize(probabilities, height, width)
                 total = probabilities if total is None else total.add_(probabilities)
         assert total is not None
-        tiny = torch.finfo(torch.float32).tiny  # log(0) would be -inf, whose softmax is NaN if all are
+        tiny = torch.finfo(torch.float32).tiny  # log(0) would be -inf, and the softmax of nothing but -inf is NaN
         return total.div_(self.views).clamp_min_(tiny).log_()
 
 

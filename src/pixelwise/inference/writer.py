@@ -36,7 +36,7 @@ def mask_path(path: Path | str, height: int, width: int) -> Path:
 
 
 def output_names(pictures: Sequence[Path], root: Path) -> list[str]:
-    """A name without suffix for each picture's result; all names differ, even if upper and lower case are the same.
+    """A name without suffix for each picture's result; all names differ, also if case is ignored.
 
     The name is the path below `root`. Pictures that differ only in their suffix keep it: `a/x.png` alone gives `a/x`;
     `a/x.png` and `a/x.jpg` give `a/x_png` and `a/x_jpg`. So does `a/x.tif.png` (`a/x.tif_png`), since `mask_path` would

@@ -189,7 +189,7 @@ class RMSprop(torch.optim.RMSprop):
 
     As a part of the gradient, weight decay would drown small gradients, such as those of heatmaps. If `found_inf` is 1,
     the parameters do not change, as with fused optimisers (torch has no fused RMSprop). The averages of squared
-    gradients shrink in such a step, but a run ends with it.
+    gradients shrink in such a step, but the run ends there anyway.
     """
 
     found_inf: Tensor | None = None
@@ -217,7 +217,7 @@ def _check_finite(loss: float, norm: float, learning_rate: float, names: Sequenc
         if not math.isfinite(value):
             raise TrainingDiverged(
                 f"the {name} became {value} on the batch of {', '.join(names[:3])}{', ...' if len(names) > 3 else ''} "
-                f"at learning rate {learning_rate:.3g}; weights were not updated by it"
+                f"at learning rate {learning_rate:.3g}; the weights were not updated"
             )
 
 

@@ -32,7 +32,11 @@ class Supervised(Method):
         return self.update(values, progress, batch)
 
     def update(self, values: Mapping[str, Tensor], progress: float, batch: Batch) -> dict[str, Scalar]:
-        """Does one update with the gradient of `values["loss"]`; returns the values, its norm and the learning rate."""
+        """Does one update with the gradient of `values["loss"]`.
+
+        Returns:
+            The values, the gradient's norm, and the learning rate.
+        """
         done = self.optimised.step(values["loss"], progress, batch.names)
         return {**as_scalars(values), **done}
 

@@ -1,4 +1,4 @@
-"""Virtual adversarial training: learns from labels, and to predict the same for every picture and its surroundings.
+"""Virtual adversarial training: fits the labels, and makes predictions smooth around every picture.
 
 Miyato, Maeda, Koyama, Ishii, TPAMI 2018, arXiv:1704.03976.
 """

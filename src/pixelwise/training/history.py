@@ -235,7 +235,7 @@ class History:
 def validation_share(log: Sequence[Mapping[str, Any]], recipe: PlannedRecipe) -> float:
     """The part of a run's time that validations took; 0 where no step was logged.
 
-    It is the time that the steps do not explain. They are counted at the logged speed, or at the speed of the first
+    It is the time that remains after the steps, which are counted at the logged speed, or at the speed of the first
     step if the run was too short to log a speed.
     """
     steps = [entry for entry in log if entry["kind"] == "train"]

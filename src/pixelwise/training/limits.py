@@ -1,7 +1,7 @@
 """What limits the result of a training run of any task, found from its log, its recipe and its scores.
 
 Each finding has a threshold, stated at its constant or in its function. The thresholds were chosen on short runs on
-real pictures (docs/training.md). Smaller numbers mean too little to act on.
+real pictures (docs/training.md). Below the thresholds the numbers mean too little to act on.
 """
 
 from __future__ import annotations

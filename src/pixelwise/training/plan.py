@@ -70,10 +70,10 @@ def make_plan(
         why = f"{round(epochs * pictures):,} crops of {pictures:,} pictures; --minutes or --epochs set another budget"
         derive("train", "epochs", epochs, why)
     if not task.any_size:
-        draft.refuse("train", "half_size", f"networks that {task.name} take pictures of one size")
+        draft.refuse("train", "half_size", f"networks for the task {task.name} take pictures of one size")
     task.plan(draft)
     derive("train", "half_size", 0.0, "crops have one size throughout")
-    derive("loss", "terms", dict(task.terms), f"the default for networks that {task.name}")
+    derive("loss", "terms", dict(task.terms), f"the default for the task {task.name}")
     derive("loss", "class_weights", "none", "there are no classes to weight")
     weights = recipe.model.options.get("weights")
     if weights is None and recipe.optimizer.freeze == TRUNK:
