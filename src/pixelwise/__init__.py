@@ -6,7 +6,7 @@
     predict = pixelwise.load(run.path)
     predict("new_picture.jpg").overlay()
 
-Names are imported when they are first used, so that importing the package costs nothing.
+Names are imported when they are first used, so importing the package takes no time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a user does with pixelwise from Python; the command line is a thin layer over this."""
+"""The Python API of pixelwise. The command line is a thin layer over it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from pixelwise.training.session import Session, diverged, engine, execute, resta
 
 PathLike = str | os.PathLike[str]
 Baselines = Callable[[Session], Mapping[str, float | None]]
-"""Gives the first headline's value of methods that need no training, by name, to show beside the network's."""
+"""Session -> the headline score of each baseline by name, which the report shows next to the network's score."""
 NEUTRAL: Mapping[str, Any] = {
     "flips": "none",
     "scales": (1.0,),
@@ -57,16 +57,16 @@ NEUTRAL: Mapping[str, Any] = {
     "instances": None,
     "heatmap": None,
 }
-"""Options of prediction that mean "as usual", whether or not a network has such an option."""
+"""Default values of options of prediction. They may be given even if a network does not have the option."""
 
 
 def list_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
+    """The names of the recipes that come with the package."""
     return recipes.recipe_names()
 
 
 def check(data: PathLike, layout: str = "auto", *, rle_order: Order = "columns") -> Diagnosis:
-    """Examines a dataset: everything that is wrong with it, with files and fixes; see `pixelwise.data.doctor`."""
+    """Examines a dataset and lists everything that is wrong, with files and fixes; see `pixelwise.data.doctor`."""
     return examine(Path(data), layout, rle_order)
 
 
@@ -86,7 +86,7 @@ def convert(
         What was done, in sentences.
 
     Raises:
-        UserError: an unknown format or split, a folder that holds files already, or data that cannot be read.
+        UserError: an unknown format or split, a folder that is not empty, or data that cannot be read.
     """
     return write_copy(Path(data), to, Path(out), splits=splits, layout=layout, rle_order=rle_order)
 
@@ -108,18 +108,18 @@ def train(
     """Plans, trains, measures on the validation split, and writes the report.
 
     Args:
-        recipe: a model's name, a recipe's, or a YAML file; None for what suits the labels.
+        recipe: a model's name, a recipe's name, or a YAML file; None for the default recipe for the labels.
         data: folder of the data, if the recipe does not name it.
-        layout: of the data, if not the recipe's.
-        unlabelled: folder of further pictures, for methods that learn from pictures without labels.
-        minutes, epochs: the budget, if not the recipe's or the default; one of the two. Minutes are those of the whole
-            call, from reading the data to the report. Each variant of a recipe has all of the budget.
-        out: the run's folder; it must not exist or be empty. Default `runs/RECIPE-DATA`.
-        overrides: `section.key=value`, or a mapping of such keys to values.
+        layout: layout of the data, if it is not the recipe's.
+        unlabelled: folder of additional pictures, for methods that learn from pictures without labels.
+        minutes, epochs: the budget, one of the two, if it is neither the recipe's nor the default. Minutes cover the
+            whole call, from reading the data to the report. Each variant of a recipe gets the whole budget.
+        out: the folder of the run, which must be new or empty; `runs/RECIPE-DATA` by default.
+        overrides: `section.key=value` strings, or a mapping of such keys to values.
         baselines: see `Baselines`.
 
     Raises:
-        UserError: anything about recipe, data, weights or folders that cannot work, before anything is written.
+        UserError: recipe, data, weights or folders that cannot work; raised before anything is written.
         KeyboardInterrupt: on Ctrl-C, after the state was saved.
     """
     begun = time.monotonic()
@@ -151,20 +151,20 @@ def train(
 
 
 def _usual(settings: Mapping[str, Any]) -> str:
-    """The recipe for data that comes without one.
+    """The name of the default recipe for the data in the settings.
 
     Raises:
-        UserError: as `session.default_recipe`.
+        UserError: as in `opening.default_recipe`.
     """
     given = {key.removeprefix("data."): value for key, value in settings.items() if key.startswith("data.")}
     return default_recipe(recipes.data_section(given))
 
 
 def _asked(name: str, settings: Mapping[str, Any], out: str | None) -> Recipe:
-    """The recipe; mistakes in it, missing folders of data and a taken folder for the run are told together.
+    """Loads the recipe, and reports all mistakes together: in the recipe, missing data, a run folder that is not empty.
 
     Raises:
-        UserError: any of them.
+        UserError: any of these.
     """
     faults = Faults()
     planned = faults.attempt(lambda: recipes.load_recipe(name, settings), None)
@@ -182,13 +182,13 @@ def _asked(name: str, settings: Mapping[str, Any], out: str | None) -> Recipe:
 def resume(
     run: PathLike, *, data: PathLike | None = None, unlabelled: PathLike | None = None, progress: bool = False
 ) -> Run:
-    """Goes on with a stopped run, to what it would have become without the stop.
+    """Continues a stopped run to the end. With a budget of epochs, the result is the same as without the stop.
 
     Args:
-        data, unlabelled: where the run's data lies now, if it was moved; written into the run.
+        data, unlabelled: the new folders of the run's data, if it was moved; they are written into the run.
 
     Raises:
-        UserError: not a run, its recipe or data changed, its data is not there, or another process is training it.
+        UserError: not a run; its recipe or data changed; its data is missing; or another process is training it.
     """
     existing = open_run(Path(run)).whole
     engine()
@@ -231,7 +231,7 @@ def _run_to_the_end(session: Session, progress: bool, baselines: Baselines | Non
         if rank() == 0:
             finish(session, display, baselines(session) if baselines else None)
     except Interrupted:
-        raise KeyboardInterrupt(f"stopped; everything is saved. Go on with: {session.run.resume_command}") from None
+        raise KeyboardInterrupt(f"stopped; everything is saved. Continue with: {session.run.resume_command}") from None
     except NotFinite as error:
         raise diverged(session, error) from None
     return session.run
@@ -267,19 +267,19 @@ def load(
     precision: str = "auto",
     **options: Any,
 ) -> Predictor[Any]:
-    """What predicts with a run folder, or with a model file such as its `best.safetensors`.
+    """Loads the predictor of a run folder, or of a model file such as its `best.safetensors`.
 
-    `predictor(picture)` gives the prediction of the network's task: `.mask`, (H, W) class ids, of a network that labels
-    pixels; `.class_name` of a classifier; `.boxes`, (M, 4) in pixels, of a network that finds objects; `.values`,
-    (H, W) numbers, of a regression.
+    `predictor(picture)` returns the prediction of the network's task: `.mask`, (H, W) class ids, for a network that
+    labels pixels; `.class_name` for a classifier; `.boxes`, (M, 4) in pixels, for a network that finds objects;
+    `.values`, (H, W) numbers, for a regression.
 
     Args:
-        flips, scales, refine, tile, device, precision, options: of the task's `InferenceOptions`; those that its
-            networks do not have must be left as they are.
+        flips, scales, refine, tile, device, precision, options: see the task's `InferenceOptions`; options that its
+            networks do not have must keep their defaults.
 
     Raises:
-        UserError: not a run, one that has not yet reached its first validation, or options that the kind of network
-            does not have.
+        UserError: not a run, a run that has not reached its first validation, or options that the network's task does
+            not have.
     """
     given = {"flips": flips, "scales": tuple(scales), "refine": refine, "tile": tile, "device": device,
              "precision": precision, **options}  # fmt: skip
@@ -295,10 +295,10 @@ def _predictor(path: PathLike, given: Mapping[str, Any]) -> Predictor[Any]:
 
 
 def _options(path: PathLike, given: Mapping[str, Any]) -> Any:
-    """The task's options from those that a user gave.
+    """The task's options of prediction, from the options that the user gave.
 
     Raises:
-        UserError: an option that the task does not have, or a value that it does not take.
+        UserError: an option that the task does not have, or a value that the option does not take.
     """
     spec = read_spec(model_file(path))
     task = task_of(spec)
@@ -329,25 +329,25 @@ def evaluate(
     progress: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
-    """Scores of a trained network on labelled pictures, as in `metrics.json`.
+    """Measures a trained network on labelled pictures, and returns scores as in `metrics.json`.
 
     Args:
         run: a run folder or a model file.
-        data: default the data the run was trained on. Its classes are found by name among those of the network.
-        layout: of the data; default that of the run's recipe.
+        data: folder of the data; by default the data of the run. Its classes are matched by name with the network's.
+        layout: layout of the data; by default the layout in the run's recipe.
         split: a split of the data, or `all` labelled pictures.
         flips, scales, refine, options: as for `load`.
-        instances: how objects are told apart, to be compared with those of the data: a name in
-            `tasks.segment.instances.INSTANCES`, or `best` for the one of them with the highest F1; None for `best`
-            where all labels are objects, else none.
-        rle_order: along what run lengths in other data than the run's own count the pixels; None for that of the run.
+        instances: how objects are separated in order to compare them with those of the data: a name in
+            `tasks.segment.instances.INSTANCES`, or `best` for the one with the highest F1. None means `best` if all
+            labels are objects, otherwise objects are not compared.
+        rle_order: order in which run lengths count the pixels, for data other than the run's; None for the run's order.
 
     Returns:
-        The summary of the scores; where the data is not the run's own, with `notes`, sentences on how it was read.
+        The summary of the scores. If the data is not the run's data, `notes` holds sentences on how it was read.
 
     Raises:
-        UserError: nothing to measure, classes that the network does not know, labels that say something else than the
-            network, or a model file without `data`.
+        UserError: nothing to measure, classes that the network was not trained on, labels of a different kind than the
+            network predicts, or a model file without `data`.
     """
     given = {"flips": flips, "scales": tuple(scales), "refine": refine, "instances": instances, **options}
     completed = _options(run, given)
@@ -358,8 +358,8 @@ def evaluate(
         dataset = replace(dataset, splits={**dataset.splits, "all": tuple(record.name for record in dataset.records)})
     if not task.needs <= dataset.knows:
         raise UserError(
-            f"{dataset.root}: the labels do not say what {spec.model} predicts, which was trained to {task.name}; give "
-            "other data."
+            f"{dataset.root}: the labels do not show what {spec.model} predicts, which was trained to {task.name}; "
+            "give other data."
         )
     completed = task.evaluation_options(dataset, completed)
     predictor = Predictor(task.inference(model, spec, completed))
@@ -373,15 +373,15 @@ def evaluate(
 def _evaluation_data(
     run: PathLike, task: Task, data: PathLike | None, layout: str | None, rle_order: Order | None
 ) -> tuple[Dataset, bool]:
-    """What a run or a model file is measured on, and whether that is what the run was trained on, split as it was.
+    """The dataset that a run or a model file is measured on, and whether it is the run's dataset with the same splits.
 
     Raises:
-        UserError: no data is known or there is none.
+        UserError: no data was given, or it is missing.
     """
     settings = open_run(Path(run)).planned if Path(run).is_dir() else None
     path = data if data is not None or settings is None else settings.data.path
     if path is None:
-        raise UserError(f"{run}: a model file does not say where its data is; give --data.")
+        raise UserError(f"{run}: a model file does not hold the folder of its data; give --data.")
     if data is None and not home_of(Path(path)).is_dir():
         raise UserError(f"{path}: the data of the run {run} is no longer there; give its new place with --data.")
     if settings is None:
@@ -398,13 +398,13 @@ def _evaluation_data(
         if layout is not None or settings.data.layout == "auto":
             raise
         raise UserError(
-            f"{error} (It was read as '{settings.data.layout}', the layout of the run's own data; --layout gives "
-            "another, and --layout auto recognises it.)"
+            f"{error} (It was read as '{settings.data.layout}', the layout of the run's data; --layout sets another, "
+            "and --layout auto recognises the layout.)"
         ) from None
 
 
 def tables(run: PathLike, summary: Mapping[str, Any]) -> list[Block]:
-    """The summary of an evaluation of a run or a model file, as it is printed."""
+    """The summary of an evaluation of a run or a model file as tables for printing."""
     return task_of(read_spec(model_file(run))).tables(summary)
 
 
@@ -424,29 +424,30 @@ def predict(
     progress: bool = False,
     **options: Any,
 ) -> list[Path]:
-    """Predicts files, or all pictures below folders, in bounded memory, and writes what the network's task writes.
+    """Predicts files, or all pictures below folders, in bounded memory, and writes the results of the network's task.
 
-    A network that labels pixels writes a mask for each picture, a regression a float TIFF. A classifier writes one
-    table, `predictions.csv`: the picture, its class, the probability, and those of the next best classes. A network
-    that finds objects writes `boxes.csv`: the picture, the class, the confidence, and the edges x0, y0, x1, y1 of the
-    box in the picture's own pixels. One bad picture does not stop the others; they are named at the end.
+    A network that labels pixels writes one mask per picture, a regression one float TIFF per picture. A classifier
+    writes one table, `predictions.csv`: the picture, its class, the probability, and the next best classes with their
+    probabilities. A network that finds objects writes `boxes.csv`: the picture, the class, the confidence, and the
+    edges x0, y0, x1, y1 of the box in pixels of the picture. Bad pictures do not stop the others; they are listed at
+    the end.
 
     Args:
-        overlay: also write NAME_overlay.png, the answer drawn over the picture.
+        overlay: also write NAME_overlay.png, the prediction drawn over the picture.
         boundaries: also write NAME_boundaries, 255 on both sides of an edge between classes, else 0.
-        instances: also tell single objects apart, of all classes but 0, by a way of `tasks.segment.instances`:
-            NAME_instances.png is a 16-bit label map, and `instances.csv` has a line for each object, with its class,
-            its area in pixels, and its box and its centre in the picture's own pixels.
-        heatmap: of a classifier, the name of a class: it is slid over each picture instead, and NAME_heat.tif holds the
-            probability of the class in each window, NAME_heat.png shows it over the picture.
+        instances: also separate the objects of all classes but 0, with a method of `tasks.segment.instances`:
+            NAME_instances.png is a 16-bit label map, and `instances.csv` has one row per object, with its class, its
+            area in pixels, and its box and centre in pixels of the picture.
+        heatmap: for a classifier, the name of a class. The classifier is slid over each picture instead:
+            NAME_heat.tif holds the probability of the class in each window, NAME_heat.png shows it over the picture.
         flips, scales, refine, tile, options: as for `load`.
 
     Returns:
-        The files written: masks as PNG, or TIFF for huge pictures, of class ids; or the table; or the heat maps.
+        The files written: masks of class ids as PNG, or as TIFF for huge pictures; or the table; or the heat maps.
 
     Raises:
-        UserError: no picture, a result that exists already (before anything is written), options that the kind of
-            network does not have, or pictures that failed.
+        UserError: no picture, a result that exists already (raised before anything is written), options that the
+            network's task does not have, or pictures that failed.
     """
     given = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
     files, root = _pictures(Path(os.fspath(path)) for path in given)
@@ -458,27 +459,27 @@ def predict(
 
 
 def not_read(pictures: PathLike | Iterable[PathLike]) -> str:
-    """A sentence on pictures below folders that are of formats which are not read; empty where there are none."""
+    """A sentence about pictures below folders whose formats cannot be read; empty if there are none."""
     given = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
     folders = [Path(os.fspath(path)) for path in given if Path(os.fspath(path)).is_dir()]
     files = [file for folder in folders for file in unread_files(folder)]
     if not files:
         return ""
-    return f"Files of formats that are not read: {named(files)} ({some(files, 3)}); save them as PNG or TIFF."
+    return f"Files of formats that cannot be read: {named(files)} ({some(files, 3)}); save them as PNG or TIFF."
 
 
 def sample(run: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -> list[Path]:
-    """Pictures that a generative network makes: one sheet, and a file for each.
+    """Makes pictures with a generative network: one sheet, and one file per picture.
 
     Args:
-        out: a folder; it must not hold results of that name yet.
-        seed: of the noise; the same seed gives the same pictures.
+        out: the folder for the results, which must not exist there yet.
+        seed: seed of the noise; the same seed gives the same pictures.
 
     Returns:
         The sheet, then the single pictures.
 
     Raises:
-        UserError: a network that makes no pictures, or a result that exists already.
+        UserError: the network makes no pictures, or a result exists already.
     """
     model, spec = load_model(model_file(run))
     task = task_of(spec)
@@ -488,7 +489,7 @@ def sample(run: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -> l
 
 
 def _pictures(paths: Iterable[Path]) -> tuple[list[Path], Path]:
-    """All picture files, and the folder that result names are relative to."""
+    """All picture files, and the folder that the names of results are relative to."""
     files: list[Path] = []
     roots: list[Path] = []
     for path in paths:
@@ -506,13 +507,13 @@ def _pictures(paths: Iterable[Path]) -> tuple[list[Path], Path]:
             raise UserError(f"{path}: no such picture or folder.")
     if not files:
         raise UserError("no pictures given.")
-    # Not resolved: a link is named as the user named it.
+    # Not resolved, so that a link keeps the name that the user gave.
     root = Path(os.path.commonpath([os.path.abspath(root) for root in roots]))
     return list(dict.fromkeys(Path(os.path.abspath(file)) for file in files)), root
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
-    """`name=value` strings as keywords; values are read as YAML.
+    """Parses `name=value` strings into keywords; values are read as YAML.
 
     Raises:
         UserError: no equals sign, or a value that is not YAML.
@@ -521,7 +522,7 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def parse_scales(text: str) -> tuple[float, ...]:
-    """`0.75,1,1.25` as numbers.
+    """Parses `0.75,1,1.25` into numbers.
 
     Raises:
         UserError: not a list of numbers.
@@ -529,7 +530,7 @@ def parse_scales(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UserError(f"--scales {text}: expected numbers with commas between, such as 0.75,1,1.25") from None
+        raise UserError(f"--scales {text}: expected numbers separated by commas, such as 0.75,1,1.25") from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Files that are complete under their final name, or not there at all."""
+"""Atomic writing: a file is either complete under its final name, or not there at all."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes, flushes to disk, renames. A crash or a full disk leaves the old file, or none.
+    """Writes a temporary file, flushes it to disk and renames it. A crash or a full disk leaves the old file, or none.
 
     Raises:
-        OSError: as the system gives it; the temporary file is removed.
+        OSError: as the system raises it; the temporary file is removed.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -29,17 +29,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """`write_bytes` of UTF-8."""
+    """Writes text as UTF-8, see `write_bytes`."""
     write_bytes(path, content.encode())
 
 
 def replace_folder(new: Path, final: Path, previous: Path) -> None:
     """Puts a finished folder in place of `final`, which is kept as `previous`.
 
-    At every moment `final` or `previous` is complete: the old `previous` goes first, while `final` still stands.
+    At every moment `final` or `previous` is complete, since the old `previous` is removed while `final` still exists.
 
     Raises:
-        OSError: as the system gives it.
+        OSError: as the system raises it.
     """
     if final.exists():
         if previous.exists():
@@ -50,7 +50,7 @@ def replace_folder(new: Path, final: Path, previous: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes a folder's entries to disk, where the system can (Windows cannot)."""
+    """Flushes a folder's entries to disk if the system can (Windows cannot)."""
     with contextlib.suppress(OSError, AttributeError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

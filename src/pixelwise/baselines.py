@@ -1,4 +1,4 @@
-"""Yardsticks: what one reaches without looking, and by colour alone. A network that is worth training beats both."""
+"""Baselines: background everywhere, and a classifier of single pixels by colour. A useful network beats both."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ MAX_PIXELS = 200_000
 
 
 def always_background(image: np.ndarray, background: int = 0) -> np.ndarray:
-    """The same class everywhere.
+    """Predicts the same class for every pixel.
 
     Args:
         image: (H, W, C).
-        background: that class.
+        background: the id of this class.
 
     Returns:
         (H, W) uint8.
@@ -26,15 +26,15 @@ def always_background(image: np.ndarray, background: int = 0) -> np.ndarray:
 
 
 class ColourClassifier:
-    """Labels each pixel by its own channels and nothing else: a decision tree over colour.
+    """Predicts the class of each pixel from its channels alone, with a decision tree.
 
-    It is fitted on a sample with as many pixels of each class as there are, up to an equal share, so that rare classes
-    have a say. Any number of channels and any depth will do.
+    The tree is fitted to a sample of pixels in which no class has more than an equal share, so that rare classes count.
+    Pictures may have any number of channels and any depth.
     """
 
     def __init__(self, seed: int = 0) -> None:
         """Args:
-        seed: of the sample of pixels.
+        seed: seed of the sample of pixels.
         """
         from sklearn.tree import DecisionTreeClassifier
 
@@ -42,14 +42,14 @@ class ColourClassifier:
         self._tree = DecisionTreeClassifier(min_samples_leaf=40, max_leaf_nodes=4096, random_state=seed)
 
     def fit(self, pictures: Iterable[tuple[np.ndarray, np.ndarray]], per_picture: int = 200) -> ColourClassifier:
-        """Learns from pictures and their masks; keeps at most `MAX_PIXELS` pixels.
+        """Fits the tree to pictures and their masks; keeps at most `MAX_PIXELS` pixels.
 
         Args:
             pictures: (H, W, C) pictures with their (H, W) masks, class ids with 255 = void; read once, one at a time.
-            per_picture: the most pixels of a class that one picture gives.
+            per_picture: the most pixels of a class that are taken from one picture.
 
         Raises:
-            UserError: not one labelled pixel.
+            UserError: there is no labelled pixel.
         """
         rng = np.random.default_rng(self.seed)
         colours: dict[int, list[np.ndarray]] = {}
@@ -71,6 +71,6 @@ class ColourClassifier:
         return self
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, C), in the channels and depth of the training pictures -> (H, W) uint8 class ids."""
+        """A picture (H, W, C) with the channels and depth of the training pictures -> (H, W) uint8 class ids."""
         flat = image.reshape(-1, image.shape[2]).astype(np.float32)
         return self._tree.predict(flat).astype(np.uint8).reshape(image.shape[:2])

@@ -1,4 +1,4 @@
-"""Every system by name: a new one is one file, one line here, one recipe."""
+"""The catalog of all systems by name. A new system is one file, one line here and one recipe."""
 
 from __future__ import annotations
 
@@ -59,12 +59,13 @@ class System:
 
     Attributes:
         build: keyword-only constructor of the network.
-        tasks: what the network can be trained for; the labels decide between several, the first of which is the usual
-            one.
+        tasks: the tasks that the network can be trained for, the usual one first. If there are several, the labels
+            decide.
         paper: authors, venue or preprint.
-        method: how it is taught unless a recipe names another method, a name in `METHODS`.
-        family: networks of one family share names of tensors: weights of one fill another, as far as they go.
-        starts_from: the classifier whose weights fill its way down, where no option names one.
+        method: the method of training by default, a name in `METHODS`.
+        family: networks of one family share the names of tensors, so that weights of one network fill the tensors that
+            another has in common with it.
+        starts_from: the classifier whose weights fill the encoder of the network, if no option names one.
         parameters: (options, exact number of parameters at paper size).
         tiny: options that make the network small enough to train in a test.
     """
@@ -90,7 +91,7 @@ METHODS: dict[str, type[Method]] = {
     "supervised": Supervised,
     "vat": VAT,
 }
-"""Name in a recipe -> how networks are taught."""
+"""Name in a recipe -> method of training."""
 
 BOUNDED = (Bounded(),)
 BOXES = (FindObjects(),)
@@ -394,7 +395,7 @@ SYSTEMS: dict[str, System] = {
     "overfeat_small": System(
         overfeat.overfeat_small,
         WINDOWS,
-        f"{SERMANET_2014}; smaller than any there",
+        f"{SERMANET_2014}; smaller than the paper's networks",
         parameters=(({"regression": True}, 552_012),),
         tiny={"width": 6, "regression": True},
     ),
@@ -589,11 +590,11 @@ DEFAULT_RECIPES: Mapping[str, str] = {
     "objects": "overfeat",
     "classes": "resnet18",
 }
-"""What a dataset knows -> the recipe that is trained where none is named; of several the first (learning_speed.md)."""
+"""What a dataset knows -> the default recipe; the first entry that applies is used (benchmarks/learning_speed.md)."""
 
 
 def system(name: str) -> System:
-    """The catalog's line of a network.
+    """The catalog's entry for a network.
 
     Raises:
         UserError: unknown name.
@@ -609,7 +610,7 @@ def task_names() -> list[str]:
 
 
 def list_models(task: str | None = None) -> list[str]:
-    """Names in the catalog, of the networks that can be trained for one task, or of all.
+    """The names of all networks in the catalog, or of those that can be trained for a task.
 
     Raises:
         UserError: unknown task.
@@ -620,11 +621,11 @@ def list_models(task: str | None = None) -> list[str]:
 
 
 def create_model(name: str, /, **options: Any) -> nn.Module:
-    """Builds a network by name; `options` are the keywords of its constructor, unknown ones are refused.
+    """Builds a network by name. `options` are the keywords of its constructor; unknown options are refused.
 
-    `weights` (a file, a run, a hub name) fills the encoder of a network that has one, else the whole network. Those of
-    a run of the same network, or of one of its family, and those of a classifier, fill all of it but for a last layer
-    with another number of outputs.
+    `weights` (a file, a run, a hub name) fills the encoder of a network that has one, else the whole network. Weights
+    from a run of the same network or of one in its family, and weights of a classifier, fill everything except a last
+    layer with a different number of outputs.
 
     Raises:
         UserError: unknown name or option, a missing option, or weights that do not fit.
@@ -653,20 +654,20 @@ def load_model(path: Path | str) -> tuple[nn.Module, ModelSpec]:
         model = create_model(spec.model, **spec.options)
         model.load_state_dict(tensors)
         check_weights(model)
-    except (RuntimeError, UserError) as error:  # the first is torch's for names and shapes that differ
+    except (RuntimeError, UserError) as error:  # torch raises RuntimeError if names or shapes differ
         reason = " ".join(str(error).split())
-        raise UserError(f"{path}: its network cannot be made ({reason}); {AGAIN}") from None
+        raise UserError(f"{path}: its network cannot be built ({reason}); {AGAIN}") from None
     return model.eval(), spec
 
 
 def task_of(spec: ModelSpec) -> Task:
-    """What the network of a model file was trained for."""
+    """The task that the network of a model file was trained for."""
     tasks = system(spec.model).tasks
     return next((task for task in tasks if task.name == spec.task), tasks[0])
 
 
 def weights_fill(name: str, file: WeightsFile) -> bool:
-    """Whether a file holds the whole of a network (a run of it, or of one of its family), not its encoder alone."""
+    """Whether a file fills the whole network (from a run of it, or of one in its family), not only its encoder."""
     if file.model not in SYSTEMS:
         return False
     family = system(name).family
@@ -676,7 +677,7 @@ def weights_fill(name: str, file: WeightsFile) -> bool:
 def published_classifier(name: str, options: Mapping[str, Any]) -> str | None:
     """The classifier whose published weights fill a network with these options, or its encoder.
 
-    None for a network that has no such part, one of another width, or a classifier without published weights.
+    None if the network has no such part or a different width, or if the classifier has no published weights.
     """
     known = inspect.signature(system(name).build).parameters
     named = [options.get(option, known[option].default) for option in ("encoder", "network") if option in known]
@@ -688,13 +689,13 @@ def published_classifier(name: str, options: Mapping[str, Any]) -> str | None:
     try:
         with shapes_only():
             create_model(name, **{**needed, **options, "weights": file})
-    except UserError:  # of another width; what cannot be built at all is told when it is built
+    except UserError:  # a different width; other mistakes are reported when the network is built
         return None
     return classifier
 
 
 def option_names(name: str) -> list[str]:
-    """The keywords that a network's constructor takes.
+    """The keywords of a network's constructor.
 
     Raises:
         UserError: unknown name.

@@ -1,4 +1,4 @@
-"""The whole path on embedded data: check, train, measure, predict a large picture, report. And lessons: one so far."""
+"""The demo: all steps on embedded data (check, train, measure, predict a large picture, report), and a lesson."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from pixelwise.training.run import Run
 from pixelwise.training.session import Session
 
 LARGE = (2048, 3072)
-"""Height and width of the scene that is predicted by tiles."""
+"""Height and width of the scene that is predicted in tiles."""
 
 
 def prepare(out: Path) -> Path:
-    """Writes the scenes to `out/scenes`, and gives that folder.
+    """Writes the scenes to `out/scenes`, and returns that folder.
 
     Raises:
-        UserError: `out` has something in it.
+        UserError: `out` is not empty.
     """
     _check_empty(out)
     write_scenes(out / "scenes")
@@ -45,10 +45,10 @@ def overfitting(out: Path, minutes: float | None = None) -> Run:
     """Trains the variants of the recipe `overfitting` in `out/run`, on ten digits of each class in `out/digits`.
 
     Args:
-        minutes: of all trainings together; None for the recipe's number of passes.
+        minutes: minutes for all runs together; None for the recipe's number of epochs.
 
     Raises:
-        UserError: `out` has something in it.
+        UserError: `out` is not empty.
     """
     _check_empty(out)
     write_digits(out / "digits")
@@ -57,7 +57,7 @@ def overfitting(out: Path, minutes: float | None = None) -> Run:
 
 
 def train(data: Path, out: Path, minutes: float) -> tuple[Run, Mapping[str, float | None]]:
-    """Trains the recipe `scenes-unet` in `out/run`; gives the run, and the mean IoU of both baselines."""
+    """Trains the recipe `scenes-unet` in `out/run`; returns the run and the mean IoU of both baselines."""
     measured: dict[str, float | None] = {}
 
     def measure(session: Session) -> Mapping[str, float | None]:
@@ -69,7 +69,7 @@ def train(data: Path, out: Path, minutes: float) -> tuple[Run, Mapping[str, floa
 
 
 def baselines(session: Session) -> Mapping[str, float | None]:
-    """Mean IoU, on the same pictures, of the background everywhere, and of a classifier that sees a pixel's colour."""
+    """The mean IoU of both baselines on the validation pictures: background everywhere, and a classifier of colours."""
     dataset = session.data.dataset
     training = (
         (sample.image, sample.mask)
@@ -92,7 +92,7 @@ def _mean_iou(dataset: Dataset, predict: Callable[[np.ndarray], np.ndarray]) -> 
 
 
 def predict_large(run: Run, out: Path) -> tuple[Path, float]:
-    """Predicts one large scene by tiles into `out/large`; gives the folder and the mean IoU on it."""
+    """Predicts one large scene in tiles into `out/large`; returns the folder and the mean IoU of the scene."""
     folder = out / "large"
     sample = large_scene(1, LARGE)
     write_png(folder / "scene.png", sample.image)

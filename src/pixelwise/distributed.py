@@ -1,4 +1,4 @@
-"""Sums over all processes of a run, so that several of them compute what one would."""
+"""Sums over all processes of a run, so that several processes compute the same as one."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 if dist.is_available():
-    # Its functions keep the group that exists when they are defined as a default argument, for good. Optimisers import
-    # them at their first step, when the run's group exists, which then could no longer be left.
+    # The functions of this module keep the process group that exists at import as a default argument. Optimisers would
+    # import it at their first step, when the run's group exists, and the group could then no longer be left.
     import torch.distributed.nn.functional
 
 T = TypeVar("T")
 
 
 def world_size() -> int:
-    """Processes in this run: 1 unless started by `torchrun` or `accelerate launch`."""
+    """The number of processes of this run: 1 unless started by `torchrun` or `accelerate launch`."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """This process's number, 0 for the one that writes files."""
+    """The number of this process; process 0 writes files."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def leave_at_exit() -> None:
-    """Has the process leave its group before the interpreter ends.
+    """Makes the process leave its group before the interpreter ends.
 
-    Threads of the group that still run then can abort the process (`terminate called without an active exception`).
+    Otherwise threads of the group that still run can abort the process (`terminate called without an active
+    exception`).
     """
     if dist.is_available() and dist.is_initialized():
         atexit.unregister(_leave)
@@ -45,11 +46,11 @@ def _leave() -> None:
 
 
 def total(value: Tensor) -> Tensor:
-    """The sum of `value` over all processes, differentiable; `value` itself where there is one.
+    """The sum of `value` over all processes, differentiable; with a single process, `value` itself.
 
-    Each process then holds the same loss of the whole batch. The gradient that reaches a process's own summand is the
-    sum over the processes' equal losses; averaging parameter gradients over processes, as data-parallel training does,
-    divides that by their number again, which leaves the gradient of the one loss.
+    Each process then holds the same loss of the whole batch. The gradient of a process's summand is the sum of the
+    gradients of all these equal losses. Data-parallel training averages parameter gradients over processes, which
+    divides by their number again and leaves the gradient of one loss.
     """
     if world_size() == 1:
         return value
@@ -71,7 +72,7 @@ class _AllReduceSum(Function):
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replaces each gradient by its mean over all processes, in one message; does nothing where there is one process.
+    """Replaces each gradient by its mean over all processes, in one message; does nothing with a single process.
 
     All processes must hold gradients of the same parameters.
     """
@@ -88,7 +89,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def gathered(value: T) -> list[T]:
-    """The objects of all processes, by rank, on all of them; all must call it."""
+    """The values of all processes in order of rank, on every process; all processes must call this."""
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
@@ -97,13 +98,13 @@ def gathered(value: T) -> list[T]:
 
 
 def barrier() -> None:
-    """Waits until all processes are here."""
+    """Waits until all processes have called this."""
     if world_size() > 1:
         dist.barrier()
 
 
 def any_process(flag: bool, device: torch.device) -> bool:
-    """Whether `flag` holds on any process; all of them must call it."""
+    """Whether `flag` is true on any process; all processes must call this."""
     if world_size() == 1:
         return flag
     value = torch.tensor(int(flag), device=device)
@@ -112,14 +113,14 @@ def any_process(flag: bool, device: torch.device) -> bool:
 
 
 def buffers_from_first(network: nn.Module) -> None:
-    """Gives all processes the first one's buffers; all must call it."""
+    """Copies the buffers of the first process to all others; all processes must call this."""
     if world_size() > 1:
         for buffer in network.buffers():
             dist.broadcast(buffer, 0)
 
 
 def from_first(value: float, device: torch.device) -> float:
-    """The first process's value, on all of them; all must call it."""
+    """The value of the first process, on every process; all processes must call this."""
     if world_size() == 1:
         return value
     shared = torch.tensor(value, dtype=torch.float64, device=device)

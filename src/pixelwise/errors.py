@@ -1,4 +1,4 @@
-"""What goes wrong because of what the user gave, said in one sentence."""
+"""Errors in what the user gave, each explained in one sentence."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Bad input, explained: what, which file, expected against found, and how to fix it.
+    """Bad input, with a sentence that names what is wrong, in which file, expected against found, and how to fix it.
 
     The command line prints the sentence and exits with status 1; `--debug` shows the traceback as well.
 
     Args:
-        code: of the doctor's finding about such a file; empty where it has none of its own.
+        code: code of the doctor's finding about such a file; empty if there is no special code.
     """
 
     def __init__(self, sentence: str = "", *, code: str = "") -> None:
@@ -25,7 +25,7 @@ class NotFinite(UserError):
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
-    """The error for a name, or whatever stands in its place, that is not one of `known`, with the nearest right one.
+    """The error for a name (or a value instead of a name) that is not in `known`, with the nearest known name.
 
     >>> str(unknown("model", "unte", ["unet", "segnet"]))
     "unknown model 'unte'; did you mean 'unet'? Known: segnet, unet"

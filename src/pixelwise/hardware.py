@@ -1,4 +1,4 @@
-"""What this machine has, and how to use it well."""
+"""Facts about this machine, and settings that use it well."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def default_device() -> torch.device:
-    """CUDA, Apple's MPS, or the CPU: the first that is there."""
+    """CUDA, Apple's MPS or the CPU, whichever is available first."""
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():
@@ -23,7 +23,7 @@ def default_device() -> torch.device:
 
 
 def preferred_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the processor multiplies it natively, float32 elsewhere."""
+    """bfloat16 if the processor multiplies it natively, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     if device.type == "cpu":
@@ -34,12 +34,12 @@ def preferred_dtype(device: torch.device) -> torch.dtype:
 
 
 def reading_waits(device: torch.device) -> bool:
-    """Whether reading a number from a device waits until all work that is queued there is done."""
+    """Whether reading a number from a device waits until all work queued there is done."""
     return device.type == "cuda"
 
 
 def on_device(values: Tensor, device: torch.device) -> Tensor:
-    """A tensor on a device. Where reading waits, a copy to the device does not: it starts from pinned memory."""
+    """A tensor on a device. On devices where `reading_waits`, the copy starts from pinned memory and does not wait."""
     if reading_waits(device) and values.device.type == "cpu":
         return values.pin_memory().to(device, non_blocking=True)
     return values.to(device)
@@ -47,19 +47,19 @@ def on_device(values: Tensor, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=64)
 def constants(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Numbers as a tensor that is copied to the device once. It is shared, so nobody may write to it."""
-    with torch.inference_mode(mode=False):  # else a validation could make it, and training not use it
+    """Numbers as a tensor that is copied to the device once. It is shared and must not be changed."""
+    with torch.inference_mode(mode=False):  # training could not use a tensor that was made in inference mode
         return torch.tensor(values, dtype=dtype, device=device)
 
 
 def keep_freed_memory() -> None:
-    """Tells glibc to keep freed memory for the next step instead of returning it and faulting it in again.
+    """Tells glibc to keep freed memory for the next step instead of returning it to the system.
 
-    Training allocates the same tensors in every step; zeroing their pages anew costs 5 to 25 % of it on a CPU. All
-    threads share one arena, so that what one of them frees serves the others: 0.4 GB less in the prediction of large
-    pictures. Does nothing where the C library is not glibc.
+    Training allocates the same tensors in every step; zeroing their pages again takes 5 to 25 % of its time on a CPU.
+    All threads share one arena, so that memory freed by one thread serves the others, which saves 0.4 GB in the
+    prediction of large pictures. Does nothing if the C library is not glibc.
 
-    It changes the whole process for good, so the library leaves it to its caller: the command line calls it, and a
+    This changes the whole process permanently, so the library leaves it to its caller: the command line calls it, and a
     program that trains or predicts through the API may call it once at its start.
     """
     if not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
@@ -72,17 +72,17 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Returns freed memory to the system once, whether or not the process keeps what it frees from now on.
+    """Returns freed memory to the system once, even if the process keeps what it frees later.
 
-    For what was needed only at the start: its pieces are too small for the tensors that follow, which would take new
-    memory beside it. Does nothing where the C library is not glibc.
+    This is for memory that was needed only at the start: its pieces are too small for later tensors, which would take
+    new memory in addition. Does nothing if the C library is not glibc.
     """
     if sys.platform.startswith("linux") and platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def processor_name() -> str:
-    """The processor as the system names it."""
+    """The system's name for the processor."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

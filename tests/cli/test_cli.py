@@ -134,7 +134,7 @@ def test_help_takes_a_fraction_of_importing_torch() -> None:
         (["sample", "RUN", "--out", "OUT"], "was trained to segment and makes no pictures"),
         (["sample", "nowhere", "--out", "OUT"], "nowhere"),
         (["train", "mlp", "--data", "DATA", "--unlabelled", "nowhere"], "nowhere"),
-        (["train", "unet", "--data", "DATA", "--unlabelled", "DATA"], "set method.name to one that does (vat)"),
+        (["train", "unet", "--data", "DATA", "--unlabelled", "DATA"], "set method.name to a method that does (vat)"),
         (["models", "--task", "segmnt"], "did you mean 'segment'"),
         (["check", "nowhere"], "nowhere"),
     ],
@@ -231,7 +231,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(scenes_folder: Path, tmp_path: Path)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip() == (
-        f"pixelwise: stopped; everything is saved. Go on with: pixelwise train --resume '{tmp_path / 'my run'}'"
+        f"pixelwise: stopped; everything is saved. Continue with: pixelwise train --resume '{tmp_path / 'my run'}'"
     )
     assert (tmp_path / "my run" / "last" / "state.json").exists()
 

@@ -68,9 +68,9 @@ def test_certainty_survives_the_logarithm() -> None:
     ("flips", "scales", "words"),
     [
         ("horizonal", (1.0,), "did you mean 'horizontal'"),
-        ("none", (), "scales are factors"),
-        ("none", (1.0, 0.0), "scales are factors"),
-        ("none", (float("nan"),), "scales are factors"),
+        ("none", (), "scales must be factors"),
+        ("none", (1.0, 0.0), "scales must be factors"),
+        ("none", (float("nan"),), "scales must be factors"),
     ],
 )
 def test_options_are_checked(flips: str, scales: tuple[float, ...], words: str) -> None:

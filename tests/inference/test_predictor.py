@@ -69,12 +69,12 @@ def test_tiles_and_whole_agree(flips: str, batch: int | None) -> None:
     assert clear.mean() > 0.99
     assert np.array_equal(tiled.mask[clear], whole.mask[clear])
     np.testing.assert_allclose(tiled.confidence, whole.confidence, atol=0.51 / 255)
-    with pytest.raises(UserError, match=r"172 x 132 pixels is predicted by tiles.*predictor\(picture\["):
+    with pytest.raises(UserError, match=r"172 x 132 pixels is predicted in tiles.*predictor\(picture\["):
         _ = tiled.probabilities
 
 
 def test_a_network_that_labels_no_pixels_is_refused() -> None:
-    with pytest.raises(UserError, match="'near' gives no answer per pixel"):
+    with pytest.raises(UserError, match="'near' does not predict every pixel"):
         SegmentInference(nn.Linear(2, 2), make_spec(), SegmentOptions())
 
 

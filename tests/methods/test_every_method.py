@@ -107,9 +107,9 @@ def test_every_parameter_moves_and_the_shipped_network_loads(
 
 
 def test_a_method_that_cannot_teach_a_network_is_one_sentence(digits: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"adversarial teaches a generator .*mlp is no pair"):
+    with pytest.raises(UserError, match=r"adversarial trains a generator .*mlp is not such a pair"):
         api.train("mlp", data=digits, out=tmp_path / "a", overrides={"method.name": "adversarial"})
-    with pytest.raises(UserError, match="vat teaches networks that answer class probabilities"):
+    with pytest.raises(UserError, match="vat trains networks that predict class probabilities"):
         api.train("vae", data=digits, out=tmp_path / "b", overrides={"method.name": "vat"})
     with pytest.raises(UserError, match="did you mean 'vat'"):
         api.train("mlp", data=digits, out=tmp_path / "c", overrides={"method.name": "vatt"})

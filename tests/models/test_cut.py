@@ -238,7 +238,7 @@ def test_freezing_and_rates_know_the_trunk() -> None:
     found = {name: factors[id(parameter)] for name, parameter in network.named_parameters()}
     expected = {"head.0.weight": 1, "layer3.0.conv1.weight": 0.4, "layer2.1.bn2.bias": 0.2, "conv1.weight": 0.05}
     assert {name: found[name] for name in expected} == pytest.approx(expected)
-    with pytest.raises(UserError, match="no stages whose rates"):
+    with pytest.raises(UserError, match="no stages with separate"):
         rate_factors(recipe, Cut(network="lenet5", layer="s4", num_classes=3))
 
 

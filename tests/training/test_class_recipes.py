@@ -39,7 +39,7 @@ def weights_of(name: str, folder: Path) -> str:
 def test_it_trains(name: str, digits_folder: Path, tmp_path: Path) -> None:
     overrides = {"train.validations": 1, "train.batch_size": 8, **SMALLER.get(name, {})}
     if name in STARTS:
-        with pytest.raises(UserError, match=r"as random as it is; give \w+ weights"):
+        with pytest.raises(UserError, match=r"keep their random weights; give \w+ weights"):
             api.train(name, data=digits_folder, epochs=0.6, out=tmp_path / "run", overrides=overrides)
         overrides["model.weights"] = weights_of(STARTS[name], tmp_path)
     run = api.train(name, data=digits_folder, epochs=0.6, out=tmp_path / "run", overrides=overrides)

@@ -126,7 +126,7 @@ def test_tasks_and_data_must_agree(digits_folder: Path, scenes_folder: Path, run
         match="say a class per pixel, but resnet18 learns from a class per picture; train a network that labels pixels",
     ):
         api.train("resnet18", data=scenes_folder, out=tmp_path / "b")
-    with pytest.raises(UserError, match="labels do not say what lenet5 predicts, which was trained to classify"):
+    with pytest.raises(UserError, match="labels do not show what lenet5 predicts, which was trained to classify"):
         api.evaluate(run, data=scenes_folder)
     assert not list(tmp_path.iterdir())
 

@@ -342,7 +342,7 @@ def test_tasks_and_data_must_agree(
         api.train("localizer", data=digits_folder, out=tmp_path / "a")
     with pytest.raises(UserError, match=r"say a class per pixel, but localizer learns from.*--to coco"):
         api.train("localizer", data=scenes_folder, out=tmp_path / "b")
-    with pytest.raises(UserError, match="labels do not say what localizer predicts, which was trained to detect"):
+    with pytest.raises(UserError, match="labels do not show what localizer predicts, which was trained to detect"):
         api.evaluate(run, data=digits_folder)
     with pytest.raises(UserError, match="unknown loss of unet: 'box_l2'"):
         load_recipe("unet", {"loss.terms.box_l2": 1.0})

@@ -24,7 +24,9 @@ from pixelwise.training.checkpoint import load_checkpoint
 
 TINY = {"model.width": 4, "model.encoder": None, "augment.crop": [32, 48], "train.batch_size": 2,
         "train.validations": 3, "train.epochs": 3}  # fmt: skip
-WHAT_TO_DO = r"the training run diverged: .*smaller rate.*--set optimizer\.lr=.* --set optimizer\.clip_norm=1 --out"
+WHAT_TO_DO = (
+    r"the training run diverged: .*smaller learning rate.*--set optimizer\.lr=.* --set optimizer\.clip_norm=1 --out"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +103,7 @@ def test_a_file_of_weights_that_diverged(scenes_folder: Path, tmp_path: Path) ->
     name = next(name for name in tensors if name.endswith("weight"))
     save_model(best, {**tensors, name: tensors[name] * float("inf")}, spec)
     for call in (lambda: api.evaluate(run), lambda: api.predict(run, scenes_folder, tmp_path / "out")):
-        with pytest.raises(UserError, match=r"best\.safetensors: its network cannot be made \(the weights became NaN"):
+        with pytest.raises(UserError, match=r"best\.safetensors: its network cannot be built \(the weights became NaN"):
             call()
     huge = {name: value * 1e30 if value.is_floating_point() else value for name, value in tensors.items()}
     save_model(best, huge, spec)

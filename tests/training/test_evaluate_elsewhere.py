@@ -86,7 +86,7 @@ def test_the_layout_of_the_run_is_that_of_other_data_too(tmp_path: Path) -> None
     assert scores(api.evaluate(run, data=tmp_path / "other")) == api.evaluate(run)
     with pytest.raises(UserError, match="the network's are class 0, class 1, class 2"):
         api.evaluate(run, data=tmp_path / "other", layout="labelmap")
-    with pytest.raises(UserError, match=r"read as 'folder', the layout of the run's own data; --layout gives"):
+    with pytest.raises(UserError, match=r"read as 'folder', the layout of the run's data; --layout sets"):
         api.evaluate(run, data=run)
     with pytest.raises(UserError, match="did you mean 'folder'"):
         api.evaluate(run, data=tmp_path / "other", layout="foldr")

@@ -132,7 +132,7 @@ def test_files_of_a_run(text: str, run: Path, tmp_path: Path, caplog: pytest.Log
     shutil.copytree(run, folder)
     junk = text.encode(errors="surrogateescape")
     (folder / "metrics.json").write_bytes(junk)
-    with pytest.raises(UserError, match="not the scores that a run writes"):
+    with pytest.raises(UserError, match="cannot be read as a run's scores"):
         _ = open_run(folder).metrics
     (folder / "metrics.json").unlink()
     log = (folder / "log.jsonl").read_bytes()

@@ -125,7 +125,7 @@ def test_declining() -> None:
     found = history(scores).declining(None)
     assert found is not None
     assert "from 30 % of the run" in found.sentence
-    assert "worse by 0.1, to 0.5 at the end: the rate may be too high" in found.sentence
+    assert "worse by 0.1, to 0.5 at the end: the learning rate may be too high" in found.sentence
     by_heart = history(scores).declining(gap(0.9, 0.6))
     assert by_heart is not None
     assert "by heart" in by_heart.sentence

@@ -35,7 +35,7 @@ def test_minutes_are_planned_from_measured_steps(
     assert found.megapixels_per_second > 0
     assert found.validation_seconds > 0
     assert 0 < found.seconds < 6
-    assert "one takes about" in run.recipe_file.read_text()
+    assert "a validation takes about" in run.recipe_file.read_text()
     assert run.planned.train.validations <= 10
 
 

@@ -86,7 +86,7 @@ def test_a_classifier_has_no_masks_to_go_by(key: str) -> None:
 
 def test_a_classifier_sees_pictures_at_one_size() -> None:
     recipe = load_recipe("resnet18", {"train.half_size": 0.5})
-    with pytest.raises(UserError, match=r"^train\.half_size: networks that classify see pictures at one size"):
+    with pytest.raises(UserError, match=r"^train\.half_size: networks for the task classify take pictures of one size"):
         planned(recipe, FACTS, create_model("resnet18", num_classes=3))
 
 
@@ -182,7 +182,7 @@ def test_what_the_pace_decides_is_said_with_its_numbers() -> None:
     made = planned(load_recipe("unet", {"train.minutes": 2}), facts, UNET, Pace(0.1, 3.0, 100.0))
     assert "would fit into the time" in made.reasons["augment.crop"]
     assert "fit into the time" in made.reasons["train.batch_size"]
-    assert made.reasons["train.validations"].startswith("one takes about 3.0 s")
+    assert made.reasons["train.validations"].startswith("a validation takes about 3.0 s")
 
 
 def test_a_budget_of_epochs_is_planned_without_the_pace() -> None:

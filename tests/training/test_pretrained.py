@@ -108,7 +108,7 @@ def test_where_nothing_is_found_a_run_is_what_random_weights_make_it(
     scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     default = started(scenes_folder, tmp_path / "default")
-    assert default.weights.startswith("weights: random, as no published ones of mobilenet_v2 were found")
+    assert default.weights.startswith("weights: random, since no published weights of mobilenet_v2 were found")
     assert "PIXELWISE_WEIGHTS" in default.weights
     no_search(monkeypatch)
     random = started(scenes_folder, tmp_path / "random", model__weights="none")

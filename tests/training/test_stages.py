@@ -76,7 +76,7 @@ def test_a_stage_starts_from_the_weights_of_the_one_before(scenes_folder: Path, 
 @pytest.mark.parametrize(
     ("number", "settings", "words"),
     [
-        (1, {"optimizer.freeze": "trunk"}, "stage 1: optimizer.freeze: .* as random as it is"),
+        (1, {"optimizer.freeze": "trunk"}, "stage 1: optimizer.freeze: .* keep their random weights"),
         (2, {"optimizer.freeze": "encodr"}, "stage 2: unknown module to freeze"),
         (2, {"normalize.mean": [1.0, 2.0]}, "stage 2: normalize.mean: 2 numbers found, 3 expected"),
     ],

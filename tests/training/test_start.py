@@ -145,7 +145,7 @@ def test_without_room_labels_are_read_again(
 def test_a_batch_of_one_and_batch_norm_over_pictures(method: str, tmp_path: Path) -> None:
     write_digits(tmp_path / "digits", train=2, val=2)
     overrides = {"model.hidden": [4], "model.batch_norm": True, "train.batch_size": 1, "method.name": method}
-    with pytest.raises(UserError, match=r"train\.batch_size: a batch of 1 .* one value for each unit; set it to 2"):
+    with pytest.raises(UserError, match=r"train\.batch_size: with a batch of 1, .* one value per unit; set it to 2"):
         api.train("mlp", data=tmp_path / "digits", epochs=1, out=tmp_path / "run", overrides=overrides)
     assert not (tmp_path / "run").exists()
 

@@ -195,7 +195,7 @@ def test_killed_before_the_comparison(reference: Path, tmp_path: Path) -> None:
         ({"variants": {"a": {}, "b": {"set": {"optimizer.rate": 1}}}}, "variant b: unknown key 'optimizer.rate'"),
         ({"variants": {"a": {"sett": {}}}}, r"unknown key 'variants.a.sett'; did you mean 'variants.a.set'"),
         ({"variants": None, "stages": [{"sahre": 1}]}, r"unknown key 'stages.0.sahre'; did you mean 'stages.0.share'"),
-        ({"variants": {"a/b": {}}}, "name is that of its folder too.*a/b"),
+        ({"variants": {"a/b": {}}}, "name is also the name of its folder.*a/b"),
         ({"variants": {"a": {"set": {"model.droput": 1}}}}, "did you mean 'dropout'"),
     ],
 )

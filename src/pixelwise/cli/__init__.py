@@ -1,4 +1,4 @@
-"""The command line: one module a verb, each thin: parse, call the API, print.
+"""The command line: one thin module per command, which parses, calls the API, and prints.
 
 Nothing here imports torch at the top, so that help is instant.
 """
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Every command has its own --help. Add --debug to see the traceback behind an error.",
+    epilog="Every command has --help. Add --debug to see the traceback of an error.",
 )
 for verb in (
     demo.demo,
@@ -44,7 +44,7 @@ for verb in (
 
 
 BUILT_ON = ("torch", "numpy", "pillow", "opencv-python-headless", "scikit-image", "scikit-learn", "accelerate")
-"""Packages whose versions decide what pixelwise does."""
+"""Packages whose versions affect what pixelwise does."""
 
 
 def _version(show: bool) -> None:
@@ -68,14 +68,14 @@ def _options(
         "--version",
         callback=_version,
         is_eager=True,
-        help="Show the versions of pixelwise and of what it builds on.",
+        help="Show the versions of pixelwise and of its main dependencies.",
     ),
 ) -> None:
     return None
 
 
 def main() -> None:
-    """Runs the command line; bad input ends in one sentence and a non-zero status, never in a traceback."""
+    """Runs the command line. Bad input ends with one sentence and a non-zero status, without a traceback."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     logging.basicConfig(format="%(message)s")
@@ -85,7 +85,7 @@ def main() -> None:
     except UserError as error:
         _fail(str(error), debug)
     except BrokenPipeError:
-        sys.exit(0)  # the reader of a pipe (head, less) has seen enough
+        sys.exit(0)  # the program that reads the pipe (head, less) has ended
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT, errno.EPERM):
             raise

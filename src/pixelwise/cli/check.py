@@ -16,12 +16,12 @@ def check(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with pictures and masks.")],
     layout: Annotated[str, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = "auto",
     rle_order: Annotated[
-        Order, typer.Option(help="Along what run lengths in tables count the pixels: columns, rows.")
+        Order, typer.Option(help="Order in which run lengths in tables count pixels: columns, rows.")
     ] = "columns",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
     fix: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a corrected copy to this new folder.")] = None,
 ) -> None:
-    """Examine a dataset: what is wrong, in which files, and what to do. Exit status 1 if anything must be fixed."""
+    """Examine a dataset: what is wrong, in which files, and how to fix it. Exit status 1 if anything must be fixed."""
     from pixelwise.data.doctor import examine, render
     from pixelwise.data.doctor import fix as write_copy
 

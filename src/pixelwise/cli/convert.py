@@ -15,10 +15,10 @@ def convert(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with pictures and labels of any layout.")],
     to: Annotated[str, typer.Option(help="folder, voc, coco, rle_csv, labelme, voc_xml, yolo, labelmap.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the converted copy.")],
-    split: Annotated[list[str] | None, typer.Option(help="Write this split alone; may be given again.")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Write only this split; may be repeated.")] = None,
     layout: Annotated[str, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = "auto",
     rle_order: Annotated[
-        Order, typer.Option(help="Along what run lengths in tables count the pixels: columns, rows.")
+        Order, typer.Option(help="Order in which run lengths in tables count pixels: columns, rows.")
     ] = "columns",
 ) -> None:
     """Write a dataset in another label format: same pictures, classes and splits, and what the format can hold."""

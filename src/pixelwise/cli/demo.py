@@ -13,16 +13,14 @@ from pixelwise.errors import unknown
 
 def demo(
     lesson: Annotated[
-        str, typer.Argument(help="scenes: the whole path. overfitting: what it is, and what helps.")
+        str, typer.Argument(help="scenes: all steps from data to report. overfitting: what it is, what helps.")
     ] = "scenes",
     minutes: Annotated[
-        float | None, typer.Option(min=0.05, help="Minutes for training and measuring; default about 3.")
+        float | None, typer.Option(min=0.05, help="Minutes for training and measuring; about 3 by default.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for everything it makes; default demo, or the lesson.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all results; default demo, or demo-overfitting.")] = None,
 ) -> None:
-    """Show the whole path on embedded data: check, train, measure, predict a large picture, report."""
+    """Show all steps on embedded data: check, train, measure, predict a large picture, report."""
     if lesson not in LESSONS:
         raise unknown("lesson", lesson, LESSONS)
     prepare_for_networks()
@@ -44,7 +42,7 @@ def _scenes(minutes: float | None, out: Path | None) -> None:
     run, baselines = steps.train(data, out, minutes or 3.0)
     folder, score = steps.predict_large(run, out)
     print_result(run)
-    print(f"large:  {folder} (a scene of {steps.LARGE[1]} x {steps.LARGE[0]} pixels by tiles, mean IoU {score:.4f})\n")
+    print(f"large:  {folder} (a scene of {steps.LARGE[1]} x {steps.LARGE[0]} pixels in tiles, mean IoU {score:.4f})\n")
     print("mean IoU over the 11 classes, on the same held-out scenes:")
     for name, value in {"this network": run.metrics["mean_iou"], **baselines}.items():
         print(f"  {number(value)}  {name}")
@@ -58,4 +56,4 @@ def _overfitting(minutes: float | None, out: Path | None) -> None:
 
 
 LESSONS = {"overfitting": _overfitting, "scenes": _scenes}
-"""What is shown, by name."""
+"""The lessons by name."""

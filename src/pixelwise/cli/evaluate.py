@@ -14,21 +14,21 @@ from pixelwise.data.order import Order
 
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
-    data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks; default the run's own.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks; default the run's data.")] = None,
     layout: Annotated[
-        str | None, typer.Option(help="Layout of the data; auto recognises it; default that of the run's recipe.")
+        str | None, typer.Option(help="Layout of the data; auto recognises it; default as in the run's recipe.")
     ] = None,
     split: Annotated[str, typer.Option(help="train, val, test, or all.")] = "val",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
     flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
-    scales: Annotated[str, typer.Option(help="Average over magnifications, such as 0.75,1,1.25.")] = "1",
-    refine: Annotated[str, typer.Option(help="Sharpen by the picture: none, crf, superpixels.")] = "none",
+    scales: Annotated[str, typer.Option(help="Average over magnifications, for example 0.75,1,1.25.")] = "1",
+    refine: Annotated[str, typer.Option(help="Sharpen masks with the picture: none, crf, superpixels.")] = "none",
     instances: Annotated[
-        str | None, typer.Option(help="Compare objects as well, told apart by: components, watershed, best (of these).")
+        str | None, typer.Option(help="Also compare objects, separated by: components, watershed, best (of these).")
     ] = None,
     rle_order: Annotated[
         Order | None,
-        typer.Option(help="Along what run lengths in the tables of --data count the pixels: columns, rows."),
+        typer.Option(help="Order in which run lengths in the tables of --data count pixels: columns, rows."),
     ] = None,
 ) -> None:
     """Measure a trained network on labelled pictures."""

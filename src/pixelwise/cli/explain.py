@@ -18,17 +18,25 @@ def explain(
             help="A run folder, a best.safetensors, or NAME:WEIGHTS for published weights of a classifier.",
         ),
     ],
-    pictures: Annotated[list[Path] | None, typer.Argument(metavar="[PICTURES...]", help="Files to look at.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The page, or its folder; default the run's, or here.")] = None,
-    layers: Annotated[
-        str | None, typer.Option(help="Names with commas between; default the last at each size.")
+    pictures: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PICTURES...]", help="Pictures whose predictions are explained.")
     ] = None,
-    classes: Annotated[str | None, typer.Option(help="Names or ids with commas between; default what it says.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder to search for the patches that channels answer to.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File or folder for the page; default the run folder, or here.")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Layer names, separated by commas; default the last layer of each size.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Class names or ids, separated by commas; default the predicted classes.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder to search for the patches that activate channels most.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Coarser, in about a third of the time.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the noise from which pictures are made.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise that pictures are made from.")] = 0,
 ) -> None:
-    """Look inside a network: what it sees, what it looks for, and why it says what it says, as one page."""
+    """Look inside a network: what it sees, what it looks for, and why it predicts what it predicts, on one page."""
     from pixelwise import api
     from pixelwise.explain import explain as write_page
 

@@ -1,4 +1,4 @@
-"""Lists of things with names that one types: whatever the width, a name is printed whole."""
+"""Tables of networks, recipes and weights. Names that the user types are printed whole at any width of the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 FOLDED = 16
-"""Characters per line that a folded column gets at least; where there is less room, each row becomes a paragraph."""
+"""The least width of a folded column in characters. If there is less room, each row becomes a paragraph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Column:
     """One column of a listing.
 
     Attributes:
-        folds: whether its text may go over several lines; other columns are never cut or wrapped.
+        folds: whether its text may fill several lines; other columns are never cut or wrapped.
     """
 
     title: str
@@ -31,7 +31,7 @@ class Column:
 def print_listing(
     console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str | Text]], caption: str = ""
 ) -> None:
-    """Prints rows as a table, or as one paragraph per row where the console is too narrow for the table.
+    """Prints rows as a table, or as one paragraph per row if the console is too narrow for the table.
 
     Args:
         rows: one cell per column; the first is the name.
@@ -64,7 +64,7 @@ def print_listing(
 
 
 def _indented(line: str, width: int) -> str:
-    """Wrapped between words, never within one, so that identifiers stay whole."""
+    """The line wrapped between words, never within one, so that identifiers stay whole."""
     return textwrap.fill(
         line,
         max(width, 20),

@@ -12,8 +12,7 @@ def models(
     task: Annotated[str | None, typer.Option(help="List the networks of this task only; default all.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
-    """List the networks by task with their size and paper; of those that label pixels, also arithmetic, stride and
-    receptive field."""
+    """List the networks by task: size, paper, and for dense networks operations, stride and receptive field."""
     from pixelwise.catalog import list_models
     from pixelwise.models.classify.table import ENCODERS
 
@@ -31,7 +30,7 @@ def models(
 
 
 def _facts(name: str) -> dict[str, Any]:
-    """Facts about a network, as plain values: parameters at paper size, and of dense networks more."""
+    """Facts about a network as plain values: its parameters at paper size, and more for dense networks."""
     import torch
 
     from pixelwise.catalog import create_model, system
@@ -79,7 +78,7 @@ def _print_table(console: Any, task: str, rows: list[dict[str, Any]]) -> None:
     caption = "At paper size." if classes is None else f"At paper size, with {classes:,} classes."
     if dense:
         caption += (
-            " Operations: GFLOP per megapixel. Receptive field: side in pixels of what a logit depends on, or the "
-            "whole picture."
+            " Operations: GFLOP per megapixel. Receptive field: side in pixels of the square that a logit depends on, "
+            "or the whole picture."
         )
     print_listing(console, columns, cells, caption)

@@ -15,23 +15,24 @@ def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES...", help="Files, or folders of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also write the answer drawn over the picture.")] = False,
-    boundaries: Annotated[bool, typer.Option("--boundaries", help="Also write the outlines of the classes.")] = False,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the prediction over the picture.")] = False,
+    boundaries: Annotated[bool, typer.Option("--boundaries", help="Also write the class boundaries.")] = False,
     instances: Annotated[
-        str | None, typer.Option(help="Also tell objects apart: components, watershed; masks of networks that outline.")
+        str | None,
+        typer.Option(help="Also separate objects: components, watershed, or masks (networks that outline)."),
     ] = None,
     flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
-    scales: Annotated[str, typer.Option(help="Average over magnifications, such as 0.75,1,1.25.")] = "1",
-    refine: Annotated[str, typer.Option(help="Sharpen by the picture: none, crf, superpixels.")] = "none",
+    scales: Annotated[str, typer.Option(help="Average over magnifications, for example 0.75,1,1.25.")] = "1",
+    refine: Annotated[str, typer.Option(help="Sharpen masks with the picture: none, crf, superpixels.")] = "none",
     tile: Annotated[int | None, typer.Option(min=32, help="Side of the tiles of large pictures.")] = None,
     heatmap: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Slide a classifier: where it looks like this class.")
+        str | None, typer.Option(metavar="CLASS", help="Slide a classifier over the picture: where is this class?")
     ] = None,
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Any other option of the network's task.")
     ] = None,
 ) -> None:
-    """Predict pictures of any size: a mask or map for each (TIFF where it is huge), or a table of classes or boxes."""
+    """Predict pictures of any size: a mask or map per picture (TIFF if huge), or a table of classes or boxes."""
     from pixelwise import api
 
     prepare_for_networks()

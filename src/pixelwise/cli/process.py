@@ -1,15 +1,15 @@
-"""Settings of the whole process: the command line owns its process and may make them, the library does not.
+"""Settings of the whole process. The command line owns its process and may change them; the library must not.
 
-Nothing is imported before a verb runs, so that help is instant.
+Nothing is imported before a command runs, so that help is instant.
 """
 
 from __future__ import annotations
 
 
 def prepare_for_pictures() -> None:
-    """Leaves threads to pixelwise: it works on pictures in threads of its own, and OpenCV's would compete with them.
+    """Switches off the threads of OpenCV, which would compete with the threads in which pixelwise processes pictures.
 
-    What tifffile logs of odd tags and damage is left to pixelwise's own sentences.
+    Also silences what tifffile logs about odd tags and damage, since pixelwise reports it in its messages.
     """
     import logging
 
@@ -20,7 +20,7 @@ def prepare_for_pictures() -> None:
 
 
 def prepare_for_networks() -> None:
-    """`prepare_for_pictures`, and freed memory is kept for the next step (see `hardware.keep_freed_memory`)."""
+    """Does `prepare_for_pictures`, and keeps freed memory for the next step (see `hardware.keep_freed_memory`)."""
     from pixelwise.hardware import keep_freed_memory
 
     prepare_for_pictures()

@@ -14,11 +14,11 @@ def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
     count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 64,
-    seed: Annotated[int, typer.Option(help="Of the noise; the same seed gives the same pictures.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise; the same seed gives the same pictures.")] = 0,
 ) -> None:
-    """Let a generative network make pictures: one sheet, and a file for each."""
+    """Make pictures with a generative network: one sheet, and one file per picture."""
     from pixelwise import api
 
     prepare_for_networks()
     sheet, *pictures = api.sample(run, out, count=count, seed=seed)
-    print(f"{sheet}, and beside it {pictures[0].name} to {pictures[-1].name}")
+    print(f"{sheet}, and in the same folder {pictures[0].name} to {pictures[-1].name}")

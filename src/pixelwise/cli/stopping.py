@@ -1,4 +1,4 @@
-"""Ctrl-C, which Typer would swallow without a word."""
+"""Handles Ctrl-C, for which Typer would print nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STOPPED = 130
 
 
 def stoppable(verb: Callable[P, None]) -> Callable[P, None]:
-    """A verb that ends on Ctrl-C with a sentence: what was saved, and how to go on."""
+    """The command, which now ends on Ctrl-C with a sentence: what was saved, and how to continue."""
 
     @functools.wraps(verb)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -1,4 +1,4 @@
-"""What several verbs print."""
+"""What several commands print."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def number(value: float | None) -> str:
-    """Four digits, or a dash for what is undefined."""
+    """The number with four digits, or a dash if it is undefined."""
     return "–" if value is None or value != value else f"{value:.4f}"
 
 
 def print_blocks(parts: Sequence[blocks.Block]) -> None:
-    """Headings, tables and paragraphs of a report, on a terminal."""
+    """Prints headings, tables and paragraphs of a report on a terminal."""
     console = Console()
     for part in parts:
         if isinstance(part, blocks.Table):
@@ -37,7 +37,7 @@ def print_blocks(parts: Sequence[blocks.Block]) -> None:
 def _table(part: blocks.Table) -> Table:
     table = Table(box=None, header_style="bold")
     for place, column in enumerate(part.columns):
-        # What names a row is never cut: folded where the terminal is narrow.
+        # The name of a row is never cut; it folds if the terminal is narrow.
         table.add_column(column.title, justify="right" if column.right else "left", overflow="fold", no_wrap=place > 0)
     for row in part.rows:
         table.add_row(*map(plain, row))
@@ -58,7 +58,7 @@ def plain(cell: cells.Cell) -> str:
 
 
 def print_result(run: Run) -> None:
-    """The table of a finished run, and where to look; on the first process only."""
+    """Prints the scores of a finished run and the files to look at, on the first process only."""
     from pixelwise import api
     from pixelwise.distributed import rank
 

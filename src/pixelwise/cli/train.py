@@ -18,15 +18,15 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL_OR_RECIPE", help="A model, a recipe's name, or a YAML file; default: what suits the labels."
+            metavar="MODEL_OR_RECIPE", help="A model, a recipe's name, or a YAML file; default: chosen by the labels."
         ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks.")] = None,
     layout: Annotated[str | None, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = None,
     unlabelled: Annotated[
-        Path | None, typer.Option(help="Folder with further pictures, for methods that learn without labels.")
+        Path | None, typer.Option(help="Folder with unlabelled pictures, for methods that use them.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes for all of it, the report included.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes for everything, report included.")] = None,
     epochs: Annotated[
         float | None, typer.Option(min=0.0001, help="Passes over the data; repeatable to the byte.")
     ] = None,
@@ -34,14 +34,14 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the recipe: optimizer.lr=0.001")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of weights, order and views.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and crops.")] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Go on with a stopped run; --data only if it was moved.")
+        Path | None, typer.Option(metavar="RUN", help="Continue a stopped run; --data only if the data moved.")
     ] = None,
 ) -> None:
     """Train on a folder: plan from the data, train, measure, report.
 
-    Ctrl-C saves; `--resume RUN` goes on. The plan is in RUN/recipe.yaml, the next commands in RUN/next.txt.
+    Ctrl-C saves; `--resume RUN` continues. The plan is in RUN/recipe.yaml, the next commands are in RUN/next.txt.
     """
     from pixelwise import api
 
@@ -59,13 +59,13 @@ def train(
         extra = [name for name, value in given.items() if value is not None]
         if extra:
             raise UserError(
-                f"--resume goes on exactly as the run was started, so it takes no {' and no '.join(extra)}; "
-                f"for another run start from RUN/recipe.yaml."
+                f"--resume continues the run exactly as it was started, so it takes no {' and no '.join(extra)}; "
+                f"for another run, start from RUN/recipe.yaml."
             )
         run = api.resume(resume, data=data, unlabelled=unlabelled, progress=True)
     elif recipe is None and data is None:
         raise UserError(
-            "what to train? Give a folder (`pixelwise train --data DATA`), a recipe as well, or --resume RUN."
+            "what to train? Give a folder (`pixelwise train --data DATA`), a recipe with a folder, or --resume RUN."
         )
     else:
         run = api.train(
@@ -95,7 +95,7 @@ def print_run(run: Run) -> None:
 
 
 def print_variants(run: Run) -> None:
-    """One row per variant, and where to look."""
+    """Prints one row per variant, and the files to look at."""
     from rich.console import Console
     from rich.table import Table
 

@@ -13,7 +13,7 @@ def weights(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A network; default all.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
-    """List published weights for a network: name, licence, whether they are here, and the normalisation they want."""
+    """List published weights for a network: name, licence, where they are on this machine, and their normalisation."""
     from rich.console import Console
     from rich.text import Text
 
@@ -34,8 +34,8 @@ def weights(
     console = Console()
     if not found:
         console.print(
-            f"No published weights are known for {model}; its encoder may have some (`pixelwise weights` lists all), "
-            "and a run or a file of your own serves: --set model.weights=FILE",
+            f"No published weights are known for {model}; its encoder may have some (`pixelwise weights` lists all). "
+            "You can also start from your own run or file: --set model.weights=FILE",
             highlight=False,
         )
         return
@@ -56,9 +56,10 @@ def weights(
     if fitting is not None:
         console.print(f"Training a {model} starts from {fitting}.", highlight=False, soft_wrap=True)
     console.print(
-        "All are of ImageNet's 1,000 classes; mean and std are of 8-bit RGB and are set for you. Training starts from "
-        "one that is here: in the folder $PIXELWISE_WEIGHTS, or in the cache of the Hugging Face hub. If none is, a "
-        "name with a slash is taken from the hub. The others are files of download.pytorch.org/models: download one "
-        "into that folder, or give its path (--set model.weights=FILE); its digest is checked.",
+        "All weights were trained on ImageNet's 1,000 classes; mean and std are for 8-bit RGB and are set for you. "
+        "Training starts from weights that are here: in the folder $PIXELWISE_WEIGHTS, or in the cache of the Hugging "
+        "Face hub. If there are none, weights with a slash in their name are downloaded from the hub. The others are "
+        "files of download.pytorch.org/models: download one into that folder, or give its path (--set "
+        "model.weights=FILE); its digest is checked.",
         highlight=False,
     )

@@ -1,1 +1,1 @@
-"""Prediction: pictures of any size in, answers out, whatever the task."""
+"""Prediction for every task, on pictures of any size."""

@@ -1,4 +1,4 @@
-"""Dense networks over pictures of any size, in bounded memory: whole where they fit, by tiles where not."""
+"""Dense networks on pictures of any size, in bounded memory: in one pass if a picture is small, else in tiles."""
 
 from __future__ import annotations
 
@@ -23,31 +23,32 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.dense import DenseModel
 
 ACTIVATION_BYTES = 200_000_000
-"""What the tensors of one pass may take. With it a process takes about 1 GB in all (benchmarks/predict_large.md)."""
+"""Memory for the tensors of one pass. With this a process takes about 1 GB in all (benchmarks/predict_large.md)."""
 OVERLAP = 32
-"""Pixels that tiles share, or one stride if that is more: 8 are thrown away on each side, 16 blended. With the trained
-networks that were tried, twice as many left as many pixels unlike those of one pass, for 4 % more time."""
+"""Pixels that neighbouring tiles share, or one stride if that is more: 8 on each side are discarded, 16 are blended.
+With the trained networks that were tried, twice the overlap left as many pixels different from a single pass, and took
+4 % more time."""
 
 P = TypeVar("P", bound=Prediction)
 
 
 class DenseOptions(InferenceOptions):
-    """Options of all tasks whose networks answer for every pixel."""
+    """Options of all tasks whose networks predict every pixel."""
 
     tile: int | None = Field(None, description="longest side of a tile in pixels; null: as large as memory allows")
     overlap: int | None = Field(None, ge=0, description="pixels that neighbouring tiles share; null: 32 or a stride")
-    batch: int | None = Field(None, ge=1, description="tiles that go through the network together; null: up to 16")
+    batch: int | None = Field(None, ge=1, description="tiles per forward pass; null: up to 16")
 
 
 class DenseInference(Inference[P]):
-    """A dense network that is asked by tiles where a picture is too large for one pass.
+    """Prediction with a dense network, in tiles if a picture is too large for one pass.
 
     Args:
-        channels: K, of the network's answers.
-        views: which views of a picture are averaged; None for the picture as it is.
+        channels: K, the channels of the network's output.
+        views: which copies of a picture are averaged; None for the unchanged picture only.
 
     Raises:
-        UserError: a network that does not answer per pixel, options that are unknown, or tiles too small for it.
+        UserError: a network that does not predict every pixel, unknown options, or tiles too small for the network.
     """
 
     def __init__(
@@ -60,31 +61,31 @@ class DenseInference(Inference[P]):
         views: AveragedViews | None = None,
     ) -> None:
         if not isinstance(model, DenseModel):
-            raise UserError(f"'{spec.model}' gives no answer per pixel, so it cannot be asked for one.")
+            raise UserError(f"'{spec.model}' does not predict every pixel, so it cannot be used for this.")
         super().__init__(spec)
         self.channels = channels
         self.engine = TorchEngine(model, spec, device=options.device, precision=options.precision)
         self.views = views or AveragedViews()
         self._tile = options.tile
-        # A margin is mirrored at a tile's border: with it thrown away, tiles of valid convolutions are exact.
+        # At a tile's border the margin is mirrored. Without that part, tiles of valid convolutions are exact.
         default = max(OVERLAP, self.engine.stride) + 2 * self.engine.margin
         self._overlap = default if options.overlap is None else options.overlap
-        if options.tile is not None:  # says now, not at the first picture, that tiles are too small
+        if options.tile is not None:  # raises now, not at the first picture, if tiles are too small
             square_grid(options.tile, options.tile, tile=options.tile, overlap=self._overlap, stride=self.engine.stride)
         self._area = self._affordable_area()
         self._batch = options.batch or max(1, min(16, self._area // (options.tile or math.isqrt(self._area)) ** 2))
 
     def _affordable_area(self) -> int:
-        """Pixels of a tile whose tensors stay within `ACTIVATION_BYTES`, at every scale and with the sum of views."""
+        """Pixels of a tile whose tensors stay within `ACTIVATION_BYTES`, at every scale and with the sum of copies."""
         scales = self.views.scales
         side = math.sqrt(ACTIVATION_BYTES / self.engine.bytes_per_pixel) - 2 * self.engine.margin
         area = (max(side, 1) / max(scales)) ** 2
-        if not self.views.is_identity:  # three float32 tensors of probabilities: the sum, a view's, and a resized one
+        if not self.views.is_identity:  # three float32 tensors of probabilities: sum, copy, resized copy
             area = min(area, ACTIVATION_BYTES / (12 * self.channels * max(1.0, *scales) ** 2))
         return max(int(area), (3 * (self._overlap + self.engine.stride)) ** 2)
 
     def grid(self, height: int, width: int) -> Grid:
-        """The tiles of a picture; one where it fits into one pass."""
+        """The tiles of a picture; a single tile if it fits into one pass."""
         stride = self.engine.stride
         if self._tile is not None:
             return square_grid(height, width, tile=self._tile, overlap=self._overlap, stride=stride)
@@ -93,7 +94,7 @@ class DenseInference(Inference[P]):
     def answers(
         self, raster: Raster, grid: Grid, overview: Overview | None = None, progress: Progress | None = None
     ) -> Iterator[Tensor]:
-        """(K, h, w) what the network answers for each tile; while it works on some, a thread reads the next ones."""
+        """The output (K, h, w) of the network for each tile. During each pass a thread reads the next tiles."""
         done = 0
         batches = _batches(grid, self._batch)
         with ThreadPoolExecutor(1, "read") as reader:
@@ -118,7 +119,7 @@ class DenseInference(Inference[P]):
 
 
 def _batches(grid: Grid, size: int) -> list[list[tuple[Span, Span]]]:
-    """The grid's tiles in order, in runs of at most `size` of one shape."""
+    """The grid's tiles in order, in batches of at most `size` tiles of the same shape."""
     batches: list[list[tuple[Span, Span]]] = []
     shape = (0, 0)
     for ys, xs in grid:

@@ -1,4 +1,4 @@
-"""A network made ready to answer fast on this machine."""
+"""A network prepared for fast prediction on this machine."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from pixelwise.nn.upsampled_conv import with_fixed_filters
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 PROBE_SIDE = 128
-"""Side of the random picture on which folding is checked and memory is measured."""
+"""Side of the random picture with which folding is checked and memory is measured."""
 
 
 class TorchEngine:
-    """A network in evaluation mode: batch norm folded, channels last, all of it in one type.
+    """A network in evaluation mode, with folded batch norms, channels-last memory, and one number format throughout.
 
-    Weights are cast once; under autocast they would be at every call. The model that is given is not changed.
+    Weights are cast once; autocast would cast them at every call. The given model is not changed.
 
     Args:
-        device: `auto`, or a name that torch knows (`cpu`, `cuda`, `cuda:1`, `mps`).
-        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor multiplies it natively.
+        device: `auto`, or a name that torch accepts (`cpu`, `cuda`, `cuda:1`, `mps`).
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 if the processor multiplies it natively.
 
     Attributes:
-        device, dtype: where and in what the network runs.
-        stride: corners of tiles lie at multiples of it; 1 for a classifier.
+        device, dtype: the device and the number format of the network.
+        stride: corners of tiles lie at multiples of the stride; 1 for a classifier.
         margin: pixels that the network adds on each side, see `DenseModel`.
-        bytes_per_pixel: the most that all tensors alive at one time take, for each pixel of the padded picture.
+        bytes_per_pixel: the peak memory of all tensors, per pixel of the padded picture.
 
     Raises:
         UserError: unknown device or precision.
@@ -66,18 +66,18 @@ class TorchEngine:
         left, right, top, bottom = model.padding(height, width) if isinstance(model, DenseModel) else (0, 0, 0, 0)
         self.bytes_per_pixel = memory.peak / ((height + top + bottom) * (width + left + right))
         del folded
-        give_back_freed_memory()  # of the copies in float32 and of both passes: 0.1 GB of a U-Net on ResNet-18
+        give_back_freed_memory()  # of the float32 copies and of both passes: 0.1 GB for a U-Net on ResNet-18
 
     def prepare(self, images: np.ndarray) -> Tensor:
         """(N, H, W, C) pictures in the spec's form -> (N, C, H, W) normalised, on the device, channels last."""
         if self._table is not None and self.device.type == "cpu":
-            # One pass and one rounding: every one of the 256 values is looked up in its normalised form.
+            # One pass and one rounding: a table holds the normalised form of each of the 256 values.
             normalised = np.stack([cv2.LUT(np.ascontiguousarray(image), self._table) for image in images])
             return torch.from_numpy(normalised.reshape(images.shape)).view(self.dtype).permute(0, 3, 1, 2)
         source = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
         prepared = torch.empty(source.shape, dtype=self.dtype, device=self.device)
         for picture, target in zip(source.flatten(0, 1).split(ROWS), prepared.flatten(0, 1).split(ROWS), strict=True):
-            # In float32 and only then rounded: of 16-bit values bfloat16 would keep 8 bits.
+            # Computed in float32 and rounded at the end, since bfloat16 would keep only 8 bits of 16-bit values.
             target.copy_((picture.float() - self._mean) * self._factor)
         return prepared.permute(0, 3, 1, 2)
 
@@ -85,7 +85,7 @@ class TorchEngine:
         """(N, C, H, W) from `prepare` -> logits (N, K, H, W), or a classifier's (N, K).
 
         Raises:
-            NotFinite: NaN or infinite numbers in the answer.
+            NotFinite: NaN or infinite numbers in the output.
         """
         with torch.inference_mode():
             return check_answer(self._network(prepared))
@@ -100,7 +100,7 @@ ROWS = 64
 
 
 def device_and_dtype(device: str, precision: str) -> tuple[torch.device, torch.dtype]:
-    """Where and in what a network runs, from the names that a user gave.
+    """The device and the number format of a network, from the names that the user gave.
 
     Raises:
         UserError: unknown device or precision.
@@ -120,19 +120,21 @@ def _device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"device '{name}' cannot be used here ({reason}); 'auto' takes what is there.") from None
+        raise UserError(
+            f"device '{name}' cannot be used here ({reason}); 'auto' uses the best device of this machine."
+        ) from None
     return device
 
 
 def _normalisation_table(spec: ModelSpec, dtype: torch.dtype) -> np.ndarray:
-    """(1, 256, C): each uint8 value as `(value - mean) / std`; bfloat16 as its bits, which a look-up does not mind."""
+    """(1, 256, C): `(value - mean) / std` for each uint8 value; bfloat16 numbers as int16 with the same bits."""
     values = (torch.arange(256)[:, None] - torch.tensor(spec.mean)) / torch.tensor(spec.std)
     rounded = values.to(dtype)
     return (rounded.view(torch.int16) if dtype == torch.bfloat16 else rounded).numpy()[None]
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Counts the bytes of tensors that were made inside and are alive, and the most there ever were."""
+    """Counts the bytes of the tensors that are made inside and still alive, and keeps their peak."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A trained network measured on a split: every labelled picture once."""
+"""Measures a trained network on the labelled pictures of a split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelwise.inference.predictor import Predictor
 
 
 class Counts(Protocol):
-    """What predictions are compared with samples in."""
+    """Compares predictions with samples, such as the scores of a task."""
 
     def update(self, prediction: Any, sample: Sample) -> None: ...
 
@@ -27,14 +27,14 @@ def measure(
     counts: Counts,
     progress: Callable[[float], None] = lambda done: None,
 ) -> float:
-    """Predicts every record and counts.
+    """Predicts every record and adds the prediction to `counts`.
 
     Returns:
-        Seconds of prediction, without reading and counting.
+        Seconds of prediction, without reading and comparing.
 
     Raises:
         UserError: a picture or a label that cannot be read.
-        NotFinite: NaN or infinite numbers in the answer to a picture.
+        NotFinite: NaN or infinite numbers in a prediction.
     """
     inference = predictor.inference
 
@@ -62,10 +62,10 @@ def measure(
 
 
 def measurable(dataset: Dataset, split: str, needs: frozenset[str]) -> list[Record]:
-    """What a network can be measured on.
+    """The pictures of a split that a network can be measured on.
 
     Args:
-        needs: what its task needs of the labels.
+        needs: what the network's task needs from the labels.
 
     Raises:
         UserError: no such split, or no labelled picture in it.

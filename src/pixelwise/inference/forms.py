@@ -1,4 +1,4 @@
-"""Whether a picture is of the form that a model was trained on."""
+"""Checks that a picture has the channels and the range of values that a model was trained on."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pixelwise.inference.rasters import Raster
 from pixelwise.models.spec import ModelSpec
 
 FARTHEST = 50
-"""Standard deviations above the mean of the training pictures beyond which integers are of another range."""
+"""Integers this many standard deviations above the mean of the training pictures have a different range of values."""
 
 
 def check_form(raster: Raster, spec: ModelSpec) -> None:
     """
     Raises:
-        UserError: a picture whose channels or values are not what the model was trained on.
+        UserError: the picture's channels or range of values differ from those that the model was trained on.
     """
     expected = spec.form.channels
     if raster.channels != expected and {raster.channels, expected} != {1, 3}:
         pages = ", one per page of the file," if raster.pages > 1 else ""
         raise UserError(
-            f"{raster.name}: {raster.channels} channels{pages} found, but the model takes {expected}; give it pictures "
-            "like those that it was trained on."
+            f"{raster.name}: {raster.channels} channels{pages} found, but the model takes {expected}; use pictures "
+            "like those that the model was trained on."
         )
     if (raster.dtype == "float32") == (spec.form.dtype == "float32"):
         return
@@ -36,5 +36,5 @@ def check_form(raster: Raster, spec: ModelSpec) -> None:
     if spec.form.dtype == "float32" and sample.max() > max(spec.mean) + FARTHEST * max(spec.std):
         raise UserError(
             f"{raster.name}: integers up to {sample.max():,} found, but the model was trained on floats around "
-            f"{max(spec.mean):.3g}; bring the picture to their range."
+            f"{max(spec.mean):.3g}; scale the picture to that range."
         )

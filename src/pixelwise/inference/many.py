@@ -1,4 +1,4 @@
-"""The same work for many pictures, where a bad one does not stop the others."""
+"""The same work for many pictures; a bad picture does not stop the others."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pixelwise.errors import NotFinite, UserError
 
 
 def each(files: Sequence[Path], work: Callable[[int, Path], None], progress: Callable[[float], None]) -> list[str]:
-    """Calls `work(number, file)` for each file, numbers from 0.
+    """Calls `work(number, file)` for each file; numbers begin at 0.
 
     Returns:
-        What was wrong with those for which it raised a `UserError`.
+        The messages of the files for which it raised a `UserError`.
     """
     failed = []
     for number, file in enumerate(files):
         try:
             work(number, file)
-        except NotFinite as error:  # the network does not know which picture it looked at
+        except NotFinite as error:  # the error does not name the picture
             failed.append(f"{file}: {error}")
         except UserError as error:
             failed.append(str(error))
@@ -50,7 +50,7 @@ def refuse_to_overwrite(files: Iterable[Path]) -> None:
 
 
 def write_rows(table: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Writes a table as CSV, and its folder where there is none yet."""
+    """Writes a table as CSV, and makes its folder if needed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

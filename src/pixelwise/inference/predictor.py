@@ -1,4 +1,4 @@
-"""A trained network ready to answer for pictures of any size and kind: the one predictor, whatever the task."""
+"""The predictor of every task: a trained network ready to predict pictures of any size and kind."""
 
 from __future__ import annotations
 
@@ -27,28 +27,29 @@ Progress = Callable[[float], None]
 
 
 class InferenceOptions(BaseModel):
-    """What every task's prediction takes; tasks add their own fields."""
+    """Options of prediction that every task has; tasks add their own fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    device: str = Field("auto", description="auto, or a name that torch knows, such as cpu or cuda:1")
-    precision: str = Field("auto", description="float32, bfloat16, or auto: bfloat16 where the processor multiplies it")
+    device: str = Field("auto", description="auto, or a name that torch accepts, such as cpu or cuda:1")
+    precision: str = Field("auto", description="float32, bfloat16, or auto: bfloat16 if the processor multiplies it")
 
 
 class Prediction:
-    """What a network predicts for one picture."""
+    """The prediction for one picture."""
 
     def rows(self) -> Sequence[Sequence[object]]:
-        """Its lines in the table of all pictures, without the picture's name; none for tasks without a table."""
+        """The prediction's rows in the table of all pictures, without the picture's name; empty for tasks without a
+        table."""
         return ()
 
     def overlay(self) -> np.ndarray:
-        """(H, W, 3) uint8: the answer drawn over the picture.
+        """(H, W, 3) uint8: the prediction drawn over the picture.
 
         Raises:
-            NotImplementedError: the answer is not about places.
+            NotImplementedError: the prediction has no positions that could be drawn.
         """
-        raise NotImplementedError(f"a {type(self).__name__} says nothing about places in the picture")
+        raise NotImplementedError(f"a {type(self).__name__} has no positions to draw over the picture")
 
 
 P = TypeVar("P", bound=Prediction)
@@ -56,12 +57,12 @@ P = TypeVar("P", bound=Prediction)
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written of one picture.
+    """What was written for one picture.
 
     Attributes:
-        files: the results that are named to the user.
-        rows: lines of the table, without the picture's name.
-        entry: the picture's part of the document, whatever `Inference.document_of` takes.
+        files: the files that are reported to the user.
+        rows: rows of the table, without the picture's name.
+        entry: the picture's part of the document, in the form that `Inference.document_of` takes.
     """
 
     files: tuple[Path, ...] = ()
@@ -70,15 +71,15 @@ class Written:
 
 
 class Inference(ABC, Generic[P]):
-    """How the networks of one task are asked for predictions, and what is written of them.
+    """How the networks of one task predict, and which files are written for a prediction.
 
     Attributes:
-        batch_size: pictures that `measured` takes at once.
-        table: name of the one table of all pictures; None for no table.
-        columns: of that table, after the picture's name.
-        document: name of the one JSON file of all pictures; None for none.
-        suffixes: of the files of one picture: word that is appended to its name, empty for none -> suffixes of which
-            the writer chooses.
+        batch_size: how many pictures `measured` takes at once.
+        table: name of the table of all pictures; None for no table.
+        columns: the columns of that table after the picture's name.
+        document: name of the JSON file of all pictures; None for no such file.
+        suffixes: the files of one picture: word appended to the picture's name (empty for none) -> the suffixes that
+            the writer may choose from.
     """
 
     batch_size: int = 1
@@ -94,31 +95,31 @@ class Inference(ABC, Generic[P]):
         return {}
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, C) in the spec's form -> what `measured` takes of it."""
+        """A picture (H, W, C) in the spec's form -> the form that `measured` takes."""
         return image
 
     def prepare_sample(self, sample: Sample) -> Any:
-        """What `measured` takes of a labelled picture: `prepare` of it, unless it is known where to look."""
+        """A sample in the form that `measured` takes: `prepare` of its picture, unless the labels give windows."""
         return self.prepare(sample.image)
 
     def grid(self, height: int, width: int) -> Grid:
-        """The tiles in which a picture of that size is looked at; one, unless the network is run on parts of it."""
+        """The tiles in which a picture of this size is predicted; by default a single tile."""
         return Grid((Span(0, height, 0, height),), (Span(0, width, 0, width),), ramp=0)
 
     @abstractmethod
     def predict(self, raster: Raster, picture: Picture) -> P:
-        """The answer for an open picture, which has the channels and values that the network takes.
+        """The prediction for an open picture with the channels and values that the network takes.
 
         Args:
-            picture: what was opened.
+            picture: the picture that was opened as `raster`.
 
         Raises:
             UserError: a picture that is too large, or cannot be read.
         """
 
     def measured(self, prepared: Sequence[Any]) -> list[P]:
-        """The answers for pictures that `prepare_sample` gave, for an evaluation: uncertain ones that `predict` leaves
-        out are among them."""
+        """The predictions for pictures from `prepare_sample`, for an evaluation. They include uncertain objects, which
+        `predict` leaves out."""
         answers = []
         for image in prepared:
             with open_raster(image) as raster:
@@ -127,17 +128,17 @@ class Inference(ABC, Generic[P]):
 
     @abstractmethod
     def write(self, file: Path, target: Path, progress: Progress) -> Written:
-        """Predicts one file and writes what belongs to it alone.
+        """Predicts one file and writes the results that belong to this file alone.
 
         Args:
-            target: where its results go, without suffix.
+            target: path of the results, without suffix.
 
         Raises:
             UserError: a picture that cannot be read, does not suit the network or is too large.
         """
 
     def document_of(self, entries: Sequence[tuple[str, Any]]) -> Any:
-        """The content of `document`, plain JSON values.
+        """The content of `document` as plain JSON values.
 
         Args:
             entries: name and entry of each picture.
@@ -146,12 +147,12 @@ class Inference(ABC, Generic[P]):
 
 
 class Predictor(Generic[P]):
-    """A network ready to answer for pictures of any size and kind.
+    """A network ready to predict pictures of any size and kind.
 
     Attributes:
-        inference: how it is asked.
-        spec: what it takes and answers.
-        class_names: by class id.
+        inference: how the network predicts.
+        spec: the input and output of the network.
+        class_names: class names by class id.
     """
 
     def __init__(self, inference: Inference[P]) -> None:
@@ -160,7 +161,7 @@ class Predictor(Generic[P]):
         self.class_names = inference.spec.class_names
 
     def __call__(self, picture: Picture) -> P:
-        """The answer for a file, an array (H, W) or (H, W, C), or a Pillow image, of any mode and size.
+        """The prediction for a file, an array (H, W) or (H, W, C), or a Pillow image, of any mode and size.
 
         Raises:
             UserError: a picture that cannot be read, does not suit the network, or is too large for the options.
@@ -170,14 +171,14 @@ class Predictor(Generic[P]):
             return self.inference.predict(raster, picture)
 
     def grid(self, height: int, width: int) -> Grid:
-        """The tiles in which a picture of that size is looked at."""
+        """The tiles in which a picture of this size is predicted."""
         return self.inference.grid(height, width)
 
     def read(self, picture: Picture) -> np.ndarray:
-        """A picture as the network sees it, before normalisation.
+        """A picture in the form of the network's input, before normalisation.
 
         Raises:
-            UserError: as for a call.
+            UserError: as in a call.
         """
         with open_raster(picture) as raster:
             check_form(raster, self.spec)
@@ -185,13 +186,13 @@ class Predictor(Generic[P]):
             return self.inference.prepare(convert(pixels, self.spec.form, raster.name))
 
     def predict_file(self, path: Path | str, out: Path | str, **extras: Any) -> Path:
-        """Predicts a file of any size without ever holding it as a whole; for networks that answer for every pixel.
+        """Predicts a file of any size without holding it in memory; for networks that predict every pixel.
 
         Args:
             extras: further files to write, see `predict_file` of the task's inference.
 
         Raises:
-            UserError: a network that writes no file per picture, or as the task says.
+            UserError: the network writes no file per picture, or an error of the task's `predict_file`.
         """
         if not hasattr(self.inference, "predict_file"):
             raise UserError(f"{path}: '{self.spec.model}' writes no file per picture; call it, or use write_all.")
@@ -204,14 +205,14 @@ class Predictor(Generic[P]):
     ) -> list[Path]:
         """Predicts files one after the other and writes the results, in bounded memory.
 
-        Results are named by a picture's place below `root`. One bad picture does not stop the others.
+        A result is named after the picture's path below `root`. One bad picture does not stop the others.
 
         Returns:
-            The results of the pictures; where there are none, the table.
+            The result files of the pictures; if there are none, the table.
 
         Raises:
-            UserError: two results of one name, or one that exists already (before anything is written); or pictures
-                that failed, once all others are written.
+            UserError: two results with the same name, or a result that exists already (raised before anything is
+                written); or pictures that failed (raised after all others are written).
         """
         inference = self.inference
         names = output_names(files, root)
@@ -245,14 +246,14 @@ class Predictor(Generic[P]):
 
 
 def _results(name: str, suffixes: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """All names that the results of one picture may have."""
+    """All file names that the results of one picture may have."""
     return [f"{name}_{word}{end}" if word else f"{name}{end}" for word, ends in suffixes.items() for end in ends]
 
 
 def _refuse_collisions(names: Sequence[str], suffixes: Mapping[str, tuple[str, ...]]) -> None:
     """
     Raises:
-        UserError: a further result of one picture has the name of another picture's result.
+        UserError: an additional result of one picture has the name of another picture's result.
     """
 
     taken = {name.lower() for name in names} if "" in suffixes else set()

@@ -1,4 +1,4 @@
-"""Pictures read by blocks, so that their size is not bounded by memory."""
+"""Reads pictures in blocks, so that memory does not limit their size."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ from pixelwise.data.tiff import check_segments, find_picture, is_stack
 from pixelwise.errors import UserError
 
 AT_ONCE_BYTES = 1 << 27
-"""TIFFs up to this decoded size are read whole."""
+"""TIFFs up to this decoded size are read as a whole."""
 TILE_CACHE_BYTES = 1 << 25
-"""Decoded tiles of a TIFF kept for the next blocks, which overlap with the last ones: two rows of tiles of 256 pixels
-over 20,000 pixels."""
+"""Cache for decoded tiles of a TIFF, which the next blocks need again: two rows of tiles of 256 pixels over a width of
+20,000 pixels."""
 STRIP_CACHE_BYTES = 1 << 28
-"""The same for strips: each goes across the picture, so every block of a row needs it again."""
+"""The same for strips. A strip crosses the picture, so every block of a row needs it again."""
 SEGMENT_BYTES = 1 << 29
 """A strip or tile of a TIFF that decodes to more than this is not read."""
 SAMPLES = 4
 SAMPLE_SIDE = 256
-"""The value of gaps in a TIFF that is read by blocks is the mean of 4 x 4 blocks of this side."""
+"""Gaps in a TIFF that is read in blocks are filled with the mean of 4 x 4 blocks with this side."""
 BOMB_PIXELS = 100_000_000
 PIXELS_PER_BYTE = 10_000
-"""A file that claims more than `BOMB_PIXELS`, and more than this for each of its bytes, is refused: deflate reaches
-about 1,000 bytes a byte, so 8,000 black-and-white pixels."""
+"""A file that claims more than `BOMB_PIXELS`, and more than this per byte, is refused. Deflate reaches about 1,000
+bytes per byte, which is 8,000 black-and-white pixels."""
 
 Picture = str | os.PathLike[str] | np.ndarray | Image.Image
 
 
 class Raster:
-    """A picture in memory; the base class of those that are not.
+    """A picture in memory, and the base class of pictures that are read in blocks.
 
     Attributes:
-        name: the file, for messages.
-        height, width: pixels.
-        channels: after palettes became RGB and alpha was dropped.
+        name: the file name, for messages.
+        height, width: size in pixels.
+        channels: channels after palettes were converted to RGB and alpha was dropped.
         dtype: `uint8`, `uint16` or `float32`.
-        pages: of a file, that are the channels together; 1 for channels of one page.
+        pages: the number of the file's pages that form the channels together; 1 if one page has all channels.
 
     Args:
         pixels: (H, W, C).
-        unknown: (H, W) bool, the pixels without a value, which are filled in `pixels`; None for none.
+        unknown: (H, W) bool, the pixels without a value, which are already filled in `pixels`; None for none.
     """
 
     def __init__(
@@ -68,9 +68,8 @@ class Raster:
         self._unknown = unknown
 
     def read(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
-        """Rows top..bottom and columns left..right as (bottom - top, right - left, C), without gaps: see `data.gaps`.
-
-        From any thread.
+        """Reads rows top..bottom and columns left..right as (bottom - top, right - left, C), with gaps filled (see
+        `data.gaps`). May be called from any thread.
 
         Raises:
             UserError: a damaged file.
@@ -78,9 +77,9 @@ class Raster:
         return self._pixels[top:bottom, left:right]
 
     def unknown(self, top: int, bottom: int, left: int, right: int) -> np.ndarray | None:
-        """(bottom - top, right - left) bool, which pixels have no value in any channel; None if all have one.
+        """(bottom - top, right - left) bool: which pixels have no value in any channel; None if all have a value.
 
-        From any thread.
+        May be called from any thread.
 
         Raises:
             UserError: a damaged file.
@@ -100,9 +99,9 @@ class Raster:
 
 
 def open_raster(picture: Picture) -> Raster:
-    """A picture to read by blocks: a file, an array (H, W) or (H, W, C), or a Pillow image.
+    """Opens a picture for reading in blocks: a file, an array (H, W) or (H, W, C), or a Pillow image.
 
-    TIFFs are decoded block by block where they are large; every other file once, as a whole.
+    Large TIFFs are decoded block by block; every other file is decoded once, as a whole.
 
     Raises:
         UserError: missing, damaged, empty, or larger than can be read.
@@ -116,8 +115,8 @@ def open_raster(picture: Picture) -> Raster:
     pixels = header.height * header.width
     if pixels > max(BOMB_PIXELS, path.stat().st_size * PIXELS_PER_BYTE):
         raise UserError(
-            f"{path}: a file of {path.stat().st_size:,} bytes that claims {header.width:,} x {header.height:,} pixels "
-            "is damaged or made to fill the memory; export it again."
+            f"{path}: has {path.stat().st_size:,} bytes but claims {header.width:,} x {header.height:,} pixels, so it "
+            "is damaged or was made to fill the memory; export it again."
         )
     if header.kind == "TIFF" and pixels * header.channels * np.dtype(header.dtype).itemsize > AT_ONCE_BYTES:
         try:
@@ -128,7 +127,7 @@ def open_raster(picture: Picture) -> Raster:
             return TiffRaster(path, header)
         if pixels > MAX_PIXELS:
             raise UserError(
-                f"{path}: {header.width:,} x {header.height:,} pixels must be read by blocks, but {reason}; save it as "
+                f"{path}: {header.width:,} x {header.height:,} pixels must be read in blocks, but {reason}; save it as "
                 "a tiled TIFF."
             )
     filled, gaps = read_filled(path)
@@ -136,7 +135,7 @@ def open_raster(picture: Picture) -> Raster:
 
 
 def _in_memory(pixels: np.ndarray) -> Raster:
-    """A picture that no file describes, with its gaps filled."""
+    """A raster of pixels in memory, with their gaps filled."""
     gaps = find_gaps(pixels)
     if gaps is None:
         return Raster(pixels)
@@ -145,20 +144,20 @@ def _in_memory(pixels: np.ndarray) -> Raster:
 
 def _from_array(array: np.ndarray) -> np.ndarray:
     if array.ndim not in (2, 3) or array.size == 0:
-        raise UserError(f"a picture is an array (H, W) or (H, W, C) with pixels, not one of shape {array.shape}.")
+        raise UserError(f"a picture must be an array (H, W) or (H, W, C) with pixels; found shape {array.shape}.")
     if array.dtype.kind not in "buif":
-        raise UserError(f"a picture holds numbers, not {array.dtype}.")
+        raise UserError(f"a picture must hold numbers; found {array.dtype}.")
     pixels = array[:, :, None] if array.ndim == 2 else array
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
     if pixels.dtype in (np.uint8, np.uint16):
         return pixels
-    with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is a gap
+    with np.errstate(over="ignore", invalid="ignore"):  # values that float32 cannot hold become gaps
         return pixels.astype(np.float32)
 
 
 def unreadable_by_blocks(path: Path, header: Header) -> str | None:
-    """Why a TIFF cannot be read by blocks, as the end of a sentence; None if it can."""
+    """Why a TIFF cannot be read in blocks, as the end of a sentence; None if it can."""
     with tifffile.TiffFile(path) as tiff:
         picture = find_picture(tiff)
         pages = picture.series.pages
@@ -170,7 +169,7 @@ def unreadable_by_blocks(path: Path, header: Header) -> str | None:
         if first.imagedepth > 1:
             return "it is a volume"
         if len(pages) * first.samplesperpixel != header.channels:
-            return "its planes lie behind one another without a directory"
+            return "its planes follow one another without a directory"
         if first.is_final:
             return None
         segment = math.prod(first.chunks) * np.dtype(first.dtype).itemsize
@@ -180,13 +179,13 @@ def unreadable_by_blocks(path: Path, header: Header) -> str | None:
 
 
 class TiffRaster(Raster):
-    """A TIFF or BigTIFF of which only the segments (tiles or strips) under a block are decoded.
+    """A TIFF or BigTIFF of which only those segments (tiles or strips) are decoded that a block touches.
 
-    Several pages, and planes that are stored one after the other, are channels. Uncompressed pictures are mapped into
-    memory, one block at a time. Gaps are filled with the mean of some blocks that are spread over the picture.
+    Several pages, and planes that are stored one after the other, become channels. Uncompressed pictures are mapped
+    into memory, one block at a time. Gaps are filled with the mean of some blocks that are spread over the picture.
 
     Raises:
-        UserError: a stack of slices, or a directory that does not name all segments.
+        UserError: a stack of slices, or a directory that does not list all segments.
     """
 
     def __init__(self, path: Path, header: Header | None = None) -> None:
@@ -235,7 +234,7 @@ class TiffRaster(Raster):
 
     @cached_property
     def _filling(self) -> np.ndarray:
-        """(C,) the mean of known values in blocks on a grid over the picture; the same for every block that is read."""
+        """(C,) the mean of the known values in blocks on a grid over the picture, the same for every block."""
         sums, counts = np.zeros(self.channels), np.zeros(self.channels)
         for top in np.linspace(0, max(self.height - SAMPLE_SIDE, 0), SAMPLES).astype(int).tolist():
             for left in np.linspace(0, max(self.width - SAMPLE_SIDE, 0), SAMPLES).astype(int).tolist():
@@ -267,7 +266,7 @@ class TiffRaster(Raster):
         planar = keyframe.planarconfig == 2 and keyframe.samplesperpixel > 1
         if keyframe.is_final:
             shape = (keyframe.samplesperpixel, height, width) if planar else (height, width, -1)
-            # A map for each block: pages that were touched through one map for all would count as memory in use.
+            # One memory map per block: all pages that were read through a shared map would count as used memory.
             values = np.memmap(
                 self.name,
                 np.dtype(self._tiff.byteorder + keyframe.dtype.char),
@@ -309,7 +308,7 @@ class TiffRaster(Raster):
             self._tiff.filehandle.seek(page.dataoffsets[index])
             stored = self._tiff.filehandle.read(page.databytecounts[index])
         values, _, shape = keyframe.decode(stored, index, **tables, _fullsize=keyframe.is_tiled)
-        if values is None:  # a sparse file: this segment was never written
+        if values is None:  # a sparse file in which this segment was never written
             values = np.full(shape, keyframe.nodata, keyframe.dtype)
         self._decoded[key] = values[0]
         self._cached += values.nbytes
@@ -318,8 +317,8 @@ class TiffRaster(Raster):
         return values[0]
 
     def _forget(self, number: int, rows: range, first_column: int, across: int, down: int) -> None:
-        """Drops the segments of a page that blocks need no more which are read row by row: those above the block, and
-        those on its left that the next row of blocks does not overlap with either."""
+        """Drops the segments of a page that are no longer needed if blocks are read row by row: those above the block,
+        and those to its left that the next row of blocks does not overlap."""
         for key in [key for key in self._decoded if key[0] == number]:
             row, column = divmod(key[1] % (down * across), across)
             if row < rows.start or (row < rows.stop - 1 and column < first_column):

@@ -1,16 +1,16 @@
-"""A large picture cut into overlapping tiles, and the tiles' logits put together again without seams.
+"""Cuts a large picture into overlapping tiles, and merges the tiles' logits without seams.
 
-Neighbouring tiles share `overlap` pixels. The outer ones on each side, a quarter of them or more, are thrown away:
-there a tile sees its own border instead of the picture. In the middle, over half of them but no more than
-`LONGEST_RAMP`, the probabilities go over linearly from one tile to the next:
+Neighbouring tiles share `overlap` pixels. The outer pixels on each side, a quarter of them or more, are discarded,
+because there a tile sees its border instead of the picture. In the middle, over half of the shared pixels but at most
+`LONGEST_RAMP`, the probabilities change linearly from one tile to the next:
 
     tile       |----------------------------|
     next                            |----------------------------|
     weight      1111111111111111111111`-.00
                                     00.-'11111111111111111111111
 
-Where one tile alone decides, the class is the argmax of its logits; softmax runs on the ramps only. Tiles come row by
-row, and of the tiles that went before only the ramps are kept: never the logits of a whole picture.
+Where one tile alone decides, the class is the argmax of its logits; softmax is only computed on the ramps. Tiles come
+row by row, and only the ramps of earlier tiles are kept, never the logits of a whole picture.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor
 from pixelwise.errors import UserError
 
 LONGEST_RAMP = 32
-"""Pixels: enough to hide a seam, and few to keep probabilities of."""
+"""Pixels: enough to hide a seam, and few enough to keep probabilities for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Span:
     """One tile along one axis, in pixels of the picture.
 
     Attributes:
-        start, stop: what is computed.
-        begin: where this tile fades in over `Grid.ramp` pixels; `start` for the first one.
-        end: where it fades out over `Grid.ramp` pixels, that is the next one's `begin`; `stop` for the last one.
+        start, stop: the pixels that are computed.
+        begin: where this tile fades in over `Grid.ramp` pixels; `start` for the first tile.
+        end: where it fades out over `Grid.ramp` pixels, which is the next tile's `begin`; `stop` for the last tile.
     """
 
     start: int
@@ -77,15 +77,15 @@ class Grid:
 
 
 def square_grid(height: int, width: int, *, tile: int, overlap: int, stride: int) -> Grid:
-    """Covers a picture with tiles of at most `tile` pixels a side, as few and as small as can be.
+    """Covers a picture with tiles of at most `tile` pixels per side, as few and as small as possible.
 
     Args:
-        tile: longest side; taken down to a multiple of `stride`.
-        overlap: pixels that neighbours share at least; taken up to a multiple of `stride`.
-        stride: corners lie at multiples of it, so that a tile is computed on the same grid as the whole picture.
+        tile: longest side; rounded down to a multiple of `stride`.
+        overlap: the fewest pixels that neighbours share; rounded up to a multiple of `stride`.
+        stride: corners lie at multiples of the stride, so tiles are computed on the same grid as the whole picture.
 
     Raises:
-        UserError: a tile that is smaller than `stride`, or than three times the overlap.
+        UserError: a tile smaller than `stride`, or smaller than three times the overlap.
     """
     longest, shared = _in_strides(tile, overlap, stride)
     rows = _spans(height, _fewest(height, longest, shared, stride), shared, stride)
@@ -94,10 +94,10 @@ def square_grid(height: int, width: int, *, tile: int, overlap: int, stride: int
 
 
 def grid_within(height: int, width: int, *, area: int, overlap: int, stride: int) -> Grid:
-    """Covers a picture with tiles of at most `area` pixels, of the shape that computes the fewest pixels in all.
+    """Covers a picture with tiles of at most `area` pixels, in the shape for which the fewest pixels are computed.
 
     Raises:
-        UserError: an area that leaves no room for three times the overlap.
+        UserError: the area is too small for three times the overlap.
     """
     whole = (-(-height // stride) * stride, -(-width // stride) * stride)
     if whole[0] * whole[1] <= area:
@@ -111,11 +111,11 @@ def grid_within(height: int, width: int, *, area: int, overlap: int, stride: int
         if tallest < least or _length(columns, stride) < least * stride:
             continue
         fewest = _fewest(height, tallest, shared, stride)
-        for number in range(fewest, fewest + 3):  # one tile more may waste less on tiles of one length
+        for number in range(fewest, fewest + 3):  # all tiles have one length, so one more may waste fewer pixels
             rows = _spans(height, number, shared, stride)
             if _length(rows, stride) >= least * stride:
                 candidates.append(Grid(rows, columns, ramp=best.ramp))
-    # Of equals the lowest: what is kept of a row of tiles grows with its height.
+    # Among equals, tiles of the least height, since the memory for a row of tiles grows with its height.
     return min(candidates, key=lambda grid: (_computed(grid, stride), _length(grid.rows, stride)))
 
 
@@ -124,21 +124,22 @@ def _in_strides(tile: int, overlap: int, stride: int) -> tuple[int, int]:
     if longest < max(1, 3 * shared):
         raise UserError(
             f"tiles of {tile} pixels with an overlap of {overlap} are too small: the model's stride is {stride}, "
-            f"so that the overlap is {shared * stride} and a tile's side at least {max(1, 3 * shared) * stride}."
+            f"so the overlap becomes {shared * stride} and a tile's side must be at least "
+            f"{max(1, 3 * shared) * stride}."
         )
     return longest, shared
 
 
 def _fewest(size: int, longest: int, shared: int, stride: int) -> int:
-    """How many tiles of at most `longest` strides it takes."""
+    """How many tiles of at most `longest` strides are needed."""
     length = -(-size // stride)
     return 1 if length <= longest else -(-(length - shared) // (longest - shared))
 
 
 def _spans(size: int, count: int, shared: int, stride: int) -> tuple[Span, ...]:
-    """`count` tiles of one length, evenly placed; neighbours share `shared` strides or one more.
+    """`count` tiles of equal length at even distances; neighbours share `shared` strides or one more.
 
-    One length for all: memory that one tile gave back fits the next, and nothing is prepared for another shape.
+    With equal lengths, the memory of one tile fits the next, and kernels are prepared for one shape only.
     """
     strides = -(-size // stride)
     length = -(-(strides + (count - 1) * shared) // count)
@@ -158,7 +159,7 @@ def _computed(grid: Grid, stride: int) -> int:
 
 
 def _length(spans: tuple[Span, ...], stride: int) -> int:
-    """Pixels of a tile with its padding."""
+    """The length of a tile in pixels, including padding."""
     return -(-(spans[0].stop - spans[0].start) // stride) * stride
 
 
@@ -168,10 +169,10 @@ class Band:
 
     Attributes:
         top: the first row.
-        classes: (rows, W) uint8 class ids, of the largest answer; None if not asked for.
-        confidence: (rows, W) uint8, the largest class probability times 255; None if not asked for.
-        blended: (K, rows, W) float32, the activated answers of the tiles, blended where they overlap; None if not asked
-            for.
+        classes: (rows, W) uint8 ids of the class with the largest output; None if not requested.
+        confidence: (rows, W) uint8, the largest class probability times 255; None if not requested.
+        blended: (K, rows, W) float32, the activated outputs of the tiles, blended where they overlap; None if not
+            requested.
     """
 
     top: int
@@ -181,12 +182,12 @@ class Band:
 
 
 class Merger:
-    """Takes what a network answers for a grid's tiles, in the grid's order, and gives back finished bands.
+    """Merges the outputs of a network for a grid's tiles, in the order of the grid, into finished bands.
 
     Args:
-        channels: K, of the answers.
-        classes, confidence, blended: what bands hold.
-        activation: what is blended where tiles overlap: (K, h, w) answers -> (K, h, w) float32 on the CPU.
+        channels: K, the channels of the outputs.
+        classes, confidence, blended: what the bands hold.
+        activation: applied before outputs are blended: (K, h, w) outputs -> (K, h, w) float32 on the CPU.
     """
 
     def __init__(
@@ -211,7 +212,7 @@ class Merger:
         self._band = self._new_band(grid.rows[0])
 
     def add(self, logits: Tensor) -> Band | None:
-        """Takes the next tile's logits (K, h, w), of any floating type; gives the row's band with its last tile."""
+        """Adds the next tile's logits (K, h, w) of any floating type; returns the row's band after its last tile."""
         row, column = divmod(self._next, len(self.grid.columns))
         self._next += 1
         ys, xs = self.grid.rows[row], self.grid.columns[column]
@@ -221,7 +222,7 @@ class Merger:
         right_ramp = self.grid.ramp if column < len(self.grid.columns) - 1 else 0
         fade_in, fade_out = self._fade_in, 1 - self._fade_in
 
-        # In the tile's own coordinates: upper..lower and begin..end, and a ramp more below and on the right.
+        # In the tile's coordinates: upper..lower and begin..end, followed by a ramp below and on the right.
         upper, lower = ys.begin - ys.start, ys.end - ys.start
         begin, end = xs.begin - xs.start, xs.end - xs.start
         solid = logits[:, upper + top_ramp : lower]
@@ -267,7 +268,7 @@ class Merger:
         return band
 
     def _put(self, top: int, left: int, scores: Tensor, *, activated: bool = False) -> None:
-        """Writes (K, h, w) answers, activated or not yet, at a place of the picture into the current band."""
+        """Writes outputs (K, h, w), activated or not, into the current band, at a position of the picture."""
         height, width = scores.shape[-2:]
         place = (slice(top - self._band.top, top - self._band.top + height), slice(left, left + width))
         if self._band.classes is not None:
@@ -292,9 +293,10 @@ def softmax(logits: Tensor) -> Tensor:
 
 
 def class_ids(scores: Tensor) -> np.ndarray:
-    """(K, h, w) scores -> (h, w) uint8, the index of the largest one, the first of equals.
+    """(K, h, w) scores -> (h, w) uint8, the index of the largest score, the first one if several are equal.
 
-    About three times as fast on the CPU as `scores.argmax(0)`, which for K = 11 in bfloat16 costs 4 % of a U-Net.
+    On the CPU it is about three times as fast as `scores.argmax(0)`, which for K = 11 in bfloat16 takes 4 % of the time
+    of a U-Net.
     """
     num_classes, height, width = scores.shape
     if scores.device.type != "cpu":
@@ -307,7 +309,7 @@ def class_ids(scores: Tensor) -> np.ndarray:
         best = planes[0].copy()
         found = np.zeros(len(best), np.uint8)
         for class_id in range(1, num_classes):
-            # Class ids rise, so the maximum of the ids that beat all earlier ones is the last that did.
+            # Class ids rise, so the largest id that beat all earlier ones is the last one that did.
             np.maximum(found, (planes[class_id] > best).view(np.uint8) * np.uint8(class_id), out=found)
             np.maximum(best, planes[class_id], out=best)
         ids[top : top + step] = found.reshape(-1, width)
@@ -315,20 +317,20 @@ def class_ids(scores: Tensor) -> np.ndarray:
     if height * width < THREADED_PIXELS:
         for top in range(0, height, step):
             decide(top)
-    else:  # numpy works outside the interpreter's lock
+    else:  # numpy releases the interpreter's lock
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             list(pool.map(decide, range(0, height, step)))
     return ids
 
 
 THREADED_PIXELS = 1 << 18
-"""From so many pixels on `class_ids` uses as many threads as torch."""
+"""With this many pixels or more, `class_ids` uses as many threads as torch."""
 CACHED_PIXELS = 65536
-"""Pixels that `class_ids` works on at a time, so that all their classes stay in the cache."""
+"""Pixels that `class_ids` processes at a time, so that the scores of all classes stay in the cache."""
 
 
 def _sortable_planes(scores: Tensor) -> np.ndarray:
-    """(K, h, w) -> contiguous (K, h * w) of a type that numpy compares with vector instructions."""
+    """(K, h, w) -> contiguous (K, h * w) of a number format that numpy compares with vector instructions."""
     if scores.dtype == torch.bfloat16:
         scores = scores.view(torch.int16)
     array = scores.numpy()
@@ -338,7 +340,7 @@ def _sortable_planes(scores: Tensor) -> np.ndarray:
     else:
         planes = np.ascontiguousarray(array).reshape(channels, -1)
     if planes.dtype == np.int16:
-        # The bits of a float sort like integers, except that negative ones sort backwards. One new array, not three.
+        # The bits of floats sort like integers, except that negative floats sort backwards. `out` avoids two copies.
         flipped = np.right_shift(planes, 15)
         np.bitwise_and(flipped, 0x7FFF, out=flipped)
         planes = np.bitwise_xor(planes, flipped, out=flipped)

@@ -1,4 +1,4 @@
-"""Masks written from top to bottom, a band of rows at a time: complete under their final name, or not at all."""
+"""Writes masks from top to bottom, one band of rows at a time. Only complete files get their final name."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from pixelwise.errors import UserError
 
 SUFFIXES = (".png", ".tif", ".tiff")
 PNG_PIXELS = 100_000_000
-"""Masks without a suffix become PNG below this, and tiled TIFF from it on: viewers open a PNG as a whole."""
+"""Masks without a suffix become PNG if they have fewer pixels, else tiled TIFF: viewers open a PNG as a whole."""
 CLASSIC_BYTES = 4_000_000_000
-"""Masks of more bytes become BigTIFF; the rest any program can read."""
+"""Masks of more bytes become BigTIFF; every program can read the others."""
 TILE = 256
 LEVEL = 1
-"""Of deflate; higher ones are several times slower and make id masks only a little smaller."""
+"""The level of deflate. Higher levels are several times slower and make masks only a little smaller."""
 
 
 def mask_path(path: Path | str, height: int, width: int) -> Path:
-    """Where a mask is written: `path` if it ends in .png, .tif or .tiff, else `path` with .png or, if large, .tif."""
+    """The file of a mask: `path` if it ends in .png, .tif or .tiff, else `path` with .png, or .tif if it is large."""
     path = Path(path)
     if path.suffix.lower() in SUFFIXES:
         return path
@@ -36,10 +36,11 @@ def mask_path(path: Path | str, height: int, width: int) -> Path:
 
 
 def output_names(pictures: Sequence[Path], root: Path) -> list[str]:
-    """A name without suffix for each picture's result, no two alike even where case does not count.
+    """A name without suffix for each picture's result; all names differ, also if case is ignored.
 
-    The path below `root`; pictures that differ in suffix only keep it: `a/x.png` alone gives `a/x`, beside `a/x.jpg`
-    they give `a/x_png` and `a/x_jpg`. So does `a/x.tif.png`, which `mask_path` would otherwise take for a TIFF.
+    The name is the path below `root`. Pictures that differ only in their suffix keep it: `a/x.png` alone gives `a/x`;
+    `a/x.png` and `a/x.jpg` give `a/x_png` and `a/x_jpg`. So does `a/x.tif.png` (`a/x.tif_png`), since `mask_path` would
+    take `a/x.tif` for a TIFF.
     """
     short = [_below(path, root).with_suffix("").as_posix() for path in pictures]
     frequency = Counter(name.lower() for name in short)
@@ -62,18 +63,18 @@ def _below(path: Path, root: Path) -> Path:
 
 
 class MaskWriter:
-    """Writes a mask of known size, band by band; a context manager.
+    """A context manager that writes a mask of known size, band by band.
 
     >>> with MaskWriter("mask.png", 4, 6) as writer:  # doctest: +SKIP
     ...     writer.write(np.zeros((3, 6), np.uint8))
     ...     writer.write(np.ones((1, 6), np.uint8))
 
     Args:
-        path: see `mask_path`; `writer.path` is the file that it becomes. Its folder is made if need be.
+        path: see `mask_path`; `writer.path` is the resulting file. Its folder is made if needed.
         dtype: uint8 or uint16; float32 in a TIFF.
 
     Raises:
-        UserError: where the file cannot be written: no space left, no permission.
+        UserError: the file cannot be written, for example without space or permission.
     """
 
     def __init__(self, path: Path | str, height: int, width: int, dtype: np.dtype | type = np.uint8) -> None:
@@ -95,11 +96,11 @@ class MaskWriter:
             raise
 
     def write(self, rows: np.ndarray) -> None:
-        """Adds (n, W) rows below those that were written.
+        """Adds rows (n, W) below those that were written.
 
         Raises:
             UserError: as for the class.
-            ValueError: rows of another width, or more than the mask has.
+            ValueError: rows of a different width, or more rows than the mask has.
         """
         if rows.ndim != 2 or rows.shape[1] != self.shape[1] or self._rows + len(rows) > self.shape[0]:
             raise ValueError(f"rows {rows.shape} do not fit a mask {self.shape} of which {self._rows} are written")
@@ -133,7 +134,7 @@ class MaskWriter:
             self._discard()
 
     def _discard(self) -> None:
-        with contextlib.suppress(OSError):  # of a full disk, on which the rest cannot be flushed either
+        with contextlib.suppress(OSError):  # on a full disk the rest cannot be flushed either
             self._file.close()
         self._partial.unlink(missing_ok=True)
 
@@ -150,7 +151,7 @@ class _Format(Protocol):
 
 
 class _Png:
-    """Grey PNG (W3C PNG, third edition): one deflate stream of rows, each with filter type 0 before it."""
+    """Grey PNG (W3C PNG, third edition): one deflate stream of rows, each preceded by filter type 0."""
 
     def __init__(self, file: BinaryIO, height: int, width: int, dtype: np.dtype) -> None:
         self._file = file
@@ -175,7 +176,7 @@ class _Png:
 
 
 class _Tiff:
-    """Grey TIFF 6.0 (BigTIFF where offsets need it) of deflate-compressed tiles; the directory comes last."""
+    """Grey TIFF 6.0 (BigTIFF if offsets need it) with deflate-compressed tiles; the directory comes last."""
 
     def __init__(self, file: BinaryIO, height: int, width: int, dtype: np.dtype) -> None:
         self._file = file
@@ -185,7 +186,7 @@ class _Tiff:
         self._waiting = np.empty((0, width), dtype)
         self._offsets: list[int] = []
         self._counts: list[int] = []
-        # The place of the directory's offset is filled in at the end.
+        # The offset of the directory is filled in at the end.
         file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) if self._big else struct.pack("<2sHI", b"II", 42, 0))
         self._end = file.tell()
 

@@ -1,4 +1,4 @@
-"""A generator and a discriminator taught against each other (Goodfellow et al., NIPS 2014, arXiv:1406.2661)."""
+"""Adversarial training of a generator and a discriminator (Goodfellow et al., NIPS 2014, arXiv:1406.2661)."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from pixelwise.methods.base import Method, MethodOptions, Scalar, Setup, Stream,
 from pixelwise.methods.optimised import Optimised
 
 PICTURES = Stream("labelled", targets=False)
-"""The training pictures in the order that labelled ones have; what is known of them is not read."""
+"""The training pictures in the same order as for supervised training; their labels are not read."""
 
 
 class AdversarialOptions(MethodOptions):
-    """Of adversarial training."""
+    """Options of adversarial training."""
 
-    discriminator_steps: int = Field(1, ge=1, description="of the discriminator for each one of the generator")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="how far below 1 the target of real pictures is")
+    discriminator_steps: int = Field(1, ge=1, description="steps of the discriminator per step of the generator")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="how far below 1 the target for real pictures is")
 
 
 class Adversarial(Method):
-    """Two networks with an optimiser each, by the non-saturating losses.
+    """Trains two networks with one optimiser each, with the non-saturating losses.
 
-    The network has a `generator` and a `discriminator`, `noise(count)` for the first and logits (N,) or (N, ...) of the
-    second. The averaged copy that recipes ask for is the generator's; it is what makes pictures afterwards.
+    The network has a `generator` and a `discriminator`. `noise(count)` draws the input of the generator;
+    `discriminate(pictures)` returns the logits (N,) or (N, ...) of the discriminator. Averaging (`ema_decay`,
+    `swa_start`) applies to the generator; the averaged generator makes the pictures afterwards.
     """
 
     Options = AdversarialOptions
@@ -41,8 +42,8 @@ class Adversarial(Method):
         super().__init__(setup)
         if not isinstance(getattr(setup.network, "discriminator", None), nn.Module):
             raise UserError(
-                "method.name: adversarial teaches a generator and a discriminator, and "
-                f"{setup.recipe.model.name} is no pair of them; leave it out."
+                "method.name: adversarial trains a generator and a discriminator, and "
+                f"{setup.recipe.model.name} is not such a pair; leave it out."
             )
         self.options: AdversarialOptions = setup.options
         network: Any = setup.network

@@ -1,4 +1,4 @@
-"""What every way of teaching a network offers to the one training loop."""
+"""The contract between a method, which trains networks, and the training loop."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from pixelwise.recipe.recipe import PlannedRecipe
 
 
 class TrainingDiverged(NotFinite):
-    """A loss, a gradient or a weight is no longer a finite number; the last checkpoint is from before."""
+    """A loss, a gradient or a weight is no longer a finite number; the last checkpoint is from before that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What a method draws a batch of at every step.
+    """Pictures from which a method draws one batch per step.
 
     Attributes:
-        name: the order of the pictures depends on the run's seed and on it.
-        splits: of the dataset, whose pictures are drawn; those that the dataset lacks are left out.
-        targets: whether batches carry labels.
+        name: the order of the pictures depends on the run's seed and on this name.
+        splits: the splits whose pictures are drawn; splits that the dataset lacks are left out.
+        targets: whether batches hold labels.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Stream:
 
 LABELLED_STREAM = Stream(LABELLED)
 UNLABELLED_STREAM = Stream(UNLABELLED, (UNLABELLED, "train"), targets=False)
-"""Every picture that may be looked at without its label, those of the training split among them."""
+"""Every picture that may be used without its label, including those of the training split."""
 
 
 class MethodOptions(BaseModel):
-    """The keys of a recipe's `method` section beside its name."""
+    """The keys of a recipe's section `method` in addition to its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -62,16 +62,16 @@ def as_scalars(values: Mapping[str, Tensor]) -> dict[str, Scalar]:
 
 
 Criterion = Callable[[Any, Any], dict[str, Tensor]]
-"""What a network answers, and the targets of the batch -> the terms of the loss by name, `loss` their sum."""
+"""The output of a network and the targets of the batch -> the terms of the loss by name, with their sum as `loss`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """The forward pass as networks are trained and validated: normalised pictures, channels last, autocast.
+    """The forward pass in training and validation: normalises the pictures, uses channels-last memory and autocast.
 
     Attributes:
-        mean, std: (C, 1, 1), in the units of the pictures; the network sees `(picture - mean) / std`.
-        dtype: of the autocast region; float32 for none.
+        mean, std: (C, 1, 1), in the units of the pictures; the input of the network is `(picture - mean) / std`.
+        dtype: the number format of autocast; float32 switches it off.
     """
 
     mean: Tensor
@@ -80,7 +80,7 @@ class Forward:
     dtype: torch.dtype = torch.float32
 
     def normalised(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) in the units of the files -> float32, as the network sees them."""
+        """Pictures (N, C, H, W) in the units of the files -> the normalised float32 input of the network."""
         return ((images.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def autocast(self) -> torch.autocast:
@@ -88,16 +88,16 @@ class Forward:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def __call__(self, network: Callable[..., Any], images: Tensor, **options: Any) -> Any:
-        """What the network answers for pictures (N, C, H, W) in the units of the files."""
+        """The network's output for pictures (N, C, H, W) in the units of the files."""
         with self.autocast():
             return network(self.normalised(images), **options)
 
 
 class CheckedForward(Forward):
-    """The forward pass of validation.
+    """The forward pass of validation, which checks the output.
 
     Raises:
-        NotFinite: NaN or infinite numbers in the answer.
+        NotFinite: NaN or infinite numbers in the output.
     """
 
     def __call__(self, network: Callable[..., Any], images: Tensor, **options: Any) -> Any:
@@ -106,12 +106,12 @@ class CheckedForward(Forward):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a method is made from.
+    """Everything that a method is built from.
 
     Attributes:
-        network: as the catalog built it, on the device and in its final memory layout.
-        criterion: what the task minimises; None for a network that implements `losses` itself.
-        logits: what a network answers -> class logits (N, K, ...); None where the task has no classes.
+        network: the network that the catalog built, on the device and in its final memory layout.
+        criterion: the loss of the task; None for a network that implements `losses` itself.
+        logits: the output of a network -> class logits (N, K, ...); None for a task without classes.
         frozen: modules that stay in evaluation mode, see `nn.freezing`.
     """
 
@@ -128,10 +128,10 @@ class Method(ABC):
     """Owns networks and optimisers; the loop owns time, order, validation, checkpoints and the log.
 
     Attributes:
-        Options: what a recipe may say in its `method` section beside the name.
-        streams: what is drawn per step; the first one counts the epochs.
+        Options: the options of the method, which a recipe sets in its section `method`.
+        streams: the batches that are drawn per step; the first stream counts the epochs.
         forward: see `Forward`.
-        network: the weights of the last step.
+        network: the network with the weights of the last step.
     """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
@@ -142,56 +142,56 @@ class Method(ABC):
     def __init__(self, setup: Setup) -> None:
         """
         Raises:
-            UserError: a network that cannot be taught so.
+            UserError: the method cannot train this network.
         """
         self.forward = setup.forward
         self.network = setup.network
 
     def batch_sizes(self, batch_size: int) -> dict[str, int]:
-        """Pictures of a step by stream, of all processes together.
+        """Pictures per step of each stream, of all processes together.
 
         Args:
-            batch_size: the recipe's.
+            batch_size: the batch size of the recipe.
         """
         return {stream.name: batch_size for stream in self.streams}
 
     @classmethod  # noqa: B027 (most methods leave everything open)
     def plan(cls, draft: Draft) -> None:
-        """Decides what the method wants of other sections of the recipe, where they are open.
+        """Decides open settings in other sections of the recipe that depend on the method.
 
         Raises:
-            UserError: the recipe asks for what the method cannot do.
+            UserError: the recipe sets something that the method cannot do.
         """
 
     @abstractmethod
     def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, Scalar]:
-        """One update, without waiting for a device on which `hardware.reading_waits`.
+        """Does one update. On a device where `hardware.reading_waits`, it does not wait for the device.
 
         Args:
-            batches: one per stream, by its name.
-            progress: from 0 to 1 over the training run.
+            batches: one per stream, by the stream's name.
+            progress: from 0 to 1 over the run.
 
         Returns:
-            Scalars by name, `loss` among them.
+            Scalars by name, including `loss`.
 
         Raises:
-            TrainingDiverged: before anything is updated. Where reading waits for the device, `check` raises it instead.
+            TrainingDiverged: before anything is updated. If reading waits for the device, `check` raises it instead.
         """
 
     @abstractmethod
     def check(self) -> None:
-        """Raises what the steps since the last check did not; called before anything is logged, measured or saved.
+        """Raises the errors of the steps since the last check; called before anything is logged, measured or saved.
 
         Raises:
-            TrainingDiverged: see `step`; nothing was updated from the step on that diverged.
+            TrainingDiverged: see `step`; neither the step that diverged nor any later step updated anything.
         """
 
     def prepare_evaluation(self, batches: Iterable[Batch]) -> None:  # noqa: B027 (most methods need nothing)
-        """Called before the shipped network is evaluated, with batches of the first stream, for what must be measured
-        on them."""
+        """Prepares the shipped network for an evaluation, for example by measuring statistics on batches of the first
+        stream."""
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """The terms of the loss of a network in its present mode, `loss` their sum."""
+        """The terms of the loss of a network in its present mode, with their sum as `loss`."""
         raise NotImplementedError(f"{type(self).__name__} does not minimise a single loss")
 
     def shipped(self) -> nn.Module:
@@ -200,8 +200,8 @@ class Method(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue: nested dicts and lists of tensors, numbers and strings."""
+        """Everything that is needed to continue, as nested dicts and lists of tensors, numbers and strings."""
 
     @abstractmethod
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state_dict` gave."""
+        """Restores what `state_dict` returned."""

@@ -1,4 +1,4 @@
-"""One group of modules with everything that updates it."""
+"""A group of modules together with everything that updates them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pixelwise.recipe.schedules import make_schedule
 
 @dataclass(frozen=True, slots=True)
 class _Unread:
-    """A step whose loss and gradient norm are still to be read from the device: (2,), the two of them."""
+    """A step whose loss and gradient norm, a tensor (2,), have not been read from the device yet."""
 
     loss_and_norm: Tensor
     learning_rate: float
@@ -33,16 +33,16 @@ class _Unread:
 class Optimised:
     """Modules with their optimiser, schedule, clipping, check for finite numbers, and averaged copy.
 
-    On a device where reading a number waits for all queued work, a step reads none: the device itself leaves out an
-    update by what is not finite, and all updates after it, until `check` reads what happened.
+    On some devices reading a number waits for all queued work. There a step reads no numbers: if the loss or the
+    gradient is not finite, the device skips this update and all later ones, until `check` reads the numbers.
 
     Args:
-        network: what is updated and averaged.
-        optimizer: over its parameters; the learning rates that it has now are the peaks of the schedule.
+        network: the modules that are updated and averaged.
+        optimizer: the optimiser of their parameters; its present learning rates are the peaks of the schedule.
         schedule: progress 0..1 -> factor of the learning rates.
         clip_norm: largest gradient norm; None leaves gradients as they are.
-        ema_decay: of the averaged copy; None for none.
-        swa_start: progress from which on the equal mean of the weights is kept instead.
+        ema_decay: decay of the exponential average (EMA); None for no average.
+        swa_start: progress from which the equal mean of the weights (SWA) is kept instead of the EMA.
         frozen: modules that stay in evaluation mode, see `nn.freezing`.
     """
 
@@ -74,10 +74,10 @@ class Optimised:
 
     @classmethod
     def planned(cls, network: nn.Module, recipe: PlannedRecipe, frozen: Sequence[nn.Module] = ()) -> Optimised:
-        """As a recipe's sections `optimizer`, `schedule` and `train` say.
+        """Builds the group from the sections `optimizer`, `schedule` and `train` of a recipe.
 
         Raises:
-            UserError: rates that fall with depth for a network without stages.
+            UserError: `depth_decay` is set, and the network has no stages.
         """
         return cls(
             network,
@@ -90,21 +90,21 @@ class Optimised:
         )
 
     def train(self) -> None:
-        """Puts the modules into training mode, all but the frozen ones."""
+        """Puts all modules except the frozen ones into training mode."""
         self.network.train()
         hold(self.frozen)
 
     def step(self, loss: Tensor, progress: float, names: Sequence[str]) -> dict[str, Scalar]:
-        """One update by the gradient of a loss.
+        """Does one update with the gradient of a loss.
 
         Args:
-            names: of the pictures that the loss was computed on, for the message when it is not finite.
+            names: the pictures that the loss was computed on, for the error message if it is not finite.
 
         Returns:
             The gradient's norm before clipping, and the learning rate.
 
         Raises:
-            TrainingDiverged: a loss or gradient that is not finite; nothing was updated. Where reading waits for the
+            TrainingDiverged: the loss or the gradient is not finite; nothing was updated. If reading waits for the
                 device, `check` raises it instead.
         """
         factor = self.schedule(progress)
@@ -125,18 +125,18 @@ class Optimised:
         return {**as_scalars({"gradient_norm": norm}), "learning_rate": rate}
 
     def _note(self, step: _Unread) -> None:
-        """Has the device leave out this update and those that follow, unless the step's numbers are finite."""
+        """Lets the device skip this update and all later ones if the step's numbers are not finite."""
         diverged = ~step.loss_and_norm.isfinite().all()
         self._diverged = diverged if self._diverged is None else self._diverged | diverged
-        # Where it is 1, the fused optimisers change neither parameters nor moments; gradient scalers rely on it.
+        # If it is 1, the fused optimisers change neither parameters nor moments; gradient scalers rely on that.
         self.optimizer.found_inf = self._diverged.float()  # type: ignore[attr-defined]
         self._unread.append(step)
 
     def check(self) -> None:
-        """Reads what the steps since the last check left on the device; does nothing where they left nothing.
+        """Reads the numbers that the steps since the last check left on the device, if they left any.
 
         Raises:
-            TrainingDiverged: the first loss or gradient that was not finite; nothing was updated from there on.
+            TrainingDiverged: a loss or gradient was not finite; nothing was updated from that step on.
         """
         unread, self._unread = self._unread, []
         if unread:
@@ -145,7 +145,7 @@ class Optimised:
                 _check_finite(loss, norm, step.learning_rate, step.names)
 
     def shipped(self) -> nn.Module:
-        """The averaged copy where there is one that has begun, else the network."""
+        """The averaged copy if averaging has begun, otherwise the network."""
         if self.average is None:
             return self.network
         if isinstance(self.average, StochasticWeightAverage) and not self.average.started:
@@ -153,10 +153,10 @@ class Optimised:
         return self.average.network
 
     def refresh(self, images: Iterable[Tensor]) -> None:
-        """Measures the batch-norm statistics of equally averaged weights on training pictures, where that is needed.
+        """Measures the batch-norm statistics of equally averaged weights (SWA) on training pictures.
 
         Args:
-            images: batches (N, C, H, W) as the network sees them.
+            images: normalised batches (N, C, H, W).
         """
         if not isinstance(self.average, StochasticWeightAverage) or not self.average.started:
             return
@@ -165,31 +165,31 @@ class Optimised:
         self.average.refresh(images, frozen=names)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue."""
+        """Everything that is needed to continue."""
         state: dict[str, Any] = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
         if self.average is not None:
             state["average"] = self.average.state_dict()
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes back what `state_dict` gave."""
+        """Restores what `state_dict` returned."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         for parameter, moments in self.optimizer.state.items():
             for name, value in moments.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    # Back into the parameter's own memory layout, which fused optimisers rely on.
+                    # Use the parameter's memory layout again, since fused optimisers rely on it.
                     moments[name] = torch.empty_like(parameter).copy_(value)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
 
 class RMSprop(torch.optim.RMSprop):
-    """RMSprop (Tieleman & Hinton 2012) with decoupled weight decay, as AdamW has it (Loshchilov & Hutter, ICLR 2019).
+    """RMSprop (Tieleman & Hinton 2012) with decoupled weight decay, as in AdamW (Loshchilov & Hutter, ICLR 2019).
 
-    As a part of the gradient, weight decay would drown small gradients, such as those of heatmaps. Where `found_inf` is
-    1 the parameters stay as they are, as with fused optimisers, of which torch has none of this kind; the averages of
-    squared gradients fade in such a step, with which a run ends.
+    As a part of the gradient, weight decay would drown small gradients, such as those of heatmaps. If `found_inf` is 1,
+    the parameters do not change, as with fused optimisers (torch has no fused RMSprop). The averages of squared
+    gradients shrink in such a step, but the run ends there anyway.
     """
 
     found_inf: Tensor | None = None
@@ -205,7 +205,7 @@ class RMSprop(torch.optim.RMSprop):
                     continue
                 kept: float | Tensor = 1 - group["lr"] * group["decay"]
                 if self.found_inf is not None:
-                    # NaN times 0 is NaN, so that the gradient is replaced rather than multiplied.
+                    # NaN times 0 is NaN, so the gradient is replaced instead of multiplied.
                     parameter.grad = torch.where(self.found_inf > 0, 0.0, parameter.grad)
                     kept = torch.where(self.found_inf > 0, 1.0, kept)
                 parameter.mul_(kept)
@@ -217,12 +217,13 @@ def _check_finite(loss: float, norm: float, learning_rate: float, names: Sequenc
         if not math.isfinite(value):
             raise TrainingDiverged(
                 f"the {name} became {value} on the batch of {', '.join(names[:3])}{', ...' if len(names) > 3 else ''} "
-                f"at learning rate {learning_rate:.3g}; weights were not updated by it"
+                f"at learning rate {learning_rate:.3g}; the weights were not updated"
             )
 
 
 def make_optimizer(recipe: PlannedRecipe, network: nn.Module) -> torch.optim.Optimizer:
-    """Weight decay on weights alone (biases and norms are vectors), and a rate of its own for what was pretrained."""
+    """The optimiser, with weight decay for weights only (biases and norms are vectors), and the rates of
+    `rate_factors`."""
     settings = recipe.optimizer
     factors = rate_factors(recipe, network)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -239,7 +240,8 @@ def make_optimizer(recipe: PlannedRecipe, network: nn.Module) -> torch.optim.Opt
     ]
     if settings.name == "sgd":
         momentum = settings.momentum
-        fused = any(reading_waits(parameter.device) for parameter in network.parameters())  # so that it can leave out
+        # Only the fused optimiser can skip updates (`found_inf`).
+        fused = any(reading_waits(parameter.device) for parameter in network.parameters())
         return torch.optim.SGD(parameters, settings.lr, momentum, nesterov=momentum > 0, fused=fused)
     if settings.name == "rmsprop":
         return RMSprop(parameters, settings.lr)
@@ -247,13 +249,13 @@ def make_optimizer(recipe: PlannedRecipe, network: nn.Module) -> torch.optim.Opt
 
 
 def rate_factors(recipe: PlannedRecipe, network: nn.Module) -> dict[int, float]:
-    """Factor of the learning rate by `id` of each parameter.
+    """The factor of the learning rate for each parameter, by its `id`.
 
-    1 outside of the encoder. In it `encoder_lr_factor`, times `depth_decay` once for the last of its stages and once
-    more for each stage before. A classifier is an encoder but for its heads.
+    The factor is 1 outside the encoder. Inside it is `encoder_lr_factor`, times `depth_decay` once for the last stage
+    and once more for each stage before it. A classifier is an encoder except for its heads.
 
     Raises:
-        UserError: rates that fall with depth, and a network without stages.
+        UserError: `depth_decay` is set, and the network has no stages.
     """
     settings = recipe.optimizer
     factors = {id(parameter): 1.0 for parameter in network.parameters()}
@@ -261,8 +263,8 @@ def rate_factors(recipe: PlannedRecipe, network: nn.Module) -> dict[int, float]:
     stages: Sequence[nn.Module] = getattr(encoder, "stages", tuple)()
     if settings.depth_decay < 1 and not stages:
         raise UserError(
-            f"optimizer.depth_decay: {recipe.model.name} is not built on an encoder, so it has no stages whose rates "
-            "could fall; leave it out."
+            f"optimizer.depth_decay: {recipe.model.name} is not built on an encoder, so it has no stages with separate "
+            "learning rates; leave it out."
         )
     if encoder is None:
         return factors

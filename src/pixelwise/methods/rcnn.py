@@ -1,4 +1,4 @@
-"""Fine-tuning, then fitting: R-CNN's stages (Girshick et al., CVPR 2014, section 2.3 and appendices B and C)."""
+"""The stages of R-CNN: fine-tuning, then fitting (Girshick et al., CVPR 2014, section 2.3, appendices B and C)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pixelwise.methods.supervised import Supervised
 class RCNNOptions(MethodOptions):
     """Options of the method `rcnn`."""
 
-    fitted: int = Field(64, ge=1, description="pictures that SVMs and regressions are fitted to before each evaluation")
+    fitted: int = Field(64, ge=1, description="pictures for fitting SVMs and regressions before each evaluation")
 
 
 class FineTuneAndFit(Supervised):
-    """Minimises the loss that the network brings, and fits the rest of it before each evaluation, by its `fit`.
+    """Minimises the loss that the network implements, and calls the network's `fit` before each evaluation.
 
     Raises:
-        UserError: a network without `fit`.
+        UserError: the network has no `fit`.
     """
 
     Options = RCNNOptions
@@ -31,8 +31,8 @@ class FineTuneAndFit(Supervised):
     def __init__(self, setup: Setup) -> None:
         if not hasattr(setup.network, "fit"):
             raise UserError(
-                f"method rcnn: {setup.recipe.model.name} has nothing that is fitted after fine-tuning; use the "
-                "method supervised."
+                f"method rcnn: {setup.recipe.model.name} has no part that is fitted after fine-tuning; use the method "
+                "supervised."
             )
         super().__init__(setup)
         self.options = setup.options

@@ -1,4 +1,4 @@
-"""Learning from labels, or from whatever loss a network brings: one network, one optimiser, one loss."""
+"""Supervised training, or training with the loss that a network implements: one network, one optimiser, one loss."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pixelwise.methods.optimised import Optimised
 
 
 class Supervised(Method):
-    """Minimises the task's criterion between what a network answers and the labels.
+    """Minimises the task's criterion between the network's output and the labels.
 
-    A network whose loss is part of its paper implements `losses(images, targets) -> {name: scalar}`, and that is what
-    is minimised. Auxiliary heads (`auxiliary_weights` of the network) add their own weighted criterion.
+    A network whose loss is part of its paper implements `losses(images, targets) -> {name: scalar}`, which is minimised
+    instead. Each auxiliary head (`auxiliary_weights` of the network) adds its weighted criterion.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -32,7 +32,11 @@ class Supervised(Method):
         return self.update(values, progress, batch)
 
     def update(self, values: Mapping[str, Tensor], progress: float, batch: Batch) -> dict[str, Scalar]:
-        """One step down the gradient of `values["loss"]`; returns the values and what the optimiser did."""
+        """Does one update with the gradient of `values["loss"]`.
+
+        Returns:
+            The values, the gradient's norm, and the learning rate.
+        """
         done = self.optimised.step(values["loss"], progress, batch.names)
         return {**as_scalars(values), **done}
 

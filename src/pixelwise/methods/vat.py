@@ -1,4 +1,4 @@
-"""Virtual adversarial training: labels where there are some, smooth answers around every picture.
+"""Virtual adversarial training: fits the labels, and makes predictions smooth around every picture.
 
 Miyato, Maeda, Koyama, Ishii, TPAMI 2018, arXiv:1704.03976.
 """
@@ -20,26 +20,26 @@ from pixelwise.nn.statistics import held_statistics
 
 
 class VATOptions(MethodOptions):
-    """Of virtual adversarial training."""
+    """Options of virtual adversarial training."""
 
     epsilon: float | None = Field(
-        None, gt=0, description="length of perturbations of normalised pictures; null: from their distances"
+        None, gt=0, description="length of perturbations of normalised pictures; null: derived from their distances"
     )
     share: float = Field(
-        0.35, gt=0, description="without epsilon: of the median distance of a picture to its nearest neighbour"
+        0.35, gt=0, description="epsilon, as a share of the median distance of a picture to its nearest neighbour"
     )
     xi: float = Field(0.1, gt=0, description="length at which the gradient is taken, as a share of epsilon")
     iterations: int = Field(1, ge=1, description="steps of the power iteration")
-    weight: float = Field(1.0, ge=0, description="of the virtual adversarial loss beside the labels'")
-    unlabelled_batch: int = Field(128, ge=2, description="pictures without labels in a step, or the batch if larger")
+    weight: float = Field(1.0, ge=0, description="weight of the virtual adversarial loss; the supervised loss has 1")
+    unlabelled_batch: int = Field(128, ge=2, description="pictures without labels per step; at least the batch size")
     ramp: float = Field(0.2, ge=0, le=1, description="share of the run over which epsilon rises from 0")
 
 
 class VAT(Supervised):
     """The supervised loss on labelled pictures, plus the virtual adversarial loss on pictures without their labels.
 
-    For networks that answer class logits, (N, K) or (N, K, H, W). The perturbed passes leave running statistics of
-    batch norm as they are. Epsilon is a share of the median distance between nearest neighbours of the first batch,
+    It trains networks that output class logits (N, K) or (N, K, H, W). The perturbed passes do not change the running
+    statistics of batch norms. Epsilon is a share of the median distance between nearest neighbours of the first batch,
     unless the recipe sets it.
     """
 
@@ -50,7 +50,7 @@ class VAT(Supervised):
         super().__init__(setup)
         if setup.logits is None:
             raise UserError(
-                f"method.name: vat teaches networks that answer class probabilities, and {setup.recipe.model.name} "
+                f"method.name: vat trains networks that predict class probabilities, and {setup.recipe.model.name} "
                 f"is trained to {setup.recipe.task}; leave it out."
             )
         self._logits = setup.logits
@@ -75,17 +75,17 @@ class VAT(Supervised):
         return self.update(values, progress, labelled)
 
     def _distance(self, images: Tensor, names: Sequence[str]) -> float:
-        """The median distance between nearest neighbours among the pictures of a batch, each taken once.
+        """The median distance between nearest neighbours in a batch; a picture that occurs twice counts once.
 
         Raises:
-            UserError: no two different pictures.
+            UserError: there are no two different pictures.
         """
         first = {name: place for place, name in reversed(list(enumerate(names)))}
         distance = nearest_neighbour_distance(images[sorted(first.values())]) if len(first) > 1 else 0.0
         if distance == 0:
             raise UserError(
-                f"method.epsilon: {len(first)} different pictures in a batch without labels, too few or too alike to "
-                "take a distance from; set method.epsilon."
+                f"method.epsilon: the {len(first)} different pictures of an unlabelled batch are too few or too alike "
+                "to measure a distance between them; set method.epsilon."
             )
         return from_first(distance, self.forward.device)
 

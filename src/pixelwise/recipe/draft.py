@@ -1,4 +1,4 @@
-"""A recipe on its way to a complete one."""
+"""A draft: a recipe while the plan completes it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pixelwise.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast this machine trains the network of a recipe, and for how long it will.
+    """How fast this machine trains the network of a recipe, and how much time is left.
 
     Attributes:
-        megapixels_per_second: of crops in training steps, with everything that a step costs.
-        validation_seconds: of one validation.
-        seconds: that are left for training and validations.
+        megapixels_per_second: megapixels of crops that training steps process, with everything that a step costs.
+        validation_seconds: how long one validation takes.
+        seconds: the seconds that are left for training and validations.
     """
 
     megapixels_per_second: float
@@ -29,29 +29,30 @@ class Pace:
     seconds: float
 
     def crops(self, crop: tuple[int, int], share: float = 0.9) -> float:
-        """How many crops of that height and width are seen in a share of the time, the rest being validations."""
+        """How many crops of this height and width fit into a share of the time. Validations take the rest."""
         return share * self.seconds * self.megapixels_per_second * MEGAPIXEL / math.prod(crop)
 
 
 MEGAPIXEL = 1 << 20
 SMALLEST_BATCH = 4
-"""Batch norm measures too little on fewer crops."""
+"""With fewer crops the statistics of batch norm are too noisy."""
 FEWEST_STEPS = 1000
-"""Steps that a run of a given length is to have before its batches become larger than the smallest: the same crops in
-batches of 4 rather than 16 gained two to four points of mean IoU in runs of minutes (benchmarks/learning_speed.md)."""
+"""With a budget of minutes, batches are larger than the smallest only if the run still has this many steps. In runs of
+minutes, the same crops in batches of 4 instead of 16 gained two to four points of mean IoU
+(benchmarks/learning_speed.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a recipe says so far, and all that the rest can be derived from.
+    """The values of a recipe so far, and the facts that the open values are derived from.
 
     Attributes:
-        values: of the recipe by section and key; None is open.
-        facts: about the data.
-        network: the recipe's: what sizes suit it.
-        device: that it is trained on.
-        pace: measured on this machine; None for a budget of epochs, which nothing measured may change.
-        reasons: `section.key` -> why a derived value is what it is.
+        values: the settings by section and key; None means open.
+        facts: facts about the data.
+        network: the recipe's network, which decides what sizes are possible.
+        device: the device that the network is trained on.
+        pace: measured on this machine; None with a budget of epochs, where no measurement may change the plan.
+        reasons: `section.key` -> the reason for a derived value.
     """
 
     values: dict[str, Any]
@@ -62,7 +63,7 @@ class Draft:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def derive(self, section: str, key: str, value: Any, why: str) -> None:
-        """Sets what is open, and leaves alone what is not."""
+        """Sets a value that is open, with the reason for it; leaves other values alone."""
         if self.values[section][key] is None:
             self.values[section][key] = value
             self.reasons[f"{section}.{key}"] = why
@@ -70,33 +71,33 @@ class Draft:
     def refuse(self, section: str, key: str, why: str) -> None:
         """
         Raises:
-            UserError: the recipe asks for what cannot be.
+            UserError: the recipe sets this key.
         """
         if self.values[section][key]:
             raise UserError(f"{section}.{key}: {why}; leave it out.")
 
     @property
     def crop(self) -> tuple[int, int]:
-        """Height and width of a crop, once they are decided."""
+        """Height and width of a crop, after they were decided."""
         height, width = self.values["augment"]["crop"]
         return height, width
 
     @property
     def crops(self) -> float | None:
-        """How many crops the run sees, once their size is decided; None where neither epochs nor the pace is known."""
+        """How many crops the run sees, after their size was decided; None if neither epochs nor pace are known."""
         epochs = self.values["train"]["epochs"]
         if epochs is not None:
             return float(epochs * self.facts.pictures["train"])
         return None if self.pace is None else self.pace.crops(self.crop)
 
     def derive_batch(self, least: int, most: int, what: str, *, steps: int = 0) -> None:
-        """Decides how many crops go into a step: about a megapixel, four where there is a GPU, and fewer where the
-        time allows few steps.
+        """Decides how many crops a step has: about a megapixel, or four megapixels on a GPU; fewer if the time allows
+        only few steps.
 
         Args:
-            least, most: limits of the batch.
-            what: the plural of what a crop is called.
-            steps: an epoch has at least so many steps, however few the pictures, as long as `least` allows it.
+            least, most: the limits of the batch size.
+            what: the plural word for crops in the reason.
+            steps: the batch is made smaller, down to `least`, until an epoch has this many steps.
         """
         megapixels = 1 if self.device.type == "cpu" else 4
         budget = megapixels * MEGAPIXEL / math.prod(self.crop)
@@ -104,28 +105,28 @@ class Draft:
         while batch > least and batch * steps > self.facts.pictures["train"]:
             batch //= 2
         size = "a megapixel" if megapixels == 1 else f"{megapixels} megapixels"
-        why = f"about {size} a step, {least} to {most} {what}"
+        why = f"about {size} per step, {least} to {most} {what}"
         if self.pace is not None:
             crops = self.pace.crops(self.crop)
             whole = batch
             while batch > max(least, SMALLEST_BATCH) and crops < FEWEST_STEPS * batch:
                 batch //= 2
             if batch < whole:
-                why = f"{crops:,.0f} {what} fit into the time: {crops / batch:,.0f} steps of {batch} teach more than "
-                why += f"{crops / whole:,.0f} of {whole}"
+                why = f"{crops:,.0f} {what} fit into the time; {crops / batch:,.0f} steps of {batch} learn more than "
+                why += f"{crops / whole:,.0f} steps of {whole}"
         self.derive("train", "batch_size", batch, why)
 
     def derive_class_weights(self) -> None:
-        """Decides from the balance of the classes whether rare ones weigh more in the loss.
+        """Decides from the balance of the classes whether rare classes get larger weights in the loss.
 
         Raises:
-            UserError: weights for another number of classes.
+            UserError: the recipe gives weights for a different number of classes.
         """
         facts = self.facts
         shares = [count / max(sum(facts.class_pixels), 1) for count in facts.class_pixels if count]
         ratio = max(shares) / min(shares) if shares else 1.0
         if ratio > 4:
-            why = f"the commonest class is {ratio:.0f} times as frequent as the rarest"
+            why = f"the most frequent class is {ratio:.0f} times as frequent as the rarest"
             self.derive("loss", "class_weights", "sqrt_median_frequency", why)
         else:
             self.derive("loss", "class_weights", "none", "the classes are about equally frequent")
@@ -137,11 +138,11 @@ class Draft:
             )
 
     def derive_light(self) -> None:
-        """Decides how brightness and colours vary, and switches off every augmentation that is still open."""
+        """Decides how much brightness and colours vary, and switches off every augmentation that is still open."""
         colour = self.facts.form.channels == 3
         self.derive("augment", "brightness", 0.3, "light varies")
         self.derive("augment", "contrast", 0.3, "light varies")
         self.derive("augment", "saturation", 0.3 if colour else 0.0, "colours vary" if colour else "not RGB")
         for name, each in Augmentation.model_fields.items():
             if name not in {"crop", "scale"}:
-                self.derive("augment", name, each.default, "off unless asked for")
+                self.derive("augment", name, each.default, "off by default")

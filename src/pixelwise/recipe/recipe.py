@@ -1,6 +1,7 @@
-"""A recipe: everything that defines a run, as one YAML file.
+"""A recipe: the settings that define a run, in one YAML file.
 
-A `Recipe` is what was asked for; what it leaves open (null) is derived from the data. A `PlannedRecipe` is complete.
+A `Recipe` holds the settings asked for; those that it leaves open (null) are derived from the data. A `PlannedRecipe`
+is complete.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ from pixelwise.recipe.sections import (
 
 
 class Part(Section):
-    """The recipe with some keys set otherwise."""
+    """A stage or variant: the recipe with some keys set differently."""
 
     about: str = Field("", description="what the part is for")
-    set: dict[str, Any] = Field({}, description="section.key: value, as --set takes them; null: derived from the data")
+    set: dict[str, Any] = Field({}, description="section.key: value, as for --set; null: derived from the data")
 
 
 class Stage(Part):
-    """One of several training runs in a row, each of which starts from the best weights of the one before."""
+    """One of several training runs in a row, each of which starts from the best weights of the run before."""
 
-    share: float = Field(1.0, gt=0, description="of the budget, in proportion to the other stages' shares")
+    share: float = Field(1.0, gt=0, description="share of the budget, relative to the shares of the other stages")
 
 
 class Variant(Part):
@@ -56,7 +57,7 @@ class Variant(Part):
 
 def _folder_name(name: str) -> str:
     if re.fullmatch(r"\w[\w.-]*", name) is None:
-        raise ValueError("a variant's name is that of its folder too: letters, digits, '_', '-' and '.'")
+        raise ValueError("a variant's name is also the name of its folder: letters, digits, '_', '-' and '.'")
     return name
 
 
@@ -64,10 +65,10 @@ VariantName = Annotated[str, AfterValidator(_folder_name)]
 
 
 class Recipe(Section):
-    """What was asked for: any field that the data can decide may be open."""
+    """The settings asked for. Any setting that the data can decide may be open."""
 
     model: ModelSection
-    task: str | None = Field(None, description="what is learned; null: what the labels are for")
+    task: str | None = Field(None, description="what the network learns; null: the task that the labels suit")
     method: MethodSection = MethodSection()
     data: DataSection = DataSection()
     augment: AugmentSection = AugmentSection()
@@ -80,7 +81,7 @@ class Recipe(Section):
     stages: tuple[Stage, ...] = Field((), description="training runs in a row; see docs/training.md")
     variants: dict[VariantName, Variant] = Field({}, description="training runs to compare; see docs/training.md")
     about: str = Field("", description="what the recipe is for, in a sentence")
-    provenance: dict[str, Any] = Field({}, description="versions and data fingerprint of a run, written by it")
+    provenance: dict[str, Any] = Field({}, description="versions and data fingerprint, written by a run")
 
     @model_validator(mode="after")
     def _stages_or_variants(self) -> Recipe:
@@ -90,7 +91,7 @@ class Recipe(Section):
 
 
 class PlannedRecipe(Section):
-    """A complete recipe, of one training run: nothing in it is left to derive."""
+    """The complete settings of one training run: nothing is open."""
 
     model: ModelSection
     task: str
@@ -108,13 +109,13 @@ class PlannedRecipe(Section):
 
     @property
     def crop(self) -> tuple[int, int]:
-        """Height and width in pixels of what the network is trained on."""
+        """Height and width in pixels of the crops that the network is trained on."""
         return self.augment.crop
 
 
 def fills_crops(recipe: Recipe | PlannedRecipe) -> bool:
-    """Whether crops are filled by single objects, so that objects are needed beside masks."""
-    return bool(getattr(recipe.augment, "objects"))  # noqa: B009 (a field that is made, which mypy does not see)
+    """Whether single objects fill the crops, so that objects are needed in addition to masks."""
+    return bool(getattr(recipe.augment, "objects"))  # noqa: B009 (mypy does not see fields made by create_model)
 
 
 def to_yaml(recipe: Recipe | PlannedRecipe, reasons: Mapping[str, str] | None = None) -> str:
@@ -140,7 +141,7 @@ def inline(value: Any) -> str:
 
 
 def digest(recipe: PlannedRecipe) -> str:
-    """A digest of what a recipe asks for; provenance, the place of the data, and comments in its file do not matter."""
+    """A digest of a recipe's settings, without its provenance, its `about`, and the folders of its data."""
     values = recipe.model_dump_json(
         exclude={"provenance": True, "about": True, "data": {"path": True, "unlabelled": True}}
     ).encode()
@@ -148,7 +149,7 @@ def digest(recipe: PlannedRecipe) -> str:
 
 
 def reasoned(file: Path) -> list[tuple[str, Any, str]]:
-    """`(section.key, value, reason)` of a file as `to_yaml` wrote it; the reason is empty where none is given."""
+    """`(section.key, value, reason)` for each line of a file that `to_yaml` wrote; a missing reason is empty."""
     rows = []
     section = ""
     for line in file.read_text().splitlines():

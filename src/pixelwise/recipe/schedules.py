@@ -1,4 +1,4 @@
-"""Learning rates over the course of training, as factors of the peak rate; progress runs from 0 to 1."""
+"""Schedules of the learning rate: factors of its peak for a progress from 0 to 1."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cosine(progress: float) -> float:
 
 
 def poly(progress: float) -> float:
-    """(1 - progress) ** 0.9, as DeepLab and PSPNet train."""
+    """(1 - progress) ** 0.9, the schedule of DeepLab and PSPNet."""
     return (1 - progress) ** 0.9
 
 
@@ -28,12 +28,12 @@ SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "poly"
 
 
 def make_schedule(name: str, *, warmup: float = 0.0, final: float = 0.0) -> Schedule:
-    """A schedule by name, after a linear rise over the first `warmup` share of the training.
+    """The schedule with this name, after a linear rise over the first `warmup` share of the run.
 
     `cosine` with a warm-up of 0.1 to 0.3 is the one-cycle policy (Smith & Topin 2019).
 
     Args:
-        final: the factor at the end: the decay goes from 1 to it instead of to 0.
+        final: the factor at the end; the decay goes from 1 to this factor.
 
     Raises:
         UserError: unknown name.

@@ -1,7 +1,7 @@
 """The sections of a recipe: the settings of a run, with their defaults and limits.
 
-`None` stands for "derive it from the data" where the description says `null:`; the `Planned` sections are the same
-without those open fields. Elsewhere `None` switches something off.
+Where a description has `null:`, `None` usually means "derive it from the data"; the `Planned` sections have no such
+open fields. Elsewhere `None` switches something off.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pixelwise.recipe.schedules import SCHEDULES
 
 
 class Section(BaseModel):
-    """A group of settings; unknown keys are refused, and so are NaN and infinity."""
+    """A group of settings. Unknown keys, NaN and infinity are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Named(BaseModel):
-    """Something chosen by name; the keys beside `name` are its options, checked by whoever knows it."""
+    """A network or method that is chosen by name. The other keys are its options, which are checked elsewhere."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -40,9 +40,9 @@ class ModelSection(Named):
 
 
 class MethodSection(Named):
-    """How the network is taught, and the options of that method."""
+    """The method that trains the network, and the options of that method."""
 
-    name: str | None = Field(None, description="null: what suits the network")  # type: ignore[assignment]
+    name: str | None = Field(None, description="null: the network's usual method")  # type: ignore[assignment]
 
 
 class PlannedMethod(Named):
@@ -53,39 +53,39 @@ class DataSection(Section):
     path: str | None = Field(None, description="folder of the data; --data sets it")
     layout: str = Field("auto", description="format of the folder; auto recognises it")
     unlabelled: str | None = Field(None, description="folder of pictures without labels; --unlabelled sets it")
-    rle_order: Order = Field("columns", description="along what run lengths in tables count the pixels")
-    val_fraction: float = Field(0.2, gt=0, lt=1, description="share held out where the data has no split of its own")
-    split_seed: int = Field(0, ge=0, description="chooses which; apart from train.seed, so that seeds can be compared")
+    rle_order: Order = Field("columns", description="order in which run lengths in tables count the pixels")
+    val_fraction: float = Field(0.2, gt=0, lt=1, description="share held out if the data has no validation split")
+    split_seed: int = Field(0, ge=0, description="chooses the held-out pictures; independent of train.seed")
 
 
 class LossSection(Section):
-    terms: dict[str, float] | None = Field(None, description="loss: factor; null: what suits the task")
+    terms: dict[str, float] | None = Field(None, description="loss: factor; null: the task's usual losses")
     class_weights: Literal["none", "sqrt_median_frequency", "median_frequency"] | tuple[float, ...] | None = Field(
-        None, description="of the classes in cross entropy and focal loss; null: as the balance asks"
+        None, description="for cross entropy and focal loss; null: derived from how frequent the classes are"
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     focal_gamma: float = Field(2.0, ge=0)
     border_weight: float = Field(
-        0.0, ge=0, description="what pixels between touching objects count more; the paper: 10"
+        0.0, ge=0, description="additional weight of pixels between touching objects; 10 in the U-Net paper"
     )
-    border_sigma: float = Field(5.0, gt=0, description="pixels: how wide a gap between objects still counts as one")
-    lovasz_per_image: bool = Field(False, description="Lovász losses of each picture, rather than of the batch")
-    lovasz_only_present: bool = Field(True, description="Lovász losses leave out classes that the truth lacks")
+    border_sigma: float = Field(5.0, gt=0, description="pixels; how wide a gap between objects gets border_weight")
+    lovasz_per_image: bool = Field(False, description="Lovász losses per picture instead of per batch")
+    lovasz_only_present: bool = Field(True, description="Lovász losses leave out classes that the labels lack")
 
 
 class PlannedLoss(LossSection):
-    terms: dict[str, float]  # empty for a network that brings its own loss
+    terms: dict[str, float]  # empty for a network that implements its own loss
     class_weights: Literal["none", "sqrt_median_frequency", "median_frequency"] | tuple[float, ...]
 
 
 class WindowsSection(Section):
-    """Of networks that look at windows of a picture."""
+    """Settings of networks that look at windows of a picture."""
 
     background: float = Field(1 / 3, ge=0, lt=1, description="share of windows in training that show no object")
     scales: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
-        None, min_length=1, description="shorter sides of searched pictures; null: so that objects fill windows"
+        None, min_length=1, description="shorter sides of searched pictures; null: sizes at which objects fill windows"
     )
-    confidence: float = Field(0.5, gt=0, le=1, description="least confidence of a box that counts as found")
+    confidence: float = Field(0.5, gt=0, le=1, description="lowest confidence of a box that is returned")
 
     @field_validator("scales", mode="before")
     @classmethod
@@ -104,19 +104,21 @@ class PlannedWindows(WindowsSection):
 
 class OptimizerSection(Section):
     name: Literal["adamw", "sgd", "rmsprop"] = "adamw"
-    lr: float | None = Field(None, gt=0, description="peak learning rate; null: as optimizer and weights ask")
-    encoder_lr_factor: float | None = Field(None, ge=0, description="of a pretrained encoder's rate; null: 0.3, or 1")
+    lr: float | None = Field(None, gt=0, description="peak learning rate; null: the optimizer's usual rate")
+    encoder_lr_factor: float | None = Field(
+        None, ge=0, description="factor of the encoder's learning rate; null: 0.3 if it alone is pretrained, else 1"
+    )
     depth_decay: float = Field(
-        1.0, gt=0, le=1, description="factor of the rate from each stage of the encoder to the next"
+        1.0, gt=0, le=1, description="factor of the learning rate from each stage of the encoder to the one before"
     )
     freeze: int | str | tuple[str, ...] | None = Field(
-        None, description="what is not trained: the first so many layers, trunk (all but the last), or names of modules"
+        None, description="what is not trained: a number of first layers, trunk (all but the last), or module names"
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; rmsprop has none")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.999), description="of adamw: decay of the averages of the gradient and of its square"
     )
-    weight_decay: float = Field(0.02, ge=0, description="of weights; biases and norms have none")
+    weight_decay: float = Field(0.02, ge=0, description="for weights; biases and norms have none")
     clip_norm: float | None = Field(5.0, gt=0, description="largest gradient norm")
 
 
@@ -127,8 +129,10 @@ class PlannedOptimizer(OptimizerSection):
 
 class ScheduleSection(Section):
     name: str = "cosine"
-    warmup: float | None = Field(None, ge=0, lt=1, description="share of the run in which the rate rises; null: 0.1")
-    final: float = Field(0.0, ge=0, le=1, description="factor that the rate ends at; above 0 for swa_start")
+    warmup: float | None = Field(
+        None, ge=0, lt=1, description="share of the run in which the learning rate rises; null: 0.1 to 0.3"
+    )
+    final: float = Field(0.0, ge=0, le=1, description="factor at which the learning rate ends; above 0 for swa_start")
 
     @field_validator("name")
     @classmethod
@@ -147,28 +151,28 @@ class TrainSection(Section):
     minutes: float | None = Field(
         None, gt=0, description="of wall clock instead of epochs, from the start of the command to its report"
     )
-    batch_size: int | None = Field(None, ge=1, description="of all processes together")
+    batch_size: int | None = Field(None, ge=1, description="crops per step, of all processes together")
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] | None = Field(
-        "auto", description="of the averaged weights; null: none; auto: as the number of steps asks"
+        "auto", description="decay of the weights' average; null: no average; auto: derived from the number of steps"
     )
     swa_start: float | None = Field(
-        None, ge=0, lt=1, description="share of the training after which weights are averaged equally, instead of ema"
+        None, ge=0, lt=1, description="share of the run after which weights are averaged equally (SWA), instead of EMA"
     )
     validations: int | None = Field(
         None, ge=1, description="evenly spaced over the run; null: 10, or as many as take 6 % of the time"
     )
-    patience: int | None = Field(None, ge=1, description="stop after so many validations without a better one")
+    patience: int | None = Field(None, ge=1, description="stop after this many validations without a better score")
     fixed_norms: bool | None = Field(
-        None, description="whether an encoder's batch norms keep the statistics of its weights; null: where it pays"
+        None, description="whether the encoder's batch norms keep their statistics; null: if only it is pretrained"
     )
     half_size: float | None = Field(
-        None, ge=0, lt=1, description="share of the run, from its start, in which crops show the same at half the size"
+        None, ge=0, lt=1, description="share of the run, from its start, with crops at half their height and width"
     )
-    stop_at: float | None = Field(None, description="stop at the first validation with a first score this good")
+    stop_at: float | None = Field(None, description="stop at the first validation with a headline score this good")
     measure_training: bool = Field(
-        False, description="whether validations measure the training pictures too, not augmented, and both losses"
+        False, description="whether validations also measure the training pictures (not augmented), and both losses"
     )
 
     @model_validator(mode="after")
@@ -201,11 +205,12 @@ AugmentSection = create_model(  # type: ignore[call-overload]
         for name, field in Augmentation.model_fields.items()
     },
 )
-"""`Augmentation` with its own constraints, any of it left to the plan."""
+"""`Augmentation` with its constraints; any field may be left to the plan."""
 
 
 class NormalizeSection(Section):
-    """`(picture - mean) / std` per channel, in the units of the files; null: of the weights, else of the data."""
+    """`(picture - mean) / std` per channel, in the units of the files; null: as for the pretrained weights, else
+    measured on the data."""
 
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None

@@ -1,1 +1,1 @@
-"""Figures, and the one-file HTML page that is made of blocks. Nothing here knows a task."""
+"""Figures, and the report as one HTML file that is built from blocks. Nothing here depends on a task."""

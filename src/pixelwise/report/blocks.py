@@ -1,7 +1,7 @@
-"""The parts of a page: tiles of numbers, tables, figures, pictures, text. They know nothing of any task.
+"""The blocks of a page: numbers, tables, figures, pictures, text. They do not depend on any task.
 
-A page is a list of sections, a section a list of blocks. `page.write_page` lays them out; for every class here
-`blocks.html.j2` holds a macro of the same name in lower case.
+A page is a list of sections, and a section is a list of blocks. `page.write_page` lays them out. For every class here,
+`blocks.html.j2` has a macro with the same name in lower case.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Text:
     """A paragraph.
 
     Attributes:
-        soft: smaller and paler: a remark on what stands beside it.
+        soft: whether to show it smaller and paler, as a remark.
     """
 
     text: str | Sequence[Cell]
@@ -35,7 +35,7 @@ class Text:
 
     @property
     def cells(self) -> Sequence[Cell]:
-        """The paragraph as cells, to be written one after the other."""
+        """The paragraph as cells, which are written one after the other."""
         return (self.text,) if isinstance(self.text, str) else self.text
 
 
@@ -44,7 +44,7 @@ class Tile:
     """One large number.
 
     Attributes:
-        why: the reason to show where the value is None or NaN.
+        why: the reason to show if the value is None or NaN.
     """
 
     label: str
@@ -76,9 +76,9 @@ class Column:
     """The head of one column of a table.
 
     Attributes:
-        right: whether its cells are aligned to the right, as numbers are.
-        width: of the table's, in percent; None for as wide as its cells.
-        soft: whether its cells are smaller and paler, as remarks are.
+        right: whether its cells are aligned to the right, for numbers.
+        width: its share of the table's width in percent; None for as wide as its cells.
+        soft: whether its cells are smaller and paler, for remarks.
         optional: whether narrow screens leave the column out.
     """
 
@@ -94,13 +94,13 @@ class Table:
     """Rows of cells; the first cell of a row names it.
 
     Attributes:
-        columns: one per cell of a row. Where no column has a title there is no head.
+        columns: one per cell of a row. If no column has a title, the table has no head.
         rows: each as long as `columns`.
-        compact: only as wide as its cells, with tight rows.
-        tall: cut off at a fixed height and scrolled, its head always in sight.
+        compact: whether the table is only as wide as its cells, with tight rows.
+        tall: whether the table has a fixed height and scrolls, while its head stays visible.
 
     Raises:
-        ValueError: a row of another length.
+        ValueError: a row of a different length.
     """
 
     columns: Sequence[Column]
@@ -121,8 +121,8 @@ class Figure:
     Attributes:
         svg: from `pictures.svg`.
         title: a heading above it.
-        caption: a remark; between title and drawing.
-        form: `plain`; `wide` is never shrunk below what can be read; `matrix` is shown at its own size.
+        caption: a remark between title and drawing.
+        form: `plain`; `wide` never becomes too small to read; `matrix` is shown in its original size.
     """
 
     svg: Markup
@@ -133,7 +133,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Drawings side by side, as many per row as fit; a list of paragraphs may stand beside them."""
+    """Drawings side by side, as many per row as fit. An item may also be a list of paragraphs."""
 
     items: Sequence[Figure | Sequence[Text]]
 
@@ -157,7 +157,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class ColourBar:
-    """What the colours of a map of values stand for.
+    """A legend for the colours of a map of values.
 
     Attributes:
         low, high: the values at the ends of the colour map, as text with their unit.
@@ -185,10 +185,10 @@ class Panels:
 
     Attributes:
         caption: cells above the pictures.
-        columns: pictures per row on a wide screen; None for all in one row. Narrow screens show two per row; of an odd
-            number with a caption the first takes a row of its own.
-        scale: what the colours of the pictures stand for.
-        small: never wider than two thirds of the page.
+        columns: pictures per row on a wide screen; None for all in one row. Narrow screens show two per row; if the
+            number is odd and there is a caption, the first picture has a row for itself.
+        scale: a legend for the colours of the pictures.
+        small: whether they take at most two thirds of the page's width.
     """
 
     pictures: Sequence[Picture]
@@ -204,7 +204,7 @@ class Grid:
 
     Attributes:
         columns: pictures per row on a wide screen; None for as many as fit.
-        narrow: pictures per row on a telephone, where `columns` is given.
+        narrow: pictures per row on a phone, if `columns` is given.
     """
 
     pictures: Sequence[Picture]
@@ -214,7 +214,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Sheets:
-    """Pictures at their own size, as many per row as fit: contact sheets, filters."""
+    """Pictures in their original size, as many per row as fit: contact sheets, filters."""
 
     pictures: Sequence[Picture]
 
@@ -228,7 +228,7 @@ class Legend:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """Text as it is, in a typewriter face."""
+    """Unchanged text in a monospaced font."""
 
     text: str
 
@@ -238,7 +238,7 @@ class Details:
     """Blocks that unfold on a click.
 
     Attributes:
-        summary: the line that is seen while they are folded.
+        summary: the line that is visible while they are folded.
         open: whether they start unfolded.
     """
 
@@ -249,7 +249,7 @@ class Details:
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """Commands to copy, each selected whole by one click."""
+    """Commands to copy; one click selects a whole command."""
 
     commands: Sequence[str]
 
@@ -269,11 +269,11 @@ Block = (
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of a page with its own heading.
+    """A part of a page with a heading.
 
     Attributes:
-        id: the part of an address after `#`; different for every section of a page.
-        note: a short remark beside the title.
+        id: the part of an address after `#`, unique on the page.
+        note: a short remark next to the title.
         link: the section's name in the list of sections at the top; None for its title, empty for no entry.
     """
 
@@ -292,7 +292,7 @@ class Page:
         about: a sentence below the title.
 
     Raises:
-        ValueError: two sections of one id.
+        ValueError: two sections with the same id.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Boxes and heat maps, drawn over the picture."""
+"""Draws boxes and heat maps over a picture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_boxes(
 
     Args:
         image: (H, W) or (H, W, C), as `data.draw.to_rgb` takes it.
-        boxes: (N, 4) xyxy in pixels; what reaches beyond the picture is cut off. The first one is drawn last, on top.
+        boxes: (N, 4) xyxy in pixels; parts outside the picture are cut off. The first box is drawn last, on top.
         classes: (N,) class ids, for the colours.
         labels: a text per box; None for boxes without text.
         colours: (256, 3) uint8 of `data.draw.palette`; None for the palette of the classes that occur.
@@ -46,7 +46,7 @@ def draw_boxes(
     font = ImageFont.load_default(max(10, round(max(picture.size) / 40)))
     for number in reversed(range(len(boxes))):
         colour = tuple(int(value) for value in colours[classes[number]])
-        # The edge pixels are the outermost that the box covers: a box from 2 to 5 colours pixels 2 to 4.
+        # The frame lies on the outermost pixels that the box covers: a box from 2 to 5 covers pixels 2 to 4.
         left, top, right, bottom = np.rint(boxes[number]).astype(int)
         left, top = max(left, 0), max(top, 0)
         right, bottom = min(right, picture.width) - 1, min(bottom, picture.height) - 1
@@ -66,7 +66,7 @@ def _label(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     size: tuple[int, int],
 ) -> None:
-    """Text on the box's colour, above its top left corner, or below it at the picture's upper edge."""
+    """Writes text on the box's colour, above its top left corner, or inside the box at the picture's upper edge."""
     _, _, wide, tall = (int(np.ceil(edge)) for edge in brush.textbbox((0, 0), text, font=font))
     left = max(min(corner[0], size[0] - wide - 4), 0)
     top = corner[1] - tall - 4 if corner[1] >= tall + 4 else corner[1]
@@ -78,15 +78,15 @@ def _label(
 def heat_overlay(
     image: np.ndarray, heat: np.ndarray, *, window: tuple[float, float], stride: tuple[float, float], alpha: float = 0.6
 ) -> np.ndarray:
-    """A picture in grey under the heat map of its windows.
+    """A grey picture with the heat map of its windows drawn over it.
 
-    The value of a window stands at the window's centre. Values are interpolated between the centres, and extended
-    unchanged beyond the outermost ones.
+    The value of a window is placed at the window's centre. Values are interpolated between the centres, and extended
+    unchanged beyond the outermost centres.
 
     Args:
         image: (H, W) or (H, W, C), as `data.draw.to_rgb` takes it.
-        heat: (h, w), 0..1, as `tasks.classify.sliding.heat_map` gives it.
-        window, stride: (height, width) of a window and of the step between windows, in pixels; fractions where the
+        heat: (h, w), 0..1, from `tasks.classify.sliding.heat_map`.
+        window, stride: (height, width) of a window and of the step between windows, in pixels; fractional if the
             picture was reduced.
         alpha: opacity of the colour where the heat is 1.
 

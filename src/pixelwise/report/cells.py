@@ -1,4 +1,4 @@
-"""What stands in a cell of a table, a tile or a caption: numbers, shares, bars, colours, links.
+"""The cells of tables, tiles and captions: numbers, shares, bars, colours, links.
 
 Each class implements markupsafe's `__html__`, so a template writes `{{ cell }}` for all of them. Plain strings
 are cells too; the template escapes them.
@@ -18,7 +18,7 @@ class Number:
     """A number with a fixed number of decimals; integers have none.
 
     Attributes:
-        why: the reason to show where the value is None, NaN or infinite.
+        why: the reason to show if the value is None, NaN or infinite.
         best: whether to mark it as the best of its column.
     """
 
@@ -34,10 +34,10 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Percent:
-    """A share (0..1), in percent.
+    """A share (0..1) in percent.
 
     Attributes:
-        why: the reason to show where the value is None, NaN or infinite.
+        why: the reason to show if the value is None, NaN or infinite.
     """
 
     value: float | None
@@ -49,10 +49,10 @@ class Percent:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A share (0..1) as a horizontal bar; empty where it is undefined.
+    """A share (0..1) as a horizontal bar; empty if it is undefined.
 
     Attributes:
-        soft: whether to draw it in the colour of what is only compared with.
+        soft: whether to draw it in the paler colour for comparisons.
     """
 
     share: float | None
@@ -67,10 +67,10 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Swatch:
-    """A name beside its colour.
+    """A name next to its colour.
 
     Attributes:
-        colour: as CSS writes it: `#e69f00`, or a variable of the page's style such as `var(--wrong)`.
+        colour: in CSS: `#e69f00`, or a variable of the page's style such as `var(--wrong)`.
     """
 
     text: str
@@ -97,10 +97,10 @@ class Strong:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A link to a file beside the page, or to a section of it.
+    """A link to a file in the page's folder, or to a section of the page.
 
     Attributes:
-        address: relative.
+        address: a relative address.
     """
 
     text: str

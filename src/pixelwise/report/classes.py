@@ -1,4 +1,4 @@
-"""The sections of tasks whose answers are classes, of pixels or of whole pictures: confusion and calibration."""
+"""Sections for tasks that predict classes of pixels or of whole pictures: confusion and calibration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pixelwise.report.run_page import missing
 from pixelwise.report.values import number, sortable
 
 MOST_CLASSES = 32
-"""With more classes the confusion matrix is replaced by its largest errors."""
+"""With more classes, the most frequent errors replace the confusion matrix."""
 CALIBRATION_ERROR = "calibration error (0 is best)"
 ABSENT, NOT_PREDICTED, NOT_TRUE = "in neither truth nor prediction", "never predicted", "not in the truth"
 
@@ -20,16 +20,16 @@ def calibration_tile(calibration: Calibration, unit: str) -> Tile:
     """The expected calibration error as a large number.
 
     Args:
-        unit: what each confidence is about: `pixel`, `picture`.
+        unit: what has a confidence: `pixel`, `picture`.
     """
     return Tile(CALIBRATION_ERROR, calibration.ece(), f"no {unit} was counted")
 
 
 def calibration_definition(unit: str) -> dict[str, str]:
-    """The term that a page with a calibration error defines."""
+    """The definition for a page that shows a calibration error."""
     return {
-        "calibration error": f"The expected calibration error: {unit}s are binned by confidence; the distance between "
-        f"the accuracy and the mean confidence of a bin, averaged over {unit}s (Guo et al. 2017)."
+        "calibration error": f"The expected calibration error: {unit}s are binned by confidence. It is the distance "
+        f"between the accuracy and the mean confidence of a bin, averaged over {unit}s (Guo et al. 2017)."
     }
 
 
@@ -37,20 +37,20 @@ def calibration_section(calibration: Calibration | None, unit: str) -> Section:
     """The reliability diagram, and how to read it.
 
     Args:
-        calibration: of the confidences on the evaluated split; None where they were not kept.
-        unit: what each confidence is about: `pixel`, `picture`.
+        calibration: calibration of the confidences on the evaluated split; None if they were not kept.
+        unit: what has a confidence: `pixel`, `picture`.
     """
     if calibration is None:
         return Section("calibration", "Calibration", [missing("Confidences were not kept in this run.")])
     how_to_read = Text(
-        f"Of the {unit}s that the model gives a confidence of 80 %, eight in ten should be right. Bars below the "
-        "dashed line mean that the model is overconfident, bars above it that the model is underconfident."
+        f"Of the {unit}s with a confidence of 80 %, eight in ten should be right. Bars below the dashed line mean that "
+        "the model is overconfident, bars above it that the model is underconfident."
     )
     error = Text(
         (
             "The expected calibration error is ",
             Number(calibration.ece(), "nothing was counted"),
-            f": on average over {unit}s, confidence and accuracy differ by that much.",
+            f": confidence and accuracy differ by this much, on average over {unit}s.",
         )
     )
     diagram = Figure(svg(figures.reliability_figure(calibration, unit), "reliability diagram"))
@@ -58,18 +58,18 @@ def calibration_section(calibration: Calibration | None, unit: str) -> Section:
 
 
 def confusion_section(confusion: ConfusionMatrix, unit: str, *, errors: bool = False) -> Section:
-    """What each class was taken for.
+    """The section that shows which class each class was predicted as.
 
     Args:
         unit: what was counted: `pixel`, `picture`.
-        errors: whether to list the commonest errors. They are listed for more than `MOST_CLASSES` classes in any case,
-            instead of the matrix.
+        errors: whether to list the most frequent errors. With more than `MOST_CLASSES` classes they are listed in any
+            case, instead of the matrix.
     """
     few = confusion.num_classes <= MOST_CLASSES
     blocks: list[Block] = []
     if few:
         how_to_read = (
-            f"Each row is a true class; its numbers say, in percent, which classes its {unit}s were predicted as. A "
+            f"Each row is a true class; its numbers show, in percent, which classes its {unit}s were predicted as. A "
             "perfect model has 100 on the diagonal."
         )
         matrix = svg(figures.confusion_figure(confusion), "confusion matrix")
@@ -85,14 +85,14 @@ def confusion_section(confusion: ConfusionMatrix, unit: str, *, errors: bool = F
             table = Table(
                 columns, [(truth, taken, Number(count), Percent(share)) for truth, taken, count, share in rows]
             )
-            blocks += [Heading("The commonest errors"), table]
+            blocks += [Heading("The most frequent errors"), table]
         else:
             blocks.append(missing(f"No {unit} was predicted as another class."))
     return Section("confusion", "Confusion", blocks)
 
 
 def confused(confusion: ConfusionMatrix, most: int = 15) -> list[tuple[str, str, int, float]]:
-    """(true class, predicted class, count, share of the true class): the commonest errors first, at most `most`."""
+    """(true class, predicted class, count, share of the true class) of the `most` most frequent errors."""
     counts = confusion.counts.clone()
     counts.fill_diagonal_(0)
     order = counts.flatten().argsort(descending=True, stable=True)[:most].tolist()
@@ -107,7 +107,7 @@ def confused(confusion: ConfusionMatrix, most: int = 15) -> list[tuple[str, str,
 
 
 def class_scores_section(confusion: ConfusionMatrix, unit: str, *, without: int | None = None) -> Section:
-    """Recall, precision and F1 of each class, best recall first, undefined last.
+    """The section with recall, precision and F1 of each class, best recall first, undefined last.
 
     Args:
         unit: what was counted: `pixel`, `picture`.
@@ -134,5 +134,5 @@ def class_scores_section(confusion: ConfusionMatrix, unit: str, *, without: int 
 
 
 def counted(what: int, unit: str) -> str:
-    """How much was counted, as a sentence."""
+    """A sentence on how much was counted."""
     return f"{number(what)} {unit}s counted."

@@ -1,7 +1,7 @@
-"""Plots of a run: training curves, confusion, calibration. matplotlib figures, without pyplot's global state.
+"""Plots of a run as matplotlib figures, without the global state of pyplot: curves, confusion, calibration.
 
-Ink is drawn in one colour that `inline_svg` turns into `currentColor`, and backgrounds are left clear, so that a page
-shows the same figure on light and on dark.
+Lines and text have one colour that `inline_svg` replaces by `currentColor`, and backgrounds are transparent, so that
+a page can show the same figure in light and dark mode.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ def inline_svg(figure: Figure, label: str) -> str:
     """The figure as an `<svg>` element for an HTML page; the same figure gives the same text.
 
     Args:
-        figure: drawn by this module.
+        figure: a figure of this module.
         label: what the figure shows, for screen readers; unique on the page.
     """
     stream = io.StringIO()
-    # matplotlib hashes its ids. The label as salt keeps the ids of two figures on one page apart.
+    # matplotlib hashes its ids. With the label as salt, two figures on one page have different ids.
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": label}), warnings.catch_warnings():
-        # Text stays text: the browser draws a class name in any script, whatever matplotlib's font lacks.
+        # Text stays text, so the browser can draw class names in scripts that matplotlib's font lacks.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(stream, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.03)
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # HTML needs no namespaces, and the page names no address
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)  # HTML needs no namespaces, and the page holds no addresses
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # several figures on one page would share the id `figure_1`
     return svg.replace(INK, "currentColor").replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
 
@@ -82,7 +82,7 @@ def _by_step(axes: Axes, title: str, limits: tuple[float | None, float | None]) 
 
 
 def loss_curve(log: Log) -> Figure | None:
-    """Training loss by step, smoothed where there are many entries, and its terms; None without entries."""
+    """Training loss by step and its terms, smoothed if there are many entries; None without entries."""
     entries = [entry for entry in log if entry.get("kind") == "train" and _number(entry.get("loss")) is not None]
     if not entries:
         return None
@@ -115,13 +115,13 @@ def _is_term(name: str) -> bool:
 
 
 def score_curve(log: Log, headlines: Sequence[Headline]) -> Figure | None:
-    """The task's first headline on the validation split by step, its best entry marked.
+    """The task's first headline on the validation split by step, with its best value marked.
 
-    A headline that was never logged is passed over. The next headline that was logged is drawn beside the first one
-    where both have the same limits and unit.
+    Headlines that were never logged are skipped. The next logged headline is drawn as well if it has the same limits
+    and unit.
 
     Returns:
-        The figure, or None where no headline was logged.
+        The figure, or None if no headline was logged.
     """
     validations = [entry for entry in log if entry.get("kind") == "validation"]
     logged = [one for one in headlines if any(_number(entry.get(one.key)) is not None for entry in validations)]
@@ -154,7 +154,7 @@ def score_curve(log: Log, headlines: Sequence[Headline]) -> Figure | None:
 
 
 def learning_rate_curve(log: Log) -> Figure | None:
-    """The learning rate by step; None where it was logged fewer than twice."""
+    """The learning rate by step; None if it was logged less than twice."""
     entries = [
         entry for entry in log if entry.get("kind") == "train" and _number(entry.get("learning_rate")) is not None
     ]
@@ -203,7 +203,7 @@ def reliability_figure(calibration: Calibration, unit: str = "pixel") -> Figure:
 
     Args:
         calibration: the counts.
-        unit: what each confidence is about: `pixel`, `picture`.
+        unit: what has a confidence: `pixel`, `picture`.
     """
     table = calibration.table()
     width = 1 / calibration.bins

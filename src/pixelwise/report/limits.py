@@ -1,4 +1,4 @@
-"""What limits a result: findings with their numbers and what to try, as data, in a report and on a terminal."""
+"""Findings on what limits a result, with numbers and advice: as data, in a report and on a terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixelwise.report.cells import Strong
 
 TITLE = "What limits this result"
 MOST_LINES = 5
-"""Lines that a terminal shows, the last of which counts the rest."""
+"""The most lines that a terminal shows; the last line then counts the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,13 @@ class Limit:
     """One finding about a finished training run.
 
     Attributes:
-        code: what kind of finding it is, for programs.
-        sentence: what was measured, with its numbers.
+        code: the kind of finding, for programs.
+        sentence: what was measured, with numbers.
         advice: what to try, in a sentence.
-        flags: of a further `pixelwise train` of the run's recipe that tries it; empty where it is not a new run.
-        command: that training run, whole.
-        files: that the finding is about, the worst first, relative to the folder of the data.
-        blocks: what the report shows as evidence.
+        flags: the flags of `pixelwise train` with the run's recipe that try it; empty if the advice is not a new run.
+        command: the whole command of that run.
+        files: the files that the finding is about, the worst first, relative to the folder of the data.
+        blocks: the evidence that the report shows.
     """
 
     code: str
@@ -39,7 +39,7 @@ class Limit:
     blocks: tuple[Block, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As `limits.json` holds it; what is empty is left out."""
+        """The finding for `limits.json`, without empty fields."""
         found: dict[str, Any] = {"code": self.code, "sentence": self.sentence, "advice": self.advice}
         if self.command:
             found["command"] = self.command
@@ -65,7 +65,7 @@ def rounded_percent(share: float) -> str:
 
 
 def limits_section(limits: Sequence[Limit]) -> Section:
-    """The section of a report: each finding, what to try, the command that tries it, and the evidence."""
+    """The section of a report with each finding, what to try, the command that tries it, and the evidence."""
     blocks: list[Block] = []
     for limit in limits:
         blocks += [Text([Strong(limit.sentence)]), Text(limit.advice)]

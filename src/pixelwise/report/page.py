@@ -1,4 +1,4 @@
-"""A page of blocks as one HTML file that needs nothing else."""
+"""Writes a page of blocks as one HTML file that needs no other files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixelwise.report.blocks import Block, Page
 
 
 def write_page(path: Path, page: Page) -> None:
-    """Writes a page, complete under its final name or not at all. Equal pages give equal bytes.
+    """Writes a page, either complete or not at all. Equal pages give equal bytes.
 
     Raises:
         OSError: the file cannot be written.
@@ -22,12 +22,12 @@ def write_page(path: Path, page: Page) -> None:
 
 
 def render_page(page: Page) -> str:
-    """A page as HTML text: style, figures and pictures are inside, and no address leads elsewhere."""
+    """A page as HTML text, which contains its style, figures and pictures, and no address elsewhere."""
     return _templates().get_template("page.html.j2").render(page=page)
 
 
 def _templates() -> Environment:
-    """The templates of this package: they escape all text, and an undefined name is an error."""
+    """The templates of this package. They escape all text, and an undefined name is an error."""
     environment = Environment(
         loader=PackageLoader("pixelwise.report", "."),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""Pictures and figures as text that is part of a page."""
+"""Converts pictures and figures into text that becomes part of a page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelwise.report import figures
 
 
 def svg(figure: Figure, label: str) -> Markup:
-    """A figure as an `<svg>` element; `label` says what it shows, and is unique on the page."""
+    """A figure as an `<svg>` element; `label` describes it and is unique on the page."""
     return Markup(figures.inline_svg(figure, label))  # matplotlib escapes the text in it
 
 
@@ -36,10 +36,10 @@ def png(mask: np.ndarray, colours: np.ndarray) -> str:
 
 
 def fitted_size(picture: np.ndarray, long_side: int, *, enlarge: bool = False) -> tuple[int, int]:
-    """(width, height) at which the longer side of (H, W, ...) has `long_side` pixels.
+    """(width, height) at which the longer side of a picture (H, W, ...) has `long_side` pixels.
 
     Args:
-        enlarge: whether smaller pictures grow to that size; otherwise they keep their own.
+        enlarge: whether smaller pictures are enlarged; otherwise they keep their size.
     """
     height, width = picture.shape[:2]
     scale = long_side / max(height, width)
@@ -49,10 +49,10 @@ def fitted_size(picture: np.ndarray, long_side: int, *, enlarge: bool = False) -
 
 
 def resized(picture: np.ndarray, size: tuple[int, int], enlarging: int = cv2.INTER_LINEAR) -> np.ndarray:
-    """(H, W, 3) uint8 at a size of (width, height): averaged where it shrinks.
+    """(H, W, 3) uint8 resized to (width, height); pixels are averaged if the picture shrinks.
 
     Args:
-        enlarging: OpenCV's interpolation where it grows; `cv2.INTER_NEAREST` shows pixels as pixels.
+        enlarging: OpenCV's interpolation if the picture grows; `cv2.INTER_NEAREST` shows pixels as squares.
     """
     if size == (picture.shape[1], picture.shape[0]):
         return np.ascontiguousarray(picture)

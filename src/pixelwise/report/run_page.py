@@ -1,4 +1,4 @@
-"""The page of a run: a task's own sections, and those that every run has."""
+"""The page of a run: the sections of its task, and those that every run has."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from pixelwise.report.pictures import svg
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContent:
-    """What the page of every run shows. A part that a run does not have is left empty, and the page says so.
+    """The content that the page of every run shows. For parts that are empty, the page shows a remark instead.
 
     Attributes:
-        title: of the page.
-        headlines: the task's scores; the curve shows the first of them that was logged.
+        title: title of the page.
+        headlines: the task's scores; the curve shows the first one that was logged.
         recipe: the complete recipe.
         reasons: (key, value, why) of each value that was derived from the data.
         dataset: facts by name; `class_shares` (class name -> share of 0..1) is drawn as bars.
-        log: the entries of `log.jsonl`, of the kinds `train` and `validation`.
+        log: the entries of `log.jsonl` of the kinds `train` and `validation`.
         timing, hardware: names -> values; a value whose name ends in `seconds` is a duration.
-        next_commands: to copy, in order.
-        limits: what limits the result; their section stands after the task's first one, its scores.
+        next_commands: commands to copy, in order.
+        limits: what limits the result; its section follows the task's first section, the scores.
     """
 
     title: str
@@ -63,8 +63,8 @@ def run_page(content: RunContent, sections: Sequence[Section] = ()) -> Page:
     """The page of a run.
 
     Args:
-        sections: the task's own. They come first, with what limits the result after the first of them; but a section
-            with the id `definitions` comes last.
+        sections: the sections of the task. They come first, with what limits the result after the first of them; only
+            a section with the id `definitions` comes last.
     """
     own = [section for section in sections if section.id != "definitions"]
     definitions = [section for section in sections if section.id == "definitions"]
@@ -89,12 +89,12 @@ def run_sections(content: RunContent) -> list[Section]:
 
 
 def missing(sentence: str) -> Text:
-    """What a section says where it has nothing to show."""
+    """The remark of a section that has nothing to show."""
     return Text(sentence, soft=True)
 
 
 def averaged_line(log: Sequence[Mapping[str, Any]], headline: Headline) -> str:
-    """A sentence that compares averaged and raw weights; empty where the log holds no validation of both."""
+    """A sentence that compares averaged and raw weights; empty if the log has no validation of both."""
     entry = next((entry for entry in reversed(log) if f"raw_{headline.key}" in entry), None)
     if entry is None:
         return ""
@@ -125,7 +125,7 @@ def _data(dataset: Mapping[str, Any]) -> Section:
     if shares:
         columns = (Column(), Column(right=True), Column(width=60))
         rows = [(name, Percent(share), Bar(share, soft=True)) for name, share in shares.items()]
-        blocks += [Heading("How common the classes are"), Table(columns, rows)]
+        blocks += [Heading("How frequent the classes are"), Table(columns, rows)]
     return Section("data", "Data", blocks)
 
 

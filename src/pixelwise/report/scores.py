@@ -1,4 +1,4 @@
-"""The parts of a page that show a task's scores: tiles, further numbers, definitions, and comparisons."""
+"""The parts of a page that show a task's scores: tiles, other numbers, definitions and comparisons."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pixelwise.report.blocks import Block, Column, Definitions, Facts, Section, 
 from pixelwise.report.cells import Bar, Number, Strong
 from pixelwise.report.values import undefined
 
-UNDEFINED = "A number that is not defined; hold the pointer over it to read why."
+UNDEFINED = "This number is not defined; hold the pointer over it to read why."
 
 
 def tiles(summary: Mapping[str, Any], headlines: Sequence[Headline], why: str) -> list[Tile]:
     """A tile for each headline that a summary holds.
 
     Args:
-        summary: key -> score, as `metrics.json` holds them; None where a score is not defined.
+        summary: key -> score, as in `metrics.json`; None if a score is not defined.
         why: the reason why a score may be undefined.
     """
     return [Tile(one.label, summary[one.key], why) for one in headlines if one.key in summary]
 
 
 def other_numbers(summary: Mapping[str, Any], shown: Collection[str]) -> list[Block]:
-    """The numbers of a summary that the page shows nowhere else, as a list of facts; nothing where there are none."""
+    """The numbers of a summary that the page shows nowhere else, as a list of facts; empty if there are none."""
     others = {
         name: value for name, value in summary.items() if name not in shown and isinstance(value, int | float | None)
     }
@@ -33,7 +33,7 @@ def other_numbers(summary: Mapping[str, Any], shown: Collection[str]) -> list[Bl
 
 
 def comparison(rows: Mapping[str, float | None], own: float | None, headline: Headline) -> Table:
-    """A table of one score of this run beside that of other methods, best first, undefined last.
+    """A table that compares one score of this run with other methods, best first, undefined last.
 
     Args:
         rows: name of a method -> its score.
@@ -52,17 +52,17 @@ def comparison(rows: Mapping[str, float | None], own: float | None, headline: He
 
 
 def definitions(headlines: Sequence[Headline], terms: Mapping[str, str]) -> Section:
-    """The last section of a page: what its numbers mean.
+    """The last section of a page, which defines its numbers.
 
     Args:
-        headlines: the scores, each defined by itself.
-        terms: further terms -> sentences.
+        headlines: the scores, which hold their definitions.
+        terms: other terms -> sentences.
     """
     defined = {one.label: one.definition for one in headlines if one.definition}
     return Section("definitions", "Definitions", [Definitions({**defined, **terms, "–": UNDEFINED})])
 
 
 def headline_text(scores: Sequence[tuple[str, float | None]], before: str = "") -> Text:
-    """`mean IoU 0.5312   pixel accuracy 0.8120` as one line that stands out."""
+    """`mean IoU 0.5312   pixel accuracy 0.8120` as one line in bold."""
     parts = (f"{label} {'–' if undefined(value) else f'{value:.4f}'}" for label, value in scores)
     return Text([Strong(before + "   ".join(parts))])

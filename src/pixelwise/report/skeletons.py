@@ -1,4 +1,4 @@
-"""Joints and the lines between them, drawn over the picture."""
+"""Draws joints and the lines between them over a picture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pixelwise.data.draw import to_rgb
 from pixelwise.data.joints import Joints
 
 LEFT, RIGHT, MIDDLE = (86, 180, 233), (230, 120, 20), (240, 228, 66)
-"""Colours of the person's left and right side and of what is in the middle, after Okabe and Ito."""
+"""Colours of the person's left side, right side and middle, after Okabe and Ito."""
 _OF_SIDE = {"left": LEFT, "right": RIGHT, "": MIDDLE}
 
 
@@ -20,10 +20,10 @@ def draw_skeletons(
 
     Args:
         image: (H, W) or (H, W, C), as `data.draw.to_rgb` takes it.
-        points: (P, J, 2) x and y in pixels; what reaches beyond the picture is cut off.
-        present: (P, J) bool; joints that are not, and the lines to them, are left out.
-        extent: side of what will be seen of the picture, in pixels, by which lines are as thick as they need be; None
-            for all of it.
+        points: (P, J, 2) x and y in pixels; parts outside the picture are cut off.
+        present: (P, J) bool; absent joints and the lines to them are left out.
+        extent: side in pixels of the visible part of the picture, which decides the thickness of lines; None for the
+            whole picture.
 
     Returns:
         (H, W, 3) uint8.

@@ -1,4 +1,4 @@
-"""Numbers and other plain values as text for people; what is undefined is a dash that carries the reason."""
+"""Formats numbers and other plain values as text; an undefined value becomes a dash with the reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 
 def absent(why: str) -> Markup:
-    """A dash that shows `why` while the pointer rests on it."""
+    """A dash that shows `why` while the pointer is over it."""
     return Markup('<span class="absent" title="{}">–</span>').format(why)
 
 
@@ -20,7 +20,7 @@ def undefined(value: object) -> bool:
 
 
 def number(value: object, why: str = "not recorded", digits: int = 3) -> Markup | str:
-    """A score with `digits` decimals, an integer with thousands separated, or a dash that says why there is none."""
+    """A score with `digits` decimals, an integer with separated thousands, or a dash with the reason `why`."""
     if undefined(value):
         return absent(why)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -29,7 +29,7 @@ def number(value: object, why: str = "not recorded", digits: int = 3) -> Markup 
 
 
 def percent(value: float | None, why: str = "not recorded") -> Markup | str:
-    """A share (0..1) in percent with one decimal, or a dash that says why there is none."""
+    """A share (0..1) in percent with one decimal, or a dash with the reason `why`."""
     if value is None or undefined(value):
         return absent(why)
     text = f"{100 * value:.1f}" if value >= 0.001 or value == 0 else "<\N{NO-BREAK SPACE}0.1"
@@ -54,7 +54,7 @@ def plain(value: object) -> str:
 
 
 def named_value(value: object, name: str) -> Markup | str:
-    """As `plain`, but a value whose name ends in `seconds` is a duration, and an undefined one is a dash."""
+    """Like `plain`, but a value whose name ends in `seconds` becomes a duration, and an undefined value a dash."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return absent("not recorded")
     if not (name.endswith("seconds") and isinstance(value, int | float) and math.isfinite(value)):
@@ -83,5 +83,5 @@ def css(colour: np.ndarray) -> str:
 
 
 def sortable(score: float | None) -> float:
-    """A score to sort by: undefined ones count as -1, below all others."""
+    """A score for sorting: an undefined score counts as -1, below all others."""
     return -1.0 if score is None or math.isnan(score) else score

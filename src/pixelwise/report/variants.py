@@ -1,4 +1,4 @@
-"""Variants of one recipe side by side: a table and the curves of each, as a page and as a figure."""
+"""Compares the variants of a recipe with a table and curves, as a page and as a figure."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ class VariantOutcome:
 
     Attributes:
         about: the purpose of the variant.
-        training, validation: the score on the pictures of that split at the end of the run; None where it was not
-            measured.
+        training, validation: the score on the pictures of this split at the end of the run; None if not measured.
         kept: the validation score of the weights that were kept, the best of the run.
-        epochs, kept_epoch: passes over the training pictures at the end of the run, and until the kept weights.
+        epochs, kept_epoch: epochs until the end of the run, and until the kept weights.
         log: the entries of `log.jsonl` of kind `validation`.
     """
 
@@ -57,8 +56,8 @@ class VariantsContent:
         about: the purpose of the recipe.
         headline: the score that is compared.
         definition: what the columns of the table mean, in sentences.
-        recipe: as YAML.
-        next_commands: to copy; lines that begin with # are comments, and left out.
+        recipe: the recipe as YAML.
+        next_commands: commands to copy; lines that begin with # are comments and are left out.
     """
 
     title: str
@@ -92,7 +91,7 @@ def variants_page(content: VariantsContent) -> Page:
 
 
 def _table(content: VariantsContent) -> Table:
-    """A row per variant; `training` and `gap` only where some variant was measured on training pictures."""
+    """One row per variant; the columns `training` and `gap` only if a variant was measured on training pictures."""
     place = content.headline.best([one.kept for one in content.outcomes])
     best = None if place is None else content.outcomes[place].kept
     measured = any(one.training is not None for one in content.outcomes)
@@ -122,7 +121,7 @@ def curves(outcome: VariantOutcome, content: VariantsContent) -> Drawing:
 
 
 def curves_sheet(content: VariantsContent, columns: int = 3) -> Drawing:
-    """All variants in one figure, `columns` per row: the score and the loss of each side by side."""
+    """All variants in one figure, `columns` per row, with score and loss of each side by side."""
     rows = math.ceil(len(content.outcomes) / columns)
     with matplotlib.rc_context(STYLE):
         figure = Drawing(figsize=(4.1 * columns, 2.0 * rows), layout="constrained")
@@ -141,7 +140,7 @@ def _draw(pair: Iterable[Axes], outcome: VariantOutcome, content: VariantsConten
     ]
     headline = content.headline
     low, high = headline.limits
-    # A little more than the range, so that a line along the top is seen.
+    # A little more than the range, so that a line along the top is visible.
     limits = (low, None if high is None else high + 0.03 * (high - (low or 0))), (0, 1.05 * max(losses, default=1.0))
     for axes, key, label, limit in zip(pair, (headline.key, "loss"), (headline.label, "loss"), limits, strict=True):
         for name, colour, words in ((f"training_{key}", ACCENT, "training"), (key, SECOND, "validation")):
@@ -159,6 +158,6 @@ def _draw(pair: Iterable[Axes], outcome: VariantOutcome, content: VariantsConten
 
 
 def _curve(outcome: VariantOutcome, name: str) -> list[tuple[float, float]]:
-    """(epoch, value) of each entry in which the value was measured."""
+    """(epoch, value) for each entry in which the value was measured."""
     values = ((entry["epoch"], entry.get(name)) for entry in outcome.log)
     return [(epoch, value) for epoch, value in values if value is not None and math.isfinite(value)]

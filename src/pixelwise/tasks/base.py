@@ -1,4 +1,4 @@
-"""What a task is: everything that depends on what is learned from pictures, behind one contract."""
+"""The contract of a task, which covers everything that depends on what a network learns from pictures."""
 
 from __future__ import annotations
 
@@ -32,38 +32,37 @@ from pixelwise.tasks.insight import Insight
 
 P = TypeVar("P", bound=Prediction)
 Snapshots = Callable[[str], Sequence[tuple[int, Path]]]
-"""Name -> (step, file) of the pictures of that name that a run kept, in the order of the steps."""
+"""Name -> (step, file) of the snapshots with this name that a run saved, in the order of the steps."""
 
 
 class Scores(ABC, Generic[P]):
-    """Accumulates how good predictions are, one picture at a time: in validation, at the end and in `evaluate`."""
+    """Accumulates the scores of predictions, picture by picture: in validations, at the end of runs, in `evaluate`."""
 
     @property
     @abstractmethod
     def headlines(self) -> Sequence[Headline]:
-        """The scores that stand for all others; the first one chooses the best weights."""
+        """The most important scores; the first one chooses the best weights."""
 
     @abstractmethod
     def update(self, prediction: P, sample: Sample) -> None:
-        """Adds one picture."""
+        """Adds the prediction for one picture."""
 
     @abstractmethod
     def merge(self, other: Self) -> None:
-        """Adds the pictures that another one has counted."""
+        """Adds the pictures that another accumulator has counted."""
 
     @abstractmethod
     def values(self) -> dict[str, float]:
-        """The values by key of those headlines that validations log, the first one among them; NaN for what is
-        undefined."""
+        """The values by key of the headlines that validations log, including the first; NaN if undefined."""
 
     def margin(self) -> float:
-        """By how much the first headline is uncertain for the number of pictures: half of its 95 % interval over other
-        choices of pictures (`metrics.bootstrap`); NaN where single pictures are not kept."""
+        """The uncertainty of the first headline for this number of pictures: half of its 95 % interval over random
+        choices of pictures (`metrics.bootstrap`); NaN if scores of single pictures are not kept."""
         return math.nan
 
     @abstractmethod
     def summary(self, split: str) -> dict[str, Any]:
-        """Everything as plain JSON values, `definition` among them; what is undefined is None.
+        """All scores as plain JSON values, including `definition`; undefined values are None.
 
         Raises:
             UserError: nothing was counted.
@@ -72,12 +71,12 @@ class Scores(ABC, Generic[P]):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A network measured on a split.
+    """A network that was measured on a split.
 
     Attributes:
-        summary: what `metrics.json` holds; depends on data and weights alone.
-        scores: what it was computed from.
-        seconds: of prediction, without reading.
+        summary: the content of `metrics.json`, which depends on data and weights only.
+        scores: the accumulator that the summary was computed from.
+        seconds: seconds of prediction, without reading.
     """
 
     predictor: Predictor
@@ -90,11 +89,11 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A finished training run: what was asked, and what was measured with its best weights.
+    """A finished training run: its settings, and the measurements with its best weights.
 
     Attributes:
-        facts: about the data, statistics of the training pictures.
-        training: of a sample of the training pictures; None where there was no time for one, or nothing to compare.
+        facts: facts about the data, with statistics of the training pictures.
+        training: measured on a sample of the training pictures; None if there was no time or nothing to compare.
     """
 
     recipe: PlannedRecipe
@@ -104,25 +103,25 @@ class Outcome:
 
 
 class Task(ABC):
-    """One thing that can be asked of a picture, or one way to do it.
+    """One task, such as segmentation or classification, or one way to do it.
 
     Attributes:
-        name: as `pixelwise models --task` takes it.
-        needs: words of `data.dataset.KNOWLEDGE` that a dataset must know; none for what needs no labels.
-        hint: how to get there from other data, the end of a sentence.
-        targets: the labels of a batch; None for pictures alone.
-        terms: the loss unless a recipe names another: name -> factor.
-        losses: the names that a recipe may use; none where networks bring their own loss.
-        gives_logits: whether networks answer class logits, see `logits`.
-        decided_options: of a network's constructor, those that the data decides rather than a recipe.
-        paper_options: of constructors, with which sizes of networks are listed.
-        crops: how many are seen by a run without a budget.
-        validation_batch: samples that are validated together.
-        options: what prediction takes.
-        any_size: whether the same at half the size teaches a network as well.
-        predicts, samples: whether `pixelwise predict` and `pixelwise sample` have something to do.
-        explains: whether there is an answer for a picture that `pixelwise explain` could trace back to its pixels.
-        again: of the commands that a report suggests: a reason and flags to evaluate once more with; None for nothing.
+        name: the name for `pixelwise models --task`.
+        needs: words of `data.codings.KNOWLEDGE` that a dataset must know; empty if the task needs no labels.
+        hint: how to prepare other data for this task, as the end of a sentence.
+        targets: the class of a batch's targets; None if batches have pictures only.
+        terms: the default loss terms: name -> factor.
+        losses: the names of losses that a recipe may use; empty if networks implement their own loss.
+        gives_logits: whether networks output class logits, see `logits`.
+        decided_options: options of a network's constructor that the data decides, not a recipe.
+        paper_options: options of constructors with which the sizes of networks are listed.
+        crops: how many crops a run without a budget sees.
+        validation_batch: how many samples are validated together.
+        options: the options of prediction.
+        any_size: whether a network can also be trained on crops at half their height and width.
+        predicts, samples: whether `pixelwise predict` and `pixelwise sample` work for this task.
+        explains: whether networks have an output that `pixelwise explain` can trace back to pixels.
+        again: a reason and the flags for another evaluation, for the commands that a report suggests; None for none.
     """
 
     name: ClassVar[str]
@@ -146,7 +145,7 @@ class Task(ABC):
     # The network and its data.
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
-        """The keywords of the network's constructor: those of the recipe, and `decided_options`."""
+        """The keywords of the network's constructor: the options of the recipe, and `decided_options`."""
         decided = {"in_channels": facts.form.channels, "num_classes": len(facts.class_names)}
         return {**recipe.model.options, **decided}
 
@@ -155,29 +154,29 @@ class Task(ABC):
         return facts.class_names
 
     def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
-        """Where samples are kept once they are read."""
+        """The cache that keeps samples after they are read."""
         return SampleCache(dataset)
 
     @abstractmethod
     def check(self, dataset: Dataset, stock: Stock) -> None:
-        """Finds out whether there is something to learn and to measure by.
+        """Checks that the data has something to learn from and something to measure on.
 
         Raises:
-            UserError: there is not.
+            UserError: it does not.
         """
 
     # The plan.
 
     @abstractmethod
     def plan(self, draft: Draft) -> None:
-        """Decides how pictures are cropped and augmented, how many go into a step, and whatever else is the task's.
+        """Decides how pictures are cropped and augmented, the batch size, and all other settings of the task.
 
         Raises:
             UserError: pictures or labels that the network cannot take.
         """
 
     def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
-        """The cache for a planned recipe: the same one if it serves, with what it already holds.
+        """The cache for a planned recipe: the given cache if it is suitable, with what it already holds.
 
         Raises:
             UserError: a picture that cannot be read.
@@ -185,35 +184,35 @@ class Task(ABC):
         return cache
 
     def training_records(self, dataset: Dataset, records: Sequence[Record]) -> Sequence[Record]:
-        """The labelled pictures as they are drawn: without those that teach nothing, others several times."""
+        """The labelled pictures to draw from: without pictures that have nothing to learn from; others may repeat."""
         return records
 
     def training_transform(self, recipe: PlannedRecipe) -> Transform:
-        """What makes random crops of samples."""
+        """The function that makes random crops of samples."""
         return recipe.augment
 
     def validation_transform(self, recipe: PlannedRecipe) -> Callable[[Sample], Sample] | None:
-        """What is done to a sample to be validated; None for nothing."""
+        """The function that prepares a sample for validation; None for no change."""
         return None
 
     def validation_pieces(self, recipe: PlannedRecipe) -> Callable[[Sample], Iterator[Sample]] | None:
-        """The parts of a sample that it is validated by; None for the sample itself."""
+        """The function that splits a sample into the parts that are validated; None for the sample itself."""
         return None
 
     def companions(  # noqa: B027 (most tasks need nothing)
         self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache, folder: Path
     ) -> None:
-        """Writes what `scores` needs beside the network into the run's folder, unless it is there."""
+        """Writes what `scores` needs in addition to the network into the run's folder, unless it is there."""
 
-    # Teaching and measuring.
+    # Training and measuring.
 
     @abstractmethod
     def criterion(self, recipe: PlannedRecipe, facts: Fingerprint, network: nn.Module) -> Criterion | None:
-        """What is minimised between answers and targets; None for networks that bring their own loss."""
+        """The loss between outputs and targets; None for networks that implement their own loss."""
 
     def logits(self, answer: Any) -> Tensor:
-        """Of what a network answers the class logits (N, K, ...)."""
-        raise NotImplementedError(f"networks of the task '{self.name}' answer no class logits")
+        """The class logits (N, K, ...) in the output of a network."""
+        raise NotImplementedError(f"networks of the task '{self.name}' have no class logits")
 
     @abstractmethod
     def scores(
@@ -222,73 +221,73 @@ class Task(ABC):
         """An empty accumulator.
 
         Args:
-            folder: of the run, or of the model file: what `companions` put there may be needed.
-            recipe: of a run whose validations are to be counted, quickly; None for a complete evaluation.
-            options: of the prediction, as `evaluation_options` gave them.
+            folder: the folder of the run or of the model file, with the files of `companions`.
+            recipe: the recipe of a run, for a quick validation; None for a complete evaluation.
+            options: the options of prediction that `evaluation_options` returned.
         """
 
     def evaluation_options(self, dataset: Dataset, options: Any) -> Any:
-        """The options of prediction for an evaluation, completed from what the data knows.
+        """The options of prediction for an evaluation, completed with the help of the dataset.
 
         Raises:
-            UserError: options that ask for what the data does not know.
+            UserError: options that need labels which the dataset does not have.
         """
         return options
 
     def answers(self, spec: ModelSpec) -> tuple[str, ...]:
-        """Names of the maps or logits that a network answers: those of the classes."""
+        """The names of the maps or logits that a network outputs: the names of the classes."""
         return spec.class_names
 
     @abstractmethod
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
     ) -> Sequence[Prediction]:
-        """What a network in evaluation mode predicts for samples of one size, in validation.
+        """The predictions of a network in evaluation mode for samples of one size, in validation.
 
         Args:
-            images: of the samples, (N, C, H, W) in the units of the files, on the network's device.
+            images: the pictures of the samples, (N, C, H, W) in the units of the files, on the network's device.
         """
 
     def snapshots(self, network: nn.Module) -> Mapping[str, np.ndarray]:
-        """Pictures (H, W, 3) uint8 that show how far the training is, by name; kept at each validation."""
+        """Pictures (H, W, 3) uint8 by name that show how far the training is; saved at each validation."""
         return {}
 
     def predict_flags(self, summary: Mapping[str, Any]) -> str:
-        """What a report suggests that `pixelwise predict` be told, each flag after a space.
+        """The flags of `pixelwise predict` that a report suggests, each after a space.
 
         Args:
-            summary: of the scores on the validation pictures.
+            summary: the scores on the validation pictures.
         """
         return ""
 
     # What ships.
 
     def recommended(self, summary: Mapping[str, Any]) -> dict[str, Any]:
-        """Entries of `ModelSpec.notes` that were chosen on the validation pictures, for the shipped model.
+        """Entries of `ModelSpec.notes` for the shipped model that are chosen on the validation pictures.
 
         Args:
-            summary: of the scores on them.
+            summary: the scores on the validation pictures.
         """
         return {}
 
     def view(self, recipe: PlannedRecipe) -> tuple[int, int] | None:
-        """`ModelSpec.view`: height and width that pictures are brought to; None for any size."""
+        """`ModelSpec.view`: the height and width that pictures are resized to; None for any size."""
         return None
 
     def notes(self, recipe: PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
-        """`ModelSpec.notes`: what prediction needs beside the rest of the spec."""
+        """`ModelSpec.notes`: what prediction needs in addition to the rest of the spec."""
         return {}
 
     @abstractmethod
     def inference(self, network: nn.Module, spec: ModelSpec, options: Any) -> Inference:
-        """How a network is asked about pictures of any size and kind.
+        """The inference that predicts pictures of any size and kind with a network.
 
         Raises:
-            UserError: options that are impossible, or a network of another task.
+            UserError: impossible options, or a network of another task.
         """
 
     def write_samples(self, network: nn.Module, spec: ModelSpec, out: Path, *, count: int, seed: int) -> list[Path]:
-        """Pictures that the network makes, written as one sheet and a file for each; only where `samples`.
+        """Writes pictures that the network makes, as one sheet and one file per picture; only if `samples`.
 
         Raises:
             UserError: a result that exists already.
@@ -296,14 +295,14 @@ class Task(ABC):
         raise NotImplementedError(f"networks of the task '{self.name}' make no pictures")
 
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
-        """What brings a picture (H, W, C) to the size that the network looks at; None where any size will do."""
+        """The function that resizes a picture (H, W, C) to the input size of the network; None for any size."""
         return None
 
     def insight(self, network: nn.Module, spec: ModelSpec) -> Insight | None:
-        """How `pixelwise explain` looks into a network; None for those that answer class logits."""
+        """How `pixelwise explain` looks into a network; None for networks that output class logits."""
         return None
 
-    # What people look at.
+    # The report.
 
     @abstractmethod
     def sections(
@@ -312,23 +311,23 @@ class Task(ABC):
         baselines: Mapping[str, float | None],
         snapshots: Snapshots,
     ) -> list[Section]:
-        """The sections of the report that are about the answers.
+        """The sections of the report about the predictions.
 
         Args:
-            baselines: the first headline's value for what was not learned by this run, by name.
-            snapshots: the pictures that the method `snapshots` gave while training.
+            baselines: the headline score of each baseline by name.
+            snapshots: the pictures that the method `snapshots` returned during training.
         """
 
     def compared(self, training: Evaluation, validation: Evaluation) -> tuple[float, float]:
-        """The first headline on training and on validation pictures, as far as they can be compared; NaN where not."""
+        """The first headline on training and on validation pictures; NaN if they cannot be compared."""
         key = validation.scores.headlines[0].key
         first, second = (each.summary.get(key) for each in (training, validation))
         return (math.nan if first is None else first), (math.nan if second is None else second)
 
     def limits(self, outcome: Outcome) -> list[Limit]:
-        """What limits the result, as far as it depends on the task; `training.limits` has what every task has."""
+        """Findings on what limits the result that depend on the task; `training.limits` has those of every task."""
         return []
 
     @abstractmethod
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:
-        """A summary as it is printed."""
+        """A summary as tables for printing."""

@@ -1,4 +1,4 @@
-"""Losses of classes as a recipe sets them; what several tasks share."""
+"""Classification losses with the settings of a recipe, for several tasks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def class_loss(
     facts: Fingerprint,
     ignore_index: int = VOID,
 ) -> LossSum:
-    """The weighted sum of losses of classes.
+    """The weighted sum of classification losses.
 
     Args:
         terms: name in `losses.LOSSES` -> factor.
-        ignore_index: the id of what is not trained on.
+        ignore_index: the class id that the losses ignore.
     """
     return LossSum(
         terms,
@@ -34,7 +34,7 @@ def class_loss(
 
 
 def class_weights(recipe: PlannedRecipe, facts: Fingerprint) -> tuple[float, ...] | None:
-    """The weights that a planned recipe's `loss.class_weights` stands for; None for equal ones."""
+    """The weights that a planned recipe's `loss.class_weights` stands for; None for equal weights."""
     wanted = recipe.loss.class_weights
     if wanted == "none":
         return None

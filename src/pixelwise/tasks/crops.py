@@ -1,4 +1,4 @@
-"""How large the crops are that networks are trained on, and pictures at the size that they are made from."""
+"""Decides the size of the crops that networks are trained on, and prepares pictures for crops."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pixelwise.data.fit import Cover
 from pixelwise.recipe.draft import Draft, Pace
 
 CROP_SIDE = 384
-"""Longest side of a crop on a CPU: larger crops cost time without showing a network of this kind more context."""
+"""Longest side of a crop on a CPU: larger crops cost time without more context that such a network could use."""
 ROOM = 0.85
-"""Share of a picture's side that leaves a crop room to move."""
+"""A crop's side as a share of the picture's side, so that the crop has room to move."""
 SHORT_OF_TIME = 160
-"""Side that a crop is made smaller to, at most, where the time allows few of them."""
+"""Crops are not made smaller than this side if the time allows only a few of them."""
 FEWEST_CROPS = 2000
-"""Crops that a run of a given length is to see."""
+"""Crops that a run with a budget of minutes should see."""
 LARGE_SIDE = 288
-"""Sides from which a crop is large enough to be learned from at half the size first."""
+"""Crops with sides of this length or more are large enough for training at half the size first."""
 MANY_CROPS = 30_000
-"""Crops that leave time enough for the whole size from the start."""
+"""If this many crops fit into the time, there is enough of it for the whole size from the start."""
 HALF_SIZE_SHARE = 0.6
-"""Of a run from random weights: on CamVid it gained three points of mean IoU in minutes, on the small pictures of the
-demo it lost as many (benchmarks/learning_speed.md)."""
+"""Share of a run from random weights that has crops at half the size. On CamVid this gained three points of mean IoU in
+runs of minutes; on the small pictures of the demo it lost as many (benchmarks/learning_speed.md)."""
 
 
 def plan_dense_crop(draft: Draft, least: int, most: int, share: float = ROOM) -> None:
-    """Decides the size of a crop, a multiple of the network's stride, and how many go into a step.
+    """Decides the size of a crop, which is a multiple of the network's stride, and the batch size.
 
     Args:
-        least, most: limits of the batch.
-        share: of a picture's side that a crop has at most.
+        least, most: the limits of the batch size.
+        share: a crop's side is at most this share of the picture's side.
     """
     facts = draft.facts
     stride = getattr(draft.network, "stride", 1)
@@ -46,25 +46,27 @@ def plan_dense_crop(draft: Draft, least: int, most: int, share: float = ROOM) ->
         affordable = _affordable(draft.pace, (sides[0], sides[1]), stride)
         if affordable != tuple(sides):
             rate = draft.pace.crops((sides[0], sides[1]))
-            why += f"; only {rate:,.0f} of {sides[1]} x {sides[0]} would fit into the time"
+            why += f"; only {rate:,.0f} crops of {sides[1]} x {sides[0]} would fit into the time"
             sides = list(affordable)
     draft.derive("augment", "crop", sides, why)
     draft.derive_batch(least, most, "crops")
 
 
 def plan_half_size(draft: Draft) -> None:
-    """Decides whether crops show the same at half the size first, which a run in minutes from random weights gains by:
-    what is large can be learned from a quarter of the pixels."""
+    """Decides whether the run begins with crops at half the height and width.
+
+    A short run from random weights gains by that, since large shapes can be learned from a quarter of the pixels.
+    """
     if draft.pace is None or draft.values["model"].get("weights") is not None or min(draft.crop) < LARGE_SIDE:
         return
     crops = draft.pace.crops(draft.crop)
     if crops < MANY_CROPS:
-        why = f"{crops:,.0f} whole crops would fit into the time; random weights learn the large from a quarter of the "
-        draft.derive("train", "half_size", HALF_SIZE_SHARE, f"{why}pixels")
+        why = f"only {crops:,.0f} whole crops would fit into the time; a quarter of the pixels suffices to learn large "
+        draft.derive("train", "half_size", HALF_SIZE_SHARE, f"{why}shapes first")
 
 
 def _affordable(pace: Pace, crop: tuple[int, int], stride: int) -> tuple[int, int]:
-    """The largest crop, of the same shape or nearly so, of which enough fit into the time."""
+    """The largest crop of about the same shape of which enough fit into the time."""
     factor = min(1.0, math.sqrt(pace.crops(crop) / FEWEST_CROPS))
     smaller = (
         max(int(factor * side) // stride * stride, min(side, -(-SHORT_OF_TIME // stride) * stride)) for side in crop
@@ -74,7 +76,7 @@ def _affordable(pace: Pace, crop: tuple[int, int], stride: int) -> tuple[int, in
 
 
 def covering(cache: SampleCache, dataset: Dataset, crop: tuple[int, int]) -> SampleCache:
-    """A cache of pictures that just cover a crop, all of them read once.
+    """A cache with pictures reduced to just cover a crop; reads all of them once.
 
     Raises:
         UserError: a picture that cannot be read.

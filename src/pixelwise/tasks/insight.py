@@ -1,4 +1,4 @@
-"""What `pixelwise explain` shows of networks whose answers are no class logits: the contract between task and page."""
+"""The contract between a task and `pixelwise explain`, for networks whose outputs are not class logits."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Score = Callable[[Any], Tensor]
-"""What a network or a layer answers -> (N,), differentiable."""
+"""The output of a network or a layer -> (N,), differentiable."""
 
 
 class Window(NamedTuple):
-    """Whole pixels of a picture."""
+    """A rectangle of whole pixels in a picture."""
 
     top: int
     left: int
@@ -32,7 +32,7 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Panel:
-    """One picture with a line under it.
+    """One picture with a line of text below it.
 
     Attributes:
         picture: (H, W, 3) uint8.
@@ -47,7 +47,7 @@ class Group:
     """Panels that belong together, under a heading.
 
     Attributes:
-        about: what the panels show and how to read them; empty where the labels say it.
+        about: what the panels show and how to read them; empty if the labels suffice.
         columns: panels per row; None for all in one row.
     """
 
@@ -59,21 +59,22 @@ class Group:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reason:
-    """One number that a network answers for a picture, to be traced back to the pixels.
+    """One number in a network's output for a picture, which is traced back to the pixels.
 
-    Grad-CAM, occlusion and the methods of gradients are computed for it, as for the logit of a class.
+    Grad-CAM, occlusion and the gradient methods are computed for this number, as for the logit of a class.
 
     Attributes:
         title: a heading, such as "Why cat?".
-        network: gives what `score` takes, for (N, C, H, W) pictures of the size of the explained one; see `answering`.
-        score: of the network's answer, (N,).
-        layer: the one that Grad-CAM weights; None for no Grad-CAM.
-        lay: Grad-CAM's map (1, h, w) of that layer -> (1, H, W), over the picture.
-        panels: what is shown before, the picture first.
+        network: returns the input of `score` for pictures (N, C, H, W) of the explained size; see `answering`.
+        score: the network's output -> the number (N,).
+        layer: the layer for Grad-CAM; None for no Grad-CAM.
+        lay: Grad-CAM's map (1, h, w) of that layer -> the map (1, H, W) over the picture.
+        panels: the panels that are shown first, beginning with the picture.
         about: what is special about the panels, see `Group`.
-        window: the part of the picture that is hidden by parts and shown; None for all of it.
-        class_id: the class whose logit the network gives for a whole picture, to be maximised as well.
-        local: whether Grad-CAM counts only the places of the layer that the score depends on, as those of a region.
+        window: the part of the picture that is occluded and shown; None for the whole picture.
+        class_id: the class whose logit the network outputs for a whole picture, which is maximised as well.
+        local: whether Grad-CAM uses only the positions of the layer that the score depends on, such as those of a
+            region.
     """
 
     title: str
@@ -90,12 +91,12 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """What a network makes of one picture.
+    """What the page shows of a network's work on one picture.
 
     Attributes:
-        answers: (name, share) of what it says, best first: rows of a table.
-        groups: pictures of what its parts do.
-        reasons: what it says, to be traced back.
+        answers: (name, share) of each prediction, best first, for a table.
+        groups: panels that show what the parts of the network do.
+        reasons: the numbers that are traced back to the pixels.
         details: groups that are shown after the reasons.
     """
 
@@ -106,12 +107,12 @@ class View:
 
 
 class Insight(ABC):
-    """How a network of one task is looked into.
+    """How `pixelwise explain` looks into the networks of one task.
 
     Attributes:
         subject: what has one of the classes, as in "3 classes, of each object".
-        trunk: the network with a forward pass that ends with its maps: the layers in it can be shown and maximised.
-        terms: entries of the page's list of methods, name -> how it is computed.
+        trunk: the network with a forward pass that ends with its feature maps. Its layers are shown and maximised.
+        terms: entries of the page's list of methods: name -> how it is computed.
     """
 
     subject: ClassVar[str]
@@ -120,25 +121,25 @@ class Insight(ABC):
 
     @abstractmethod
     def view(self, image: np.ndarray, images: Tensor, classes: Sequence[int]) -> View:
-        """What there is to see of one picture; called in evaluation mode and without gradients.
+        """What the page shows for one picture; called in evaluation mode and without gradients.
 
         Args:
             image: (H, W, C) in the spec's form.
-            images: the same, (1, C, H, W), normalised.
-            classes: ids that are asked about; none for what the network says.
+            images: the same picture, (1, C, H, W), normalised.
+            classes: the class ids to explain; empty for the classes that the network predicts.
         """
 
 
 def laid_over(maps: Tensor, covered: Tensor, height: int, width: int) -> Tensor:
-    """Maps laid over a picture: bilinear between the centres of their places, 0 where they do not reach.
+    """Spreads maps over a picture: bilinear between the centres of their positions, 0 outside.
 
     >>> laid_over(torch.tensor([[[1.0, 3.0]]]), torch.tensor([0.0, 0.0, 4.0, 2.0]), 1, 5)
     tensor([[[1.0000, 1.5000, 2.5000, 3.0000, 0.0000]]])
 
     Args:
         maps: (N, h, w).
-        covered: (4,) xyxy, the pixels that a map covers, its first place in one corner and its last in the other.
-        height, width: of the picture.
+        covered: (4,) xyxy, the part of the picture that a map covers, from its first position to its last.
+        height, width: size of the picture.
 
     Returns:
         (N, height, width).
@@ -153,7 +154,7 @@ def laid_over(maps: Tensor, covered: Tensor, height: int, width: int) -> Tensor:
 
 
 def answering(network: nn.Module, forward: Callable[[Tensor], Any]) -> nn.Module:
-    """The same network with another forward pass; layers and parameters are shared, and have the same names.
+    """The same network with another forward pass. Layers and parameters are shared and keep their names.
 
     >>> names = dict(answering(nn.Sequential(nn.ReLU()), lambda images: 2 * images).named_modules())
     >>> list(names)

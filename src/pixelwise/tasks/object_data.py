@@ -1,4 +1,4 @@
-"""What every task that learns from objects asks of the data."""
+"""What every task that learns from objects requires of the data."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ HINT = (
     "write the data as COCO, where every connected region of a class is an object (`pixelwise convert DATA --to "
     "coco --out DIR`), or add outlines or boxes of objects (docs/data.md)"
 )
-"""How to get there from other data, see `Task.hint`."""
+"""How to prepare other data, see `Task.hint`."""
 
 
 def check_objects(dataset: Dataset, stock: Stock) -> None:
     """
     Raises:
-        UserError: a split for training or validation without an object.
+        UserError: the training split or the validation split has no object.
     """
     for split, what in (("train", "there is nothing to find"), ("val", "nothing could be measured")):
         if stock.objects[split] is None:

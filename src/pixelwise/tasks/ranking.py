@@ -1,4 +1,4 @@
-"""Which pictures a report shows."""
+"""Chooses the pictures that a report shows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 
 def best_middle_worst(ranked: Sequence[T], each: int) -> dict[str, list[T]]:
-    """The first, the middle and the last few, none twice; all as `Examples` where there are no more than that.
+    """The first few, the middle few and the last few, each only once; all as `Examples` if there are no more than that.
 
     Args:
         ranked: best first.
-        each: of each group.
+        each: the size of each group.
     """
     if len(ranked) <= 3 * each:
         return {"Examples": list(ranked)} if ranked else {}

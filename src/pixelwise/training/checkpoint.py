@@ -1,4 +1,4 @@
-"""The state of a training on disk: safetensors and JSON, whole at every moment.
+"""The state of a training run on disk, as safetensors and JSON. A complete checkpoint exists at every moment.
 
 A checkpoint is a folder with `state.json` and `tensors.safetensors`. Nested state is flattened: a tensor under
 `optimizer -> state -> 3 -> exp_avg` is stored as `optimizer/state/3/exp_avg`, everything else goes into the JSON.
@@ -25,12 +25,12 @@ LAST, PREVIOUS = "last", "previous"
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
-    """Writes `folder/last`; the one that was there becomes `folder/previous`.
+    """Writes `folder/last`; the checkpoint that was there becomes `folder/previous`.
 
     Whatever goes wrong, and whenever the process is killed, `last` or `previous` is a complete checkpoint.
 
     Raises:
-        OSError: as the system gives it (disk full, no permission); what was there is still whole.
+        OSError: as the system raises it (disk full, no permission); the checkpoints that were there stay complete.
     """
     tensors: dict[str, Tensor] = {}
     plain = _split(state, "", tensors)
@@ -53,7 +53,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Whether a run has saved its state yet."""
+    """Whether a run has saved a checkpoint yet."""
     return any((folder / name).exists() for name in (LAST, PREVIOUS))
 
 
@@ -61,7 +61,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The newest complete checkpoint of a run, or None where none was written yet.
 
     Raises:
-        UserError: checkpoints are there, but each is damaged.
+        UserError: there are checkpoints, but each of them is damaged.
     """
     problems = []
     for name in (LAST, PREVIOUS):
@@ -71,9 +71,9 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
             content = (folder / name / "tensors.safetensors").read_bytes()
             document = json.loads((folder / name / "state.json").read_bytes())
             if _digest(content) != document["tensors_blake2b"]:
-                raise ValueError("the tensors are not those that were written")
+                raise ValueError("the tensors changed after they were written")
             if _digest(json.dumps(document["state"]).encode()) != document["state_blake2b"]:
-                raise ValueError("the state is not that which was written")
+                raise ValueError("the state changed after it was written")
             tensors = load(content)
             return _join(document["state"], tensors)
         except (KeyError, TypeError):
@@ -90,12 +90,12 @@ def _digest(content: bytes) -> str:
 
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
-    """Moves tensors out of nested dicts and lists; a reference stays in their place."""
+    """Moves tensors out of nested dicts and lists, and leaves a reference instead of each."""
     if isinstance(value, Tensor):
         tensors[path] = value.detach().cpu().contiguous().clone()
         return {"tensor": path}
     if isinstance(value, Mapping):
-        # Keys may be numbers (torch's optimizer state); JSON would turn them into strings for good.
+        # Keys may be numbers (torch's optimizer state); JSON would turn them into strings.
         return {
             "dict": [
                 [key, _split(inner, f"{path}/{key}" if path else str(key), tensors)] for key, inner in value.items()

@@ -1,4 +1,4 @@
-"""The end of a training run: measured on held-out pictures, reported, and what to do next."""
+"""The end of a training run: measures its best weights on held-out pictures, writes the report, suggests commands."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def evaluate_split(
     progress: Any = lambda done: None,
     most: int | None = None,
 ) -> Evaluation:
-    """Predicts every labelled picture of a split and counts.
+    """Predicts the labelled pictures of a split and computes their scores.
 
     Args:
-        most: of the pictures, evenly spread; None for all.
-        dataset: its classes are found by name among those of the network.
-        folder: of the run, or of the model file.
+        most: the most pictures to measure, evenly spread over the split; None for all.
+        dataset: its classes are matched by name with those of the network.
+        folder: the folder of the run, or of the model file.
 
     Raises:
-        UserError: no such split, nothing to measure in it, or classes that the network does not know.
+        UserError: no such split, nothing to measure in it, or classes that the network was not trained on.
     """
     if task.needs and predictor.class_names:
         dataset = with_class_names(dataset, predictor.class_names)
@@ -74,11 +74,11 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
     """Measures the best weights, and writes `metrics.json`, `limits.json`, `report.html` and `next.txt`.
 
     Args:
-        baselines: the first headline's value for what was not learned by this run, by name, for the report.
+        baselines: the headline score of each baseline, by name, for the report.
 
     Raises:
         UserError: the best weights are gone or damaged.
-        NotFinite: their answers are NaN or infinite.
+        NotFinite: their predictions are NaN or infinite.
     """
     run, task, dataset = session.run, session.task, session.data.dataset
     display.say("measuring the best weights on the validation pictures")
@@ -105,10 +105,10 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
 
 
 def _limits(session: Session, validation: Evaluation, options: Any, per_picture: float) -> list[Limit]:
-    """What limits the result; a sample of the training pictures is measured as well, where labels make that comparable.
+    """What limits the result. A sample of the training pictures is measured as well if the task has labels.
 
     Args:
-        per_picture: seconds that the validation pictures took each.
+        per_picture: seconds that each validation picture took.
     """
     run, task, facts, log = session.run, session.task, session.data.facts, session.run.log()
     trained = max((entry["seconds"] for entry in log), default=0.0)
@@ -119,13 +119,13 @@ def _limits(session: Session, validation: Evaluation, options: Any, per_picture:
         try:
             training = evaluate_split(predictor, task, dataset, "train", run.path, options, most=size)
         except UserError:
-            training = None  # nothing of the sample counts, such as pictures without an object
+            training = None  # nothing in the sample can be measured, for example if no picture has an object
     headline = task.scores(session.spec, run.path, session.recipe).headlines[0]
     return find_limits(Outcome(session.recipe, facts, validation, training), task, log, headline, run.path)
 
 
 def finish_variants(run: Run) -> None:
-    """Compares the variants of a run, all finished, and writes `metrics.json`, `report.html` and `next.txt`."""
+    """Compares the finished variants of a run, and writes `metrics.json`, `report.html` and `next.txt`."""
     content = compare_variants(run)
     write_text(run.path / "next.txt", "".join(f"{command}\n" for command in content.next_commands))
     write_page(run.report, variants_page(content))
@@ -148,7 +148,7 @@ def finish_variants(run: Run) -> None:
 
 
 def compare_variants(run: Run) -> VariantsContent:
-    """What there is to say of the variants of a run, all finished; the commands are those of the best one."""
+    """The content of the page that compares the finished variants of a run; its commands use the best variant."""
     whole = load_recipe(run.variants_file)
     names = list(variant_recipes(whole))
     logs = {name: [entry for entry in run.variant(name).log() if entry["kind"] == "validation"] for name in names}
@@ -182,14 +182,14 @@ def compare_variants(run: Run) -> VariantsContent:
 
 
 VARIANTS_DEFINITION = (
-    "Training, validation: {label} on these pictures at the end of the training run; gap: the first minus the second. "
-    "Kept: {label} on the validation pictures of the weights that are kept, the best of all validations; since they "
-    "were chosen by it, they are a little worse on other pictures."
+    "Training and validation: {label} on these pictures at the end of the training run. Gap: the first minus the "
+    "second. Kept: {label} on the validation pictures with the weights that are kept, which are those of the best "
+    "validation. Since this score chose them, they are a little worse on other pictures."
 )
 
 
 def _first_headline(run: Run) -> Headline:
-    """What the best weights of a run are chosen by."""
+    """The headline score, which chooses the best weights of a run."""
     spec, recipe = read_spec(run.best), run.planned
     return task_named(spec.model, recipe.task).scores(spec, run.path, recipe).headlines[0]
 
@@ -247,17 +247,17 @@ def _object_facts(facts: Fingerprint) -> dict[str, Any]:
         "training objects": {
             name: count for name, count in zip(facts.class_names, objects.count, strict=True) if count
         },
-        "longer sides of objects, of a picture's shorter one": "10 % up to {}, half up to {}, 90 % up to {}".format(
+        "longer sides of objects, by the picture's shorter side": "10 % up to {}, 50 % up to {}, 90 % up to {}".format(
             *objects.sides
         ),
     }
 
 
 def next_commands(run: Run, dataset: Dataset, task: Task, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What one would run next: pairs of a reason and the exact command.
+    """What the user can run next: pairs of a reason and the exact command.
 
     Args:
-        summary: of the scores on the validation pictures.
+        summary: the scores on the validation pictures.
     """
     path, data = shlex.quote(str(run.path.resolve())), shlex.quote(str(dataset.root.resolve()))
     record = dataset.split("val")[0]
@@ -265,7 +265,7 @@ def next_commands(run: Run, dataset: Dataset, task: Task, summary: Mapping[str, 
         picture = shlex.quote(str(record.picture.resolve()))
         what = "predict your own pictures (files or folders; this one is from the validation split)"
     else:
-        picture, what = "PICTURES", "predict your own pictures (put their files or folders for PICTURES)"
+        picture, what = "PICTURES", "predict your own pictures (replace PICTURES by their files or folders)"
     commands = []
     if task.predicts:
         commands.append(
@@ -281,7 +281,7 @@ def next_commands(run: Run, dataset: Dataset, task: Task, summary: Mapping[str, 
     changed = settings({"model.weights": str(run.path.resolve()), **run.derived_from_length})
     commands.append(
         (
-            "train longer, from these weights",
+            "train longer, starting from these weights",
             f"pixelwise train {path}/recipe.yaml --data {data} --minutes 30 {changed} --out {path}-longer",
         )
     )

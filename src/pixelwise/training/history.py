@@ -1,4 +1,4 @@
-"""Findings from a training run's curve and final scores; `training.limits` has all others."""
+"""Findings from the validation curve and the losses of a training run; `training.limits` has all other findings."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ from pixelwise.report.limits import Limit, rounded_percent, settings
 from pixelwise.training.run import Run
 
 SHORT_STEPS = 300
-"""Steps below which a run is short, and half of those that are advised instead."""
+"""A run of fewer steps is short. Twice as many are advised instead."""
 MOST_LONGER = 10
-"""So many times the run's length is advised at most."""
+"""The longest run that is advised, in lengths of the present run."""
 FEW_VALIDATIONS = 3
-"""Validations of a run that spends half of its time on them."""
+"""The number of validations that is advised to a run that spends half of its time on them."""
 MATERIAL = 0.01
-"""Smallest difference of scores between 0 and 1 that is told; of other scores, 2 % of their value."""
+"""Smallest difference of scores that matters, for scores between 0 and 1."""
 RELATIVE = 0.02
+"""The same for other scores, as a part of their value."""
 GAP = 10
-"""So many times that is the smallest gap between training and validation scores that is told."""
+"""Smallest gap between training and validation scores that is reported, in differences that matter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The first headline on a sample of the training pictures and on the validation pictures, with the best weights.
+    """The headline score of the best weights, on a sample of the training pictures and on the validation pictures.
 
     Attributes:
-        pictures: of the sample.
-        margin: by which the validation score is uncertain; NaN where that is not known.
+        pictures: how many pictures the sample has.
+        margin: the uncertainty of the validation score; NaN where it is not known.
     """
 
     headline: Headline
@@ -46,13 +47,13 @@ class Gap:
 
     @property
     def size(self) -> float:
-        """How much worse the validation score is; 0 if it is not."""
+        """How much worse the validation score is; 0 if it is no worse."""
         difference = self.training - self.validation
         return max(difference if self.headline.higher else -difference, 0.0)
 
     @property
     def tells(self) -> bool:
-        """Whether the gap is 10 points or more (20 % of scores that are not between 0 and 1), and above the margin."""
+        """Whether the gap is 10 points or more (20 % for scores that are not between 0 and 1), and above the margin."""
         least = GAP * material(self.headline, self.validation)
         return self.size >= max(least, 0.0 if math.isnan(self.margin) else self.margin)
 
@@ -63,17 +64,17 @@ class Gap:
 
 
 def material(headline: Headline, value: float) -> float:
-    """The smallest difference of a score that is worth telling."""
+    """The smallest difference from a score's value that matters."""
     return MATERIAL if headline.limits == (0.0, 1.0) else RELATIVE * abs(value)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """How the first headline went over the validations of a run.
+    """The headline score over the validations of a run.
 
     Attributes:
-        steps, seconds, epochs: when each validation was; only validations with a score are kept.
-        scores: of them.
+        steps, seconds, epochs: when each validation took place; validations without a score are left out.
+        scores: the headline score of each validation.
     """
 
     headline: Headline
@@ -84,7 +85,7 @@ class History:
 
     @classmethod
     def of(cls, log: Sequence[Mapping[str, Any]], headline: Headline) -> History:
-        """From the entries of `log.jsonl`."""
+        """Reads the history from the entries of `log.jsonl`."""
         entries = [
             entry
             for entry in log
@@ -95,15 +96,15 @@ class History:
 
     @property
     def best(self) -> int:
-        """The place of the best validation."""
+        """The index of the best validation."""
         return self.headline.best(self.scores) or 0
 
     def gain(self) -> float | None:
-        """What training twice as long would add to the score, above 0 for better: a line is fitted through the
-        scores of the last half of the validations, at least three, over the logarithm of the step, and continued by no
-        more than half of what is left to gain. None for fewer validations.
+        """How much better the score would become in twice the time; None with fewer than three validations.
 
-        A falling learning rate bends the curve, so this is right within a factor of about three (docs/training.md).
+        A line is fitted to the scores of the last half of the validations (at least three) over the logarithm of the
+        step, and continued. The result is at most half of the distance to a perfect score. A falling learning rate
+        bends the curve, so this is right within a factor of about three (docs/training.md).
         """
         half = max(len(self.scores) // 2, 3)
         if len(self.scores) < 3:
@@ -115,10 +116,10 @@ class History:
         return min(float(slope if self.headline.higher else -slope), room)
 
     def short(self, recipe: PlannedRecipe, run: Path, validating: float) -> Limit | None:
-        """Fewer than 300 steps: whatever the curve looks like, the network has hardly begun.
+        """The run has fewer than 300 steps: whatever the curve looks like, the network has hardly begun to learn.
 
         Args:
-            validating: the share of the time that validations took; from a half on, fewer of them are advised.
+            validating: the share of the time that validations took; from a half on, fewer validations are advised.
         """
         if not self.scores or self.steps[-1] >= SHORT_STEPS or self._solved:
             return None
@@ -137,8 +138,8 @@ class History:
         return Limit("short", f"{sentence}.", f"{advice}.", flags)
 
     def still_improving(self, recipe: PlannedRecipe, run: Path) -> Limit | None:
-        """The last validation is the best one or the one before it is, and twice the time is worth two points or more
-        (4 % of scores that are not between 0 and 1)."""
+        """One of the last two validations is the best, and twice the time promises two points or more (4 % for scores
+        that are not between 0 and 1)."""
         gain = self.gain()
         if gain is None or self.best < len(self.scores) - 2 or self._solved:
             return None
@@ -163,7 +164,7 @@ class History:
         )
 
     def no_improvement(self, recipe: PlannedRecipe) -> Limit | None:
-        """Three validations or more, and the first is the best, or none differs by more than half a point."""
+        """Of three or more validations the first is the best, or all of them are within half a point."""
         if len(self.scores) < 3 or self._solved:
             return None
         spread = max(self.scores) - min(self.scores)
@@ -174,7 +175,7 @@ class History:
             "no-improvement",
             f"No improvement after the first of {len(self.scores)} validations: {label} was {self.scores[0]:.3g} there "
             f"and {self.scores[-1]:.3g} at the end.",
-            f"Lower the learning rate, {recipe.optimizer.lr:g} here: --set optimizer.lr={slower:.2g}; if that changes "
+            f"Lower the learning rate from {recipe.optimizer.lr:g}: --set optimizer.lr={slower:.2g}; if that changes "
             "nothing, look at the data (`pixelwise check`).",
             settings({"optimizer.lr": float(f"{slower:.2g}")}),
         )
@@ -187,12 +188,14 @@ class History:
         if lost < 2 * material(self.headline, self.scores[self.best]):
             return None
         why = (
-            "it learns the training pictures by heart" if gap is not None and gap.tells else "the rate may be too high"
+            "the network learns the training pictures by heart"
+            if gap is not None and gap.tells
+            else "the learning rate may be too high"
         )
         return Limit(
             "declining",
             f"The best weights are from {rounded_percent(self.steps[self.best] / self.steps[-1])} of the run; after "
-            f"that {self.headline.label} got worse by {lost:.3g}, to {self.scores[-1]:.3g} at the end: {why}.",
+            f"that, {self.headline.label} got worse by {lost:.3g}, to {self.scores[-1]:.3g} at the end: {why}.",
             "More time will not help; train on more pictures, or with a smaller optimizer.lr.",
         )
 
@@ -206,32 +209,35 @@ class History:
             return None
         return Limit(
             "stopped-early",
-            f"Stopped at {rounded_percent(done)} of the budget, since {patience} validations in a row were no better "
-            f"(train.patience), and before the learning rate came down.",
-            f"Wait longer: --set train.patience={2 * patience}, or set a budget of that length, in which the rate "
-            "comes down.",
+            f"Stopped early, at {rounded_percent(done)} of the budget, since {patience} validations in a row were no "
+            "better (train.patience). The learning rate had not come down yet.",
+            f"Wait longer: --set train.patience={2 * patience}, or set a budget as short as this run, in which the "
+            "learning rate comes down.",
             settings({"train.patience": 2 * patience}),
         )
 
     def _minutes(self, recipe: PlannedRecipe) -> float:
-        """How long the run was."""
+        """The length of the run."""
         return recipe.train.minutes or self.seconds[-1] / 60
 
     def _onwards(self, minutes: int, run: Path) -> str:
-        """Flags to go on from the best weights of a run."""
+        """The flags that continue from the best weights of a run."""
         changed = {"model.weights": str(run.resolve()), **Run(run).derived_from_length}
         return f"--minutes {minutes} {settings(changed)}"
 
     @property
     def _solved(self) -> bool:
-        """Whether there is nothing left to gain."""
+        """Whether the score is so close to perfect that nothing is left to gain."""
         top = self.headline.limits[1]
         return top is not None and self.headline.higher and self.scores[self.best] >= top - 2 * MATERIAL
 
 
 def validation_share(log: Sequence[Mapping[str, Any]], recipe: PlannedRecipe) -> float:
-    """The part of a run's time that validations took: what its steps leave, at the logged speed, or at that of the
-    first step in a run too short for a speed; 0 where no step was logged."""
+    """The part of a run's time that validations took; 0 where no step was logged.
+
+    It is the time that remains after the steps, which are counted at the logged speed, or at the speed of the first
+    step if the run was too short to log a speed.
+    """
     steps = [entry for entry in log if entry["kind"] == "train"]
     if not steps:
         return 0.0
@@ -242,7 +248,7 @@ def validation_share(log: Sequence[Mapping[str, Any]], recipe: PlannedRecipe) ->
 
 
 def rising_loss(log: Sequence[Mapping[str, Any]], recipe: PlannedRecipe) -> Limit | None:
-    """The mean training loss of the last tenth of the log is 1.5 times the lowest mean of such a part, or more."""
+    """The mean training loss of the last tenth of the log is at least 1.5 times the lowest mean of any tenth."""
     losses = [entry["loss"] for entry in log if entry["kind"] == "train" and math.isfinite(entry.get("loss", math.nan))]
     if len(losses) < 20:
         return None
@@ -254,6 +260,6 @@ def rising_loss(log: Sequence[Mapping[str, Any]], recipe: PlannedRecipe) -> Limi
     return Limit(
         "rising-loss",
         f"The training loss rose at the end: from {min(means):.3g} to {means[-1]:.3g}.",
-        f"Lower the learning rate, {recipe.optimizer.lr:g} here: --set optimizer.lr={slower:g}.",
+        f"Lower the learning rate from {recipe.optimizer.lr:g}: --set optimizer.lr={slower:g}.",
         settings({"optimizer.lr": slower}),
     )

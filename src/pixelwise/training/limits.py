@@ -1,7 +1,7 @@
-"""What limits the result of a training run, from its log, its recipe and its scores, whatever the task.
+"""What limits the result of a training run of any task, found from its log, its recipe and its scores.
 
-Each finding has a threshold, stated at its constant or in its function. They were chosen on short runs on real pictures
-(docs/training.md); below them the numbers say too little to act on.
+Each finding has a threshold, stated at its constant or in its function. The thresholds were chosen on short runs on
+real pictures (docs/training.md). Below the thresholds the numbers mean too little to act on.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ ORDER = (
     "random-weights", "few-pictures", "overfitting", "classes-not-found", "weak-classes", "large-objects",
     "small-validation", "classes-not-in-training", "classes-not-in-validation", "none",
 )  # fmt: skip
-"""Codes of all findings, in the order in which they are told: first what went wrong, last what cannot be judged."""
+"""Codes of all findings, in the order in which they are listed: first what went wrong, last what cannot be judged."""
 FEW_PICTURES = 30
-"""Training pictures below which every further one counts."""
+"""With fewer training pictures, every additional picture matters."""
 FEW_WITH_GAP = 100
-"""Training pictures below which a gap to the validation score is put down to their number."""
+"""With fewer training pictures, a gap between training and validation score is put down to their number."""
 SAMPLE_PICTURES = 64
-"""Training pictures that are measured at most, and never more than there are validation pictures."""
+"""The most training pictures that are measured, and never more than there are validation pictures."""
 SAMPLE_SHARE = 0.02
 """Part of the training time that measuring them may take."""
 SAMPLE_SECONDS = 1.0
-"""What it may take in any case."""
+"""Seconds that measuring them may take in any case."""
 LEAST_SAMPLE = 2
 SMALL_VALIDATION = 30
-"""Validation pictures below which the score's uncertainty is told, from a margin of three times `MATERIAL` on."""
+"""With fewer validation pictures, the score's uncertainty is reported if it is at least three times `MATERIAL`."""
 MANY_PICTURES = 5000
-"""Training pictures from which a start from published weights gains little."""
+"""With this many training pictures or more, published weights help little."""
 
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """How a run is trained once more with some settings changed.
+    """The commands that repeat a run with some settings changed.
 
     Attributes:
         run, data: their folders.
@@ -58,19 +58,21 @@ class Commands:
     data: Path
 
     def again(self, flags: str, name: str) -> str:
-        """The whole command; the new run lies beside this one."""
+        """The whole command; the folder of the new run lies beside the folder of this one."""
         run, data = (shlex.quote(str(path.resolve())) for path in (self.run, self.data))
         return f"pixelwise train {run}/recipe.yaml --data {data} {flags} --out {run}-{name}"
 
 
 def sample_size(pictures: int, held_out: int, seconds: float, trained: float) -> int:
-    """How many training pictures are measured at the end of a run: at most 64, as many as there are validation
-    pictures, and what takes 2 % of the training time or a second; 0 where that is less than two.
+    """How many training pictures are measured at the end of a run.
+
+    At most 64, at most as many as there are validation pictures, and at most what can be measured in 2 % of the
+    training time or one second, whichever is longer. 0 if that leaves fewer than two.
 
     Args:
-        pictures, held_out: training and validation pictures.
-        seconds: that one picture takes.
-        trained: seconds of training.
+        pictures, held_out: how many training and validation pictures there are.
+        seconds: how long one picture takes.
+        trained: how many seconds the training took.
     """
     affordable = max(SAMPLE_SHARE * trained, SAMPLE_SECONDS) / max(seconds, 1e-6)
     size = min(pictures, held_out, SAMPLE_PICTURES, int(affordable))
@@ -80,11 +82,11 @@ def sample_size(pictures: int, held_out: int, seconds: float, trained: float) ->
 def find_limits(
     outcome: Outcome, task: Task, log: Sequence[Mapping[str, Any]], headline: Headline, run: Path
 ) -> list[Limit]:
-    """All findings about a run, the most pressing first; where there are none, one that says what would help next.
+    """All findings about a run, the most pressing first; if there are none, one finding that says what would help next.
 
     Args:
-        log: of the run.
-        headline: what chose the best weights.
+        log: the entries of the run's log.
+        headline: the score that chose the best weights.
     """
     recipe, facts, validation = outcome.recipe, outcome.facts, outcome.validation
     margin = validation.scores.margin()
@@ -119,23 +121,23 @@ def find_limits(
 
 
 def few_pictures(pictures: int, gap: Gap | None) -> Limit | None:
-    """Fewer than 30 training pictures; or fewer than 100, and a gap between training and validation score."""
+    """There are fewer than 30 training pictures; or fewer than 100, and a gap between training and validation score."""
     wide = gap is not None and gap.tells
     if pictures >= (FEW_WITH_GAP if wide else FEW_PICTURES):
         return None
     sentence = f"Only {counted(pictures, 'training picture', 'training pictures')}"
     if gap is not None and wide:
-        sentence += f": {gap.words}, so the network knows these pictures better than what they have in common"
+        sentence += f": {gap.words}, so the network learned these pictures better than what they have in common"
     more = max(FEW_PICTURES, 2 * pictures) - pictures
     return Limit(
         "few-pictures",
         f"{sentence}.",
-        f"Label about {more} more, first such as those with the worst scores (Examples in the report).",
+        f"Label about {more} more. Begin with pictures like those with the worst scores (Examples in the report).",
     )
 
 
 def overfitting(pictures: int, gap: Gap | None, recipe: PlannedRecipe, facts: Fingerprint) -> Limit | None:
-    """The validation score is far below that of the training pictures, of which there are 100 or more."""
+    """The validation score is far worse than the training score, with 100 training pictures or more."""
     if gap is None or not gap.tells or pictures < FEW_WITH_GAP:
         return None
     advice, flags = "Label more pictures of other scenes", ""
@@ -145,14 +147,14 @@ def overfitting(pictures: int, gap: Gap | None, recipe: PlannedRecipe, facts: Fi
         advice += f", or augment more: {flags}"
     return Limit(
         "overfitting",
-        f"The network knows its {pictures:,} training pictures better than others: {gap.words}.",
+        f"The network does better on its {pictures:,} training pictures than on others: {gap.words}.",
         f"{advice}.",
         flags,
     )
 
 
 def stronger_augmentation(recipe: PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
-    """Settings that vary scale and light more than the recipe does."""
+    """Settings that vary scale and light more than those of the recipe."""
     augment = recipe.augment
     low, high = augment.scale
     found: dict[str, Any] = {"augment.scale": [round(low * 0.7, 2), round(high * 1.3, 2)]}
@@ -164,8 +166,8 @@ def stronger_augmentation(recipe: PlannedRecipe, facts: Fingerprint) -> dict[str
 
 
 def random_weights(recipe: PlannedRecipe, facts: Fingerprint) -> Limit | None:
-    """The network started from random weights though published ones fit it, and there are fewer than 5,000 training
-    pictures."""
+    """The network started from random weights although published weights fit it, and there are fewer than 5,000
+    training pictures."""
     options = dict(recipe.model.options)
     if options.pop("weights", None) is not None or facts.pictures["train"] >= MANY_PICTURES:
         return None
@@ -182,7 +184,7 @@ def random_weights(recipe: PlannedRecipe, facts: Fingerprint) -> Limit | None:
     }
     return Limit(
         "random-weights",
-        f"{classifier} started from random weights, though weights trained on ImageNet are published "
+        f"{classifier} started from random weights, although weights trained on ImageNet are published "
         f"({first.licence}).",
         f"Start from them: --set model.weights={place}.",
         settings(flags) if first.on_hub else "",
@@ -190,27 +192,23 @@ def random_weights(recipe: PlannedRecipe, facts: Fingerprint) -> Limit | None:
 
 
 def small_validation(pictures: int, headline: Headline, summary: Mapping[str, Any], margin: float) -> Limit | None:
-    """Fewer than 30 validation pictures, and a margin of three points or more (6 % of scores that are not between 0
-    and 1); or a single picture."""
+    """There are fewer than 30 validation pictures, and the margin is three points or more (6 % for scores that are not
+    between 0 and 1); or there is a single picture."""
     value = summary.get(headline.key)
     if value is None or pictures >= SMALL_VALIDATION:
         return None
     if pictures > 1 and not margin >= 3 * material(headline, value):
         return None
-    words = (
-        "which does not say by how much it may be off"
-        if pictures == 1
-        else f"so it is uncertain by about ±{margin:.2g}"
-    )
+    words = "so its uncertainty is not known" if pictures == 1 else f"so it is uncertain by about ±{margin:.2g}"
     return Limit(
         "small-validation",
         f"The {headline.label} of {value:.3f} is measured on {counted(pictures, 'picture', 'pictures')}, {words}.",
-        "Take smaller differences between runs for chance; four times the validation pictures halve them.",
+        "Smaller differences between runs may be chance; four times as many validation pictures halve the uncertainty.",
     )
 
 
 def nothing(history: History, gap: Gap | None, pictures: int) -> Limit:
-    """The one finding of a run with no other: what the next gain would likely be."""
+    """The finding of a run without any other: what would likely help next."""
     gain = history.gain()
     measured = []
     if gain is not None:

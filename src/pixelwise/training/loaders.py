@@ -1,4 +1,4 @@
-"""What a planned recipe draws from its data: crops for every stream of its method, and the held-out pictures."""
+"""The loaders of a planned recipe: crops for every stream of its method, and the held-out pictures."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pixelwise.tasks.base import Task
 def train_loaders(
     recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache, task: Task, method: Method
 ) -> dict[str, TrainLoader]:
-    """A loader for each stream of the method, by its name; each process has its share of every batch.
+    """A loader for each stream of the method, by name; each process gets its share of every batch.
 
     Raises:
-        UserError: a stream without pictures.
+        UserError: there are no pictures for a stream.
     """
     sizes = method.batch_sizes(recipe.train.batch_size)
     share = recipe.train.half_size
@@ -52,7 +52,7 @@ def _drawn(dataset: Dataset, stream: Stream, task: Task) -> Sequence[Record]:
 
 
 def at_half_size(recipe: PlannedRecipe) -> PlannedRecipe:
-    """A recipe whose crops show the same at half the height and width."""
+    """The recipe with crops that show the same part of the picture at half the height and width."""
     augment = recipe.augment
     height, width = (max(side // 2, 1) for side in augment.crop)
     low, high = (factor / 2 for factor in augment.scale)
@@ -63,10 +63,10 @@ def at_half_size(recipe: PlannedRecipe) -> PlannedRecipe:
 def evaluation_loader(
     recipe: PlannedRecipe, cache: SampleCache, task: Task, records: Sequence[Record], *, shared: bool = False
 ) -> EvaluationLoader:
-    """Pictures as they are validated.
+    """A loader of pictures, transformed for validation.
 
     Args:
-        shared: whether each process has its share of them, rather than all.
+        shared: whether each process gets its share of the pictures instead of all of them.
     """
     loader = partial(
         EvaluationLoader,

@@ -1,4 +1,4 @@
-"""One process at a time writes into a run folder."""
+"""A lock, so that only one process at a time writes into a run folder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ except ImportError:  # Windows
 
 @contextlib.contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Holds the lock of a run's folder, which the system takes back however the process ends.
+    """Holds the lock of a run's folder. The system releases it however the process ends.
 
-    Where the file system or the operating system has no such locks, none is held. Of several processes of one run the
-    first one holds it.
+    If the file system or the operating system has no such locks, none is held. If a run has several processes, the
+    first of them holds the lock.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds the lock.
     """
     if fcntl is None or rank() != 0:
         yield

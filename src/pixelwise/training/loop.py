@@ -1,4 +1,4 @@
-"""The one training loop, for every method: time, order, validation, checkpoints, log, and stopping well."""
+"""The training loop of every method: time, order, validation, checkpoints, the log, and a clean stop."""
 
 from __future__ import annotations
 
@@ -33,23 +33,24 @@ from pixelwise.training.validation import Validation
 LOG_EVERY = 10
 CHECKPOINT_SECONDS = 60.0
 REFRESH_BATCHES = 20
-"""Batches that a method gets before an evaluation, to measure batch-norm statistics with."""
+"""How many batches a method gets before an evaluation, to measure the statistics of batch norms with."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped the training; its state is saved."""
+    """The user stopped the training run; its state is saved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
     """How long to train: a number of steps, or the minutes of wall clock that the whole command takes.
 
-    Steps repeat to the byte on the same processor and threads; minutes cannot.
+    A run with a number of steps repeats to the byte on the same processor with the same number of threads. A run with a
+    number of minutes does not.
 
     Attributes:
-        patience: validations in a row without a better score after which training ends.
-        stop_at: a score at which it ends, in the direction in which the first headline is better.
-        spent: seconds of the command before the loop.
+        patience: training ends after this many validations in a row without a better score.
+        stop_at: training ends when the headline score is this good or better.
+        spent: seconds that the command took before the loop.
     """
 
     steps: int | None = None
@@ -61,16 +62,16 @@ class Budget:
 
 
 AFTER_SECONDS = 6.0
-"""What comes after the loop whatever the data: reading the best weights, and drawing the report."""
+"""Time after the loop that does not depend on the data: for reading the best weights and drawing the report."""
 LEAST_SHARE = 0.5
-"""Of a budget so short that all else would use it up, what is given to training nevertheless."""
+"""The part of a budget that training gets even if everything else would use up the budget."""
 AFTER_VALIDATIONS = 4.0
-"""What measuring the best weights takes, in validations: thoroughly, on some training pictures as well."""
+"""Time to measure the best weights, in validations. It is more thorough, and includes some training pictures."""
 
 
 @dataclass(slots=True)
 class Position:
-    """Where a training is. All of it is in every checkpoint."""
+    """How far a training run is. Every checkpoint holds all of it."""
 
     step: int = 0
     seconds: float = 0.0
@@ -104,16 +105,16 @@ def fit(
     display: Display,
     device: torch.device,
 ) -> Position:
-    """Trains from where the run's newest checkpoint is, or from the start, to the end of the budget.
+    """Trains from the run's newest checkpoint, or from the start, to the end of the budget.
 
-    The weights with the best validation score are in `best.safetensors`, whole at every moment.
+    `best.safetensors` holds the weights with the best validation score. The file is complete at every moment.
 
     Args:
-        loaders: one per stream of the method, by its name.
+        loaders: one per stream of the method, by the stream's name.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
-        NotFinite: the loss, a weight or an answer is no longer a number; what was saved is from before.
+        NotFinite: the loss, a weight or an output is NaN or infinite; the saved files are from before that.
         UserError: a picture cannot be read, or the disk refuses a write.
     """
     position = _restore(method, run)
@@ -129,7 +130,7 @@ def fit(
     progress = from_first(position.progress(budget), device)
 
     def ahead(step: int) -> float:
-        """How far the run is at a step; of minutes that is known of the present alone."""
+        """How far the run is at a step, from 0 to 1. With a budget of minutes only the present progress is known."""
         return progress if budget.steps is None else step / budget.steps
 
     def save() -> None:
@@ -175,7 +176,8 @@ def fit(
                 if monitor.key in scores:
                     shown[monitor.label] = scores[monitor.key]
                 display.step(progress, shown, speed.rate, left)
-            # By minutes progress falls where a validation was quicker than the one before; the last one may come twice.
+            # With a budget of minutes, progress falls if a validation was quicker than the one before, so the last
+            # validation may be reached twice.
             if progress >= min((position.validations + 1) / budget.validations - 1e-9, 1):
                 scores = _validate(method, validation, run, position, spec, loader, display, final=progress >= 1)
                 position.validations = min(math.floor(progress * budget.validations + 1e-9), budget.validations)
@@ -190,7 +192,7 @@ def fit(
                 if enough and progress < 1:
                     display.say(
                         f"stopping early, after {100 * progress:.0f} % of the budget: {monitor.label} "
-                        f"{scores[monitor.key]:.4f} is as good as asked for (train.stop_at {budget.stop_at:g})"
+                        f"{scores[monitor.key]:.4f} reached train.stop_at ({budget.stop_at:g})"
                     )
                 save()
                 speed = Speed()
@@ -200,14 +202,14 @@ def fit(
 
 
 def _reached(scores: Mapping[str, float], monitor: Headline, budget: Budget) -> bool:
-    """Whether the first headline is as good as the budget asks."""
+    """Whether the headline score has reached the budget's `stop_at`."""
     if budget.stop_at is None or math.isnan(scores[monitor.key]):
         return False
     return scores[monitor.key] >= budget.stop_at if monitor.higher else scores[monitor.key] <= budget.stop_at
 
 
 def step_seed(*place: int) -> int:
-    """A seed for torch that depends on a place (seed, step, process) alone."""
+    """A seed for torch that depends only on the numbers given: seed, step and process."""
     return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
 
 
@@ -292,8 +294,8 @@ def _save(run: Run, method: Method, position: Position) -> None:
 
 def _disk_error(run: Run, error: OSError) -> UserError:
     return UserError(
-        f"{run.path}: the state could not be written ({error.strerror or error}); what was saved before is whole. "
-        f"Make room, then go on with: {run.resume_command}"
+        f"{run.path}: the state could not be written ({error.strerror or error}); the files saved before are intact. "
+        f"Make room, then continue with: {run.resume_command}"
     )
 
 
@@ -317,8 +319,8 @@ class Speed:
 
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once. Elsewhere than in the main thread
-    signals cannot be caught, and the event is never set."""
+    """An event that Ctrl-C or SIGTERM sets; a second Ctrl-C interrupts at once. Signals can only be caught in the main
+    thread; in other threads the event is never set."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event

@@ -1,4 +1,4 @@
-"""Runs whose data lies elsewhere by now: the same data found again, and its new place written into the run."""
+"""Runs whose data was moved: checks that the data is the same, and writes its new folder into the run."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ PLACES = ("path", "unlabelled")
 
 
 def move_data(run: Run, places: Mapping[str, Path]) -> None:
-    """Writes the new places of the data into the recipes of a run, and into those of its stages or variants.
+    """Writes the new folders of the data into the recipes of a run and of its stages or variants.
 
-    Nothing is written unless the data there is what the run was started with.
+    Nothing is written unless the data in the new folders is the data that the run was started with.
 
     Args:
-        run: the whole one.
+        run: the whole run, not one of its stages or variants.
         places: keys of the recipe's section `data` (`PLACES`) -> folder.
 
     Raises:
-        UserError: no such folder, data that cannot be read, or other data.
+        UserError: no such folder, data that cannot be read, or different data.
     """
     file, whole = _whole(run)
     moves = {getattr(whole.data, key): str(place.resolve()) for key, place in places.items()}
     for key in places:
         if getattr(whole.data, key) is None:
-            raise UserError(f"{run.path}: was started without data.{key}, so there is none that could have moved.")
+            raise UserError(f"{run.path}: this run was started without data.{key}, so that folder cannot have moved.")
     planned = {each: each.planned for each in _begun(run)}
     for each, recipe in planned.items():
         dataset = open_recipe_data(_moved(recipe, moves))
@@ -56,20 +56,20 @@ def move_data(run: Run, places: Mapping[str, Path]) -> None:
 def check_places(run: Run) -> None:
     """
     Raises:
-        UserError: the data of a run is not where it was; the sentence gives the command that takes its new place.
+        UserError: the data of a run is no longer where it was; the message gives the command that takes a new folder.
     """
     _, whole = _whole(run)
     gone = {key: place for key in PLACES if (place := getattr(whole.data, key)) and not home_of(Path(place)).is_dir()}
     if gone:
         flags = " ".join(f"--{'data' if key == 'path' else key} NEW_PLACE" for key in gone)
         raise UserError(
-            f"{' and '.join(gone.values())}: the folder that the run {run.path} learns from is no longer there; put it "
-            f"back, or give its new place: pixelwise train --resume {shlex.quote(str(run.path))} {flags}"
+            f"{' and '.join(gone.values())}: the data of the run {run.path} is no longer there; put it back, or give "
+            f"its new place: pixelwise train --resume {shlex.quote(str(run.path))} {flags}"
         )
 
 
 def _whole(run: Run) -> tuple[Path, Recipe | PlannedRecipe]:
-    """The file that says what a run is, and its recipe."""
+    """The file that describes the whole run, and the recipe in it."""
     for file in (run.stages_file, run.variants_file):
         if file.exists():
             return file, load_recipe(file)
@@ -77,7 +77,7 @@ def _whole(run: Run) -> tuple[Path, Recipe | PlannedRecipe]:
 
 
 def _begun(run: Run) -> Iterator[Run]:
-    """The run, its stages and its variants, as far as they have a recipe by now."""
+    """The run, its stages and its variants, of those that have been planned so far."""
     for file in (
         run.recipe_file,
         *sorted(run.path.glob("stages/*/recipe.yaml")),
@@ -88,6 +88,6 @@ def _begun(run: Run) -> Iterator[Run]:
 
 
 def _moved(recipe: R, moves: Mapping[Any, str]) -> R:
-    """A recipe in which old places are replaced by new ones."""
+    """The recipe with old folders replaced by new ones."""
     update = {key: moves.get(getattr(recipe.data, key), getattr(recipe.data, key)) for key in PLACES}
     return recipe.model_copy(update={"data": recipe.data.model_copy(update=update)})

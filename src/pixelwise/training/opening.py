@@ -1,4 +1,4 @@
-"""The data of a recipe: opened, read once, and found good for a task."""
+"""Opens the data of a recipe, reads its labels once, and checks that they suit a task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pixelwise.training.recipes import task_named
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Pictures and labels, read and found good for a task, facts about them, and what was read of them so far."""
+    """Pictures and labels that were checked for a task, facts about them, and a cache of what was read so far."""
 
     dataset: Dataset
     facts: Fingerprint
@@ -28,10 +28,10 @@ class Data:
 
 
 def open_data(recipe: Recipe | PlannedRecipe) -> Data:
-    """The recipe's dataset and the facts about it, fit for training: every label is read before anything else happens.
+    """The recipe's dataset, checked for training, and facts about it. Every label is read before anything else happens.
 
     Raises:
-        UserError: no data given, a file that cannot be used, or nothing to learn from or to measure by.
+        UserError: no data given, a file that cannot be used, or nothing to learn from or to measure on.
     """
     dataset = open_recipe_data(recipe)
     task = _suited_task(recipe, dataset)
@@ -47,10 +47,10 @@ def open_data(recipe: Recipe | PlannedRecipe) -> Data:
 
 
 def _suited_task(recipe: Recipe | PlannedRecipe, dataset: Dataset) -> Task:
-    """The task that the recipe names, or the first of the network's that the labels are good for.
+    """The task that the recipe names, or the first of the network's tasks that the labels suffice for.
 
     Raises:
-        UserError: the labels are good for none of them.
+        UserError: the labels suffice for none of them.
     """
     name = recipe.model.name
     tasks = system(name).tasks if recipe.task is None else (task_named(name, recipe.task),)
@@ -59,15 +59,15 @@ def _suited_task(recipe: Recipe | PlannedRecipe, dataset: Dataset) -> Task:
             return task
     needed = " or ".join(" and ".join(KNOWLEDGE[word] for word in sorted(task.needs)) for task in tasks)
     raise UserError(
-        f"{dataset.root}: the labels say {_known(dataset)}, but {name} learns from {needed}; {tasks[0].hint}."
+        f"{dataset.root}: the labels give {_known(dataset)}, but {name} learns from {needed}; {tasks[0].hint}."
     )
 
 
 def open_recipe_data(recipe: Recipe | PlannedRecipe) -> Dataset:
-    """The recipe's dataset, split as the recipe says.
+    """The recipe's dataset, split according to the recipe.
 
     Raises:
-        UserError: no data given, or nothing there that can be read.
+        UserError: no data given, or nothing in the folder that can be read.
     """
     return _opened(recipe.data, labels=any(task.needs for task in system(recipe.model.name).tasks))
 
@@ -87,20 +87,20 @@ def _opened(data: DataSection, *, labels: bool = True) -> Dataset:
 
 
 def _known(dataset: Dataset) -> str:
-    return " and ".join(KNOWLEDGE[word] for word in sorted(dataset.knows)) or "nothing, for there are none"
+    return " and ".join(KNOWLEDGE[word] for word in sorted(dataset.knows)) or "nothing, since there are none"
 
 
 def default_recipe(data: DataSection) -> str:
-    """The recipe for data that comes without one: what its labels say decides.
+    """The default recipe for a dataset, chosen by its labels.
 
     Raises:
-        UserError: no data given, nothing there that can be read, or no recipe for what is known of it.
+        UserError: no data given, nothing in the folder that can be read, or no default recipe for such labels.
     """
     dataset = _opened(data)
     for word, recipe in DEFAULT_RECIPES.items():
         if word in dataset.knows:
             return recipe
     raise UserError(
-        f"{dataset.root}: the labels say {_known(dataset)}, and no recipe is the usual one for that; name one "
+        f"{dataset.root}: the labels give {_known(dataset)}, and there is no default recipe for that; name a recipe "
         "(`pixelwise recipes` lists them)."
     )

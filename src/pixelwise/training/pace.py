@@ -20,11 +20,11 @@ from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.tasks.base import Task
 
 TIMED_STEPS = 4
-"""Most steps that are timed, after a first one, in which kernels are chosen and memory is taken."""
+"""The most steps that are timed. The step before them is not timed: it chooses kernels and allocates memory."""
 TIMED_SHARE = 0.03
-"""Share of the time after which no further step is timed."""
+"""No further step is timed after this share of the time."""
 WITH_ALL = 2.0
-"""What a validation takes, in predictions of its pictures: scores are counted and a checkpoint is written as well."""
+"""How long a validation takes, relative to predicting its pictures: it also computes scores and writes a checkpoint."""
 
 
 def measure_pace(
@@ -38,13 +38,13 @@ def measure_pace(
     held_out: int,
     seconds: float,
 ) -> Pace:
-    """Takes a few steps of the run, which teach the network as later ones do, and predicts a few held-out pictures.
+    """Times a few steps of the run, which train the network like later steps, and predicts a few held-out pictures.
 
     Args:
-        loaders: as the loop has them.
+        loaders: the loaders that the loop uses.
         few: some of the held-out pictures.
-        held_out: how many there are of them in all.
-        seconds: that are left when this begins; the result has those that are left when it ends.
+        held_out: the number of all held-out pictures.
+        seconds: the seconds that are left when this begins; the result holds those that are left when it ends.
     """
     begun = time.monotonic()
     device = method.forward.device
@@ -55,11 +55,11 @@ def measure_pace(
         for number in range(1 + TIMED_STEPS):
             started = time.monotonic()
             method.step({name: next(stream) for name, stream in streams.items()}, 0.0)
-            method.check()  # which waits for the device
+            method.check()  # this waits for the device
             times.append(time.monotonic() - started)
             if number and time.monotonic() - begun > TIMED_SHARE * seconds:
                 break
-    for _ in range(2):  # the first time kernels are chosen
+    for _ in range(2):  # the first prediction chooses kernels
         prediction = _prediction_seconds(task, spec, method, few)
         if prediction > TIMED_SHARE * seconds:
             break
@@ -71,7 +71,7 @@ def measure_pace(
 
 
 def _prediction_seconds(task: Task, spec: ModelSpec, method: Method, validated: EvaluationLoader) -> float:
-    """Of all pictures of a loader."""
+    """The seconds that predicting all pictures of a loader takes."""
     network = method.shipped().eval()
     started = time.monotonic()
     with torch.inference_mode():

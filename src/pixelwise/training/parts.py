@@ -1,6 +1,6 @@
-"""What recipes of several runs share: one folder for all of them, and data that is read once.
+"""What recipes of several runs (stages, variants) share: one folder for all runs, and data that is read once.
 
-`stages.yaml` or `variants.yaml` holds the recipe of them all, which is what stopped runs are resumed from.
+`stages.yaml` or `variants.yaml` in the folder holds the whole recipe. Stopped runs are resumed from it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ from pixelwise.training.session import Session, check_out, engine, restart, star
 
 @dataclass(slots=True)
 class Reading:
-    """Data that was read for a recipe, kept for the next one that reads the same of it.
+    """Data that was read for one recipe, and is used again if the next recipe reads the same.
 
     Attributes:
-        begun: when the command began, by `time.monotonic`, which the first session's minutes count from; None for now.
+        begun: when the command began, by `time.monotonic`; the minutes of the first session count from there. None
+            means now.
     """
 
     recipe: Recipe
@@ -38,10 +39,10 @@ class Reading:
     begun: float | None = None
 
     def session(self, recipe: Recipe, into: Run, words: str) -> Session:
-        """The session of a run that was begun in a folder, or begins there.
+        """The session of a run in a folder: restarted if the run was begun there, started otherwise.
 
         Raises:
-            UserError: as `session.start` and `session.restart`.
+            UserError: as in `session.start` and `session.restart`.
         """
         if into.recipe_file.exists():
             session = restart(into)
@@ -56,19 +57,19 @@ class Reading:
 
 
 def _what_is_read(recipe: Recipe) -> tuple[object, ...]:
-    """What decides what is read of the data."""
+    """The settings that decide what is read from the data."""
     tasks = system(recipe.model.name).tasks
     return recipe.data, recipe.loss.border_weight > 0, fills_crops(recipe), recipe.task, tasks
 
 
 def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data, list[str]]:
-    """A new folder for a recipe with stages or variants, once all that can be known before the first run is good.
+    """Makes the folder of a recipe with stages or variants, after checking what can be checked before the first run.
 
     Returns:
         The folder, the data as it was read, and a sentence for each classifier whose published weights were not found.
 
     Raises:
-        UserError: as `session.start`, for each stage or variant.
+        UserError: as in `session.start`, for each stage or variant.
     """
     data = open_data(recipe)
     dataset = data.dataset
@@ -92,7 +93,7 @@ def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data, lis
             except UserError as error:
                 raise UserError(f"{words}: {error}") from None
         if number == 0 and reading.data is not None and _what_is_read(each) == _what_is_read(whole):
-            data = reading.data  # with pictures at the size that they are needed in
+            data = reading.data  # its cache has the pictures at the size that training needs
     if rank() == 0:
         run = create_run(out, name, dataset.root)
         write_text(run.variants_file if whole.variants else run.stages_file, to_yaml(whole))
@@ -101,9 +102,9 @@ def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data, lis
 
 
 def _to_be_tried(whole: Recipe) -> Iterator[tuple[str, Recipe]]:
-    """The recipe of each stage or variant, with what it is called."""
+    """The name and the recipe of each stage or variant."""
     for number, recipe in enumerate(stage_recipes(whole), 1):
-        if number > 1 and recipe.optimizer.freeze == TRUNK:  # of weights that are not there yet
+        if number > 1 and recipe.optimizer.freeze == TRUNK:  # the stage before has not trained the trunk's weights yet
             recipe = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"freeze": None})})
         yield f"stage {number}", _untimed(recipe)
     for name, recipe in variant_recipes(whole).items():
@@ -111,14 +112,14 @@ def _to_be_tried(whole: Recipe) -> Iterator[tuple[str, Recipe]]:
 
 
 def _untimed(recipe: Recipe) -> Recipe:
-    """The recipe with a budget of epochs: minutes would be planned by steps that are timed."""
+    """The recipe with a budget of epochs, since a budget of minutes would be planned by timing steps."""
     if recipe.train.minutes is None:
         return recipe
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"minutes": None, "epochs": 1.0})})
 
 
 def _settle_weights(values: dict[str, Any], name: str, weights: Weights) -> None:
-    """Makes the weights of a recipe and of its parts concrete, so that all parts and resumptions take the same."""
+    """Makes the weights of a recipe and of its parts concrete, so that all parts use the same, also after a resume."""
     whole = build_recipe(values, name)
     settled = weights.settle(whole).model
     own = settled.options.get("weights")

@@ -1,6 +1,6 @@
-"""Decisions that the data asks for: what a recipe leaves open, filled in, each with its reason.
+"""The plan: fills in what a recipe leaves open according to the data, with a reason for each value.
 
-Facts come from `pixelwise.data.fingerprint`; nothing here reads a picture.
+The facts about the data come from `pixelwise.data.fingerprint`; nothing here reads a picture.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from pixelwise.training.recipes import build_planned, method_options
 AVERAGED_SHARE = 0.03
 """Share of the steps over which weights are averaged."""
 DEFAULT_HORIZON = 100
-"""Steps over which weights are averaged where their number is not known."""
+"""Steps over which weights are averaged if the number of steps is not known."""
 VALIDATED_SHARE = 0.06
 """Share of the time that validations may take."""
 WARMUP_STEPS = 30
-"""Fewest steps in which the learning rate rises."""
+"""The shortest warm-up, in steps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A complete recipe, and why each derived value is what it is (`section.key` -> words)."""
+    """A complete recipe, and the reason for each derived value (`section.key` -> words)."""
 
     recipe: PlannedRecipe
     reasons: Mapping[str, str]
@@ -53,11 +53,11 @@ def make_plan(
     """Fills in everything that the recipe leaves open.
 
     Args:
-        network: the recipe's: what sizes suit it.
-        pace: of this machine, for a budget of minutes.
+        network: the recipe's network, which decides what sizes are possible.
+        pace: how fast this machine trains, for a budget of minutes.
 
     Raises:
-        UserError: class weights of the wrong number, weights that cannot be read, a frozen trunk without weights, or
+        UserError: the wrong number of class weights, weights that cannot be read, a frozen trunk without weights, or
             sizes that the network cannot take.
     """
     draft = Draft(recipe.model_dump(mode="json"), facts, network, device, pace)
@@ -67,20 +67,20 @@ def make_plan(
     if values["train"]["minutes"] is None:
         pictures = facts.pictures["train"]
         epochs = default_epochs(task, pictures)
-        why = f"{round(epochs * pictures):,} crops of {pictures:,} pictures; --minutes or --epochs set another"
+        why = f"{round(epochs * pictures):,} crops of {pictures:,} pictures; --minutes or --epochs set another budget"
         derive("train", "epochs", epochs, why)
     if not task.any_size:
-        draft.refuse("train", "half_size", f"networks that {task.name} see pictures at one size")
+        draft.refuse("train", "half_size", f"networks for the task {task.name} take pictures of one size")
     task.plan(draft)
-    derive("train", "half_size", 0.0, "crops are of one size throughout")
-    derive("loss", "terms", dict(task.terms), f"what suits networks that {task.name}")
-    derive("loss", "class_weights", "none", "there are no classes to weigh")
+    derive("train", "half_size", 0.0, "crops have one size throughout")
+    derive("loss", "terms", dict(task.terms), f"the default for the task {task.name}")
+    derive("loss", "class_weights", "none", "there are no classes to weight")
     weights = recipe.model.options.get("weights")
     if weights is None and recipe.optimizer.freeze == TRUNK:
         raise UserError(
-            f"optimizer.freeze: all but the last layer would stay as random as it is; give {recipe.model.name} weights "
-            "(--set model.weights=FILE_OR_HUB_NAME, or set PIXELWISE_WEIGHTS to a folder of files that `pixelwise "
-            "weights` lists), or leave freeze out."
+            f"optimizer.freeze: all layers but the last would keep their random weights; give {recipe.model.name} "
+            "weights (--set model.weights=FILE_OR_HUB_NAME, or set PIXELWISE_WEIGHTS to a folder of files that "
+            "`pixelwise weights` lists), or leave freeze out."
         )
     if values["optimizer"]["name"] == "adamw":
         derive("optimizer", "lr", 2e-3, "AdamW with warm-up and cosine decay")
@@ -89,17 +89,17 @@ def make_plan(
     else:
         derive("optimizer", "lr", 0.01, "SGD with momentum")
     if weights is not None and not weights_fill(recipe.model.name, read_weights(weights)):
-        derive("optimizer", "encoder_lr_factor", 0.3, "what is pretrained needs smaller steps than what is new")
+        derive("optimizer", "encoder_lr_factor", 0.3, "pretrained layers need smaller steps than new ones")
         if isinstance(getattr(network, "encoder", None), Encoder):
-            why = "the encoder's statistics are of many pictures; as part of its convolutions they cost no time"
+            why = "the encoder's statistics come from many pictures; folded into its convolutions they cost no time"
             derive("train", "fixed_norms", True, why)
     else:
         start = "random weights" if weights is None else "trained weights"
-        derive("optimizer", "encoder_lr_factor", 1.0, f"all of the network starts from {start}")
-    derive("train", "fixed_norms", False, "batch norms follow these pictures")
+        derive("optimizer", "encoder_lr_factor", 1.0, f"the whole network starts from {start}")
+    derive("train", "fixed_norms", False, "batch norms use the statistics of these pictures")
     if values["train"]["fixed_norms"] and not isinstance(getattr(network, "encoder", None), Encoder):
         raise UserError(
-            f"train.fixed_norms: {recipe.model.name} has no encoder whose weights bring statistics; leave it out."
+            f"train.fixed_norms: {recipe.model.name} has no encoder with pretrained statistics; leave it out."
         )
     _normalisation(draft, recipe)
     _length(draft)
@@ -107,7 +107,7 @@ def make_plan(
 
 
 def _length(draft: Draft) -> None:
-    """What depends on how many steps the run has: averaging, warm-up and validations."""
+    """Derives what depends on the number of steps: averaging, warm-up and validations."""
     train, schedule, pace = draft.values["train"], draft.values["schedule"], draft.pace
     steps = None if draft.crops is None else max(draft.crops / train["batch_size"], 1)
     if train["ema_decay"] == "auto":
@@ -117,28 +117,28 @@ def _length(draft: Draft) -> None:
         draft.reasons["train.ema_decay"] = f"an average over the last {horizon:,.0f} steps{words}"
     if schedule["warmup"] is None:
         warmup = 0.1 if steps is None else min(max(0.1, WARMUP_STEPS / steps), 0.3)
-        draft.derive("schedule", "warmup", round(warmup, 3), "of the run, so that the first steps do no harm")
+        draft.derive("schedule", "warmup", round(warmup, 3), "share of the run, so that the first steps do no harm")
     if pace is None:
         draft.derive("train", "validations", 10, "ten points of the curve")
     else:
         affordable = int(VALIDATED_SHARE * pace.seconds / max(pace.validation_seconds, 1e-9))
         number = min(max(affordable, 2), 10)
-        why = f"one takes about {pace.validation_seconds:.1f} s, all of them at most 6 % of the time"
+        why = f"a validation takes about {pace.validation_seconds:.1f} s; all of them take at most 6 % of the time"
         draft.derive("train", "validations", number, why)
 
 
 def _method(draft: Draft, recipe: Recipe) -> None:
-    """The method, with all of its options."""
+    """Derives the method and all of its options."""
     name = recipe.method.name or system(recipe.model.name).method
     if recipe.method.name is None:
-        draft.reasons["method.name"] = f"how {recipe.model.name} is taught unless another is named"
+        draft.reasons["method.name"] = f"the default for {recipe.model.name}"
     options = method_options(name, recipe.method.options, "the recipe")
     draft.values["method"] = {"name": name, **options.model_dump(mode="json")}
     METHODS[name].plan(draft)
 
 
 def default_epochs(task: Task, pictures: int) -> float:
-    """Passes over the training pictures where no budget was given: 5 to 400."""
+    """Epochs of a run without a given budget: 5 to 400."""
     return float(min(max(round(task.crops / pictures), 5), 400))
 
 
@@ -155,17 +155,19 @@ def _normalisation(draft: Draft, recipe: Recipe) -> None:
                 tuple(scale * v for v in (part if len(part) == channels else (sum(part) / len(part),)))
                 for part in (file.mean, file.std)
             )
-            why = "what the pretrained weights were trained with"
+            why = "the normalisation that the pretrained weights were trained with"
     smallest = 1e-6 * FULL_RANGE.get(facts.form.dtype, max(map(abs, mean)))
     draft.derive("normalize", "mean", [_six_digits(v) for v in mean], why)
-    # A channel that is the same everywhere says nothing, whatever it is divided by.
+    # A channel that is the same everywhere carries no information, whatever it is divided by.
     draft.derive("normalize", "std", [_six_digits(v) if v > smallest else 1.0 for v in std], why)
     for key in ("mean", "std"):
         found = settings[key]
         if len(found) != channels:
             raise UserError(f"normalize.{key}: {len(found)} numbers found, {channels} expected, one per channel.")
     if min(settings["std"]) <= 0:
-        raise UserError(f"normalize.std: {settings['std']} found, but pictures are divided by it: above 0.")
+        raise UserError(
+            f"normalize.std: {settings['std']} found, but pictures are divided by these numbers; all must be above 0."
+        )
 
 
 def _six_digits(value: float) -> float:

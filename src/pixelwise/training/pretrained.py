@@ -1,7 +1,7 @@
-"""What a run starts from: `model.weights` of a recipe made concrete, and which file that was.
+"""The weights that a run starts from: makes a recipe's `model.weights` concrete, and records which file was used.
 
-A recipe that does not mention `model.weights`, or says `auto`, starts from published weights where there are any;
-`none` (or null) stands for random ones. A planned recipe holds a path, a name on the hub, or null.
+A recipe without `model.weights`, or with `auto`, starts from published weights if there are any; `none` (or null) means
+random weights. A planned recipe holds a path, a name on the hub, or null.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ AUTO, NONE = "auto", "none"
 
 @dataclass(slots=True)
 class Weights:
-    """The weights of one or several recipes that start together: those of each classifier are searched for once.
+    """Finds the weights for one or several recipes that start together; each classifier's are searched for once.
 
     Attributes:
         notes: a sentence for each classifier whose published weights were not found.
-        reasons: `model.weights` -> why the last recipe's are what they are; empty where the recipe names them.
+        reasons: `model.weights` -> the reason for the last recipe's weights; empty if the recipe names them.
     """
 
     notes: list[str] = field(default_factory=list)
@@ -38,16 +38,17 @@ class Weights:
     _found: dict[str, Search] = field(default_factory=dict)
 
     def settle(self, recipe: Recipe) -> Recipe:
-        """The recipe with a path, a name on the hub, or null as its weights; without any where none are known.
+        """The recipe with a path, a name on the hub, or null as its weights, or without the key if no weights are
+        published for its network.
 
-        Paths become absolute, so that the run can be resumed from another folder. All processes must call it.
+        Paths become absolute, so that the run can be resumed from another folder. All processes must call this.
 
         Raises:
-            UserError: as `published.search`.
+            UserError: as in `published.search`.
         """
         self.reasons = {}
         options = recipe.model.options
-        if "weights" not in options and recipe.provenance:  # written by a run of before, which had random ones
+        if "weights" not in options and recipe.provenance:  # from an earlier run, which had random weights
             return recipe
         asked = options.get("weights", AUTO)
         if asked == AUTO:
@@ -65,10 +66,10 @@ class Weights:
             self._found[classifier] = _search_once(classifier)
             if self._found[classifier].weights is None:
                 self.notes.append(
-                    f"weights: random, as no published ones of {classifier} were found "
-                    f"({'; '.join(self._found[classifier].tried)}). To start from published ones, save a file that "
-                    f"`pixelwise weights {classifier}` lists into a folder and set {FOLDER} to it, or give --set "
-                    "model.weights=FILE_OR_HUB_NAME."
+                    f"weights: random, since no published weights of {classifier} were found "
+                    f"({'; '.join(self._found[classifier].tried)}). To start from published weights, save a file that "
+                    f"`pixelwise weights {classifier}` lists into a folder and set {FOLDER} to that folder, or give "
+                    "--set model.weights=FILE_OR_HUB_NAME."
                 )
         found = self._found[classifier].weights
         published = f"published weights of {classifier}"
@@ -77,7 +78,7 @@ class Weights:
 
 
 def _search_once(classifier: str) -> Search:
-    """The first process's search, on all of them; its error too."""
+    """The result of the first process's search, or its error, on all processes."""
     outcome: Search | str | None = None
     if rank() == 0:
         try:
@@ -97,10 +98,10 @@ def _absolute(weights: Any) -> Any:
 
 
 def origin(weights: str | os.PathLike[str]) -> dict[str, Any]:
-    """The file that weights were taken from, for the provenance of a run.
+    """The file that weights were read from, for the provenance of a run.
 
     Raises:
-        UserError: as `locate`.
+        UserError: as in `locate`.
     """
     path = locate(weights)
     known = recognised(os.fspath(weights))
@@ -111,14 +112,14 @@ def origin(weights: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def check_origin(recipe: Recipe | PlannedRecipe, found: Mapping[str, Any], fix: str) -> None:
-    """Compares the file that weights are taken from with the one that the recipe's run took.
+    """Checks that the file of the weights is the file that the recipe's run began with.
 
     Args:
-        found: what `origin` gives now.
-        fix: how to go on, beside putting that file back.
+        found: what `origin` returns now.
+        fix: what the user can do instead of putting that file back.
 
     Raises:
-        UserError: another one.
+        UserError: it is a different file.
     """
     before = recipe.provenance.get("weights")
     if before and before["name"] == found["name"] and before["sha256"] != found["sha256"]:
@@ -129,10 +130,10 @@ def check_origin(recipe: Recipe | PlannedRecipe, found: Mapping[str, Any], fix: 
 
 
 def origin_line(weights: str | os.PathLike[str], taken: Mapping[str, Any]) -> str:
-    """What weights a run starts from, whose they are and where they were; empty for those of another run.
+    """A line on the weights that a run starts from: name, licence and place; empty for the weights of another run.
 
     Raises:
-        UserError: as `read_weights`.
+        UserError: as in `read_weights`.
     """
     if read_weights(weights).model is not None:
         return ""

@@ -1,4 +1,4 @@
-"""What a person sees while a training runs: a live bar on a terminal, plain lines elsewhere."""
+"""What the user sees during a training run: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 
 
 class Display(Protocol):
-    """What the loop reports to."""
+    """Shows what the loop reports."""
 
     def __enter__(self) -> Display: ...
     def __exit__(
@@ -25,7 +25,7 @@ class Display(Protocol):
 
 
 class Silent:
-    """Reports nothing: for tests, and for all processes but the first."""
+    """Shows nothing: for tests, and for all processes but the first."""
 
     def __enter__(self) -> Silent:
         return self
@@ -41,7 +41,7 @@ class Silent:
 
 
 class Lines:
-    """A line every ten seconds, for logs and pipes."""
+    """Prints a line every ten seconds, for logs and pipes."""
 
     def __init__(self, every: float = 10.0) -> None:
         self.every = every
@@ -54,7 +54,7 @@ class Lines:
         return None
 
     def step(self, progress: float, values: Mapping[str, float], rate: float, left: float) -> None:
-        """Prints how far the training is, unless it did so a moment ago."""
+        """Prints how far the run is, unless it did so less than `every` seconds ago."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + self.every
@@ -92,13 +92,13 @@ class Bar:
 
 
 def make_display() -> Display:
-    """A bar where someone is watching, lines where not."""
+    """A bar on a terminal, lines elsewhere."""
     console = Console()
     return Bar(console) if console.is_terminal and sys.stdout.isatty() else Lines()
 
 
 def status(values: Mapping[str, float], rate: float, left: float) -> str:
-    """`loss 0.512  mean IoU 0.431  18.3 pictures/s  2:41 left`; without a rate where none is known yet."""
+    """`loss 0.512  mean IoU 0.431  18.3 pictures/s  2:41 left`; without the rate while it is not known."""
     parts = [f"{label} {value:.3f}" for label, value in values.items()]
     if rate > 0:
         parts.append(f"{rate:.1f} pictures/s")

@@ -1,4 +1,4 @@
-"""Recipes found, read and checked against the catalog."""
+"""Finds and reads recipes, and checks them against the catalog."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def _folder() -> Any:
 
 
 def load_recipe(name: str | Path, overrides: Sequence[str] | Mapping[str, Any] = ()) -> Recipe:
-    """Reads a recipe: a YAML file, one that comes with the package, or a model's name.
+    """Reads a recipe, given as a YAML file, the name of a recipe of the package, or the name of a model.
 
     Args:
         overrides: `section.key=value` strings (values in YAML), or the same as a mapping.
 
     Raises:
-        UserError: no such recipe; a misspelt key, a wrong type or an impossible value, each named with what is allowed.
+        UserError: no such recipe; or a misspelt key, a wrong type or an impossible value, with what is allowed.
     """
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
@@ -54,13 +54,13 @@ def load_recipe(name: str | Path, overrides: Sequence[str] | Mapping[str, Any] =
     for key, value in pairs:
         _assign(values, key, value)
     recipe = build_recipe(values, source)
-    stage_recipes(recipe)  # so that a mistake in the last one is found before the first one runs
+    stage_recipes(recipe)  # so that a mistake in the last stage is found before the first one runs
     variant_recipes(recipe)
     return recipe
 
 
 def data_section(values: Mapping[str, Any]) -> DataSection:
-    """The section `data` of a recipe that is not known yet.
+    """The section `data` of a recipe whose other sections are not known yet.
 
     Raises:
         UserError: naming the key, what was found and what is allowed.
@@ -84,7 +84,7 @@ def stage_recipes(recipe: Recipe) -> list[Recipe]:
     """The recipe of each stage, with its share of the budget where the recipe has one.
 
     Raises:
-        UserError: naming the stage and the key that cannot be.
+        UserError: naming the stage and the key that is wrong.
     """
     whole = sum(stage.share for stage in recipe.stages)
     return [
@@ -97,7 +97,7 @@ def variant_recipes(recipe: Recipe) -> dict[str, Recipe]:
     """The recipe of each variant by its name, each with the whole budget.
 
     Raises:
-        UserError: naming the variant and the key that cannot be.
+        UserError: naming the variant and the key that is wrong.
     """
     return {name: _part_recipe(recipe, variant, f"variant {name}") for name, variant in recipe.variants.items()}
 
@@ -133,7 +133,7 @@ def parse_overrides(overrides: Sequence[str], flag: str = "--set") -> list[tuple
     """`section.key=value` strings as pairs of a key and a value read as YAML.
 
     Args:
-        flag: of the command line, for messages.
+        flag: the flag of the command line, for messages.
 
     Raises:
         UserError: no equals sign, or a value that is not YAML.
@@ -153,13 +153,13 @@ def parse_overrides(overrides: Sequence[str], flag: str = "--set") -> list[tuple
 
 def _number_or_yaml(text: str) -> Any:
     try:
-        return float(text) if "e" in text.lower() else yaml.safe_load(text)  # YAML 1.1 takes 1e-3 for a word
+        return float(text) if "e" in text.lower() else yaml.safe_load(text)  # YAML 1.1 reads 1e-3 as a word
     except ValueError:
         return yaml.safe_load(text)
 
 
 def _assign(values: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a nested key; a mapping that the recipe leaves to its default (loss.terms) is added to, not replaced."""
+    """Sets a nested key. Where the recipe leaves loss.terms to its default, the value is added to that default."""
     *sections, last = key.split(".")
     here = values
     for section in sections:
@@ -172,7 +172,7 @@ def _assign(values: dict[str, Any], key: str, value: Any) -> None:
 
 
 def default_terms(values: Mapping[str, Any]) -> dict[str, float]:
-    """The loss of a recipe, given as plain values, that names none."""
+    """The loss terms of a recipe (as plain values) that does not name any."""
     model = values.get("model")
     name = model.get("name") if isinstance(model, Mapping) else None
     task = values.get("task")
@@ -191,7 +191,7 @@ def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
 
 
 def build_planned(values: Mapping[str, Any], source: str) -> PlannedRecipe:
-    """As `build_recipe`, for a recipe in which nothing is open.
+    """Like `build_recipe`, for a recipe that leaves nothing open.
 
     Raises:
         UserError: naming the key, what was found and what is allowed.
@@ -207,7 +207,7 @@ def build_planned(values: Mapping[str, Any], source: str) -> PlannedRecipe:
 
 
 def _checked(kind: type[R], values: Mapping[str, Any], source: str) -> R:
-    """A recipe whose sections are good, and all that they cannot know; mistakes in both are told together."""
+    """The checked recipe. Mistakes in its sections and in the network's options are reported together."""
     faults = Faults()
     recipe = faults.attempt(lambda: _validated(kind, values, source), None)
     model, task = values.get("model"), values.get("task")
@@ -227,7 +227,7 @@ def _validated(kind: type[R], values: Mapping[str, Any], source: str) -> R:
 
 
 def _check_options(name: str, task: str | None, options: Sequence[str]) -> None:
-    """The options of a network of the catalog."""
+    """Checks the options of a network of the catalog."""
     tasks = [task_named(name, task)] if task is not None else system(name).tasks
     decided = {option for each in tasks for option in each.decided_options}
     allowed = [*(option for option in option_names(name) if option not in decided), "weights"]
@@ -237,7 +237,7 @@ def _check_options(name: str, task: str | None, options: Sequence[str]) -> None:
 
 
 def _check_names(recipe: Recipe | PlannedRecipe, source: str) -> None:
-    """The losses of the network's task, and the method."""
+    """Checks the names of the losses against the network's task, and the method."""
     name = recipe.model.name
     tasks = [task_named(name, recipe.task)] if recipe.task is not None else list(system(name).tasks)
     _check_terms(recipe.loss.terms, {loss for task in tasks for loss in task.losses}, name, source)
@@ -248,10 +248,10 @@ def _check_names(recipe: Recipe | PlannedRecipe, source: str) -> None:
 
 
 def task_named(model: str, name: str | None) -> Task:
-    """The task of that name that a network of the catalog can be trained for; None for its usual one.
+    """The task with this name, of those that a network of the catalog can be trained for; None for its usual one.
 
     Raises:
-        UserError: the network cannot be trained for it.
+        UserError: the network cannot be trained for that task.
     """
     tasks = {task.name: task for task in system(model).tasks}
     if name is None:
@@ -265,10 +265,10 @@ def _check_terms(terms: Mapping[str, float] | None, losses: Collection[str], nam
     if terms is None:
         return
     if not terms and losses:
-        raise UserError(f"{source}: 'loss.terms': at least one loss is needed, of {', '.join(sorted(losses))}.")
+        raise UserError(f"{source}: 'loss.terms': give at least one of {', '.join(sorted(losses))}.")
     for term in terms:
         if not losses:
-            raise UserError(f"{source}: 'loss.terms': {name} brings its own loss; leave it out.")
+            raise UserError(f"{source}: 'loss.terms': {name} has a loss as part of its paper; leave loss.terms out.")
         if term not in losses:
             raise UserError(f"{source}: 'loss.terms': {unknown(f'loss of {name}:', term, losses)}")
 
@@ -291,7 +291,7 @@ def explain_error(error: ValidationError, kind: type[BaseModel], *above: str) ->
 
     Args:
         kind: the model that was to be built.
-        above: the keys that it is found under.
+        above: the keys above it in the recipe.
     """
     problems: dict[tuple[str, ...], str] = {}
     for each in error.errors():
@@ -322,7 +322,7 @@ def _problem(each: Mapping[str, Any], location: list[str], kind: type[BaseModel]
 def _keys_at(kind: type[BaseModel], location: Sequence[str]) -> list[str]:
     here: Any = kind
     for part in location:
-        if get_origin(here) in (tuple, dict):  # a place in a list, or a name that is the user's
+        if get_origin(here) in (tuple, dict):  # an index in a list, or a name that the user chose
             here = next(kind for kind in get_args(here) if hasattr(kind, "model_fields"))
             continue
         here = here.model_fields[part].annotation

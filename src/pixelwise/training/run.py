@@ -1,4 +1,4 @@
-"""The folder of one training."""
+"""The folder of one training run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pixelwise.training.recipes import load_planned
 
 logger = logging.getLogger(__name__)
 ENTRY = frozenset({"kind", "step", "epoch", "seconds"})
-"""What every entry of the log has."""
+"""The keys that every entry of the log has."""
 
 
 OPEN_LENGTH: Mapping[str, Any] = {
@@ -32,19 +32,19 @@ OPEN_LENGTH: Mapping[str, Any] = {
     "train.validations": None,
     "schedule.warmup": None,
 }
-"""What a plan may derive from the length of a run, and the value of a recipe that leaves it open."""
+"""The settings that a plan may derive from the length of a run, with the value that leaves each of them open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Where everything about a training lies.
+    """The folder of a training run, which holds everything about it.
 
     Attributes:
         path: `runs/NAME`, with `recipe.yaml`, `log.jsonl`, `last/` and `previous/`, `best.safetensors`,
-            `metrics.json`, `limits.json`, `report.html` and `next.txt`. A training in stages has `stages.yaml`, the
-            recipe of all of them, and every stage but the last in a run folder of its own, `stages/1`, `stages/2`, ...
-            One with variants has `variants.yaml`, and all of them in run folders of their own, `variants/NAME`; of its
-            own it has `metrics.json`, `report.html` and `next.txt`, which compare them.
+            `metrics.json`, `limits.json`, `report.html` and `next.txt`. A run in stages also has `stages.yaml`, the
+            recipe of all stages; every stage but the last has a separate run folder, `stages/1`, `stages/2`, ... A run
+            with variants has `variants.yaml` and a separate run folder for each variant, `variants/NAME`; the folder
+            itself has `metrics.json`, `report.html` and `next.txt`, which compare the variants.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class Run:
         return self.path / "stages.yaml"
 
     def stage(self, number: int) -> Run:
-        """The run of a stage that is not the last, from 1."""
+        """The run of a stage that is not the last; numbers begin at 1."""
         return Run(self.path / "stages" / str(number))
 
     @property
@@ -79,8 +79,8 @@ class Run:
 
     @property
     def derived_from_length(self) -> dict[str, Any]:
-        """Recipe keys that were derived from how long this run was, with what leaves them open for one of another
-        length."""
+        """Recipe keys that were derived from the length of this run, with the values that leave them open for a run of
+        another length."""
         if not self.recipe_file.exists():
             return {}
         derived = {key for key, _, reason in reasoned(self.recipe_file) if reason}
@@ -92,8 +92,9 @@ class Run:
 
     @property
     def limits(self) -> list[dict[str, Any]]:
-        """What limits the result: `code`, `sentence`, `advice`, and perhaps `command` and `files` of each finding; none
-        for runs of versions that did not look for them.
+        """What limits the result: findings with `code`, `sentence`, `advice`, and sometimes `command` and `files`.
+
+        The list is empty for runs of versions that did not look for limits.
 
         Raises:
             UserError: a damaged file.
@@ -104,10 +105,10 @@ class Run:
             limits = json.loads(self.limits_file.read_text())
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{self.limits_file}: not the findings that a run writes ({error}); remove the file."
+                f"{self.limits_file}: cannot be read as a run's findings ({error}); remove the file."
             ) from None
         if not isinstance(limits, list) or not all({"code", "sentence", "advice"} <= set(limit) for limit in limits):
-            raise UserError(f"{self.limits_file}: not the findings that a run writes; remove the file.")
+            raise UserError(f"{self.limits_file}: does not hold a run's findings; remove the file.")
         return limits
 
     @property
@@ -116,7 +117,7 @@ class Run:
 
     @property
     def whole(self) -> Run:
-        """The run that this one is a stage or a variant of; of others, themselves."""
+        """The run that this run is a stage or a variant of; otherwise this run itself."""
         above = Run(self.path.parent.parent)
         files = {"stages": above.stages_file, "variants": above.variants_file}
         file = files.get(self.path.parent.name)
@@ -131,16 +132,16 @@ class Run:
         """The complete recipe of the run.
 
         Raises:
-            UserError: a file that is gone, or not what a run writes.
+            UserError: the file is missing, or was not written by a run.
         """
         return load_planned(self.recipe_file)
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """What `metrics.json` holds.
+        """The content of `metrics.json`.
 
         Raises:
-            UserError: the training has not come to its end, or the file is damaged.
+            UserError: the run has not finished, or the file is damaged.
         """
         try:
             metrics = json.loads(self.metrics_file.read_text())
@@ -152,7 +153,7 @@ class Run:
             reason = f"{type(metrics).__name__} without a definition"
         if not isinstance(metrics, dict) or "definition" not in metrics:
             raise UserError(
-                f"{self.metrics_file}: not the scores that a run writes ({reason}); remove the file and have it "
+                f"{self.metrics_file}: cannot be read as a run's scores ({reason}); remove the file, then have it "
                 f"written again: {self.resume_command}"
             )
         return metrics
@@ -162,7 +163,7 @@ class Run:
         return self.metrics_file.exists() and self.report.exists() and (self.path / "next.txt").exists()
 
     def log(self) -> list[dict[str, Any]]:
-        """The entries of `log.jsonl`; a line that a kill cut short is left out, and so are damaged ones."""
+        """The entries of `log.jsonl`, without damaged lines and without a last line that was cut short by a kill."""
         file = self.path / "log.jsonl"
         lines = file.read_bytes().splitlines() if file.exists() else []
         entries = []
@@ -182,17 +183,17 @@ class Run:
             file.write(json.dumps(entry) + "\n")
 
     def add_snapshots(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
-        """Keeps pictures (H, W, 3) uint8 of a training run at a step, by name."""
+        """Saves pictures (H, W, 3) uint8 that show the run at a step, by name."""
         for name, picture in pictures.items():
             write_png(self.path / "snapshots" / f"{name}-{step:08d}.png", picture)
 
     def snapshots(self, name: str) -> list[tuple[int, Path]]:
-        """(step, file) of all pictures of that name, in the order of the steps."""
+        """(step, file) of all snapshots with this name, in the order of the steps."""
         files = sorted((self.path / "snapshots").glob(f"{name}-*.png"))
         return [(int(file.stem.rpartition("-")[2]), file) for file in files]
 
     def cut_log(self, step: int) -> None:
-        """Drops what was logged after `step`, before a resumed run logs it again."""
+        """Removes the entries after `step`, before a resumed run logs them again."""
         kept = [json.dumps(entry) for entry in self.log() if entry["step"] <= step]
         write_text(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept))
 
@@ -205,12 +206,12 @@ def check_free(out: Path | str) -> None:
     path = Path(out)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(
-            f"{path}: exists already; give another --out, remove it, or continue: {Run(path).resume_command}"
+            f"{path}: exists already; give another --out, remove it, or continue it: {Run(path).resume_command}"
         )
 
 
 def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Run:
-    """A new, empty run folder: `out`, or `runs/RECIPE-DATA` with a number behind it where that is taken.
+    """A new, empty run folder: `out`, or `runs/RECIPE-DATA`, followed by a number if that folder exists.
 
     Raises:
         UserError: `out` exists and is not an empty folder.
@@ -232,7 +233,7 @@ def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Ru
         except FileExistsError:
             if Path("runs").is_dir():
                 continue
-            raise UserError("runs: a file, not a folder; move it, or give --out.") from None
+            raise UserError("runs: is a file, not a folder; move it, or give --out.") from None
         except OSError as error:
             raise UserError(f"{path}: cannot be made ({error.strerror}); give --out.") from None
     raise UserError(f"runs/{stem}: ten thousand runs of this name; give another --out.")
@@ -246,30 +247,30 @@ def open_run(path: Path | str) -> Run:
     """
     run = Run(Path(path))
     if not any(file.exists() for file in (run.recipe_file, run.stages_file, run.variants_file)):
-        raise UserError(f"{path}: not a run folder (no recipe.yaml); `pixelwise train` makes one.")
+        raise UserError(f"{path}: is not a run folder (no recipe.yaml); `pixelwise train` makes one.")
     return run
 
 
 def model_file(path: str | os.PathLike[str]) -> Path:
-    """The model file of a run folder, or the file itself.
+    """The model file of a run folder, or the given file itself.
 
     Raises:
-        UserError: not a run, several variants, or a run that has not yet reached its first validation.
+        UserError: not a run, a run with several variants, or a run that has not reached its first validation.
     """
     file = Path(path)
     if file.is_dir():
         run = open_run(file)
         file = run.best
         if run.variants_file.exists():
-            raise UserError(f"{path}: several variants; give one of them: {run.path / 'variants' / 'NAME'}.")
+            raise UserError(f"{path}: has several variants; give one of them: {run.path / 'variants' / 'NAME'}.")
         if not file.exists():
             raise without_weights(run)
     return file
 
 
 def without_weights(run: Run) -> UserError:
-    """The error for a run without `best.safetensors`, which comes with the first validation and cannot come twice."""
+    """The error for a run without `best.safetensors`. The first validation writes it, so after one the file is lost."""
     if any(entry["kind"] == "validation" for entry in run.log()):
         again = f"pixelwise train {shlex.quote(str(run.recipe_file))} --out NEW_RUN"
         return UserError(f"{run.path}: best.safetensors is gone; put it back, or train again: {again}")
-    return UserError(f"{run.path}: no best.safetensors yet; go on with: {run.resume_command}")
+    return UserError(f"{run.path}: no best.safetensors yet; continue with: {run.resume_command}")

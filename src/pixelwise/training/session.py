@@ -48,8 +48,8 @@ class Session:
 
     Attributes:
         begun: when the work on it began, by `time.monotonic`; a budget of minutes counts from there.
-        weights: a sentence on the published weights that the network starts from, or why it has none; empty where there
-            is nothing to say.
+        weights: a sentence about the published weights that the network starts from, or about why it has none; empty
+            if neither applies.
     """
 
     recipe: PlannedRecipe
@@ -63,7 +63,7 @@ class Session:
 
     @property
     def task(self) -> Task:
-        """What is learned."""
+        """The task that the network is trained for."""
         return self.data.task
 
 
@@ -78,15 +78,15 @@ def start(
 ) -> Session:
     """Checks everything, plans, and makes the run folder with the planned recipe in it.
 
-    Nothing is written before all of data, weights and recipe have been found good.
+    Nothing is written before data, weights and recipe have been checked.
 
     Args:
-        into: an existing folder for the run, whatever else it holds, instead of a new one.
-        data: what `open_data` gave for the same section of the recipe, to save its time.
+        into: an existing folder for the run, whatever else it holds, instead of a new folder.
+        data: what `open_data` returned for the same section of the recipe, to save time.
         begun: when the command began, by `time.monotonic`; None for now.
 
     Raises:
-        UserError: as `open_data`, `make_plan` and `create_model`.
+        UserError: as in `open_data`, `make_plan` and `create_model`.
     """
     begun = time.monotonic() if begun is None else begun
     data = data or open_data(recipe)
@@ -99,7 +99,7 @@ def start(
         taken, said = None, " ".join(settled.notes)
     else:
         taken = origin(weights)
-        check_origin(recipe, taken, "take this one with --set provenance.weights=null.")
+        check_origin(recipe, taken, "use this one with --set provenance.weights=null.")
         said = origin_line(weights, taken)
     network = _network(recipe, data)
     plan = make_plan(recipe, data.facts, data.task, network=network, device=device)
@@ -143,10 +143,10 @@ def _prepared(plan: Plan, data: Data) -> Data:
 
 
 def _pace(recipe: PlannedRecipe, data: Data, network: nn.Module, device: torch.device, seconds: float) -> Pace:
-    """How fast this machine trains the network by a first plan; the steps that are timed are its first ones.
+    """How fast this machine trains the network according to a first plan. The timed steps are the first of the run.
 
     Raises:
-        TrainingDiverged: they came to numbers that are none.
+        TrainingDiverged: these steps gave numbers that are NaN or infinite.
     """
     task, dataset, cache = data.task, data.dataset, data.cache
     method = make_method(recipe, data, network, device)
@@ -170,25 +170,25 @@ def _pace(recipe: PlannedRecipe, data: Data, network: nn.Module, device: torch.d
 def check_out(out: str | None) -> None:
     """
     Raises:
-        UserError: several processes, and no folder for all of them.
+        UserError: several processes, and no `out` for them to share.
     """
     if world_size() > 1 and out is None:
-        raise UserError("several processes need to agree on a run folder: give --out.")
+        raise UserError("several processes need to share one run folder; give --out.")
 
 
 def restart(run: Run) -> Session:
-    """The session of an existing run, as its recipe says.
+    """The session of an existing run, according to its recipe.
 
     Raises:
-        UserError: the data is gone or fails its checks, or it, the recipe or pixelwise itself changed since the run was
-            started.
+        UserError: the data is gone or fails its checks; or the data, the recipe or pixelwise itself changed since the
+            run was started.
     """
     recipe = run.planned
     version = recipe.provenance.get("pixelwise")
     if version != pixelwise.__version__:
         raise UserError(
-            f"{run.path}: was started by pixelwise {version}, and this is {pixelwise.__version__}, which can use such "
-            f"runs but not continue them; {_from_its_weights(run)}"
+            f"{run.path}: was started by pixelwise {version}; this is {pixelwise.__version__}, which can use such runs "
+            f"but cannot continue them; {_from_its_weights(run)}"
         )
     if recipe.provenance.get("recipe_digest") != digest(recipe):
         raise UserError(
@@ -199,7 +199,7 @@ def restart(run: Run) -> Session:
     if recipe.provenance.get("data_digest") != data.facts.digest:
         raise changed_data(run, data.facts)
     device = engine()
-    # A checkpoint holds every weight, so the pretrained file may be gone by now.
+    # A checkpoint holds every weight, so the pretrained file is no longer needed.
     begun, weights = has_checkpoint(run.path), recipe.model.options.get("weights")
     if not begun and weights is not None:
         check_origin(recipe, origin(weights), "start a new run with --out NEW_RUN.")
@@ -210,7 +210,7 @@ def restart(run: Run) -> Session:
 
 
 def changed_data(run: Run, facts: Fingerprint) -> UserError:
-    """The error for data that is not what a run was started with, from what is known of it now."""
+    """The error for data that changed since a run was started; `facts` are about the present data."""
     recipe = run.planned
     differences = changes(recipe.provenance.get("data", {}), facts)
     return UserError(
@@ -235,7 +235,7 @@ def _network(recipe: Recipe | PlannedRecipe, data: Data, *, pretrained: bool = T
 
 
 def engine() -> torch.device:
-    """The device; joins the other processes of the run, if there are any."""
+    """Joins the other processes of the run, if there are any, and returns the device."""
     from accelerate import Accelerator
 
     device = Accelerator(cpu=hardware.default_device().type == "cpu").device
@@ -244,7 +244,7 @@ def engine() -> torch.device:
 
 
 def model_spec(recipe: PlannedRecipe, data: Data) -> ModelSpec:
-    """What the trained network needs beside its weights."""
+    """What the trained network needs in addition to its weights."""
     task, facts = data.task, data.facts
     options = {key: value for key, value in task.network_options(recipe, facts).items() if key != "weights"}
     return ModelSpec(
@@ -264,8 +264,8 @@ def make_method(recipe: PlannedRecipe, data: Data, network: nn.Module, device: t
     """The method of a planned recipe, ready for the loop.
 
     Raises:
-        UserError: a batch that is too small for the processes, or for batch norm; nothing to freeze, or all of it; a
-            network that the method cannot teach; or pictures without labels for a method that draws none.
+        UserError: a batch that is too small for the processes or for batch norm; nothing to freeze, or nothing left to
+            train; a network that the method cannot train; or unlabelled pictures for a method that does not use them.
     """
     _check_batch(recipe, network)
     _check_streams(recipe)
@@ -274,7 +274,7 @@ def make_method(recipe: PlannedRecipe, data: Data, network: nn.Module, device: t
     if recipe.train.fixed_norms:
         fix_encoder(network)
     frozen = [] if recipe.optimizer.freeze is None else freeze(network, recipe.optimizer.freeze)
-    # Weights move into their final memory layout before the optimiser takes hold of them.
+    # Weights move into their final memory layout before the optimiser refers to them.
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     precision, task = recipe.train.precision, data.task
     forward = Forward(
@@ -296,9 +296,9 @@ def _check_streams(recipe: PlannedRecipe) -> None:
             name for name, each in METHODS.items() if any(UNLABELLED in stream.splits for stream in each.streams)
         )
         raise UserError(
-            f"data.unlabelled: the method {recipe.method.name} draws no pictures without labels, so those of "
-            f"{recipe.data.unlabelled} would change nothing; set method.name to one that does ({able}), or leave them "
-            "out."
+            f"data.unlabelled: the method {recipe.method.name} does not use pictures without labels, so those in "
+            f"{recipe.data.unlabelled} would change nothing; set method.name to a method that does ({able}), or leave "
+            "them out."
         )
 
 
@@ -310,13 +310,13 @@ def _check_batch(recipe: PlannedRecipe, network: nn.Module) -> None:
     kinds = {type(module) for module in network.modules()}
     if batch == 1 and nn.BatchNorm1d in kinds:
         raise UserError(
-            f"train.batch_size: a batch of 1 leaves the batch norm of {recipe.model.name} one value for each unit; set "
+            f"train.batch_size: with a batch of 1, the batch norm of {recipe.model.name} has one value per unit; set "
             "it to 2 or more."
         )
     if batch == 1 and nn.BatchNorm2d in kinds and max(crop) <= stride:
         raise UserError(
-            f"train.batch_size: a batch of 1 with crops of {crop[1]} x {crop[0]} pixels leaves batch norm one value at "
-            f"the network's stride of {stride}; set it to 2 or more."
+            f"train.batch_size: with a batch of 1 and crops of {crop[1]} x {crop[0]} pixels, batch norm has one value "
+            f"at the network's stride of {stride}; set it to 2 or more."
         )
 
 
@@ -324,7 +324,7 @@ def execute(session: Session, display: Display) -> Position:
     """Runs the loop to the end of the budget.
 
     Raises:
-        Interrupted, NotFinite, UserError: as `fit`.
+        Interrupted, NotFinite, UserError: as in `fit`.
     """
     recipe, data, train = session.recipe, session.data, session.recipe.train
     task = data.task
@@ -369,7 +369,7 @@ def _budget(session: Session) -> Budget:
 
 
 def diverged(session: Session, error: NotFinite) -> TrainingDiverged:
-    """The error for a training run that came to numbers that are none: what was kept, and how to start again."""
+    """The error for a run whose numbers became NaN or infinite: what was kept, and how to start again."""
     run = session.run
     kept = "nothing was saved yet"
     if has_checkpoint(run.path):
@@ -380,10 +380,10 @@ def diverged(session: Session, error: NotFinite) -> TrainingDiverged:
 
 
 def _gentler(recipe: PlannedRecipe, command: str, out: str = "") -> str:
-    """How to start a run again that diverged, by a command and its last flag."""
+    """The advice to start a diverged run again, with a command and its last flag."""
     slower = min(recipe.optimizer.lr / 10, 1e-3)
     return (
-        f"Start again with a smaller rate and stronger clipping: {command} --set optimizer.lr={slower:.3g} --set "
-        f"optimizer.clip_norm=1{out}; if that does not help, look for pictures with NaN or extreme values: "
+        f"Start again with a smaller learning rate and stronger clipping: {command} --set optimizer.lr={slower:.3g} "
+        f"--set optimizer.clip_norm=1{out}; if that does not help, look for pictures with NaN or extreme values: "
         f"pixelwise check {shlex.quote(str(recipe.data.path))}"
     )

@@ -1,6 +1,6 @@
-"""Trainings in stages: each one a run of its own, from the best weights of the one before.
+"""Runs in stages: each stage is a run that starts from the best weights of the stage before.
 
-The last stage's run is the folder itself, so that a staged training is used like any other; the others lie below it.
+The run of the last stage is the folder itself, so a run in stages is used like any other. The other stages lie below.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from pixelwise.training.session import Session
 
 
 def sessions(run: Run, opened: Data | None = None, begun: float | None = None) -> Iterator[tuple[str, Session]]:
-    """The stages of a run that are not finished yet, each with words for what it is, to be run to its end in turn.
+    """The unfinished stages of a run, each with its description. Each must finish before the next is taken.
 
     Args:
-        opened: what `parts.begin` gave; stages that read the same of it need not read it again.
+        opened: the data that `parts.begin` returned; stages that read the same need not read it again.
         begun: when the command began, by `time.monotonic`; None for now.
 
     Raises:
-        UserError: as `session.start` and `session.restart`.
+        UserError: as in `session.start` and `session.restart`.
     """
     whole = load_recipe(run.stages_file)
     recipes = stage_recipes(whole)
@@ -31,7 +31,7 @@ def sessions(run: Run, opened: Data | None = None, begun: float | None = None) -
     before: Run | None = None
     for number, recipe in enumerate(recipes, 1):
         folder = run if number == len(recipes) else run.stage(number)
-        barrier()  # all processes see what the first one wrote
+        barrier()  # so that all processes see what the first one wrote
         if not folder.finished:
             words = f"stage {number} of {len(recipes)}" + (f": {recipe.about}" if recipe.about else "")
             if before is not None:

@@ -1,4 +1,4 @@
-"""What is measured while a network is trained."""
+"""Validation during training: scores and losses on held-out pictures."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from pixelwise.tasks.base import Scores, Task
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Measures a method's networks on held-out pictures by the scores of the task.
+    """Measures a method's networks on held-out pictures with the scores of the task.
 
     Attributes:
-        folder: of the run.
-        loader: the held-out pictures, each process its share of them.
-        both: training and held-out pictures, all of them for every process: scores on the training pictures, and the
-            losses on both, are then measured as well.
+        folder: the folder of the run.
+        loader: the held-out pictures, of which each process gets its share.
+        both: loaders of all training and all held-out pictures, the same on every process. If given, the scores on the
+            training pictures and the losses on both are measured as well.
     """
 
     task: Task
@@ -46,13 +46,14 @@ class Validation:
         return tuple(self._scores().headlines)
 
     def __call__(self, method: Method, *, final: bool) -> dict[str, float]:
-        """The headlines by key; the same on every process.
+        """The headline scores by key; the same on every process.
 
         Args:
-            final: the last time: the raw weights are measured beside averaged ones, their keys beginning with `raw_`.
+            final: whether this is the last validation. It measures the raw weights in addition to the averaged ones;
+                their keys begin with `raw_`.
 
         Raises:
-            NotFinite: NaN or infinite numbers among the weights, or in what a network answers.
+            NotFinite: a weight or an output of a network is NaN or infinite.
         """
         check_weights(method.network)
         check_weights(method.shipped())
@@ -73,7 +74,7 @@ class Validation:
         return values
 
     def snapshots(self, method: Method) -> Mapping[str, np.ndarray]:
-        """Pictures that show how far the training is."""
+        """Pictures that show how far the training run is."""
         return self.task.snapshots(method.shipped().eval())
 
     def _scores(self) -> Scores[Any]:
@@ -94,7 +95,7 @@ class Validation:
         return counted
 
     def _mean_loss(self, method: Method, loader: EvaluationLoader) -> float:
-        """Of the shipped network in evaluation mode: the losses of batches, weighted by their numbers of pictures."""
+        """The mean loss of the shipped network in evaluation mode; batches are weighted by their number of pictures."""
         network = method.shipped().eval()
         summed, pictures = 0.0, 0
         with torch.inference_mode():

@@ -55,7 +55,7 @@ def test_the_commonest_errors_come_first() -> None:
     confusion = ConfusionMatrix(3, ("a", "b", "c"), void=None)
     confusion.counts[:] = confusion.counts.new_tensor([[5, 1, 0], [3, 1, 0], [0, 0, 2]])
     text = page(confusion=confusion)
-    errors = text[text.index("The commonest errors") :]
+    errors = text[text.index("The most frequent errors") :]
     rows = re.findall(
         r'<th scope="row">(\w)</th><td>(\w)</td><td class="right">(\d+)</td><td class="right">(.*?)</td>', errors
     )
@@ -70,7 +70,7 @@ def test_many_classes_have_errors_instead_of_a_matrix() -> None:
         confusion.update(np.array([1]), np.array([0]))
         text = page(confusion=confusion)
         assert text.count('aria-label="confusion matrix"') == matrices
-        assert "The commonest errors" in text
+        assert "The most frequent errors" in text
 
 
 def test_examples_say_what_was_predicted_and_what_is_true() -> None:

@@ -102,10 +102,10 @@ def test_tiled_pictures_and_unknown_names_are_sentences(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'superpixels'"):
         predictor("superpixel")
     photo = np.zeros((300, 400, 3), np.uint8)
-    with pytest.raises(UserError, match=r"400 x 300 pixels are predicted by tiles.*'crf'.*as a whole"):
+    with pytest.raises(UserError, match=r"400 x 300 pixels are predicted in tiles.*'crf'.*the whole picture at once"):
         predictor("crf", tile=128)(photo)
     cv2.imwrite(str(tmp_path / "p.png"), photo)
-    with pytest.raises(UserError, match="by tiles"):
+    with pytest.raises(UserError, match="in tiles"):
         predictor("crf", tile=128).predict_file(tmp_path / "p.png", tmp_path / "mask")
     assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
 

@@ -105,7 +105,7 @@ def test_objects_of_several_classes(tmp_path: Path, scenes_folder: Path) -> None
     assert (mistaken["f1_50"], mistaken["true_objects"], mistaken["predicted_objects"]) == (0.0, 6, 6)
     with pytest.raises(UserError, match="did you mean 'watershed'"):
         evaluated(right, dataset, instances="watersheds")
-    with pytest.raises(UserError, match="not which objects there are"):
+    with pytest.raises(UserError, match="not which object it belongs to"):
         evaluated(predictor(), open_dataset(scenes_folder), instances="components")
 
 

@@ -148,7 +148,9 @@ def test_objects_larger_than_the_crop() -> None:
     sizes = [ClassSize(100, 480), ClassSize(40, 400), ClassSize(40, 400)]
     found = large_limit(with_scores(counts, [100, 140]), sizes)
     assert found is not None
-    assert "crops of 140 x 100 or 8.1 % of a picture: b (400 pixels)." in found.sentence, "c is found well enough"
+    assert "crops in training, 140 x 100 pixels or 8.1 % of a picture: b (400 pixels)." in found.sentence, (
+        "c is found well enough"
+    )
     assert "to about 200 pixels" in found.advice, "140 of 400 of 480, rounded up"
     assert found.flags == "--set 'augment.crop=[200, 280]' --set train.batch_size=2"
     assert large_limit(with_scores(counts, [200, 240]), sizes) is None
@@ -165,7 +167,7 @@ def test_what_is_told_of_weak_classes_depends_on_their_size_and_number() -> None
     assert missed is not None
     assert missed.sentence == "Never found: c (IoU 0.00, 1.0 % of the pixels, 20 training pictures, 3 pixels wide)."
     assert "sqrt_median_frequency" in missed.advice
-    assert "for c, a few pixels wide, give pictures of a higher resolution" in missed.advice
+    assert "for c, only a few pixels wide, use pictures of a higher resolution" in missed.advice
     assert missed.flags == (
         "--set loss.class_weights=sqrt_median_frequency --set 'loss.terms={cross_entropy: 1.0, dice: 1.0}'"
     )
@@ -173,11 +175,11 @@ def test_what_is_told_of_weak_classes_depends_on_their_size_and_number() -> None
     assert weak_limit(found, [], sizes) is None
     scarce = missed_limit(with_scores(counts, [100, 140], class_pictures=(300, 200, 4)), [2], sizes)
     assert scarce is not None
-    assert scarce.advice.startswith("Label more pictures that show c; or weigh rare classes more")
+    assert scarce.advice.startswith("Label more pictures that show c; or give rare classes more weight")
 
 
 @pytest.mark.parametrize(
-    ("training", "advice"), [(63, "Label more pictures that show b."), (40, "Look whether the labels of b,")]
+    ("training", "advice"), [(63, "Label more pictures that show b."), (40, "Check whether the labels of b,")]
 )
 def test_a_class_that_is_neither_thin_nor_rare_is_judged_by_its_training_score(training: int, advice: str) -> None:
     counts = [[900, 0, 0], [60, 40, 0], [0, 0, 100]]

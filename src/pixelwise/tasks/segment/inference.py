@@ -1,4 +1,4 @@
-"""From a picture of any size and kind to its mask."""
+"""Prediction of masks for pictures of any size and kind."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ from pixelwise.tasks.segment.refinement import REFINEMENTS
 class SegmentOptions(DenseOptions):
     """Options of prediction by networks that label pixels."""
 
-    flips: str = Field("none", description="views to average over: none, horizontal or all")
+    flips: str = Field("none", description="mirror images to average over: none, horizontal or all")
     scales: tuple[float, ...] = Field((1.0,), description="magnifications to average over")
-    refine: str = Field("none", description="what follows the network: none, crf or superpixels")
+    refine: str = Field("none", description="refinement after the network: none, crf or superpixels")
     overlay: bool = Field(False, description="also write NAME_overlay.png, the mask drawn over the picture")
-    boundaries: bool = Field(False, description="also write NAME_boundaries, the outlines of the classes")
-    instances: str | None = Field(None, description="also tell objects apart: components or watershed")
+    boundaries: bool = Field(False, description="also write NAME_boundaries, the boundaries between classes")
+    instances: str | None = Field(None, description="also separate objects: components or watershed")
 
 
 class EvaluationOptions(SegmentOptions):
-    """Those of an evaluation."""
+    """Options of an evaluation."""
 
-    ways: tuple[str, ...] = Field((), description="ways to tell objects apart, each compared with the true objects")
+    ways: tuple[str, ...] = Field((), description="ways to separate objects, each compared with the true objects")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentPrediction(Prediction):
-    """What a network that labels pixels predicts for one picture.
+    """The prediction of a network that labels pixels, for one picture.
 
     Attributes:
         mask: (H, W) uint8 class ids; 255 (void) where the picture has no value.
-        class_names: by class id.
+        class_names: class names by class id.
     """
 
     mask: np.ndarray
@@ -69,12 +69,12 @@ class SegmentPrediction(Prediction):
         """(K, H, W) float32, summing to 1 over the classes; 0 where the picture has no value.
 
         Raises:
-            UserError: for a picture that was too large for one pass.
+            UserError: the picture was too large for one pass.
         """
         if self._logits is None:
             height, width = self.mask.shape
             raise UserError(
-                f"a picture of {width:,} x {height:,} pixels is predicted by tiles, and the probabilities of all its "
+                f"a picture of {width:,} x {height:,} pixels is predicted in tiles, and the probabilities of all "
                 f"{len(self.class_names)} classes are not kept; predict a region of it, such as "
                 "predictor(picture[:2000, :2000]), or use `.confidence`."
             )
@@ -85,22 +85,22 @@ class SegmentPrediction(Prediction):
 
     @property
     def confidence(self) -> np.ndarray:
-        """(H, W) float32, the probability of the class in `mask`; in steps of 1/255 for pictures predicted by tiles."""
+        """(H, W) float32, the probability of the class in `mask`; in steps of 1/255 for pictures predicted in tiles."""
         if self._confidence is not None:
             return self._confidence.astype(np.float32) / 255
         return self.probabilities.max(axis=0)
 
     def overlay(self, alpha: float = 0.5) -> np.ndarray:
-        """(H, W, 3) uint8: the picture tinted by class, a class named `background` left as it is."""
+        """(H, W, 3) uint8: the picture tinted by class; a class named `background` is not tinted."""
         with open_raster(self._picture) as raster:
             image = raster.read(0, raster.height, 0, raster.width)
         return drawn_over(image, self.mask, self.class_names, alpha)
 
     def save(self, path: Path | str) -> Path:
-        """Writes the mask, a grey picture of class ids, and gives the file's name: see `writer.mask_path`.
+        """Writes the mask as a grey picture of class ids, and returns the file's name (see `writer.mask_path`).
 
         Raises:
-            UserError: where the file cannot be written.
+            UserError: the file cannot be written.
         """
         with MaskWriter(path, *self.mask.shape) as writer:
             writer.write(self.mask)
@@ -108,10 +108,10 @@ class SegmentPrediction(Prediction):
 
 
 class SegmentInference(DenseInference[SegmentPrediction]):
-    """A network that labels pixels, over pictures of any size.
+    """Prediction with a network that labels pixels, for pictures of any size.
 
     Raises:
-        UserError: as `DenseInference`.
+        UserError: as in `DenseInference`.
     """
 
     def __init__(self, model: object, spec: ModelSpec, options: SegmentOptions) -> None:
@@ -122,7 +122,7 @@ class SegmentInference(DenseInference[SegmentPrediction]):
         if options.refine not in REFINEMENTS:
             raise unknown("refinement", options.refine, REFINEMENTS)
         if options.instances is not None and options.instances not in INSTANCES:
-            raise unknown("way to instances", options.instances, INSTANCES)
+            raise unknown("way to separate objects", options.instances, INSTANCES)
         self._refinement = REFINEMENTS[options.refine]
         if options.instances is not None:
             self.table, self.columns = TABLE, COLUMNS
@@ -154,7 +154,7 @@ class SegmentInference(DenseInference[SegmentPrediction]):
         return SegmentPrediction(mask, self.class_names, picture, None, confidence)
 
     def write(self, file: Path, target: Path, progress: Progress) -> Written:
-        """The mask as `predict_file` writes it, and whatever else the options ask for."""
+        """Writes the mask (see `predict_file`) and the other results that the options request."""
         options = self.options
         mask = self.predict_file(
             file,
@@ -178,23 +178,24 @@ class SegmentInference(DenseInference[SegmentPrediction]):
         boundaries: Path | str | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Path:
-        """Labels a file of any size without ever holding it, or its mask, as a whole.
+        """Labels a file of any size without holding the picture or its mask in memory as a whole.
 
-        Files of results are complete or not there.
+        Result files are either complete or not there.
 
         Args:
-            out: the mask's file; without .png, .tif or .tiff at its end it gets one, see `writer.mask_path`.
-            overlay: a PNG of the picture tinted by class, reduced to 4096 pixels where the picture is larger.
-            confidence: a file for the probability of the chosen class, times 255; named as `out` is.
-            boundaries: a file for the outlines of the mask, 255 on both sides of an edge, else 0; named as `out` is.
-            progress: is called with the part that is done, 0 to 1.
+            out: the file of the mask; a suffix is added unless it ends in .png, .tif or .tiff (see `writer.mask_path`).
+            overlay: a PNG of the picture tinted by class, reduced to 4096 pixels if the picture is larger.
+            confidence: a file for the probability of the predicted class, times 255; suffix as for `out`.
+            boundaries: a file for the boundaries between classes, 255 on both sides of an edge, else 0; suffix as for
+                `out`.
+            progress: called with the part that is done, 0 to 1.
 
         Returns:
             The file that the mask was written to.
 
         Raises:
-            UserError: a picture that cannot be read, does not suit the model or is too large to be refined, a file that
-                cannot be written, or one that would take the picture's own place.
+            UserError: a picture that cannot be read, does not suit the model or is too large to be refined; a file that
+                cannot be written; or a result that would overwrite the picture.
         """
         path = Path(path)
         with ExitStack() as stack:
@@ -210,7 +211,7 @@ class SegmentInference(DenseInference[SegmentPrediction]):
             ):
                 if target and os.path.realpath(target) == os.path.realpath(path):
                     raise UserError(
-                        f"{path}: the result would overwrite the picture itself; choose another place for it."
+                        f"{path}: the result would overwrite the picture itself; choose another file for the result."
                     )
             overview = Overview(*size) if overlay is not None else None
             masks = stack.enter_context(MaskWriter(out, *size))
@@ -237,8 +238,8 @@ class SegmentInference(DenseInference[SegmentPrediction]):
     def _check(self, raster: Raster) -> None:
         if self._refinement is not None and len(self.grid(raster.height, raster.width)) > 1:
             raise UserError(
-                f"{raster.name}: {raster.width:,} x {raster.height:,} pixels are predicted by tiles, but refinement by "
-                f"'{self.options.refine}' looks at a picture as a whole; leave refinement out, or give it a part or "
+                f"{raster.name}: {raster.width:,} x {raster.height:,} pixels are predicted in tiles, but refinement by "
+                f"'{self.options.refine}' needs the whole picture at once; leave refinement out, or predict a part or "
                 "a smaller version of the picture."
             )
 
@@ -253,7 +254,7 @@ class SegmentInference(DenseInference[SegmentPrediction]):
         merger = Merger(grid, self.channels, confidence=confidence)
         for logits in self._logits(raster, grid, overview, progress):
             band = merger.add(logits)
-            del logits  # else it stays in memory while the network works on the next tile
+            del logits  # otherwise it stays in memory while the network runs on the next tile
             if band is not None:
                 yield _without_unknown(band, raster)
 
@@ -264,7 +265,7 @@ class SegmentInference(DenseInference[SegmentPrediction]):
         return answers if self._refinement is None else (self._refined(raster, logits) for logits in answers)
 
     def _refined(self, raster: Raster, logits: Tensor) -> Tensor:
-        """The logarithm of what refinement gives; it takes pictures of one pass only."""
+        """The logarithm of the refined probabilities, for a picture that was predicted in one pass."""
         assert self._refinement is not None
         image = raster.read(0, raster.height, 0, raster.width)
         refined = self._refinement(image, logits.float().softmax(0))
@@ -272,7 +273,7 @@ class SegmentInference(DenseInference[SegmentPrediction]):
 
 
 def _without_unknown(band: Band, raster: Raster) -> Band:
-    """A band that is void, with a confidence of 0, where the picture has no value."""
+    """The band with void and a confidence of 0 where the picture has no value."""
     assert band.classes is not None
     lost = raster.unknown(band.top, band.top + len(band.classes), 0, raster.width)
     if lost is not None:
@@ -283,6 +284,6 @@ def _without_unknown(band: Band, raster: Raster) -> Band:
 
 
 def drawn_over(image: np.ndarray, mask: np.ndarray, class_names: Sequence[str], alpha: float = 0.5) -> np.ndarray:
-    """(H, W, 3) uint8: a picture tinted by class, a class named `background` left as it is."""
+    """(H, W, 3) uint8: a picture tinted by class; a class named `background` is not tinted."""
     background = background_class(class_names)
     return overlay(image, mask, palette(len(class_names), background), alpha, background=background)

@@ -1,4 +1,4 @@
-"""Objects out of class masks."""
+"""Separates the objects in class masks."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ def connected_components(mask: np.ndarray, class_id: int, min_pixels: int = 0) -
         min_pixels: smaller regions are left out.
 
     Returns:
-        (H, W) int32 label map: 0 elsewhere, 1..N without gaps in the order in which rows from the top meet them.
+        (H, W) int32 label map: 0 elsewhere, and 1..N in the order of the regions' first pixels, row by row.
     """
     labels = cv2.connectedComponents((mask == class_id).astype(np.uint8), connectivity=8, ltype=cv2.CV_32S)[1]
     return in_order(labels, min_pixels)
 
 
 def watershed(mask: np.ndarray, class_id: int, min_pixels: int = 0, min_depth: float = 0.75) -> np.ndarray:
-    """Objects of one class, those that touch cut apart where they are narrowest.
+    """Separates the objects of one class by watershed: objects that touch are cut where they are narrowest.
 
     The distance of each pixel from the outside of its region is a landscape with a summit in each round object; water
-    that rises from the summits meets at the necks between them. Beucher & Lantuéjoul, 1979; by distances, Vincent &
-    Soille, PAMI 1991. Objects that are not roundish may be cut in more parts than they have.
+    from the summits meets at the necks between them. Beucher & Lantuéjoul, 1979; with distances, Vincent & Soille, PAMI
+    1991. Objects that are not roughly round may be cut into several parts.
 
     Args:
         mask: (H, W) class ids.
         min_pixels: smaller objects are left out.
-        min_depth: a summit counts if the way to a higher one leads down by so many pixels at least; more cuts less.
+        min_depth: a summit counts if every way to a higher summit descends by at least this many pixels. Larger values
+            cut less.
 
     Returns:
-        As `connected_components`; without cuts the same.
+        A label map like that of `connected_components`; if nothing is cut, the same one.
     """
-    # A border of other classes: objects that the picture's border cuts are narrow there, not deep.
+    # A border of other classes, since objects end at the picture's border as well.
     region = np.pad(mask == class_id, 1)
     distance = cv2.distanceTransform(region.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return in_order(flooded(distance, region, min_depth)[1:-1, 1:-1], min_pixels)
@@ -51,10 +52,10 @@ def label_objects(mask: np.ndarray, instances: Instances) -> tuple[np.ndarray, n
 
     Args:
         mask: (H, W) class ids, 255 = void.
-        instances: how those of a class are told apart, of `INSTANCES`.
+        instances: the function that separates the objects of a class, see `INSTANCES`.
 
     Returns:
-        (H, W) int32 label map, 0 where there is none, and the class ids (N,) of objects 1 to N.
+        (H, W) int32 label map, 0 where there is no object, and the class ids (N,) of objects 1 to N.
     """
     labels = np.zeros(mask.shape, np.int32)
     classes: list[int] = []
@@ -68,7 +69,7 @@ def label_objects(mask: np.ndarray, instances: Instances) -> tuple[np.ndarray, n
 Instances = Callable[[np.ndarray, int], np.ndarray]
 
 INSTANCES: dict[str, Instances] = {"components": connected_components, "watershed": watershed}
-"""Name of a way from (H, W) class ids and a class id to a label map -> function."""
+"""Ways to separate objects: name -> function of (H, W) class ids and a class id that returns a label map."""
 
 BEST = "best"
-"""For `INSTANCES`: each of them, to find the one whose objects match the true ones best."""
+"""Instead of a name in `INSTANCES`: tries each of them, to find the one whose objects match the true objects best."""

@@ -1,4 +1,4 @@
-"""What limits a network that labels pixels: classes that are missed, doubtful labels, objects too thin or too large."""
+"""What limits a network that labels pixels: missed classes, doubtful labels, and objects too thin or too large."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ from pixelwise.tasks.segment.scores import Dispute, disputed_pixels
 from pixelwise.tasks.segment.sizes import ClassSize, class_sizes
 
 MEASURED_MASKS = 16
-"""Training masks that sizes are measured on at most."""
+"""The most training masks on which sizes are measured."""
 MEASURED_PIXELS = 1 << 26
-"""Their pixels, at most, after the first."""
+"""No further mask is measured after this many pixels."""
 WEAK = 0.5
-"""IoU below which a class counts as weak, if it is also 0.2 below the mean of the others."""
+"""A class with an IoU below this counts as weak if the IoU is also `BEHIND` below the mean of the other classes."""
 BEHIND = 0.2
 LEARNED = 0.1
-"""By how much the IoU on training pictures is higher where a class was learned but does not carry over to others."""
+"""If the IoU on training pictures is higher by this, the class was learned but does not carry over to others."""
 THIN = 4.0
-"""Width in pixels up to which a class is thin: half the resolution of most networks' logits leaves two pixels of it."""
+"""Largest width in pixels of a thin class: most networks' logits have half the resolution, so two pixels of it."""
 RARE = 0.02
-"""Share of the labelled pixels below which a class is rare."""
+"""A class with a smaller share of the labelled pixels is rare."""
 FEW_WITH_CLASS = 10
-"""Training pictures with a class below which more labels of it come first."""
+"""If fewer training pictures show a class, labelling more of it is advised first."""
 NARROW = 0.05
-"""Width as a share of the length below which a piece, such as a road, is recognised by any part of it."""
+"""A piece with a smaller ratio of width to length, such as a road, can be recognised by any part of it."""
 GOOD = 0.8
-"""IoU from which a class does not count as limited by its size."""
+"""A class with this IoU or more does not count as limited by its size."""
 DISPUTED = 0.05
-"""Least share of a picture's labelled pixels that are disputed for its labels to be doubted."""
+"""A picture's labels are doubted if at least this share of its labelled pixels is disputed."""
 TRUSTED = 0.03
-"""Most disputed pixels that three quarters of the validation pictures may have for the network to be trusted."""
+"""The network is trusted if at least three quarters of the validation pictures have at most this share of disputed
+pixels."""
 ABOVE_OTHERS = 5.0
-"""So many times the 75 % quantile of such shares over the other pictures of the split it is as well."""
+"""A doubted picture's share is also at least this many times the 75 % quantile over the other pictures of the split."""
 LEAST_OTHERS = 3
 MOST_FILES = 5
 
@@ -67,13 +68,13 @@ def segment_limits(outcome: Outcome) -> list[Limit]:
 
 
 def compared_iou(training: ConfusionMatrix, validation: ConfusionMatrix) -> tuple[float, float]:
-    """Mean IoU of both over the classes that both truths have; NaN where they share none."""
+    """The mean IoU of both over the classes that both truths have; NaN if they have no class in common."""
     shared = (training.true_pixels > 0) & (validation.true_pixels > 0)
     return float(training.iou()[shared].mean()), float(validation.iou()[shared].mean())
 
 
 def weak_classes(confusion: ConfusionMatrix) -> list[int]:
-    """Ids of the classes of the truth whose IoU is below 0.5 and 0.2 below the mean of the others, worst first."""
+    """Ids of the classes whose IoU is below 0.5 and 0.2 below the mean of the other classes, worst first."""
     true, iou = (confusion.true_pixels > 0).numpy(), confusion.iou().numpy()
     ids = np.flatnonzero(true)
     if len(ids) < 2:
@@ -83,7 +84,7 @@ def weak_classes(confusion: ConfusionMatrix) -> list[int]:
 
 
 def training_sizes(dataset: Dataset) -> list[ClassSize | None]:
-    """Sizes of the classes on at most 16 training masks, evenly spread, and at most 64 megapixels."""
+    """Sizes of the classes, measured on at most 16 evenly spread training masks, up to about 64 megapixels."""
     records = even_sample([record for record in dataset.split("train") if record.labelled], MEASURED_MASKS)
     masks: list[np.ndarray] = []
     for record in records:
@@ -95,13 +96,13 @@ def training_sizes(dataset: Dataset) -> list[ClassSize | None]:
 
 @dataclass(frozen=True, slots=True)
 class _Class:
-    """A class with what explains its score.
+    """A class with the numbers that explain its score.
 
     Attributes:
-        iou, training: on validation and on training pictures; NaN where it was not measured.
-        share: of the labelled pixels.
-        pictures: that show it, of those to train on.
-        width: of its pieces, in pixels.
+        iou, training: IoU on validation and on training pictures; NaN if it was not measured.
+        share: the class's share of the labelled pixels.
+        pictures: the number of training pictures that show the class.
+        width: the width of its pieces in pixels.
     """
 
     name: str
@@ -144,7 +145,7 @@ def _described(outcome: Outcome, classes: Sequence[int], sizes: Sequence[ClassSi
 
 
 def missed_limit(outcome: Outcome, classes: Sequence[int], sizes: Sequence[ClassSize | None]) -> Limit | None:
-    """Classes that training and validation have, of which less than 0.5 % was found."""
+    """Classes in training and validation pictures of which less than 0.5 % was found."""
     if not classes:
         return None
     shown = _described(outcome, classes, sizes)
@@ -164,9 +165,9 @@ def weak_limit(outcome: Outcome, classes: Sequence[int], sizes: Sequence[ClassSi
 def class_advice(recipe: PlannedRecipe, classes: Sequence[_Class]) -> tuple[str, str]:
     """What to try for classes that are missed, and the flags of a run that tries it.
 
-    Labels where fewer than ten pictures show the class; class weights and an overlap loss where the recipe has none yet
-    (benchmarks/comparisons.md: full median-frequency weights overdo it); larger pictures where the class is thin. Where
-    none of these applies, the IoU on training pictures decides between more pictures and better labels.
+    More labels if fewer than ten pictures show the class; class weights and an overlap loss if the recipe has none yet
+    (full median-frequency weights are too much, see benchmarks/comparisons.md); larger pictures if the class is thin.
+    If none of these applies, the IoU on training pictures decides between more pictures and better labels.
     """
     changes: dict[str, object] = {}
     if recipe.loss.class_weights == "none" and any(each.rare for each in classes):
@@ -179,19 +180,19 @@ def class_advice(recipe: PlannedRecipe, classes: Sequence[_Class]) -> tuple[str,
     if few:
         advice.append(f"label more pictures that show {some(few, 3)}")
     if changes:
-        advice.append(f"weigh rare classes more: {settings(changes)}")
+        advice.append(f"give rare classes more weight: {settings(changes)}")
     thin = [each.name for each in classes if each.thin]
     if thin:
         advice.append(
-            f"for {some(thin, 3)}, a few pixels wide, give pictures of a higher resolution, or enlarge pictures and "
-            "masks twofold before training"
+            f"for {some(thin, 3)}, only a few pixels wide, use pictures of a higher resolution, or enlarge pictures "
+            "and masks twofold before training"
         )
     if not advice:
         unlearned = [each.name for each in classes if each.training < max(WEAK, each.iou + LEARNED)]
         if unlearned:
             advice.append(
-                f"look whether the labels of {some(unlearned, 3)}, hardly found on training pictures either, are exact "
-                "and could be drawn from the picture alone; or train longer"
+                f"check whether the labels of {some(unlearned, 3)}, hardly found on training pictures either, are "
+                "exact and can be seen in the picture alone; or train longer"
             )
         else:
             advice.append(f"label more pictures that show {some([each.name for each in classes], 3)}")
@@ -200,13 +201,13 @@ def class_advice(recipe: PlannedRecipe, classes: Sequence[_Class]) -> tuple[str,
 
 
 def large_limit(outcome: Outcome, sizes: Sequence[ClassSize | None]) -> Limit | None:
-    """Classes with an IoU below 0.8, half of whose pixels lie in pieces of twice the longer side of a crop or longer,
-    so that a crop in training never shows what surrounds them. Roads and other narrow pieces do not count."""
+    """Classes with an IoU below 0.8 and large pieces, whose surroundings no crop in training shows: half of the class's
+    pixels lie in pieces at least twice as long as a crop. Roads and other narrow pieces do not count."""
     recipe, facts = outcome.recipe, outcome.facts
     confusion: ConfusionMatrix = outcome.validation.scores.confusion
     iou, background = confusion.iou().tolist(), background_class(facts.class_names)
     crop, picture = max(recipe.crop), max(facts.height[1], facts.width[1])
-    seen = crop / recipe.augment.scale[0]  # the least magnification shows the most
+    seen = crop / recipe.augment.scale[0]  # a crop shows most at the smallest magnification
     large = [
         (size.length, facts.class_names[k])
         for k, size in enumerate(sizes)
@@ -227,20 +228,21 @@ def large_limit(outcome: Outcome, sizes: Sequence[ClassSize | None]) -> Limit | 
     }
     return Limit(
         "large-objects",
-        f"Objects are larger than what the network sees in training, crops of {recipe.crop[1]} x {recipe.crop[0]} or "
+        f"Objects are larger than the crops in training, {recipe.crop[1]} x {recipe.crop[0]} pixels or "
         f"{100 * share:.1f} % of a picture: {some(names, 3)}.",
-        f"Reduce the pictures and masks to about {reduced:,} pixels before training, or "
-        f"train on larger crops: {settings(wider)}.",
+        f"Reduce the longer side of pictures and masks to about {reduced:,} pixels before training, or train on larger "
+        f"crops: {settings(wider)}.",
         settings(wider),
     )
 
 
 def disputed_limit(outcome: Outcome) -> Limit | None:
-    """Pictures whose labels differ from confident predictions on 5 % of the labelled pixels or more, and on five times
-    as much as three quarters of the other pictures do; at most five, the worst first.
+    """Pictures whose labels differ from confident predictions on 5 % of the labelled pixels or more, and on at least
+    five times the share that three quarters of the other pictures stay below; at most five, the worst first.
 
-    Pictures are compared with those of their own split: the network has seen the training pictures. Nothing is told
-    where more than a quarter of the validation pictures have 3 % of such pixels: the network is then sure of too much.
+    Pictures are compared with those of their split, since the network has seen the training pictures. There is no
+    finding if more than a quarter of the validation pictures have over 3 % of such pixels: the network is then
+    confident too often.
     """
     shares = [each.share for each in outcome.validation.scores.disputes]
     if not shares or float(np.quantile(shares, 0.75)) > TRUSTED:
@@ -264,14 +266,14 @@ def disputed_limit(outcome: Outcome) -> Limit | None:
         "disputed-labels",
         "Labels and confident predictions (probability of 0.95 or more) differ far more than elsewhere in "
         f"{some(described, 3)}.",
-        "Look at them: where the label is wrong, fix it; where it is right, label more pictures of that kind.",
+        "Look at them: if the label is wrong, fix it; if it is right, label more pictures of that kind.",
         files=tuple(files),
         blocks=tuple(blocks),
     )
 
 
 def outstanding(disputes: Sequence[Dispute]) -> list[Dispute]:
-    """Of the pictures of one split those that stand out by the rule of `disputed_limit`."""
+    """The pictures of one split that stand out by the rule of `disputed_limit`."""
     shares, found = np.array([each.share for each in disputes]), []
     for place, each in enumerate(disputes):
         if each.share < DISPUTED:
@@ -283,7 +285,7 @@ def outstanding(disputes: Sequence[Dispute]) -> list[Dispute]:
 
 
 def disputed_blocks(evaluation: Evaluation, record: Record, dispute: Dispute) -> list[Block]:
-    """Picture, label, prediction and where they differ."""
+    """Panels with the picture, its label, the prediction, and where they differ."""
     from pixelwise.tasks.segment import report
 
     sample = evaluation.dataset.load(record)

@@ -1,4 +1,4 @@
-"""The objects of a mask, as a label map and as lines of a table."""
+"""Writes the objects of a mask as a label map and as rows of a table."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TABLE = "instances.csv"
 COLUMNS = ("instance", "class", "pixels", "x0", "y0", "x1", "y1", "centre_x", "centre_y")
 MOST = np.iinfo(np.uint16).max
 LARGEST = 50_000_000
-"""Pixels of a mask in which objects are told apart; some 3 GB of memory."""
+"""The most pixels of a mask in which objects are separated; that takes about 3 GB of memory."""
 
 
 def write_objects(mask_file: Path, out: Path, class_names: Sequence[str], way: str) -> list[tuple[object, ...]]:
-    """Writes the label map of a mask's objects, and returns a line of the table for each.
+    """Writes the label map of a mask's objects, and returns a row of the table for each object.
 
     Raises:
-        UserError: a mask too large to be looked at as a whole, or more objects than 16 bits can number.
+        UserError: a mask too large to be processed as a whole, or more objects than 16 bits can number.
     """
     from skimage.measure import regionprops_table
 
@@ -31,13 +31,14 @@ def write_objects(mask_file: Path, out: Path, class_names: Sequence[str], way: s
     height, width = mask.shape
     if mask.size > LARGEST:
         raise UserError(
-            f"{mask_file}: written, but {width:,} x {height:,} pixels are too many to tell objects apart in, which "
-            f"looks at a mask as a whole, {LARGEST:,} at most; take parts of the picture."
+            f"{mask_file}: the mask was written, but its {width:,} x {height:,} pixels are too many to separate "
+            f"objects, which needs a whole mask of at most {LARGEST:,} pixels; predict parts of the picture."
         )
     labels, classes = label_objects(mask, INSTANCES[way])
     if len(classes) > MOST:
         raise UserError(
-            f"{mask_file}: written, but has {len(classes):,} objects; a label map of 16 bits holds {MOST:,}."
+            f"{mask_file}: the mask was written, but has {len(classes):,} objects; a label map of 16 bits holds at "
+            f"most {MOST:,}; predict parts of the picture."
         )
     with MaskWriter(out, height, width, np.uint16) as writer:
         writer.write(labels)

@@ -1,4 +1,4 @@
-"""Predictions sharpened by what the picture itself shows: edges and areas of one colour."""
+"""Refinement: sharpens predictions with the edges and the areas of one colour in the picture."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pixelwise.data.draw import to_rgb
 from pixelwise.nn.crf import DenseCRF
 
 SEGMENT_PIXELS = 100
-"""Pixels of a superpixel, about. Things narrower than its side are in danger of being outvoted."""
+"""About how many pixels a superpixel has. Things narrower than its side may be outvoted."""
 
 
 def dense_crf(image: np.ndarray, probabilities: Tensor) -> Tensor:
     """The marginals of a fully connected CRF with its default kernels; see `nn.crf.DenseCRF`.
 
     Args:
-        image: (H, W) or (H, W, C); other than uint8 it is stretched to 0..255 as `data.draw.to_rgb` does.
+        image: (H, W) or (H, W, C); if it is not uint8, `data.draw.to_rgb` stretches it to 0..255.
         probabilities: (K, H, W).
 
     Returns:
@@ -32,17 +32,17 @@ def dense_crf(image: np.ndarray, probabilities: Tensor) -> Tensor:
 def superpixel_majority(
     image: np.ndarray, probabilities: Tensor, *, segment_pixels: int = SEGMENT_PIXELS, compactness: float = 10.0
 ) -> Tensor:
-    """Each superpixel takes the class of most of its pixels, the first of equals.
+    """Gives each superpixel the class of most of its pixels; the first class if several are equal.
 
-    Superpixels are SLIC's (Achanta et al., PAMI 2012).
+    The superpixels are those of SLIC (Achanta et al., PAMI 2012).
 
     Args:
         image: as for `dense_crf`.
         probabilities: (K, H, W).
-        compactness: of SLIC; more makes superpixels squarer and edges less decisive.
+        compactness: SLIC's compactness; larger values make superpixels squarer and follow edges less.
 
     Returns:
-        (K, H, W) the share of each class among the pixels of a pixel's superpixel.
+        (K, H, W), for each pixel the share of each class in its superpixel.
     """
     from skimage.segmentation import slic
 
@@ -61,4 +61,4 @@ Refinement = Callable[[np.ndarray, Tensor], Tensor]
 """A picture (H, W) or (H, W, C) and probabilities (K, H, W) -> probabilities (K, H, W)."""
 
 REFINEMENTS: dict[str, Refinement | None] = {"none": None, "crf": dense_crf, "superpixels": superpixel_majority}
-"""What `--refine` takes."""
+"""The values of `--refine`."""

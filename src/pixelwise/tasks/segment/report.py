@@ -1,4 +1,4 @@
-"""The sections of a report on networks that label pixels."""
+"""The sections of a report for networks that label pixels."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ from pixelwise.tasks.segment.scores import HEADLINES
 LONG_SIDE = 640  # pixels of the pictures on the page
 ERROR_COLOUR = (229, 36, 94)
 TERMS = {
-    "IoU of a class": "Pixels that truth and prediction both give to the class, divided by the pixels that either "
-    "gives to it (intersection over union, Jaccard). 1 is perfect.",
-    "Dice of a class": "Twice the shared pixels, divided by the sum of the true and the predicted ones (F1). It is "
+    "IoU of a class": "The number of pixels that have the class in both truth and prediction, divided by the number of "
+    "pixels that have it in either (intersection over union, Jaccard). 1 is perfect.",
+    "Dice of a class": "Twice the number of shared pixels, divided by the sum of true and predicted pixels (F1). It is "
     "never below the IoU.",
-    "precision": "Of the pixels predicted as the class, the share that is right.",
-    "recall": "Of the true pixels of the class, the share that was found.",
+    "precision": "The share of the pixels predicted as the class that is right.",
+    "recall": "The share of the class's true pixels that was found.",
     **calibration_definition("pixel"),
     "void": "Pixels without a label. They are never trained on and never counted.",
 }
@@ -65,12 +65,12 @@ class Example:
     """One picture with its prediction.
 
     Attributes:
-        name: of the picture.
+        name: name of the picture.
         image: (H, W, C), any depth.
         prediction: (H, W) class ids.
-        truth: (H, W) class ids, 255 = void; None where it is not known.
-        mean_iou: of this picture alone; NaN without truth.
-        confidence: (H, W) probability of the predicted class, 0..1; None where it was not kept.
+        truth: (H, W) class ids, 255 = void; None if it is not known.
+        mean_iou: mean IoU of this picture alone; NaN without truth.
+        confidence: (H, W) probability of the predicted class, 0..1; None if it was not kept.
     """
 
     name: str
@@ -93,13 +93,13 @@ def sections(
     """Scores, examples, classes, confusion, calibration and definitions.
 
     Args:
-        summary: the values of `metrics.json`: `ConfusionMatrix.summary`, `InstanceScore.summary` under `objects` where
+        summary: the values of `metrics.json`: `ConfusionMatrix.summary`, `InstanceScore.summary` under `objects` if
             objects were compared, and any other numbers, which are listed.
         confusion: counts of pixels.
-        calibration: of the confidences on the same split; None where they were not kept.
+        calibration: calibration of the confidences on the same split; None if they were not kept.
         examples: in any order; the page sorts them into best, middle and worst.
-        baselines: method that needs no network -> its score by the first headline.
-        headlines: the scores that stand first.
+        baselines: name of a baseline -> its headline score.
+        headlines: the scores that are shown first.
     """
     names = confusion.class_names
     colours = palette(len(names), background_class(names))
@@ -141,12 +141,13 @@ def _scores(
 
 
 def _objects(summary: Mapping[str, Any]) -> list[Block]:
-    """How objects match the true ones, told apart in the best way, and what each way gives where several were tried."""
+    """How well objects match the true objects: for the best way to separate them, and for each way if there are
+    several."""
     blocks: list[Block] = [Facts(summary["objects"])]
     by_way: Mapping[str, Mapping[str, float | None]] = summary.get("objects_by_way", {})
     if by_way:
         scores = list(next(iter(by_way.values())))
-        columns = (Column("told apart by"), *(Column(name.replace("_", " "), right=True) for name in scores))
+        columns = (Column("separated by"), *(Column(name.replace("_", " "), right=True) for name in scores))
         rows: list[tuple[Cell, ...]] = [
             (way, *(Number(found[name], digits=4) for name in scores)) for way, found in by_way.items()
         ]
@@ -155,7 +156,7 @@ def _objects(summary: Mapping[str, Any]) -> list[Block]:
 
 
 def _classes(confusion: ConfusionMatrix, colours: np.ndarray) -> Section:
-    """The scores of each class, best IoU first, undefined last."""
+    """The section with the scores of each class, best IoU first, undefined last."""
     columns = (
         Column("class"), Column("IoU", right=True), Column(width=26), Column("Dice", right=True),
         Column("precision", right=True), Column("recall", right=True), Column("share of pixels", right=True),
@@ -177,12 +178,12 @@ def _classes(confusion: ConfusionMatrix, colours: np.ndarray) -> Section:
         )
         for name, colour, iou, dice, precision, recall, share in sorted(scores, key=lambda row: -sortable(row[2]))
     ]  # fmt: skip
-    remark = "Best first. Share of pixels: how much of the counted truth is of the class."
+    remark = "Best first. Share of pixels: the class's share of the counted true pixels."
     return Section("classes", "Classes", [Table(columns, rows), Text(remark, soft=True)])
 
 
 def _examples(examples: Sequence[Example], names: Sequence[str], colours: np.ndarray) -> list[Block]:
-    """Examples by how well they went, under a legend of the classes."""
+    """Examples grouped by their score, below a legend of the classes."""
     if not examples:
         return [missing("No examples were kept in this run.")]
     legend = [Swatch(name, css(colours[class_id])) for class_id, name in enumerate(names)]
@@ -205,7 +206,7 @@ def _examples(examples: Sequence[Example], names: Sequence[str], colours: np.nda
 
 
 def _panels(example: Example, colours: np.ndarray) -> Panels:
-    """Picture, truth, prediction, errors and confidence, as far as they are known."""
+    """Panels with picture, truth, prediction, errors and confidence, without those that are not known."""
     size = fitted_size(example.prediction, LONG_SIDE)
     picture = resized(to_rgb(example.image), size)
     prediction = cv2.resize(example.prediction.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
@@ -241,18 +242,19 @@ def disputed_panels(
     disputed: np.ndarray,
     class_names: Sequence[str],
 ) -> Panels:
-    """Picture, label, prediction, and the pixels (H, W) bool where the network is sure of another class.
+    """Panels with picture, label, prediction, and the disputed pixels, where the network is confident of another class.
 
     Args:
-        pair: the class of most of these pixels' labels, and the one that is predicted.
-        share: how many pixels these are, in words.
+        pair: the most frequent pair of label and predicted class among the disputed pixels.
+        share: the share of disputed pixels, in words.
+        disputed: (H, W) bool.
     """
     colours = palette(len(class_names), background_class(class_names))
     label, predicted = (Swatch(class_names[class_id], css(colours[class_id])) for class_id in pair)
     size = fitted_size(prediction, LONG_SIDE)
     picture = resized(to_rgb(image), size)
     masks = [cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) for mask in (truth, prediction)]
-    agreed = np.where(disputed, prediction, truth)  # all that is not disputed counts as right
+    agreed = np.where(disputed, prediction, truth)  # all other pixels count as right
     shown = cv2.resize(agreed.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     pictures = [
         ("Picture", jpeg(picture)),
@@ -268,7 +270,7 @@ def disputed_panels(
 
 
 def _errors(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """The picture, grey and pale, with wrong pixels in one loud colour and void dark."""
+    """The picture in pale grey, with wrong pixels in one bright colour and void dark."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     pale = np.repeat((150 + grey * 0.4)[:, :, None], 3, axis=2).astype(np.uint8)
     pale[truth == VOID] = 90
@@ -277,7 +279,7 @@ def _errors(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> n
 
 
 def evaluation_sections(evaluation: Evaluation, baselines: Mapping[str, float | None]) -> list[Section]:
-    """The sections of a network that was measured on a split, with its best, middle and worst pictures."""
+    """The sections for a network that was measured on a split, with its best, middle and worst pictures."""
     scores, dataset = evaluation.scores, evaluation.dataset
     records = {record.name: record for record in dataset.split(evaluation.split)}
     examples = []
@@ -297,7 +299,7 @@ def evaluation_sections(evaluation: Evaluation, baselines: Mapping[str, float | 
 
 
 def tables(summary: Mapping[str, Any]) -> list[Block]:
-    """The scores of each class and of all, as a terminal shows them."""
+    """The scores of each class and of all classes, for a terminal."""
     outlines = summary.get("boundary", {}).get("f", {})  # runs of early versions have none
     titles = ["IoU", "Dice", "precision", "recall", *(["boundary F"] if outlines else [])]
     rows = []

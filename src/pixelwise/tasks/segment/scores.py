@@ -1,4 +1,4 @@
-"""How good masks are: one confusion matrix, and at the end outlines, confidences and objects as well."""
+"""Scores of masks: a confusion matrix, and in a complete evaluation also boundaries, confidences and objects."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from pixelwise.tasks.segment.instances import INSTANCES, label_objects
 HEADLINES = (
     Headline(
         "mean_iou", "mean IoU",
-        definition="The mean of the classes' IoU, each class counting alike. It is computed once, over all pixels of "
-        "the split together; a class in neither truth nor prediction is left out.",
+        definition="The mean of the classes' IoU; each class counts the same. It is computed once, over all pixels of "
+        "the split together. A class in neither truth nor prediction is left out.",
     ),
     Headline(
         "pixel_accuracy", "pixel accuracy",
-        definition="The share of all pixels whose class is right. Large classes dominate it.",
+        definition="The share of all pixels with the right class. Large classes dominate it.",
     ),
     Headline("mean_accuracy", "mean accuracy", definition="The mean of the classes' recall."),
-    Headline("mean_dice", "mean Dice", definition="The mean of the classes' Dice, each class counting alike."),
+    Headline("mean_dice", "mean Dice", definition="The mean of the classes' Dice; each class counts the same."),
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class PictureScore:
-    """One picture's own mean IoU, over the classes that it has; NaN for a picture that is void all over."""
+    """The mean IoU of a single picture over its classes; NaN if all of the picture is void."""
 
     name: str
     mean_iou: float
 
 
 SURE = 0.95
-"""Probability from which a class other than the label's disputes the label."""
+"""A pixel's label is disputed if a different class has at least this probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ class Dispute:
     """How far confident predictions and labels of one picture differ.
 
     Attributes:
-        pixels: with a label.
-        disputed: those of which another class has a probability of 0.95 or more.
-        label, predicted: the pair of class ids that most of these have; both 0 where there are none.
+        pixels: the number of labelled pixels.
+        disputed: the number of pixels for which a different class has a probability of 0.95 or more.
+        label, predicted: the most frequent pair of class ids among the disputed pixels; both 0 if there are none.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Dispute:
 
     @property
     def share(self) -> float:
-        """Of the labelled pixels, those that are disputed."""
+        """The share of the labelled pixels that is disputed."""
         return self.disputed / max(self.pixels, 1)
 
 
@@ -75,14 +75,14 @@ class SegmentScores(Scores[SegmentPrediction]):
     """Counts pixels by true and predicted class.
 
     Args:
-        thorough: whether outlines, confidences and single pictures are measured too, which takes longer.
-        instances: the ways in which masks become objects, names in `instances.INSTANCES`, each to be compared with
-            the objects that samples tell apart.
+        thorough: whether boundaries, confidences and single pictures are measured too, which takes longer.
+        instances: the ways to separate objects (names in `instances.INSTANCES`), each of which is compared with the
+            objects of the samples.
 
     Attributes:
-        confusion, calibration, outlines: what was counted; the last two only where `thorough`.
+        confusion, calibration, outlines: the counts; the last two only if `thorough`.
         objects: name of a way -> matches of its objects.
-        pictures, disputes: in the order in which they were counted; only where `thorough`.
+        pictures, disputes: in the order in which they were counted; only if `thorough`.
     """
 
     headlines: Sequence[Headline] = HEADLINES
@@ -157,7 +157,7 @@ class SegmentScores(Scores[SegmentPrediction]):
         error = self.calibration.ece()
         summary["expected_calibration_error"] = None if math.isnan(error) else error
         if self.objects:
-            # The first of equals; an undefined F1, of no objects, is not greater than any.
+            # The first one if several are equal; an undefined F1 (no objects) counts as 0.
             best = max(self.objects, key=lambda way: np.nan_to_num(self.objects[way].f1()))
             summary["objects"] = {"told_apart_by": best, **self.objects[best].summary()}
         if len(self.objects) > 1:
@@ -165,7 +165,7 @@ class SegmentScores(Scores[SegmentPrediction]):
         return summary
 
     def telling(self, each: int = 3) -> list[PictureScore]:
-        """The best, the middle and the worst few pictures, none twice; those that are void all over are left out."""
+        """The best, the middle and the worst few pictures, each only once; entirely void pictures are left out."""
         ranked = sorted(
             (picture for picture in self.pictures if not np.isnan(picture.mean_iou)),
             key=lambda picture: picture.mean_iou,
@@ -175,12 +175,12 @@ class SegmentScores(Scores[SegmentPrediction]):
 
 
 def disputed_pixels(prediction: np.ndarray, confidence: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """(H, W) bool: pixels of which a class other than the label's is predicted with a probability of 0.95 or more."""
+    """(H, W) bool: the pixels where a class other than the label's is predicted with a probability of 0.95 or more."""
     return (prediction != truth) & (truth != VOID) & (prediction != VOID) & (confidence >= SURE)
 
 
 def _dispute(name: str, pixels: int, labels: np.ndarray, predicted: np.ndarray) -> Dispute:
-    """Of the disputed pixels of one picture, their labels (N,) and predicted classes (N,)."""
+    """The dispute of one picture, from the labels (N,) and the predicted classes (N,) of its disputed pixels."""
     if not labels.size:
         return Dispute(name, pixels, 0, 0, 0)
     pairs = np.bincount(labels.astype(np.int64) * 256 + predicted)

@@ -1,4 +1,4 @@
-"""How thin and how large what masks show is, by class."""
+"""Measures how thin and how large the pieces of each class are in masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from pixelwise.data.sample import VOID
 
 OVERVIEW_PIXELS = 1 << 18
-"""Pixels of the reduced mask that lengths of pieces are measured on."""
+"""Pixels of the reduced mask on which the lengths of pieces are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class ClassSize:
     """Typical sizes of one class, in pixels.
 
     Attributes:
-        width: twice the area over the perimeter, which is the width of strips and half the diameter of discs.
+        width: twice the area divided by the perimeter, which is the width of strips and half the diameter of discs.
         length: half of the class's pixels lie in connected pieces whose longer side is at least this.
     """
 
@@ -30,8 +30,8 @@ class ClassSize:
 def class_sizes(masks: Iterable[np.ndarray], num_classes: int) -> list[ClassSize | None]:
     """Sizes of each class over masks (H, W) of class ids; None for classes that no mask has.
 
-    Perimeters are counted by pixel edges, times pi / 4, which is right on average over all directions (Crofton).
-    Borders of the picture are no edges, borders of void are.
+    Perimeters are the number of pixel edges times pi / 4, which is right on average over all directions (Crofton).
+    Borders with void count as edges, the border of the picture does not.
     """
     area, edges = np.zeros(256, np.int64), np.zeros(256, np.int64)
     pieces: list[list[tuple[float, int]]] = [[] for _ in range(num_classes)]  # (longer side, pixels)
@@ -56,7 +56,7 @@ def class_sizes(masks: Iterable[np.ndarray], num_classes: int) -> list[ClassSize
 
 
 def _pieces(mask: np.ndarray) -> list[tuple[int, list[tuple[float, int]]]]:
-    """Of each class of a mask the longer sides and pixels of its connected pieces, measured at a reduced size."""
+    """The longer side and the pixels of each connected piece by class, measured on a mask of reduced size."""
     step = max(1, int(np.ceil(np.sqrt(mask.size / OVERVIEW_PIXELS))))
     reduced = np.ascontiguousarray(mask[::step, ::step])
     found = []
@@ -68,7 +68,7 @@ def _pieces(mask: np.ndarray) -> list[tuple[int, list[tuple[float, int]]]]:
 
 
 def _half(pieces: list[tuple[float, int]]) -> float:
-    """The longer side that half of all pixels lie in pieces of, or of longer ones; 0 without pieces."""
+    """The longer side for which half of all pixels lie in pieces that are at least as long; 0 without pieces."""
     if not pieces:
         return 0.0
     ordered = sorted(pieces, reverse=True)

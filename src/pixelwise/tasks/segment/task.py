@@ -1,4 +1,4 @@
-"""A class per pixel."""
+"""The task `segment`: a class per pixel."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from pixelwise.tasks.segment.scores import SegmentScores
 class Segment(Task):
     name = "segment"
     needs = frozenset({"pixels"})
-    hint = "name no network, to train one that suits these labels (`pixelwise train --data FOLDER`), or add masks"
+    hint = "leave out the network, to train one that suits the labels (`pixelwise train --data FOLDER`), or add masks"
     targets = PixelTargets
     terms = MappingProxyType({"cross_entropy": 1.0, "dice": 1.0})
     losses = frozenset(LOSSES)
@@ -52,7 +52,7 @@ class Segment(Task):
     crops = 8000  # about ten minutes of a small U-Net
     validation_batch = 4
     options = SegmentOptions
-    again = ("measure again, averaging over mirrored views: slower, often a little better", " --flips horizontal")
+    again = ("measure again, averaging over mirror images: slower, often a little better", " --flips horizontal")
 
     def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
         return SampleCache(dataset, objects=recipe.loss.border_weight > 0 or fills_crops(recipe))
@@ -65,9 +65,9 @@ class Segment(Task):
                 held = f"only '{found[0]}'" if found else "only void (255)"
                 if isinstance(dataset.coding, ShapeCoding) and dataset.coding.bare_boxes:
                     raise UserError(
-                        f"{dataset.root}: the split '{split}' has boxes without outlines, which do not say what pixels "
-                        f"are, and beside them {held}; train a network that finds objects (`pixelwise models --task "
-                        "detect`), or draw outlines."
+                        f"{dataset.root}: the split '{split}' has boxes without outlines, which do not label pixels; "
+                        f"the other labels hold {held}. Train a network that finds objects (`pixelwise models "
+                        "--task detect`), or draw outlines."
                     )
                 raise UserError(
                     f"{dataset.root}: the masks of the split '{split}' hold {held}, so {what}; look at the masks "
@@ -78,19 +78,19 @@ class Segment(Task):
         facts, derive = draft.facts, draft.derive
         plan_dense_crop(draft, 2, 16)
         plan_half_size(draft)
-        derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
+        derive("augment", "scale", [0.7, 1.5], "objects vary in size")
         derive("augment", "rotate", 5.0, "cameras tilt a little")
-        derive("augment", "flip", "horizontal", "left and right are alike; set both where up and down are alike too")
-        derive("augment", "elastic", 0.0, "shapes are taken to be rigid; about 10 for tissue and cells")
+        derive("augment", "flip", "horizontal", "left and right are alike; set both if up and down are alike too")
+        derive("augment", "elastic", 0.0, "shapes are assumed to be rigid; set about 10 for tissue and cells")
         if draft.values["augment"]["objects"]:
             alone = background_class(facts.class_names) is not None
-            why = f"class 0 is '{facts.class_names[0]}'" + ("" if alone else ", which is something by itself")
+            why = f"class 0 is '{facts.class_names[0]}'" + ("" if alone else ", which is not background")
             derive("augment", "alone", alone, why)
         draft.derive_light()
         draft.derive_class_weights()
 
     def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
-        """Where crops are filled by objects, these are found once."""
+        """The cache; if objects fill the crops, it finds them once."""
         return cache.then(with_objects) if recipe.augment.objects else cache.then()
 
     def training_transform(self, recipe: PlannedRecipe) -> Transform:
@@ -122,17 +122,18 @@ class Segment(Task):
         return SegmentScores(spec.class_names, thorough=recipe is None, instances=options.ways if options else ())
 
     def evaluation_options(self, dataset: Dataset, options: SegmentOptions) -> EvaluationOptions:
-        """Where every mask is an object by the data's layout, objects are compared in each way, unless asked otherwise.
+        """The options with the ways to separate objects. If every mask of the layout is an object, all ways are
+        compared by default.
 
         Raises:
-            UserError: an unknown way to tell objects apart, or objects that the data does not tell apart.
+            UserError: an unknown way to separate objects, or data without separate objects.
         """
         asked = options.instances or (BEST if dataset.coding.kind == "objects" else None)
         if asked not in {None, BEST, *INSTANCES}:
-            raise unknown("way to instances", asked, [BEST, *INSTANCES])
+            raise unknown("way to separate objects", asked, [BEST, *INSTANCES])
         if asked is not None and "objects" not in dataset.knows:
             raise UserError(
-                f"{dataset.root}: the masks say which pixels are of a class, but not which objects there are, so "
+                f"{dataset.root}: the masks show which class a pixel has, but not which object it belongs to, so "
                 "objects cannot be compared; leave out --instances."
             )
         ways = [] if asked is None else INSTANCES if asked == BEST else [asked]
@@ -162,7 +163,7 @@ class Segment(Task):
         return report.evaluation_sections(evaluation, baselines)
 
     def compared(self, training: Evaluation, validation: Evaluation) -> tuple[float, float]:
-        """Mean IoU over the classes that both have."""
+        """The mean IoU over the classes that both have."""
         return compared_iou(training.scores.confusion, validation.scores.confusion)
 
     def limits(self, outcome: Outcome) -> list[Limit]:
@@ -175,7 +176,7 @@ class Segment(Task):
 
 
 def mask_of(logits: Tensor) -> np.ndarray:
-    """(K, H, W) -> (H, W) uint8 class ids; a single logit is the foreground's against 0."""
+    """Logits (K, H, W) -> (H, W) uint8 class ids; a single logit is that of the foreground, compared with 0."""
     if logits.shape[0] == 1:
         return (logits[0] > 0).to(torch.uint8).cpu().numpy()
     return class_ids(logits)
