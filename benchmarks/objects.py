@@ -49,7 +49,7 @@ AS_THEY_ARE = {
     "augment.brightness": 0.0, "augment.contrast": 0.0, "augment.saturation": 0.0,
 }  # fmt: skip
 """No augmentation but the choice of the crop: what is measured is whether the pictures themselves are learned."""
-SCENES = {"train": 240, "val": 60, "size": (192, 256), "digits": (2, 4)}
+SCENES = {"train": 240, "val": 60, "size": (192, 256), "digits": (8, 14)}
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ from pixelwise.nn.region_crops import region_crops
 
 CHUNK = 64
 """Regions that go through the network at once."""
+FITTED = 4
+"""Proposals of each picture that SVMs and regressions are fitted to, as multiples of those of a step."""
 NEGATIVE = 0.3
 """IoU with every object of a class below which a region is a negative for its SVM (appendix B)."""
 REGRESSED = 0.6
@@ -82,8 +84,8 @@ class RCNN(Detector):
         hidden: units of fc6 and fc7.
         proposals: of each picture, see `proposals.Proposer`.
         ranked: whether proposals are ordered by a learned score.
-        sampled: warped proposals of each picture that the network is fine-tuned on in a step, and that SVMs and
-            regressions are fitted to.
+        sampled: warped proposals of each picture that the network is fine-tuned on in a step; SVMs and regressions are
+            fitted to four times as many.
         detections: of a picture, at most.
         frozen_norms: whether the encoder's batch norms stay as its weights have them.
 
@@ -222,7 +224,7 @@ class RCNN(Detector):
             for row, (own, ignored) in enumerate(zip(candidates, targets.ignored_boxes(), strict=True)):
                 own = own[covered_share(own, ignored) <= MOSTLY]
                 truth, classes = _true(targets, row)
-                boxes = torch.cat([truth, own[torch.randperm(len(own))[: self.sampled].to(own.device)]])
+                boxes = torch.cat([truth, own[torch.randperm(len(own))[: FITTED * self.sampled].to(own.device)]])
                 parts = [
                     self.features(region_crops(images[row : row + 1], [part], self.size, self.context))
                     for part in boxes.split(CHUNK)
