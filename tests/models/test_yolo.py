@@ -118,3 +118,20 @@ def test_idle_boxes_on_an_ignored_object_pay_nothing_and_the_responsible_one_pay
     true = [torch.tensor([[0.0, 0.0, 0.5, 0.5]])]  # both boxes of the first cell fit it
     found = yolo_loss(CELLS, boxes, classes, true, [torch.tensor([0])], crowd)
     assert float(found["confidence"] - left["confidence"]) == pytest.approx((0.8 - 1) ** 2, abs=1e-6)
+
+
+def test_a_shared_head_predicts_each_cell_from_its_neighbours_alone() -> None:
+    torch.manual_seed(0)
+    network = create_model(
+        "yolo_v1", num_classes=3, encoder="mobilenet_v2", size=64, cells=5, hidden=8, shared=True
+    ).eval()
+    maps = torch.randn(1, network.head[0].in_channels, 5, 5, requires_grad=True)
+    boxes, classes = network.grid(network.head(maps))
+    for row, column in ((0, 0), (2, 3), (4, 1)):
+        for values in (boxes[0, row, column], classes[0, row, column]):
+            (gradient,) = torch.autograd.grad(values.sum(), maps, retain_graph=True)
+            rows, columns = (gradient[0].abs().sum(0) != 0).nonzero(as_tuple=True)
+            assert (rows - row).abs().max() <= 1
+            assert (columns - column).abs().max() <= 1
+    shifted_boxes, _ = network.grid(network.head(maps.roll(1, -1)))
+    torch.testing.assert_close(shifted_boxes[:, 1:-1, 2:-1], boxes[:, 1:-1, 1:-2])  # the same weights in every cell
