@@ -11,9 +11,12 @@ from xml.etree import ElementTree
 import numpy as np
 from PIL import Image
 
-from pixelwise import notebook
+from pixelwise import api, notebook
 from pixelwise.data.doctor import examine
 from pixelwise.data.formats import open_dataset
+from pixelwise.tasks.classify.inference import ClassPrediction
+from pixelwise.tasks.objects.inference import ObjectPrediction
+from pixelwise.training.run import Run
 
 
 def parsed(html: str) -> ElementTree.Element:
@@ -62,3 +65,35 @@ def test_a_diagnosis_shows_its_findings(tmp_path: Path) -> None:
     rows = tree.findall("table/tr")[1:]
     assert len(rows) == len(diagnosis.findings) > 0
     assert [row[0].text for row in rows] == [finding.severity for finding in diagnosis.findings]
+
+
+def test_a_run_and_its_predictions_show_themselves(scenes_folder: Path, tmp_path: Path) -> None:
+    tiny = {"model.width": 4, "model.encoder": None, "augment.crop": [32, 48], "train.batch_size": 2}
+    run = api.train("unet", data=scenes_folder, epochs=1, out=tmp_path / "run", overrides=tiny)
+    tree = parsed(run._repr_html_())
+    shown = {row[0].text: row[1].text for row in tree.findall("table/tr")}
+    assert shown["mean_iou"] == f"{run.metrics['mean_iou']:.4g}"
+    prediction = api.load(run.path)(np.zeros((40, 50, 3), np.uint8))
+    (image,) = images(prediction._repr_html_())
+    assert image.size == (50, 40)
+    assert (
+        parsed(Run(tmp_path / "other")._repr_html_())
+        .findtext("p", "")
+        .startswith(f"{tmp_path / 'other'}: not finished")
+    )
+
+
+def test_predictions_without_positions_are_a_table() -> None:
+    names = ("cat", "dog")
+    tree = parsed(ClassPrediction(np.array([0.25, 0.75], np.float32), names)._repr_html_())
+    assert [[cell.text for cell in row] for row in tree.findall("table/tr")][1] == ["dog", "0.750"]
+    found = ObjectPrediction(
+        np.array([[1, 2, 5, 9]], np.float32),
+        np.array([1]),
+        np.array([0.5], np.float32),
+        names,
+        np.zeros((9, 9, 3), np.uint8),
+    )
+    html = found._repr_html_()
+    assert len(images(html)) == 1
+    assert [cell.text for cell in parsed(html).findall("table/tr")[0]] == list(found.columns)

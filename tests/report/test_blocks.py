@@ -12,10 +12,11 @@ import pytest
 from matplotlib.figure import Figure as Drawing
 
 from page_reader import PageReader
+from pixelwise.notebook import jpeg
 from pixelwise.report import blocks as b
 from pixelwise.report import cells
 from pixelwise.report.page import render_page, write_page
-from pixelwise.report.pictures import jpeg, png, resized, svg
+from pixelwise.report.pictures import png, resized, svg
 
 EVIL = '<b>&"'
 SQUARE = np.zeros((4, 6, 3), np.uint8)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.explain.layers import Layer
+from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import (
     Block,
     Column,
@@ -26,7 +27,7 @@ from pixelwise.report.blocks import (
     Text,
 )
 from pixelwise.report.cells import Bar, Percent
-from pixelwise.report.pictures import fitted_size, jpeg, resized
+from pixelwise.report.pictures import fitted_size, resized
 from pixelwise.tasks.insight import Group, Panel
 
 LONG_SIDE = 384

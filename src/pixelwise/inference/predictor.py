@@ -7,11 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from pixelwise import notebook
 from pixelwise.atomic import write_text
 from pixelwise.data.pictures import convert
 from pixelwise.data.sample import Sample
@@ -36,7 +37,13 @@ class InferenceOptions(BaseModel):
 
 
 class Prediction:
-    """The prediction for one picture."""
+    """The prediction for one picture.
+
+    Attributes:
+        columns: of `rows`.
+    """
+
+    columns: ClassVar[Sequence[str]] = ()
 
     def rows(self) -> Sequence[Sequence[object]]:
         """The prediction's rows in the table of all pictures, without the picture's name; empty for tasks without a
@@ -50,6 +57,12 @@ class Prediction:
             NotImplementedError: the prediction has no positions that could be drawn.
         """
         raise NotImplementedError(f"a {type(self).__name__} has no positions to draw over the picture")
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the prediction drawn over the picture where it has positions, and its rows."""
+        drawn = type(self).overlay is not Prediction.overlay
+        picture = notebook.picture(self.overlay(), "the prediction over the picture") if drawn else ""
+        return picture + (notebook.table(self.columns, self.rows()) if self.columns else "")
 
 
 P = TypeVar("P", bound=Prediction)

@@ -19,13 +19,6 @@ def svg(figure: Figure, label: str) -> Markup:
     return Markup(figures.inline_svg(figure, label))  # matplotlib escapes the text in it
 
 
-def jpeg(rgb: np.ndarray) -> str:
-    """(H, W, 3) uint8 as a data address."""
-    stream = io.BytesIO()
-    Image.fromarray(rgb).save(stream, "JPEG", quality=85, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
 def png(mask: np.ndarray, colours: np.ndarray) -> str:
     """(H, W) uint8 ids in (256, 3) uint8 colours as a data address."""
     image = Image.fromarray(mask).convert("P")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise import notebook
 from pixelwise.atomic import write_text
 from pixelwise.data.pictures import write_png
 from pixelwise.errors import UserError
@@ -48,6 +49,19 @@ class Run:
     """
 
     path: Path
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the scores of a finished run, what limits them, and where the report is."""
+        if not self.metrics_file.exists():
+            return notebook.paragraph(f"{self.path}: not finished; continue with {self.resume_command}")
+        metrics = self.metrics
+        scores = [(key, f"{value:.4g}") for key, value in metrics.items() if isinstance(value, float)]
+        head = (
+            f"{self.path}: scores on {metrics.get('pictures', '?')} pictures of the split {metrics.get('split', '?')}"
+        )
+        parts = [notebook.paragraph(head), notebook.table(("score", "value"), scores)]
+        parts += [notebook.paragraph(limit["sentence"]) for limit in self.limits]
+        return "".join([*parts, notebook.paragraph(f"report: {self.report}")])
 
     @property
     def recipe_file(self) -> Path:

@@ -11,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from pixelwise import notebook
 from pixelwise.data.fit import Centre
 from pixelwise.data.pictures import convert
 from pixelwise.errors import UserError, unknown
@@ -75,6 +76,10 @@ class ClassPrediction(Prediction):
         """The most probable classes with their probabilities, best first."""
         order = np.argsort(-self.probabilities, kind="stable")[:count]
         return [(self.class_names[index], float(self.probabilities[index])) for index in order]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the most probable classes."""
+        return notebook.table(("class", "probability"), [(name, f"{share:.3f}") for name, share in self.top()])
 
     def rows(self) -> list[list[str]]:
         best = self.top(min(RANKS, len(self.class_names)))

@@ -11,6 +11,7 @@ import numpy as np
 
 from pixelwise.data.draw import to_rgb
 from pixelwise.metrics import Calibration, ConfusionMatrix, Headline
+from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import Block, Column, Grid, Heading, Numbers, Picture, Section, Table, Text
 from pixelwise.report.cells import Cell, Number, Percent, Strong
 from pixelwise.report.classes import (
@@ -21,7 +22,7 @@ from pixelwise.report.classes import (
     confusion_section,
     counted,
 )
-from pixelwise.report.pictures import fitted_size, jpeg, resized
+from pixelwise.report.pictures import fitted_size, resized
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -57,6 +57,7 @@ class BoxPrediction(Prediction):
         steps: of OverFeat, how it came to that.
     """
 
+    columns: ClassVar = ("class", "confidence", "x0", "y0", "x1", "y1")
     boxes: np.ndarray
     classes: np.ndarray
     confidences: np.ndarray
@@ -105,7 +106,7 @@ class BoxInference(Inference[BoxPrediction]):
     """
 
     table = "boxes.csv"
-    columns = ("class", "confidence", "x0", "y0", "x1", "y1")
+    columns = BoxPrediction.columns
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: DetectOptions) -> None:
         if not isinstance(model, Localizer | OverFeat) or spec.view is None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Drawing
 from pixelwise.data.draw import background_class, palette, to_rgb
 from pixelwise.data.objects import aimed
 from pixelwise.metrics import Calibration, ConfusionMatrix, Headline
+from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import Block, Facts, Figure, Heading, Numbers, Panels, Picture, Section, Text
 from pixelwise.report.boxes import draw_boxes
 from pixelwise.report.cells import Number, Strong
@@ -22,7 +23,7 @@ from pixelwise.report.classes import (
     class_scores_section,
     confusion_section,
 )
-from pixelwise.report.pictures import fitted_size, jpeg, resized, svg
+from pixelwise.report.pictures import fitted_size, resized, svg
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence

@@ -14,9 +14,10 @@ from PIL import Image
 
 from pixelwise.data.draw import palette, to_rgb
 from pixelwise.metrics.headline import Headline
+from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import Block, Figure, Figures, Grid, Numbers, Picture, Section, Text
 from pixelwise.report.figures import STYLE
-from pixelwise.report.pictures import fitted_size, jpeg, resized, svg
+from pixelwise.report.pictures import fitted_size, resized, svg
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence
 from pixelwise.tasks.base import Evaluation, Snapshots

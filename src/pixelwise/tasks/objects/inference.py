@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -71,6 +71,7 @@ class ObjectPrediction(Prediction):
         masks: of each object, the part of the picture that holds it; None where only boxes are predicted.
     """
 
+    columns: ClassVar = ("class", "confidence", "x0", "y0", "x1", "y1", "pixels")
     boxes: np.ndarray
     classes: np.ndarray
     confidences: np.ndarray
@@ -154,7 +155,7 @@ class ObjectInference(Inference[ObjectPrediction]):
     """
 
     table = "boxes.csv"
-    columns = ("class", "confidence", "x0", "y0", "x1", "y1", "pixels")
+    columns = ObjectPrediction.columns
     document = "objects.json"
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: ObjectOptions) -> None:

@@ -15,6 +15,7 @@ from pixelwise.data.regions import Patch
 from pixelwise.data.sample import Instances
 from pixelwise.metrics.detection_errors import IGNORED, KINDS, RIGHT, kinds_of_detections
 from pixelwise.nn.boxes import pairwise_iou
+from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import (
     Block,
     Column,
@@ -33,7 +34,7 @@ from pixelwise.report.blocks import (
 from pixelwise.report.boxes import draw_boxes
 from pixelwise.report.cells import Bar, Cell, Number, Strong, Swatch
 from pixelwise.report.figures import STYLE
-from pixelwise.report.pictures import fitted_size, jpeg, resized, svg
+from pixelwise.report.pictures import fitted_size, resized, svg
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import css, sentence

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -57,6 +57,7 @@ class PosePrediction(Prediction):
         image: (H, W, C), the picture.
     """
 
+    columns: ClassVar = ("person", "joint", "x", "y", "confidence")
     places: np.ndarray
     confidences: np.ndarray
     boxes: np.ndarray
@@ -94,7 +95,7 @@ class PoseInference(Inference[PosePrediction]):
     """
 
     table = "joints.csv"
-    columns = ("person", "joint", "x", "y", "confidence")
+    columns = PosePrediction.columns
     document = "poses.json"
     batch_size = BATCH
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Drawing
 from pixelwise.data.people import people_alone
 from pixelwise.data.person_windows import PersonWindow
 from pixelwise.metrics.headline import Headline
+from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import (
     Block,
     Column,
@@ -28,7 +29,7 @@ from pixelwise.report.blocks import (
 )
 from pixelwise.report.cells import Bar, Cell, Number, Strong, Swatch
 from pixelwise.report.figures import ACCENT, STYLE
-from pixelwise.report.pictures import jpeg, svg
+from pixelwise.report.pictures import svg
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.skeletons import LEFT, MIDDLE, RIGHT, draw_skeletons

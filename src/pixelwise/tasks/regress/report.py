@@ -11,10 +11,11 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from pixelwise.data.draw import to_rgb
+from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import Block, ColourBar, Figure, Figures, Heading, Numbers, Panels, Picture, Section, Text
 from pixelwise.report.cells import Number, Strong
 from pixelwise.report.figures import ACCENT, INK, STYLE
-from pixelwise.report.pictures import fitted_size, jpeg, resized, svg
+from pixelwise.report.pictures import fitted_size, resized, svg
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import comparison, definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence

@@ -15,6 +15,7 @@ from matplotlib import colormaps
 from pixelwise.data.draw import background_class, palette, to_rgb
 from pixelwise.data.sample import VOID
 from pixelwise.metrics import Calibration, ConfusionMatrix, Headline
+from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import (
     Block,
     Column,
@@ -39,7 +40,7 @@ from pixelwise.report.classes import (
     confusion_section,
     counted,
 )
-from pixelwise.report.pictures import fitted_size, jpeg, png, resized
+from pixelwise.report.pictures import fitted_size, png, resized
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import comparison, definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import css, sentence, sortable
