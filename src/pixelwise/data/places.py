@@ -112,7 +112,7 @@ def place(path: PurePosixPath) -> Place:
 
 @lru_cache(maxsize=4096)
 def _folder_meaning(folder: str) -> tuple[str, str] | None:
-    """The role and the split that a folder's name states, empty if it does not; None if the name means another thing."""
+    """The role and the split that a folder's name states, empty if it does not; None if it means something else."""
     words = [word for word in re.split(r"[_\-. ]+", folder.lower()) if word]
     if not words or not all(word in PICTURE_WORDS | MASK_WORDS | _FILLERS or word in SPLIT_WORDS for word in words):
         return None

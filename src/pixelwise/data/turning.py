@@ -48,7 +48,7 @@ class Turn:
         return self._moved(points, self._rotation(), GRAZING)
 
     def backward(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points (..., 2) of the turned picture -> their positions before (..., 2), and whether they were visible (...).
+        """Points (..., 2) of the turned picture -> earlier positions (..., 2), and whether each was visible (...).
 
         A point that was out of sight gets the position of the visible point before it, which mirrors the surface.
         """

@@ -1,4 +1,4 @@
-"""Label files that no layout has read, so that whoever looks for labels hears what was found instead."""
+"""Label files that no layout has read, so that messages can report what was found instead of labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ABOUT_ALL = {
     ".txt": re.compile(r"readme.*|licen[cs]e|classes|class_names|labels|labelmap|train|val|test|trainval|dataset"),
     ".json": re.compile(r"classes|class_names|labelmap|dataset"),
 }
-"""Suffix -> names of files that are about all pictures and hold no labels."""
+"""Suffix -> names of files that describe the whole dataset and hold no labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Kind:
 
     Attributes:
         what: what it looks like, for a sentence.
-        fits: whether the beginning of a file is of this kind.
+        fits: whether the beginning of a file belongs to this kind.
         advice: what to do.
     """
 
@@ -85,7 +85,7 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
             "see docs/data.md for the names of the columns",
         ),
         _Kind(
-            "run lengths under the name of a form to send predictions with",
+            "run lengths under the name of a template for submitting predictions",
             lambda head: True,
             "rename them if they are labels of these pictures",
         ),
@@ -94,7 +94,7 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
 
 
 def labels_not_read(root: Path) -> str:
-    """A sentence on files below `root` that look like labels of a kind that is not read; empty where there are none."""
+    """A sentence on files below `root` that look like labels of an unsupported kind; empty if there are none."""
     found: dict[tuple[str, _Kind], list[str]] = defaultdict(list)
     for folder, below, names in os.walk(root):
         below[:] = sorted(name for name in below if not name.startswith("."))
