@@ -39,7 +39,7 @@ class LayerCoding(Coding):
         return self.decode_mask(record, height, width), None
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """The mask alone.
+        """Only the mask.
 
         Raises:
             UserError: as `decode`.

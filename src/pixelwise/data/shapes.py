@@ -139,7 +139,7 @@ class ShapeCoding(Coding):
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """The mask alone.
+        """Only the mask.
 
         Raises:
             UserError: as `decode`.
@@ -269,7 +269,7 @@ def _other_size(record: Record, drawing: Drawing, size: tuple[int, int]) -> str:
     """The sentence for a picture whose size differs from the one in its annotation file."""
     assert drawing.size is not None
     (height, width), (stated_height, stated_width) = size, drawing.size
-    stated = f"{drawing.file}: {record.picture.name} is {stated_width} x {stated_height} by this file"
+    stated = f"{drawing.file}: {record.picture.name} is {stated_width} x {stated_height} in this file"
     if drawing.size == (width, height) and probe(record.picture).rotated:
         return (
             f"{stated}, which is its size before the EXIF orientation turns it upright, to {width} x {height} (width x "

@@ -107,7 +107,7 @@ def _ignored(drawings: Mapping[str, Drawing]) -> Iterator[str]:
         be = "crowd is labelled as its class" if crowds == 1 else "crowds are labelled as their class"
         yield f"{crowds:,} {be}, beneath the single objects, and {rest}"
     if difficult:
-        yield f"{counted(difficult, 'object is', 'objects are')} marked as difficult: {rest}"
+        yield f"{counted(difficult, 'object is', 'objects are')} marked as difficult and {rest}"
 
 
 def split_in(name: str) -> str:

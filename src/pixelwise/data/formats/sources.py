@@ -180,7 +180,7 @@ class Sources:
         for one, other in combinations(sources, 2):
             where = f"{one.entry} of {self._name(one.file)}" if one.entry else self._name(one.file)
             if one.size is not None and other.size is not None and one.size != other.size:
-                why = f"the picture is {_size(other.size)} here, but {_size(one.size)} by {where} (width x height)"
+                why = f"the picture is {_size(other.size)} here, but {_size(one.size)} in {where} (width x height)"
             elif self._contradict(one, other, versions):
                 why = f"the shapes of this picture differ from those in {where}"
             else:

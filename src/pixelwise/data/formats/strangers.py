@@ -47,16 +47,16 @@ def _yolo(head: bytes) -> bool:
 
 _ARRAYS = _Kind("arrays", lambda head: True, "save each mask as a PNG of class ids under its picture's name in masks/")
 _VOLUMES = _Kind("volumes", lambda head: True, "save each slice as a picture, and its mask as a PNG of class ids")
-_LINES = _Kind("of no kind that is read", lambda head: True, "export the labels as COCO's or LabelMe's JSON")
+_LINES = _Kind("in no format that is read", lambda head: True, "export the labels as COCO's or LabelMe's JSON")
 _MAPS = _Kind("outlines on a map", lambda head: True, "rasterise them to one mask per picture")
 _KINDS: Mapping[str, tuple[_Kind, ...]] = {
     ".xml": (
-        _Kind("boxes of Pascal VOC's kind", _voc, "leave the layout out, or give voc_xml"),
+        _Kind("boxes in Pascal VOC's format", _voc, "leave the layout out, or give voc_xml"),
         _Kind("annotations", lambda head: True, "export them as COCO's JSON, LabelMe's JSON or masks"),
     ),
     ".txt": (
         _Kind(
-            "boxes or outlines of YOLO's kind",
+            "boxes or outlines in YOLO's format",
             _yolo,
             "give each the name of its picture, and leave the layout out or give yolo",
         ),
@@ -108,7 +108,8 @@ def labels_not_read(root: Path) -> str:
             if kind is not None:
                 found[suffix, kind].append(file.relative_to(root).as_posix())
     sentences = [
-        f"{counted(len(files), 'file', 'files')} of the suffix {suffix} ({some(files, 2)}), {kind.what}: {kind.advice}."
+        f"{counted(len(files), 'file', 'files')} with the suffix {suffix} ({some(files, 2)}), {kind.what}: "
+        f"{kind.advice}."
         for (suffix, kind), files in sorted(found.items(), key=lambda item: -len(item[1]))
     ]
     return f"Found, but not read: {' '.join(sentences)}" if sentences else ""
