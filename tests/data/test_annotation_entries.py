@@ -396,7 +396,7 @@ class TestLabelMe:
         assert "is embedded in the JSON" in findings(tmp_path)["list-entry-missing"].files[0]
         for name in NAMES:
             (tmp_path / f"images/{name}.png").rename(tmp_path / f"images/other_{name}.png")
-        with pytest.raises(UserError, match="pictures lie inside of LabelMe's JSON files"):
+        with pytest.raises(UserError, match="pictures are embedded in LabelMe's JSON files"):
             open_dataset(tmp_path, "labelme")
 
 
