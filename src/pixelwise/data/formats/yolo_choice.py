@@ -13,7 +13,7 @@ from pixelwise.data.listing import counted, some
 from pixelwise.data.splits import even_sample
 
 Folders = defaultdict[str, dict[Path, tuple[str, ...]]]
-"""Folder of labels, empty for `labels` and for files next to the pictures -> text file -> the records that it labels."""
+"""Folder of labels, empty for `labels` and for files next to pictures -> text file -> the records that it labels."""
 LOOKED_AT = 20
 
 
