@@ -102,7 +102,7 @@ class TestCoco:
             ({"size": [6, 8], "counts": [2**61] * 8 + [48]}, "add up to"),
             ({"size": [6, 8]}, "'counts' is missing"),
             ({"size": [6, 8], "counts": "b'zz"}, "compressed run-length encoding"),
-            ({"size": [8, 6], "counts": [48]}, "picture of 6 x 8, but this one is 8 x 6"),
+            ({"size": [8, 6], "counts": [48]}, "picture of 6 x 8, but this picture is 8 x 6"),
             (None, r"neither an outline \(segmentation\) nor a box \(bbox\)"),
         ],
     )
@@ -118,7 +118,7 @@ class TestCoco:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ({"category_id": 9}, "category_id 9 is none of the categories"),
+            ({"category_id": 9}, "category_id 9 is not among the categories"),
             ({"category_id": None}, "'category_id' is missing"),
             ({"category_id": [1]}, "'category_id' is '\\[1\\]', expected a number or text"),
         ],
@@ -150,7 +150,7 @@ class TestCoco:
     @pytest.mark.parametrize(
         ("key", "entry", "words"),
         [
-            ("annotations", {"id": 5, "image_id": 77, "category_id": 1}, "annotation 5 .image_id 77 is none"),
+            ("annotations", {"id": 5, "image_id": 77, "category_id": 1}, "annotation 5 .image_id 77 is not among"),
             ("annotations", {"id": 5, "category_id": 1}, "annotation 5 .the key 'image_id' is missing"),
             ("annotations", {"id": 5, "image_id": True, "category_id": 1}, "annotation 5 .'image_id' is 'True'"),
             ("annotations", 5, "entry 4 of annotations .a JSON object expected, int found"),
@@ -301,8 +301,8 @@ class TestLabelMe:
             (shape("", "polygon", (0, 0), (3, 0), (3, 3)), "'label' is '', expected text"),
             (5, "a JSON object expected, int found"),
             (shape("car", "polygon", (0, 0), (3, 0), (3, 3), group_id=[1]), "'group_id' is"),
-            (shape("car", "mask", (0, 0), (1, 1), mask="!"), "the mask is no PNG"),
-            (shape("car", "mask", (0, 0), (1, 1), mask=5), "the mask is no PNG"),
+            (shape("car", "mask", (0, 0), (1, 1), mask="!"), "the mask is not a PNG"),
+            (shape("car", "mask", (0, 0), (1, 1), mask=5), "the mask is not a PNG"),
             (shape("car", "mask", (0, 0), (1, 1), mask=png(np.ones((3, 2), bool))), "mask is 2 x 3, but its box 2 x 2"),
             (shape("car", "mask", (7, 5), (8, 6), mask=png(np.ones((2, 2), bool))), "columns 7 to 9 and rows 5 to 7"),
         ],
@@ -393,10 +393,10 @@ class TestLabelMe:
     def test_a_picture_that_lies_inside_of_the_json_is_named(self, tmp_path: Path) -> None:
         self.write(tmp_path)
         dump(tmp_path / "images/z.json", labelme_file(picture="z.png", imageData="iVBORw0KGgo="))
-        assert "lies inside of the JSON" in findings(tmp_path)["list-entry-missing"].files[0]
+        assert "is embedded in the JSON" in findings(tmp_path)["list-entry-missing"].files[0]
         for name in NAMES:
             (tmp_path / f"images/{name}.png").rename(tmp_path / f"images/other_{name}.png")
-        with pytest.raises(UserError, match="pictures lie inside of LabelMe's JSON files"):
+        with pytest.raises(UserError, match="pictures are embedded in LabelMe's JSON files"):
             open_dataset(tmp_path, "labelme")
 
 
@@ -435,7 +435,7 @@ class TestTables:
         runs = rle.write_pairs(rle.to_pairs(WHOLE))
         rows = [f"{name},{WIDTH},{2 * HEIGHT if name == 'a' else HEIGHT},{runs}" for name in NAMES]
         table(tmp_path, "id,width,height,rle", *rows)
-        assert_breaks_alone(tmp_path, r"a\.png is 8 x 12 by this file")
+        assert_breaks_alone(tmp_path, r"a\.png is 8 x 12 in this file")
         table(tmp_path, "id,x,y,width,height,rle", *(row.replace(",", ",0,0,", 1) for row in rows))  # of a box
         assert "shape-broken" not in findings(tmp_path)
 

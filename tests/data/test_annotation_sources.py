@@ -77,7 +77,7 @@ class TestCoco:
         pictures(tmp_path, *NAMES)
         dump(tmp_path / "x.json", coco(ALL))
         dump(tmp_path / "old/x.json", coco({**ALL, "d": "right"}))
-        with pytest.raises(UserError, match=r"\(images/d\): the shapes of this picture are others than those by"):
+        with pytest.raises(UserError, match=r"\(images/d\): the shapes of this picture differ from those in"):
             open_dataset(tmp_path)
         assert [entry.split(":")[0] for entry in findings(tmp_path)["shape-broken"].files] == ["images/d"]
         assert examine(tmp_path).summary.labelled == 3
@@ -123,7 +123,7 @@ class TestCoco:
         content["images"] += other["images"]
         content["annotations"] += other["annotations"]
         dump(tmp_path / "x.json", content)
-        with pytest.raises(UserError, match=r"x\.json, image 100 \(images/a\): .* than those by image 0 of x\.json"):
+        with pytest.raises(UserError, match=r"x\.json, image 100 \(images/a\): .* from those in image 0 of x\.json"):
             open_dataset(tmp_path)
         assert [entry.split(":")[0] for entry in findings(tmp_path)["shape-broken"].files] == ["images/a"]
         assert examine(tmp_path).summary.labelled == 3
@@ -134,7 +134,7 @@ class TestCoco:
         small = coco({"a": ""})
         small["images"][0].update(height=3, width=4)
         dump(tmp_path / "y.json", small)
-        with pytest.raises(UserError, match=r"the picture is 4 x 3 here, but 8 x 6 by image 0 of x\.json"):
+        with pytest.raises(UserError, match=r"the picture is 4 x 3 here, but 8 x 6 in image 0 of x\.json"):
             open_dataset(tmp_path)
 
 
@@ -182,6 +182,6 @@ class TestTables:
         pictures(tmp_path, *NAMES)
         table(tmp_path, "id,rle", "a,8 2", "b,8 2", "c,", "d,1 1", name="new.csv")
         table(tmp_path, "id,rle", "a,8 2", "b,9 2", "c,", "d,1 1", name="old.csv")
-        with pytest.raises(UserError, match=r"\(images/b\): the shapes of this picture are others"):
+        with pytest.raises(UserError, match=r"\(images/b\): the shapes of this picture differ"):
             open_dataset(tmp_path)
         assert examine(tmp_path).summary.labelled == 3

@@ -192,7 +192,7 @@ class TestPicturesThatAreNotFound:
         table(tmp_path, "id,rle", "1,1 2", "2,1 2")
         with pytest.raises(UserError, match=r"\(1, 2\) .* where the pictures are images/0001, images/0002; write"):
             open_dataset(tmp_path)
-        assert "the errors on text files tell why" in findings(tmp_path)["no-masks"].sentence
+        assert "the errors about text files explain why" in findings(tmp_path)["no-masks"].sentence
 
     def test_a_table_without_rows_is_told(self, tmp_path: Path) -> None:
         pictures(tmp_path, "a", "b")

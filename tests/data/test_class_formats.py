@@ -135,7 +135,7 @@ def test_idx_parts_tell_their_split_by_a_word_of_their_name(part: str, tmp_path:
         write_idx(file.parent, rng.integers(0, 256, (count, 6, 5), np.uint8), labels, file.name)
     dataset = open_dataset(tmp_path)
     assert {split: len(names) for split, names in dataset.splits.items()} == {"train": 20, "val": 6, "test": 8}
-    assert any("no picture is of a class below 1" in note for note in dataset.notes)
+    assert any("no picture has a class below 1" in note for note in dataset.notes)
     assert any("rows and columns exchanged" in note for note in dataset.notes) == ("emnist" in part)
 
 
@@ -204,7 +204,7 @@ def test_the_doctor_reads_idx(tmp_path: Path) -> None:
 
 
 def test_there_is_nothing_to_convert(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no masks; only masks and objects have formats"):
+    with pytest.raises(UserError, match="no masks; conversion is only possible for masks and objects"):
         convert(write_digits(tmp_path / "data"), "voc", tmp_path / "out")
 
 

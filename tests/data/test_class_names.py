@@ -86,7 +86,7 @@ def test_pictures_with_a_class() -> None:
         (("class 0", "class 1", "class 2"), ("sky", "road", "car"), r"classes\.txt.*the lines: sky, road, car"),
         (("sky", "road"), ("class 0", "class 1", "class 2"), r"classes\.txt.*the lines: class 0, class 1"),
         (("class 0", "class 1", "class 2"), ("class 0", "class 1"), "do not include 'class 2'"),
-        (("cat", "CAT"), ("cat", "dog"), "several of them mean the same one"),
+        (("cat", "CAT"), ("cat", "dog"), "several of them match the same one"),
     ],
 )
 def test_what_cannot_be_matched_says_how_to_make_it_match(

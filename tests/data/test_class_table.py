@@ -108,7 +108,7 @@ def test_a_list_of_pictures_names_no_classes(content: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a\nb\na\n", "'a' stands there twice"),
+        (b"a\nb\na\n", "'a' occurs twice"),
         (b"\n", "0 class names found"),
         (b"\xe4\n", "not UTF-8"),
         (b"names: {0: a", "cannot be read as one"),

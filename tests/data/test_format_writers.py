@@ -229,7 +229,7 @@ def test_boxes_without_an_outline_come_back_from_coco(tmp_path: Path) -> None:
         assert kept[0] == kept[1]
     assert bare
     said = convert(tmp_path / "one", "rle_csv", tmp_path / "three")
-    assert any("have a box but no outline; rle_csv holds none of them" in sentence for sentence in said)
+    assert any("have a box but no outline; rle_csv cannot hold them" in sentence for sentence in said)
 
 
 @pytest.mark.parametrize("to", OF_PIXELS)
@@ -465,7 +465,7 @@ class TestObjects:
             annotation["segmentation"] = [[left, top, left + width, top, left + width, top + height]]
         (boxes / "all.json").write_text(json.dumps(content))
         said = convert(boxes, "labelmap", tmp_path / "copy")
-        assert any("all 3 are one, object" in sentence for sentence in said)
+        assert any("all 3 are merged into one, object" in sentence for sentence in said)
         copy = open_dataset(tmp_path / "copy", "labelmap")
         assert copy.class_names == ("background", "object")
         expected = {

@@ -306,7 +306,7 @@ class TestRefusals:
             open_dataset(tmp_path, "camvid")
 
     @pytest.mark.parametrize(
-        ("content", "sentence"), [("", "0 class names"), ("a\na\n", "'a' stands there twice"), (b"\xff\xfea", "UTF-8")]
+        ("content", "sentence"), [("", "0 class names"), ("a\na\n", "'a' occurs twice"), (b"\xff\xfea", "UTF-8")]
     )
     def test_class_files(self, content: str | bytes, sentence: str, tmp_path: Path) -> None:
         (tmp_path / "classes.txt").write_bytes(content if isinstance(content, bytes) else content.encode())

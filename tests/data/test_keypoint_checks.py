@@ -109,5 +109,5 @@ def test_bodies_that_are_swapped_as_a_whole_are_told_by_their_faces(tmp_path: Pa
 def test_a_corrected_copy_is_refused_in_one_sentence(tmp_path: Path) -> None:
     from pixelwise.data.doctor import fix
 
-    with pytest.raises(UserError, match="joints of people; a corrected copy is made of pictures with masks alone"):
+    with pytest.raises(UserError, match="joints of people; a corrected copy can only be made of pictures with masks"):
         fix(write_lsp(tmp_path / "a"), tmp_path / "b")

@@ -350,7 +350,7 @@ class TestDoctor:
         dump(tmp_path / "x.json", coco_file())
         found = findings(tmp_path)
         (entry,) = found["shape-broken"].files
-        assert "a.png is 8 x 6 by this file, which is its size before the EXIF orientation" in entry
+        assert "a.png is 8 x 6 in this file, which is its size before the EXIF orientation" in entry
         assert "exif-rotated" not in found  # which says that masks fit in size
         content = coco_file()
         content["images"][0].update(height=WIDTH, width=HEIGHT)

@@ -247,7 +247,7 @@ class TestPainting:
     ("region", "words"),
     [
         (Pairs(np.array([[60, 9]])), "the run '60 9' lies outside"),
-        (Counts(np.array([64]), (4, 16)), "is of a picture of 16 x 4, but this one is 8 x 8"),
+        (Counts(np.array([64]), (4, 16)), "is of a picture of 16 x 4, but this picture is 8 x 8"),
         (Counts(np.array([63]), (8, 8)), "add up to 63 pixels"),
         (Counts("~", (8, 8)), "holds '~'"),
         (Patch(6, 0, np.ones((3, 2), bool)), "rows 6 to 9, but the picture is 8 x 8"),
@@ -259,7 +259,7 @@ def test_what_cannot_be_of_the_picture_is_told_with_file_and_entry(region: Regio
 
 
 def test_another_size_than_the_files_is_told() -> None:
-    with pytest.raises(UserError, match=r"x\.png is 9 x 8 by this file, but the picture is 8 x 8"):
+    with pytest.raises(UserError, match=r"x\.png is 9 x 8 in this file, but the picture is 8 x 8"):
         coding(size=(8, 9)).decode_mask(RECORD, 8, 8)
 
 

@@ -136,12 +136,12 @@ def test_pictures_in_a_folder_of_maps_are_no_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("scale", "'scale' found, expected one line"),
+        ("scale", "'scale' found, expected a single line"),
         ("scale 0", "the scale is 0"),
         ("scale 1mm", "'scale 1mm' found, expected a number"),
         ("void none", "'void none' found, expected a number"),
         ("scal 1", "did you mean 'scale'"),
-        ("unit m\nunit mm", "'unit mm' found, expected one line"),
+        ("unit m\nunit mm", "'unit mm' found, expected a single line"),
     ],
 )
 def test_statements_that_make_no_sense(tmp_path: Path, statement: str, message: str) -> None:

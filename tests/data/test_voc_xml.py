@@ -148,7 +148,7 @@ def test_a_size_of_another_picture_is_a_finding(tmp_path: Path) -> None:
     pictures(tmp_path, *"ab")
     voc_file(tmp_path / "images/a.xml", voc_object("dog", 1, 1, 3, 3), size=(80, 60))
     voc_file(tmp_path / "images/b.xml", voc_object("dog", 1, 1, 3, 3), size=(0, 0))
-    assert "a.png is 80 x 60 by this file" in findings(tmp_path)["shape-broken"].files[0]
+    assert "a.png is 80 x 60 in this file" in findings(tmp_path)["shape-broken"].files[0]
     assert len(findings(tmp_path)["shape-broken"].files) == 1
 
 

@@ -89,7 +89,7 @@ def test_of_a_line_with_keypoints_the_box_is_read(tmp_path: Path) -> None:
         write(tmp_path / f"labels/{name}.txt", f"{BOX} 0.5 0.5 2 0.25 0.25 0")
     dataset = open_dataset(tmp_path)
     assert objects(dataset, "a").boxes.tolist() == [[3, 1.5, 5, 4.5]]
-    assert "The keypoints of 2 objects are not read, their boxes are." in dataset.notes
+    assert "Of 2 objects with keypoints, only the boxes are read." in dataset.notes
 
 
 def test_a_missing_file_is_no_empty_one(tmp_path: Path) -> None:

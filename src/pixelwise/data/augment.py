@@ -1,7 +1,8 @@
-"""Random views of a sample: picture, mask, boxes and keypoints move together, by one warp.
+"""Random crops of a sample: picture, mask, boxes and keypoints move together, by one warp.
 
-Scaling, rotation, flips, the crop, the elastic field, a sheet's bends and a turn out of the plane are composed into a
-single map from the pixels of the view to those of the picture, so that everything is resampled once.
+Scaling, rotation, flips, the position of the crop, the elastic field, the bends of a sheet of paper and a turn out of
+the plane are composed into a single map from the pixels of the crop to those of the picture, so that everything is
+resampled only once.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ def _rising(pair: tuple[float, float]) -> tuple[float, float]:
 
 
 MARGIN = 1.2
-"""An object's box is this much enlarged where a view is filled by it (Noh et al., ICCV 2015, section 4.2)."""
+"""Where an object fills a crop, the object's box is enlarged by this factor (Noh et al., ICCV 2015, section 4.2)."""
 
 Side = Annotated[int, Field(ge=1)]
 Factor = Annotated[float, Field(gt=0)]
 
 
 class Augmentation(BaseModel):
-    """What varies between two views of a picture. The default varies nothing but the place of the crop."""
+    """How crops of a picture vary. By default only the position of the crop does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    crop: tuple[Side, Side] = Field((256, 256), description="height and width of a view, in pixels")
+    crop: tuple[Side, Side] = Field((256, 256), description="height and width of a crop, in pixels")
     scale: Annotated[tuple[Factor, Factor], AfterValidator(_rising)] = Field(
         (1.0, 1.0), description="magnification, drawn log-uniformly between the two"
     )
@@ -50,43 +51,45 @@ class Augmentation(BaseModel):
     contrast: float = Field(0.0, ge=0, le=1, description="contrast about the picture's mean, within 1 +- this")
     saturation: float = Field(0.0, ge=0, le=1, description="of colour pictures, within 1 +- this")
     noise: float = Field(0.0, ge=0, le=1, description="largest standard deviation, as a share of the full range")
-    blur: float = Field(0.0, ge=0, description="largest gaussian standard deviation in pixels, for half of the views")
-    sharpen: float = Field(0.0, ge=0, description="largest amount of unsharp masking, for half of the views")
+    blur: float = Field(0.0, ge=0, description="largest gaussian standard deviation in pixels, for half of the crops")
+    sharpen: float = Field(0.0, ge=0, description="largest amount of unsharp masking, for half of the crops")
     erase: float = Field(0.0, ge=0, le=1, description="probability that a rectangle is covered; its labels become void")
     background: float = Field(0.0, ge=0, le=1, description="probability that the masked background is replaced")
     background_class: int = Field(0, ge=0, le=254, description="the class that is background")
     backgrounds: str = Field("", description="folder of pictures for it; empty for plain, shaded and noisy surfaces")
     objects: float = Field(
-        0.0, ge=0, le=1, description="probability that a view is filled by an object: 1.2 times its box, times scale"
+        0.0, ge=0, le=1, description="probability that a crop is filled by an object: 1.2 times its box, times scale"
     )
-    alone: bool = Field(False, description="whether all else in such a view is labelled as class 0")
+    alone: bool = Field(False, description="whether everything else in such a crop is labelled as class 0")
     perspective: float = Field(0.0, ge=0, le=0.25, description="the most that a corner moves, as a share of the sides")
     folds: int = Field(0, ge=0, le=8, description="the most creases of a sheet of paper")
     shading: float = Field(0.0, ge=0, le=1, description="the most that light falls off over a sheet of paper")
-    ink: float = Field(0.0, ge=0, le=5, description="the most pixels that dark strokes spread")
+    ink: float = Field(0.0, ge=0, le=5, description="the most that dark strokes spread, in pixels")
     yaw: float = Field(
-        0.0, ge=0, le=60, description="degrees that a rounded thing turns to either side, as a head is shaken"
+        0.0, ge=0, le=60, description="degrees that a rounded object turns to either side, like a head that is shaken"
     )
-    pitch: float = Field(0.0, ge=0, le=60, description="degrees that it turns up or down, as a head nods")
-    scan: float = Field(0.0, ge=0, le=1, description="the most of a scanner's streaks, bands, grain and dust")
+    pitch: float = Field(0.0, ge=0, le=60, description="degrees that it turns up or down, like a head that nods")
+    scan: float = Field(0.0, ge=0, le=1, description="largest amount of a scanner's streaks, bands, grain and dust")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """One view: image (crop height, crop width, C), mask and objects with it. The same rng state, the same view.
+        """Draws one crop: an image (crop height, crop width, C) with its mask and objects.
+
+        The same state of `rng` gives the same crop.
 
         Random numbers are drawn in this order:
 
         - `objects`, and then which object: only if `objects` is above 0;
-        - scale, angle, two flips and the place: always, whatever the settings;
+        - scale, angle, two flips and the position: always, whatever the settings;
         - the elastic field: only if `elastic` is above 0;
         - the sheet of paper: only if `perspective`, `folds` or `shading` is above 0;
         - the turn: only if `yaw` or `pitch` is above 0;
-        - `background`: only if above 0, and the new background only in the views that get one;
+        - `background`: only if above 0, and the new background only in the crops that get one;
         - gain, contrast, saturation, level of noise and blur: always, whatever the settings;
         - `sharpen`, one number per value of the picture for `noise`, `ink`, `scan`: each only if above 0;
-        - `erase`: only if above 0, and the rectangle only in the views that get one.
+        - `erase`: only if above 0, and the rectangle only in the crops that get one.
 
-        So a change of a setting that is always drawn leaves all other draws alone, while one of the others that is
-        turned on or off moves everything drawn after it in the same view.
+        So changing a setting that is always drawn leaves all other draws alone, while turning one of the other settings
+        on or off changes everything that is drawn after it in the same crop.
         """
         box = None
         if self.objects > 0 and rng.random() < self.objects:
@@ -115,17 +118,17 @@ class Augmentation(BaseModel):
         return erased(view, rng) if self.erase > 0 and rng.random() < self.erase else view
 
     def draw_warp(self, size: tuple[int, int], rng: np.random.Generator, box: np.ndarray | None = None) -> Warp:
-        """The geometry of one view of a picture of `size` (height, width).
+        """Draws the geometry of one crop of a picture of `size` (height, width).
 
-        The crop lies inside the magnified picture where it fits; where it is larger than the picture it contains it.
+        The crop lies inside the magnified picture where it fits; where it is larger than the picture, it contains it.
 
         Args:
-            box: (4,) xyxy of an object that is to fill the view, with a margin (`MARGIN`): at a scale of 1 both just
-                fit into it, at larger ones the view moves within them. The object stays in the middle along the other
-                axis.
+            box: (4,) xyxy of an object that fills the crop, with a margin (`MARGIN`). At a scale of 1 box and margin
+                just fit into the crop; at larger scales the crop moves within them. Along the other axis the object
+                stays in the middle.
         """
-        # Drawn whatever the settings, so that changing one of them leaves the others' draws alone; the elastic field,
-        # below, is not.
+        # These numbers are drawn whatever the settings, so that changing one setting leaves the others' draws alone.
+        # The elastic field, below, is drawn only where it is used.
         scale = float(np.exp(rng.uniform(*np.log(self.scale))))
         angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))
         mirror = rng.random(2) < 0.5
@@ -145,7 +148,7 @@ class Augmentation(BaseModel):
         centre = middle + (place - 0.5) * room
         shift = centre - linear @ (np.array([self.crop[1], self.crop[0]]) / 2)
         if scale == 1 and angle == 0:
-            shift = np.round(shift)  # pixels stay pixels
+            shift = np.round(shift)  # nothing is interpolated
         displacement = None
         if self.elastic > 0:
             displacement = elastic_field(self.crop, self.elastic, rng)
@@ -175,13 +178,13 @@ class Augmentation(BaseModel):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Warp:
-    """A map from a view to a picture, in continuous coordinates: `source = matrix @ (x, y, 1)`, plus a displacement.
+    """A map from a crop to a picture, in continuous coordinates: `source = matrix @ (x, y, 1)`, plus a displacement.
 
     Attributes:
         matrix: (2, 3).
-        size: height and width of the view.
-        displacement: (height, width, 2) float32 pixels of the picture, added at each pixel of the view; or None.
-        turn: what the view shows is turned out of its plane, after all else; or None.
+        size: height and width of the crop.
+        displacement: (height, width, 2) float32 pixels of the picture, added at each pixel of the crop; or None.
+        turn: a turn of the crop's content out of its plane, after everything else; or None.
     """
 
     matrix: np.ndarray
@@ -191,25 +194,25 @@ class Warp:
 
     @property
     def mirrors(self) -> bool:
-        """Whether the view is a mirror image: one flip is, two flips and any rotation are not."""
+        """Whether the crop is a mirror image: after one flip it is, after two flips or any rotation it is not."""
         return bool(np.linalg.det(self.matrix[:, :2]) < 0)
 
     def displaced(self, displacement: np.ndarray) -> Warp:
-        """The same warp after another one: each pixel of the view first moves by (height, width, 2) of its pixels."""
+        """The same warp after another one: each pixel of the crop first moves by (height, width, 2) of its pixels."""
         in_picture = displacement @ self.matrix[:, :2].T
         if self.displacement is not None:
             in_picture = in_picture + self.displacement
         return replace(self, displacement=in_picture.astype(np.float32))
 
     def turned(self, turn: Turn) -> Warp:
-        """The same warp, and what it shows turned out of the plane."""
+        """The same warp, with its content turned out of the plane."""
         return replace(self, turn=turn)
 
     def apply(self, sample: Sample) -> Sample:
         """Resamples picture (linear, mirrored border) and labels (nearest, void outside), and moves the objects.
 
-        What a turn brings into sight is mirrored in the picture and void in the labels. In a mirror image left and
-        right joints (`Instances.sides`) change places.
+        Areas that a turn brings into sight are mirrored in the picture and void in the labels. In a mirror image left
+        and right joints (`Instances.sides`) change places.
         """
         maps, hidden = self._maps()
         image = self._resample(sample.image, maps, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
@@ -237,7 +240,7 @@ class Warp:
         )
 
     def _move_values(self, values: np.ndarray, maps: np.ndarray | None) -> np.ndarray:
-        """(H, W) numbers at the crop's pixels, linear between known ones; NaN outside and nearer to void ones."""
+        """(H, W) numbers at the crop's pixels, linear between known ones; NaN outside and nearest to void ones."""
         known = np.isfinite(values).astype(np.float32)
         filled = np.where(known > 0, values, 0).astype(np.float32)
         moved = self._resample(filled, maps, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
@@ -246,8 +249,8 @@ class Warp:
         return np.where((weight > 0.5) & (inside > 0), moved / np.maximum(weight, 0.5), np.nan).astype(np.float32)
 
     def _maps(self) -> tuple[np.ndarray | None, np.ndarray]:
-        """Where each pixel of the view comes from, (height, width, 2) float32 for OpenCV, or None where the matrix
-        says it; and the pixels of which nothing is known, (height, width) bool.
+        """Where each pixel of the crop comes from, (height, width, 2) float32 for OpenCV, or None where only the matrix
+        determines it; and (height, width) bool, the pixels about which nothing is known.
 
         OpenCV's coordinates have pixel centres at whole numbers.
         """
@@ -269,7 +272,7 @@ class Warp:
     def _resample(
         self, array: np.ndarray, maps: np.ndarray | None, interpolation: int, border: int, fill: float = 0
     ) -> np.ndarray:
-        """(H, W) or (H, W, C), any number of channels -> the same at the view's size."""
+        """(H, W) or (H, W, C), any number of channels -> the same at the crop's size."""
         if array.ndim == 3 and array.shape[2] > 4:  # OpenCV fills and warps at most four channels at once
             parts = [
                 self._resample(array[:, :, start : start + 4], maps, interpolation, border, fill)
@@ -287,11 +290,11 @@ class Warp:
         return cv2.remap(array, maps, None, interpolation, borderMode=border, borderValue=(fill,) * 4)
 
     def forward(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) of the picture -> where they are in the view; inverts the elastic part by iteration."""
+        """Points (..., 2) of the picture -> their positions in the crop; inverts the elastic part by iteration."""
         return self.located(points)[0]
 
     def located(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `forward`, and whether they face the viewer (...), rather than being turned out of sight."""
+        """As `forward`, and whether each point (...) faces the viewer rather than being turned out of sight."""
         inverse = np.linalg.inv(self.matrix[:, :2])
         moved = (points - self.matrix[:, 2]) @ inverse.T
         if self.displacement is not None:
@@ -340,9 +343,9 @@ class Warp:
         )
 
     def move_boxes(self, boxes: np.ndarray) -> np.ndarray:
-        """(N, 4) xyxy of the picture -> (N, 4) around the four moved corners of each, not cut off at the edges.
+        """(N, 4) xyxy of the picture -> (N, 4) around the four moved corners of each box, not cut off at the edges.
 
-        Where there is a turn, it is around what is seen of a grid of points of each box, and empty where nothing is.
+        With a turn, the result surrounds the visible points of a grid over each box, and is empty if none is visible.
         """
         shares = np.linspace(0, 1, 2 if self.turn is None else 9)
         xs, ys = (boxes[:, k, None] * (1 - shares) + boxes[:, k + 2, None] * shares for k in (0, 1))
@@ -363,9 +366,9 @@ def elastic_field(size: tuple[int, int], sigma: float, rng: np.random.Generator)
 
 
 def erased(view: Sample, rng: np.random.Generator) -> Sample:
-    """A view with a rectangle of 2 to 20 % of it covered by noise; its pixels have no label (Zhong et al., AAAI 2020).
+    """Covers a rectangle of 2 to 20 % of a crop (`view`) with noise; its pixels get no label (Zhong et al., AAAI 2020).
 
-    Objects keep their boxes, as they do behind anything that stands in front of them.
+    Objects keep their boxes, as when something stands in front of them.
     """
     height, width = view.image.shape[:2]
     area, ratio = rng.uniform(0.02, 0.2), np.exp(rng.uniform(-1, 1))
@@ -388,7 +391,7 @@ def erased(view: Sample, rng: np.random.Generator) -> Sample:
 
 
 def _with_channels(image: np.ndarray) -> np.ndarray:
-    """OpenCV drops an only channel."""
+    """Restores the axis of a single channel, which OpenCV drops."""
     return image[:, :, None] if image.ndim == 2 else image
 
 

@@ -1,4 +1,4 @@
-"""What stands behind things, taken away and replaced through the mask."""
+"""Removes or replaces the background of objects with the help of the mask."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pixelwise.data.pictures import PictureFormat, as_dtype, read_picture
 from pixelwise.errors import UserError
 
 SOFT_EDGE = 0.8
-"""Standard deviation in pixels of the seam: cut out with scissors, things show where they were cut."""
+"""Standard deviation in pixels of the soft seam: a hard cut would show where objects were cut out."""
 
 
 def remove_background(image: np.ndarray, background: np.ndarray, colour: float | np.ndarray = 0) -> np.ndarray:
-    """(H, W, C) with one colour wherever `background` (H, W) holds."""
+    """(H, W, C) with one colour wherever `background` (H, W) is true."""
     removed = image.copy()
     removed[background] = colour
     return removed
@@ -27,10 +27,11 @@ def remove_background(image: np.ndarray, background: np.ndarray, colour: float |
 def replace_background(
     image: np.ndarray, background: np.ndarray, rng: np.random.Generator, folder: str = ""
 ) -> np.ndarray:
-    """(H, W, C) with something else wherever `background` (H, W) holds, with a soft seam.
+    """(H, W, C) with another background wherever `background` (H, W) is true, with a soft seam.
 
     Args:
-        folder: of pictures to take it from; empty for plain, shaded and noisy surfaces in the picture's range.
+        folder: the pictures to take the background from; empty for plain, shaded and noisy surfaces in the picture's
+            range.
 
     Raises:
         UserError: a folder without pictures.
@@ -38,13 +39,13 @@ def replace_background(
     height, width, channels = image.shape
     other = _surface(image, rng) if not folder else _cutting(folder, (height, width, channels), image.dtype, rng)
     share = cv2.GaussianBlur(background.astype(np.float32), (0, 0), SOFT_EDGE)[:, :, None]
-    # Inside the things the picture stays as it is, to the last digit.
+    # Inside the objects the picture stays exactly as it is.
     mixed = np.where(share > 0, image + share * (other.astype(np.float32) - image), image)
     return as_dtype(mixed, image.dtype)
 
 
 def _surface(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Between two random colours, each in the picture's range: plain, sloping, or in patches of a random size."""
+    """A surface between two random colours in the picture's range: plain, sloping, or in patches of a random size."""
     height, width, channels = image.shape
     low, high = float(image.min()), float(image.max())
     first, second = rng.uniform(low, high, (2, channels))
@@ -64,7 +65,7 @@ def _surface(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _cutting(folder: str, shape: tuple[int, int, int], dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
-    """A random part of a random picture, enlarged where it is too small."""
+    """A random part of a random picture, enlarged where the picture is too small."""
     height, width, channels = shape
     files = _pictures(folder)
     picture = _read(files[rng.integers(len(files))], channels, str(dtype))

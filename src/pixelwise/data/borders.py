@@ -1,4 +1,4 @@
-"""The weight map of the U-Net paper: what lies between touching cells counts more."""
+"""The weight map of the U-Net paper, which weights the gaps between touching cells more."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import numpy as np
 from pixelwise.data.sample import VOID, Sample
 
 REACH = 5
-"""Standard deviations beyond which a border weighs nothing: exp(-12.5) is 4e-6."""
+"""Beyond this many standard deviations a border has no weight: exp(-12.5) is 4e-6."""
 
 
 def border_weights(ids: np.ndarray, *, weight: float, sigma: float) -> np.ndarray:
     """weight exp(-(d1 + d2)^2 / (2 sigma^2)) between objects (Ronneberger et al., MICCAI 2015, equation 2).
 
-    d1 and d2 are the distances in pixels to the nearest and to the second nearest object. The paper has 10 and about 5;
-    class weights are the loss's own. Inside of objects it is 0: nothing is to be kept apart there.
+    d1 and d2 are the distances in pixels to the nearest and to the second nearest object. The paper uses a weight of 10
+    and a sigma of about 5; class weights belong to the loss. Inside objects the weight is 0, because there is nothing
+    to separate.
 
     Args:
         ids: (H, W) label map, 0 where there is no object.
@@ -44,9 +45,9 @@ def border_weights(ids: np.ndarray, *, weight: float, sigma: float) -> np.ndarra
 
 @dataclass(frozen=True, slots=True)
 class WithBorderWeights:
-    """Views of another transform, with `weights` of 1 and more between their objects.
+    """Adds `weights` of 1 and more between the objects to the crops of another transform.
 
-    Objects are those that the dataset tells apart; else the connected parts of everything that is not class 0.
+    The objects are those that the dataset distinguishes; otherwise the connected parts of everything but class 0.
     """
 
     transform: Callable[[Sample, np.random.Generator], Sample]

@@ -1,4 +1,4 @@
-"""Samples that were read once, kept for the next time. Nothing here needs torch, so that checking a folder is quick."""
+"""Keeps samples that have been read once. Nothing here needs torch, so that checking a folder starts quickly."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Prepare = Callable[[Sample], Sample]
 
 @dataclass
 class SampleCache:
-    """Decoded samples, kept until `limit` bytes are held; later ones are read anew each time.
+    """Decoded samples, kept until they fill `limit` bytes; any further samples are read anew each time.
 
     Attributes:
         limit: bytes of all arrays of the samples that are kept.
-        objects: whether samples come with the objects that the dataset tells apart, which takes longer.
-        prepare: what is done to each sample after reading, before it is kept, one after the other.
+        objects: whether samples include the objects that the dataset distinguishes, which takes longer.
+        prepare: functions that are applied to each sample in turn, after reading and before it is kept.
     """
 
     dataset: Dataset
@@ -33,7 +33,7 @@ class SampleCache:
     _lock: Lock = field(default_factory=Lock)
 
     def load(self, record: Record) -> Sample:
-        """The prepared sample of a record.
+        """Returns the prepared sample of a record.
 
         Raises:
             UserError: as `Dataset.load`.
@@ -42,7 +42,7 @@ class SampleCache:
         return self.keep(record, self.dataset.load(record, objects=self.objects)) if sample is None else sample
 
     def keep(self, record: Record, sample: Sample) -> Sample:
-        """Prepares a sample that was just read, and keeps it where there is room."""
+        """Prepares a sample that was just read, and keeps it if there is room."""
         for prepare in self.prepare:
             sample = prepare(sample)
         with self._lock:
@@ -57,8 +57,8 @@ class SampleCache:
         return self._held
 
     def then(self, *prepare: Prepare) -> SampleCache:
-        """A cache of the same dataset with these preparations: this one if it has them, else one that takes over what
-        this one holds, as far as it is prepared so."""
+        """A cache of the same dataset with these preparations: this one if it has them already, else a new one that
+        takes over the samples of this one as far as their preparations agree."""
         if self.prepare == prepare:
             return self
         other = SampleCache(self.dataset, self.limit, self.objects, prepare)
@@ -74,7 +74,7 @@ class SampleCache:
         return other
 
     def read_all(self, records: Sequence[Record]) -> None:
-        """Reads every record once, so that a file that cannot be used is found before anything depends on it.
+        """Reads every record once, so that an unusable file is found before anything depends on it.
 
         Raises:
             UserError: as `load`, for the first record that cannot be used.

@@ -48,7 +48,7 @@ def read_class_lines(file: Path) -> list[ClassLine]:
 
     Raises:
         UserError: as `read_text`.
-        ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError: JSON, YAML or a table of something else.
+        ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError: JSON, YAML or a table with another content.
     """
     text = read_text(file)
     suffix = file.suffix.lower()
@@ -93,7 +93,7 @@ def _are_ids(lines: Sequence[ClassLine]) -> bool:
 
 
 def are_shades(numbers: Iterable[int]) -> bool:
-    """Whether numbers are shades of grey rather than ids: 10 apart or more, up to 100 or more."""
+    """Whether numbers are shades of grey rather than ids: 10 apart or more, and up to at least 100."""
     rising = sorted(set(numbers))
     apart = all(higher - lower >= 10 for lower, higher in pairwise(rising))
     return len(rising) > 1 and apart and 100 <= rising[-1] <= 255
@@ -116,7 +116,7 @@ def _unquoted(name: str) -> str:
 
 
 def _of_cvat(lines: Sequence[str]) -> list[ClassLine]:
-    """`name:r,g,b:parts:actions`; empty where a line is none."""
+    """`name:r,g,b:parts:actions`; empty if any line has another form."""
     rows = [line.split(":") for line in lines]
     if not all(len(row) == 4 for row in rows):
         return []
@@ -127,10 +127,10 @@ def _of_table(lines: Sequence[str], *, certain: bool) -> list[ClassLine]:
     """A table with a header: a column of names, perhaps one of ids, perhaps r, g and b; empty where there is none.
 
     Args:
-        certain: whether the file is a table; else a column of ids or of colours must be there.
+        certain: whether the file is known to be a table; otherwise a column of ids or of colours must be present.
 
     Raises:
-        ValueError, IndexError: cells that hold no number, or are missing; no column of names in what is a table.
+        ValueError, IndexError: cells without a number, missing cells, or a known table without a column of names.
     """
     mark = next((mark for mark in ",;\t" if lines and mark in lines[0]), "")
     if not mark and not certain:
@@ -173,7 +173,7 @@ def _of_content(content: Any) -> list[ClassLine]:
 
 
 def _of_entry(entry: Any) -> ClassLine:
-    """One of a list: a name, or a mapping with `name` and perhaps `id`."""
+    """One entry of a list: a name, or a mapping with `name` and perhaps `id`."""
     if isinstance(entry, str):
         return ClassLine(entry)
     number = entry.get("id")

@@ -1,4 +1,4 @@
-"""The classes of a dataset found by name among those of a network, which may list them in another order."""
+"""Finds the classes of a dataset by name among those of a network, which may list them in another order."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pixelwise.data.draw import BACKGROUND_NAMES
 from pixelwise.errors import UserError
 
 GENERIC = re.compile(r"class \d+|object|foreground")
-"""Names that stand where data names no classes. They say no more than the id does."""
+"""Names that are used where data names no classes. They tell no more than the id does."""
 
 MOST_NAMES = 12
-"""So many are written out in a message."""
+"""How many names a message lists."""
 
 
 def with_class_names(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
-    """The dataset with the class ids of another list of names, in which each of its own classes must be found.
+    """The dataset with the class ids of another list of names, which must contain each of the dataset's classes.
 
     Classes are found by name, in any order; upper and lower case do not matter. Where both lists have a background and
-    one class more, and this has a name in one of them at most (`GENERIC`), it is the same class. A note says what was
-    done unless the lists are equal.
+    one further class, and at most one of the lists gives that class a name (`GENERIC`), it is taken to be the same
+    class. A note says what was done unless the lists are equal.
 
     Raises:
-        UserError: classes that are not in the list, or that cannot be told by their names.
+        UserError: classes that are not in the list, or that cannot be matched by their names.
     """
     if dataset.class_names == tuple(class_names):
         return dataset
@@ -55,7 +55,7 @@ def with_class_names(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
 
 
 def matching_ids(names: Sequence[str], known: Sequence[str]) -> tuple[int, ...] | None:
-    """The place in `known` of each of `names`, all different; None where one of them has none.
+    """The position in `known` of each of `names`, all different; None if one of them has no match.
 
     >>> matching_ids(["dog", "background"], ["background", "Cat", "Dog"])
     (2, 0)
@@ -76,12 +76,12 @@ def _find(name: str, known: Sequence[str]) -> int | None:
 
 
 def folded(name: str) -> str:
-    """A name as it is compared: `Fire_truck` and `fire truck` are the same."""
+    """A name in the form used for comparisons: `Fire_truck` and `fire truck` are the same."""
     return " ".join(name.casefold().replace("_", " ").split())
 
 
 def is_background(name: str) -> bool:
-    """Whether a name is one of those that mean what is of no class."""
+    """Whether a name is one that is commonly used for pixels of no class."""
     return folded(name) in {*BACKGROUND_NAMES, "class 0"}
 
 
@@ -92,20 +92,20 @@ def _no_match(dataset: Dataset, class_names: Sequence[str]) -> UserError:
     differs = f"{dataset.root}: its classes are {own}, but the network's are {known}"
     if any(map(GENERIC.fullmatch, strange)) != any(map(GENERIC.fullmatch, class_names)):
         return UserError(
-            f"{differs}, so names do not tell which is which; put a classes.txt with the network's names, one per line "
-            f"in the order of the ids of the data, into {dataset.root} (where the orders agree, the lines: {lines})."
+            f"{differs}, so the names do not show which is which; put a classes.txt with the network's names, one per "
+            f"line in the order of the ids of the data, into {dataset.root} (if the orders agree, the lines: {lines})."
         )
     if not strange:
-        return UserError(f"{differs}, and several of them mean the same one; write each name once into classes.txt.")
+        return UserError(f"{differs}, and several of them match the same one; write each name once into classes.txt.")
     unknown = _listed([f"'{name}'" for name in strange])
     return UserError(
-        f"{differs}, which {'do' if len(class_names) > 1 else 'does'} not include {unknown}; evaluate on data with the "
-        f"network's classes alone, or, where a class is only called otherwise, give it the network's name in "
+        f"{differs}, which {'do' if len(class_names) > 1 else 'does'} not include {unknown}; evaluate on data that has "
+        f"only the network's classes, or, if a class merely has another name, give it the network's name in "
         f"classes.txt (one name per line, in the order of the ids of the data; for example the lines: {lines})."
     )
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Names with commas between, the first of them where there are many."""
+    """The names separated by commas; only the first ones if there are many."""
     more = f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + more

@@ -1,4 +1,4 @@
-"""The names of the classes, their ids and their colours, from whatever text file people keep beside their masks.
+"""The names, ids and colours of the classes, from whatever text file people keep next to their masks.
 
 `classes.txt` counts first; where there is none, `class_names.txt` and `labels.txt` of LabelMe's tools, `labelmap.txt`
 of CVAT, `_classes.csv`, `class_dict.csv`, `codes.txt`, `label_colors.txt`, nnU-Net's `dataset.json` and others do.
@@ -26,11 +26,11 @@ class ClassTable:
     """The classes of a dataset as one file lists them.
 
     Attributes:
-        file: where it stands; None where there is none.
+        file: its path; None where there is none.
         names: by class id.
         colours: RGB -> class id; empty where the file gives no colours.
-        guesses: what was decided where the file leaves it open.
-        listed: the names without those that only fill the ids between.
+        guesses: what was decided where the file is ambiguous.
+        listed: the names without those that only fill gaps between ids.
     """
 
     file: Path | None = None
@@ -62,12 +62,12 @@ def class_table(root: Path) -> ClassTable:
     """The class names of a dataset and their colours.
 
     `classes.txt` at the root counts first, then the other files named above, at the root or in the folders `train`,
-    `annotations` and `meta`. A folder that holds all there is counts as the root. Where that file has no colours,
+    `annotations` and `meta`. A folder that holds the whole dataset counts as the root. Where that file has no colours,
     `colors.txt` or `colours.txt` adds them, by name or else by line.
 
     Raises:
-        UserError: a `classes.txt` or `colors.txt` that is not text, names no class, more than 255, or one twice. Other
-            files that cannot be understood are taken for something else.
+        UserError: a `classes.txt` or `colors.txt` that is not text, or that names no class, more than 255 classes or
+            one class twice. Other files that cannot be understood are taken for something else.
     """
     table = _names(root)
     found = [file for home in homes_of(root) for file in _files(home, ("colors.txt", "colours.txt"))]
@@ -111,12 +111,12 @@ def _names(root: Path) -> ClassTable:
                     if lines and not any(_is_no_class(line.name) for line in lines):
                         return _table(file, lines)
                 except (UserError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError, csv.Error):
-                    continue  # a file of that name about something else
+                    continue  # this file has the name but is about something else
     return ClassTable()
 
 
 def _files(folder: Path, names: Sequence[str]) -> list[Path]:
-    """The files of these names, whatever their case, in the order of the names."""
+    """The files with these names in any case, in the order of the names."""
     if not folder.is_dir():
         return []
     there = {file.name.lower(): file for file in sorted(folder.iterdir(), reverse=True) if file.is_file()}
@@ -147,15 +147,15 @@ def _table(file: Path, lines: Sequence[ClassLine]) -> ClassTable:
         raise UserError(f"{file}: {len(names)} class names found, expected 1 to 255, one per line in order of id.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"{file}: '{twice[0]}' stands there twice; every class needs a name of its own.")
+        raise UserError(f"{file}: '{twice[0]}' occurs twice; every class needs its own name.")
     colours: dict[Colour, int] = {}
-    guesses = [f"{file}: 255 is void, so its name, {void[0]}, is no class."] if void else []
+    guesses = [f"{file}: 255 is void, so its name, {void[0]}, is not a class."] if void else []
     for class_id, line in enumerate(lines):
         if line.colour is not None and line.colour in colours:
             first = names[colours[line.colour]]
             guesses.append(
                 f"{file}: {first} and {line.name} have the same colour, rgb{line.colour}, so its pixels are read as "
-                f"{first}; give {line.name} a colour of its own, or remove the line."
+                f"{first}; give {line.name} its own colour, or remove the line."
             )
         elif line.colour is not None:
             colours[line.colour] = class_id
@@ -168,9 +168,9 @@ def _table(file: Path, lines: Sequence[ClassLine]) -> ClassTable:
 
 
 def _by_number(lines: Sequence[ClassLine]) -> Sequence[ClassLine]:
-    """Lines in the order of the ids that they state, where all of them do; ids between them are called `class N`.
+    """The lines in the order of the ids that they state, if all of them state one; gaps are filled with `class N`.
 
-    Ids from 1 on leave 0 to the background.
+    Where ids begin at 1, 0 is the background.
     """
     stated = {line.number: line for line in lines if line.number is not None}
     if not lines or len(stated) < len(lines):

@@ -1,4 +1,4 @@
-"""How labels are stored: what becomes of the files of a record when they are read."""
+"""How labels are stored: how the label files of a record are read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KNOWLEDGE = {
     "pairs": "pairs of pictures",
     "values": "a number per pixel",
 }
-"""What a dataset may know of its pictures."""
+"""What a dataset may know about its pictures."""
 _OF_MASKS = {"objects": frozenset({"pixels", "objects", "outlines"})}
 
 
@@ -34,7 +34,7 @@ class Coding(ABC):
     by class (`ClassCoding`).
 
     Attributes:
-        task: the task for which such labels are made.
+        task: the task that the labels fit.
     """
 
     task: ClassVar[str] = "segment"
@@ -47,16 +47,16 @@ class Coding(ABC):
     @property
     @abstractmethod
     def knows(self) -> frozenset[str]:
-        """Words of `KNOWLEDGE`: what is known of a picture from its labels."""
+        """Words of `KNOWLEDGE`: what the labels tell about a picture."""
 
     def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
         """The sample with its labels.
 
         Args:
-            objects: whether the objects are wanted as well as the mask.
+            objects: whether the objects are needed as well as the mask.
 
         Raises:
-            UserError: labels that are unreadable, or cannot be those of a picture of that size.
+            UserError: labels that are unreadable, or cannot belong to a picture of that size.
         """
         height, width = sample.image.shape[:2]
         if not objects:
@@ -69,12 +69,12 @@ class Coding(ABC):
         """The mask as (H, W) uint8 class ids, 255 = void, and the objects where the coding knows them.
 
         Raises:
-            UserError: labels that are unreadable, or cannot be those of a picture of that size.
+            UserError: labels that are unreadable, or cannot belong to a picture of that size.
         """
 
     @abstractmethod
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """The mask alone, which is quicker where there are many objects.
+        """Only the mask, which is quicker where there are many objects.
 
         Raises:
             UserError: as `decode`.
@@ -87,11 +87,12 @@ class MaskCoding(Coding):
 
     Attributes:
         kind: `ids` (the value is the class, after `mapping`), `binary` (0 and 255 are classes 0 and 1), or `objects`
-            (all of class 1: several files are one object each, wherever they are not 0; a single file is a label map,
-            where 0 is background and every other value an object, which holds for the file of a lone object too).
+            (all of class 1). With `objects`, each of several files is one object, on the pixels that are not 0; a
+            single file is a label map, in which 0 is background and every other value an object, even if the picture
+            has only one object.
         mapping: stored value -> class id, for values that are not their own class id (CamVid's 11 is void).
         palette: 0xRRGGBB -> class id, for masks that are colour pictures; without it they are refused.
-        threshold: of masks in black and white with soft edges: what is larger is class 1, all else class 0; None for
+        threshold: for black-and-white masks with soft edges: larger values are class 1, all others class 0; None for
             other masks.
     """
 
@@ -102,18 +103,18 @@ class MaskCoding(Coding):
 
     @property
     def _wide(self) -> bool:
-        """Whether `mapping` has values that fit in no byte."""
+        """Whether `mapping` has values that do not fit into a byte."""
         return max(self.mapping, default=0) > 255
 
     def in_a_byte(self, stored: np.ndarray) -> np.ndarray:
-        """Stored values, those that `mapping` knows already replaced where some of these are beyond 255."""
+        """Stored values; where `mapping` has values beyond 255, the values that it knows are replaced already."""
         if not self._wide:
             return stored
         values, where = np.unique(stored, return_inverse=True)
         return np.array([self.mapping.get(value, value) for value in values.tolist()])[where].reshape(stored.shape)
 
     def table(self) -> np.ndarray:
-        """(256,) uint8: the class id of each value that `in_a_byte` gives."""
+        """(256,) uint8: the class id of each value that `in_a_byte` returns."""
         if self.threshold is not None:
             return (np.arange(256) > self.threshold).astype(np.uint8)
         table = np.arange(256, dtype=np.uint8)
@@ -131,7 +132,7 @@ class MaskCoding(Coding):
         """The mask as (H, W) uint8 class ids, and the objects where the coding knows them.
 
         Raises:
-            UserError: a file that is unreadable, of another size than its picture, or with values that are no ids.
+            UserError: a file that is unreadable, has another size than its picture, or holds values that are not ids.
         """
         if self.kind != "objects":
             return self.decode_mask(record, height, width), None
@@ -139,7 +140,7 @@ class MaskCoding(Coding):
         return (ids > 0).astype(np.uint8), Instances.from_label_map(ids.astype(np.int64))
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """The mask alone, which is quicker where there are many objects.
+        """Only the mask, which is quicker where there are many objects.
 
         Raises:
             UserError: as `decode`.
@@ -165,16 +166,16 @@ class ClassCoding(Coding):
     knows: ClassVar[frozenset[str]] = frozenset({"classes"})
 
     def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
-        return sample  # the record's class is all there is
+        return sample  # the record's class is the only label
 
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
         """
         Raises:
-            UserError: always, for there is no mask.
+            UserError: always, because there is no mask.
         """
         raise UserError(
-            f"{record.picture}: belongs to a class as a whole and has no mask, so no network can learn from it which "
-            "pixels are what; train a classifier (pixelwise train resnet18), or add masks."
+            f"{record.picture}: the picture has one class as a whole and no mask, so no network can learn the class of "
+            "each pixel from it; train a classifier (pixelwise train resnet18), or add masks."
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
@@ -194,7 +195,7 @@ class NoCoding(ClassCoding):
 
 
 def _label_map(files: Sequence[Path], height: int, width: int) -> np.ndarray:
-    """Objects by number: the file's own values if it is one, else i + 1 on the pixels of file i, later ones on top."""
+    """Objects by number: a single file's own values, else i + 1 on the pixels of file i, later files on top."""
     if len(files) == 1:
         return _read_sized(files[0], height, width)
     ids = np.zeros((height, width), np.int32)

@@ -1,4 +1,4 @@
-"""A dataset on disk: which pictures there are, where their labels lie, and how both become a `Sample`."""
+"""A dataset on disk: which pictures there are, where their labels are, and how both become a `Sample`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.errors import UserError, unknown
 
 SHOWN, MOST_NAMES = 4, 20
-"""Pictures, and names of classes, that a notebook shows."""
+"""How many pictures, and names of classes, a notebook shows."""
 UNLABELLED = "unlabelled"
 """The split of pictures that have no labels, or whose labels are not to be read."""
 
@@ -34,13 +34,12 @@ class Dataset:
         class_names: by class id.
         records: in a fixed order (sorted by name).
         splits: `train`, `val`, perhaps `test` -> names of labelled records; perhaps `unlabelled` -> pictures without
-            labels that are there to learn from; disjoint.
-        form: what all pictures are brought to.
+            labels that are used for training; disjoint.
+        form: the form to which all pictures are converted.
         coding: how labels are stored.
-        notes: sentences on what was assumed while reading (mapped ids, a split that was made, ...).
-        guesses: sentences on what was decided by what the files look like, with the way to overrule it.
-        renumbering: class id by the id that the labels have, where the two differ (`class_names.with_class_names`);
-            else empty.
+        notes: sentences on what was assumed while reading (mapped ids, an automatic split, ...).
+        guesses: sentences on what was decided by the look of the files, and how to overrule it.
+        renumbering: id in the labels -> class id, where the two differ (`class_names.with_class_names`); else empty.
     """
 
     root: Path
@@ -67,16 +66,16 @@ class Dataset:
 
     @property
     def knows(self) -> frozenset[str]:
-        """Words of `KNOWLEDGE`: what is known of a picture from its labels."""
+        """Words of `KNOWLEDGE`: what the labels tell about a picture."""
         return self.coding.knows
 
     @property
     def task(self) -> str:
-        """The task for which such labels are made: `segment`, `classify`, `regress` or `pose`."""
+        """The task that the labels fit: `segment`, `classify`, `regress` or `pose`."""
         return self.coding.task
 
     def read(self, record: Record) -> np.ndarray:
-        """One record's picture, (H, W, C), in the dataset's form, its gaps filled: see `data.gaps`.
+        """One record's picture, (H, W, C), in the dataset's form, with its gaps filled: see `data.gaps`.
 
         Raises:
             UserError: unreadable.
@@ -84,7 +83,7 @@ class Dataset:
         return self.read_known(record)[0]
 
     def read_known(self, record: Record) -> tuple[np.ndarray, np.ndarray | None]:
-        """As `read`, and (H, W) bool where the picture has no value; None if it has one everywhere.
+        """As `read`, and (H, W) bool, where the picture has no value; None if it has a value everywhere.
 
         Raises:
             UserError: unreadable.
@@ -95,7 +94,7 @@ class Dataset:
         return convert(read_idx(record.picture)[record.place][:, :, None], self.form, record.picture), None
 
     def size(self, record: Record) -> tuple[int, int]:
-        """Height and width of one record's picture, from the head of its file.
+        """Height and width of one record's picture, from the file's header.
 
         Raises:
             UserError: unreadable.
@@ -110,7 +109,7 @@ class Dataset:
         """Reads one record's picture and labels.
 
         Args:
-            objects: whether the objects are wanted; telling many of them apart takes longer than all the rest.
+            objects: whether the objects are needed; separating many of them takes longer than everything else.
 
         Raises:
             UserError: unreadable, sizes that differ, or ids beyond the classes.
@@ -118,7 +117,7 @@ class Dataset:
         return self.label(record, *self.read_known(record), objects=objects)
 
     def label(self, record: Record, image: np.ndarray, lost: np.ndarray | None, *, objects: bool = True) -> Sample:
-        """A record's picture, as `read_known` gives it, with its labels: void where the picture has no value.
+        """Adds the labels to a record's picture, as `read_known` returns it; void where the picture has no value.
 
         Raises:
             UserError: labels that are unreadable, of another size, or with ids beyond the classes.
@@ -173,7 +172,7 @@ class Dataset:
         return overlay(sample.image, sample.mask, palette(len(self.class_names)))
 
     def _checked(self, mask: np.ndarray, record: Record) -> np.ndarray:
-        """The mask with its ids renumbered, once each is found to be that of a class."""
+        """The mask with its ids renumbered, after checking that each id belongs to a class."""
         classes = len(self.renumbering) or len(self.class_names)
         top = int(np.where(mask == VOID, 0, mask).max(initial=0))
         if top >= classes:

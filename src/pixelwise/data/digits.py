@@ -1,4 +1,4 @@
-"""A few handwritten digits in folders by class: the embedded data of what is shown on few pictures."""
+"""A few handwritten digits in folders by class: the embedded data for what can be shown on few pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def write_digits(out: Path | str, train: int = 10, val: int | None = None) -> No
 
     Args:
         train: digits of each class to train on.
-        val: those of each class to validate on; None for all others, 1,697 with 100 to train on.
+        val: digits of each class to validate on; None for all remaining ones, 1,697 with 100 to train on.
 
     Raises:
         OSError: as the system gives it.

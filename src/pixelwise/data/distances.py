@@ -1,4 +1,4 @@
-"""Distance maps of objects: regression targets that are largest in an object's middle and smallest where objects touch.
+"""Distance maps of objects: regression targets that are largest in the middle of an object and smallest at its border.
 
 A watershed of the predicted map separates touching nuclei (Naylor et al., IEEE TMI 2019), which connected components of
 a mask cannot do.
@@ -20,10 +20,10 @@ from pixelwise.errors import UserError
 
 
 def distance_map(ids: np.ndarray, *, normalised: bool = False) -> np.ndarray:
-    """For each pixel of an object the Euclidean distance in pixels to the nearest pixel centre outside of that object.
+    """For each pixel of an object, the Euclidean distance in pixels to the nearest pixel centre outside that object.
 
-    Pixels along an object's border have 1, those of no object 0; a neighbour is outside as the background is, and so is
-    what lies beyond the picture's edge.
+    Pixels along an object's border have 1, and pixels of no object have 0. Neighbouring objects and everything beyond
+    the picture's edge count as outside, like the background.
 
     Args:
         ids: (H, W) label map, 0 where there is no object.
@@ -40,7 +40,7 @@ def distance_map(ids: np.ndarray, *, normalised: bool = False) -> np.ndarray:
         here = objects.ids[top:bottom, left:right] == number
         framed = np.pad(here, 1).astype(np.uint8)
         inside = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-        # OpenCV's square root differs in its last bit from one run to another; the squared distances are whole numbers.
+        # OpenCV's square root differs in its last bit from run to run; the squared distances are whole numbers.
         inside = np.sqrt(np.rint(inside * inside))
         if normalised:
             inside /= inside.max()
@@ -57,7 +57,7 @@ def write_distance_maps(data: Path | str, out: Path | str, *, normalised: bool =
         data: a dataset whose labels are objects: label maps, one mask per object, outlines or run lengths.
         out: a new or empty folder.
         normalised: as for `distance_map`.
-        layout: that of `data`, or `auto`.
+        layout: the layout of `data`, or `auto`.
 
     Raises:
         UserError: `out` holds files, data that cannot be read, or labels without objects.
@@ -88,6 +88,6 @@ def write_distance_maps(data: Path | str, out: Path | str, *, normalised: bool =
 
 
 def write_statements(out: Path, *, unit: str) -> None:
-    """values.txt of a dataset of distances."""
+    """Writes the values.txt of a dataset of distances."""
     lines = ["name distance", *([f"unit {unit}"] if unit else [])]
     (out / STATEMENTS).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

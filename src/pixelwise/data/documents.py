@@ -1,6 +1,6 @@
-"""What happens to a sheet of paper on its way to a picture: it is seen askew, folded, lit unevenly, and scanned badly.
+"""What happens to a sheet of paper before it is a picture: it is seen askew, folded, lit unevenly, and scanned badly.
 
-The geometry is a displacement that `augment.Warp` takes into its one map, so that masks, boxes and keypoints follow it.
+The geometry is a displacement that `augment.Warp` adds to its single map, so that masks, boxes and keypoints follow it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pixelwise.data.pictures import FULL_RANGE, as_dtype
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sheet:
-    """How a view of a sheet is bent and lit.
+    """How the sheet in a crop is bent and lit.
 
     Attributes:
-        displacement: (height, width, 2) float32 pixels, added to where each pixel of the view comes from.
+        displacement: (height, width, 2) float32 pixels, added to the source position of each pixel of the crop.
         light: (height, width) float32 factors of the brightness.
     """
 
@@ -29,10 +29,10 @@ class Sheet:
 def draw_sheet(
     size: tuple[int, int], rng: np.random.Generator, *, perspective: float, folds: int, shading: float
 ) -> Sheet:
-    """A random sheet.
+    """Draws a random sheet.
 
     Args:
-        size: height and width of the view.
+        size: height and width of the crop.
         perspective: the most that a corner moves, as a share of the sides.
         folds: the most creases, along the sides or askew.
         shading: the most that light falls off, as a share of full brightness.
@@ -41,7 +41,7 @@ def draw_sheet(
     light = 1 - shading * _slope(size, rng) if shading else np.ones(size, np.float32)
     for _ in range(rng.integers(folds + 1) if folds else 0):
         distance, across = _crease(size, rng)
-        # Beside the crease the paper slopes away: it looks shorter there, and on one side it turns from the light.
+        # Next to the crease the paper slopes away: it looks shorter there, and one side turns away from the light.
         reach = 0.12 * min(size)
         near = np.exp(-np.abs(distance) / reach)
         displacement += (rng.uniform(0.15, 0.5) * distance * near)[..., None] * across
@@ -51,7 +51,7 @@ def draw_sheet(
 
 
 def perspective_displacement(size: tuple[int, int], corners: np.ndarray) -> np.ndarray:
-    """(height, width, 2) pixels from each pixel of a view to where a projective map takes it.
+    """(height, width, 2) pixels from each pixel of a crop to its position after a projective map.
 
     Args:
         corners: (4, 2) how far the corners move (top left, top right, bottom right, bottom left), as shares of the
@@ -67,7 +67,7 @@ def perspective_displacement(size: tuple[int, int], corners: np.ndarray) -> np.n
 
 
 def _slope(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """(height, width) from 0 to 1: the light falls off to one side and a little unevenly."""
+    """(height, width) from 0 to 1: light that falls off to one side and a little unevenly."""
     rough = rng.random((3, 3)).astype(np.float32)
     smooth = cv2.resize(rough, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
     angle = rng.uniform(0, 2 * np.pi)
@@ -87,7 +87,7 @@ def _crease(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray
 
 
 def bleed(image: np.ndarray, amount: float) -> np.ndarray:
-    """Ink that ran: dark strokes spread by about `amount` pixels and lose their edges. (H, W, C) -> the same."""
+    """Bleeding ink: dark strokes spread by about `amount` pixels and lose their sharp edges. (H, W, C) -> the same."""
     if amount <= 0:
         return image
     side = 2 * int(np.ceil(amount)) + 1
@@ -98,7 +98,7 @@ def bleed(image: np.ndarray, amount: float) -> np.ndarray:
 
 
 def scan(image: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise of a scanner: streaks along the way of the carriage, bands across it, grain and specks of dust.
+    """A scanner's defects: streaks along the path of the carriage, bands across it, grain and specks of dust.
 
     Args:
         image: (H, W, C) of any type.
@@ -115,5 +115,5 @@ def scan(image: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarr
 
 
 def lit(image: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """(H, W, C) under a light (H, W) of factors."""
+    """(H, W, C) under a light (H, W) of brightness factors."""
     return as_dtype(image * light[:, :, None], image.dtype)

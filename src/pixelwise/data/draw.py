@@ -14,7 +14,7 @@ BACKGROUND_NAMES = frozenset({"background", "bg", "none", "nothing", "other", "u
 BACKGROUND_COLOUR = (30, 32, 38)
 VOID_COLOUR = (128, 128, 128)
 
-# Okabe and Ito 2008, Color Universal Design: the order here keeps the first few far apart.
+# Okabe and Ito 2008, Color Universal Design, in an order that keeps the first few colours far apart.
 OKABE_ITO = ((230, 159, 0), (0, 114, 178), (0, 158, 115), (213, 94, 0), (86, 180, 233), (204, 121, 167), (240, 228, 66))
 
 # Machado, Oliveira and Fernandes 2009, table 1, severity 1.0: linear RGB as seen without red and without green cones.
@@ -23,20 +23,20 @@ DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413),
 
 
 def background_class(class_names: Sequence[str]) -> int | None:
-    """0 where the first class is named as what is left over (`background`, `other`, ...), else None."""
+    """0 where the first class is named as a background (`background`, `other`, ...), else None."""
     return 0 if class_names and class_names[0].strip().lower() in BACKGROUND_NAMES else None
 
 
 def palette(num_classes: int, background: int | None = 0) -> np.ndarray:
-    """Colours that stay apart for people with and without red-green colour blindness.
+    """Colours that people with and without red-green colour blindness can tell apart.
 
-    The first seven are Okabe and Ito's. Each later one is, of a grid of colours neither dull nor glaring, the one
-    farthest from all before it (in CIELAB, as the nearest of three eyes sees it: normal, protanope, deuteranope), so a
-    class keeps its colour when others are added.
+    The first seven are Okabe and Ito's. Each later one is chosen from a grid of colours that are neither dull nor
+    glaring: the colour farthest from all before it in CIELAB, where the smallest distance among three kinds of eye
+    counts (normal, protanope, deuteranope). So a class keeps its colour when others are added.
 
     Args:
         num_classes: 1 to 255.
-        background: the class that gets a dark neutral, if any.
+        background: the class that gets a dark neutral colour, if any.
 
     Returns:
         (256, 3) uint8 RGB; ids from `num_classes` on, void among them, are mid-grey.
@@ -68,7 +68,7 @@ def _distinct(count: int) -> np.ndarray:
 
 
 def _to_lab(colours: np.ndarray) -> np.ndarray:
-    """(N, 3) uint8 sRGB -> (3, N, 3) CIELAB as three kinds of eye see them."""
+    """(N, 3) uint8 sRGB -> (3, N, 3) CIELAB as three kinds of eye see the colours."""
     encoded = colours.astype(np.float32) / 255
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     seen = np.stack([linear @ np.array(eye).T for eye in (np.eye(3), PROTANOPIA, DEUTERANOPIA)])
@@ -81,12 +81,12 @@ def colourise(mask: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
-    """Any picture as something to look at.
+    """Turns any picture into RGB that can be looked at.
 
     Args:
-        image: (H, W) or (H, W, C). One channel is grey, two are shown as red and green, of more the first three are
-            shown. uint8 is kept as it is; any other type is stretched from its 1st to its 99th percentile, all channels
-            alike, and what is not finite is black.
+        image: (H, W) or (H, W, C). One channel is shown as grey, two as red and green, and of more channels the first
+            three are shown. uint8 is kept; any other type is stretched from its 1st to its 99th percentile, all
+            channels alike, and non-finite values are black.
 
     Returns:
         (H, W, 3) uint8.
@@ -116,13 +116,13 @@ def overlay(
     outline: bool = True,
     background: int | None = 0,
 ) -> np.ndarray:
-    """A picture tinted by class.
+    """Tints a picture by class.
 
     Args:
         image: (H, W) or (H, W, C), as `to_rgb` takes it.
         mask: (H, W) class ids; void stays untinted.
         colours: (256, 3) uint8, from `palette`.
-        alpha: how much of the colour is seen, 0..1.
+        alpha: opacity of the colour, 0..1.
         outline: draw the inner edge of every region in its full colour.
         background: the class that stays untinted, if any.
 
@@ -154,12 +154,12 @@ def _edges(mask: np.ndarray, width: int) -> np.ndarray:
 
 
 def contact_sheet(images: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:
-    """Pictures in rows on white, each reduced to fit the size of the first.
+    """Arranges pictures in rows on white, each reduced to fit the size of the first.
 
     Args:
         images: (H, W, 3) uint8 each, at least one.
         columns: pictures per row.
-        gap: white pixels between and around.
+        gap: white pixels between and around the pictures.
 
     Returns:
         (H', W', 3) uint8.

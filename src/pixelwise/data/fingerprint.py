@@ -22,20 +22,20 @@ from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
 
 MOST_PICTURES = 200
-"""Pictures of `train` whose intensities are measured."""
+"""How many pictures of `train` have their intensities measured."""
 MOST_MASKS = 1000
-"""Masks of `train` whose classes are counted."""
+"""How many masks of `train` have their classes counted."""
 _BLOCK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class ValueFacts:
-    """What the numbers per pixel of a set of pictures are like.
+    """Statistics of the numbers per pixel of a set of pictures.
 
     Attributes:
-        pixels: how many have a number.
+        pixels: how many pixels have a number.
         mean, std, low, high: of these numbers.
-        name, unit: what they are, as the dataset states it; may be empty.
+        name, unit: what the numbers are, as the dataset states it; may be empty.
     """
 
     pixels: int
@@ -49,24 +49,24 @@ class ValueFacts:
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What a dataset is like; statistics are of its `train` split.
+    """What a dataset is like; the statistics describe its `train` split.
 
     Attributes:
-        pictures: how many by split; `unlabelled` is one where there are such pictures.
+        pictures: number of pictures by split; with the key `unlabelled` where there are such pictures.
         unlabelled: pictures without labels.
         height, width: (smallest, median, largest) over all pictures, in pixels.
-        form: what pictures are brought to.
+        form: the form to which pictures are converted.
         mean, std: per channel over all pixels that have a value, in the units of `form.dtype`.
         class_names: by class id.
-        class_pixels: pixels by class; where pictures as a whole have a class, pictures.
+        class_pixels: pixels by class; where each picture has one class, pictures.
         class_pictures: pictures that have the class.
-        present_pixels: by class, labelled pixels of the pictures that have it; where pictures as a whole have a class,
-            all labelled pictures.
+        present_pixels: by class, labelled pixels of the pictures that contain the class; where each picture has one
+            class, all labelled pictures.
         void_fraction: share of pixels without a label.
-        digest: hexadecimal; another one means that a file, a name, a class or a split has changed.
-        objects: of the training pictures, where the task is about objects.
-        values: of the training pictures, where the data has a number per pixel.
-        joints: of the objects, where the data has keypoints.
+        digest: hexadecimal; it changes with any file, name, class or split.
+        objects: facts about the objects of the training pictures, where the task is about objects.
+        values: facts about the numbers of the training pictures, where the data has a number per pixel.
+        joints: the joints of the objects, where the data has keypoints.
     """
 
     pictures: Mapping[str, int]
@@ -94,17 +94,17 @@ class Fingerprint:
     def median_frequency_weights(self) -> tuple[float, ...]:
         """Class weights by median frequency balancing; 0 for classes that never occur.
 
-        The frequency of a class is its pixels over all labelled pixels of the pictures that have it, and its weight
-        the median of the frequencies over its own (Eigen and Fergus 2015, section 6.3.2).
+        The frequency of a class is its pixels over all labelled pixels of the pictures that contain it. Its weight is
+        the median of the frequencies over its own frequency (Eigen and Fergus 2015, section 6.3.2).
         """
         return median_frequency_weights(self.class_pixels, self.present_pixels)
 
     def sqrt_median_frequency_weights(self) -> tuple[float, ...]:
-        """Their roots, which is what training takes for unbalanced classes unless told otherwise."""
+        """The square roots of these weights, which training uses for imbalanced classes by default."""
         return sqrt_median_frequency_weights(self.class_pixels, self.present_pixels)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON holds it."""
+        """Everything, as values that JSON can hold."""
         values = asdict(self)
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -126,17 +126,17 @@ def median_frequency_weights(class_pixels: Sequence[int], present_pixels: Sequen
 
 
 def sqrt_median_frequency_weights(class_pixels: Sequence[int], present_pixels: Sequence[int]) -> tuple[float, ...]:
-    """The roots of `median_frequency_weights`: rare classes count more, without being seen everywhere."""
+    """The square roots of `median_frequency_weights`: rare classes count more, but are not predicted everywhere."""
     return tuple(weight**0.5 for weight in median_frequency_weights(class_pixels, present_pixels))
 
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What one reading of all labels found.
+    """What one reading of all labels has found.
 
     Attributes:
         facts: see `Fingerprint`.
-        class_counts: split -> pixels by class id, (256,); pictures by class, (K,), where pictures have a class.
+        class_counts: split -> pixels by class id, (256,); pictures by class, (K,), where each picture has one class.
         objects: split -> facts about its objects; None where there are none.
         values: split -> facts about its numbers per pixel; None where there are none.
         notes: sentences on what is unusual.
@@ -150,9 +150,9 @@ class Stock:
 
 
 def fingerprint(dataset: Dataset) -> Fingerprint:
-    """Measures a dataset: headers of all pictures, pixels of at most 200, masks of at most 1000 training pictures.
+    """Measures a dataset: headers of all pictures, pixels of at most 200 and masks of at most 1000 training pictures.
 
-    Class ids of pictures as a whole are all counted.
+    Where each picture has one class, all pictures are counted.
 
     Raises:
         UserError: a file that cannot be read, or labels that do not fit their picture or the classes.
@@ -164,7 +164,7 @@ def take_stock(dataset: Dataset, cache: SampleCache | None) -> Stock:
     """Reads every label of the splits `train` and `val` once, and the headers of all pictures.
 
     Args:
-        cache: keeps what is read as long as it has room; None to keep nothing.
+        cache: keeps what is read while it has room; None to keep nothing.
 
     Raises:
         UserError: the first file that cannot be read, or labels that do not fit their picture or the classes.
@@ -194,15 +194,15 @@ def _gap_note(names: Sequence[str]) -> tuple[str, ...]:
         return ()
     have = counted(len(names), "picture has", "pictures have")
     return (
-        f"{have} pixels without a value (NaN, infinity or no-data), which are filled with the mean of the picture and "
+        f"{have} pixels without a value (NaN, infinity or no-data). They are filled with the mean of the picture and "
         f"void in its labels: {some(names, 3)}.",
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What is kept of one picture: counts by class, sizes of its objects, moments of its channels and values, and
-    whether there are pixels without a value."""
+    """The facts that are kept of one picture: counts by class, sizes of its objects, moments of its channels and of its
+    values, and whether it has pixels without a value."""
 
     classes: np.ndarray
     objects: tuple[np.ndarray, np.ndarray] | None = None
@@ -285,10 +285,10 @@ def _facts(
 
 
 def changes(before: Mapping[str, Any], now: Fingerprint) -> list[str]:
-    """What differs between two states of a dataset, in words; the files themselves where nothing else does.
+    """Describes the differences between two states of a dataset in words; the files themselves if nothing else differs.
 
     Args:
-        before: as `Fingerprint.to_dict` gave it, perhaps read from a file.
+        before: a result of `Fingerprint.to_dict`, perhaps read from a file.
     """
     found = []
     old, new = before.get("pictures", {}), now.pictures
@@ -303,13 +303,13 @@ def changes(before: Mapping[str, Any], now: Fingerprint) -> list[str]:
     for key, what in (("mean", "the pictures differ"), ("class_pixels", "the labels differ")):
         if list(before.get(key, [])) != list(getattr(now, key)):
             found.append(what)
-    return found or ["some file has another name or other bytes, or the pictures are split otherwise"]
+    return found or ["some file has another name or other bytes, or the pictures are split differently"]
 
 
 def digest(dataset: Dataset) -> str:
     """BLAKE2b over names, sizes and the first and last 64 KB of every file, the class names and the splits.
 
-    Annotation files, in which a change may lie anywhere, are read whole. Where the folders lie does not matter.
+    Annotation files, in which a change may be anywhere, are read whole. The location of the folders does not matter.
     """
     names: dict[Path, str] = {}
     for record in dataset.records:
@@ -341,7 +341,7 @@ def _ends(file: Path) -> bytes:
 
 
 def _moments(image: np.ndarray, lost: np.ndarray | None) -> tuple[int, np.ndarray, np.ndarray]:
-    """Pixels that have a value, and per channel their sum and the sum of their squares."""
+    """The number of pixels that have a value, and per channel their sum and the sum of their squares."""
     flat = image.reshape(-1, image.shape[2]) if lost is None else image[~lost]
     if image.dtype == np.uint8:
         histograms = np.stack([np.bincount(channel, minlength=256) for channel in flat.T])
@@ -352,7 +352,7 @@ def _moments(image: np.ndarray, lost: np.ndarray | None) -> tuple[int, np.ndarra
 
 
 def _value_moments(values: np.ndarray) -> tuple[int, float, float, float, float]:
-    """How many pixels have a number; its sum, the sum of squares, the least and the largest."""
+    """The number of pixels that have a number; their sum, sum of squares, minimum and maximum."""
     known = values[np.isfinite(values)].astype(np.float64)
     if not known.size:
         return 0, 0.0, 0.0, np.inf, -np.inf

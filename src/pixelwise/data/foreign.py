@@ -1,4 +1,4 @@
-"""Picture formats that are not read: told apart by their suffix or their first bytes, so that they can be named."""
+"""Picture formats that are not read, recognised by their suffix or first bytes, so that messages can name them."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ NAMES = {
     ".mat": "MATLAB file",
     **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".wmv", ".mpg", ".mpeg"), "video"),
 }
-"""Suffix -> the format that it stands for."""
+"""Suffix -> its format."""
 LAST_SUFFIXES = frozenset(f".{name.rsplit('.', 1)[-1]}" for name in NAMES)
-"""For `listing.picture_files`, which goes by the last suffix; `.gz` may be something else, see `format_of`."""
+"""For `listing.picture_files`, which looks at the last suffix; `.gz` may be something else, see `format_of`."""
 
 
 def format_of(path: PurePath) -> str:
-    """The format that a name stands for; empty where it is none of `NAMES`."""
+    """The format that a file name indicates; empty if it is none of `NAMES`."""
     if path.suffix.lower() == ".gz":
         return NAMES[".nii.gz"] if path.name.lower().endswith(".nii.gz") else ""
     return NAMES.get(path.suffix.lower(), "")
@@ -89,7 +89,7 @@ _BEGINNINGS = {
 
 
 def format_of_bytes(beginning: bytes) -> str:
-    """The format that a file's first 32 bytes tell; empty where they tell none of those that are not read."""
+    """The format that a file's first 32 bytes indicate; empty if it is none of the formats that are not read."""
     if beginning[4:8] == b"ftyp":
         return _BRANDS.get(beginning[8:12], "")
     found = (name for start, name in _BEGINNINGS.items() if beginning.startswith(start))

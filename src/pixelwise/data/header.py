@@ -1,4 +1,4 @@
-"""The headers of picture files, and the errors for files that are no pictures."""
+"""The headers of picture files, and the errors for files that are not pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from pixelwise.data.orientation import swaps_sides
 from pixelwise.errors import UserError
 
-# What the decoders raise on damaged files; tifffile and its codecs let low-level errors through.
+# What the decoders raise for damaged files; tifffile and its codecs let low-level errors through.
 DAMAGE = (
     OSError,
     EOFError,
@@ -37,14 +37,14 @@ DAMAGE = (
 
 
 def unreadable(path: Path, why: str | Exception) -> UserError:
-    """The error for a file that is damaged or no picture."""
+    """The error for a file that is damaged or not a picture."""
     reason = why if isinstance(why, str) else str(why) or type(why).__name__
     return UserError(f"{path}: cannot be read as a picture ({reason}). Replace the file or move it out of the dataset.")
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What is known of a picture file before its pixels are decoded.
+    """What is known about a picture file before its pixels are decoded.
 
     Attributes:
         kind: the true format (`PNG`, `JPEG`, `TIFF`, ...), which the suffix may contradict.
@@ -54,11 +54,11 @@ class Header:
         mode: Pillow's mode (`L`, `RGB`, `P`, `CMYK`, ...), or `multichannel`.
         orientation: 1 (upright) to 8, as EXIF and TIFF number them.
         has_alpha: one of the channels is alpha.
-        nodata: the stored value that stands for no value, where the file states one (GDAL's tag).
-        frames: pictures in the file, of an animation or of several sizes; one is read.
-        pages: of a TIFF, as large as each other, that are the picture together.
-        meaning: what several pages are: `channels` or `slices`; `unknown` where the file does not say and there are few
-            enough to be channels.
+        nodata: the stored value that stands for "no value", where the file states one (GDAL's tag).
+        frames: number of pictures in the file, of an animation or in several sizes; one of them is read.
+        pages: number of pages of equal size in a TIFF that form the picture together.
+        meaning: what several pages are: `channels` or `slices`; `unknown` where the file does not say and the pages are
+            few enough to be channels.
     """
 
     kind: str
@@ -76,7 +76,7 @@ class Header:
 
     @property
     def rotated(self) -> bool:
-        """An orientation other than upright is stated."""
+        """Whether the file states an orientation other than upright."""
         return self.orientation != 1
 
     @property
@@ -104,12 +104,12 @@ def open_image(file: Path | str | BinaryIO) -> Image.Image:
     """`PIL.Image.open` for pictures of any size; pixels are decoded later, as usual.
 
     Pillow's limit against decompression bombs is a setting of the whole process, checked when a file is opened. It is
-    lifted for that moment alone: `read_picture` checks sizes against `MAX_PIXELS` before anything is decoded.
+    lifted for that moment only: `read_picture` checks sizes against `MAX_PIXELS` before anything is decoded.
 
     Raises:
         OSError: as Pillow gives it: missing, or not a picture (`PIL.UnidentifiedImageError`).
     """
-    with _opening:  # one thread at a time, so that each puts back what the others found
+    with _opening:  # one thread at a time, so that each thread restores the limit it found
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
         try:

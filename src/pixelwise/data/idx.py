@@ -1,4 +1,4 @@
-"""idx files: arrays in one file, as MNIST and its relatives come (yann.lecun.com/exdb/mnist, "The IDX file format").
+"""idx files: one array per file, as in MNIST and its relatives (yann.lecun.com/exdb/mnist, "The IDX file format").
 
 Two zero bytes, a byte for the type, a byte for the number of dimensions, each dimension as a big-endian 32-bit integer,
 then the values. Files that end in `.gz` are compressed.
@@ -20,7 +20,7 @@ _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: "
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """The array of a file, read-only, in the machine's byte order; kept, for it is asked for picture by picture.
+    """The array of a file, read-only, in the machine's byte order; cached, because it is needed for every picture.
 
     Raises:
         UserError: missing, damaged, or not an idx file.

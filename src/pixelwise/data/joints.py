@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 HIDDEN, VISIBLE = 1, 2
-"""The third number of a keypoint, as COCO has it: the place is known although something covers it, or it is seen. 0 is
-a joint that is not annotated."""
+"""The third number of a keypoint, as in COCO: 1 for a joint whose position is known although it is hidden, 2 for a
+visible joint. 0 is a joint that is not annotated."""
 _SIDES = {"left": "right", "right": "left", "l": "r", "r": "l", "lft": "rgt", "rgt": "lft"}
 
 
@@ -29,7 +29,7 @@ class Joints:
 
     @property
     def sides(self) -> tuple[tuple[int, int], ...]:
-        """Pairs (left, right) of joints whose names differ in the side alone."""
+        """Pairs (left, right) of joints whose names differ only in the side."""
         words = [_words(name) for name in self.names]
         places = {tuple(each): place for place, each in enumerate(words)}
         pairs = []
@@ -41,7 +41,7 @@ class Joints:
 
     @property
     def mirrored(self) -> tuple[int, ...]:
-        """The index of the joint that each becomes in a mirror image."""
+        """The index of the joint that each joint becomes in a mirror image."""
         order = list(range(len(self)))
         for left, right in self.sides:
             order[left], order[right] = right, left
@@ -72,7 +72,7 @@ def _plain(name: str) -> tuple[str, ...]:
 
 
 def joints_of(names: Sequence[str], bones: Sequence[tuple[str, str]]) -> Joints:
-    """Joints with a skeleton that is given by names."""
+    """Joints with a skeleton given by names."""
     places = {name: place for place, name in enumerate(names)}
     return Joints(tuple(names), tuple((places[one], places[other]) for one, other in bones))
 
@@ -119,6 +119,6 @@ FLIC = joints_of(
         ("right_shoulder", "right_hip"), ("left_hip", "right_hip"), ("left_eye", "nose"), ("right_eye", "nose"),
     ),
 )  # fmt: skip
-"""Frames Labeled In Cinema (Sapp & Taskar, CVPR 2013): the joints that are annotated there."""
+"""Frames Labeled In Cinema (Sapp & Taskar, CVPR 2013): the joints that are annotated in it."""
 FLIC_COLUMNS = (0, 1, 2, 3, 4, 5, 6, 9, 12, 13, 16)
-"""Where the joints of `FLIC` stand among the 29 columns of its coordinates; the others are NaN throughout."""
+"""The columns of the joints of `FLIC` among the 29 columns of its coordinates; the others are NaN throughout."""

@@ -18,9 +18,9 @@ from pixelwise.errors import UserError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerCoding(Coding):
-    """Several masks per picture, each of one class; pixels that none marks are of class 0.
+    """Several masks per picture, each of one class; pixels that no mask marks are of class 0.
 
-    Where masks overlap, the one that marks fewer pixels is on top, so that small things stay visible.
+    Where masks overlap, the mask with fewer pixels is on top, so that small things stay visible.
 
     Attributes:
         classes: name of the record -> the class id of each of its label files.
@@ -39,7 +39,7 @@ class LayerCoding(Coding):
         return self.decode_mask(record, height, width), None
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """The mask alone.
+        """Only the mask.
 
         Raises:
             UserError: as `decode`.
@@ -60,7 +60,7 @@ class LayerCoding(Coding):
 
 
 def foreground(file: Path) -> np.ndarray:
-    """What a black-and-white mask marks, (H, W) bool: all but 0, or where edges are soft, what is above half.
+    """The pixels that a black-and-white mask marks, (H, W) bool: all but 0, or with soft edges, all above half.
 
     Raises:
         UserError: unreadable, or a colour picture.

@@ -1,4 +1,4 @@
-"""What lies in a dataset's folder: its picture files, and the small text files beside them."""
+"""The files in a dataset's folder: its pictures, and the small text files next to them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelwise.errors import UserError
 T = TypeVar("T")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, because it begins with UTF-16's mark
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -30,20 +30,20 @@ LIST_FOLDERS = (
     "ImageSets/Main",
     "ImageSets",
 )
-"""Below a dataset's folder, where lists of pictures are looked for, the first first."""
+"""Folders in which lists of pictures are looked for, below the dataset's folder, in this order."""
 LIST_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 MOST_HOMES = 4
-"""Folders within each other that may each hold nothing but the next."""
+"""How many nested folders may each hold nothing but the next one."""
 
 
 def picture_files(root: Path, suffixes: Collection[str] = PICTURE_SUFFIXES) -> tuple[PurePosixPath, ...]:
-    """All files with a picture's suffix, at any depth, relative to `root`, sorted; hidden ones are skipped.
+    """All files with a picture's suffix, at any depth, relative to `root`, sorted; hidden files are skipped.
 
     Args:
         suffixes: in lower case, with their dot.
 
     Raises:
-        UserError: `root` is missing or no folder.
+        UserError: `root` is missing or not a folder.
     """
     if not root.exists():
         raise UserError(f"{root}: no such folder.")
@@ -58,7 +58,7 @@ def hidden_pictures(root: Path) -> tuple[PurePosixPath, ...]:
 
 
 def is_hidden(path: PurePosixPath) -> bool:
-    """Whether a file, or a folder above it, is not meant to be seen."""
+    """Whether a file, or a folder above it, is hidden from users."""
     return any(part.startswith((".", "@eaDir")) or part == "__MACOSX" for part in path.parts)
 
 
@@ -66,7 +66,7 @@ def _files(root: Path, suffixes: Collection[str], *, hidden: bool = False) -> It
     seen = set()
     for folder, below, names in os.walk(root, followlinks=True, onerror=_refuse):
         real = os.path.realpath(folder)
-        if real in seen:  # a link to a folder above would go round for ever
+        if real in seen:  # a link to a folder above would lead into an endless loop
             below.clear()
             continue
         seen.add(real)
@@ -80,16 +80,16 @@ def _files(root: Path, suffixes: Collection[str], *, hidden: bool = False) -> It
 def _refuse(error: OSError) -> None:
     """
     Raises:
-        UserError: always; `os.walk` would pass over a folder that cannot be read.
+        UserError: always; `os.walk` would skip a folder that cannot be read.
     """
-    raise UserError(f"{error.filename}: cannot be read ({error.strerror}); see who may read it, or move it away.")
+    raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions, or move it away.")
 
 
 class Faults(list[str]):
     """Sentences on text files that cannot be read or understood, kept so that one does not hide the others."""
 
     def attempt(self, read: Callable[[], T], instead: T) -> T:
-        """What `read()` returns; where it raises a `UserError`, keeps the sentence and returns `instead`."""
+        """Returns the result of `read()`; if it raises a `UserError`, keeps the sentence and returns `instead`."""
         try:
             return read()
         except UserError as error:
@@ -98,7 +98,7 @@ class Faults(list[str]):
 
 
 def encoding_of(content: bytes) -> str:
-    """What the first bytes say: their mark, or zeros between the letters of UTF-16 and UTF-32 without one."""
+    """The encoding that the first bytes indicate: by a mark, or by zeros between letters (UTF-16, UTF-32)."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return encoding
@@ -132,7 +132,7 @@ def read_lines(path: Path) -> list[str]:
 
 
 def homes_of(root: Path) -> tuple[Path, ...]:
-    """The dataset's folder, and the one in it if that holds all there is, and so on: DATA, then DATA/VOC2012."""
+    """The dataset's folder, then the only folder in it if that holds everything, and so on: DATA, then DATA/VOC2012."""
     homes = [root]
     while len(homes) < MOST_HOMES and homes[-1].is_dir():
         below = [one for one in homes[-1].iterdir() if one.is_dir() and not is_hidden(PurePosixPath(one.name))]
@@ -143,7 +143,7 @@ def homes_of(root: Path) -> tuple[Path, ...]:
 
 
 def list_file(root: Path, split: str, folders: Sequence[str] = LIST_FOLDERS) -> Path | None:
-    """The file that lists a split's pictures: `train.txt` or the like at the root or where Pascal VOC keeps it."""
+    """The file that lists a split's pictures: `train.txt` or similar, at the root or where Pascal VOC keeps it."""
     for home in homes_of(root):
         for folder in (home / each for each in folders):
             files = sorted(file for file in folder.glob("*.txt") if file.is_file()) if folder.is_dir() else []
@@ -154,13 +154,13 @@ def list_file(root: Path, split: str, folders: Sequence[str] = LIST_FOLDERS) -> 
 
 
 def _lists(stem: str, split: str) -> bool:
-    """Whether `train`, `train_list`, `list_train` or `training-ids` name the list of a split."""
+    """Whether a name such as `train`, `train_list`, `list_train` or `training-ids` means the list of a split."""
     words = "|".join(LIST_NAMES[split])
     return bool(re.fullmatch(rf"(list[_-]?)?({words})([_-]?(list|files|filenames|names|ids|set|split))?", stem.lower()))
 
 
 def some(names: Sequence[object], limit: int = 5) -> str:
-    """The first few of many, and how many more there are."""
+    """The first few of many, and the number of the others."""
     shown = ", ".join(str(name) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 

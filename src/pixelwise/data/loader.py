@@ -1,4 +1,4 @@
-"""Batches in an order that depends on nothing but the seed and the step, prepared while the network works.
+"""Batches in an order that depends only on the seed and the step, prepared while the network computes.
 
 Threads, not processes: decoding and warping release the interpreter's lock, nothing is copied between processes, and
 decoded pictures are shared in one cache.
@@ -30,17 +30,17 @@ Transform = Callable[[Sample, np.random.Generator], Sample]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """The pictures of one step, and what is known of them.
+    """The pictures of one step, and their targets.
 
     Attributes:
         images: (N, C, H, W) in the files' units and dtype, channels last in memory.
-        names: of the N samples.
-        targets: their labels; None for a stream of pictures alone.
+        names: the names of the N samples.
+        targets: their labels; None for a stream of pictures without labels.
     """
 
     images: Tensor
     names: tuple[str, ...]
-    targets: Any = None  # of the kind that the task's criterion takes
+    targets: Any = None  # the kind that the task's criterion takes
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
@@ -51,7 +51,7 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample], targets: type[Targets] | None) -> Batch:
-    """Stacks samples of one size, with labels of that kind; None for the pictures alone."""
+    """Stacks samples of one size, with labels of the given kind; None for pictures without labels."""
     return Batch(
         stack([sample.image for sample in samples]),
         tuple(sample.name for sample in samples),
@@ -60,7 +60,7 @@ def collate(samples: Sequence[Sample], targets: type[Targets] | None) -> Batch:
 
 
 def ordering(count: int, seed: Sequence[int], position: int) -> tuple[int, int]:
-    """Which of `count` records stands at `position` of an endless shuffled stream, and in which epoch.
+    """Which of `count` records has the given `position` in an endless shuffled stream, and in which epoch.
 
     Args:
         seed: one or two numbers, see `stream_seed`.
@@ -75,27 +75,27 @@ def _permutation(count: int, seed: tuple[int, ...], epoch: int) -> np.ndarray:
 
 
 LABELLED = "labelled"
-"""The stream whose order depends on the seed alone, so that adding other streams to a run does not change it."""
+"""The stream whose order depends only on the seed, so that adding other streams to a run does not change it."""
 
 
 def stream_seed(seed: int, stream: str) -> tuple[int, ...]:
-    """What the order of a stream depends on: the run's seed and, for all but `labelled`, the stream's name."""
+    """The seed of a stream's order: the run's seed and, for all streams but `labelled`, the stream's name."""
     return (seed,) if stream == LABELLED else (seed, zlib.crc32(stream.encode()), 1)
 
 
 class TrainLoader:
     """Full batches of random crops, without end; each epoch of the stream is a new permutation.
 
-    Batch number `step` is a function of (seed, stream, step) alone, so a resumed run continues with the same pictures
-    and crops. With several processes each one takes every `processes`-th sample of the same global batch.
+    Batch number `step` depends only on (seed, stream, step), so a resumed run continues with the same pictures and
+    crops. With several processes, each takes every `processes`-th sample of the same global batch.
 
     Args:
         records: at least one.
-        targets: the labels that batches carry; None for pictures alone.
-        batch_size: of all processes together.
-        early: the transform of the steps before a progress of `until`; None for the same throughout.
+        targets: the labels that batches carry; None for pictures without labels.
+        batch_size: the size of a batch over all processes together.
+        early: the transform for the steps before a progress of `until`; None for the same transform throughout.
         stream: name of the stream, see `stream_seed`.
-        workers: threads; None for as many as the machine has processors, at most 8.
+        workers: threads; None for the number of the machine's processors, at most 8.
     """
 
     def __init__(
@@ -137,14 +137,14 @@ class TrainLoader:
         return transform(self.cache.load(self.records[index]), rng)
 
     def batches(self, start: int = 0, progress: Callable[[int], float] | None = None) -> Generator[Batch, None, None]:
-        """Batches from step `start` on; the next ones are prepared meanwhile. Close the generator to stop the threads.
+        """Batches from step `start` on; the next are prepared meanwhile. Close the generator to stop the threads.
 
         Args:
-            progress: step -> how far the run is then, as far as that is known, for the transform that comes early;
-                None for none.
+            progress: step -> the progress of the run at that step, as far as it is known, for choosing the early
+                transform; None for none.
 
         Raises:
-            UserError: when a file turns out to be unreadable.
+            UserError: a file turns out to be unreadable.
         """
         pending: deque[list[Future[Sample]]] = deque()
         with ThreadPoolExecutor(self.workers, thread_name_prefix="pixelwise-loader") as pool:
@@ -163,13 +163,13 @@ class TrainLoader:
 
 
 class EvaluationLoader:
-    """Every record once, in order, as groups of samples whose pictures are of one size.
+    """Every record once, in order, in groups of samples whose pictures have the same size.
 
-    With several processes each one takes every `processes`-th record.
+    With several processes, each takes every `processes`-th record.
 
     Args:
-        transform: what is done to each sample; None for nothing.
-        pieces: the parts that a sample is measured by; None for the sample itself.
+        transform: applied to each sample; None for nothing.
+        pieces: cuts a sample into the parts that are evaluated; None for the whole sample.
     """
 
     def __init__(
@@ -215,10 +215,10 @@ T = TypeVar("T")
 
 
 def prefetch(load: Callable[[Record], T], records: Sequence[Record], workers: int | None = None) -> Iterator[T]:
-    """What `load` gives for each record, in order, read ahead by threads; memory holds a few at a time.
+    """The result of `load` for each record, in order, read ahead by threads; a few at a time are kept in memory.
 
     Raises:
-        UserError: as `load`, at the record that has the problem.
+        UserError: as `load`, when the record with the problem is reached.
     """
     workers = workers or min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers, thread_name_prefix="pixelwise-loader") as pool:
@@ -235,11 +235,11 @@ def prefetch(load: Callable[[Record], T], records: Sequence[Record], workers: in
 
 
 WINDOW = 1024
-"""Longest side in pixels of what a dense network is validated on at once."""
+"""Longest side in pixels of the windows in which a dense network is validated."""
 
 
 def windows(sample: Sample, side: int = WINDOW) -> Iterator[Sample]:
-    """A sample cut into parts of at most `side` x `side` pixels with all their labels; itself where it is no larger."""
+    """Cuts a sample into windows of at most `side` x `side` pixels with all their labels; keeps a smaller one whole."""
     height, width = sample.image.shape[:2]
     if max(height, width) <= side:
         yield sample

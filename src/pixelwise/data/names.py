@@ -1,4 +1,4 @@
-"""Which picture an entry of a list or an annotation file means."""
+"""Finds the picture that an entry of a list or an annotation file means."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from pixelwise.data.places import place, without_suffix
 from pixelwise.data.record import Record
 
 _LABEL_FILE = re.compile(r"\.(json|xml|txt)$", re.IGNORECASE)
-"""What a list may have after the name of a picture, if it names the label files."""
+"""What a list's entries may add to the name of a picture, if the list names the label files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an entry of a list or an annotation file means.
+    """The result of looking up an entry of a list or an annotation file.
 
     Attributes:
-        names: the record; several if they differ in their suffix alone; empty where there is none.
-        rivals: the records that the entry fits equally well, where there are several and `names` is empty.
+        names: the record; several if they differ only in their suffix; empty if none was found.
+        rivals: the records that the entry matches equally well, if there are several; `names` is empty then.
     """
 
     names: tuple[str, ...] = ()
@@ -51,15 +51,15 @@ class Unmatched:
 class Names:
     """Finds records by the paths that people write into list and annotation files.
 
-    An entry may lack the suffix or have another one, use backslashes, `%20`, decomposed accents, be the address of a
+    An entry may lack the suffix or have another one, use backslashes, `%20` or decomposed accents, be the address of a
     server, or begin with folders of another machine. In this order, an entry means
 
     1. the record of exactly that path below the dataset's root, or below the folder of the file that holds the entry;
     2. the record whose path ends in the entry; of several, the one of the file's own split, then the one below the
-       file's own folder or the nearest one above it;
-    3. the same without leading folders of the entry that exist nowhere in the dataset, if what is left is the record's
-       whole path but for folders that say its role or split (`images`, `train`);
-    4. the record of the same path once those folders are taken away on both sides (`images/x` of `images/train/x`);
+       file's own folder or the nearest folder above it;
+    3. the same after dropping leading folders of the entry that exist nowhere in the dataset, if the remainder is the
+       record's whole path apart from folders that name its role or split (`images`, `train`);
+    4. the record of the same path after removing those folders on both sides (`images/x` of `images/train/x`);
     5. the same without regard to upper and lower case (`img_1.jpg` of `IMG_1.JPG`).
 
     A folder that exists in the dataset is never dropped: `b/2.jpg` does not mean `a/2.jpg`.
@@ -92,11 +92,11 @@ class Names:
         self._lower = self if self._of_lower.keys() == set(names) else Names(self._of_lower)
 
     def find(self, entry: str, *, beside: str = "", split: str = "") -> Found:
-        """What `entry` means.
+        """The record that `entry` means.
 
         Args:
             beside: the folder of the file that holds the entry, relative to the root; empty for the root itself.
-            split: the split that this file is about, or empty.
+            split: the split that this file describes, or empty.
         """
         found = self._as_written(entry, beside, split)
         if found != Found():
@@ -106,7 +106,7 @@ class Names:
         return Found(names) if found.names and self._alike(names) else Found((), names)
 
     def _as_written(self, entry: str, beside: str, split: str) -> Found:
-        """What `entry` means where upper and lower case differ."""
+        """The record that `entry` means if upper and lower case differ."""
         spellings = [_spelled(text) for text in _spellings(entry)]
         for spelling in dict.fromkeys(each for one in spellings for each in (one, without_suffix(one))):
             if spelling and (found := self._find(spelling, _spelled(beside), split)) != Found():
@@ -139,13 +139,13 @@ class Names:
         )
 
     def _says_no_more(self, name: str, tail: str) -> bool:
-        """Whether the folders of a record before `tail` tell its role or split alone, or are those of all records."""
+        """Whether the folders of a record before `tail` only name its role or split, or are shared by all records."""
         path = _spelled(name)
         head = (path if path.endswith(tail) else without_suffix(path)).removesuffix(tail).removeprefix(self._common)
         return not head.strip("/") or "/" not in place(PurePosixPath(head) / "x").key
 
     def _nearest(self, names: Collection[str], beside: str, split: str) -> Found:
-        """One of several records: of the split, then below the folder or the nearest one above it."""
+        """One of several records: of the split, then below the folder or the nearest folder above it."""
         left = set(names)
         left = {name for name in left if split and self._split[name] == split} or left
         for folder in _upwards(beside):
@@ -162,7 +162,7 @@ class Names:
 
 
 def _spelled(path: str) -> str:
-    """A path in the one form in which paths are compared: composed accents, no `./` before it, no `/` around it."""
+    """A path in the form used for comparisons: composed accents, no `./` before it, no `/` around it."""
     return unicodedata.normalize("NFC", path).removeprefix("./").strip("/")
 
 
@@ -191,14 +191,14 @@ def _tails(name: str) -> list[str]:
 
 
 def _common_folders(names: Sequence[str]) -> str:
-    """`data/` where all names lie in that folder and it tells neither role nor split."""
+    """`data/` if all names are in that folder and it names neither a role nor a split."""
     columns = zip(*(_spelled(name).split("/")[:-1] for name in names), strict=False)
     shared = (column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
     return "".join(f"{folder}/" for folder in takewhile(lambda one: place(PurePosixPath(one) / "x").key != "x", shared))
 
 
 class Finder:
-    """Finds records by what annotation files call them, with `Names`."""
+    """Finds records by the names that annotation files use, with `Names`."""
 
     def __init__(self, root: Path, records: Iterable[Record]) -> None:
         records = list(records)
@@ -209,18 +209,18 @@ class Finder:
         self._folders = {path.rpartition("/")[2] for path in self._paths}
 
     def all_of(self, file: Path, entries: Iterable[str], split: str = "") -> dict[str, Found]:
-        """What each entry of a file means.
+        """The records that the entries of a file mean.
 
-        A bare name (`2.jpg`) means the picture of the file's own split, or at the file's home (`_home`), if its names
-        occur there.
-        Where names repeat from folder to folder and the file has pictures in its own place, a bare name that is not
-        there means no picture: that of another folder is a namesake. Where most bare names fit several pictures, those
-        that fit one alone may be namesakes, too, and are as ambiguous.
+        A bare name (`2.jpg`) means the picture of the file's own split, or at the file's home (`_home`), if the names
+        in the file occur there.
+        Where names repeat from folder to folder and the file has pictures at its home, a bare name that is missing
+        there means no picture: a picture of that name in another folder is a different one. Where most bare names fit
+        several pictures, those that fit only one are treated as ambiguous, too.
 
         Args:
             file: the annotation file.
             entries: names or paths of pictures.
-            split: the split that the file is about, or empty.
+            split: the split that the file describes, or empty.
         """
         beside, home = relative(self._root, file.parent), self._home(file)
         found = {
@@ -237,14 +237,14 @@ class Finder:
         return found
 
     def namesake(self, file: Path) -> Found:
-        """The picture of the file's own name."""
+        """The picture with the file's own name."""
         return self._names.find(relative(self._root, file.with_suffix("")), beside=relative(self._root, file.parent))
 
     def find(self, file: Path, path: str) -> Found:
-        """What a path in the annotation file of a single picture means.
+        """The record that a path in the annotation file of a single picture means.
 
-        It starts at the file's folder, or ends at the file's home (`_home`). Only where no folder above the file has
-        the name of a folder of pictures, the path may lead anywhere.
+        The path starts at the file's folder, or ends at the file's home (`_home`). It may lead anywhere only if no
+        folder above the file has the name of a folder of pictures.
         """
         beside, path = relative(self._root, file.parent), path.replace("\\", "/")
         if path.startswith("/") or path[1:2] == ":":  # of another machine
@@ -259,7 +259,7 @@ class Finder:
         return found
 
     def _home(self, file: Path) -> str:
-        """The folder whose pictures a file is about: the one of the file's own name, else the nearest above the file.
+        """The folder of the pictures that a file describes: one with the file's own name, else the nearest above it.
 
         Empty for the root.
         """
@@ -281,5 +281,5 @@ def _has_folder(entry: str) -> bool:
 
 
 def _stem(path: str) -> str:
-    """What pictures of one name in several folders share, and how entries may spell it."""
+    """The part of the name that pictures in several folders share, in the form in which entries may spell it."""
     return without_suffix(_spelled(path).rsplit("/", 1)[-1]).lower()

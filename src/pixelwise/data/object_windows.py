@@ -1,4 +1,4 @@
-"""Windows cut from pictures, each around an object or around none: what a network for windows is taught with."""
+"""Windows cut from pictures, each around one object or around none: training samples for a window classifier."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pixelwise.data.objects import IN_VIEW, area, boxes_alone
 from pixelwise.data.sample import NO_CLASS, Sample
 
 SIDES = (1.25, 2.3)
-"""Side of a window as a multiple of the longer side of the object that it shows."""
+"""Side of a window as a multiple of the longer side of its object."""
 SHIFT = 0.2
 """How far the middle of a window may be from the middle of its object, along each axis, as a share of its side."""
 NEAR, LARGE = 0.4, 0.3
-"""What shows no object: a window without one whose middle is nearer than this share of the side to its own middle and
-whose longer side is more than this share of it. A window that shows half an object is neither, and not trained on."""
+"""A window counts as empty unless an object is near its middle (nearer than the first share of the window's side) and
+large (its longer side is more than the second share). A window with half an object is not used for training."""
 ATTEMPTS = 10
 BACKGROUND = 0
 MEASURED = 8  # windows per picture in validation
@@ -29,15 +29,15 @@ MEASURED = 8  # windows per picture in validation
 class ObjectWindows:
     """Random windows of samples of `boxes_alone`, each with one object and its class, or with none and class 0.
 
-    A window around an object is `SIDES` times as large and off by `SHIFT`, and its box is the object's whole one, which
-    may reach beyond the window. A window without an object has the size of the windows that pictures are looked at
-    with. All lie within the picture.
+    A window around an object is `SIDES` times as large and shifted by up to `SHIFT`. Its box is the whole box of the
+    object, which may reach beyond the window. A window without an object has the size of the windows in which pictures
+    are searched. All windows lie within the picture.
 
     Attributes:
-        side: of the windows in pixels, once they are brought to the size that the network takes.
-        scales: shorter sides that pictures are brought to when they are searched (`tasks.detect.merging.localise`).
-        background: share of windows without an object, where a picture has any.
-        augment: what else varies within a window; None for nothing.
+        side: side of the windows in pixels, after resizing to the network's input.
+        scales: shorter sides to which pictures are resized when they are searched (`tasks.detect.merging.localise`).
+        background: share of windows without an object, where a picture has room for any.
+        augment: further variation within a window; None for none.
     """
 
     side: int
@@ -53,20 +53,20 @@ class ObjectWindows:
             window = draw(sample, rng)
             if window is not None:
                 break
-        else:  # a picture so full that nothing in it is clear
+        else:  # the picture is so full that no window is clear
             length = min(sample.image.shape[:2])
             window = self._cut(sample, 0, 0, length, None, NO_CLASS)
         return window if self.augment is None else self._varied(window, rng)
 
     def fixed(self, sample: Sample) -> Iterator[Sample]:
-        """Some windows of a picture, plain, and the same ones every time."""
+        """A few windows of a picture without augmentation, the same ones every time."""
         rng = np.random.default_rng(zlib.crc32(sample.name.encode()))
         plain = replace(self, augment=None)
         for _ in range(MEASURED):
             yield plain(sample, rng)
 
     def _of_object(self, sample: Sample, rng: np.random.Generator) -> Sample | None:
-        """A window around one of the objects; None where it shows too little of it, or another one nearer."""
+        """A window around one of the objects; None if it shows too little of it, or another object nearer."""
         assert sample.instances is not None
         if not len(sample.instances):
             return None
@@ -85,7 +85,7 @@ class ObjectWindows:
         return self._cut(sample, left, top, length, chosen, int(sample.instances.classes[chosen]))
 
     def _empty(self, sample: Sample, rng: np.random.Generator) -> Sample | None:
-        """A window anywhere; None where it shows an object, be it an ignored one."""
+        """A window anywhere; None if it shows an object, even an ignored one."""
         assert sample.instances is not None
         size = np.array(sample.image.shape[:2])
         scale = self.scales[rng.integers(len(self.scales))]
@@ -117,7 +117,7 @@ class ObjectWindows:
         view = self.augment(window, rng)
         assert view.instances is not None
         assert window.instances is not None
-        if len(view.instances) < len(window.instances):  # moved out of view, by a shift that the recipe asks for
+        if len(view.instances) < len(window.instances):  # moved out of the crop, by a shift that the recipe sets
             return replace(view, class_id=NO_CLASS)
         assert view.instances.extents is not None
         return replace(view, instances=replace(view.instances, boxes=view.instances.extents))
@@ -129,7 +129,7 @@ def _middles(boxes: np.ndarray) -> np.ndarray:
 
 
 def _place(size: tuple[int, ...], middle: np.ndarray, length: float) -> tuple[int, int, int]:
-    """Left, top and side in whole pixels of a square within a picture (height, width), about that middle (x, y)."""
+    """Left, top and side in whole pixels of a square within a picture (height, width), around that middle (x, y)."""
     whole = min(max(round(length), 1), *size)
     left, top = (
         int(np.clip(round(at - whole / 2), 0, room - whole)) for at, room in zip(middle, size[::-1], strict=True)

@@ -1,4 +1,4 @@
-"""Objects as boxes to learn from: facts about them, pictures resized together with them, and random views."""
+"""Objects as boxes for training: facts about them, resized pictures with their boxes, and random crops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pixelwise.data.fit import resized
 from pixelwise.data.sample import NO_CLASS, Instances, Sample
 
 IN_VIEW = 0.5
-"""Least share of a box's area within a view for the object to count there (Sermanet et al. 2014, section 4.2)."""
+"""An object counts in a crop if at least this share of its box is inside (Sermanet et al. 2014, section 4.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class ObjectFacts:
 
 
 def object_sizes(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """The objects of a sample: class ids (N,), and longer sides (N,) as shares of the picture's shorter one."""
+    """The objects of a sample: class ids (N,), and longer sides (N,) as shares of the picture's shorter side."""
     if sample.instances is None:
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
     boxes = sample.instances.boxes
@@ -50,12 +50,12 @@ def object_facts(sizes: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: in
 
 
 def area(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) xyxy -> (N,) square pixels."""
+    """(N, 4) xyxy -> (N,) areas in square pixels."""
     return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
 
 
 def boxes_alone(sample: Sample) -> Sample:
-    """A sample without mask and label map, whose objects are boxes; `extents` tell how much of each is in a view."""
+    """A sample without mask and label map, whose objects are boxes; `extents` keeps their whole boxes in a crop."""
     objects = sample.instances
     if objects is None:
         objects = Instances.none()
@@ -65,7 +65,7 @@ def boxes_alone(sample: Sample) -> Sample:
 
 
 def aimed(sample: Sample) -> Sample:
-    """A sample whose class is that of its largest object, and whose objects are in falling order of their area."""
+    """A sample with the class of its largest object, and with its objects sorted by falling area."""
     assert sample.instances is not None
     objects = sample.instances.select(np.argsort(-area(sample.instances.boxes), kind="stable"))
     class_id = int(objects.classes[0]) if len(objects) else NO_CLASS
@@ -74,9 +74,9 @@ def aimed(sample: Sample) -> Sample:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Brings pictures to one size, whatever their proportions, and boxes with them.
+    """Resizes pictures to one size, whatever their proportions, and their boxes with them.
 
-    Nothing is cut off, so no object is lost, and edges as shares of the picture's sides stay what they are.
+    Nothing is cut off, so no object is lost, and edges as shares of the picture's sides stay the same.
 
     Attributes:
         size: height and width.
@@ -98,7 +98,7 @@ class Stretch:
         return resized(image, *self.size)
 
     def back(self, boxes: np.ndarray, height: int, width: int) -> np.ndarray:
-        """(N, 4) boxes of the stretched picture -> those of the picture as it came, of that size."""
+        """(N, 4) boxes of the stretched picture -> boxes of the original picture of that size."""
         return boxes / self._factors(height, width)
 
     def _factors(self, height: int, width: int) -> np.ndarray:
@@ -106,7 +106,7 @@ class Stretch:
 
 
 def _scaled(objects: Instances, factors: np.ndarray) -> Instances:
-    """Objects without a label map in a picture that is so many times (4,) as wide, high, wide and high."""
+    """Scales the boxes and keypoints of objects without a label map by the factors (4,) for x, y, x and y."""
     boxes, keypoints = objects.boxes * factors, objects.keypoints
     if keypoints is not None:
         keypoints = keypoints * np.array([*factors[:2], 1], np.float32)
@@ -116,9 +116,9 @@ def _scaled(objects: Instances, factors: np.ndarray) -> Instances:
 
 @dataclass(frozen=True, slots=True)
 class ObjectViews:
-    """Random views of samples of `boxes_alone`, aimed at the largest object in view.
+    """Random crops (`views`) of samples of `boxes_alone`, with the class of the largest object inside.
 
-    Boxes are cut off at the edge of the view; objects of which less than half is in it do not count.
+    Boxes are cut off at the edge of the crop; objects of which less than half is inside do not count.
     """
 
     augment: Augmentation

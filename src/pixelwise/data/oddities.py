@@ -1,4 +1,4 @@
-"""Shapes that are hardly meant so: too small, doubled, of two classes, beyond the picture."""
+"""Shapes that are probably mistakes: too small, doubled, with two classes, beyond the picture."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import Shape, ShapeCoding
 
 Drawn = tuple[Shape, Patch, int]
-"""A shape, its pixels, and their number."""
+"""A shape, its pixels, and the number of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenObjects:
-    """The objects of a picture that cover a pixel of it.
+    """The objects of a picture that cover at least one pixel of it.
 
     Attributes:
         boxes: (N, 4) xyxy in pixels, within the picture.
         classes: (N,) class ids.
         ignored: (N,) bool, crowds and difficult objects.
-        entries: where each stands in the file.
+        entries: the entry of each in the file.
     """
 
     boxes: np.ndarray
@@ -35,16 +35,16 @@ class SeenObjects:
 
 @dataclass(frozen=True, slots=True)
 class Oddities:
-    """Entries of shapes that are hardly meant so.
+    """Entries of shapes that are probably mistakes.
 
     Attributes:
-        vanishing: that cover no pixel, being smaller than one or outside of the picture.
-        flat: boxes without width or height, which are not among the vanishing ones.
+        vanishing: shapes that cover no pixel, because they are smaller than a pixel or outside the picture.
+        flat: boxes without width or height that are not among the vanishing ones.
         tiny: objects of one pixel.
         doubled: objects of one class that cover the same pixels, or nearly so, as pairs: `annotation 3 and 17`.
         contradicting: the same for two classes.
         cut_off: boxes that reach beyond the picture by more than a pixel.
-        objects: what else there is.
+        objects: all objects of the picture.
     """
 
     vanishing: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Oddities:
 
 
 def oddities(coding: ShapeCoding, record: Record, height: int, width: int) -> Oddities:
-    """What is strange about the shapes of a picture.
+    """Finds the shapes of a picture that are probably mistakes.
 
     Raises:
         UserError: as `ShapeCoding.decode`.
@@ -82,7 +82,7 @@ def oddities(coding: ShapeCoding, record: Record, height: int, width: int) -> Od
 
 
 SAME = 0.95
-"""Least IoU of the boxes, and least ratio of the areas, of two annotations of one object."""
+"""Two annotations are of one object if the IoU of their boxes and the ratio of their areas are at least this."""
 
 
 def _seen(objects: Sequence[Drawn], height: int, width: int) -> SeenObjects:
@@ -100,7 +100,7 @@ def _seen(objects: Sequence[Drawn], height: int, width: int) -> SeenObjects:
 
 
 def _boxes(objects: Sequence[Drawn]) -> np.ndarray:
-    """(N, 4) xyxy around the pixels of shapes that have some."""
+    """(N, 4) xyxy around the pixels of the shapes that have any."""
     boxes = np.zeros((len(objects), 4))
     for number, (_, patch, _) in enumerate(objects):
         rows, columns = (np.flatnonzero(patch.mask.any(axis)) for axis in (1, 0))

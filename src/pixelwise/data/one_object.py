@@ -1,4 +1,4 @@
-"""Views that show one object: which one, where it is, and a mask of nothing else."""
+"""Crops that show one object: which object, where it is, and a mask of nothing else."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from pixelwise.data.sample import VOID, Instances, Sample
 
 LEAST = 0.04
-"""Longer side of the smallest object that a view is filled by, as a share of its picture's shorter side."""
+"""Smallest object that may fill a crop: its longer side as a share of its picture's shorter side."""
 BACKGROUND = 0
 
 
 def with_objects(sample: Sample) -> Sample:
-    """A sample whose objects are known: where the data does not tell them apart, the boxes of the connected regions of
-    each class but `BACKGROUND`."""
+    """A sample with its objects. Where the data does not distinguish objects, they are the boxes of the connected
+    regions of each class but `BACKGROUND`."""
     if sample.instances is not None or sample.mask is None:
         return sample
     boxes, classes = [], []
@@ -32,13 +32,13 @@ def with_objects(sample: Sample) -> Sample:
 
 
 def draw_object(sample: Sample, rng: np.random.Generator, *, alone: bool) -> tuple[Sample, np.ndarray | None]:
-    """Chooses one of the objects of a sample, each as likely as any other, but for the smallest (`LEAST`).
+    """Chooses one of the objects of a sample, all with the same probability, except for the smallest (`LEAST`).
 
     Args:
-        alone: everything else is `BACKGROUND` in the mask; void stays void.
+        alone: everything else becomes `BACKGROUND` in the mask; void stays void.
 
     Returns:
-        The sample, and the box (4,) xyxy around the object in pixels, None where there is none to choose.
+        The sample, and the box (4,) xyxy around the object in pixels, None if there is none to choose.
     """
     objects = sample.instances
     if objects is None:
@@ -64,7 +64,7 @@ def draw_object(sample: Sample, rng: np.random.Generator, *, alone: bool) -> tup
 
 
 def _largest_region(there: np.ndarray) -> np.ndarray:
-    """(h, w) bool -> the region with the largest box: of the regions within a region's box, that is the region."""
+    """(h, w) bool -> the region with the largest box. Of all regions inside a region's box, it is the region itself."""
     labels, stats = cv2.connectedComponentsWithStats(there.astype(np.uint8), connectivity=8)[1:3]
     if len(stats) == 1:
         return there

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 TAG = 0x0112
-"""The tag of both EXIF and TIFF."""
+"""The number of this tag in both EXIF and TIFF."""
 
-# Orientation -> whether rows and columns change places, and then whether the rows and the columns are reversed.
+# Orientation -> whether rows and columns change places, and whether the rows and the columns are then reversed.
 _STEPS = {
     1: (False, False, False),
     2: (False, False, True),
@@ -21,12 +21,12 @@ _STEPS = {
 
 
 def valid(value: object) -> int:
-    """An orientation as a file states it; 1, upright, for anything but 1 to 8."""
+    """An orientation that a file states; 1, upright, for anything but 1 to 8."""
     return value if isinstance(value, int) and value in _STEPS else 1
 
 
 def swaps_sides(orientation: int) -> bool:
-    """Whether the upright picture is as wide as the stored one is high."""
+    """Whether the upright picture is as wide as the stored picture is high."""
     return _STEPS[orientation][0]
 
 
@@ -42,11 +42,11 @@ def upright(stored: np.ndarray, orientation: int) -> np.ndarray:
 def stored_window(
     window: tuple[int, int, int, int], height: int, width: int, orientation: int
 ) -> tuple[int, int, int, int]:
-    """Where a window of the upright picture lies in the stored one.
+    """The position in the stored picture of a window of the upright one.
 
     Args:
         window: top, bottom, left, right.
-        height, width: of the upright picture.
+        height, width: size of the upright picture.
 
     Returns:
         Top, bottom, left, right in the stored picture; `upright` of that part is the window.

@@ -1,4 +1,4 @@
-"""People with joints: how they are stored, and which of them teach something."""
+"""People with joints: how they are stored, and which of them are used for training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Person:
         keypoints: (J, 3) float32 x, y in pixels and `HIDDEN`, `VISIBLE` or 0 for a joint that is not annotated.
         box: (4,) float32 xyxy in pixels; None where only the joints are known.
         head_box: (4,) float32 xyxy around the head; None where it is not known.
-        entry: where the person stands in the file, for messages.
+        entry: the person's entry in the file, for messages.
     """
 
     keypoints: np.ndarray
@@ -40,8 +40,8 @@ class PeopleCoding(Coding):
     """People by the name of the record; there are no masks.
 
     Attributes:
-        joints: of every person.
-        head_boxes: whether the data has some, so that people without one have no size of the head.
+        joints: the joints of every person.
+        head_boxes: whether the data has head boxes, so that for people without one the size of the head is unknown.
     """
 
     people: Mapping[str, tuple[Person, ...]] = field(default_factory=dict)
@@ -61,11 +61,11 @@ class PeopleCoding(Coding):
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
         """
         Raises:
-            UserError: always, for joints are no masks.
+            UserError: always, because joints are not masks.
         """
         raise UserError(
-            f"{record.labels[0]}: holds joints of people, not masks, so no network can learn from it which pixels are "
-            "what; train a network for poses (pixelwise train hourglass_pose), or add masks."
+            f"{record.labels[0]}: holds joints of people, not masks, so no network can learn the class of each pixel "
+            "from it; train a network for poses (pixelwise train hourglass_pose), or add masks."
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
@@ -77,10 +77,10 @@ class PeopleCoding(Coding):
 
 
 def instances_of(people: tuple[Person, ...], joints: Joints, head_boxes: bool = False) -> Instances:
-    """People as objects: the box of each, or the one around the joints where only they are known.
+    """People as objects: the box of each person, or the box around the joints where only joints are known.
 
     Args:
-        head_boxes: whether people have a head box, NaN where it is not known.
+        head_boxes: whether people have a head box, which is NaN where it is not known.
     """
     keypoints = np.zeros((len(people), len(joints), 3), np.float32)
     for number, person in enumerate(people):
@@ -102,7 +102,7 @@ def instances_of(people: tuple[Person, ...], joints: Joints, head_boxes: bool = 
 
 
 def box_of_joints(keypoints: np.ndarray) -> np.ndarray:
-    """(N, J, 3) -> (N, 4) float32 xyxy around the annotated joints of each; zeros where there are none."""
+    """(N, J, 3) -> (N, 4) float32 xyxy around the annotated joints of each person; zeros where there are none."""
     known = keypoints[..., 2:] > 0
     low = np.where(known, keypoints[..., :2], np.inf).min(1, initial=np.inf)
     high = np.where(known, keypoints[..., :2], -np.inf).max(1, initial=-np.inf)
@@ -111,7 +111,7 @@ def box_of_joints(keypoints: np.ndarray) -> np.ndarray:
 
 
 def people_alone(sample: Sample) -> Sample:
-    """A sample without mask, whose objects are the people with a joint; each box holds the person's joints as well."""
+    """A sample without mask, whose objects are the people with a joint; each box is enlarged to hold all joints."""
     objects = sample.instances
     if objects is None or objects.keypoints is None:
         return replace(sample, mask=None, instances=None)

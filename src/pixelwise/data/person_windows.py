@@ -1,4 +1,4 @@
-"""The part of a picture about one person: what networks for poses see, and random crops of it."""
+"""The window of a picture around one person: the input of pose networks, and random crops of it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pixelwise.data.fit import resized
 from pixelwise.data.sample import Sample
 
 SAMPLED = 64
-"""Pixels along the shorter side from which a picture's mean colour is taken."""
+"""Length in pixels of the shorter side at which a picture's mean colour is computed."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonWindow:
-    """A square about a person, and the picture of it that a network sees; proportions stay as they are.
+    """A square around a person, and its resized picture that a network sees; proportions are kept.
 
     Attributes:
-        left, top, side: of the square, in pixels of the picture, beyond which it may reach.
-        size: height and width of the picture that the network sees.
+        left, top, side: of the square, in pixels of the picture; it may reach beyond the picture.
+        size: height and width of the network's input.
     """
 
     left: int
@@ -32,13 +32,13 @@ class PersonWindow:
 
     @classmethod
     def around(cls, box: np.ndarray, size: int, margin: float = MARGIN) -> PersonWindow:
-        """The square whose middle is that of a box (4,) xyxy, `margin` times as large as its longer side."""
+        """The square around the middle of a box (4,) xyxy, `margin` times as large as the box's longer side."""
         side = max(round(margin * float((box[2:] - box[:2]).max())), 1)
         left, top = np.rint((box[:2] + box[2:] - side) / 2).astype(int).tolist()
         return cls(left, top, side, size)
 
     def image(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, C) -> (size, size, C); beyond the picture there is its mean colour."""
+        """(H, W, C) -> (size, size, C); outside the picture it has the picture's mean colour."""
         height, width = image.shape[:2]
         top, left = (min(max(low, 0), end) for low, end in ((self.top, height), (self.left, width)))
         bottom, right = (min(max(low + self.side, 0), end) for low, end in ((self.top, height), (self.left, width)))
@@ -54,15 +54,15 @@ class PersonWindow:
         return resized(square, self.size, self.size)
 
     def forward(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) of the picture -> where they are in the window."""
+        """(..., 2) points of the picture -> their positions in the window."""
         return (points - (self.left, self.top)) * (self.size / self.side)
 
     def back(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) of the window -> where they are in the picture."""
+        """(..., 2) points of the window -> their positions in the picture."""
         return points * (self.side / self.size) + (self.left, self.top)
 
     def sample(self, sample: Sample, chosen: int) -> Sample:
-        """The window of a sample of `people_alone` with one of its people alone; joints outside of it are unknown."""
+        """The window of a sample of `people_alone` with one of its people; joints outside the window are unknown."""
         assert sample.instances is not None
         person = sample.instances.select([chosen])
         assert person.keypoints is not None
@@ -85,7 +85,7 @@ class PersonWindow:
 
 @dataclass(frozen=True, slots=True)
 class PersonWindows:
-    """Cuts a sample of `people_alone` into a window of `size` per person, as networks are measured on them."""
+    """Cuts a sample of `people_alone` into one window of `size` per person, as for the evaluation of networks."""
 
     size: int
 
@@ -97,10 +97,10 @@ class PersonWindows:
 
 @dataclass(frozen=True, slots=True)
 class PersonCrops:
-    """Random crops of samples of `people_alone`, each of one person, who fills it times the drawn scale.
+    """Random crops of samples of `people_alone`, each of one person, who fills the crop at a scale of 1.
 
-    The person is first cut out with as much around as any crop may show, and reduced where the picture has more pixels
-    than the crop, so that what is beyond the picture is plain rather than a mirror image with limbs of its own.
+    The person is first cut out with as much of the surroundings as any crop may show, and reduced where the picture has
+    more pixels than the crop. So everything beyond the picture is plain, rather than a mirror image with extra limbs.
     """
 
     augment: Augmentation
@@ -118,5 +118,5 @@ class PersonCrops:
 
 
 def whole_picture(image: np.ndarray, size: int) -> PersonWindow:
-    """The window of a picture (H, W, C) that one person fills."""
+    """The window of a whole picture (H, W, C) that shows one person."""
     return PersonWindow.around(np.array([0, 0, image.shape[1], image.shape[0]], np.float32), size)

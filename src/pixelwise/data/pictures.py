@@ -53,37 +53,37 @@ KIND_SUFFIXES = {
     "AVIF": (".avif",),
     "TGA": (".tga",),
 }
-"""True format -> the suffixes that it may have, the usual one first."""
+"""True format -> its possible suffixes, the usual one first."""
 PICTURE_SUFFIXES = frozenset(suffix for suffixes in KIND_SUFFIXES.values() for suffix in suffixes)
 MAX_PIXELS = 1_000_000_000
-"""Larger pictures are refused, unless they are TIFFs that can be read by blocks (`pixelwise.inference`)."""
+"""Larger pictures are refused, unless they are TIFFs that can be read in blocks (`pixelwise.inference`)."""
 STRIP_PIXELS = 1 << 24
-"""Taken out of a Pillow image at once."""
+"""How many pixels are taken out of a Pillow image at once."""
 FULL_RANGE = {"uint8": 255.0, "uint16": 65535.0}
-"""The largest value of each integer dtype that pictures have; float pictures have none."""
+"""The largest value of each integer dtype of pictures; float pictures have none."""
 
 
 @dataclass(frozen=True, slots=True)
 class PictureFormat:
-    """The form to which all pictures of one dataset are brought: channels (1, 3, or more) and dtype."""
+    """The form to which all pictures of one dataset are converted: channels (1, 3, or more) and dtype."""
 
     channels: int = 3
     dtype: str = "uint8"
 
 
 def as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Computed values as a picture's type again: rounded and cut to its range, where it has one."""
+    """Converts computed values back to a picture's type: rounded and clipped to its range, where it has one."""
     if str(dtype) not in FULL_RANGE:
         return values.astype(dtype)
     return np.clip(np.rint(values), 0, FULL_RANGE[str(dtype)]).astype(dtype)
 
 
 def read_picture(path: Path | str, form: PictureFormat | None = None) -> np.ndarray:
-    """The picture as (H, W, C), upright, in `form` or in the file's own channels and depth.
+    """Reads a picture as (H, W, C), upright, in `form` or in the file's own channels and depth.
 
-    Palettes, CMYK and CIELAB become RGB, alpha is dropped, grey is repeated where colour is asked for, colour is
-    averaged with the usual luminance weights where grey is asked for, and depth is rescaled over the full range of the
-    integer type. Pixels without a value are filled, see `gaps`.
+    Palettes, CMYK and CIELAB become RGB, alpha is dropped, grey is repeated if `form` has colour, colour is averaged
+    with the usual luminance weights if `form` is grey, and the depth is rescaled over the full range of the integer
+    type. Pixels without a value are filled, see `gaps`.
 
     Raises:
         UserError: missing, empty, truncated, not a picture, a stack of slices, too large, or not convertible to `form`.
@@ -102,7 +102,7 @@ def read_filled(path: Path | str, form: PictureFormat | None = None) -> tuple[np
     if header.height * header.width > MAX_PIXELS:
         raise UserError(
             f"{path}: {header.width} x {header.height} pixels are more than the {MAX_PIXELS:,} that are read at once; "
-            "if the file is what it should be, save it as a tiled TIFF, which is read by blocks."
+            "if the size is right, save the picture as a tiled TIFF, which is read in blocks."
         )
     try:
         image = _decode(path, header)
@@ -139,7 +139,7 @@ def _decode(path: Path, header: Header) -> np.ndarray:
 
 
 def _decode_deep(path: Path) -> np.ndarray:
-    """(H, W, 3) of a PNG of 16 bits."""
+    """(H, W, 3) of a 16-bit PNG."""
     data = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if data is None:
         raise OSError("truncated or damaged")
@@ -150,10 +150,10 @@ def from_pillow(image: Image.Image, orientation: int | None = None) -> np.ndarra
     """A Pillow image of any mode as (H, W, C), upright, uint8, uint16 or float32; palettes as RGB, alpha dropped.
 
     Args:
-        orientation: how the pixels are stored; None to go by the image's EXIF.
+        orientation: the orientation of the stored pixels; None to use the image's EXIF.
 
     Raises:
-        OSError: pixels that are read only now, and cannot be.
+        OSError: the pixels, which Pillow reads only now, cannot be read.
     """
     if orientation is None:
         image.load()  # turns TIFFs upright
@@ -173,7 +173,7 @@ def from_pillow(image: Image.Image, orientation: int | None = None) -> np.ndarra
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
-    """`np.array(image)`, in strips where it is large: for what it gives out, Pillow needs twice the memory again."""
+    """`np.array(image)`, in strips if the image is large, because Pillow needs twice the memory of what it returns."""
     width, height = image.size
     rows = max(STRIP_PIXELS // width, 1)
     if height <= rows or width > STRIP_PIXELS:
@@ -186,7 +186,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 
 def convert(image: np.ndarray, form: PictureFormat, path: Path | str = "picture") -> np.ndarray:
-    """Brings (H, W, C) to the channels and dtype of `form`; a picture already in that form is returned as it is.
+    """Converts (H, W, C) to the channels and dtype of `form`; a picture already in that form is returned as it is.
 
     Raises:
         UserError: between numbers of channels that have no natural conversion (anything but 1 <-> 3).
@@ -215,14 +215,14 @@ def convert(image: np.ndarray, form: PictureFormat, path: Path | str = "picture"
 def read_ids(path: Path | str) -> np.ndarray:
     """A mask's stored values as (H, W) integers from 0; palette pictures give their palette indices.
 
-    Colour pictures without colour, whose channels are equal, give one of them; where nothing but the alpha channel
-    varies, it is the mask.
+    For colour pictures with three equal channels, one of them is returned; where only the alpha channel varies, it is
+    the mask.
 
-    Where a file states a no-data value other than 0, pixels that hold it are void (255), or 0 in a map of objects.
+    Where a file states a no-data value other than 0, pixels with that value are void (255), or 0 in a map of objects.
 
     Raises:
-        UserError: unreadable, in colour, which stores no ids, several pages (code `stack`), or fractions,
-            negative numbers, NaN or infinity (code `mask-values`).
+        UserError: unreadable, in colour, which stores no ids, several pages (code `stack`), or fractions, negative
+            numbers, NaN or infinity (code `mask-values`).
     """
     path = Path(path)
     header = probe(path)
@@ -256,25 +256,25 @@ def _decode_ids(path: Path, header: Header) -> np.ndarray:
         ids = _unscaled(ids, path)
     if header.kind == "PNG" and header.mode == "L":
         ids = _of_few_bits(ids, path)
-    # An EXIF rotation on a mask is as binding as one on a picture.
+    # An EXIF rotation applies to a mask as it does to a picture.
     return upright(ids, header.orientation)
 
 
 def _alpha(path: Path, header: Header) -> np.ndarray:
-    """The alpha channel of a picture of 8 bits, (H, W), upright."""
+    """The alpha channel of an 8-bit picture, (H, W), upright."""
     with open_image(path) as image:
         return upright(np.array(image.convert("RGBA").getchannel("A")), header.orientation)
 
 
 def _of_few_bits(ids: np.ndarray, path: Path) -> np.ndarray:
-    """The numbers in a grey PNG of 2 or 4 bits, which Pillow brings from 0 to 3 or 15 to the range of a byte."""
+    """The numbers in a grey PNG of 2 or 4 bits; Pillow scales them from 0..3 or 0..15 to the range of a byte."""
     with path.open("rb") as file:
         bits = file.read(25)[24]
     return np.rint(ids * ((2**bits - 1) / 255)).astype(np.uint8) if bits in (2, 4) else ids
 
 
 def _unscaled(ids: np.ndarray, path: Path) -> np.ndarray:
-    """The numbers in a PGM file, which Pillow brings from 0 to the stated maximum to the range of its type."""
+    """The numbers in a PGM file; Pillow scales them from 0 to the stated maximum to the range of its type."""
     with path.open("rb") as file:
         words = re.sub(rb"#[^\n\r]*", b" ", file.read(1024)).split(maxsplit=4)
     full = 255 if ids.dtype == np.uint8 else 65535
@@ -287,7 +287,7 @@ def _whole_ids(ids: np.ndarray, nodata: float | None, path: Path) -> np.ndarray:
     """Stored numbers as uint8, uint16, int32 or, where they are larger, int64.
 
     Raises:
-        UserError: numbers that are no ids.
+        UserError: numbers that are not ids.
     """
     if nodata:
         lost = np.isnan(ids) if np.isnan(nodata) else ids == nodata
@@ -322,7 +322,7 @@ def _no_ids(path: Path, found: str, first: str) -> UserError:
 def write_png(path: Path | str, array: np.ndarray) -> None:
     """Writes (H, W) or (H, W, 3) uint8, or (H, W) uint16, as PNG: complete under its final name, or not at all.
 
-    Its folder is made if need be.
+    Creates the folder if necessary.
 
     Raises:
         OSError: as the system gives it.

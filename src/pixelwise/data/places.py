@@ -1,4 +1,4 @@
-"""What the names of folders and files mean: which role and split they say, and what is left of a path without them."""
+"""The meaning of names of folders and files: which role and split they state, and the rest of a path without them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MASK_WORDS = frozenset(
 MASK_PARTS = MASK_WORDS | {"truth", "semantic", "manual", "matte", "mattes", "trimap", "trimaps", "labelids", "ids"}
 MASK_PARTS |= {"lab", "labs", "lbl", "lbls", "ann", "anns", "anno", "annos", "labeled", "labelled", "gts"}
 PICTURE_PARTS = PICTURE_WORDS | {"sat", "rgb", "rgbn", "irrg", "orig", "original", "raw"}
-"""Words that say the role as parts of longer names."""
+"""Words that state the role as parts of longer names."""
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -59,7 +59,7 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
-# Words that name a split and a role at once: nnU-Net's imagesTr, SegNet's trainannot.
+# Words that state a split and a role at once: nnU-Net's imagesTr, SegNet's trainannot.
 _JOINED = {
     "imagestr": "train",
     "labelstr": "train",
@@ -77,13 +77,13 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the folders above a file say of it.
+    """The meaning of the folders above a file.
 
     Attributes:
-        role: `picture`, `mask`, or empty where no folder tells.
+        role: `picture`, `mask`, or empty if no folder states it.
         split: `train`, `val`, `test`, or empty.
-        key: what is left of the path when those folders and the suffix are taken away: `b/x` of `train/images/b/x.png`;
-            with composed accents, and blanks for `%20`.
+        key: the rest of the path without those folders and the suffix: `b/x` of `train/images/b/x.png`; with composed
+            accents, and blanks for `%20`.
     """
 
     role: str
@@ -112,7 +112,7 @@ def place(path: PurePosixPath) -> Place:
 
 @lru_cache(maxsize=4096)
 def _folder_meaning(folder: str) -> tuple[str, str] | None:
-    """The role and the split that a folder's name says, empty where it does not; None where it says anything else."""
+    """The role and the split that a folder's name states, empty if it does not; None if it means something else."""
     words = [word for word in re.split(r"[_\-. ]+", folder.lower()) if word]
     if not words or not all(word in PICTURE_WORDS | MASK_WORDS | _FILLERS or word in SPLIT_WORDS for word in words):
         return None
@@ -122,7 +122,7 @@ def _folder_meaning(folder: str) -> tuple[str, str] | None:
 
 
 def without_mask_suffix(key: str) -> str:
-    """`a/x` of `a/x_mask` and `a/x_mask_1`, and empty where there is no such suffix."""
+    """`a/x` of `a/x_mask` and `a/x_mask_1`, and empty if there is no such suffix."""
     match = _MASK_SUFFIX.match(key)
     return match["stem"] if match else ""
 
@@ -137,14 +137,14 @@ def words_of(name: str) -> tuple[str, ...]:
 
 
 def without_suffix(path: str) -> str:
-    """A path without its suffix if that is one of a picture file: `v1.2` keeps its dot."""
+    """A path without its suffix if that is the suffix of a picture file: `v1.2` keeps its dot."""
     stem, dot, suffix = path.rpartition(".")
     named = bool(stem) and not stem.endswith("/")
     return stem if named and dot + suffix.lower() in PICTURE_SUFFIXES else path
 
 
 def record_names(pictures: Collection[PurePosixPath]) -> dict[PurePosixPath, str]:
-    """Picture -> its path without the suffix, or with it where others differ in their suffix alone."""
+    """Picture -> its path without the suffix, or with it where others differ only in their suffix."""
     counts = Counter(without_suffix(str(picture)) for picture in pictures)
     return {
         picture: name if counts[name := without_suffix(str(picture))] == 1 else str(picture) for picture in pictures

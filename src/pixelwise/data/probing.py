@@ -1,4 +1,4 @@
-"""What a picture file is, without decoding its pixels: its true format, size, depth and orientation."""
+"""Finds out what a picture file is without decoding its pixels: its true format, size, depth and orientation."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pixelwise.errors import UserError
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 GREY_WITH_ALPHA = 4
-"""The colour type in a PNG's header."""
+"""The number of this colour type in a PNG's header."""
 TAIL_BYTES = 1 << 16
-"""In these last bytes of a PNG its EXIF is looked for, where it does not precede the pixels."""
+"""A PNG's EXIF is looked for in this many last bytes if it does not precede the pixels."""
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
 
 
 def probe(path: Path | str) -> Header:
-    """Reads a file's header only.
+    """Reads only the header of a file.
 
     Raises:
         UserError: missing, empty, or not a picture.
@@ -45,7 +45,7 @@ def probe(path: Path | str) -> Header:
             width, height = image.size[::-1] if swaps_sides(orientation) else image.size
             deep_png = magic[:8] == PNG_MAGIC and magic[24:25] == b"\x10"
             deep = image.mode.startswith("I;16") or image.mode == "I" or deep_png
-            # Pillow calls grey with alpha of 16 bits RGBA.
+            # Pillow reports 16-bit grey with alpha as RGBA.
             mode = "LA" if deep_png and magic[25] == GREY_WITH_ALPHA else image.mode
             return Header(
                 kind=image.format or "?",
@@ -67,7 +67,7 @@ def probe(path: Path | str) -> Header:
 
 
 def _orientation(image: Image.Image, tail: bytes) -> int:
-    """The EXIF orientation, without decoding pixels as Pillow does in search of a PNG's last chunks.
+    """The EXIF orientation, without decoding the pixels as Pillow does to find a PNG's last chunks.
 
     Args:
         tail: the end of a PNG.
@@ -79,7 +79,7 @@ def _orientation(image: Image.Image, tail: bytes) -> int:
 
 
 def _late_exif(tail: bytes) -> Image.Exif:
-    """The EXIF of a PNG whose eXIf chunk follows the pixels; empty where there is none."""
+    """The EXIF of a PNG whose eXIf chunk follows the pixels; empty if there is none."""
     exif = Image.Exif()
     place = tail.rfind(b"eXIf")
     if place >= 4:
@@ -91,7 +91,7 @@ def _late_exif(tail: bytes) -> Image.Exif:
 
 
 def _foreign(path: Path) -> str:
-    """What a file is that no decoder takes."""
+    """Describes a file that no decoder accepts."""
     with path.open("rb") as file:
         found = format_of_bytes(file.read(32))
     return f"not a known picture format, but a {found}" if found else "not a known picture format"

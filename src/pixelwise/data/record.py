@@ -13,11 +13,11 @@ class Record:
     Attributes:
         name: unique in the dataset: the path below the root without the suffix, `/` between folders.
         picture: the picture's file.
-        labels: its label files: none (unlabelled), one mask, one file an object, or a file of shapes, which may be that
-            of other pictures, too.
+        labels: its label files: none (unlabelled), one mask, one file per object, or a file of shapes, which other
+            pictures may share.
         group: pictures of one group (frames of a video, slices of a patient) always share a split.
-        class_id: of the picture as a whole, in data that is sorted into classes.
-        place: of the picture in its file, from 0, where the file holds many (idx); None for a file of its own.
+        class_id: the class of the picture as a whole, in data that is sorted into classes.
+        place: position of the picture in its file, from 0, if the file holds many (idx); None for a separate file.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """Regions of a picture: polygons, runs, discs and patches, drawn at the picture's size.
 
-One rule for all outlines: a pixel belongs to a region if its centre (x + 0.5, y + 0.5) lies inside by the even-odd
-rule; a centre exactly on the outline belongs to the side to its right (then below). So regions that share an edge
-neither overlap nor leave a gap, and a polygon along the pixels' edges covers exactly these pixels.
+All outlines follow one rule: a pixel belongs to a region if its centre (x + 0.5, y + 0.5) lies inside by the even-odd
+rule; a centre exactly on the outline belongs to the region on its right, or if that does not decide, below. So regions
+that share an edge neither overlap nor leave a gap, and a polygon along the pixels' edges covers exactly these pixels.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pixelwise.errors import UserError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
-    """A part of a picture's pixels, and a region of its own: `mask` (h, w) bool with its corner at (top, left)."""
+    """A part of a picture's pixels, which is also a region: `mask` (h, w) bool with its corner at (top, left)."""
 
     top: int
     left: int
     mask: np.ndarray
 
     def draw(self, height: int, width: int) -> Patch:
-        """Itself.
+        """Returns the patch itself.
 
         Raises:
             UserError: it reaches beyond the picture.
@@ -42,7 +42,7 @@ class Patch:
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Where it lies: `picture[patch.window]` has the shape of `mask`."""
+        """The patch's position: `picture[patch.window]` has the shape of `mask`."""
         return (
             slice(self.top, self.top + self.mask.shape[0]),
             slice(self.left, self.left + self.mask.shape[1]),
@@ -56,13 +56,13 @@ class Region(Protocol):
         """The pixels covered in a picture of that size.
 
         Raises:
-            UserError: it cannot be of a picture of that size.
+            UserError: the region cannot belong to a picture of that size.
         """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Polygons:
-    """The union of polygons. What lies outside of the picture is cut off.
+    """The union of polygons. Parts outside the picture are cut off.
 
     Attributes:
         polygons: each a tuple of rings (N, 2) `x, y` in pixels; by the even-odd rule, rings within a ring are holes.
@@ -83,7 +83,7 @@ class Polygons:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Disc:
-    """All pixels whose centre is not farther than `radius` from (x, y)."""
+    """All pixels whose centre is no farther than `radius` from (x, y)."""
 
     x: float
     y: float
@@ -117,7 +117,7 @@ class Counts:
     def draw(self, height: int, width: int) -> Patch:
         if self.size != (height, width):
             raise UserError(
-                f"the run-length encoding is of a picture of {self.size[1]} x {self.size[0]}, but this one is "
+                f"the run-length encoding is of a picture of {self.size[1]} x {self.size[0]}, but this picture is "
                 f"{width} x {height} (width x height)."
             )
         counts = rle.decompress(self.counts) if isinstance(self.counts, str) else self.counts
@@ -134,7 +134,7 @@ class Parts:
         """The union of all parts.
 
         Raises:
-            UserError: a part cannot be of a picture of that size.
+            UserError: a part cannot belong to a picture of that size.
         """
         patches = [part.draw(height, width) for part in self.parts]
         top, left = min(patch.top for patch in patches), min(patch.left for patch in patches)
@@ -148,7 +148,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Box:
-    """An object somewhere between four edges, in pixels; which pixels are its own is not known."""
+    """An object somewhere between four edges, in pixels; it is not known which pixels belong to it."""
 
     left: float
     top: float
@@ -157,11 +157,11 @@ class Box:
 
     @property
     def is_flat(self) -> bool:
-        """Whether it has no area."""
+        """Whether the box has no area."""
         return not (self.right > self.left and self.bottom > self.top)
 
     def overshoot(self, height: int, width: int) -> float:
-        """Pixels by which it reaches beyond a picture of that size; 0 or less for one that does not."""
+        """Pixels by which the box reaches beyond a picture of that size; 0 or less if it does not."""
         return max(-self.left, -self.top, self.right - width, self.bottom - height)
 
     def draw(self, height: int, width: int) -> Patch:
@@ -178,7 +178,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Broken:
-    """An entry that holds no region. It keeps its picture from being read, and no other one."""
+    """An entry that holds no region. It prevents its own picture from being read, and no other."""
 
     why: str
 
@@ -201,7 +201,7 @@ def extent(region: Region) -> np.ndarray | None:
 
 
 def reach(region: Region) -> tuple[float, float] | None:
-    """The largest x and y of an outline or a box; None for runs and patches, which know the picture's size."""
+    """The largest x and y of an outline or a box; None for runs and patches, which hold the picture's size."""
     if isinstance(region, Polygons):
         x, y = np.concatenate([ring for rings in region.polygons for ring in rings]).max(axis=0).tolist()
         return x, y
@@ -213,11 +213,11 @@ def reach(region: Region) -> tuple[float, float] | None:
 
 
 SAME = 2
-"""Decimals to which coordinates are compared: exports of the same outline differ beyond them."""
+"""Coordinates are compared to this many decimals, because exports of the same outline differ beyond them."""
 
 
 def content(region: Region) -> Hashable:
-    """The kind of a region and its numbers: equal for two regions that are written alike, to a hundredth of a pixel."""
+    """The kind of a region and its numbers: equal for two regions that agree to a hundredth of a pixel."""
     return _hashable(region)
 
 
@@ -234,15 +234,15 @@ def _hashable(value: Any) -> Hashable:
 
 
 def fill(rings: Sequence[np.ndarray], height: int, width: int) -> np.ndarray:
-    """The pixels whose centres lie inside of closed rings (N, 2) `x, y`, by the even-odd rule: (H, W) bool."""
+    """The pixels whose centres lie inside closed rings (N, 2) `x, y`, by the even-odd rule: (H, W) bool."""
     toggles = np.zeros((height, width + 1), bool)
     for ring in rings:
         start = np.asarray(ring, np.float64)
         end = np.roll(start, -1, axis=0)
-        # Always from the upper to the lower end, so that a shared edge is rounded alike from both its sides.
+        # Always from the upper to the lower end, so that a shared edge is rounded in the same way from both sides.
         flip = (start[:, 1] > end[:, 1])[:, None]
         upper, lower = np.where(flip, end, start), np.where(flip, start, end)
-        # Rows whose centre y + 0.5 lies in [upper, lower): the first and one after the last.
+        # Rows whose centre y + 0.5 lies in [upper, lower): the first one, and the one after the last.
         first = np.clip(np.ceil(upper[:, 1] - 0.5), 0, height).astype(np.int64)
         stop = np.clip(np.ceil(lower[:, 1] - 0.5), 0, height).astype(np.int64)
         edges = np.repeat(np.arange(len(start)), stop - first)

@@ -1,8 +1,8 @@
 """Run-length encodings of masks: COCO's counts and their compressed string, and the pairs of csv files.
 
 All of them go down the columns: pixel (y, x) of a mask of height H has the number x * H + y. (Pairs may go along the
-rows instead, where the one who wrote them says so.) Counts are the lengths of
-alternating runs, beginning with one of zeros that may be empty; a 2 x 3 mask
+rows instead, if the user says so.) Counts are the lengths of alternating runs, beginning with a run of zeros that may
+be empty; a 2 x 3 mask
 
     0 1 1
     0 1 0        has the counts 2 3 1, the pairs `3 3` and the compressed string `231`.
@@ -22,11 +22,11 @@ from pixelwise.errors import UserError
 _FIRST = 48
 """The compressed string writes the numbers 0 to 63 as the characters from `0` (code 48) on."""
 _LONGEST = 13
-"""Characters of the longest number in a compressed string: 13 times five bits hold any count of 64 bits."""
+"""Maximum length of a number in a compressed string: 13 characters of five bits hold any 64-bit count."""
 _BETWEEN = re.compile(r"[\[\](),;\s]+")
 _WHOLE = re.compile(r"\.0*$")
 _CORNERS = re.compile(r"\s*\[\s*[\[(]\s*(\[|[\d.]+\s*,\s*[\d.]+\s*,)")
-"""The beginning of lists within a list that are longer than the pairs of runs."""
+"""How lists within a list begin if they are longer than the pairs of runs."""
 
 
 def encode(mask: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ def decode(counts: np.ndarray, height: int, width: int) -> np.ndarray:
         UserError: negative counts, or a sum other than the picture's pixels.
     """
     counts = np.asarray(counts, np.int64)
-    beyond = counts.max(initial=0) > height * width  # such a count could make the sum wrap around
+    beyond = counts.max(initial=0) > height * width  # such a count could make the sum overflow
     if counts.min(initial=0) < 0 or beyond or counts.sum() != height * width:
         raise UserError(
             f"the runs add up to {sum(counts.tolist())} pixels, but the picture has {width} x {height} = "
@@ -57,28 +57,28 @@ def decode(counts: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def to_pairs(mask: np.ndarray) -> np.ndarray:
-    """(H, W), zero or not -> (R, 2) int64: where each run of ones starts, counted from 1, and its length."""
+    """(H, W), zero or not -> (R, 2) int64: the start of each run of ones, counted from 1, and its length."""
     counts = encode(mask)
     starts = np.concatenate([[0], np.cumsum(counts)])[:-1] + 1
     return np.stack([starts[1::2], counts[1::2]], axis=1)
 
 
 def from_pairs(pairs: np.ndarray, height: int, width: int, order: Order = "columns") -> np.ndarray:
-    """(R, 2) starts and lengths -> (H, W) bool. Runs may come in any sequence and overlap.
+    """(R, 2) starts and lengths -> (H, W) bool. Runs may come in any order and overlap.
 
     Args:
-        order: along what the starts count the pixels.
+        order: the direction in which the starts count the pixels.
 
     Raises:
         UserError: a run that begins before pixel 1, is empty, or ends beyond the picture.
     """
     starts, lengths = np.asarray(pairs, np.int64).reshape(-1, 2).T
     pixels = height * width
-    # Compared before they are added, for large numbers wrap around.
+    # Compared before they are added, because large numbers overflow.
     wrong = np.flatnonzero((starts < 1) | (lengths < 1) | (starts > pixels) | (lengths > pixels - starts + 1))
     if len(wrong):
         raise UserError(
-            f"the run '{starts[wrong[0]]} {lengths[wrong[0]]}' lies outside of the picture, whose "
+            f"the run '{starts[wrong[0]]} {lengths[wrong[0]]}' lies outside the picture, whose "
             f"{width} x {height} pixels are numbered from 1 to {pixels}."
         )
     ends = starts - 1 + lengths
@@ -113,15 +113,15 @@ def parse_pairs(text: str) -> np.ndarray:
 
 
 def write_pairs(pairs: np.ndarray) -> str:
-    """The inverse of `parse_pairs`; empty for no run."""
+    """The inverse of `parse_pairs`; empty if there is no run."""
     return " ".join(map(str, np.asarray(pairs).ravel().tolist()))
 
 
 def compress(counts: np.ndarray) -> str:
     """Counts as the string in COCO's files.
 
-    From the fourth on, a count is written as its difference to the one two before it. A number goes five bits a
-    character, lowest first, in two's complement, with the sixth bit set on all characters but the last
+    From the fourth on, a count is written as its difference from the count two before it. A number is written with five
+    bits per character, lowest first, in two's complement, and the sixth bit is set on all characters but the last
     (rleToString of the COCO API).
     """
     numbers = np.asarray(counts, np.int64).tolist()
@@ -141,14 +141,16 @@ def decompress(text: str) -> np.ndarray:
     """The inverse of `compress`.
 
     Raises:
-        UserError: other characters, or an end within a number.
+        UserError: other characters, or a string that ends within a number.
     """
     counts: list[int] = []
     number = shift = 0
     for character in text:
         bits = ord(character) - _FIRST
         if not 0 <= bits < 64:
-            raise UserError(f"the compressed run-length encoding '{_short(text)}' holds '{character}', which is none.")
+            raise UserError(
+                f"the compressed run-length encoding '{_short(text)}' holds '{character}', which is invalid."
+            )
         number |= (bits & 31) << shift
         shift += 5
         if bits & 32 and shift < 5 * _LONGEST:

@@ -1,4 +1,4 @@
-"""What one picture carries: pixels, class ids, objects. Plain numpy, no framework."""
+"""The data of one picture: pixels, class ids, objects. Plain numpy, no framework."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 VOID = 255
-"""The id of pixels that have no label: never trained on, never counted."""
+"""The id of pixels without a label: they are neither trained on nor counted."""
 
 NO_CLASS = -1
-"""The class of a picture that has none: neither trained on nor counted."""
+"""The class of a picture without one: it is neither trained on nor counted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,18 +21,18 @@ class Instances:
         boxes: (N, 4) float32, `xyxy` in pixels, continuous coordinates (pixel centres at +0.5).
         classes: (N,) int64 class ids.
         ids: (H, W) int32 label map, 0 where there is no object, i + 1 on the pixels of object i; None for boxes alone.
-            Objects of which only the box is known have no pixels there, and come last.
+            Objects of which only the box is known have no pixels in it, and come last.
         keypoints: (N, J, 3) float32 `(x, y, visible)`: 0 where the joint is not annotated, 1 where it is but hidden, 2
             where it is seen; None where there are none.
         sides: pairs of joints (left, right), as indices into the J keypoints, that change places when the picture is
-            mirrored: the left wrist of the person in the mirror image is the right wrist of the person before it.
-        extents: (N, 4) float32, the boxes moved along but not cut off at the edges of a view; None where nobody needs
-            to know how much of an object is in view.
+            mirrored: the left wrist of the person in the mirror image is the right wrist of the real person.
+        extents: (N, 4) float32, the boxes moved with the picture but not cut off at the edges of a crop; None if
+            nothing needs to know how much of an object is inside the crop.
         head_boxes: (N, 4) float32 xyxy around the head of each person, NaN where it is not known; None where the data
-            has none, and in random views.
-        ignored: crowds and difficult objects, which are neither right nor wrong to find: nothing is learned of them or
-            of the background where they are, and they are not counted. None where there are none.
-        crowd: (N,) bool, which of the ignored ones stand for many objects each; None for others.
+            has none, and in random crops.
+        ignored: crowds and difficult objects, which are neither right nor wrong to find: they are not counted, and
+            training learns neither objects nor background where they are. None if there are none.
+        crowd: (N,) bool, which of the ignored objects stand for many objects each; None for other objects.
     """
 
     boxes: np.ndarray
@@ -56,13 +56,13 @@ class Instances:
 
     @property
     def outlined(self) -> int:
-        """How many objects have pixels in `ids`: the first so many."""
+        """How many objects have pixels in `ids`; they come first."""
         return 0 if self.ids is None else int(self.ids.max(initial=0))
 
     def window(self, top: int, left: int, height: int, width: int) -> Instances:
-        """The objects that are in a window of the picture, in its coordinates and cut off at its edge.
+        """The objects in a window of the picture, in the window's coordinates and cut off at its edge.
 
-        Objects of which nothing is in the window are left out. The numbers in `ids` follow.
+        Objects outside the window are left out, and `ids` is renumbered.
         """
         low, high = (left, top, left, top), (width, height, width, height)
         boxes = np.clip(self.boxes - low, 0, high).astype(np.float32)
@@ -72,7 +72,7 @@ class Instances:
             part = self.ids[top : top + height, left : left + width]
             seen = np.zeros(len(self) + 1, bool)
             seen[np.unique(part)] = True
-            # An outlined object whose box reaches into the window, but none of its pixels, is not in it.
+            # An outlined object is outside if its box reaches into the window but none of its pixels does.
             kept[: self.outlined] &= seen[1 : self.outlined + 1]
             numbers = np.zeros(len(self) + 1, np.int32)
             numbers[1:][kept] = np.arange(1, kept.sum() + 1)
@@ -93,9 +93,9 @@ class Instances:
         )
 
     def select(self, which: np.ndarray | list[int]) -> Instances:
-        """The objects at these indices, in this order, or where this mask (N,) holds.
+        """The objects at these indices, in this order, or where this mask (N,) is true.
 
-        The label map, which numbers objects by their order, is left out; the ignored objects stay.
+        The label map, which numbers objects by their order, is left out; the ignored objects are kept.
         """
         return Instances(
             self.boxes[which],
@@ -110,7 +110,7 @@ class Instances:
 
     @classmethod
     def none(cls) -> Instances:
-        """No objects, of which the pixels are not known."""
+        """No objects, and no label map."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
     @classmethod
@@ -145,7 +145,7 @@ class Instances:
 
 
 def _in_window(keypoints: np.ndarray, corner: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """(N, J, 3) keypoints in the coordinates of a window, invisible where they are outside it."""
+    """(N, J, 3) keypoints in the coordinates of a window, marked as not annotated outside it."""
     moved = keypoints.copy()
     moved[..., :2] -= corner
     moved[..., 2] *= ((moved[..., :2] >= 0) & (moved[..., :2] < size)).all(-1)
@@ -154,18 +154,18 @@ def _in_window(keypoints: np.ndarray, corner: tuple[int, int], size: tuple[int, 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """One picture and what is known about it.
+    """One picture and everything that is known about it.
 
     Attributes:
         name: unique in its dataset: the path below the dataset's root without the suffix, `/` between folders.
         image: (H, W, C) uint8, uint16 or float32, in the units of the file (0..255, 0..65535, or any).
         mask: (H, W) uint8 class ids, 255 = void; None for an unlabelled picture.
-        instances: the objects, where the format knows them.
+        instances: the objects, if the format knows them.
         weights: (H, W) float32 factors of the loss; None for 1 everywhere.
-        class_id: of the picture as a whole, where the data is sorted into classes; None where not, or not known.
+        class_id: class of the picture as a whole, if the data is sorted into classes; None otherwise, or if unknown.
         values: (H, W) float32, one number per pixel, NaN = void; None where the data has none.
         partner: (H, W, C), the other picture of a pair; None where the data has no pairs.
-        proposals: (P, 4) float32 xyxy in pixels, boxes that may hold an object, the best first; None where nobody needs
+        proposals: (P, 4) float32 xyxy in pixels, boxes that may hold an object, the best first; None if nothing needs
             any.
     """
 
@@ -187,15 +187,15 @@ class Sample:
         return own + (0 if self.instances is None else self.instances.nbytes)
 
     def without(self, unknown: np.ndarray) -> Sample:
-        """The sample with its mask and values void where `unknown`, (H, W) bool, holds; objects stay as they are."""
+        """The sample with its mask and values void where `unknown`, (H, W) bool, is true; objects are not changed."""
         mask = None if self.mask is None else np.where(unknown, np.uint8(VOID), self.mask)
         values = None if self.values is None else np.where(unknown, np.float32(np.nan), self.values)
         return replace(self, mask=mask, values=values)
 
     def window(self, top: int, left: int, height: int, width: int) -> Sample:
-        """A rectangle of the picture with all its labels, smaller where it reaches beyond the picture.
+        """A rectangle of the picture with all its labels, smaller where it would reach beyond the picture.
 
-        The class of the picture as a whole stays; the other picture of a pair is not kept.
+        The class of the picture as a whole is kept; the other picture of a pair is not.
         """
         here = np.s_[top : top + height, left : left + width]
         image = self.image[here]
@@ -219,6 +219,6 @@ class Sample:
 
 
 def within(boxes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(P, 4) xyxy -> (Q, 4) float32: the part of each box within a picture, without those that have none."""
+    """(P, 4) xyxy -> (Q, 4) float32: the part of each box within a picture, without boxes that are outside."""
     cut = boxes.clip(0, (width, height, width, height)).astype(np.float32)
     return cut[(cut[:, 2:] - cut[:, :2] >= 1).all(-1)]

@@ -1,9 +1,9 @@
-"""The embedded data: handwritten digits laid on photographs, with exact masks, made from nothing but installed wheels.
+"""The embedded data: handwritten digits on photographs, with exact masks, made only from installed wheels.
 
 scikit-learn ships 1,797 real handwritten digits (8x8 pixels, UCI Optical Recognition of Handwritten Digits) and two
 photographs, scikit-image a dozen photographs and textures. A scene lays some digits on a crop of a photograph: scaled,
-turned, sheared, inked in a random colour or texture and rimmed with white like a sticker; then all is blurred and made
-grainy. Which digit it is shows in the shape alone, never in the colour. Validation scenes use digits and photographs
+rotated, sheared, inked in a random colour or texture and rimmed with white like a sticker; then everything is blurred
+and made grainy. Only the shape shows which digit it is, never the colour. Validation scenes use digits and photographs
 that no training scene has.
 """
 
@@ -47,14 +47,14 @@ PHOTOGRAPHS = {
         "sklearn/datasets/images/flower.jpg",
     ),
 }
-"""`package/path` of the pictures behind the digits, by pool. Pictures with print or numerals in them are left out."""
+"""`package/path` of the background photographs, by pool. Pictures that show print or numerals are left out."""
 
 FIRST_VAL_DIGIT = 1437
-"""Digits from here on (the last fifth) are the validation pool's."""
+"""Digits from this index on (the last fifth) belong to the validation pool."""
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-CELL = 8  # pixels of a drawn glyph a pixel of the 8x8 original
-DIGITS_PER_PIXEL = 11 / (192 * 256)  # as many as an average scene has
+CELL = 8  # pixels of a drawn glyph per pixel of the 8x8 original
+DIGITS_PER_PIXEL = 11 / (192 * 256)  # the density of an average scene
 STEP = 288  # pixels between the patches of a large scene's background
 SEAM = 48  # pixels over which they blend
 SHADOW = 6  # pixels that a digit's shadow reaches beyond it
@@ -67,16 +67,16 @@ def scene(
     digits: tuple[int, int] = (8, 14),
     pool: str = "train",
 ) -> Sample:
-    """One scene; the same seed gives the same bytes.
+    """Draws one scene; the same seed gives the same bytes.
 
     Args:
-        seed: what `numpy.random.default_rng` takes.
+        seed: any seed that `numpy.random.default_rng` takes.
         size: height and width in pixels.
-        digits: the fewest and the most digits laid down; later ones may hide earlier ones, even completely.
+        digits: the smallest and the largest number of digits; later ones may hide earlier ones, even completely.
         pool: `train` or `val`: which photographs and which handwriting.
 
     Returns:
-        `image` (H, W, 3) uint8, `mask` with class 0 for background and d + 1 for digit d, and one object a digit that
+        `image` (H, W, 3) uint8, `mask` with class 0 for background and d + 1 for digit d, and one object per digit that
         is still visible.
 
     Raises:
@@ -90,13 +90,13 @@ def scene(
 def large_scene(
     seed: int | Sequence[int], size: tuple[int, int] = (2048, 3072), *, pool: str = "val", density: float = 1.0
 ) -> Sample:
-    """A scene that wants prediction by tiles: a quilt of photographs with as many digits an area as `scene` has.
+    """Draws a scene that needs prediction by tiles: a quilt of photographs as densely filled with digits as `scene`.
 
     Args:
-        seed: what `numpy.random.default_rng` takes.
+        seed: any seed that `numpy.random.default_rng` takes.
         size: height and width in pixels.
         pool: `train` or `val`.
-        density: digits an area, in units of those of an average `scene`.
+        density: digits per area, relative to an average `scene`.
 
     Raises:
         UserError: as `scene`.
@@ -124,7 +124,7 @@ def write_scenes(
     """Writes a dataset in the folder layout, the same bytes for the same arguments.
 
     `images/`, `masks/` (class ids), `classes.txt`, `train.txt` and `val.txt` are the layout; `instances/` (16-bit label
-    maps of the digits) and `boxes.json` (COCO's object-detection form) come beside it.
+    maps of the digits) and `boxes.json` (COCO's object-detection format) are written in addition.
 
     Raises:
         UserError: as `scene`.
@@ -165,7 +165,7 @@ def write_coco_scenes(
     digits: tuple[int, int] = (8, 14),
     seed: int = 0,
 ) -> None:
-    """Writes scenes whose labels are objects, the same bytes for the same arguments: COCO's layout, with outlines.
+    """Writes scenes with objects as labels, in COCO's layout with outlines; the same bytes for the same arguments.
 
     Raises:
         UserError: as `scene`.
@@ -215,7 +215,7 @@ def _name(seed: int | Sequence[int]) -> str:
 
 @lru_cache(maxsize=1)
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """(1797, 80, 80) float32 smooth drawings of the digits, ink near 1, a blank cell around; (1797,) what they are."""
+    """(1797, 80, 80) float32 smooth drawings of the digits, ink near 1, a blank cell around; (1797,) their classes."""
     from sklearn.datasets import load_digits
 
     small, labels = load_digits(return_X_y=True)
@@ -248,7 +248,7 @@ def _photograph(rng: np.random.Generator, pool: str) -> np.ndarray:
 
 
 def _crop(photograph: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """A random window of the photograph, perhaps mirrored, in another light: (H, W, 3) float32, 0..255."""
+    """A random window of the photograph, perhaps mirrored, in a different light: (H, W, 3) float32, 0..255."""
     height, width = photograph.shape[:2]
     largest = min(height / size[0], width / size[1])
     zoom = largest * rng.uniform(0.45, 1.0)
@@ -277,7 +277,7 @@ def _compose(name: str, background: np.ndarray, count: int, rng: np.random.Gener
         which = rng.integers(first, last)
         classes[number] = labels[which] + 1
         coverage = _place(drawn[which], rng)
-        # The emptiest of three places: digits do overlap, but rarely bury each other.
+        # The emptiest of three positions: digits do overlap, but rarely hide each other completely.
         places = [_corner(coverage.shape, (height, width), rng) for _ in range(3)]
         top, left = min(places, key=lambda corner: np.count_nonzero(ids[_window(corner, coverage.shape)]))
         window = _window((top, left), coverage.shape)
@@ -308,7 +308,7 @@ def _window(corner: tuple[int, int], shape: tuple[int, ...]) -> tuple[slice, sli
 
 
 def _place(glyph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Scales, turns and shears a drawn digit: how much of each pixel it covers, (h, w) float32, 0..1.
+    """Scales, rotates and shears a drawn digit: how much of each pixel it covers, (h, w) float32, 0..1.
 
     A blank border of `SHADOW` pixels leaves room for its shadow.
     """
@@ -331,15 +331,15 @@ def _place(glyph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _paste(window: np.ndarray, coverage: np.ndarray, rng: np.random.Generator, pool: str) -> np.ndarray:
     """Pastes a digit like a sticker, in place: a soft shadow, a white rim, and ink of any hue darker than the rim.
 
-    The rim is background, also where it lies on another digit. It makes every digit readable on every photograph, so
-    that neither the ink nor what lies below has to give it away.
+    The rim belongs to the background, also where it lies on another digit. It makes every digit readable on every
+    photograph, so that neither the ink nor the photograph is needed to see the digit.
 
     Args:
-        window: (h, w, 3) float32, 0..255, a view of the scene.
+        window: (h, w, 3) float32, 0..255, a numpy view of the scene.
         coverage: (h, w), 0..1.
 
     Returns:
-        (h, w) bool: what the sticker hides.
+        (h, w) bool: the pixels that the sticker hides.
     """
     height, width = coverage.shape
     shift = np.array([[1, 0, 2], [0, 1, 3]], np.float32)
@@ -360,7 +360,7 @@ def _paste(window: np.ndarray, coverage: np.ndarray, rng: np.random.Generator, p
 
 
 def _colour(rng: np.random.Generator) -> np.ndarray:
-    """(3,) float32, 0..255: any hue, of a luminance that stands out from white."""
+    """(3,) float32, 0..255: any hue, with a luminance that contrasts with white."""
     luma = rng.uniform(25, 150)
     hue = rng.uniform(0, 1, 3)
     colour = hue * luma / max(float(hue @ LUMA), 0.05)

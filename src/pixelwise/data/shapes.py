@@ -1,4 +1,4 @@
-"""Labels that are regions of a picture with a class, rather than a file of pixels."""
+"""Labels as regions of a picture with a class, rather than as a file of pixels."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from pixelwise.data.sample import VOID, Instances
 from pixelwise.errors import UserError
 
 IGNORE = "__ignore__"
-"""LabelMe's name for what has no label; here the same in every format of shapes."""
+"""LabelMe's name for regions without a label; pixelwise uses it in every format of shapes."""
 
 
 BEYOND = 1.25
-"""Times a picture's side up to which an outline may reach and be a careless one of this very picture."""
+"""An outline that reaches up to this many times the picture's side may be a careless outline of this same picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,10 +33,10 @@ class Shape:
     Attributes:
         class_id: 255 for void.
         region: its pixels.
-        crowd: many objects in one region: it has a class, but is no object.
-        difficult: an object that need not be found, such as one that is hardly seen.
-        entry: where it stands in the file, for error messages: `annotation 17`.
-        keypoints: (J, 3) x, y and whether each joint is annotated, see `Instances`; None where it has none.
+        crowd: many objects in one region, which has a class but is not an object.
+        difficult: an object that need not be found, for example because it is hardly visible.
+        entry: its position in the file, for error messages: `annotation 17`.
+        keypoints: (J, 3) x, y and whether each joint is annotated, see `Instances`; None if it has none.
     """
 
     class_id: int
@@ -53,7 +53,7 @@ class Shape:
 
     @property
     def painted(self) -> int:
-        """What its pixels become in a mask."""
+        """The value of its pixels in a mask."""
         return VOID if isinstance(self.region, Box) else self.class_id
 
 
@@ -62,9 +62,9 @@ class Drawing:
     """All shapes of one picture.
 
     Attributes:
-        file: what they were read from.
+        file: the file that they were read from.
         shapes: in the file's order; none for a picture that shows only background.
-        size: (height, width) of the picture by the file, where it says so.
+        size: (height, width) of the picture, if the file states it.
         others: further files that add shapes to this picture.
     """
 
@@ -78,11 +78,12 @@ class Drawing:
 class ShapeCoding(Coding):
     """Shapes by the name of the record. Pixels that no shape covers are of class 0.
 
-    Crowds are painted first, then the larger before the smaller, so that small things stay on top of what they lie on;
-    among equals the later is on top. Below them all, a box without an outline is void: something there is an object.
+    Crowds are painted first, then larger shapes before smaller ones, so that small things stay on top of what they lie
+    on; among equals the later is on top. Below them all, a box without an outline is void: there is an object somewhere
+    in it.
 
     Attributes:
-        joints: of the objects that have keypoints; None where none has.
+        joints: of the objects that have keypoints; None if none has.
     """
 
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
@@ -93,11 +94,11 @@ class ShapeCoding(Coding):
     def __post_init__(self) -> None:
         shapes = [shape for drawing in self.drawings.values() for shape in drawing.shapes]
         alone = bool(shapes) and all(isinstance(shape.region, Box) for shape in shapes)
-        object.__setattr__(self, "_boxes_alone", alone)  # once, as many pictures are decoded
+        object.__setattr__(self, "_boxes_alone", alone)  # computed once, because many pictures are decoded
 
     @property
     def knows(self) -> frozenset[str]:
-        """Where nothing has an outline, only which objects there are."""
+        """Without any outline, only the objects are known."""
         joints = frozenset() if self.joints is None else frozenset({"keypoints"})
         return frozenset({"objects"} if self._boxes_alone else {"pixels", "objects", "outlines"}) | joints
 
@@ -109,12 +110,12 @@ class ShapeCoding(Coding):
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
         """The mask as (H, W) uint8 class ids, and the objects: every shape that is neither class 0 nor void.
 
-        An object is what can be seen of it; one that others hide altogether is left out. Of boxes without an outline,
-        which come last, it is not known what can be seen; where no picture has outlines, there is no label map. Crowds
-        and difficult objects are apart, as `Instances.ignored`, and whole.
+        An object consists of its visible pixels; one that others hide completely is left out. For boxes without an
+        outline, which come last, the visible pixels are not known; if no picture has outlines, there is no label map.
+        Crowds and difficult objects are separate, as `Instances.ignored`, and whole.
 
         Raises:
-            UserError: shapes that cannot be of a picture of that size.
+            UserError: shapes that cannot belong to a picture of that size.
         """
         mask = np.zeros((height, width), np.uint8)
         counted, ignored = _Objects(height, width, self.joints), _Objects(height, width, self.joints)
@@ -138,7 +139,7 @@ class ShapeCoding(Coding):
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """The mask alone.
+        """Only the mask.
 
         Raises:
             UserError: as `decode`.
@@ -149,7 +150,7 @@ class ShapeCoding(Coding):
         return mask
 
     def beyond(self, record: Record, height: int, width: int) -> list[str]:
-        """The entries of shapes that reach far beyond the picture, with how far."""
+        """The entries of shapes that reach far beyond the picture, and how far they reach."""
         found = []
         for shape in self.drawings[record.name].shapes:
             end = reach(shape.region)
@@ -158,11 +159,11 @@ class ShapeCoding(Coding):
         return found
 
     def faults(self, record: Record, size: tuple[int, int] | None) -> list[str]:
-        """Everything that keeps the shapes of a picture from being drawn, each with file and entry.
+        """Everything that prevents the shapes of a picture from being drawn, each with file and entry.
 
         Args:
-            size: (height, width) of the picture; None where it cannot be read, which leaves the entries that hold no
-                region.
+            size: (height, width) of the picture; None if it cannot be read, so that only entries without a region are
+                reported.
         """
         drawing = self.drawings[record.name]
         if size is None:
@@ -182,7 +183,7 @@ class ShapeCoding(Coding):
         return found
 
     def drawn(self, record: Record, height: int, width: int) -> list[tuple[Shape, Patch]]:
-        """The shapes and their pixels in the order of painting.
+        """The shapes and their pixels in the order in which they are painted.
 
         Raises:
             UserError: as `decode`.
@@ -205,13 +206,13 @@ class ShapeCoding(Coding):
 
 
 class _Objects:
-    """The objects of a picture, as its shapes are painted one after the other.
+    """Collects the objects of a picture while its shapes are painted one after the other.
 
     Args:
-        joints: of those that have keypoints; None where none has.
+        joints: of the objects that have keypoints; None if none has.
 
     Attributes:
-        shapes: what was added.
+        shapes: the shapes that were added.
     """
 
     def __init__(self, height: int, width: int, joints: Joints | None) -> None:
@@ -221,12 +222,12 @@ class _Objects:
         self._bare: list[int] = []
 
     def hide(self, shape: Shape, patch: Patch) -> None:
-        """Covers what has been added so far, unless the shape is a box, of which the pixels are not known."""
+        """Hides earlier objects behind this shape, unless it is a box, whose pixels are not known."""
         if not isinstance(shape.region, Box):
             self._ids[patch.window][patch.mask] = 0
 
     def add(self, shape: Shape, patch: Patch) -> None:
-        """Adds an object, on top of the others; a box without a pixel is none."""
+        """Adds an object on top of the others; a box without a pixel is not an object."""
         if isinstance(shape.region, Box) and not patch.mask.any():
             return
         self.shapes.append(shape)
@@ -236,7 +237,7 @@ class _Objects:
             self._ids[patch.window][patch.mask] = len(self.shapes)
 
     def found(self) -> Instances:
-        """Those of which something can be seen, then the boxes."""
+        """The objects that are at least partly visible, then the boxes."""
         seen = np.unique(self._ids)
         order = [*(seen[seen > 0] - 1).tolist(), *self._bare]
         shapes = [self.shapes[number] for number in order]
@@ -251,7 +252,7 @@ class _Objects:
         return self._with_joints(objects, shapes)
 
     def _with_joints(self, objects: Instances, shapes: Sequence[Shape]) -> Instances:
-        """The objects with the keypoints of their shapes; zeros for those that have none."""
+        """The objects with the keypoints of their shapes; zeros for shapes that have none."""
         if self._joints is None:
             return objects
         count = len(self._joints)
@@ -268,12 +269,12 @@ def _other_size(record: Record, drawing: Drawing, size: tuple[int, int]) -> str:
     """The sentence for a picture whose size differs from the one in its annotation file."""
     assert drawing.size is not None
     (height, width), (stated_height, stated_width) = size, drawing.size
-    stated = f"{drawing.file}: {record.picture.name} is {stated_width} x {stated_height} by this file"
+    stated = f"{drawing.file}: {record.picture.name} is {stated_width} x {stated_height} in this file"
     if drawing.size == (width, height) and probe(record.picture).rotated:
         return (
             f"{stated}, which is its size before the EXIF orientation turns it upright, to {width} x {height} (width x "
-            "height); whether its shapes were drawn before or after that cannot be told. Export the annotations again "
-            "with the size of the upright picture, or save the picture upright and check its shapes."
+            "height). pixelwise cannot tell whether the shapes were drawn before or after that. Export the annotations "
+            "again with the size of the upright picture, or save the picture upright and check its shapes."
         )
     return (
         f"{stated}, but the picture is {width} x {height} (width x height); its shapes were drawn on another version "

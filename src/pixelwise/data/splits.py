@@ -1,4 +1,4 @@
-"""Which pictures are held out: the same ones on every machine, related ones together, every kind on both sides."""
+"""Chooses the held-out pictures: the same ones on every machine, related ones together, every kind on both sides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def even_sample(items: Sequence[T], limit: int) -> list[T]:
-    """At most `limit` items, evenly spaced, the first among them."""
+    """At most `limit` items, evenly spaced, including the first."""
     if len(items) <= limit:
         return list(items)
     return [items[index * len(items) // limit] for index in range(limit)]
@@ -38,20 +38,20 @@ def make_splits(
 ) -> dict[str, tuple[str, ...]]:
     """Names of `train` and `val`, each sorted.
 
-    Depends on names, groups, strata, fraction and seed only: neither on the order of the records nor on the platform,
-    and a picture that is added later moves few others, because every group has a place of its own in the order
-    (a hash). No group is torn apart. Stratum by stratum, groups are held out as long as that brings their number
-    nearer to the fraction of all records so far, so that the total is off by no more than half a group, but at least
-    one of each stratum that has two or more.
+    The result depends only on names, groups, strata, fraction and seed, and neither on the order of the records nor on
+    the platform. A picture that is added later moves few others, because every group has a fixed position in the order
+    (a hash). No group is torn apart. Within each stratum, groups are held out as long as that brings their number
+    nearer to the fraction of all records so far, so that the total is off by no more than half a group; of each stratum
+    with two groups or more, at least one is held out.
 
     Args:
-        records: what to split; those of one `group` stay together, an empty group stands for itself.
+        records: the records to split; those of one `group` stay together, and an empty group stands for itself.
         val_fraction: share to hold out, between 0 and 1.
-        seed: another one gives another split.
-        strata: the kind of each record; a group is of the kind of most of its records.
+        seed: each seed gives a different split.
+        strata: the kind of each record; a group has the kind of most of its records.
 
     Raises:
-        UserError: a fraction that is none, or fewer than two groups.
+        UserError: a fraction outside 0 to 1, or fewer than two groups.
     """
     if not 0 < val_fraction < 1:
         raise UserError(f"val_fraction is {val_fraction}, expected a share between 0 and 1 such as 0.2.")
@@ -63,8 +63,8 @@ def make_splits(
         kinds[group]["" if strata is None else repr(strata[index])] += 1
     if len(members) < 2:
         raise UserError(
-            f"all {len(records)} labelled pictures belong to one group ({next(iter(members), 'none')}), so that none "
-            "can be held out; give a finer groups.csv, or train.txt and val.txt."
+            f"all {len(records)} labelled pictures belong to one group ({next(iter(members), 'none')}), so none can be "
+            "held out; give a finer groups.csv, or train.txt and val.txt."
         )
     by_kind: dict[str, list[str]] = defaultdict(list)
     for group, counts in kinds.items():
@@ -100,17 +100,17 @@ def groups(
     within: Callable[[Record], str] | None = None,
     classes_of: Callable[[Record], Collection[int]] | None = None,
 ) -> tuple[tuple[str, ...], str]:
-    """The group of each record, and half a sentence on where it comes from.
+    """The group of each record, and half a sentence on the source of the groups.
 
     In this order: `groups.csv` at the root (`picture,group` per line); the sub-folder below the folder of pictures; the
-    name before its trailing number (`0001TP` of `0001TP_006690`). The last two count only where they make at least
-    four groups of two pictures on average, none of which holds more than half of all, and where they do not say the
-    class or the kind: a group that has a class to itself would take it out of the other side of the split. Otherwise
-    each picture stands by itself, except for pictures that differ in their suffix alone.
+    name before its trailing number (`0001TP` of `0001TP_006690`). The last two count only if they give at least four
+    groups with two pictures on average, none of which holds more than half of all pictures, and if they do not name the
+    class or the kind: a group that has a class to itself would remove this class from the other side of the split.
+    Otherwise each picture is its own group, except that pictures that differ only in their suffix stay together.
 
     Args:
-        within: the part of a record's name in which groups are looked for; None for all of it.
-        classes_of: the ids of the classes that a record shows, or of its class as a whole; None where nothing is known.
+        within: the part of a record's name in which groups are looked for; None for the whole name.
+        classes_of: the ids of the classes in a record, or the id of its class as a whole; None if nothing is known.
 
     Raises:
         UserError: a groups.csv that cannot be understood.
@@ -150,13 +150,13 @@ def _keys(records: Sequence[Record], within: Callable[[Record], str] | None) -> 
 
 
 def kinds_by_name(records: Sequence[Record], within: Callable[[Record], str] | None = None) -> tuple[str, ...]:
-    """The word before the number in each record's name, where such words tell kinds (`crack_07`, `stain_12`).
+    """The word before the number in each record's name, if such words name kinds (`crack_07`, `stain_12`).
 
-    They do where nearly all names have one, four or more of them occur twice, and they begin differently: `siteA_1` and
-    `siteB_1` are places, whose pictures belong together. Empty where there are no kinds.
+    They name kinds if nearly all names have one, four or more of them occur twice, and they begin differently:
+    `siteA_1` and `siteB_1` are places, whose pictures belong together. Empty if there are no kinds.
 
     Args:
-        within: the part of a record's name in which kinds are looked for; None for all of it.
+        within: the part of a record's name in which kinds are looked for; None for the whole name.
     """
     words = words_before_numbers(records, within)
     counts = Counter(word for word in words if word)
@@ -172,7 +172,7 @@ def kinds_by_class(
     within: Callable[[Record], str] | None,
     classes_of: Callable[[Record], Collection[int]],
 ) -> tuple[str, ...]:
-    """The sub-folder or the beginning of each record's name, where that says the class; empty where neither does.
+    """The sub-folder or the beginning of each record's name, if it names the class; empty if neither does.
 
     Args:
         within, classes_of: as for `groups`.
@@ -186,12 +186,12 @@ def kinds_by_class(
 
 
 def words_before_numbers(records: Sequence[Record], within: Callable[[Record], str] | None = None) -> list[str]:
-    """The word before the number in each record's name, empty where there is none; `within` as for `kinds_by_name`."""
+    """The word before the number in each record's name, empty if there is none; `within` as for `kinds_by_name`."""
     return [_word_before_number(key) for key in _keys(records, within)]
 
 
 def _word_before_number(key: PurePosixPath) -> str:
-    """`crack` of `crack_07`, `rolled-in_scale` of `rolled-in_scale_3`; empty where digits are in it, or few letters."""
+    """`crack` of `crack_07`, `rolled-in_scale` of `rolled-in_scale_3`; empty if it has digits, or too few letters."""
     match = re.match(r"^([^\W\d_]{3}[^\d]*?)[_\-. (]*\d+\)?$", key.name)
     return match[1] if match else ""
 
@@ -199,7 +199,7 @@ def _word_before_number(key: PurePosixPath) -> str:
 def _say_the_class(
     ids: Sequence[str], records: Sequence[Record], classes_of: Callable[[Record], Collection[int]]
 ) -> bool:
-    """Whether half of the classes or more occur in one group alone, judged by at most six pictures per group."""
+    """Whether at least half of the classes occur in only one group, judged by at most six pictures per group."""
     by_group: dict[str, list[Record]] = defaultdict(list)
     for group, record in zip(ids, records, strict=True):
         by_group[group].append(record)
@@ -226,7 +226,7 @@ def _are_groups(ids: Sequence[str]) -> bool:
 
 
 def _read_groups(path: Path, records: Sequence[Record]) -> tuple[dict[str, str], int]:
-    """Record -> group, and how many lines name no picture of the dataset."""
+    """Record -> group, and the number of lines that name no picture of the dataset."""
     names = Names(record.name for record in records)
     found: dict[str, str] = {}
     missing = []

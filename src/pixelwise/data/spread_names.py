@@ -1,4 +1,4 @@
-"""Pictures that a table calls by a folder and the beginning of the file's name in one word."""
+"""Pictures whose names in a table join a folder and the beginning of the file's name."""
 
 from __future__ import annotations
 
@@ -26,6 +26,6 @@ class SpreadNames:
                     self._of["_".join([folder, *words[:end]])].add(name)
 
     def find(self, entry: str) -> Found:
-        """What `entry` means."""
+        """The record that `entry` means."""
         names = tuple(sorted(self._of.get(without_suffix(entry), ())))
         return Found(names) if len(names) == 1 else Found((), names)

@@ -1,4 +1,4 @@
-"""What is known of the pictures of a batch, as tensors; each kind collates itself and moves itself to a device."""
+"""The targets of a batch, as tensors; each kind collates itself and moves itself to a device."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Targets(ABC):
     @classmethod
     @abstractmethod
     def collate(cls, samples: Sequence[Sample]) -> Self:
-        """Stacks the labels of samples whose pictures are of one size."""
+        """Stacks the labels of samples whose pictures have the same size."""
 
     def to(self, device: torch.device) -> Self:
         """The same labels on a device."""
@@ -92,7 +92,7 @@ class ValueTargets(Targets):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectTargets(Targets):
-    """The objects of each picture, in the order in which the samples have them.
+    """The objects of each picture, in the order of the samples' instances.
 
     M is the largest number of objects of any picture of the batch, at least 1; rows beyond a picture's own objects are
     NaN, and their class is `NO_CLASS`.
@@ -100,13 +100,13 @@ class ObjectTargets(Targets):
     Attributes:
         boxes: (N, M, 4) float32 xyxy in pixels of the crop.
         classes: (N, M) int64 class ids.
-        masks: (N, H, W) int32 label maps, i + 1 on the pixels of object i and 0 elsewhere; None where no sample knows
+        masks: (N, H, W) int32 label maps, i + 1 on the pixels of object i and 0 elsewhere; None if no sample has
             outlines.
-        keypoints: (N, M, J, 3) float32 `(x, y, visible)`; None where no sample knows keypoints.
+        keypoints: (N, M, J, 3) float32 `(x, y, visible)`; None if no sample has keypoints.
         proposals: (N, P, 4) float32 xyxy in pixels of the crop, boxes that may hold an object, the best first, with
-            rows of NaN where a picture has fewer; None where no sample has any.
-        ignored: (N, I, 4) float32 xyxy of crowds and difficult objects, which are neither to be found nor background,
-            NaN beyond a picture's own; None where no sample has any.
+            rows of NaN where a picture has fewer; None if no sample has any.
+        ignored: (N, I, 4) float32 xyxy of crowds and difficult objects, which count neither as objects nor as
+            background, NaN beyond a picture's own; None if no sample has any.
     """
 
     boxes: Tensor
@@ -148,7 +148,7 @@ class ObjectTargets(Targets):
 
 
 def _ignored(known: Sequence[Instances | None]) -> Tensor | None:
-    """(N, I, 4) boxes of the ignored objects of each picture, NaN beyond them; None where there are none."""
+    """(N, I, 4) boxes of the ignored objects of each picture, NaN beyond them; None if there are none."""
     found = [None if each is None or each.ignored is None else each.ignored.boxes for each in known]
     most = max((len(boxes) for boxes in found if boxes is not None), default=0)
     if not most:
@@ -179,6 +179,6 @@ class PairTargets(Targets):
 def stack(images: Sequence[np.ndarray]) -> Tensor:
     """Pictures (H, W, C) of one size -> (N, C, H, W) in their own units, channels last in memory."""
     stacked = np.stack(images)
-    if stacked.dtype == np.uint16:  # few of torch's kernels take uint16
+    if stacked.dtype == np.uint16:  # few of torch's kernels accept uint16
         stacked = stacked.astype(np.int32)
     return torch.from_numpy(stacked).permute(0, 3, 1, 2)

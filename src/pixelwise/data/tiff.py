@@ -1,4 +1,4 @@
-"""TIFF: which of a file's pages are the picture, and what its tags make of the stored values."""
+"""TIFF: which of a file's pages are the picture, and how its tags change the stored values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pixelwise.errors import UserError
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 GDAL_NODATA = 42113
 MOST_CHANNEL_PAGES = 16
-"""Pages of unstated meaning, grey and of one size, may be channels up to this number; more are slices."""
+"""Grey pages of one size without a stated meaning may be channels up to this number; more pages are slices."""
 _CHANNEL_AXES = frozenset("CE")  # tifffile: channel, wavelength
 _UNSTATED_AXES = frozenset("QI")
 
@@ -31,9 +31,9 @@ class TiffPicture:
 
     Attributes:
         series: its pages.
-        page: the first of them, whose tags hold for all.
-        header: see there.
-        alpha: index of the alpha channel; None where there is none.
+        page: the first page, whose tags apply to all.
+        header: the header of the picture.
+        alpha: index of the alpha channel; None if there is none.
     """
 
     series: tifffile.TiffPageSeries
@@ -51,13 +51,13 @@ class TiffPicture:
 
     @property
     def is_raw_ycbcr(self) -> bool:
-        """Luminance and chroma that no JPEG decoder turns into RGB."""
+        """Whether the pixels are luminance and chroma that no JPEG decoder turns into RGB."""
         compressed = getattr(self.page.compression, "name", "")
         return _photometric(self.page) == "YCBCR" and not ("JPEG" in compressed or "JP2" in compressed)
 
     @property
     def is_subsampled(self) -> bool:
-        """Chroma is stored at a lower resolution, which tifffile does not read."""
+        """Whether chroma is stored at a lower resolution, which tifffile does not read."""
         tag = self.page.tags.get("YCbCrSubSampling")
         return self.is_raw_ycbcr and (tag is None or tuple(tag.value) != (1, 1))
 
@@ -89,20 +89,20 @@ class TiffPicture:
             return np.array(Image.fromarray(stored, "YCbCr").convert("RGB"))
         if stored.dtype in (np.uint8, np.uint16, np.float32):
             return stored
-        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is a gap
+        with np.errstate(over="ignore", invalid="ignore"):  # values that float32 cannot hold become gaps
             return stored.astype(np.float32)
 
     def plane(self, stored: np.ndarray) -> np.ndarray:
-        """(H, W, C) stored values -> the numbers of the one channel that is not alpha, (H, W); not yet upright."""
+        """(H, W, C) stored values -> the numbers of the only channel that is not alpha, (H, W); not yet upright."""
         plane = stored[:, :, 1 if self.alpha == 0 else 0]
         if plane.dtype == np.bool_:
             return (~plane if self.is_white_zero else plane).astype(np.uint8) * 255
-        if 0 < plane.max(initial=0) < 2**self.bits / 2:  # ids: as shades, all would be white or almost so
+        if 0 < plane.max(initial=0) < 2**self.bits / 2:  # ids: inverted, all would be white or almost white
             return plane
         return self._white_is_high(plane)
 
     def _full_range(self, stored: np.ndarray) -> np.ndarray:
-        """Values that grow with brightness, from 0 to the largest of their type, where they are unsigned integers."""
+        """Scales unsigned integers so that they grow with brightness, from 0 to the largest value of their type."""
         if stored.dtype == np.bool_:
             return (~stored if self.is_white_zero else stored).astype(np.uint8) * 255
         stored = self._white_is_high(stored)
@@ -118,11 +118,11 @@ class TiffPicture:
 
 
 def check_chain(tiff: tifffile.TiffFile) -> None:
-    """Follows the pages' directories, each of which says where the next one is.
+    """Follows the chain of the pages' directories, each of which holds the position of the next.
 
     Raises:
-        ValueError: a directory that comes twice: the file would have pages without end.
-        struct.error: an end within a directory.
+        ValueError: a directory that occurs twice: the file would have endlessly many pages.
+        struct.error: the file ends within a directory.
     """
     layout, file = tiff.tiff, tiff.filehandle
     file.seek(4 if layout.version == 42 else 8)
@@ -131,7 +131,7 @@ def check_chain(tiff: tifffile.TiffFile) -> None:
         if offset in seen:
             raise ValueError("its pages are chained in a ring")
         if offset >= file.size:
-            return  # told by tifffile, which leaves out such pages
+            return  # tifffile reports this, and leaves out such pages
         seen.add(offset)
         file.seek(offset)
         (tags,) = struct.unpack(layout.tagnoformat, file.read(layout.tagnosize))
@@ -139,11 +139,11 @@ def check_chain(tiff: tifffile.TiffFile) -> None:
 
 
 def find_picture(tiff: tifffile.TiffFile) -> TiffPicture:
-    """The picture of a file: the largest of its series of pages, previews and masks of transparency left aside.
+    """The picture of a file: the largest of its series of pages, without previews and transparency masks.
 
     Raises:
         LookupError: no pages, or none with rows and columns.
-        ValueError: pages without end.
+        ValueError: endlessly many pages.
     """
     check_chain(tiff)
     whole = [series for series in tiff.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
@@ -207,7 +207,7 @@ def read_tiff(path: Path) -> np.ndarray:
 
 
 def _read_subsampled(path: Path) -> np.ndarray:
-    """(H, W, 3) of a TIFF whose chroma is stored at a lower resolution; libtiff, below OpenCV, turns it upright."""
+    """(H, W, 3) of a TIFF whose chroma is stored at a lower resolution; libtiff, inside OpenCV, turns it upright."""
     data = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     if data is None:
         raise OSError("truncated or damaged")
@@ -215,7 +215,7 @@ def _read_subsampled(path: Path) -> np.ndarray:
 
 
 def read_tiff_plane(path: Path) -> np.ndarray:
-    """The numbers of a picture of one channel as they are stored, (H, W), upright, 255 for a white bit.
+    """The numbers of a one-channel picture as they are stored, (H, W), upright, 255 for a white bit.
 
     Raises:
         UserError: several pages.
@@ -273,7 +273,7 @@ def _tag(page: tifffile.TiffPage, code: int) -> Any:
 
 
 def _nodata(page: tifffile.TiffPage) -> float | None:
-    """GDAL's no-data value, where it is one of the values that are read."""
+    """GDAL's no-data value, if it is one of the values that can be read."""
     if _photometric(page) in ("PALETTE", "MINISWHITE") or page.bitspersample % 8:
         return None
     try:
@@ -309,7 +309,7 @@ def _meaning(sizes: dict[str, int], samples: int, pages: int) -> str:
 
 
 def _colours(colormap: np.ndarray) -> np.ndarray:
-    """(3, N) colours of 16 bits, or of 8 as some programs write them -> (N, 3) uint8."""
+    """(3, N) 16-bit colours, or 8-bit ones as some programs write them -> (N, 3) uint8."""
     shift = 8 if colormap.max(initial=0) > 255 else 0
     return np.ascontiguousarray((colormap >> shift).astype(np.uint8).T)
 

@@ -1,9 +1,9 @@
-"""Heads and other rounded things turned out of the picture's plane: the picture lies on an ellipsoid, which is turned.
+"""Turns heads and other rounded objects out of the picture's plane: the picture lies on an ellipsoid, which is turned.
 
 Head models of this kind are those of Basu, Essa and Pentland, "Motion regularization for model-based head tracking",
-ICPR 1996. Here the ellipsoid is a unit sphere stretched to half axes (a, b) in pixels. For a turn about the upright
-axis alone, or the level one alone, that is the rigid turn of an ellipsoid whose section across the axis is a circle.
-The outline of the thing stays what it is, so what surrounds it need not move.
+ICPR 1996. Here the ellipsoid is a unit sphere stretched to half axes (a, b) in pixels. For a turn about only the
+upright axis, or only the level one, that is the rigid turn of an ellipsoid whose section across the axis is a circle.
+The outline of the object stays the same, so its surroundings need not move.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 NEARNESS = 0.1
-"""Half the width of a thing over its distance from the camera, as of a head at 80 cm: what is nearer looks larger."""
+"""Half the width of the object over its distance from the camera, for a head at 80 cm: nearer parts look larger."""
 GRAZING = 0.1
-"""How far before its outline, in units of z, a point must be to be seen: its surface is drawn out tenfold there."""
+"""A point is visible if it is at least this far before the outline, in units of z: its surface is stretched tenfold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:
-    """A turn of what is seen within an ellipse.
+    """A turn of the content of an ellipse.
 
     With picture coordinates (u, v) in half axes from the centre, x to the right, y down and z towards the camera at
     z = 1 / q, a point p of the unit sphere is seen at `(u, v) = sqrt(1 - q^2) (x, y) / (1 - q z)`. Its outline, where
@@ -41,16 +41,16 @@ class Turn:
     nearness: float = NEARNESS
 
     def forward(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points (..., 2) of the picture -> where they are in the turned one, and whether they are seen there (...).
+        """Points (..., 2) of the picture -> their positions in the turned one, and whether each is visible there (...).
 
-        A surface that is seen too much from the side (`GRAZING`) counts as out of sight.
+        A surface that is seen at too flat an angle (`GRAZING`) counts as out of sight.
         """
         return self._moved(points, self._rotation(), GRAZING)
 
     def backward(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points (..., 2) of the turned picture -> where they were (..., 2), and whether they were seen there (...).
+        """Points (..., 2) of the turned picture -> earlier positions (..., 2), and whether each was visible (...).
 
-        What was out of sight is given the place that lies before it, which continues the surface like a mirror.
+        A point that was out of sight gets the position of the visible point before it, which mirrors the surface.
         """
         return self._moved(points, self._rotation().T, 0.0)
 
@@ -63,7 +63,7 @@ class Turn:
         return np.where(inside[..., None], projected, points), seen | ~inside
 
     def _on_sphere(self, places: np.ndarray) -> np.ndarray:
-        """(u, v) -> the point (x, y, z) of the sphere that is seen there; outside the outline, one on it."""
+        """(u, v) -> the point (x, y, z) of the sphere that is seen there; outside the outline, a point on it."""
         q = self.nearness
         squared = np.minimum(np.square(places).sum(-1, keepdims=True), 1)
         z = (q * squared + np.sqrt(1 - squared) * (1 - q**2)) / (1 - q**2 + q**2 * squared)
@@ -82,11 +82,11 @@ class Turn:
 
 
 def draw_turn(ellipse: np.ndarray, rng: np.random.Generator, *, yaw: float, pitch: float) -> Turn:
-    """A random turn.
+    """Draws a random turn.
 
     Args:
-        ellipse: (4,) xyxy of the box around the thing's outline, in pixels.
-        yaw, pitch: the most to either side, in degrees.
+        ellipse: (4,) xyxy of the box around the object's outline, in pixels.
+        yaw, pitch: the largest turn to either side, in degrees.
     """
     angles = np.deg2rad(rng.uniform(-1, 1, 2) * (yaw, pitch))
     centre, radii = (ellipse[:2] + ellipse[2:]) / 2, np.maximum((ellipse[2:] - ellipse[:2]) / 2, 0.5)

@@ -1,8 +1,8 @@
-"""The embedded data of regression: scenes of handwritten digits with the distance of each pixel to its digit's outline.
+"""Embedded data for regression: scenes of handwritten digits with each pixel's distance to the outline of its digit.
 
-The distance is exact, because the digits' masks are, and a network can learn it from a pixel's surroundings, because
-the outline is visible. It is also the target that separates touching nuclei (`pixelwise.data.distances`). The height of
-a relief lit from one side would be a poor target: ink and photographs hide the shading.
+The distance is exact because the digits' masks are, and a network can learn it from a pixel's surroundings because the
+outline is visible. It is also the target that separates touching nuclei (`pixelwise.data.distances`). The height of a
+relief lit from one side would be a poor target: ink and photographs hide the shading.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pixelwise.data.values import write_map
 def write_value_scenes(
     out: Path | str, train: int = 240, val: int = 60, size: tuple[int, int] = (192, 256), seed: int = 0
 ) -> None:
-    """Writes scenes with distances in pixels in the layout `values`, the same bytes for the same arguments.
+    """Writes scenes with distances in pixels in the layout `values`; the same bytes for the same arguments.
 
-    `images/`, `distance/` (float TIFF, 0 outside of the digits), `values.txt`, `train.txt` and `val.txt`. The pictures
-    are those of `scenes.write_scenes` with the same seed.
+    `images/`, `distance/` (float TIFF, 0 outside the digits), `values.txt`, `train.txt` and `val.txt`. The pictures are
+    those of `scenes.write_scenes` with the same seed.
 
     Args:
-        train, val: how many scenes each split gets.
+        train, val: the number of scenes in each split.
         size: height and width in pixels.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Maps of numbers stored as files: what one value means, and reading and writing them."""
+"""Maps of numbers stored as files: their meaning, and how to read and write them."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ValueCoding(Coding):
     """How stored numbers become values: `stored * scale`, void where they are `void` or missing (see `data.gaps`).
 
     Attributes:
-        scale: of one stored step; None where `values.txt` states none, which is 1 for floats.
-        unit: of the values, for axes and tables; may be empty.
-        void: the stored number of pixels whose value is unknown, beside NaN and infinity; None where there is none.
+        scale: value of one stored step; None if `values.txt` states none, which means 1 for floats.
+        unit: unit of the values, for axes and tables; may be empty.
+        void: the stored number of pixels whose value is unknown, besides NaN and infinity; None if there is none.
         name: what the values are (`depth`, `height`).
     """
 
@@ -52,7 +52,7 @@ class ValueCoding(Coding):
         """A record's values as (H, W) float32, NaN where they are unknown.
 
         Raises:
-            UserError: a file that is unreadable, of another size than its picture, or whole numbers without a scale.
+            UserError: a file that is unreadable, has another size than its picture, or holds integers without a scale.
         """
         file = record.labels[0]
         stored = read_map(file)
@@ -73,7 +73,7 @@ class ValueCoding(Coding):
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
         """
         Raises:
-            UserError: always, for values are no class ids.
+            UserError: always, because values are not class ids.
         """
         raise UserError(
             f"{record.labels[0]}: holds one {self.name} per pixel, not class ids, so no network can learn classes from "
@@ -89,7 +89,7 @@ class ValueCoding(Coding):
 
 
 def lacks_scale(file: Path) -> UserError:
-    """The error for whole numbers of which nothing says what one step means."""
+    """The error for whole numbers without a statement of what one step means."""
     return UserError(
         f"{file}: holds whole numbers, and no {STATEMENTS} at the dataset's root states the value of one step; add "
         f"a line such as `scale 0.001` to {STATEMENTS}, or, if the numbers are labels, rename the folder to labels."
@@ -97,13 +97,13 @@ def lacks_scale(file: Path) -> UserError:
 
 
 def read_coding(root: Path, name: str = "value") -> ValueCoding:
-    """What `values.txt` states: lines `scale 0.001`, `unit m`, `void 0` and `name depth`, each optional.
+    """Reads `values.txt`: lines `scale 0.001`, `unit m`, `void 0` and `name depth`, each optional.
 
     Args:
-        name: where the file states none.
+        name: the name to use if the file states none.
 
     Raises:
-        UserError: a line of another kind, one that stands there twice, a number that is none, or a scale of 0.
+        UserError: a line of another kind, a repeated line, something that is not a number, or a scale of 0.
     """
     path = root / STATEMENTS
     stated: dict[str, str] = {}
@@ -112,7 +112,7 @@ def read_coding(root: Path, name: str = "value") -> ValueCoding:
         if key not in ("scale", "unit", "void", "name"):
             raise unknown(f"line in {path}:", key, ("scale", "unit", "void", "name"))
         if key in stated or not text.strip():
-            raise UserError(f"{path}: '{line}' found, expected one line `{key} ...` with what it states.")
+            raise UserError(f"{path}: '{line}' found, expected a single line `{key} ...` with its value.")
         stated[key] = text.strip()
     numbers: dict[str, float] = {}
     for key in ("scale", "void"):
@@ -133,7 +133,7 @@ def read_map(path: Path) -> np.ndarray:
     """The numbers that a file stores, (H, W): float32 or float64, or uint16 of a 16-bit PNG or TIFF.
 
     Raises:
-        UserError: unreadable, several channels, or 8-bit numbers, which a picture holds.
+        UserError: unreadable, several channels, or 8-bit numbers, which belong to a picture.
     """
     if path.suffix.lower() == ".npy":
         try:
@@ -160,7 +160,7 @@ def read_map(path: Path) -> np.ndarray:
 
 
 def _read_tiff(path: Path) -> np.ndarray:
-    """The numbers of a TIFF of one channel, float64 and signed ones included, (H, W), upright."""
+    """The numbers of a one-channel TIFF, including float64 and signed numbers, (H, W), upright."""
     try:
         return read_tiff_plane(path)
     except DAMAGE as error:

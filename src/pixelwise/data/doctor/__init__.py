@@ -1,4 +1,4 @@
-"""What is wrong with a folder of pictures and masks, all at once, in sentences; and a corrected copy of it."""
+"""Finds everything that is wrong with a folder of pictures and masks, in sentences, and writes a corrected copy."""
 
 from pixelwise.data.doctor.checks import examine
 from pixelwise.data.doctor.diagnosis import Diagnosis, Finding, Summary

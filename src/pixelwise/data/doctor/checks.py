@@ -1,4 +1,4 @@
-"""All checks, and what they say together."""
+"""All checks, and the diagnosis that they make together."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ CHECKS = (
     picture_checks.depths,
     mask_checks.classes,
 )
-"""In the order in which their findings are told."""
+"""The checks, in the order in which their findings are reported."""
 
 
 def examine(path: Path | str, layout: str = "auto", rle_order: Order = "columns") -> Diagnosis:
-    """Decodes every file once and says all that is wrong, errors first. Changes nothing.
+    """Decodes every file once and reports everything that is wrong, errors first. Changes nothing.
 
     Args:
         layout, rle_order: as for `open_dataset`.

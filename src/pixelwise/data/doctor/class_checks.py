@@ -11,9 +11,9 @@ from pixelwise.data.doctor.examination import Examination
 from pixelwise.data.listing import counted, some
 
 FEW = 10
-"""A class with fewer pictures to train on is hardly learnt from random weights."""
+"""A class with fewer training pictures than this is hardly learnt from random weights."""
 MOST_UNEQUAL = 20
-"""A class with so many times fewer pictures than another is worth a warning."""
+"""A warning is given where one class has this many times fewer pictures than another."""
 
 
 def contradictions(ex: Examination) -> Findings:
@@ -33,8 +33,8 @@ def contradictions(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "contradiction",
-            f"{counted(len(both), 'picture is', 'pictures are')} in two classes at once, pixel for pixel; take it out "
-            "of the wrong one.",
+            f"{counted(len(both), 'picture is', 'pictures are')} in two classes at once, pixel for pixel; remove each "
+            "from the wrong class.",
             both,
         )
 
@@ -73,5 +73,6 @@ def balance(ex: Examination) -> Findings:
                 "warning",
                 "imbalance",
                 f"{ex.class_names[rarest]} has {ratio:,.0f} times fewer pictures than "
-                f"{ex.class_names[counts.argmax()]}; training will weigh the classes by the root of median frequency.",
+                f"{ex.class_names[counts.argmax()]}; training will use class weights, the square roots of those of "
+                "median frequency balancing.",
             )

@@ -1,4 +1,4 @@
-"""Masks in colour: which colours there are, in which order they become ids, and which of them are noise."""
+"""Masks in colour: which colours occur, which of them are noise, and which class ids the others become."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pixelwise.data.sample import VOID
 
 MOST_COLOURS = 4096
 LEAST_SHARE = 0.001
-"""In lossy masks, a colour that has fewer pixels than this share, its surroundings included, is noise."""
+"""In lossy masks, a colour is noise if it covers less than this share of the pixels, similar colours included."""
 LEAST_DISTANCE = 48.0
-"""In lossy masks, colours nearer than this (Euclidean, 0..255 per channel) are one."""
+"""In lossy masks, colours nearer than this (Euclidean, 0..255 per channel) count as one."""
 
 
 def colour_counts(image: np.ndarray, *, inside_only: bool = False) -> tuple[dict[int, int], int]:
-    """0xRRGGBB -> pixels, of the most frequent colours, and how many colours there are.
+    """Counts the pixels of the most frequent colours (0xRRGGBB -> pixels), and how many colours there are.
 
     Args:
         image: (H, W, 3) uint8.
-        inside_only: count only pixels in whose 3x3 surroundings no channel differs by more than 16: soft edges and
-            ringing lie elsewhere.
+        inside_only: count only pixels whose 3x3 neighbourhood varies by at most 16 in every channel, which leaves out
+            soft edges and ringing.
     """
     packed = pack(image)
     if inside_only:
@@ -38,11 +38,11 @@ def colour_counts(image: np.ndarray, *, inside_only: bool = False) -> tuple[dict
 
 
 def edges_are_soft(image: np.ndarray, distinct: int) -> bool:
-    """Whether most of many colours fill no square of 3x3 pixels, as those between two areas do.
+    """Whether a mask has many colours, most of which fill no 3x3 square, like the mixed colours along an edge.
 
     Args:
         image: (H, W, 3) uint8.
-        distinct: its colours.
+        distinct: how many colours it has.
     """
     if distinct <= 8:
         return False
@@ -52,10 +52,10 @@ def edges_are_soft(image: np.ndarray, distinct: int) -> bool:
 
 
 def frequent(counts: Mapping[int, int]) -> list[int]:
-    """The colours of lossy masks that are no noise: by falling frequency, each together with its surroundings.
+    """The colours of lossy masks that are not noise, the most frequent first.
 
-    The most frequent colour takes all that are nearer than `LEAST_DISTANCE`, then the most frequent of the rest, and so
-    on; those that gather less than `LEAST_SHARE` of the pixels are noise. The first is always kept.
+    The most frequent colour absorbs all colours nearer than `LEAST_DISTANCE`, then the most frequent remaining colour
+    does, and so on. Colours that gather less than `LEAST_SHARE` of the pixels are noise. The first is always kept.
     """
     left = np.array(sorted(counts, key=lambda colour: (-counts[colour], colour)), np.int32)
     pixels = np.array([counts[colour] for colour in left.tolist()])
@@ -72,9 +72,9 @@ def frequent(counts: Mapping[int, int]) -> list[int]:
 def ids_of(colours: Sequence[int], named: ClassTable) -> dict[int, int]:
     """0xRRGGBB -> class id.
 
-    Named colours take the ids of their names. Else greys that count from 0 are ids already (255 is void among three or
-    more), four colours or more that all belong to Pascal VOC take its ids, and any others are numbered from black
-    upwards by red, green, blue.
+    Named colours take the ids of their names. Otherwise, greys that count from 0 are ids already (255 is void where
+    there are three or more), four colours or more that all belong to Pascal VOC take its ids, and any other colours are
+    numbered by red, green and blue, so that black comes first.
     """
     known = named.palette()
     if known:
@@ -99,7 +99,7 @@ def nearest(image: np.ndarray, ids: Mapping[int, int]) -> np.ndarray:
     colours, where = np.unique(pack(image), return_inverse=True)
     palette, codes = unpack(list(ids)).astype(np.float32), np.array(list(ids.values()), np.uint8)
     chosen = np.empty(len(colours), np.uint8)
-    for start in range(0, len(colours), 65536):  # bounded memory for photographs taken for masks
+    for start in range(0, len(colours), 65536):  # bounded memory, even for a photograph mistaken for a mask
         part = unpack(colours[start : start + 65536]).astype(np.float32)
         distance = np.stack([((part - colour) ** 2).sum(axis=1) for colour in palette])
         chosen[start : start + 65536] = codes[distance.argmin(axis=0)]

@@ -1,4 +1,4 @@
-"""Checks for pictures that are there twice, above all on both sides of a split."""
+"""Checks for pictures that occur more than once, above all on both sides of a split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pixelwise.data.doctor.look import Look
 from pixelwise.data.listing import counted, some
 
 SAME_PICTURE = 0.9995
-"""Correlation of two thumbnails from which on they show the same picture."""
+"""Two thumbnails with at least this correlation show the same picture."""
 
 
 def copies(ex: Examination) -> Findings:
@@ -33,17 +33,17 @@ def copies(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "leak",
-            f"{counted(len(leaks), 'picture is', 'pictures are')} in two splits at once, pixel for pixel, so that "
-            f"learning by heart would be measured as skill; take it out of one ({FIX} keeps the held-out copy).",
+            f"{counted(len(leaks), 'picture is', 'pictures are')} in two splits at once, pixel for pixel, so that the "
+            f"scores would reward memorising; remove each from one split ({FIX} keeps the held-out copy).",
             tuple(leaks),
         )
     if copies:
         yield Finding(
             "warning",
             "duplicate",
-            f"{counted(len(copies), 'picture is', 'pictures are')} there more than once, pixel for pixel, so that it "
-            "counts more than others"
-            + (" and may land on both sides of the split that is made" if ex.split_made else "")
+            f"{counted(len(copies), 'picture occurs', 'pictures occur')} more than once, pixel for pixel. Such "
+            "pictures count more than others"
+            + (" and may land on both sides of the automatic split" if ex.split_made else "")
             + f"; delete the copies ({FIX} keeps one).",
             tuple(copies),
         )
@@ -53,7 +53,7 @@ def copies(ex: Examination) -> Findings:
             "warning",
             "leak-similar",
             f"{counted(len(similar), 'held-out picture looks', 'held-out pictures look')} the same as one that is "
-            "trained on, as if saved again in another format or size; if so, take it out of one split.",
+            "trained on, as if saved again in another format or size; if so, remove it from one split.",
             similar,
         )
 
@@ -66,7 +66,7 @@ def _similar_across_splits(ex: Examination) -> Iterator[str]:
     looks = {
         look.record.name: look
         for look in ex.looks
-        # Pictures of an idx file are as small as thumbnails are: many a digit 1 resembles another.
+        # Pictures of an idx file are as small as thumbnails: many different digits 1 look alike.
         if look.thumbnail is not None and look.thumbnail.any() and look.record.place is None
     }
     train = [looks[name] for name in ex.splits.get("train", ()) if name in looks]

@@ -1,4 +1,4 @@
-"""What an examination says: findings in sentences, and the dataset in numbers."""
+"""The result of an examination: findings in sentences, and the dataset in numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pixelwise import notebook
 Severity = Literal["error", "warning", "note"]
 FIX = "`pixelwise check DATA --fix DIR`"
 MOST_FILES = 3
-"""Files of a finding that a notebook names."""
+"""How many files of a finding a notebook shows."""
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
 
@@ -20,10 +20,10 @@ class Finding:
     """One thing that is wrong or worth knowing.
 
     Attributes:
-        severity: an `error` stops training or spoils its measure, a `warning` makes it worse, a `note` tells how
-            something unusual is read.
+        severity: an `error` prevents training or makes its scores meaningless, a `warning` makes the result worse, a
+            `note` explains how something unusual is read.
         code: in kebab-case, for scripts; docs/data.md lists them.
-        sentence: what it is, and what to do.
+        sentence: what is wrong, and what to do.
         files: where, relative to the dataset's folder.
     """
 
@@ -38,23 +38,23 @@ Findings = Iterator[Finding]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A dataset in numbers, of what can be read.
+    """The dataset in numbers, as far as it can be read.
 
     Attributes:
-        task: what can be learnt from it: `segment`, `classify` where pictures as a whole have a class, `detect` where
-            of objects only the box is known, `regress` where pixels have values, or `pose` where people have joints.
+        task: the task that the labels fit: `segment`, `classify` where each picture has one class, `detect` where
+            objects have only boxes, `regress` where pixels have values, or `pose` where people have joints.
         layout: how the folder is read.
         pictures: all of them, labelled or not, readable or not.
         labelled: those with a readable picture and readable labels.
         splits: labelled pictures by split.
-        split_made: the folder gives no split, so it was made.
+        split_made: whether the split was made automatically, because the folder gives none.
         height, width: (smallest, median, largest) in pixels.
         modes: pictures by mode and depth, such as `RGB uint8`.
         class_names: by class id.
-        class_pixels: pixels by class over all labelled pictures; to classify, pictures; to detect, objects; to
-            regress, known pixels.
+        class_pixels: pixels per class over all labelled pictures; for `classify`, pictures per class; for `detect`,
+            objects per class; for `regress`, the known pixels.
         void_pixels: pixels without a class or value.
-        notes: sentences on what is assumed while reading.
+        notes: sentences on what reading the folder assumes.
     """
 
     task: str
@@ -82,7 +82,7 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Nothing stops training."""
+        """Whether nothing prevents training."""
         return not any(finding.severity == "error" for finding in self.findings)
 
     def _repr_html_(self) -> str:
@@ -102,5 +102,5 @@ class Diagnosis:
         return notebook.paragraph(head) + table
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON holds it."""
+        """Everything, as values that JSON can hold."""
         return {"ok": self.ok, **asdict(self)}

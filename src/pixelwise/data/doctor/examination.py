@@ -1,4 +1,4 @@
-"""What the checks look at: the files as they are, and the dataset as it would be read from those that are sound."""
+"""The input of the checks: the files as they are, and the dataset that can be read from the sound ones."""
 
 from __future__ import annotations
 
@@ -28,15 +28,16 @@ from pixelwise.errors import UserError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examination:
-    """Everything known of a folder after each file was decoded once.
+    """Everything known about a folder after each file has been decoded once.
 
     Attributes:
         survey: pictures paired with labels.
         looks: one per record.
-        coding, class_names: as the sound masks would be read; no names where there is no such mask.
-        splits: labelled names by split; `split_made` where the folder gives none. Empty where none can be made.
-        notes: what reading would assume.
-        obstacles: what kept the text files from being understood.
+        coding, class_names: how the sound masks would be read; no names where there is no sound mask.
+        splits: names of the labelled pictures by split, empty where no split can be made; `split_made` says whether the
+            folder gives none.
+        notes: what reading the folder would assume.
+        obstacles: why text files could not be understood.
     """
 
     survey: Survey
@@ -54,7 +55,7 @@ class Examination:
 
     @property
     def task(self) -> str:
-        """The task for which such labels are made: `detect` where of all objects the box alone is known."""
+        """The task that the labels fit: `detect` where only the boxes of the objects are known."""
         return "detect" if self.coding.knows == {"objects"} else self.coding.task
 
     @property
@@ -64,7 +65,7 @@ class Examination:
 
     @property
     def mapping(self) -> Mapping[int, int]:
-        """Stored value -> class id, where masks are files and values are not their own class id."""
+        """Stored value -> class id, where masks are files whose values are not the class ids themselves."""
         return self.coding.mapping if isinstance(self.coding, MaskCoding) else {}
 
     @property
@@ -74,7 +75,7 @@ class Examination:
 
     @property
     def halved(self) -> bool:
-        """Whether masks are black and white, so that values between are cut at half height."""
+        """Whether masks are black and white, so that values in between are split at half of the range."""
         return isinstance(self.coding, MaskCoding) and self.coding.threshold is not None
 
     @property
@@ -83,16 +84,16 @@ class Examination:
 
     @property
     def sound(self) -> list[Look]:
-        """Pictures that can be read with labels that can."""
+        """Pictures that can be read and whose labels can be read as well."""
         return [look for look in self.looks if look.usable]
 
     def relative(self, file: Path) -> str:
         return file.relative_to(self.root).as_posix()
 
     def class_counts(self, look: Look) -> np.ndarray | None:
-        """Pixels by class id, (256,), as the mask is read; None where it holds no ids.
+        """Pixels per class id, (256,), as the mask is read; None where it holds no ids.
 
-        For a picture with a class as a whole, 1 at that class, (K,); to find objects, the objects of each class, (K,).
+        Where each picture has one class: 1 at that class, (K,). For detection: the number of objects per class, (K,).
         """
         if not look.usable or look.size is None or self.coding.kind == "keypoints":
             return None
@@ -143,7 +144,7 @@ class Examination:
 
 
 def examine_files(root: Path, layout: str = "auto", rle_order: Order = "columns") -> Examination:
-    """Decodes all and reads as much of the dataset as is sound.
+    """Decodes all files and reads the part of the dataset that is sound.
 
     Args:
         layout, rle_order: as for `open_dataset`.
@@ -176,7 +177,7 @@ def examine_files(root: Path, layout: str = "auto", rle_order: Order = "columns"
         splits, said = complete_splits(replace(survey, records=records), records, 0.2, 0, group_note)
         notes += said
     except UserError as error:
-        if len(sound) > 1:  # fewer are a finding of their own
+        if len(sound) > 1:  # `file_checks` reports fewer
             obstacles.append(Finding("error", "splits", str(error)))
     return Examination(
         survey=replace(survey, guesses=(*survey.guesses, *decision.guesses)),

@@ -1,4 +1,4 @@
-"""Checks of the files themselves: whether they read, belong together, and are what they say."""
+"""Checks of the files themselves: whether they can be read, belong together, and have the format of their suffix."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def enough(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "no-masks",
-            "There are pictures but no labels that can be read; the errors on text files tell why."
+            "There are pictures but no labels that can be read; the errors about text files explain why."
             if ex.survey.faults
             else f"There are pictures but no masks. {missing_labels(ex.survey)}",
         )
@@ -37,7 +37,7 @@ def enough(ex: Examination) -> Findings:
             "error",
             "too-few",
             f"{counted(len(ex.sound), 'picture', 'pictures')} can be read with the label, but at least two are needed: "
-            "one to learn from and one to measure on; label more.",
+            "one for training and one for validation; label more.",
         )
 
 
@@ -56,14 +56,14 @@ def damaged(ex: Examination) -> Findings:
         "zero-byte": (
             "file is empty",
             "files are empty",
-            "(zero bytes), as after a copy that was broken off; copy again.",
+            "(zero bytes), as after an interrupted copy; copy again.",
         ),
         "truncated": (
             "file begins",
             "files begin",
-            "as a picture but with an end or pixels missing; copy or export again.",
+            "as a picture, but its end or some pixels are missing; copy or export again.",
         ),
-        "unreadable": ("file is", "files are", "no picture, whatever the name says; export again or move it out."),
+        "unreadable": ("file is", "files are", "not readable as a picture; export again or move it out."),
         "stack": (
             "file is a stack",
             "files are stacks",
@@ -73,7 +73,7 @@ def damaged(ex: Examination) -> Findings:
         "mask-values": (
             "mask holds",
             "masks hold",
-            "NaN, infinity, fractions or negative numbers, which are no class ids; set pixels without a label to 255 "
+            "NaN, infinity, fractions or negative numbers, which are not class ids; set pixels without a label to 255 "
             "(void) and save the mask as an 8-bit picture.",
         ),
     }
@@ -89,8 +89,8 @@ def unread(ex: Examination) -> Findings:
         yield Finding(
             "warning",
             "unread-format",
-            f"{counted(len(files), 'file is', 'files are')} of a format that is not read ({named(files)}); convert "
-            "them to PNG or TIFF where they belong to the dataset.",
+            f"{counted(len(files), 'file has', 'files have')} a format that is not read ({named(files)}); convert "
+            "them to PNG or TIFF if they belong to the dataset.",
             tuple(map(str, files)),
         )
 
@@ -108,8 +108,8 @@ def unpaired(ex: Examination) -> Findings:
             yield Finding(
                 "warning",
                 "picture-without-mask",
-                f"{counted(len(bare), 'picture has', 'pictures have')} no {lacking} and no part in training; "
-                "label it, or leave it so for semi-supervised methods.",
+                f"{counted(len(bare), 'picture has', 'pictures have')} no {lacking} and will not be trained on; add "
+                "labels, or leave as is for semi-supervised methods.",
                 bare,
             )
     orphans = ex.survey.orphans
@@ -117,16 +117,16 @@ def unpaired(ex: Examination) -> Findings:
         yield Finding(
             "warning",
             "mask-without-picture",
-            f"{counted(len(orphans), 'mask has', 'masks have')} no picture of that name; rename either, or move the "
-            "mask out.",
+            f"{counted(len(orphans), 'mask has', 'masks have')} no picture of that name; rename one of the two, or "
+            "move the mask out.",
             orphans,
         )
     if ex.survey.ignored:
         yield Finding(
             "note",
             "not-read",
-            f"{counted(len(ex.survey.ignored), 'picture file', 'picture files')} outside the folders of the "
-            "dataset: not read.",
+            f"{counted(len(ex.survey.ignored), 'picture file', 'picture files')} outside the folders of the dataset "
+            f"{'is' if len(ex.survey.ignored) == 1 else 'are'} not read.",
             ex.survey.ignored,
         )
     hidden = tuple(map(str, hidden_pictures(ex.root)))
@@ -134,8 +134,8 @@ def unpaired(ex: Examination) -> Findings:
         yield Finding(
             "note",
             "not-read",
-            f"{counted(len(hidden), 'picture file is', 'picture files are')} hidden, a thumbnail, or left over by an "
-            "archive: not read.",
+            f"{counted(len(hidden), 'picture file is', 'picture files are')} not read: hidden files, thumbnails, or "
+            "leftovers of an archive.",
             hidden,
         )
     if ex.survey.missing:
@@ -143,7 +143,7 @@ def unpaired(ex: Examination) -> Findings:
             "warning",
             "list-entry-missing",
             f"{counted(len(ex.survey.missing), 'entry', 'entries')} of split lists or annotation files "
-            "without a picture here; correct the list or add the file.",
+            f"{'names' if len(ex.survey.missing) == 1 else 'name'} no picture here; correct the list or add the file.",
             ex.survey.missing,
         )
     if ex.survey.ambiguous:
@@ -151,7 +151,7 @@ def unpaired(ex: Examination) -> Findings:
             "warning",
             "list-entry-ambiguous",
             f"{counted(len(ex.survey.ambiguous), 'entry', 'entries')} of split lists or annotation files may mean "
-            "several pictures here and are not read; write the path from the dataset's folder.",
+            "several pictures here, so nothing is read from there; write the path from the dataset's folder.",
             ex.survey.ambiguous,
         )
     names = Counter((without_suffix(look.record.name), _labels_of(ex, look)) for look in ex.looks)
@@ -164,13 +164,13 @@ def unpaired(ex: Examination) -> Findings:
         yield Finding(
             "warning",
             "same-name",
-            f"{len(twins)} pictures differ in their suffix alone and share one mask; rename those that have another.",
+            f"{len(twins)} pictures differ only in their suffix and share one mask; rename those that need another.",
             twins,
         )
 
 
 def _labels_of(ex: Examination, look: Look) -> Hashable:
-    """Equal for two pictures that have the same labels: files, or entries of annotation files."""
+    """A key that is equal for two pictures with the same label files, or the same entries of annotation files."""
     if not isinstance(ex.coding, ShapeCoding) or not look.record.labelled:
         return look.record.labels
     return tuple(id(shape.region) for shape in ex.coding.drawings[look.record.name].shapes)
@@ -188,8 +188,8 @@ def suffixes(ex: Examination) -> Findings:
         yield Finding(
             "warning",
             "lying-extension",
-            f"{counted(len(lying), 'file is', 'files are')} of another format (in brackets) than the suffix says; "
-            f"reading goes by the true format, but other programs will stumble: rename, or let {FIX} do it in a copy.",
+            f"{counted(len(lying), 'file has', 'files have')} another format (in brackets) than the suffix suggests. "
+            f"pixelwise reads the true format, but other programs may fail: rename, or let {FIX} do it in a copy.",
             lying,
         )
 
@@ -205,14 +205,14 @@ def sizes(ex: Examination) -> Findings:
             turned += bool(look.header and look.header.rotated and mask.size == look.size[::-1])
     if wrong:
         hint = (
-            f" {turned} of them would fit the picture before its EXIF orientation turns it: {FIX} turns the mask, too."
+            f" {turned} of them would fit the picture before its EXIF orientation is applied: {FIX} turns them, too."
             if turned
             else ""
         )
         yield Finding(
             "error",
             "size-mismatch",
-            f"{counted(len(wrong), 'mask is', 'masks are')} of another size than the picture (width x height); export "
+            f"{counted(len(wrong), 'mask has', 'masks have')} another size than the picture (width x height); export "
             f"again at the picture's size.{hint}",
             tuple(wrong),
         )

@@ -1,4 +1,4 @@
-"""Checks of joints: beyond the picture, outside of the person's box, few of them, and left taken for right."""
+"""Checks of joints: beyond the picture, outside the person's box, too few, or with left and right swapped."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from pixelwise.data.listing import counted
 from pixelwise.data.people import Person
 
 BESIDE = 0.2
-"""How far a joint may lie outside of the person's box, as a share of the box's longer side: boxes are drawn tightly
-around what is seen, and joints are guessed where they are hidden."""
+"""How far a joint may lie outside the person's box, as a share of the box's longer side. Boxes are drawn tightly around
+what is visible, while hidden joints are guessed."""
 COMMON = 0.1
-"""Share of the people with a box from which on joints outside of it are more than guesses of hidden ones."""
+"""From this share of the people with a box on, joints outside the box are more than guesses of hidden ones."""
 FEW = 0.25
-"""Share of the joints below which a person teaches little."""
+"""A person with less than this share of the joints teaches little."""
 DECIDED = 0.7
-"""Two limbs are decidedly crossed where uncrossing them makes them together at most this times as long."""
+"""A person decides whether limbs are swapped if the shorter of the two pairings is at most this times the longer."""
 MOST = 0.5
-"""Share of the decided people from which on a swap is taken for systematic."""
+"""From this share of the decided people on, a swap counts as systematic."""
 ENOUGH = 10
-"""Decided people, fewer of whom say nothing."""
+"""With fewer decided people than this, nothing is concluded."""
 
 
 def outside(ex: Examination) -> Findings:
-    """Joints beyond their picture, and joints far outside of their person's box."""
+    """Joints beyond their picture, and joints far outside their person's box."""
     beyond, beside, boxes = [], [], 0
     for name, size, person in _people(ex):
         points = person.keypoints[person.keypoints[:, 2] > 0, :2]
@@ -47,21 +47,21 @@ def outside(ex: Examination) -> Findings:
             "warning",
             "joint-beyond-picture",
             f"{counted(len(beyond), 'person has', 'people have')} joints beyond the picture, which are not learned; "
-            "where it is most joints, the annotation is of another version of the picture: look at some.",
+            "if these are most of the joints, the annotation belongs to another version of the picture: look at some.",
             tuple(beyond),
         )
     if beside:
         yield Finding(
             "warning" if len(beside) > COMMON * boxes else "note",
             "joint-outside-box",
-            f"{counted(len(beside), 'person', 'people')} of {boxes} with joints far outside of the box (by more than "
-            f"{100 * BESIDE:.0f} % of its longer side), as if box and joints were of two people; look at some.",
+            f"{counted(len(beside), 'person', 'people')} of {boxes} with joints far outside the box (by more than "
+            f"{100 * BESIDE:.0f} % of its longer side), as if box and joints belonged to two people; look at some.",
             tuple(beside),
         )
 
 
 def few(ex: Examination) -> Findings:
-    """People of whom hardly a joint is annotated."""
+    """People with hardly any annotated joint."""
     joints = _joints(ex)
     if joints is None:
         return
@@ -71,7 +71,7 @@ def few(ex: Examination) -> Findings:
         yield Finding(
             "note",
             "no-joints",
-            f"{counted(none, 'person has', 'people have')} no annotated joint: not learned, not counted.",
+            f"{counted(none, 'person has', 'people have')} no annotated joint: neither learned nor counted.",
         )
     little = tuple(
         f"{name}, {person.entry} ({known})" for name, person, known in people if 0 < known < FEW * len(joints)
@@ -87,13 +87,14 @@ def few(ex: Examination) -> Findings:
 
 
 def sides(ex: Examination) -> Findings:
-    """Joints of a pair that look as if left and right were swapped.
+    """Pairs of joints that look as if left and right were swapped.
 
-    Two signs tell it, neither of them of every person. Where both eyes and the nose are seen the face is seen from the
-    front, and the left eye is on the right of the picture unless the person is upside down. And a limb joins joints of
-    one side: where left knee and right ankle, and right knee and left ankle, are much nearer than those of one side,
-    one of the pairs is swapped, or the legs are crossed. A body whose pairs are all swapped together keeps its limbs,
-    so that without a face such a swap, as after mirroring pictures alone, cannot be told.
+    Two signs show a swap, and neither is visible in every person. First, where both eyes and the nose are visible, the
+    face is seen from the front, and the left eye is on the right of the picture unless the person is upside down.
+    Second, a limb connects joints of the same side: where the left knee and the right ankle, and the right knee and the
+    left ankle, are much nearer than joints of the same side, one of the pairs is swapped, or the legs are crossed. A
+    body whose pairs are all swapped together keeps its limbs, so without a face such a swap, as after mirroring only
+    the pictures, cannot be detected.
     """
     joints = _joints(ex)
     if joints is None:
@@ -107,9 +108,9 @@ def sides(ex: Examination) -> Findings:
             yield Finding(
                 "warning",
                 "sides-swapped",
-                f"Left and right look swapped: {what} for {len(wrong)} of the {len(decided)} people in whom it can be "
-                "told. If `left` means the left of the picture, or if pictures were mirrored without exchanging the "
-                "names, exchange them in the annotations; left is the person's own.",
+                f"Left and right look swapped: {what} for {len(wrong)} of the {len(decided)} people in whom this can "
+                "be judged. If `left` means the left of the picture, or if pictures were mirrored without exchanging "
+                "the names, exchange them in the annotations; left is the person's own left.",
                 tuple(wrong),
             )
         else:
@@ -119,17 +120,17 @@ def sides(ex: Examination) -> Findings:
             "note",
             "sides-doubtful",
             f"{counted(len(doubtful), 'pair of joints looks', 'pairs of joints look')} as if left and right were "
-            "swapped in single people, which crossed limbs and twisted bodies do as well; look at some.",
+            "swapped in single people. Crossed limbs and twisted bodies look like this as well; look at some.",
             tuple(doubtful),
         )
 
 
 Decision = tuple[str, bool | None]
-"""Where a person stands, and whether the pair looks swapped; None where it cannot be told."""
+"""Where a person is, and whether the pair looks swapped; None where this cannot be judged."""
 
 
 def _faces(joints: Joints, people: list[tuple[str, Person]]) -> Iterator[tuple[str, list[Decision]]]:
-    """Left and right eye of faces that are seen from the front, upright."""
+    """The left and right eye of upright faces that are seen from the front."""
     left, right, nose = (joints.find(name) for name in ("left_eye", "right_eye", "nose"))
     if left is None or right is None or nose is None:
         return
@@ -138,7 +139,7 @@ def _faces(joints: Joints, people: list[tuple[str, Person]]) -> Iterator[tuple[s
         seen = (person.keypoints[[left, right, nose], 2] >= VISIBLE).all()
         eyes, tip = person.keypoints[[left, right], :2], person.keypoints[nose, :2]
         apart = float(eyes[0, 0] - eyes[1, 0])
-        # The nose hangs below the eyes and between them in a face that is upright and seen from the front.
+        # In an upright face seen from the front, the nose is below the eyes and between them.
         frontal = tip[1] > eyes[:, 1].mean() and min(eyes[:, 0]) < tip[0] < max(eyes[:, 0])
         upright = abs(apart) > abs(float(eyes[0, 1] - eyes[1, 1]))
         decisions.append((f"{name}, {person.entry}", apart < 0 if seen and frontal and upright else None))
@@ -146,7 +147,7 @@ def _faces(joints: Joints, people: list[tuple[str, Person]]) -> Iterator[tuple[s
 
 
 def _limbs(joints: Joints, people: list[tuple[str, Person]]) -> Iterator[tuple[str, list[Decision]]]:
-    """Each pair of limbs, uncrossed against crossed."""
+    """Each pair of limbs, uncrossed compared with crossed."""
     partner = dict(enumerate(joints.mirrored))
     for first, second in joints.skeleton:
         if joints.side_of(first) != "left" or joints.side_of(second) != "left":
@@ -175,7 +176,7 @@ def _joints(ex: Examination) -> Joints | None:
 
 
 def _people(ex: Examination) -> Iterator[tuple[str, tuple[int, int], Person]]:
-    """The people of readable pictures: name of the record, size of the picture, person."""
+    """The people of readable pictures: the name of the record, the size of the picture, the person."""
     if _joints(ex) is None:
         return
     coding: Any = ex.coding

@@ -1,4 +1,4 @@
-"""One look at every file: whether it reads, what it holds, and what it resembles."""
+"""One look at every file: whether it can be read, what it holds, and which other pictures it resembles."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class MaskLook:
         damage: `zero-byte`, `truncated`, `unreadable`, `stack`, `mask-values`, `undrawn`, or empty.
         header: None where it cannot be read, and for files of shapes.
         size: (height, width) as decoded.
-        values: (256,) pixels by value; None for masks in colour, with values beyond 0 to 255, and damaged ones.
+        values: (256,) pixels per value; None for colour masks, masks with values beyond 0 to 255, and damaged ones.
         nonzero: pixels that are not 0.
         top: the largest value; -1 for colour and damaged masks.
-        colours: 0xRRGGBB -> pixels, for colour pictures and for lossy masks (there, pixels inside even areas only).
-        lossy: smoothed or JPEG: values lie between the ids.
-        troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`, and why a sound file
-            is no mask.
+        colours: 0xRRGGBB -> pixels, for colour pictures and for lossy masks (there, only pixels inside even areas).
+        lossy: the mask was smoothed or saved as JPEG, so values lie between the ids.
+        troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`, or why a sound file
+            is not a mask.
         vanishing, flat, tiny, doubled, contradicting, cut_off, objects: see `oddities.Oddities`.
         beyond: shapes that reach far beyond the picture.
     """
@@ -77,12 +77,12 @@ class MaskLook:
 
     @property
     def is_0_or_255(self) -> bool:
-        """No other value."""
+        """Whether the mask holds no value but 0 and 255."""
         return self.values is not None and not self.values[1:255].any()
 
     @property
     def is_0_and_255(self) -> bool:
-        """No other value, and both of them: 255 marks something here."""
+        """Whether the mask holds both 0 and 255 and no other value: 255 marks something here."""
         return self.values is not None and self.is_0_or_255 and self.values[0] > 0 and self.values[255] > 0
 
 
@@ -91,15 +91,15 @@ class Look:
     """One picture with its labels.
 
     Attributes:
-        record: what it is.
+        record: the record of the picture.
         damage: of the picture: `zero-byte`, `truncated`, `unreadable`, `stack`, or empty.
         header: None where it cannot be read.
         size: (height, width) as decoded, upright.
-        pixels: digest of the decoded pixels, the same for copies of any file format without loss.
+        pixels: digest of the decoded pixels, the same for copies in any lossless file format.
         thumbnail: (256,) grey, zero mean, unit length: the scalar product of two is their correlation; zeros if flat.
-        values: the least and the largest value of a picture that is not of bytes; None for bytes.
+        values: the smallest and the largest value of a picture that is not 8-bit; None for 8-bit pictures.
         gaps: share of the values that are missing.
-        lone: a value that may stand for a missing one, and its share, see `gaps.lone_extreme`.
+        lone: a value that may stand for "no value", and its share, see `gaps.lone_extreme`.
         masks: its label files.
     """
 
@@ -122,7 +122,7 @@ class Look:
 
     @property
     def fits(self) -> bool:
-        """All labels that can be read are of the picture's size."""
+        """Whether all readable labels have the picture's size."""
         return all(mask.size == self.size for mask in self.masks if mask.damage in ("", "undrawn"))
 
 
@@ -130,7 +130,7 @@ def look_at_all(records: Sequence[Record], coding: Coding | None) -> list[Look]:
     """Decodes every picture and its labels once.
 
     Args:
-        coding: how labels are stored, where the layout says it.
+        coding: how labels are stored, where the layout determines it.
     """
     with ThreadPoolExecutor() as pool:
         return list(pool.map(partial(look_at, coding=coding), records))
@@ -139,7 +139,7 @@ def look_at_all(records: Sequence[Record], coding: Coding | None) -> list[Look]:
 def look_at(record: Record, coding: Coding | None) -> Look:
     if record.place is not None:
         return _described(record, read_idx(record.picture)[record.place][:, :, None])
-    if isinstance(coding, PeopleCoding):  # what the joints are like is judged without their pictures
+    if isinstance(coding, PeopleCoding):  # joints are judged without their pictures
         bare = look_at(replace(record, labels=()), None)
         files = tuple(MaskLook(file, size=bare.size) for file in record.labels)
         return replace(bare, record=record, masks=files)
@@ -167,7 +167,7 @@ def look_at(record: Record, coding: Coding | None) -> Look:
 
 
 def _described(record: Record, image: np.ndarray) -> Look:
-    """A picture that could be read, by its pixels."""
+    """The look of a picture that could be read, from its pixels."""
     content = hashlib.blake2b(f"{image.shape} {image.dtype}".encode(), digest_size=16)
     content.update(np.ascontiguousarray(image).data)
     return Look(record, size=image.shape[:2], pixels=content.hexdigest(), thumbnail=_thumbnail(image))
@@ -182,13 +182,13 @@ def _thumbnail(image: np.ndarray) -> np.ndarray:
     small = cv2.resize(grey.astype(np.float32), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).ravel()
     small = np.nan_to_num(small - small.mean())
     length = float(np.linalg.norm(small))
-    # Below half a grey level of contrast there is only noise to compare.
+    # With a contrast below half a grey level, only noise is left to compare.
     noise = 0.5 * THUMBNAIL * {"uint8": 1.0, "uint16": 257.0}.get(str(image.dtype), 0.0)
     return small / length if length > max(noise, 1e-12) else np.zeros_like(small)
 
 
 def _look_at_shapes(record: Record, coding: ShapeCoding, size: tuple[int, int] | None) -> tuple[MaskLook, ...]:
-    """The shapes of one picture as the mask that they make; none for an unlabelled picture."""
+    """The shapes of one picture, drawn as a mask; none for an unlabelled picture."""
     if not record.labels:
         return ()
     file = record.labels[0]
@@ -216,7 +216,7 @@ def _look_at_shapes(record: Record, coding: ShapeCoding, size: tuple[int, int] |
 
 
 def _look_at_values(record: Record, coding: ValueCoding, size: tuple[int, int] | None) -> tuple[MaskLook, ...]:
-    """The map of one picture as a mask of class 0 with void where no value is known; none for an unlabelled picture."""
+    """The map of one picture as a mask of class 0 with void where the value is unknown; none if it is unlabelled."""
     if not record.labels:
         return ()
     file = record.labels[0]

@@ -12,11 +12,11 @@ from pixelwise.data.listing import counted, some
 from pixelwise.data.sample import VOID
 
 MOST_UNEQUAL = 100
-"""Pixels of the most frequent class over those of the rarest from which on a dataset is called imbalanced."""
+"""A dataset is imbalanced if the most frequent class has at least this many times the pixels of the rarest."""
 
 
 def coloured_masks(ex: Examination) -> Findings:
-    # Soft edges of an object are its own, and those of black and white are cut at half height.
+    # Objects may have soft edges, and soft edges between black and white are split at half of the range.
     soft = ex.coding.kind in ("objects", "layers") or ex.halved
     lossy = [mask for mask in ex.masks if mask.lossy and (mask.in_colour or not (soft or _named(ex, mask.top)))]
     coloured = [mask for mask in ex.masks if mask.in_colour and not mask.lossy]
@@ -37,17 +37,17 @@ def coloured_masks(ex: Examination) -> Findings:
             "error",
             "mask-rgb",
             f"{counted(len(coloured), 'mask is a colour picture', 'masks are colour pictures')} ({len(colours)} "
-            f"colours), but a mask must hold one class id a pixel; {FIX} turns each colour into an id (give colors.txt "
-            "with lines `name r g b` to choose names and order).",
+            f"colours), but a mask must hold one class id per pixel; {FIX} turns each colour into an id (give "
+            "colors.txt with lines `name r g b` to choose names and order).",
             tuple(ex.relative(mask.file) for mask in coloured),
         )
     if lossy:
         yield Finding(
             "error",
             "mask-lossy",
-            f"{counted(len(lossy), 'mask was', 'masks were')} smoothed or saved as JPEG, so that colours or values "
-            f"between the classes have come up; export again as PNG without smoothing, or let {FIX} give every pixel "
-            "the nearest frequent one.",
+            f"{counted(len(lossy), 'mask was', 'masks were')} smoothed or saved as JPEG, which added colours or values "
+            f"between the classes; export again as PNG without smoothing, or let {FIX} give every pixel the nearest "
+            "frequent one.",
             tuple(ex.relative(mask.file) for mask in lossy),
         )
 
@@ -56,12 +56,12 @@ ODD_SHAPES: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     (
         "beyond", "warning", "shape-beyond", "shape reaches", "shapes reach",
         "far beyond the picture, as if drawn on a larger version of it, and will be cut off at its edge; export again "
-        "for these very pictures.",
+        "for exactly these pictures.",
     ),
     (
         "cut_off", "warning", "box-cut-off", "box reaches", "boxes reach",
-        "beyond the picture by more than a pixel, and will be cut off at its edge; see whether it was drawn on this "
-        "very picture.",
+        "beyond the picture by more than a pixel, and will be cut off at its edge; see whether it was drawn on exactly "
+        "this picture.",
     ),
     (
         "flat", "warning", "box-flat", "box has", "boxes have",
@@ -69,22 +69,22 @@ ODD_SHAPES: tuple[tuple[str, Severity, str, str, str, str], ...] = (
     ),
     (
         "contradicting", "warning", "object-two-classes", "object has", "objects have",
-        "two classes, by two shapes on the same pixels, or nearly so; delete the wrong one.",
+        "two classes: two shapes lie on the same pixels, or nearly so; delete the wrong one.",
     ),
     (
         "doubled", "warning", "shape-doubled", "object is", "objects are",
-        "annotated twice, by two shapes of one class on the same pixels; delete one of each pair.",
+        "annotated twice: two shapes of one class lie on the same pixels; delete one of each pair.",
     ),
     (
         "tiny", "warning", "shape-tiny", "object is", "objects are",
-        "a single pixel, as a click leaves them; delete them, or outline what they stand for.",
+        "a single pixel, as after an accidental click; delete it, or draw the outline of what it stands for.",
     ),
     (
         "vanishing", "note", "shape-vanishes", "shape covers", "shapes cover",
-        "no pixel's centre, being smaller than a pixel or outside of the picture, and will not be seen.",
+        "no pixel's centre, because it is smaller than a pixel or outside the picture, and will not be seen.",
     ),
 )  # fmt: skip
-"""Attribute of `MaskLook`, severity and code of the finding, and its sentence after the number."""
+"""Attribute of `MaskLook`, severity and code of the finding, and the words of its sentence after the number."""
 
 
 def shapes(ex: Examination) -> Findings:
@@ -106,8 +106,9 @@ def shapes(ex: Examination) -> Findings:
     yield Finding(
         "note",
         "shapes",
-        "The labels are shapes in annotation files, drawn at each picture's size. Whether they were drawn on this very "
-        "picture cannot be checked; look at some." + ("" if ex.task == "detect" else f" {FIX} writes them as masks."),
+        "The labels are shapes in annotation files, drawn at each picture's size. Whether they were drawn on exactly "
+        "these pictures cannot be checked; look at some."
+        + ("" if ex.task == "detect" else f" {FIX} writes them as masks."),
     )
 
 
@@ -147,7 +148,7 @@ def ids(ex: Examination) -> Findings:
                 if any(mask.values is not None and mask.values[VOID] for mask in clean)
                 else ""
             )
-            + f"; {FIX} numbers them from 0, or classes.txt can name them all.",
+            + f"; {FIX} numbers them from 0, or name all of them in classes.txt.",
         )
 
 
@@ -175,14 +176,14 @@ def _zero_and_255(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "mask-0-255",
-            f"{counted(len(binary), 'mask marks', 'masks mark')} the foreground by 255 and the others by 1, where 255 "
-            f"means void; {FIX} writes 1 everywhere.",
+            f"{counted(len(binary), 'mask marks', 'masks mark')} the foreground with 255 and the others with 1, where "
+            f"255 means void; {FIX} writes 1 everywhere.",
             binary,
         )
 
 
 def too_many_names(ex: Examination) -> bool:
-    """All masks hold 0 and 255 only, but three classes or more are named."""
+    """Whether all masks hold only 0 and 255, but three classes or more are named."""
     masks = [mask for mask in ex.masks if mask.values is not None and not mask.lossy]
     return (
         ex.coding.kind == "ids"
@@ -194,8 +195,8 @@ def too_many_names(ex: Examination) -> bool:
 
 
 def mixed_binary(ex: Examination) -> bool:
-    """Some masks hold 0 and 255 only, most others 0 and 1 only, and none 255 beside other values: the foreground is
-    written in two ways."""
+    """Whether the foreground is written in two ways: some masks hold only 0 and 255, most others only 0 and 1, and no
+    mask holds 255 in addition to other values."""
     masks = [mask for mask in ex.masks if mask.values is not None and not mask.lossy]
     others = [mask.values for mask in masks if not mask.is_0_or_255 and mask.values is not None]
     return (
@@ -220,7 +221,7 @@ def classes(ex: Examination) -> Findings:
         names = [name for name in ex.splits.get(split, ()) if name in counts]
         if names:
             there = np.sum([counts[name] for name in names], axis=0)[:classes]
-            # Without given names, an id that occurs nowhere is no class.
+            # Without given names, an id that never occurs is not a class.
             expected = np.ones(classes, bool) if ex.survey.class_names else pixels[:classes] > 0
             absent = tuple(ex.class_names[class_id] for class_id in np.flatnonzero(expected & (there == 0)))
             if absent:
@@ -244,7 +245,7 @@ def classes(ex: Examination) -> Findings:
             "warning",
             "imbalance",
             f"{ex.class_names[rarest]} has {ratio:,.0f} times fewer pixels than {ex.class_names[frequent]}; training "
-            f"will weigh the classes by the root of median frequency: {listed}.",
+            f"will use class weights, the square roots of those of median frequency balancing: {listed}.",
         )
 
 
@@ -269,7 +270,7 @@ def _void(ex: Examination, counts: dict[str, np.ndarray], pixels: np.ndarray) ->
             yield Finding(
                 "warning",
                 "void-heavy",
-                f"{share:.0%} of all pixels are void (255) and teach nothing; if 255 is a class of its own, give it "
+                f"{share:.0%} of all pixels are void (255) and teach nothing; if 255 stands for a class, give it "
                 "the next free id.",
             )
     empty = tuple(name for name, found in counts.items() if found[0] == found.sum())

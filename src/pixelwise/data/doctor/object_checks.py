@@ -13,22 +13,23 @@ from pixelwise.data.listing import counted, some
 from pixelwise.data.oddities import SeenObjects
 
 FEW = 10
-"""A class with fewer objects to train on is hardly learnt."""
+"""A class with fewer training objects than this is hardly learnt."""
 ENOUGH = 20
-"""Objects of a class from which on their sizes tell what is usual."""
+"""With at least this many objects in a class, their sizes show what is usual."""
 FACTOR = 10.0
-"""Times by which the side of an unusual object is longer or shorter than the median of its class."""
+"""An object is unusual if its side is this many times longer or shorter than the median of its class."""
 DEVIATIONS = 5.0
-"""Standard deviations of the logarithm of the sides, estimated from their median deviation, for the same."""
+"""An unusual object is also this many standard deviations of the logarithm of the sides away from the median; the
+standard deviation is estimated from the median deviation."""
 NORMAL = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 WHOLE, SMALL, SELDOM = 0.99, 0.1, 0.02
-"""A box over that share of its picture is unusual where half of the class cover less than `SMALL` of theirs, and no
-more than the share `SELDOM` cover all of it."""
+"""A box over more than the first share of its picture is unusual where half of the class cover less than `SMALL` of
+their pictures, and no more than the share `SELDOM` cover all of theirs."""
 
 
 def numbers(ex: Examination) -> Findings:
-    """Classes with few objects to train on, and where only boxes are known, classes without any."""
+    """Classes with few training objects, and, where only boxes are known, classes without any."""
     if ex.coding.kind != "shapes":
         return
     boxes = ex.task == "detect"
@@ -55,7 +56,7 @@ def numbers(ex: Examination) -> Findings:
 
 
 def _counts(ex: Examination, split: str) -> dict[str, int] | None:
-    """Class -> objects in a split, crowds and difficult ones left out; None for a split without labelled pictures."""
+    """Class -> objects in a split, without crowds and difficult ones; None for a split without labelled pictures."""
     looks = {look.record.name: look.masks[0].objects for look in ex.sound}
     members = [objects for name in ex.splits.get(split, ()) if (objects := looks.get(name)) is not None]
     if not members:
@@ -98,14 +99,14 @@ def sizes(ex: Examination) -> Findings:
             "warning",
             "box-whole-picture",
             f"{counted(len(whole), 'box covers', 'boxes cover')} all of the picture, in a class whose objects are "
-            "small; see whether an object was meant, or the picture as a whole.",
+            "small; check whether an object or the picture as a whole was meant.",
             tuple(whole),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    """One object: its class, the root of its box's area in pixels, the box's share of the picture, and its entry."""
+    """One object: its class, the square root of its box's area in pixels, the box's share of the picture, its entry."""
 
     class_id: int
     side: float
@@ -114,7 +115,7 @@ class _Object:
 
 
 def _objects(ex: Examination) -> Iterator[_Object]:
-    """Those that count, of all pictures that can be read."""
+    """The objects that count, of all readable pictures."""
     for look in ex.sound:
         objects = look.masks[0].objects
         if objects is None or look.size is None:

@@ -1,4 +1,4 @@
-"""Checks of what pictures hold: channels, depths, orientation, values that are missing."""
+"""Checks of what pictures hold: channels, depths, orientation, missing values."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pixelwise.data.listing import counted
 from pixelwise.data.pictures import FULL_RANGE
 
 APART = 50
-"""Times that the largest value of a picture of floats is above or below that of most, if it is of another range."""
+"""A picture of floats has another range if its largest value is this many times above or below that of most."""
 DARK = 1 / 8
-"""Part of the range of 16 bits below which all values of a picture lie that is dark among others."""
+"""A 16-bit picture is dark if all of its values lie below this part of the range."""
 
 
 def forms(ex: Examination) -> Findings:
-    """Channels and orientation that differ from those of most pictures."""
+    """Pictures whose channels or orientation differ from those of most pictures."""
     sound = [look for look in ex.looks if not look.damage]
     headers = [(ex.relative(look.record.picture), look.header) for look in sound if look.header is not None]
     sizes_agree = {ex.relative(look.record.picture) for look in ex.looks if look.fits}
@@ -41,7 +41,7 @@ def forms(ex: Examination) -> Findings:
             "error",
             "channels",
             f"{counted(len(odd), 'picture has', 'pictures have')} another number of channels than the {usual} of most, "
-            "and no conversion is natural; convert or move out.",
+            "and there is no natural conversion; convert or move out.",
             odd,
         )
     if cmyk:
@@ -49,7 +49,7 @@ def forms(ex: Examination) -> Findings:
             "warning",
             "cmyk",
             f"{counted(len(cmyk), 'picture is', 'pictures are')} CMYK, made for print, and converted to RGB without a "
-            f"colour profile while reading; convert with one if colours matter ({FIX} writes RGB without).",
+            f"colour profile; if exact colours matter, convert with a profile ({FIX} writes RGB without one).",
             cmyk,
         )
     if alpha:
@@ -70,14 +70,14 @@ def forms(ex: Examination) -> Findings:
         yield Finding(
             "note",
             "exif-rotated",
-            f"{counted(len(rotated), 'picture is', 'pictures are')} turned upright by their orientation tag "
-            "while reading; masks fit in size, but make sure that they were drawn on the upright picture.",
+            f"{counted(len(rotated), 'picture is', 'pictures are')} turned upright by the orientation tag while "
+            "reading; the masks fit in size, but make sure that they were drawn on the upright picture.",
             rotated,
         )
 
 
 def pages(ex: Examination) -> Findings:
-    """Files that hold more than one picture, or a picture in several pages."""
+    """Files that hold several pictures, or one picture in several pages."""
     paged = _where(ex, lambda look: look.header is not None and look.header.meaning == "unknown" and not look.damage)
     several = _where(ex, lambda look: look.header is not None and look.header.frames > 1)
     if paged:
@@ -122,7 +122,7 @@ def gaps(ex: Examination) -> Findings:
 
 
 def lone_values(ex: Examination) -> Findings:
-    """Values that may stand for no value though nothing says so."""
+    """Values that may stand for "no value" although no tag says so."""
     lone = tuple(
         f"{ex.relative(look.record.picture)} ({look.lone[0]:g} in {look.lone[1]:.1%})" for look in ex.looks if look.lone
     )
@@ -131,14 +131,14 @@ def lone_values(ex: Examination) -> Findings:
             "warning",
             "no-data",
             f"In {counted(len(lone), 'picture', 'pictures')}, many pixels hold one value far beyond all others, as if "
-            "it stood for no value; it is read as a value. If there is none, write NaN, or state it in the file's "
-            "no-data tag (gdal_edit.py -a_nodata).",
+            "it stood for a missing value; it is read as a value. If values are missing there, write NaN, or state "
+            "this value in the file's no-data tag (gdal_edit.py -a_nodata).",
             lone,
         )
 
 
 def depths(ex: Examination) -> Findings:
-    """Pictures whose values are not of the range that most have."""
+    """Pictures whose range of values differs from that of most pictures."""
     looks = [look for look in ex.looks if look.header is not None and not look.damage]
     if not looks:
         return
@@ -149,7 +149,7 @@ def depths(ex: Examination) -> Findings:
             "note",
             "sixteen-bit",
             f"{counted(len(deep), 'picture holds', 'pictures hold')} 16 bits per channel, of {len(looks)}; all are "
-            "read in the depth of most.",
+            "read at the depth of most pictures.",
             _named(ex, deep),
         )
     if usual == "float32":
@@ -212,7 +212,7 @@ def _among_integers(ex: Examination, looks: list[Look], usual: str) -> Findings:
         yield Finding(
             "warning",
             "dark",
-            f"{counted(len(dark), 'picture of 16 bits uses', 'pictures of 16 bits use')} the lowest values alone (as "
+            f"{counted(len(dark), 'picture of 16 bits uses', 'pictures of 16 bits use')} only the lowest values (as "
             "those of cameras of 10 to 12 bits do) and will be almost black among pictures of 8 bits; stretch the "
             "values to 0 to 65,535, or save these pictures with 8 bits.",
             tuple(f"{ex.relative(look.record.picture)} (up to {high:,.0f})" for look, high in deep if look in dark),
@@ -222,7 +222,7 @@ def _among_integers(ex: Examination, looks: list[Look], usual: str) -> Findings:
             "warning",
             "depths",
             f"{counted(len(bright), 'picture of 8 bits is', 'pictures of 8 bits are')} stretched to 0 to 65,535, while "
-            "most pictures of 16 bits use the lowest values alone; bring all pictures to one range.",
+            "most pictures of 16 bits use only the lowest values; bring all pictures to one range.",
             _named(ex, bright),
         )
 

@@ -1,4 +1,4 @@
-"""A corrected copy of a dataset. The originals are only read."""
+"""Writes a corrected copy of a dataset. The originals are only read."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ HELD_OUT_FIRST = ("test", "val", "train")
 
 
 def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Order = "columns") -> list[str]:
-    """Writes a copy that trains: `images/`, `masks/` (or `labels/` for objects), `classes.txt`, and the given splits.
+    """Writes a copy that can be trained on: `images/`, `masks/` (`labels/` for objects), `classes.txt`, given splits.
 
-    Pictures are upright, RGB or grey without alpha, and named by their true format; masks are PNGs of class ids.
-    What cannot be used is left out and listed with its reason in `left_out.txt`. Pictures that are there several times
-    are kept once, held out rather than trained on.
+    Pictures are upright, RGB or grey without alpha, and have the suffix of their true format. Masks are PNGs of class
+    ids. What cannot be used is left out and listed with its reason in `left_out.txt`. Of pictures that occur several
+    times one copy is kept, a held-out copy rather than a training copy.
 
     Args:
         path: the dataset's folder.
@@ -49,7 +49,7 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Orde
         What was done, in sentences.
 
     Raises:
-        UserError: no such folder, `out` holds files or lies inside of it, or fewer than two pictures can be used.
+        UserError: no such folder, `out` holds files or lies inside the dataset, or fewer than two usable pictures.
     """
     root, out = Path(path), Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -59,22 +59,22 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Orde
     examination = examine_files(root, layout, rle_order)
     if examination.coding.kind == "classes":
         raise UserError(
-            f"{root}: pictures sorted into classes; a corrected copy is made of pictures with masks alone. Move the "
+            f"{root}: pictures sorted into classes; a corrected copy can only be made of pictures with masks. Move the "
             "pictures that `pixelwise check DATA` names."
         )
     if examination.coding.kind == "values":
         raise UserError(
-            f"{root}: maps of values; a corrected copy is made of pictures with masks alone. Correct the files that "
+            f"{root}: maps of values; a corrected copy can only be made of pictures with masks. Correct the files that "
             "`pixelwise check DATA` names."
         )
     if examination.coding.kind == "keypoints":
         raise UserError(
-            f"{root}: joints of people; a corrected copy is made of pictures with masks alone. Correct what `pixelwise "
-            "check DATA` names in the annotations."
+            f"{root}: joints of people; a corrected copy can only be made of pictures with masks. Correct what "
+            "`pixelwise check DATA` names in the annotations."
         )
     if examination.task == "detect":
         raise UserError(
-            f"{root}: boxes of objects; a corrected copy is made of pictures with masks alone. Correct the entries "
+            f"{root}: boxes of objects; a corrected copy can only be made of pictures with masks. Correct the entries "
             "that `pixelwise check DATA` names."
         )
     plan = _plan(examination)
@@ -99,8 +99,8 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Orde
 
 @dataclass(slots=True)
 class _Plan:
-    """What will be written: the kept pictures, the ids of their masks' values, whether some masks are in colour, and
-    why pictures are left out."""
+    """The plan of a copy: the pictures that are kept, the class ids of their masks' values, whether some masks are in
+    colour, and why other pictures are left out."""
 
     ex: Examination
     kept: list[Look] = field(default_factory=list)
@@ -137,7 +137,7 @@ def _plan(ex: Examination) -> _Plan:
 
 
 def _unusable(look: Look, form: PictureFormat, *, objects: bool) -> str:
-    """Why a picture cannot be in the copy; empty if it can."""
+    """Why a picture cannot be part of the copy; empty if it can."""
     if look.damage:
         return f"the picture is {look.damage}"
     if not look.masks:
@@ -148,11 +148,11 @@ def _unusable(look: Look, form: PictureFormat, *, objects: bool) -> str:
         if mask.damage:
             return f"its mask {mask.file.name} is {mask.damage}"
         if mask.size != look.size and not _is_turned(look, mask):
-            return f"its mask {mask.file.name} is of another size"
+            return f"its mask {mask.file.name} has another size"
         if objects and mask.in_colour:
             return f"its mask {mask.file.name} is a colour picture, where objects are numbered"
         if not objects and mask.values is None and not mask.in_colour:
-            return f"its mask {mask.file.name} holds values up to {mask.top}, which are no class ids"
+            return f"its mask {mask.file.name} holds values up to {mask.top}, which are not class ids"
     assert look.header is not None
     found = seen_channels(look.header)
     if found != form.channels and {found, form.channels} != {1, 3}:
@@ -161,14 +161,14 @@ def _unusable(look: Look, form: PictureFormat, *, objects: bool) -> str:
 
 
 def _is_turned(look: Look, mask: MaskLook) -> bool:
-    """The mask fits the picture as stored, before its EXIF orientation is applied."""
+    """Whether the mask fits the picture as stored, before its EXIF orientation is applied."""
     assert look.header is not None
     assert look.size is not None
     return look.header.rotated and mask.size == look.size[::-1]
 
 
 def _without_copies(ex: Examination, looks: list[Look], left_out: dict[str, str]) -> list[Look]:
-    """One of each picture: a held-out one if there is, else the first by name."""
+    """One of each picture: a held-out one if there is one, else the first by name."""
     by_pixels = defaultdict(list)
     for look in looks:
         by_pixels[look.pixels].append(look)
@@ -185,7 +185,7 @@ def _without_copies(ex: Examination, looks: list[Look], left_out: dict[str, str]
 
 
 def _split_of(ex: Examination, name: str) -> str:
-    """The split that gives a picture; the held-out one where several do."""
+    """The split that names a picture; the held-out one where several do."""
     return next((split for split in HELD_OUT_FIRST if name in ex.survey.given.get(split, ())), "")
 
 
@@ -205,7 +205,7 @@ def _plan_ids(plan: _Plan) -> None:
         plan.table = ex.coding.table()
     if VOID in values and not ex.halved and (ex.coding.kind == "binary" or too_many_names(ex) or mixed_binary(ex)):
         plan.table[VOID] = 1
-        plan.said.append("255 in masks that hold nothing but 0 and 255 is written as class 1.")
+        plan.said.append("255 is written as class 1 in masks that hold only 0 and 255.")
     elif given is None and ex.coding.kind == "ids" and not ex.mapping and values - {VOID}:
         ids = sorted(values - {VOID})
         if 2 * len(ids) < ids[-1] + 1:
@@ -229,7 +229,7 @@ def _plan_ids(plan: _Plan) -> None:
 
 def _needs_colours(plan: _Plan, mask: MaskLook) -> bool:
     ex, given = plan.ex, plan.ex.survey.class_names
-    if mask.colours and not mask.lossy:  # a mask that shows black and white alone may be one of those in colour
+    if mask.colours and not mask.lossy:  # a mask that only shows black and white may belong to those in colour
         return plan.in_colour
     return mask.in_colour or (mask.lossy and not ex.halved and (given is None or mask.top >= len(given)))
 
@@ -239,7 +239,7 @@ def _colour_name(colour: int) -> str:
 
 
 def _names(plan: _Plan, ids: list[int], named: ClassTable) -> tuple[str, ...]:
-    """A name for every id: the given one, else that of its colour, else `class N`."""
+    """A name for every id: the given name, else the name of its colour, else `class N`."""
     ex = plan.ex
     top = max((class_id for class_id in ids if class_id != VOID), default=1)
     given = list(ex.survey.class_names or ())
@@ -255,7 +255,7 @@ def _names(plan: _Plan, ids: list[int], named: ClassTable) -> tuple[str, ...]:
     if given and added:
         plan.said.append(f"classes.txt has {len(added)} new names for ids beyond the given ones: {some(added)}.")
     elif added and plan.colours:
-        plan.said.append("The classes are named by their colours; write better names into classes.txt.")
+        plan.said.append("The classes are named after their colours; write better names into classes.txt.")
     return tuple(names)
 
 
@@ -338,7 +338,7 @@ def _objects_of(look: Look) -> np.ndarray:
 
 
 def _upright(ids: np.ndarray, look: Look, mask: MaskLook) -> np.ndarray:
-    """Turns a mask that fits the picture as stored in the way the picture is turned."""
+    """Turns a mask that fits the picture as stored in the same way as the picture."""
     if mask.size == look.size or not _is_turned(look, mask):
         return ids
     assert look.header is not None

@@ -1,4 +1,4 @@
-"""A diagnosis for the terminal."""
+"""Shows a diagnosis in the terminal."""
 
 from __future__ import annotations
 

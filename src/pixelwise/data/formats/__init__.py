@@ -1,4 +1,4 @@
-"""Layouts on disk: one module each, told apart by what lies in the folder.
+"""Layouts on disk: one module per layout, recognised by the files in the folder.
 
 A layout is a module with `detect(root) -> bool` and `survey(root) -> Survey`; a new one is a new file and a line below.
 """
@@ -52,7 +52,7 @@ LAYOUTS: dict[str, ModuleType] = {
     "classes": classes,
     "folder": folder,
 }
-"""From the most specific to the one that takes anything: the order in which `auto` tries them."""
+"""From the most specific layout to the one that accepts anything: the order in which `auto` tries them."""
 
 
 def open_dataset(
@@ -66,21 +66,21 @@ def open_dataset(
     rle_order: Order = "columns",
     to_measure: bool = False,
 ) -> Dataset:
-    """Reads what a folder holds: pictures, where their labels lie, classes and splits. No picture is decoded.
+    """Reads a dataset's folder: pictures, the location of their labels, classes and splits. No picture is decoded.
 
     Args:
-        path: the dataset's folder, or one of its data.yaml files of YOLO's kind.
+        path: the dataset's folder, or one of its data.yaml files for YOLO.
         layout: a name in `LAYOUTS`, or `auto`.
         val_fraction: the share of labelled pictures that is held out where the folder gives no split.
-        seed: chooses which ones.
-        labels: whether the splits are made of the labelled pictures alone; False for methods that need no labels.
+        seed: chooses which pictures those are.
+        labels: whether the splits contain only labelled pictures; False for methods that need no labels.
         unlabelled: a folder of further pictures for the split `unlabelled`, whose labels are not read.
-        rle_order: along what the run lengths of tables count the pixels.
-        to_measure: whether nothing is trained on, so that a single labelled picture will do.
+        rle_order: the direction in which the run lengths of tables count the pixels.
+        to_measure: whether nothing is trained on, so that a single labelled picture is enough.
 
     Raises:
         UserError: no such folder or layout, no pictures, no masks, fewer than two labelled pictures, or masks that
-            hold no class ids; `pixelwise.data.doctor.examine` tells all that is wrong at once.
+            hold no class ids; `pixelwise.data.doctor.examine` reports all errors at once.
     """
     survey = survey_folder(Path(path), layout, rle_order)
     dataset = complete(survey, val_fraction=val_fraction, seed=seed, labels=labels, to_measure=to_measure)
@@ -94,7 +94,7 @@ def _with_unlabelled(dataset: Dataset, folder: Path) -> Dataset:
         for record in survey_folder(folder).records
     )
     if not records:
-        raise UserError(f"{folder}: no pictures found, so there are none without labels to learn from; give another.")
+        raise UserError(f"{folder}: no pictures found, so there are none without labels to train on; give another.")
     names = (*dataset.splits.get(UNLABELLED, ()), *(record.name for record in records))
     return replace(dataset, records=(*dataset.records, *records), splits={**dataset.splits, UNLABELLED: names})
 
@@ -119,7 +119,7 @@ def survey_folder(root: Path, layout: str = "auto", rle_order: Order = "columns"
         if layout not in ("yolo", "auto"):
             raise UserError(f"{root}: of the layout 'yolo', not '{layout}'; give the folder {root.parent} instead.")
         root, layout = root.parent, "yolo"
-    picture_files(root)  # refuses what is no folder
+    picture_files(root)  # raises an error if this is not a folder
     given = layout != "auto"
     if not given:
         layout = next(name for name, module in LAYOUTS.items() if module.detect(root))
@@ -134,7 +134,7 @@ def survey_folder(root: Path, layout: str = "auto", rle_order: Order = "columns"
         found = yolo.survey(root, config) if config is not None else LAYOUTS[layout].survey(root)
     if given and not (found.labelled or found.faults or LAYOUTS[layout].detect(root)):
         raise UserError(
-            f"{root}: not in the layout '{layout}' (see docs/data.md); leave the layout out to have it found."
+            f"{root}: not in the layout '{layout}' (see docs/data.md); leave the layout out to detect it automatically."
         )
     if given:
         return found

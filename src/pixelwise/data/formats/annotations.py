@@ -1,4 +1,4 @@
-"""What the layouts share whose labels are shapes in annotation files: coco, labelme, rle_csv, voc_xml, yolo."""
+"""Shared parts of the layouts whose labels are shapes in annotation files: coco, labelme, rle_csv, voc_xml, yolo."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ BACKGROUND_NAMES = frozenset({"background", "_background_", "__background__"})
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """The pictures of a folder whose labels lie elsewhere.
+    """The pictures of a folder whose labels are stored elsewhere.
 
     Attributes:
         records: without labels, sorted by name.
-        by_folder: name -> split, where a folder says it.
+        by_folder: name -> split, where a folder states it.
         ignored: picture files in folders of masks.
         notes: on names that needed their suffix.
     """
@@ -44,7 +44,7 @@ class Pictures:
 
 
 def pictures_of(root: Path, label_folders: Collection[str] = ()) -> Pictures:
-    """All picture files but those in folders of masks.
+    """All picture files except those in folders of masks.
 
     Args:
         label_folders: names of further folders that hold labels.
@@ -64,7 +64,7 @@ def pictures_of(root: Path, label_folders: Collection[str] = ()) -> Pictures:
 
 
 def has_masks(root: Path) -> bool:
-    """Whether pictures have masks as files that are named as such, which go before annotation files."""
+    """Whether pictures have masks as files that are named as such, which take precedence over annotation files."""
     return pair(root, picture_files(root), looks=False).masked > 0
 
 
@@ -74,9 +74,9 @@ def files_below(root: Path, *suffixes: str) -> tuple[Path, ...]:
 
 
 def picture_of(file: Path, stated: Any, finder: Finder) -> tuple[Found, Found]:
-    """The picture of an annotation file's own name, else the one that the file states; and that one if both are there.
+    """The picture with an annotation file's own name, else the one that the file states; and the latter if both exist.
 
-    Of several of its name, `x.jpg` and `x.png`, it is the one that is stated.
+    If there are several of its name, `x.jpg` and `x.png`, it is the one that the file states.
 
     Args:
         stated: the picture's name or path in the file; anything but text states none.
@@ -89,29 +89,29 @@ def picture_of(file: Path, stated: Any, finder: Finder) -> tuple[Found, Found]:
 
 
 def misnamed_files(files: Sequence[str], key: str) -> list[str]:
-    """A sentence on annotation files of which the name and what they state under `key` are two pictures."""
+    """A sentence on annotation files whose own name and whose statement under `key` mean two different pictures."""
     if not files:
         return []
     return [
-        f"{counted(len(files), 'file has', 'files have')} the name of one picture and another one in {key} "
+        f"{counted(len(files), 'file has', 'files have')} the name of one picture but names another one in {key} "
         f"({some(files, 3)}); they are read as labels of the picture of their name. Rename them if that is wrong."
     ]
 
 
 def _ignored(drawings: Mapping[str, Drawing]) -> Iterator[str]:
-    """A sentence on crowds, and one on objects that are marked as difficult."""
+    """A sentence on crowds, and one on objects marked as difficult."""
     shapes = [shape for drawing in drawings.values() for shape in drawing.shapes]
     crowds, difficult = sum(shape.crowd for shape in shapes), sum(shape.difficult for shape in shapes)
-    rest = "neither trained on as an object or as background nor counted where objects are looked for."
+    rest = "neither trained on as objects or background nor counted where objects are searched for."
     if crowds:
         be = "crowd is labelled as its class" if crowds == 1 else "crowds are labelled as their class"
         yield f"{crowds:,} {be}, beneath the single objects, and {rest}"
     if difficult:
-        yield f"{counted(difficult, 'object is', 'objects are')} marked as difficult: {rest}"
+        yield f"{counted(difficult, 'object is', 'objects are')} marked as difficult and {rest}"
 
 
 def split_in(name: str) -> str:
-    """The split that a file's name tells, or empty.
+    """The split that a file's name states, or empty.
 
     >>> split_in("instances_train2017")
     'train'
@@ -122,7 +122,7 @@ def split_in(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LabelTable:
-    """The classes of labels that are words; what no shape covers is class 0.
+    """The classes of labels that are words; pixels that no shape covers are class 0.
 
     Attributes:
         names: by class id.
@@ -140,10 +140,10 @@ class LabelTable:
 
 
 def label_table(labels: Iterable[str], given: tuple[str, ...] | None) -> LabelTable:
-    """The classes in the order of classes.txt, else in that of the labels. A label that classes.txt lacks is refused.
+    """The classes in the order of classes.txt, else of the labels. A label that classes.txt does not name is refused.
 
     Args:
-        labels: those that occur.
+        labels: the labels that occur.
         given: the names of classes.txt.
 
     Raises:
@@ -161,31 +161,33 @@ def label_table(labels: Iterable[str], given: tuple[str, ...] | None) -> LabelTa
         names = [name for name in given if name != IGNORE]
         if not names or (names[0] not in BACKGROUND_NAMES and (len(names) == 1 or names[0] in objects)):
             names = ["background", *names]
-            notes.append("classes.txt names no background, so it is put before as class 0: what no shape covers.")
+            notes.append("classes.txt names no background, so it is put first as class 0: pixels that no shape covers.")
         refused = {
             label: f"{unknown('class', label, names)}; add the name to classes.txt."
             for label in objects
             if label not in (*names, *VOID_NAMES)
         }
     if len(names) > VOID:
-        raise UserError(f"{len(names)} classes with the background found in the annotation files, but 255 is the most.")
+        raise UserError(
+            f"{len(names)} classes including the background found in the annotation files; 255 is the most."
+        )
     ids = dict.fromkeys(VOID_NAMES, VOID) | dict.fromkeys(BACKGROUND_NAMES, 0) | meaning
     ids |= {name: class_id for class_id, name in enumerate(names)}
     if any(ids.get(label) == VOID for label in labels):
-        notes.append("Shapes called __ignore__ or void are void: not trained on, not counted.")
+        notes.append("Shapes called __ignore__ or void are void: neither trained on nor counted.")
     return LabelTable(tuple(names), ids, refused, tuple(notes), tuple(_alike(objects)))
 
 
 def _alike(labels: Sequence[str]) -> Iterator[str]:
-    """A sentence on labels that differ in capitals, blanks and underscores alone."""
+    """A sentence on labels that differ only in capitals, blanks and underscores."""
     spellings: dict[str, list[str]] = defaultdict(list)
     for label in dict.fromkeys(labels):
         spellings[folded(label)].append(f"'{label}'")
     alike = [" and ".join(several) for several in spellings.values() if len(several) > 1]
     if alike:
         yield (
-            f"Labels that differ in capitals or blanks alone are classes of their own ({some(alike, 3)}); if they mean "
-            "the same, write them alike in the annotation files."
+            f"Labels that differ only in capitals or blanks are separate classes ({some(alike, 3)}); if they mean the "
+            "same, write them alike in the annotation files."
         )
 
 
@@ -206,8 +208,8 @@ def survey_of(
     """The survey of pictures with shapes: a picture that has a drawing is labelled.
 
     Args:
-        by_file: split -> names, as the annotation files' names tell; lists of pictures go before them, and they go
-            before folders.
+        by_file: split -> names, as stated by the annotation files' names; they take precedence over folders, and lists
+            of pictures take precedence over them.
         list_folders: where lists of pictures are looked for.
     """
     faults = Faults(faults)
@@ -246,11 +248,11 @@ def survey_of(
 
 
 def _blank(root: Path) -> list[str]:
-    """A sentence on annotation files without a byte."""
+    """A sentence on empty annotation files."""
     files = [file for file in files_below(root, ".json", ".csv", ".xml") if file.stat().st_size == 0]
     if not files:
         return []
     return [
-        f"{counted(len(files), 'annotation file is', 'annotation files are')} empty (zero bytes), as after a copy that "
-        f"was broken off, and not read ({some([relative(root, file) for file in files], 3)}); copy again or remove."
+        f"{counted(len(files), 'annotation file is', 'annotation files are')} empty (zero bytes), as after an "
+        f"interrupted copy, and not read ({some([relative(root, file) for file in files], 3)}); copy again or remove."
     ]

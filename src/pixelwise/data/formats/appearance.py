@@ -1,4 +1,4 @@
-"""Whether a file looks like a mask or like a picture, where folders and names leave it open."""
+"""Whether a file looks like a mask or like a picture, where folders and names do not decide it."""
 
 from __future__ import annotations
 
@@ -14,35 +14,36 @@ from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
 
 SAMPLE = 8
-"""Pairs that are looked at."""
+"""How many pairs are looked at."""
 LEAST_FLAT = 0.3
 """A mask has at least this share of pixels that equal all their neighbours."""
 MOST_VALUES = 40
-"""Files that nothing but their look calls masks hold two values at least and no more than this, their pictures more."""
+"""Files that only look like masks, without a name that says so, must hold between two values and this many, and their
+pictures more."""
 SAME_FIELD = 0.9
 _SIDE = 512
 
 
 def second_are_masks(pairs: Sequence[tuple[Path, Path]], *, strict: bool = False) -> bool:
-    """Whether the second files of pairs are masks of the first: flat areas beside pictures that are less so.
+    """Whether the second files of pairs are masks of the first: flat areas next to pictures that are less flat.
 
     Judged by `SAMPLE` of them, spread evenly, nearly all of which must agree.
 
     Args:
-        strict: ask for few values as well, and for many in the pictures, where no name says that these are masks.
+        strict: also require few values in the masks and many in the pictures, where no name says that these are masks.
     """
     looked = [_looks(pair, strict=strict) for pair in even_sample(pairs, SAMPLE)]
     return bool(looked) and sum(looked) >= 0.8 * len(looked)
 
 
 def are_fields_of_view(masks: Sequence[Path]) -> bool:
-    """Whether masks of several pictures are black and white, mark most of the picture but not all, and agree by an IoU
-    of `SAME_FIELD` or more, judged by `SAMPLE` of them."""
+    """Whether the masks of several pictures are black and white, mark most of the picture but not all of it, and agree
+    by an IoU of `SAME_FIELD` or more, judged by `SAMPLE` of them."""
     seen: list[np.ndarray] = []
     for mask in even_sample(masks, SAMPLE):
         try:
             ids = read_ids(mask)
-        except UserError:  # told when that mask is read
+        except UserError:  # reported when that mask is read
             continue
         if len(np.unique(ids)) != 2:
             return False
@@ -58,7 +59,7 @@ def are_fields_of_view(masks: Sequence[Path]) -> bool:
 def _looks(pair: tuple[Path, Path], *, strict: bool) -> bool:
     try:
         (picture_flat, colours), (mask_flat, values) = (_measured(file) for file in pair)
-    except UserError:  # damaged files are told by whoever reads them
+    except UserError:  # damaged files are reported when they are read
         return False
     if strict and (not 2 <= values <= MOST_VALUES < colours or mask_flat < 2 * LEAST_FLAT):
         return False

@@ -2,7 +2,7 @@
 
     train/x.png trainannot/x.png val/ valannot/ [test/ testannot/] train.txt val.txt [test.txt]
 
-List files hold `picture label` pairs whose paths may begin with a folder of somebody else's machine.
+List files hold `picture label` pairs whose paths may begin with a folder of another machine.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CLASS_NAMES = (
 
 @dataclass
 class _Files:
-    """The picture files below the root, found by their last two parts or, where the suffix differs, without it."""
+    """The picture files below the root, found by the last two parts of their paths, if need be without the suffix."""
 
     root: Path
     by_name: dict[str, PurePosixPath] = field(default_factory=dict)
@@ -57,7 +57,7 @@ def detect(root: Path) -> bool:
 
 
 def survey(root: Path) -> Survey:
-    """The lists' pictures, or where a list is missing, all those of the folder."""
+    """The pictures in the lists; if a list is missing, all pictures of the folder."""
     faults = Faults()
     files = _Files(root)
     pictures: dict[PurePosixPath, PurePosixPath | None] = {}
@@ -115,7 +115,7 @@ def _pairs_of(
 
 
 def _classes(given: tuple[str, ...] | None) -> tuple[tuple[str, ...], dict[int, int]]:
-    """The names and the mapping of the id after them, which is void; a twelfth name is that of void."""
+    """The names, and the mapping of the id that follows them to void; a twelfth name is the name of void."""
     names = given or CLASS_NAMES
     if len(names) == len(CLASS_NAMES) + 1:
         names = names[:-1]

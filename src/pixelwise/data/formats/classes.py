@@ -1,4 +1,4 @@
-"""Pictures sorted into classes: a folder for each class, its name the class's.
+"""Pictures sorted into classes: one folder per class, named after the class.
 
 cat/a.jpg + dog/b.jpg      train/cat/a.jpg + val/cat/c.jpg + train/dog/b.jpg      train/cat/images/a.jpg + test/d.jpg
 """
@@ -23,18 +23,18 @@ from pixelwise.data.places import MASK_PARTS, PICTURE_WORDS, SPLIT_WORDS, place,
 from pixelwise.data.record import Record
 
 MOST_STRAYS = 0.1
-"""Pictures beside the folders of classes, per picture in them, that leave the folders classes."""
+"""The folders are classes only if there are at most this many pictures outside them per picture inside."""
 
 MOST_PER_SAMPLE = 4
-"""Where no folder holds more pictures, each may be a sample rather than a class."""
+"""If no folder holds more pictures than this, each folder may be a sample rather than a class."""
 
 CONTAINERS = PICTURE_WORDS - {"photo", "photos", "picture", "pictures", "pics"}
-"""Names of folders that hold whatever pictures there are, and are no classes."""
+"""Names of folders that hold any pictures and are not classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shelf:
-    """Where a picture is sorted in: its split and class, empty where there is none, and the path below both."""
+    """The position of a picture: its split and class, empty if there is none, and the path below both."""
 
     split: str
     class_name: str
@@ -42,16 +42,16 @@ class _Shelf:
 
 
 def detect(root: Path) -> bool:
-    """Two folders of classes or more, hardly a picture outside them, and not pictures with their masks.
+    """Whether there are two folders of classes or more, hardly a picture outside them, and no pictures with masks.
 
-    Words such as `mask` or `train` in the folders' names do not decide alone: masks look like masks, and a folder of a
-    split lies among folders of other splits.
+    Words such as `mask` or `train` in the folders' names are not sufficient: masks must look like masks, and a folder
+    of a split must be among folders of other splits.
     """
     files = picture_files(root)
     shelves = _sorted_in(files)
     sorted_files = [file for file, shelf in shelves.items() if shelf.class_name]
     class_names = {shelves[file].class_name for file in sorted_files}
-    # Beside several splits that are sorted, other folders may hold what they like.
+    # In addition to several sorted splits, other folders may hold anything.
     among = {"train"} if len({shelves[file].split for file in sorted_files} - {""}) > 1 else {"", "train"}
     strays = [file for file, shelf in shelves.items() if not shelf.class_name and shelf.split in among]
     if len(class_names) < 2 or any(name.lower() in CONTAINERS for name in class_names):
@@ -62,9 +62,10 @@ def detect(root: Path) -> bool:
 
 
 def _hold_masks(root: Path, files: Sequence[PurePosixPath], sorted_files: Collection[PurePosixPath]) -> bool:
-    """Whether most pictures have a mask that is named as one, and looks like one where its folder's name alone does.
+    """Whether most pictures have a mask that is named as one (and looks like one, if only its folder is named so).
 
-    Where the masks lie beside the folders of classes, more than a few pictures must have one: good ones have none.
+    If the masks are next to the folders of classes, more than a few pictures must have one, because pictures
+    without defects have none.
     """
     pairing = pair(root, files)
     pairs = [(picture, masks[0]) for picture, masks, _ in pairing.pairs if masks]
@@ -79,7 +80,7 @@ def _hold_masks(root: Path, files: Sequence[PurePosixPath], sorted_files: Collec
 
 
 def _one_looks_like_masks(root: Path, files: Sequence[PurePosixPath], shelves: Mapping[PurePosixPath, _Shelf]) -> bool:
-    """Whether a folder is called after masks and holds what looks like masks of what the others hold."""
+    """Whether a folder is named like a folder of masks and its files look like masks of the other folders' files."""
     named = [file for file in files if MASK_PARTS & set(words_of(shelves[file].class_name))]
     others = [file for file in files if not MASK_PARTS & set(words_of(shelves[file].class_name))]
     if not named or not others:
@@ -91,10 +92,10 @@ def _one_looks_like_masks(root: Path, files: Sequence[PurePosixPath], shelves: M
 
 
 def _sorted_in(files: Sequence[PurePosixPath]) -> dict[PurePosixPath, _Shelf]:
-    """Reads splits and classes from the folders, as they lie beside each other.
+    """Reads splits and classes from the folders and their neighbours.
 
-    Folders that all files share are passed over. What follows are splits if all their names say so, if two that say so
-    hold folders in turn, or if one does and the others hold few pictures; otherwise they are the classes.
+    Folders that all files share are skipped. The next folders are splits if all their names say so, if two with such
+    names contain folders in turn, or if one does and the others hold few pictures; otherwise they are the classes.
     """
     shared = _shared(files)
     parts = {file: file.parts[shared:] for file in files}
@@ -114,21 +115,21 @@ def _sorted_in(files: Sequence[PurePosixPath]) -> dict[PurePosixPath, _Shelf]:
 
 
 def _shared(files: Sequence[PurePosixPath]) -> int:
-    """How many folders at the top all files share, up to one that says a split."""
+    """How many folders at the top all files share, up to a folder that names a split."""
     columns = zip(*(file.parent.parts for file in files), strict=False)
     common = (column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
     return sum(1 for _ in takewhile(lambda folder: not _split_of(folder), common))
 
 
 def _split_of(folder: str) -> str:
-    """The split that a folder's name says and nothing else, but for a number (`test1`, `train2017`)."""
+    """The split that a folder's name states, if it states nothing else except for a number (`test1`, `train2017`)."""
     where = place(PurePosixPath(re.sub(r"[_\-. ]?\d+$", "", folder) or folder) / "x")
     return where.split if where.key == "x" else ""
 
 
 def _shelf(parts: Sequence[str], split: str) -> _Shelf:
-    """The class is the first folder; below a split, one called `images` or the like, or after the split again, is
-    none."""
+    """The class is the first folder. Below a split, a folder called `images` or similar, or after the split again, is
+    not a class."""
     while split and len(parts) > 1 and _split_of(parts[0]) == split:
         parts = parts[1:]
     if split and len(parts) > 1 and place(PurePosixPath(parts[0]) / "x") == place(PurePosixPath("images/x")):
@@ -141,7 +142,7 @@ def _shelf(parts: Sequence[str], split: str) -> _Shelf:
 def survey(root: Path) -> Survey:
     """Every picture below `root`, labelled if it lies in the folder of a class.
 
-    Class ids follow `classes.txt` or the like where there is one, else the sorted names of the folders.
+    Class ids follow `classes.txt` or a similar file if there is one, else the sorted names of the folders.
     """
     faults = Faults()
     shelves = _sorted_in(picture_files(root))
@@ -185,7 +186,7 @@ def survey(root: Path) -> Survey:
 
 
 def _guesses(found: Sequence[str], shelves: Collection[_Shelf]) -> tuple[str, ...]:
-    """Sentences on folders that are read as classes although their names, or those below them, say something else."""
+    """Sentences on folders that are read as classes although their names, or names below them, suggest otherwise."""
     guesses = []
     halves = [name for name in found if SPLIT_WORDS.keys() & set(words_of(name))]  # trainA and testB
     odd = [

@@ -3,7 +3,7 @@
     train2017/x.jpg + annotations/instances_train2017.json
 
 Outlines are polygons, whose union is the object, or run-length encodings, as numbers or compressed. An annotation may
-have a box alone. Keypoints stand in the same annotations, or in those of the same id in a file of their own
+have only a box. Keypoints are in the same annotations, or in annotations of the same id in a separate file
 (`person_keypoints_train2017.json`).
 """
 
@@ -42,7 +42,7 @@ from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
 
 
 def detect(root: Path) -> bool:
-    """Whether the labels are COCO's; where a key is missing, only if there are no labels of another kind."""
+    """Whether the labels are COCO's; if a key is missing, only if there are no labels of another kind."""
     candidates = _candidates(root)
     if not candidates or has_masks(root):
         return False
@@ -50,19 +50,19 @@ def detect(root: Path) -> bool:
 
 
 def complete_files(root: Path) -> list[Path]:
-    """JSON files in which both of the keys stand that COCO's files of all kinds have."""
+    """JSON files with both of the keys that all kinds of COCO files have."""
     return files_with(files_with(files_below(root, ".json"), ("images",)), ("annotations",))
 
 
 def outline_files(root: Path) -> list[Path]:
-    """JSON files of COCO's that hold outlines."""
+    """COCO JSON files that hold outlines."""
     return files_with(complete_files(root), ("segmentation",))
 
 
 def survey(root: Path) -> Survey:
     """The pictures that the files list, labelled even if they have no annotation, and all others without labels.
 
-    An entry that is none is a broken shape of its picture, a file that cannot be read a fault.
+    An invalid entry is a broken shape of its picture, and a file that cannot be read is a fault.
 
     Raises:
         UserError: no such file, or lists that cannot be read.
@@ -102,7 +102,7 @@ def survey(root: Path) -> Survey:
 
 
 def _with_files(drawings: Mapping[str, Drawing], files: list[Path]) -> dict[str, Drawing]:
-    """The drawings, to which the files of keypoints belong where a shape has some."""
+    """The drawings, to which the files of keypoints are added if a shape has any."""
     return {
         name: replace(drawing, others=(*drawing.others, *files))
         if any(shape.keypoints is not None for shape in drawing.shapes)
@@ -119,8 +119,8 @@ Contents = list[tuple[Path, Any]]
 
 
 def _chosen(root: Path, contents: Contents, faults: Faults) -> tuple[Contents, Contents, list[str]]:
-    """The files with outlines; those of the keypoints of the same annotations; and notes on captions, panoptic segments
-    and lists of pictures, which are not read."""
+    """The files with outlines; the files with keypoints of the same annotations; and notes on captions, panoptic
+    segments and lists of pictures, which are not read."""
     outlines: Contents = []
     keypoints: Contents = []
     others: Contents = []
@@ -141,12 +141,12 @@ def _chosen(root: Path, contents: Contents, faults: Faults) -> tuple[Contents, C
                 "file out."
             )
     if not (outlines or faults):
-        faults.append(f"{root}: no JSON file of COCO's kind (keys images, annotations and categories).")
+        faults.append(f"{root}: no JSON file in COCO's format (keys images, annotations and categories).")
     left = [relative(root, file) for file, content in others if not _has_outlines(content)]
     notes = []
     if keypoints:
         files = some([relative(root, file) for file, _ in keypoints], 3)
-        notes.append(f"{files}: keypoints, which belong to the annotations of the same id in the files of outlines.")
+        notes.append(f"{files}: keypoints of the annotations with the same id in the files of outlines.")
     if left and outlines:
         notes.append(f"{some(left, 3)}: no outlines, so not read.")
     return outlines, keypoints, notes
@@ -160,7 +160,7 @@ def _no_picture(root: Path, reading: Reading) -> str:
             first = next(iter(reading.unmatched.ambiguous)).partition(": ")[2]
             return f"each of its names may mean several pictures, such as {first}; write paths instead of names."
         return (
-            f"none of the {reading.listed} pictures it lists ({some(listed, 2)}) lies in {root}; put them there, in "
+            f"none of the {reading.listed} pictures it lists ({some(listed, 2)}) is in {root}; put them there, in "
             "any folder, under these names."
         )
     first = next(iter(reading.unmatched.missing), "it is empty")
@@ -168,7 +168,7 @@ def _no_picture(root: Path, reading: Reading) -> str:
 
 
 def _lacks(content: Any) -> str:
-    """The first key that a file of instances has and this one has not, or empty."""
+    """The first key of a file of instances that this file lacks, or empty."""
     keys = content.keys() if isinstance(content, dict) else ()
     return next((key for key in KEYS if key not in keys), "")
 
@@ -190,7 +190,7 @@ def _is_panoptic(content: Any) -> bool:
 
 
 def _is_of_another_kind(content: Any) -> bool:
-    """Whether annotations are captions, segments and the like, which have neither an outline nor a category."""
+    """Whether annotations are captions, segments or others that have neither an outline nor a category."""
     keys = _keys(content)
     return bool(keys) and keys.isdisjoint({"segmentation", "bbox", "category_id"})
 
@@ -209,21 +209,21 @@ def _notes(root: Path, files: list[Path], reading: Reading, drawings: Mapping[st
     notes = [
         f"{some([relative(root, file) for file in files], 3)}: {len(shapes) - boxes} outlines on {len(drawings)} "
         f"pictures, {bare} of them without any object, which show background.",
-        f"Category ids {some(list(reading.categories), 3)} are the classes from 1 on in the order of {order}; 0 is "
-        "what no outline covers.",
+        f"Category ids {some(list(reading.categories), 3)} become the classes from 1 on in the order of {order}; 0 is "
+        "background, which no outline covers.",
     ]
     if boxes:
-        notes.append(f"{boxes} annotations have a box but no outline; the pixels in it are void, where no outline is.")
+        notes.append(f"{boxes} annotations have a box but no outline; pixels in it that no outline covers are void.")
     return notes + reading.keypoints.notes([shape.keypoints for shape in shapes if shape.keypoints is not None])
 
 
 def write(export: Export, out: Path) -> list[str]:
     """`images/` and `annotations/instances_SPLIT.json`, every outline as a compressed run-length encoding.
 
-    An annotation is an object, or where objects are not known, a connected region of one class; where they are, pixels
-    outside of them are a crowd. Objects without an outline have a box alone. Class 0 is what no annotation covers, void
-    the category `__ignore__`. Difficult objects are crowds, as programs that know of no difficulty leave these out, and
-    have a key `difficult` of their own.
+    An annotation is an object or, if objects are not known, a connected region of one class; if they are known, pixels
+    outside them are a crowd. Objects without an outline have only a box. Class 0 is where no annotation is, and void is
+    the category `__ignore__`. Difficult objects are written as crowds, because programs that do not know difficult
+    objects leave crowds out, and have the additional key `difficult`.
     """
     export.copy_pictures(out / "images")
     (out / "annotations").mkdir()
@@ -259,7 +259,7 @@ def write(export: Export, out: Path) -> list[str]:
         file.write_text(json.dumps({**content, "categories": categories}), encoding="utf-8")
     said = [f"Void is written as the category {IGNORE}, which other programs take for a class."] if void else []
     if difficult:
-        said.append(f"{difficult} difficult objects are written as crowds (iscrowd), with a key 'difficult' beside.")
+        said.append(f"{difficult} difficult objects are written as crowds (iscrowd), with the key 'difficult' added.")
     return said
 
 

@@ -1,4 +1,4 @@
-"""The keypoints of COCO's files: the joints that a category names, and those of an annotation."""
+"""The keypoints of COCO's files: the joints that a category names, and the keypoints of an annotation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pixelwise.data.regions import Box
 from pixelwise.errors import UserError
 
 Key = tuple[str, int | str, int | str]
-"""Split, image id and annotation id: what an annotation is called in all of COCO's files."""
+"""Split, image id and annotation id: the key of an annotation in all of COCO's files."""
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Keypoints:
         joints: of the first category that names some; None before it is found.
         category: its name.
         others: names of further categories, whose joints differ and are not read.
-        beside: keypoints of files that are read for them alone, by annotation, until the annotation is found.
+        beside: keypoints from files that hold nothing else, by annotation, until the annotation is found.
     """
 
     joints: Joints | None = None
@@ -37,7 +37,7 @@ class Keypoints:
         """Takes over the joints that a file's categories name.
 
         Raises:
-            UserError: a skeleton that joins what is not there.
+            UserError: a skeleton that joins keypoints that do not exist.
         """
         for category in categories:
             if not isinstance(category, dict) or not isinstance(category.get("keypoints"), list):
@@ -49,7 +49,7 @@ class Keypoints:
                 self.others[name] = None
 
     def set_aside(self, content: dict[str, Any], split: str) -> None:
-        """Keeps the keypoints of a file whose annotations stand in another file with their outlines.
+        """Keeps the keypoints of a file whose annotations are in another file with their outlines.
 
         Raises:
             UserError: no lists of annotations and categories.
@@ -64,10 +64,10 @@ class Keypoints:
                 self.beside[key] = annotation["keypoints"]
 
     def of(self, annotation: dict[str, Any], label: str, split: str) -> np.ndarray | None:
-        """The keypoints of an annotation, (J, 3) float32; None where it has none.
+        """The keypoints of an annotation, (J, 3) float32; None if it has none.
 
         Raises:
-            UserError: another number of keypoints than the category names, or something else than numbers.
+            UserError: another number of keypoints than the category names, or something other than numbers.
         """
         found = annotation.get("keypoints")
         if found is None and annotation.get("id") is not None:
@@ -88,7 +88,7 @@ class Keypoints:
         return keypoints
 
     def notes(self, drawn: Sequence[np.ndarray]) -> list[str]:
-        """What was read, as sentences.
+        """Sentences on what was read.
 
         Args:
             drawn: the keypoints of all annotations.
@@ -99,14 +99,14 @@ class Keypoints:
         said = [f"{known} annotations of '{self.category}' have keypoints, of {len(self.joints)} joints."]
         if self.others:
             names = ", ".join(f"'{name}'" for name in self.others)
-            said.append(f"The keypoints of {names} are of other joints and are not read.")
+            said.append(f"The keypoints of {names} have other joints and are not read.")
         if self.beside:
             said.append(f"{len(self.beside)} annotations with keypoints have no outline or box of their id: not read.")
         return said
 
 
 def box_around(keypoints: np.ndarray | None) -> Box | None:
-    """The box around the annotated joints, for an annotation that has neither outline nor box."""
+    """The box around the annotated joints, for an annotation without outline and box."""
     known = None if keypoints is None else keypoints[keypoints[:, 2] > 0, :2]
     if known is None or not len(known):
         return None

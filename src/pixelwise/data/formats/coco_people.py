@@ -1,4 +1,4 @@
-"""People with joints and without masks, written as COCO's keypoints."""
+"""Writes people with joints and without masks as COCO's keypoints."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write(export: Export, out: Path) -> list[str]:
     content = {"images": images, "annotations": annotations, "categories": [category_of(joints)]}
     (out / "annotations" / "person_keypoints.json").write_text(json.dumps(content), encoding="utf-8")
     export.write_lists(out)
-    return ["Head boxes are not written, for COCO has none; PCKh is then measured by other means."] if heads else []
+    return ["Head boxes are not written, because COCO has none; PCKh is then computed differently."] if heads else []
 
 
 def category_of(joints: Joints) -> dict[str, Any]:

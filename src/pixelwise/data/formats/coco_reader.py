@@ -1,4 +1,4 @@
-"""COCO's pictures, categories and annotations: an entry that is none breaks its own picture alone."""
+"""Reads COCO's pictures, categories and annotations; an invalid entry only breaks its own picture."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from pixelwise.data.regions import Broken, Region
 from pixelwise.errors import UserError
 
 KEYS = ("images", "annotations", "categories")
-"""What a file of instances has at its top."""
+"""The top-level keys of a file of instances."""
 
 
 @dataclass(slots=True)
 class Reading:
-    """What the files have given so far.
+    """The result of the files read so far.
 
     Attributes:
         labels: in the order of their ids, file by file.
@@ -45,7 +45,7 @@ class Reading:
 
 
 class InstancesFile:
-    """One file on its way into a reading."""
+    """Adds one file to a reading."""
 
     def __init__(self, root: Path, file: Path, reading: Reading) -> None:
         self._file = file
@@ -57,7 +57,7 @@ class InstancesFile:
         """Adds the file's pictures, categories and annotations.
 
         Raises:
-            UserError: one of the three is no list.
+            UserError: one of the three is not a list.
         """
         try:
             images, annotations, categories = (entries.entries_of(content, key) for key in KEYS)
@@ -74,7 +74,7 @@ class InstancesFile:
                     entry = f"annotation {annotation['id']}"
                 image_id = entries.identity(annotation, "image_id")
                 if image_id not in sources:
-                    raise UserError(f"image_id {image_id} is none of the images in this file.")
+                    raise UserError(f"image_id {image_id} is not among the images in this file.")
             except UserError as error:
                 self._belongs_to_none(entry, error)
                 continue
@@ -136,17 +136,17 @@ class InstancesFile:
     def _shape(
         self, annotation: dict[str, Any], entry: str, label_of: Mapping[int | str, str], doubtful: set[int | str]
     ) -> Labelled:
-        """The region of an annotation with the label of its category; a broken one where either is none.
+        """The region of an annotation with the label of its category; a broken region if either is invalid.
 
-        COCO has no difficult objects; the key `difficult` beside `iscrowd` is that of `coco.write`.
+        COCO has no difficult objects; the key `difficult` next to `iscrowd` is written by `coco.write`.
         """
         try:
             category_id = entries.identity(annotation, "category_id")
             if category_id not in label_of:
-                raise UserError(f"category_id {category_id} is none of the categories in this file.")
+                raise UserError(f"category_id {category_id} is not among the categories in this file.")
             if category_id in doubtful:
                 raise UserError(
-                    f"category_id {category_id} stands for several categories of this file; give each its own."
+                    f"category_id {category_id} stands for several categories of this file; give each its own id."
                 )
             label = label_of[category_id]
             keypoints = self._reading.keypoints.of(annotation, label, self._split)

@@ -1,4 +1,4 @@
-"""The region of one of COCO's annotations: polygons, run lengths, or a box alone."""
+"""The region of a COCO annotation: polygons, run lengths, or only a box."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pixelwise.errors import UserError
 
 
 def region_of(annotation: dict[str, Any]) -> Region:
-    """The outline, or where there is none, the box.
+    """The outline or, if there is none, the box.
 
     Raises:
-        UserError: neither, or something that is no region.
+        UserError: neither, or something that is not a region.
     """
     segmentation, bbox = (entries.parsed(annotation.get(key)) for key in ("segmentation", "bbox"))
     if isinstance(segmentation, dict):
@@ -33,7 +33,7 @@ def region_of(annotation: dict[str, Any]) -> Region:
 
 
 def _rings(segmentation: list[Any]) -> list[Any]:
-    """The polygons of a list of them, of the numbers of a single one, or of its points.
+    """The polygons of a list of polygons, of the numbers of a single polygon, or of its points.
 
     >>> _rings([1, 1, 5, 1, 5, 4]) == _rings([[1, 1, 5, 1, 5, 4]]) == [[1, 1, 5, 1, 5, 4]]
     True
@@ -63,13 +63,13 @@ def _counts(encoding: dict[str, Any]) -> Counts:
 
 
 def _is_count(value: Any) -> bool:
-    """Whether a value is a whole number from 0 on, also as 7.0."""
+    """Whether a value is a whole number from 0 on, including 7.0."""
     whole = type(value) is int or (type(value) is float and value.is_integer())
     return whole and 0 <= value < 1 << 62
 
 
 def _unquoted(counts: str) -> str:
-    """The compressed string, also of Python's bytes written as text: `b'231'`."""
+    """The compressed string, also if Python's bytes were written as text: `b'231'`."""
     if counts[:2] in ("b'", 'b"'):
         try:
             found = ast.literal_eval(counts)

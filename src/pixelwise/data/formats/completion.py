@@ -1,4 +1,4 @@
-"""From a survey to a dataset: the coding, the classes, the form, the groups and the splits, or why there is none."""
+"""From a survey to a dataset: the coding, the classes, the form, the groups and the splits, or an error."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def complete(
     """Decides the coding, the classes, the form and the splits.
 
     Args:
-        labels: whether pictures without labels are of no use for training and validation; where they are of use,
-            `train` and `val` are made of all pictures.
-        to_measure: nothing is trained on, so that a single labelled picture will do, or pictures of `test` alone.
+        labels: whether pictures without labels are useless for training and validation; if they are useful, `train` and
+            `val` are made of all pictures.
+        to_measure: nothing is trained on, so that a single labelled picture is enough, or only pictures of `test`.
 
     Raises:
         UserError: no pictures, no masks, a single labelled picture, contradicting splits, or masks that hold no ids.
@@ -77,7 +77,7 @@ def complete(
 
 
 def _held_out(survey: Survey, records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
-    """Names by split where none is left to train on: a single picture is `val`, or all are in `val` or `test`."""
+    """Names by split if none is left to train on: a single picture is `val`, or all are in `val` or `test`."""
     names = {record.name for record in records}
     given = {
         split: its
@@ -105,15 +105,15 @@ def _refuse_useless(survey: Survey, labels: bool, to_measure: bool) -> None:
     if len(labelled) == 1 and not to_measure:
         what, fix = ("has a mask", "label another one") if labels else ("is there", "add another one")
         raise UserError(
-            f"{root}: only one picture {what} ({labelled[0].name}), and at least two are needed: one to learn "
-            f"from and one held out to measure; {fix}."
+            f"{root}: only one picture {what} ({labelled[0].name}), and at least two are needed: one for training "
+            f"and one for validation; {fix}."
         )
     double = survey.in_two_splits()
     if double:
         splits = " and ".join(split for split in survey.given if double[0] in survey.given[split])
         raise UserError(
-            f"{root}: {len(double)} pictures are in more than one split ({double[0]} in {splits}), so that the measure "
-            "would be of pictures learnt by heart; take them out of one list."
+            f"{root}: {len(double)} pictures are in more than one split ({double[0]} in {splits}), so the scores would "
+            "be measured on pictures that were memorised; remove them from one list."
         )
 
 
@@ -123,7 +123,7 @@ def _but_others(root: Path) -> str:
 
 
 def with_kinds(survey: Survey) -> Survey:
-    """The survey with kinds of picture to be held out in proportion, where names tell some and the layout does not."""
+    """The survey with kinds of picture to hold out in proportion, if names state kinds and the layout does not."""
     if survey.stratify is not None or _gives_validation(survey) or (survey.root / "groups.csv").is_file():
         return survey
     kinds = kinds_by_name(survey.records, survey.within)
@@ -134,19 +134,19 @@ def with_kinds(survey: Survey) -> Survey:
     of_name = dict(zip((record.name for record in survey.records), kinds, strict=True))
     guess = (
         f"Names begin with words ({some(sorted(set(kinds) - {''}))}), which are taken for kinds of picture, so each is "
-        "on both sides of the split that is made; if the pictures of one word belong together (a patient, a video), "
-        "say so in groups.csv."
+        "on both sides of the automatic split; if the pictures of one word belong together (a patient, a video), say "
+        "so in groups.csv."
     )
     return replace(survey, stratify=lambda record: of_name[record.name], guesses=(*survey.guesses, guess))
 
 
 def grouped(survey: Survey) -> tuple[tuple[Record, ...], str]:
-    """The records, each with its group, and half a sentence on where groups come from.
+    """The records, each with its group, and half a sentence on the source of the groups.
 
     Raises:
         UserError: a groups.csv that cannot be understood.
     """
-    # Where the split is given, groups are not used, and no mask need be read to judge them.
+    # If the split is given, groups are not used, and no mask need be read to judge them.
     classes_of = None if _gives_validation(survey) else partial(_classes_of, survey)
     ids, note = groups(survey.root, survey.records, survey.within, classes_of)
     return tuple(replace(record, group=group) for record, group in zip(survey.records, ids, strict=True)), note
@@ -158,7 +158,7 @@ def _gives_validation(survey: Survey) -> bool:
 
 
 def _classes_of(survey: Survey, record: Record) -> Collection[int]:
-    """The class of a record as a whole, or the classes of its shapes, layers or one mask, background left out."""
+    """The class of a record as a whole, or the classes of its shapes, layers or single mask, without the background."""
     if record.class_id is not None:
         return (record.class_id,)
     if isinstance(survey.coding, ShapeCoding):
@@ -171,17 +171,17 @@ def _classes_of(survey: Survey, record: Record) -> Collection[int]:
     palette = survey.coding.palette if isinstance(survey.coding, MaskCoding) else {}
     try:
         return set(np.unique(read_values(record.labels[0], palette)).tolist()) - {0, VOID}
-    except UserError:  # told when that mask is read
+    except UserError:  # reported when that mask is read
         return ()
 
 
 def complete_splits(
     survey: Survey, records: Sequence[Record], val_fraction: float, seed: int, group_note: str
 ) -> tuple[dict[str, tuple[str, ...]], list[str]]:
-    """Names by split: as given, with a `val` or `train` made where it is missing.
+    """Names by split: as given, with an automatic `val` or `train` if it is missing.
 
     Args:
-        records: what there is to split: the labelled ones, or all where labels are of no use.
+        records: the records to split: the labelled ones, or all if labels are not needed.
     """
     labelled = {record.name: record for record in records}
     splits = {split: tuple(sorted(set(names) & set(labelled))) for split, names in survey.given.items()}
@@ -197,7 +197,7 @@ def complete_splits(
         pool = [labelled[name] for name in splits.get("train") or sorted(set(labelled) - taken)]
         if len(pool) < 2:
             raise UserError(
-                f"{survey.root}: {len(pool)} labelled pictures are left to train on and to hold out, but both need "
+                f"{survey.root}: {len(pool)} labelled pictures are left for training and validation, but each needs "
                 "one; add labelled pictures or correct the split lists."
             )
         strata = [survey.stratify(record) for record in pool] if survey.stratify else None
@@ -217,18 +217,18 @@ def complete_splits(
         if not rest:
             raise UserError(f"{survey.root}: every labelled picture is held out, none is left to train on.")
         splits["train"] = rest
-        notes.append(f"No training split is given, so the {len(rest)} labelled pictures in no other split are it.")
+        notes.append(f"No training split is given, so it is the {len(rest)} labelled pictures in no other split.")
     return {split: splits[split] for split in SPLITS if split in splits}, notes
 
 
 def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: bool) -> list[str]:
-    """A sentence on each sort of file that takes no part, so that nothing is dropped silently."""
+    """A sentence on each sort of file that is not used, so that nothing is dropped silently."""
     taken = {name for names in splits.values() for name in names}
     unlabelled = [record.name for record in survey.records if labels and not record.labelled]
     unlisted = [record.name for record in survey.labelled if record.name not in taken]
     sorts = (
-        (unlabelled, "pictures without labels, which take part only in methods that learn from such pictures"),
-        (unlisted, "pictures labelled but in no split, which are not used"),
+        (unlabelled, "pictures without labels, which only methods that learn from such pictures use"),
+        (unlisted, "labelled pictures that are in no split, which are not used"),
         (survey.orphans, "masks without a picture, which are not read"),
         (survey.ignored, "picture files outside the folders of the dataset, which are not read"),
         (survey.missing, "entries of split lists or annotation files without a picture here"),
@@ -243,7 +243,7 @@ def unread_files(root: Path, records: Iterable[Record] = ()) -> tuple[PurePosixP
     """Files below a folder that hold pictures in formats that are not read, relative to it; see `data.foreign`.
 
     Args:
-        records: what is read all the same: their label files are left out.
+        records: records that are read anyway: their label files are left out.
     """
     labels = {file for record in records for file in record.labels}
     return tuple(file for file in picture_files(root, LAST_SUFFIXES) if format_of(file) and root / file not in labels)

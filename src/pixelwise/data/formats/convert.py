@@ -1,4 +1,4 @@
-"""A dataset of any layout written in another one. The originals are only read."""
+"""Writes a dataset of any layout in another one. The originals are only read."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ WRITERS: dict[str, Callable[[Export, Path], list[str]]] = {
     "yolo": yolo_writer.write,
     "labelmap": labelmap.write,
 }
-"""Layout -> what writes an export into a new folder and says what it assumed."""
+"""Layout -> the function that writes an export into a new folder and returns what it assumed."""
 OF_BOXES = ("coco", "voc_xml", "yolo", "labelme")
-"""Formats that hold objects of which only the box is known."""
+"""Formats that can hold objects of which only the box is known."""
 
 
 def _writer_of_people(dataset: Dataset, to: str) -> Callable[[Export, Path], list[str]]:
     """
     Raises:
-        UserError: a format that holds no joints.
+        UserError: a format that cannot hold joints.
     """
     if to != "coco":
         raise UserError(f"{dataset.root}: the labels are joints of people, which {to} cannot hold; write them as coco.")
@@ -61,26 +61,27 @@ def convert(
     layout: str = "auto",
     rle_order: Order = "columns",
 ) -> list[str]:
-    """Writes pictures as they are, labels in another format, classes.txt and the splits.
+    """Writes pictures unchanged, labels in another format, classes.txt and the splits.
 
-    Law, for every writer: `read(write(dataset)) == dataset`, as far as the format can hold it; what it cannot is said.
-    Class ids and splits stay, and masks to the pixel, but in voc_xml and labelmap. Objects stay objects in all but
-    folder and voc, and boxes without an outline in those of `OF_BOXES`.
+    Law, for every writer: `read(write(dataset)) == dataset`, as far as the format can hold it; the sentences report
+    what it cannot hold. Class ids, splits and all pixels of masks stay the same, except for masks in voc_xml and
+    labelmap.
+    Objects stay objects in all formats but folder and voc, and boxes without an outline in those of `OF_BOXES`.
 
     Args:
         data: a dataset's folder.
         to: a name in `WRITERS`.
         out: a new or empty folder.
-        splits: write the labelled pictures of these alone; without, all pictures, unlabelled ones too. Without `train`
-            among them, the copy says nothing of splits, because nothing could be trained on.
-        layout: that of `data`, or `auto`.
-        rle_order: along what run lengths in `data` count the pixels; they are written down the columns.
+        splits: write only the labelled pictures of these splits; if empty, all pictures, including unlabelled ones. If
+            `train` is not among them, the copy has no splits, because nothing could be trained on.
+        layout: the layout of `data`, or `auto`.
+        rle_order: the direction in which run lengths in `data` count the pixels; they are written down the columns.
 
     Returns:
         What was done, in sentences.
 
     Raises:
-        UserError: an unknown format or split, `out` holds files or lies inside of `data`, or data that cannot be read.
+        UserError: an unknown format or split, `out` holds files or lies inside `data`, or data that cannot be read.
     """
     root, out = Path(data), Path(out)
     if to not in WRITERS:
@@ -93,7 +94,7 @@ def convert(
     people = isinstance(dataset.coding, PeopleCoding)
     writer = _writer_of_people(dataset, to) if people else WRITERS[to]
     if not people and dataset.knows.isdisjoint({"pixels", "objects"}):
-        raise UserError(f"{root}: the pictures have no masks; only masks and objects have formats to convert between.")
+        raise UserError(f"{root}: the pictures have no masks; conversion is only possible for masks and objects.")
     if "pixels" not in dataset.knows and to not in OF_BOXES:
         raise UserError(
             f"{root}: the objects are boxes without outlines, which {to} cannot hold; choose {', '.join(OF_BOXES)}."
@@ -102,7 +103,7 @@ def convert(
     chosen = {split: dataset.split(split) for split in splits or labelled_splits}
     wanted = {record.name for records in chosen.values() for record in records}
     records = tuple(record for record in dataset.records if not splits or record.name in wanted)
-    alone = "train" not in chosen  # held-out pictures by themselves: as a dataset of their own, they are in no split
+    alone = "train" not in chosen  # a dataset of only held-out pictures has no splits
     export = Export(dataset, records, plain_names(records), {} if alone else chosen)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
@@ -120,8 +121,8 @@ def convert(
         raise
     if to not in OF_BOXES and isinstance(dataset.coding, ShapeCoding) and dataset.coding.bare_boxes:
         said.append(
-            f"{dataset.coding.bare_boxes} objects of {root} have a box but no outline; {to} holds none of them, their "
-            "pixels are void."
+            f"{dataset.coding.bare_boxes} objects of {root} have a box but no outline; {to} cannot hold them, and "
+            "their pixels are void."
         )
     if isinstance(dataset.coding, ShapeCoding) and dataset.coding.joints is not None:
         said.append("The keypoints of the objects are not written.")

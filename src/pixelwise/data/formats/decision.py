@@ -1,4 +1,4 @@
-"""From the values that masks hold to what they mean."""
+"""Decides what the values of masks mean."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pixelwise.errors import UserError
 
 
 def values_of(mask: Path) -> np.ndarray:
-    """The distinct values of a mask, rising.
+    """The distinct values of a mask, ascending.
 
     Raises:
-        UserError: unreadable, or no ids.
+        UserError: unreadable, or not ids.
     """
     ids = read_ids(mask)
     if ids.dtype == np.uint8:
@@ -47,13 +47,13 @@ def _in_parallel(masks: Sequence[Path], chunk: int = 32) -> Iterator[np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How one-file masks are read.
+    """How masks with one file per picture are read.
 
     Attributes:
         coding: what stored values mean.
         class_names: by class id.
         notes: sentences on what was assumed.
-        guesses: sentences on what the values suggest, with the way to overrule it.
+        guesses: sentences on what the values suggest, and how to overrule it.
     """
 
     coding: Coding
@@ -63,11 +63,11 @@ class Decision:
 
 
 def decide_coding(masks: Sequence[Path], class_names: tuple[str, ...] | None) -> Decision:
-    """The coding of one-file masks and the class names.
+    """The coding of masks with one file per picture, and the class names.
 
     Masks are binary (0 and 255 are classes 0 and 1) if none holds any other value and at most two classes are named;
     shades of grey are classes in their order; otherwise values are class ids, and 255 is void. With three names or more
-    all masks need not be read.
+    not all masks need be read.
 
     Args:
         masks: one file per labelled picture.
@@ -82,9 +82,9 @@ def decide_coding(masks: Sequence[Path], class_names: tuple[str, ...] | None) ->
         for mask in even_sample(masks, 20):
             if is_lossy(read_ids(mask), probe(mask).kind):
                 raise UserError(
-                    f"{mask}: the mask was blurred, scaled or saved as JPEG, so that values between the class ids have "
-                    "come up; export the masks as PNG without smoothing, or let `pixelwise check DATA --fix DIR` write "
-                    "a copy with the nearest ids; if all these values are ids, give their names in classes.txt."
+                    f"{mask}: the mask was blurred, scaled or saved as JPEG, which added values between the class ids; "
+                    "export the masks as PNG without smoothing, or let `pixelwise check DATA --fix DIR` write a copy "
+                    "with the nearest ids; if all these values are ids, give their names in classes.txt."
                 )
     found = found_values(masks, lambda values: class_names is not None and not values <= {0, VOID})
     if max(found) > VOID:
@@ -96,7 +96,7 @@ def decide_coding(masks: Sequence[Path], class_names: tuple[str, ...] | None) ->
 
 
 def _sampled_values(masks: Sequence[Path]) -> set[int]:
-    """The values of 20 masks; those that cannot be read are told when they are."""
+    """The values of 20 masks; masks that cannot be read are reported later, when they are read."""
     found: set[int] = set()
     for mask in even_sample(masks, 20):
         try:
@@ -107,7 +107,7 @@ def _sampled_values(masks: Sequence[Path]) -> set[int]:
 
 
 def coding_from_values(found: set[int], class_names: tuple[str, ...] | None) -> Decision:
-    """As `decide_coding`, from the distinct values of masks."""
+    """As `decide_coding`, from the distinct values of the masks."""
     notes: list[str] = []
     if class_names is not None and len(class_names) == 1:
         class_names = ("background", class_names[0])

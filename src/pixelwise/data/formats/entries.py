@@ -1,4 +1,4 @@
-"""What stands in the entries of annotation files: ids, names, numbers and outlines, in all their spellings."""
+"""The entries of annotation files: ids, names, numbers and outlines, in all their spellings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from pixelwise.errors import UserError
 
 FARTHEST = 1e9
-"""Pixels: numbers beyond it are no coordinates of a picture."""
+"""In pixels: larger numbers are not coordinates of a picture."""
 _WHOLE = re.compile(r"(\d+)(\.0*)?")
 
 
@@ -30,10 +30,10 @@ def entries_of(content: dict[str, Any], key: str) -> list[Any]:
 
 
 def mapping(entry: Any) -> dict[str, Any]:
-    """The entry as it is.
+    """Returns the entry itself.
 
     Raises:
-        UserError: no JSON object.
+        UserError: not a JSON object.
     """
     if not isinstance(entry, dict):
         raise UserError(f"a JSON object expected, {type(entry).__name__} found.")
@@ -57,7 +57,7 @@ def identity(entry: dict[str, Any], key: str) -> int | str:
 
 
 def name(entry: dict[str, Any], key: str) -> str:
-    """A text without blanks around it; whole numbers are names, too.
+    """A text without blanks around it; whole numbers are accepted as names.
 
     Raises:
         UserError: missing, empty, or something else.
@@ -66,28 +66,28 @@ def name(entry: dict[str, Any], key: str) -> str:
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
         raise UserError(f"'{key}' is {short(value)}, expected text.")
     text = str(value).strip()
-    return text.encode("utf-8", "replace").decode()  # halves of a surrogate pair cannot be written anywhere
+    return text.encode("utf-8", "replace").decode()  # halves of a surrogate pair cannot be written to any file
 
 
 def size(entry: dict[str, Any], height: str, width: str) -> tuple[int, int] | None:
-    """(height, width) of a picture; None where the entry states no such numbers."""
+    """(height, width) of a picture; None if the entry states no such numbers."""
     sides = tuple(_whole(entry.get(key)) for key in (height, width))
     return (sides[0], sides[1]) if min(sides) > 0 else None
 
 
 def _whole(value: Any) -> int:
-    """A whole number from 0 on, also as 7.0 and "7"; else -1."""
+    """A whole number from 0 on, including 7.0 and "7"; else -1."""
     match = _WHOLE.fullmatch(str(value)) if isinstance(value, int | float | str) else None
     return int(match[1]) if match and len(match[1]) < 10 else -1
 
 
 def is_true(value: Any) -> bool:
-    """Whether a flag is set: 1, true and "1" are, 0, null, "0" and "false" are not."""
+    """Whether a flag is set: 1, true and "1" are set; 0, null, "0" and "false" are not."""
     return str(value).strip().lower() in ("1", "1.0", "true")
 
 
 def parsed(value: Any) -> Any:
-    """The value, also of a list or an object that was written as text: `"[1, 2, 3]"`."""
+    """The value; a list or an object that was written as text is parsed: `"[1, 2, 3]"`."""
     if not (isinstance(value, str) and value[:1] in ("[", "{")):
         return value
     try:
@@ -100,10 +100,10 @@ def numbers(values: Any, what: str) -> np.ndarray:
     """Nested lists of numbers as an array of float64.
 
     Args:
-        what: what they are, for the sentence.
+        what: what the numbers are, for the error sentence.
 
     Raises:
-        UserError: something else than numbers, lists of different lengths, or numbers that are no coordinates.
+        UserError: something other than numbers, lists of different lengths, or numbers that cannot be coordinates.
     """
     try:
         found = np.array(values, np.float64)
@@ -120,7 +120,7 @@ def ring(points: Any) -> np.ndarray:
     """A polygon's corners (N, 2) from pairs `[[x, y], ...]` or one list `[x, y, x, y, ...]`.
 
     Raises:
-        UserError: no pairs of finite numbers, or fewer than three.
+        UserError: not pairs of finite numbers, or fewer than three.
     """
     corners = numbers(points, "outline") if isinstance(points, list) else np.zeros(())
     if corners.ndim == 1 and len(corners) % 2 == 0:
@@ -133,7 +133,7 @@ def ring(points: Any) -> np.ndarray:
 
 
 def short(value: Any, limit: int = 40) -> str:
-    """A value as it is shown in a sentence."""
+    """A value as error sentences show it."""
     if value is None:
         return "missing"
     text = str(value).encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""What the writers of all formats share: which pictures, under which names, and their labels as masks and regions."""
+"""Shared parts of the writers of all formats: the pictures, their names, and their labels as masks and regions."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Export:
     """A dataset about to be written.
 
     Attributes:
-        dataset: what is read.
-        records: those that are written, labelled or not.
-        names: record's name -> its new one: a path without suffix below the folder of pictures.
+        dataset: the dataset that is read.
+        records: the records that are written, labelled or not.
+        names: record's name -> its new name: a path without suffix below the folder of pictures.
         splits: split -> labelled records.
     """
 
@@ -41,7 +41,7 @@ class Export:
         return self.names[record.name] + record.picture.suffix
 
     def copy_pictures(self, folder: Path) -> None:
-        """Copies every picture as it is."""
+        """Copies every picture unchanged."""
         for record in self.records:
             target = folder / self.picture(record)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ class Export:
         return ((record, self.dataset.load(record)) for record in records if record.labels)
 
     def by_split(self) -> dict[str, tuple[Record, ...]]:
-        """Labelled records by split, and under an empty name those in none."""
+        """Labelled records by split; those in no split are under an empty name."""
         taken = {record.name for records in self.splits.values() for record in records}
         rest = tuple(record for record in self.records if record.labels and record.name not in taken)
         return {**self.splits, **({"": rest} if rest else {})}
@@ -63,7 +63,7 @@ class Export:
     def parts(self, sample: Sample, *, connected: bool, whole: bool = False) -> list[Part]:
         """Everything that is labelled in a picture: objects of which only the box is known, then `parts_of`.
 
-        What is void for a box alone is so without being said.
+        Pixels that are void only because of a box are not written as void.
 
         Args:
             connected, whole: as for `parts_of`.
@@ -81,12 +81,12 @@ class Export:
         return IGNORE if class_id == VOID else self.dataset.class_names[class_id]
 
     def write_classes(self, out: Path) -> None:
-        """classes.txt, from which the order of the classes is read again."""
+        """Writes classes.txt, from which the order of the classes is read again."""
         lines = "".join(f"{name}\n" for name in self.dataset.class_names)
         (out / CLASSES).write_text(lines, encoding="utf-8")
 
     def write_lists(self, folder: Path, prefix: str = "", *, suffix: bool = False) -> None:
-        """One list of names a split.
+        """Writes one list of names per split.
 
         Args:
             prefix: the folder of pictures, as in `images/`.
@@ -103,7 +103,7 @@ NO_PIXELS = Patch(0, 0, np.zeros((0, 0), bool))
 
 
 def new_names(records: Sequence[Record]) -> dict[str, str]:
-    """Old name -> path below images/: without the folders that told role and split; numbered where two would meet."""
+    """Old name -> path below images/, without folders that stated role and split; equal names are numbered."""
     keys = {record.name: PurePosixPath(place(PurePosixPath(record.name + ".png")).key) for record in records}
     if len({key.name for key in keys.values()}) == len(keys) and any(len(record.labels) > 1 for record in records):
         keys = {name: PurePosixPath(key.name) for name, key in keys.items()}
@@ -111,7 +111,7 @@ def new_names(records: Sequence[Record]) -> dict[str, str]:
 
 
 def plain_names(records: Sequence[Record]) -> dict[str, str]:
-    """As `new_names`, and none is the end of another (`a/x` of `b/a/x`), which a reader could take for it."""
+    """As `new_names`, and no name is the end of another (`a/x` of `b/a/x`), which a reader could confuse with it."""
     names = new_names(records)
     ends = {"/".join(name.split("/")[start:]) for name in names.values() for start in range(1, name.count("/") + 1)}
     if ends & set(names.values()):
@@ -120,7 +120,7 @@ def plain_names(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _numbered(names: Mapping[str, str]) -> dict[str, str]:
-    """Old name -> new one, with a number behind those that are taken."""
+    """Old name -> new name, with a number appended to names that are taken."""
     new: dict[str, str] = {}
     taken: set[str] = set()
     for old, wanted in names.items():
@@ -135,12 +135,12 @@ def _numbered(names: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A region of one class: an object, or pixels of which it is not known what objects they make.
+    """A region of one class: an object, or pixels whose division into objects is not known.
 
     Attributes:
-        is_object: also a crowd, and a difficult object.
-        patch: its pixels; none where only the box is known.
-        box: of an object without an outline.
+        is_object: true also for a crowd and a difficult object.
+        patch: its pixels; empty if only the box is known.
+        box: the box of an object without an outline.
     """
 
     class_id: int
@@ -161,7 +161,7 @@ class Part:
 
 
 def _bare_boxes(instances: Instances | None) -> Iterator[Part]:
-    """The objects without an outline, those that are ignored among them."""
+    """The objects without an outline, including the ignored ones."""
     for objects, ignored in _with_ignored(instances):
         for number in range(objects.outlined, len(objects)):
             box = Box(*objects.boxes[number].tolist())
@@ -169,13 +169,13 @@ def _bare_boxes(instances: Instances | None) -> Iterator[Part]:
 
 
 def parts_of(mask: np.ndarray, instances: Instances | None, *, connected: bool, whole: bool = False) -> list[Part]:
-    """A mask in disjoint parts that cover all pixels that are not 0: the objects, then what else each class has.
+    """A mask in disjoint parts that cover all pixels that are not 0: the objects, then the rest of each class.
 
     Args:
         mask: (H, W) class ids.
-        instances: the objects, with their label map where there is one.
-        connected: tear what belongs to no object into connected regions (4 neighbours).
-        whole: crowds and difficult objects have the pixels that others hide, too; only such parts are not disjoint.
+        instances: the objects, with their label map if there is one.
+        connected: divide the pixels that belong to no object into connected regions (4 neighbours).
+        whole: crowds and difficult objects include pixels that other objects hide; only such parts are not disjoint.
     """
     parts = []
     rest = mask.copy()
@@ -206,7 +206,7 @@ def parts_of(mask: np.ndarray, instances: Instances | None, *, connected: bool, 
 
 
 def _with_ignored(instances: Instances | None) -> list[tuple[Instances, bool]]:
-    """The objects that count, and those that are ignored, where there are any."""
+    """The objects that count, and the ignored ones if there are any."""
     if instances is None:
         return []
     return [(instances, False), *([(instances.ignored, True)] if instances.ignored is not None else [])]

@@ -1,4 +1,4 @@
-"""Pictures and masks paired by name, in whatever folders people keep them.
+"""Pictures and masks paired by name, in any of the usual folders.
 
 images/b/x.jpg + masks/b/x.png      train/images/x.jpg + train/masks/x.png      x.jpg + x_mask.png
 masks/cat/x.png + masks/dog/x.png   x.jpg + x_mask.png + x_mask_1.png           (several masks per picture)
@@ -30,10 +30,10 @@ from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
 
 EXTRAS = frozenset({"instances"})
-"""Folders at the top that go with the layout and hold no masks: `instances/` has label maps of objects."""
+"""Folders at the top that belong to the layout and hold no masks: `instances/` has label maps of objects."""
 _OBJECT_WORDS = frozenset({"object", "obj", "instance", "inst", "region"})
 SAME_REGION = 0.5
-"""Two masks of a picture that agree by more than this IoU show the same thing twice."""
+"""Two masks of a picture whose IoU exceeds this show the same thing twice."""
 
 
 def detect(root: Path) -> bool:
@@ -41,7 +41,7 @@ def detect(root: Path) -> bool:
 
 
 def survey(root: Path) -> Survey:
-    """Every picture below `root` with its mask, where one has its name."""
+    """Every picture below `root` with its mask, if one has its name."""
     faults = Faults()
     pairing = pair(root, picture_files(root))
     table = faults.attempt(lambda: class_table(root), ClassTable())
@@ -73,8 +73,8 @@ def survey(root: Path) -> Survey:
 def _coding_of_values(
     records: Sequence[Record], class_names: tuple[str, ...] | None
 ) -> tuple[MaskCoding | None, tuple[str, ...] | None, tuple[str, ...]]:
-    """The coding of masks in black and white with soft edges or a large value for white, and sentences on the guess;
-    None where the values of all masks must tell."""
+    """The coding of black-and-white masks with soft edges or with a large value for white, and sentences on the guess;
+    None if the values of all masks are needed to decide."""
     masks = [record.labels[0] for record in records if record.labels]
     meaning = meaning_of(masks, class_names)
     if meaning.kind == "codes" and class_names is None:
@@ -87,13 +87,13 @@ def _coding_of_values(
         half = meaning.top // 2
         guess = (
             f"The masks hold values between black and white (0 to {meaning.top}), at smoothed edges or after saving "
-            f"with loss: what is above {half} is read as {names[1]}, the rest as {names[0]}. `pixelwise check DATA "
+            f"with loss: values above {half} are read as {names[1]}, the rest as {names[0]}. `pixelwise check DATA "
             "--fix DIR` writes masks without values between; if the values are ids, name them all in classes.txt."
         )
         return MaskCoding(kind="binary", threshold=half), names, (guess,)
     if meaning.kind == "ids" and meaning.why:
         guess = (
-            f"The values of the masks are read as class ids: {meaning.why}. If every value is an object of its own, "
+            f"The values of the masks are read as class ids: {meaning.why}. If every value is a separate object, "
             "give the layout `labelmap`."
         )
         return None, None, (guess,)
@@ -101,17 +101,17 @@ def _coding_of_values(
 
 
 def _coding_of_codes(masks: Sequence[Path]) -> tuple[MaskCoding | None, tuple[str, ...] | None, tuple[str, ...]]:
-    """The coding of class ids beyond 255, as land cover has them: numbered in their order, 0 first."""
+    """The coding of class ids beyond 255, as in land cover maps: numbered in ascending order, 0 first."""
     try:
         values = sorted({0, *found_values(masks, lambda found: len(found) > VOID)})
-    except UserError:  # told when that mask is read
+    except UserError:  # reported when that mask is read
         return None, None, ()
     if len(values) > VOID:
         return None, None, ()
     names = ("background", *(f"value {value}" for value in values[1:]))
     guess = (
         f"The values {some(values, 6)} of the masks lie in several regions each, so they are read as the classes 0 to "
-        f"{len(values) - 1} in this order; if every value is an object of its own, give the layout `labelmap`."
+        f"{len(values) - 1} in this order; if every value is a separate object, give the layout `labelmap`."
     )
     return MaskCoding(mapping={value: class_id for class_id, value in enumerate(values)}), names, (guess,)
 
@@ -121,12 +121,12 @@ def _in_colour(records: Sequence[Record]) -> bool:
     sample = even_sample([record.labels[0] for record in records if record.labels], 20)
     try:
         return 2 * sum(probe(mask).mode in ("RGB", "RGBA") for mask in sample) > len(sample)
-    except UserError:  # told when that mask is read
+    except UserError:  # reported when that mask is read
         return False
 
 
 def records_of(root: Path, pairing: Pairing) -> tuple[tuple[Record, ...], dict[str, str], tuple[str, ...]]:
-    """Records sorted by name, the splits that folders tell by name, and notes on names that needed their suffix."""
+    """Records sorted by name, the splits that folders state by name, and notes on names that needed their suffix."""
     names = record_names([picture for picture, _, _ in pairing.pairs])
     records = []
     by_folder = {}
@@ -138,8 +138,8 @@ def records_of(root: Path, pairing: Pairing) -> tuple[tuple[Record, ...], dict[s
     notes: tuple[str, ...] = ()
     if double:
         notes = (
-            f"{len(double)} names are shared by pictures of different suffix, which keep it in their names and share "
-            f"the mask: {some(double, 3)}.",
+            f"{len(double)} names are shared by pictures with different suffixes, which keep it in their names and "
+            f"share the mask: {some(double, 3)}.",
         )
     return tuple(sorted(records, key=lambda record: record.name)), by_folder, notes
 
@@ -149,8 +149,8 @@ def _coding_of_layers(
 ) -> tuple[Pairing, Coding | None, tuple[str, ...] | None, tuple[str, ...]]:
     """What several masks per picture mean: the pairing, the coding, the class names, and sentences on the guess.
 
-    Masks that agree show the same thing, and the first is read. Otherwise each is a layer: of the class that its name
-    or folder says, or, where these only count, of the one class there is.
+    Masks that agree show the same thing, and the first is read. Otherwise each mask is a layer: of the class that its
+    name or folder states or, if these are only numbers, of the only class.
     """
     several = {picture: masks for picture, masks, _ in pairing.pairs if len(masks) > 1}
     classes = sorted({_class_of_layer(layer) for layer in pairing.layers.values()} - {""})
@@ -162,7 +162,7 @@ def _coding_of_layers(
         first = tuple((picture, masks[:1], split) for picture, masks, split in pairing.pairs)
         rest = tuple(mask for masks in several.values() for mask in masks[1:])
         said = (
-            f"{len(several)} pictures have several masks that show the same ({example}), of which the first alone is "
+            f"{len(several)} pictures have several masks that show the same ({example}), of which only the first is "
             "read; move away those that you do not mean."
         )
         one = Pairing(first, pairing.orphans, (*pairing.ignored, *rest), {}, pairing.guesses)
@@ -185,21 +185,21 @@ def _coding_of_layers(
     meaning = f"one mask per class ({some(classes)})" if classes else "several masks, whose union is read"
     said = (
         f"{len(several)} pictures have {meaning}: {example}. If these are not masks of one picture, give each picture "
-        "one mask of its name."
+        "one mask with its name."
         if several
-        else f"Each mask is read as a mask of the class that its name or folder says ({some(classes)}), as of "
-        f"{some(list(pairing.layers), 2)}; if that is no class, put the masks into masks/ under the names of their "
+        else f"Each mask is read as a mask of the class that its name or folder states ({some(classes)}), as in "
+        f"{some(list(pairing.layers), 2)}; if that is not a class, put the masks into masks/ under the names of their "
         "pictures alone."
     )
     return pairing, coding, names, (said,)
 
 
 def _mark_one_thing(root: Path, masks: Sequence[PurePosixPath]) -> bool:
-    """Whether masks hold one value beside 0, or soft edges of one, judged by eight of them."""
+    """Whether masks hold one value besides 0, or soft edges of one, judged by eight of them."""
     for mask in even_sample(masks, 8):
         try:
             values = values_of(root / mask)
-        except UserError:  # told when that mask is read
+        except UserError:  # reported when that mask is read
             continue
         if len(values) > 2 and meaning_of([root / mask]).kind != "soft":
             return False
@@ -207,7 +207,7 @@ def _mark_one_thing(root: Path, masks: Sequence[PurePosixPath]) -> bool:
 
 
 def _class_of_layer(layer: str) -> str:
-    """`cat` of `cat` and `cat_2`, and nothing of a number or of a word for masks."""
+    """`cat` of `cat` and `cat_2`, and nothing for a number or a word for masks."""
     name = re.sub(r"[_\-. ]?\d+$", "", layer)
     return "" if name.lower() in (*MASK_WORDS, *_OBJECT_WORDS) else name
 
@@ -218,7 +218,7 @@ def _show_the_same(root: Path, several: Sequence[Sequence[PurePosixPath]]) -> bo
     for masks in even_sample(several, 8):
         try:
             first, second = (foreground(root / mask) for mask in masks[:2])
-        except UserError:  # told when that mask is read
+        except UserError:  # reported when that mask is read
             continue
         if first.shape == second.shape and (first | second).any():
             agree.append((first & second).sum() / (first | second).sum() > SAME_REGION)
@@ -229,7 +229,7 @@ def write(export: Export, out: Path) -> list[str]:
     """`images/`, `masks/` as PNGs of class ids with 255 for void, and lists.
 
     Raises:
-        UserError: masks that would be read otherwise: void, and no class but the first, among at most two.
+        UserError: masks that would be read differently: void, and no class but the first, among at most two.
     """
     export.copy_pictures(out / "images")
     values = set()
@@ -243,4 +243,4 @@ def write(export: Export, out: Path) -> list[str]:
             "and 255 would be read as two classes; choose another format, such as voc."
         )
     export.write_lists(out, "images/")
-    return ["Objects are not written: the masks hold class ids alone."] if export.knows_objects() else []
+    return ["Objects are not written: the masks hold only class ids."] if export.knows_objects() else []

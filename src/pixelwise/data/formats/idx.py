@@ -1,4 +1,4 @@
-"""MNIST's own files and those of its relatives: pictures in one idx file, their class ids in another.
+"""The files of MNIST and its relatives: pictures in one idx file, their class ids in another.
 
 train-images-idx3-ubyte.gz + train-labels-idx1-ubyte.gz      t10k-images-idx3-ubyte + t10k-labels-idx1-ubyte
 """
@@ -31,9 +31,9 @@ class _Part:
     """One file of pictures.
 
     Attributes:
-        name: the file's name before `-images-idx3-ubyte`, with its folders where files lie in several.
+        name: the file's name before `-images-idx3-ubyte`, with its folders if files are in several.
         file: its path.
-        split: `train`, `val` or `test`, by a word of the name (`t10k` is `test`); empty where no word tells.
+        split: `train`, `val` or `test`, by a word of the name (`t10k` is `test`); empty if no word states it.
         collection: folders and name without that word: `raw/emnist-letters` of `raw/emnist-letters-train`.
     """
 
@@ -48,7 +48,7 @@ def detect(root: Path) -> bool:
 
 
 def _parts(root: Path) -> list[_Part]:
-    """The files of pictures at any depth; an unpacked one is taken before a packed one."""
+    """The files of pictures at any depth; an unpacked file takes precedence over a packed one."""
     found: dict[PurePosixPath, Path] = {}
     for file in picture_files(root, _LAST_SUFFIXES):
         match = _IMAGES.match(file.name)
@@ -72,7 +72,7 @@ _SPLIT_WORDS = {**SPLIT_WORDS, "t10k": "test"}
 
 
 def _labels_of(images: Path) -> Path:
-    """The file of class ids beside a file of pictures, packed or not.
+    """The file of class ids next to a file of pictures, packed or not.
 
     Raises:
         UserError: there is none.
@@ -83,11 +83,11 @@ def _labels_of(images: Path) -> Path:
     for name in (stem, f"{stem}.gz", stem.replace("labels", "label"), f"{stem.replace('labels', 'label')}.gz"):
         if (images.parent / name).is_file():
             return images.parent / name
-    raise UserError(f"{images}: no {stem} or {stem}.gz beside it; put the file with its class ids there.")
+    raise UserError(f"{images}: no {stem} or {stem}.gz next to it; put the file with its class ids there.")
 
 
 def survey(root: Path) -> Survey:
-    """Every picture of every file. Words in the files' names say their split (`t10k`: `test`), else they have none.
+    """Every picture of every file. Words in the files' names state their split (`t10k`: `test`), else they have none.
 
     Raises:
         UserError: files that are missing, damaged or do not fit together, files of several collections, or class ids
@@ -98,7 +98,7 @@ def survey(root: Path) -> Survey:
     if len(collections) > 1:
         raise UserError(
             f"{root}: files of several collections found ({', '.join(map(repr, collections))}), whose class ids "
-            "do not mean the same; give the folder of one of them, or put each into a folder of its own."
+            "have different meanings; give the folder of one of them, or put each into a separate folder."
         )
     records: list[Record] = []
     given: dict[str, tuple[str, ...]] = {}
@@ -113,7 +113,7 @@ def survey(root: Path) -> Survey:
     class_names = read_classes(root) or tuple(map(str, range(top + 1)))
     if top >= len(class_names):
         raise UserError(
-            f"{root}: class id {top} found, but classes.txt names {len(class_names)} classes; add the rest."
+            f"{root}: class id {top} found, but classes.txt names {len(class_names)} classes; add the others."
         )
     return Survey(
         root=root,
@@ -155,11 +155,11 @@ def _records_of(part: _Part) -> tuple[list[Record], set[int]]:
 def _notes(parts: list[_Part], found: set[int]) -> Iterator[str]:
     if found and min(found) > 0:
         yield (
-            f"The class ids go from {min(found)} to {max(found)}, so no picture is of a class below {min(found)}; ids "
-            "are kept as they are."
+            f"The class ids go from {min(found)} to {max(found)}, so no picture has a class below {min(found)}; ids "
+            "are kept unchanged."
         )
     if any("emnist" in part.file.name.lower() for part in parts):
         yield (
-            "EMNIST's files store pictures with rows and columns exchanged. They are read as stored, so pictures that "
-            "are predicted later must be exchanged, too."
+            "EMNIST's files store pictures with rows and columns exchanged. They are read as stored, so rows and "
+            "columns must be exchanged in pictures that are predicted later, too."
         )

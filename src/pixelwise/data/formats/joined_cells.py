@@ -15,11 +15,11 @@ _JOINED = re.compile(r"(?P<picture>.+\.(?:png|jpe?g|tiff?|bmp|webp))_(?P<label>.
 
 
 def parted(rows: Sequence[Row], finder: Finder, file: Path) -> list[Row]:
-    """The rows with picture and class taken apart.
+    """The rows with picture and class separated.
 
-    Without a suffix, the picture is the longest part before a `_` that names one. If `a_3` is gone, that would make
-    `a_3_1` the class `3_1` of `a`: a class that occurs with one picture alone, and whose end is a class of several,
-    is of a picture that is not there.
+    Without a suffix, the picture is the longest part before a `_` that names one. If `a_3` is missing, that would make
+    `a_3_1` the class `3_1` of `a`. So if a class occurs with only one picture, and its end is a class of several
+    pictures, the row belongs to a picture that does not exist.
     """
     apart = [_parted(row, finder, file) for row in rows]
     pictures: dict[str, set[str]] = defaultdict(set)
@@ -39,7 +39,7 @@ def _parted(row: Row, finder: Finder, file: Path) -> Row:
 
 
 def _of_the_lost(row: Row, pictures: dict[str, set[str]]) -> Row:
-    """The row, or where the end of its class is a class of several pictures, with the beginning as the picture's."""
+    """The row; if the end of its class is a class of several pictures, with the beginning moved to the picture."""
     parts = row.label.split("_")
     for start in range(1, len(parts)):
         label = "_".join(parts[start:])

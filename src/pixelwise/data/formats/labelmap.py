@@ -1,4 +1,4 @@
-"""Pictures with label maps: 0 is background, every other value an object of its own.
+"""Pictures with label maps: 0 is background, every other value is a separate object.
 
 images/x.png + labels/x.png (each value one region, more in one picture than in another)
 """
@@ -24,7 +24,7 @@ from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError
 
 MOST = np.iinfo(np.uint16).max
-"""Objects that a label map of 16 bits can number."""
+"""How many objects a 16-bit label map can number."""
 
 
 def detect(root: Path) -> bool:
@@ -48,7 +48,7 @@ def survey(root: Path) -> Survey:
         coding=MaskCoding(kind="objects"),
         notes=(
             *found.notes,
-            "The masks are read as label maps: 0 is background, every other value an object of its own; if the values "
+            "The masks are read as label maps: 0 is background, every other value is a separate object; if the values "
             "are class ids, say so with the layout `folder`.",
         ),
         guesses=(*found.guesses, *_guess(meaning)),
@@ -56,9 +56,9 @@ def survey(root: Path) -> Survey:
 
 
 def write(export: Export, out: Path) -> list[str]:
-    """`images/`, `labels/` as PNGs of 16 bits that number the objects from 1, and lists.
+    """`images/`, `labels/` as 16-bit PNGs that number the objects from 1, and lists.
 
-    Where objects are not known, those are the connected regions of each class.
+    If objects are not known, they are the connected regions of each class.
 
     Raises:
         UserError: more objects in a picture than 16 bits can number.
@@ -77,7 +77,7 @@ def write(export: Export, out: Path) -> list[str]:
             number += 1
             if number > MOST:
                 raise UserError(
-                    f"{record.picture}: has more than {MOST:,} objects, the most that a label map of 16 bits holds; "
+                    f"{record.picture}: has more than {MOST:,} objects, the most that a 16-bit label map can hold; "
                     "choose another format, such as coco."
                 )
             ids[part.patch.window][part.patch.mask] = number
@@ -88,7 +88,7 @@ def write(export: Export, out: Path) -> list[str]:
     (out / CLASSES).write_text("".join(f"{name}\n" for name in lines), encoding="utf-8")
     said = ["If the numbers of few objects are taken for class ids, read the copy with --layout labelmap."]
     if len(names) > 2:
-        said.append(f"Label maps hold no classes: all {len(names) - 1} are one, object.")
+        said.append(f"Label maps hold no classes: all {len(names) - 1} are merged into one, object.")
     if void:
         said.append(f"{void} void regions are not written and will be background.")
     if ignored:

@@ -1,10 +1,10 @@
-"""LabelMe's files (Wada, labelme): one JSON per picture, beside it or in a folder of their own.
+"""LabelMe's files (Wada, labelme): one JSON per picture, next to it or in a separate folder.
 
     x.jpg + x.json           images/x.jpg + annotations/x.json
 
-Shapes are polygons, rectangles, circles, and masks: PNGs in base64 with the box in which they lie. Those of one label
-and one `group_id` are one object. Labels get their ids by classes.txt, else in alphabetical order; `__ignore__` is void
-and `_background_` class 0.
+Shapes are polygons, rectangles, circles, and masks: PNGs in base64 with the box in which they lie. Shapes with the same
+label and the same `group_id` are one object. Labels get their ids by classes.txt, else in alphabetical order;
+`__ignore__` is void and `_background_` class 0.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def detect(root: Path) -> bool:
 def survey(root: Path) -> Survey:
     """The pictures that have a file, labelled even if it holds no shape, and all others without labels.
 
-    A shape that is none is a broken one of its picture, a file that cannot be read a fault.
+    An invalid shape is a broken shape of its picture, and a file that cannot be read is a fault.
 
     Raises:
         UserError: lists that cannot be read, or more than 255 classes.
@@ -105,17 +105,17 @@ def survey(root: Path) -> Survey:
 
 
 def candidates(root: Path) -> list[Path]:
-    """JSON files in which a key of LabelMe's stands."""
+    """JSON files that contain a key of LabelMe's."""
     return files_with(files_below(root, ".json"), KEYS)
 
 
 def _read(file: Path, name: str, encodings: Encodings, finder: Finder) -> dict[str, Any] | None:
-    """The content of a file of LabelMe's; None for a file of another kind that has the same words in it.
+    """The content of a LabelMe file; None for a file of another kind that contains the same words.
 
     A file that has neither shapes nor a picture of its name or path is of another kind.
 
     Raises:
-        UserError: no JSON, or shapes that are no list.
+        UserError: not JSON, or shapes that are not a list.
     """
     content = read_json(file, name, encodings)
     if not isinstance(content, dict) or content.keys().isdisjoint(KEYS):
@@ -128,20 +128,22 @@ def _read(file: Path, name: str, encodings: Encodings, finder: Finder) -> dict[s
 
 
 def _called(content: dict[str, Any]) -> str:
-    """The picture as the file calls it."""
+    """The picture's name in the file."""
     called = entries.short(content.get("imagePath")).strip("'")
     return (
-        f"{called} (which lies inside of the JSON: write it to a file beside)" if content.get("imageData") else called
+        f"{called} (which is embedded in the JSON: write it to a file next to it)"
+        if content.get("imageData")
+        else called
     )
 
 
 def _no_file(root: Path, unmatched: Unmatched) -> str:
-    if any("inside of the JSON" in entry for entry in unmatched.missing):
+    if any("embedded in the JSON" in entry for entry in unmatched.missing):
         return (
-            f"{root}: the pictures lie inside of LabelMe's JSON files; write them to files beside (labelme_export_json "
-            "does) so that they can be read."
+            f"{root}: the pictures are embedded in LabelMe's JSON files; write them to files next to these "
+            "(labelme_export_json does) so that they can be read."
         )
-    return f"{root}: no JSON file of LabelMe's (key shapes) that belongs to a picture here."
+    return f"{root}: no LabelMe JSON file (key shapes) that belongs to a picture here."
 
 
 def _notes(root: Path, files: list[Path], tally: Shapes, drawings: dict[str, Any]) -> list[str]:
@@ -149,7 +151,7 @@ def _notes(root: Path, files: list[Path], tally: Shapes, drawings: dict[str, Any
         return []
     order = "classes.txt" if (root / "classes.txt").is_file() else "alphabetical order"
     count = sum(len(drawing.shapes) for drawing in drawings.values())
-    notes = [f"{count} shapes in {len(files)} files; labels have their ids by {order}, background is 0."]
+    notes = [f"{count} shapes in {len(files)} files; class ids follow {order}, background is 0."]
     if tally.flat:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(tally.flat.items()))
         said = counted(tally.flat.total(), "shape has no area and is", "shapes have no area and are")
@@ -164,19 +166,19 @@ def _notes(root: Path, files: list[Path], tally: Shapes, drawings: dict[str, Any
 
 def _guesses(tally: Shapes) -> list[str]:
     return [
-        f"{counted(len(where), 'shape is', 'shapes are')} of the type {kind}, which is not LabelMe's; the points are "
-        f"read as the corners of a polygon ({some(where, 3)}). If they are something else, draw a polygon instead."
+        f"{counted(len(where), 'shape is', 'shapes are')} of the type {kind}, which LabelMe does not have; the points "
+        f"are read as the corners of a polygon ({some(where, 3)}). If they mean something else, draw a polygon instead."
         for kind, where in tally.corners.items()
     ]
 
 
 def write(export: Export, out: Path) -> list[str]:
-    """`images/` with a JSON beside each labelled picture, and lists.
+    """`images/` with a JSON next to each labelled picture, and lists.
 
-    A shape is a connected part of an object, or where objects are not known, a connected region of one class: a polygon
-    where it has no hole and the polygon covers exactly its pixels, else a mask. The parts of one object share a
+    A shape is a connected part of an object or, if objects are not known, a connected region of one class. It is a
+    polygon if it has no hole and the polygon covers exactly its pixels, else a mask. The parts of one object share a
     `group_id`. An object without an outline is a rectangle with the flag `box`; crowds and difficult objects have flags
-    of these names. Class 0 is what no shape covers, void is `__ignore__`.
+    of these names. Class 0 is where no shape is, and void is `__ignore__`.
     """
     export.copy_pictures(out / "images")
     for record, sample in export.samples(export.records):
@@ -201,7 +203,7 @@ def write(export: Export, out: Path) -> list[str]:
 
 
 def _shapes(part: Part, label: str, number: int) -> list[dict[str, Any]]:
-    """One shape per connected part (8 neighbours), with the number as `group_id` where there are several."""
+    """One shape per connected part (8 neighbours), with the number as `group_id` if there are several."""
     flags = {name: True for name, there in ((CROWD, part.crowd), (DIFFICULT, part.difficult)) if there}
     if part.box is not None:
         left, top, right, bottom = part.edges
@@ -215,13 +217,13 @@ def _shapes(part: Part, label: str, number: int) -> list[dict[str, Any]]:
 
 
 def _cropped(patch: Patch, mask: np.ndarray) -> Patch:
-    """Some of a patch's pixels, as a patch no larger than they are."""
+    """Some of a patch's pixels, as a patch that just contains them."""
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     return Patch(patch.top + top, patch.left + left, mask[top : top + height, left : left + width])
 
 
 def _shape(patch: Patch) -> dict[str, Any]:
-    """The keys that say where a region lies."""
+    """The keys that describe the region's position."""
     ring = outline(patch)
     if ring is not None:
         return {"shape_type": "polygon", "points": ring.tolist()}

@@ -22,10 +22,10 @@ from pixelwise.errors import UserError
 
 FLAT = frozenset({"point", "points", "line", "linestrip"})
 CORNERS = frozenset({"rotation", "quadrilateral"})
-"""Kinds of other programs that give the corners of their outline in order."""
+"""Types of other programs that list the corners of their outline in order."""
 BOX, CROWD, DIFFICULT = "box", "crowd", "difficult"
-"""Flags of shapes: a rectangle is the box of an object whose outline is not known, and what is ignored where objects
-are looked for."""
+"""Flags of shapes: `box` marks the box of an object whose outline is not known; the others mark objects that are
+neither right nor wrong to find."""
 _DATA_URL = re.compile(r"^data:[\w/+.-]*;base64,")
 _NO_PNG = (binascii.Error, *DAMAGE)
 
@@ -35,9 +35,9 @@ class Shapes:
     """The shapes of one file, or of several.
 
     Attributes:
-        labelled: those with an area; parts of a group are one.
-        flat: points and lines by kind, which have none.
-        corners: those of kinds that are not LabelMe's, by kind, which are read as polygons.
+        labelled: shapes with an area; the parts of a group are one shape.
+        flat: points and lines, which have no area, by type.
+        corners: shapes of types that LabelMe does not have, by type, which are read as polygons.
         parts: how many shapes are parts of `groups` objects.
     """
 
@@ -48,7 +48,7 @@ class Shapes:
     groups: int = 0
 
     def count(self, other: Shapes, file: str) -> None:
-        """Adds up everything of another file but its regions."""
+        """Adds up everything of another file except its regions."""
         self.flat += other.flat
         for kind, where in other.corners.items():
             self.corners[kind] += [f"{file}, {entry}" for entry in where]
@@ -57,9 +57,9 @@ class Shapes:
 
 
 def read_shapes(found: list[Any]) -> Shapes:
-    """The shapes of one file; an entry that is none is a broken one.
+    """The shapes of one file; an invalid entry is a broken shape.
 
-    Shapes of the same label and `group_id` are one object in several parts.
+    Shapes with the same label and `group_id` are one object in several parts.
     """
     shapes = Shapes()
     members: dict[tuple[str, int | str], list[int]] = defaultdict(list)
@@ -83,7 +83,7 @@ def read_shapes(found: list[Any]) -> Shapes:
 
 
 def _join(shapes: Shapes, groups: list[list[int]]) -> None:
-    """Makes one shape of each group, where its first part stood."""
+    """Merges each group into one shape, at the position of its first part."""
     gone = set()
     for places in groups:
         parts = [shapes.labelled[place] for place in places]
@@ -101,7 +101,7 @@ def _region(entry: dict[str, Any], where: str, shapes: Shapes) -> Region | None:
     """The pixels of a shape; None for points and lines, which are counted.
 
     Raises:
-        UserError: points that do not make such a shape, or a type that is unknown.
+        UserError: points that do not make such a shape, or an unknown type.
     """
     kind = entry.get("shape_type") or "polygon"
     kind = kind.lower() if isinstance(kind, str) else kind
@@ -122,7 +122,7 @@ def _region(entry: dict[str, Any], where: str, shapes: Shapes) -> Region | None:
 
 
 def _flags(entry: dict[str, Any]) -> set[str]:
-    """The flags that are set; some programs write `difficult` beside them."""
+    """The flags that are set; some programs write `difficult` outside the flags."""
     flags = entry.get("flags")
     found = {str(name) for name, value in (flags.items() if isinstance(flags, dict) else ()) if entries.is_true(value)}
     return found | {DIFFICULT} if entries.is_true(entry.get(DIFFICULT)) else found
@@ -133,7 +133,7 @@ def _polygon(points: list[Any], entry: dict[str, Any]) -> Region:
 
 
 def _rectangle(points: list[Any], entry: dict[str, Any]) -> Region:
-    """Two opposite corners, or all four as other programs write them, in whatever order if the sides are upright."""
+    """Two opposite corners, or all four as other programs write them, in any order if the sides are upright."""
     corners = entries.numbers(points, "rectangle")
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) not in (2, 4, 5):
         raise UserError(f"a rectangle needs two points or four corners, found {entries.short(points)}.")
@@ -153,7 +153,7 @@ def _circle(points: list[Any], entry: dict[str, Any]) -> Region:
 
 
 def _mask(points: list[Any], entry: dict[str, Any]) -> Region:
-    """A PNG of what lies between the two points, both of them included."""
+    """A PNG of the area between the two points, including both."""
     corner, opposite = np.rint(_two(points, "mask")).astype(np.int64)
     left, top = corner.tolist()
     width, height = (opposite - corner + 1).tolist()
@@ -163,7 +163,7 @@ def _mask(points: list[Any], entry: dict[str, Any]) -> Region:
             found = image.size
             mask = np.array(image.convert("L")) > 0 if found == (width, height) else np.zeros(0)
     except _NO_PNG as error:
-        raise UserError(f"the mask is no PNG in base64 ({error}).") from None
+        raise UserError(f"the mask is not a PNG in base64 ({error}).") from None
     if found != (width, height):
         raise UserError(f"the mask is {found[0]} x {found[1]}, but its box {width} x {height} (width x height).")
     return Patch(top, left, mask)

@@ -1,4 +1,4 @@
-"""Annotation files of a layout that is not read, since another one in the same folder goes before it."""
+"""Annotation files of a layout that is not read, because another one in the same folder takes precedence."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _ONE_PER_PICTURE = ("labelme", "voc_xml", "yolo")
 def left_aside(root: Path, layout: str, labelled: int) -> tuple[list[str], list[str]]:
     """Sentences on annotation files of other layouts, as notes and as guesses.
 
-    Some layouts have one file per picture, so that more files than labelled pictures mean lost labels: a guess.
+    Some layouts have one file per picture. More such files than labelled pictures mean lost labels, which is a guess.
 
     Args:
-        layout: the one that is read.
+        layout: the layout that is read.
         labelled: how many pictures have labels in it.
     """
     notes: list[str] = []

@@ -1,8 +1,8 @@
-"""What the values of masks mean, judged by the values themselves and by the regions in which they lie.
+"""Decides what the values of masks mean, by the values themselves and by the regions in which they lie.
 
-Class ids come in many regions, and the same few in every picture. Numbers of objects count from 1, each is one region,
-and there are more in one picture than in another. Black and white with soft edges has two peaks and a ramp between.
-The bit depth decides nothing: 16 bits may hold class ids, 8 bits may number objects.
+Class ids occur in many regions, and the same few in every picture. Numbers of objects count from 1, each is one region,
+and one picture has more of them than another. Black and white with soft edges has two peaks and a ramp between them.
+The bit depth decides nothing: 16 bits may hold class ids, and 8 bits may number objects.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
 
 SAMPLE = 20
-"""Masks that are looked at."""
+"""How many masks are looked at."""
 MANY_OBJECTS = 40
-"""More values than this, numbered without gaps, are objects whatever their regions look like."""
+"""More values than this, numbered without gaps, are objects, whatever their regions look like."""
 MOST_PIXELS = 1 << 22
-"""Of larger masks, every so many-th row and column is looked at, and the middle for soft edges."""
+"""Of larger masks, only every n-th row and column is looked at, or the middle for soft edges."""
 NEARLY = 16
 """Values in areas of a lossy mask differ by no more than this; across an edge they differ by more."""
 LEAST_APART = 5
-"""Shades of grey that are chosen to be told apart differ by this or more."""
+"""Shades of grey that were chosen to be distinguishable differ by this or more."""
 MOST_REGIONS = 30
-"""Values per mask whose regions are looked at."""
+"""How many values per mask have their regions looked at."""
 
 Kind = Literal["ids", "codes", "objects", "black_and_white", "soft"]
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What the values of masks are.
+    """The meaning of the values of masks.
 
     Attributes:
         kind: `ids` of classes, `codes` of classes beyond 255, numbers of `objects`, `black_and_white` (0 and one large
             value), or `soft`: black and white with values between, at smoothed or lossy edges.
         top: the largest value.
-        why: half a sentence, for what is no matter of course; empty where there is no doubt.
+        why: half a sentence on the reason if the meaning is not obvious; empty if there is no doubt.
     """
 
     kind: Kind
@@ -57,15 +57,15 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class _Mask:
-    """One mask in numbers.
+    """Statistics of one mask.
 
     Attributes:
         counts: stored value -> pixels.
-        single: values other than 0 and 255 that lie in one region, of those looked at.
-        looked: how many were looked at.
+        single: how many of the values looked at, other than 0 and 255, are one region.
+        looked: how many values were looked at.
         deep: more than 8 bits per pixel.
-        lossy: values lie between the ids.
-        filled: of a lossy mask, (256,) pixels by value that hardly differ from their neighbours.
+        lossy: the mask was smoothed or saved lossily, so values lie between the ids.
+        filled: of a lossy mask, (256,) pixels per value that hardly differ from their neighbours.
     """
 
     counts: dict[int, int]
@@ -77,7 +77,7 @@ class _Mask:
 
     @property
     def values(self) -> list[int]:
-        """All but 0."""
+        """All values but 0."""
         return [value for value in self.counts if value]
 
     @property
@@ -86,7 +86,7 @@ class _Mask:
 
 
 def meaning_of(masks: Sequence[Path], class_names: tuple[str, ...] | None = None) -> Meaning:
-    """Judges `SAMPLE` masks spread over the dataset; those that hold no values are told by whoever reads them.
+    """Judges `SAMPLE` masks spread over the dataset; masks without values are reported when they are read.
 
     Args:
         masks: one file per labelled picture.
@@ -117,7 +117,7 @@ def _objects_or_ids(masks: Sequence[_Mask], values: Sequence[int]) -> Meaning:
     differ = len({tuple(mask.values) for mask in masks}) > 1
     counting = sum(mask.counts_from_one for mask in masks) >= 0.9 * len(masks)
     if any(len(mask.values) > MANY_OBJECTS and _hardly_a_gap(mask) for mask in masks):
-        return Meaning("objects", top, "" if deep else f"one mask alone holds {max(numbers)} values without gaps")
+        return Meaning("objects", top, "" if deep else f"a single mask holds {max(numbers)} values without gaps")
     if deep and top > VOID and single >= 0.5:
         return Meaning("objects", top)
     one_region = f"{single:.0%} of the values lie in one region each"
@@ -133,7 +133,7 @@ def _objects_or_ids(masks: Sequence[_Mask], values: Sequence[int]) -> Meaning:
 
 
 def _why_ids(masks: Sequence[_Mask], values: Sequence[int], deep: bool, single: float) -> str:
-    """Half a sentence where numbers of objects might look alike: in more than 8 bits, or of one region each."""
+    """Half a sentence if numbers of objects could look the same: in more than 8 bits, or of one region each."""
     if deep and values[-1] > 1 and list(values) != [VOID]:
         return "they lie in several regions each, or are the same in every picture"
     numbers = {len(mask.values) for mask in masks}
@@ -143,13 +143,13 @@ def _why_ids(masks: Sequence[_Mask], values: Sequence[int], deep: bool, single: 
 
 
 def _hardly_a_gap(mask: _Mask) -> bool:
-    """Objects are numbered through; an 8-bit picture in shades of grey has 255 as its white, over large areas."""
+    """Objects are numbered without gaps; in 8-bit pictures with shades of grey, 255 is white and covers large areas."""
     dense = len(mask.values) >= 0.9 * (mask.values[-1] + 1)
     return dense and mask.counts.get(VOID, 0) <= 0.05 * sum(mask.counts.values())
 
 
 def _two_peaks(masks: Sequence[_Mask]) -> bool:
-    """Whether values crowd near 0 and near the top, and those between fill no areas, as a third class would."""
+    """Whether values crowd near 0 and near the top, and values between fill no areas, as a third class would."""
     histogram, filled = np.zeros(256, np.int64), np.zeros(256, np.int64)
     for mask in masks:
         for value, pixels in mask.counts.items():
@@ -164,7 +164,7 @@ def _two_peaks(masks: Sequence[_Mask]) -> bool:
 
 
 def _look(mask: Path) -> _Mask | None:
-    """None where the file is unreadable or a colour picture."""
+    """The statistics of a mask; None if the file is unreadable or a colour picture."""
     status = mask.stat()
     try:
         return _look_once(mask, status.st_mtime_ns, status.st_size)
@@ -192,14 +192,14 @@ def _look_once(file: Path, modified: int, size: int) -> _Mask:
 
 
 def _filled(ids: np.ndarray) -> np.ndarray:
-    """(256,) pixels by value around which 3x3 pixels differ by no more than `NEARLY`; ids (H, W) uint8."""
+    """(256,) pixels per value whose 3x3 neighbourhood differs by no more than `NEARLY`; ids (H, W) uint8."""
     square = np.ones((3, 3), np.uint8)
     level = cv2.dilate(ids, square).astype(int) - cv2.erode(ids, square) <= NEARLY
     return np.bincount(ids[level], minlength=256)
 
 
 def _middle(ids: np.ndarray) -> np.ndarray:
-    """The middle of a large mask, as many pixels as are looked at."""
+    """The middle of a large mask, of as many pixels as are looked at."""
     side = math.isqrt(MOST_PIXELS)
     top, left = (max(length - side, 0) // 2 for length in ids.shape)
     return ids[top : top + side, left : left + side]
@@ -217,8 +217,8 @@ def _is_one_region(marked: np.ndarray) -> bool:
 def is_lossy(ids: np.ndarray, kind: str) -> bool:
     """Whether a mask was smoothed or saved lossily, so that values lie between its ids.
 
-    Ids fill areas. Soft edges and the ringing of JPEG bring many values that hardly anywhere fill a square of 3x3
-    pixels; weak ringing brings few, but of the whole range, and only in JPEGs.
+    Ids fill areas. Soft edges and the ringing of JPEG add many values that hardly ever fill a square of 3x3 pixels;
+    weak ringing adds few values, but over the whole range, and only in JPEGs.
 
     Args:
         ids: (H, W) stored values.
@@ -238,14 +238,14 @@ def is_lossy(ids: np.ndarray, kind: str) -> bool:
 
 
 def grey_levels(values: set[int], classes: int | None = None) -> tuple[int, ...]:
-    """The values of masks that are shades of grey for classes (0, 128, 255), rising; empty where they are ids.
+    """The values of masks that are shades of grey for classes (0, 128, 255), ascending; empty if they are ids.
 
-    Shades leave most values out, lie apart, and reach at least 100. 255 is one of them where the values divide 0 to 255
-    evenly, or where it takes 255 to make up the number of classes; else it is void.
+    Shades skip most values, are far apart, and reach at least 100. 255 is one of them if the values divide 0 to 255
+    evenly, or if it is needed to make up the number of classes; otherwise it is void.
 
     Args:
-        values: all that occur.
-        classes: how many there are, where that is known.
+        values: all values that occur.
+        classes: the number of classes, if it is known.
 
     >>> grey_levels({0, 64, 128, 255}), grey_levels({0, 1, 2, 255}), grey_levels({0, 100, 200, 255})
     ((0, 64, 128, 255), (), (0, 100, 200))

@@ -24,7 +24,7 @@ from pixelwise.data.people import Person
 from pixelwise.errors import UserError
 
 _NAMES = re.compile(r"(joints|examples|mpii_human_pose.*)\.mat", re.IGNORECASE)
-"""What the files are called where the data sets are downloaded."""
+"""The names of the files as the data sets are downloaded."""
 _DAMAGE = (
     ValueError,
     TypeError,
@@ -35,9 +35,9 @@ _DAMAGE = (
     KeyError,
     zlib.error,
 )
-"""What scipy raises for damaged files, and for those of version 7.3."""
+"""What scipy raises for damaged files, and for files of version 7.3."""
 PERSON_HEIGHT = 200.0
-"""Pixels: a person of MPII is `scale` times as tall (Andriluka et al., CVPR 2014, the data's own description)."""
+"""In pixels: a person of MPII is `scale` times as tall (Andriluka et al., CVPR 2014, the data's own description)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,9 +45,9 @@ class Entry:
     """One picture of a file.
 
     Attributes:
-        picture: its name; empty where pictures are counted.
-        people: those with a joint.
-        split: `train` or `test`, where the file says it.
+        picture: its name; empty if pictures are numbered.
+        people: the people with a joint.
+        split: `train` or `test`, if the file states it.
     """
 
     picture: str
@@ -57,7 +57,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MatFile:
-    """The pictures of a file, the joints of all people in it, and sentences on how it was read."""
+    """The pictures of a file, the joints of all people in it, and sentences on how the file was read."""
 
     joints: Joints
     entries: tuple[Entry, ...]
@@ -65,7 +65,7 @@ class MatFile:
 
 
 def holds_people(file: Path) -> bool:
-    """Whether a MATLAB file has one of the variables, or cannot be read and has the name of one that should."""
+    """Whether a MATLAB file has one of the variables, or cannot be read and has the name of a file that should."""
     try:
         return bool(_variable(file))
     except UserError:
@@ -79,7 +79,7 @@ def _damage() -> tuple[type[Exception], ...]:
 
 
 def _variable(file: Path) -> str:
-    """The variable that holds the people; empty where there is none.
+    """The variable that holds the people; empty if there is none.
 
     Raises:
         UserError: damaged, or of MATLAB's version 7.3.
@@ -119,7 +119,7 @@ def read_mat(file: Path) -> MatFile:
 
 
 def _lsp(file: Path, content: Any) -> MatFile:
-    """LSP's and its extension's joints, told apart by the commoner value of their flags."""
+    """The joints of LSP and its extension, distinguished by the more common value of their flags."""
     joints = np.asarray(content)
     if joints.ndim == 2:  # a single picture loses its axis
         joints = joints[:, :, None]
@@ -132,10 +132,12 @@ def _lsp(file: Path, content: Any) -> MatFile:
     flags = joints[..., 2] > 0
     shown = flags.mean() >= 0.5
     if shown:
-        note = "1 means that a joint is annotated (LSP's extension), as most joints are; those with 0 have no place"
+        note = "1 means that a joint is annotated (LSP's extension), as most joints are; joints with 0 have no position"
         known = np.where(flags, VISIBLE, 0)
     else:
-        note = "1 means that a joint is occluded (LSP), as most joints are not; the place of those is used all the same"
+        note = (
+            "1 means that a joint is occluded (LSP), as most joints are not; the positions of occluded joints are used"
+        )
         known = np.where(flags, HIDDEN, VISIBLE)
     known = np.where(np.isfinite(joints[..., :2]).all(-1), known, 0)
     keypoints = np.concatenate([np.nan_to_num(joints[..., :2]), known[..., None]], -1).astype(np.float32)
@@ -152,7 +154,7 @@ def _mpii(file: Path, content: Any) -> MatFile:
     trained = np.atleast_1d(content.img_train)
     if len(trained) != len(pictures):
         raise UserError(
-            f"{file}: 'img_train' says of {len(trained)} pictures where they belong, but there are {len(pictures)}; "
+            f"{file}: 'img_train' has entries for {len(trained)} pictures, but there are {len(pictures)}; "
             "download the file again."
         )
     entries, bare = [], 0
@@ -166,10 +168,10 @@ def _mpii(file: Path, content: Any) -> MatFile:
                 people.append(found)
         entries.append(Entry(str(picture.image.name), tuple(people), "train" if is_train else "test"))
     notes: tuple[str, ...] = (
-        "The box of each person of MPII is a square at the stated place, as large as the stated scale says.",
+        "The box of each person of MPII is a square at the stated position, with the size given by the stated scale.",
     )
     if bare:
-        notes += (f"{bare} people of {file.name} have no joints (MPII keeps those of its test pictures back).",)
+        notes += (f"{bare} people of {file.name} have no joints (MPII does not publish those of its test pictures).",)
     return MatFile(MPII, tuple(entries), notes)
 
 
@@ -217,12 +219,12 @@ def _flic(file: Path, content: Any) -> MatFile:
         entries.append(Entry(str(example.filepath), (person,) if known.any() else (), split))
     notes: tuple[str, ...] = ("The box of each person holds FLIC's torso box and all annotated joints.",)
     if lost:
-        notes += (f"{lost} coordinates of joints beside the {len(FLIC)} usual ones are not read.",)
+        notes += (f"{lost} coordinates of joints other than the {len(FLIC)} usual ones are not read.",)
     return MatFile(FLIC, tuple(entries), notes)
 
 
 def _around(box: np.ndarray, keypoints: np.ndarray) -> np.ndarray | None:
-    """A box together with the joints; None where there is no box."""
+    """A box enlarged to hold the joints; None if there is no box."""
     known = keypoints[keypoints[:, 2] > 0, :2]
     if box.shape != (4,) or not np.isfinite(box).all() or not len(known):
         return None
@@ -234,9 +236,9 @@ def _is_set(flag: Any) -> bool:
 
 
 def _all(value: Any) -> list[Any]:
-    """The members of a struct array, which reading leaves as one struct, an array of them, or an empty array."""
+    """The members of a struct array, which is read as one struct, an array of structs, or an empty array."""
     return list(np.asarray(value, object).ravel())
 
 
 KINDS: dict[str, Callable[[Path, Any], MatFile]] = {"joints": _lsp, "RELEASE": _mpii, "examples": _flic}
-"""The variable that holds the people -> what reads it."""
+"""The variable that holds the people -> the function that reads it."""

@@ -1,4 +1,4 @@
-"""What lies where labels were looked for, so that nobody reads "no masks" beside labels of another kind."""
+"""Describes what was found where labels were looked for, so that "no masks" never hides labels of another kind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pixelwise.errors import UserError
 
 
 def missing_labels(survey: Survey) -> str:
-    """What was found instead of labels, where they were looked for, and what to do."""
+    """What was found instead of labels, where labels were looked for, and what to do."""
     found = [_stacks(survey), labels_not_read(survey.root), _channels(survey), _classes_in_names(survey)]
     if survey.orphans:
         masks = counted(len(survey.orphans), "mask has", "masks have")
@@ -24,17 +24,17 @@ def missing_labels(survey: Survey) -> str:
     return " ".join(
         (
             *filter(None, found),
-            "Looked for folders such as masks, labels, annotations or SegmentationClass with files named as the "
-            "pictures, for files beside the pictures whose names end in _mask, _label, _seg or the like, for COCO's or "
+            "Looked for folders such as masks, labels, annotations or SegmentationClass with files named like the "
+            "pictures, for files next to the pictures whose names end in _mask, _label, _seg or similar, for COCO's or "
             "LabelMe's JSON, Pascal VOC's XML, YOLO's txt, and csv files of run-length encodings. Put the masks into "
-            "masks/ under the names of their pictures, or, where a picture as a whole has a class, all pictures of a "
-            "class into a folder of its name, two classes or more.",
+            "masks/ under the names of their pictures. If each picture as a whole has a class, put all pictures of a "
+            "class into a folder named after it, with two classes or more.",
         )
     )
 
 
 def _channels(survey: Survey) -> str:
-    """A sentence on channels in files of their own, `x_0000.png` and `x_0001.png`, as nnU-Net has them."""
+    """A sentence on channels in separate files, `x_0000.png` and `x_0001.png`, as in nnU-Net."""
     numbers: dict[str, set[str]] = defaultdict(set)
     for record in survey.records:
         head, _, number = record.name.rpartition("_")
@@ -44,11 +44,11 @@ def _channels(survey: Survey) -> str:
     if 2 * sum(len(numbers[head]) for head in several) <= len(survey.records):
         return ""
     files = some([f"{several[0]}_{number}" for number in sorted(numbers[several[0]])], 3)
-    return f"Pictures lie in one file per channel ({files}): join the channels of each picture in one TIFF."
+    return f"Pictures have one file per channel ({files}): join the channels of each picture in one TIFF."
 
 
 def _classes_in_names(survey: Survey) -> str:
-    """A sentence on words with which names begin, `cat.0.jpg` and `dog.0.jpg`."""
+    """A sentence on words at the beginning of names, `cat.0.jpg` and `dog.0.jpg`."""
     counts = Counter(word for word in words_before_numbers(survey.records) if word and word.lower() not in SPLIT_WORDS)
     if not 2 <= len(counts) <= len(survey.records) // 4 or 2 * counts.total() < len(survey.records):
         return ""
@@ -59,10 +59,10 @@ def _classes_in_names(survey: Survey) -> str:
 
 
 def _stacks(survey: Survey) -> str:
-    """A sentence on files that hold several pictures and perhaps their masks, as volumes do."""
+    """A sentence on files that hold several pictures and perhaps their masks, like volumes."""
     stacks = []
     for record in even_sample(survey.records, 20):
-        with contextlib.suppress(UserError):  # told when that picture is read, or by the doctor
+        with contextlib.suppress(UserError):  # reported when that picture is read, or by the doctor
             header = probe(record.picture)
             stacks += [f"{record.picture.name} ({header.pages} pages)"] if header.pages > 1 else []
     return f"Stacks of slices found, {some(stacks, 3)}: split them into one file per slice." if stacks else ""

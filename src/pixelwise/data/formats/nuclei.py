@@ -1,8 +1,8 @@
-"""The layout of the Data Science Bowl 2018 (Caicedo et al. 2019): one mask file a nucleus.
+"""The layout of the Data Science Bowl 2018 (Caicedo et al. 2019): one mask file per nucleus.
 
     stage1_train/ID/images/ID.png + stage1_train/ID/masks/*.png
 
-Beside such folders there may be pictures with label maps (`images/x.png` + `labels/x.png`, 16 bits).
+Next to such folders there may be pictures with label maps (`images/x.png` + `labels/x.png`, 16 bits).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from pixelwise.data.pictures import PictureFormat, read_picture
 from pixelwise.data.record import Record
 
 DARK = 0.45
-"""Mean brightness (0..1) below which a picture is fluorescent: nuclei shine on black."""
+"""Below this mean brightness (0..1) a picture is fluorescent: nuclei shine on black."""
 COLOURFUL = 0.05
-"""Mean distance of the strongest from the weakest channel (0..1) from which on a picture is stained."""
+"""From this mean distance between the strongest and the weakest channel (0..1) on, a picture is stained."""
 
 
 def detect(root: Path) -> bool:
@@ -63,7 +63,7 @@ def survey(root: Path) -> Survey:
         stratify=lambda record: kind_of(record.picture),
         notes=(
             *notes,
-            f"{len(objects)} pictures have one mask file an object, "
+            f"{len(objects)} pictures have one mask file per object, "
             f"{len(records) - len(objects)} have a label map or none; every object is a nucleus.",
         ),
     )
@@ -72,10 +72,10 @@ def survey(root: Path) -> Survey:
 def _objects(
     files: tuple[PurePosixPath, ...],
 ) -> dict[PurePosixPath, tuple[PurePosixPath, tuple[PurePosixPath, ...]]]:
-    """Folder -> its one picture and the files of its objects.
+    """Folder -> its only picture and the files of its objects.
 
-    A folder counts if `images/` below it holds one picture and `masks/` either the objects of a picture that is named
-    as the folder, or several files none of which has the picture's name; otherwise it is the folder layout.
+    A folder counts if `images/` below it holds one picture and `masks/` holds either the objects of a picture with the
+    folder's name, or several files none of which has the picture's name; otherwise it is the folder layout.
     """
     pictures: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     masks: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
@@ -96,10 +96,10 @@ def _are_objects(picture: PurePosixPath, masks: list[PurePosixPath]) -> bool:
 
 
 def kind_of(picture: Path) -> tuple[str, str]:
-    """How a microscope picture was made, from its mean brightness and colour: dark or bright, grey or coloured.
+    """How a microscope picture was made, by its mean brightness and colour: dark or bright, grey or coloured.
 
-    Dark ones are fluorescent, bright coloured ones stained, bright grey ones taken in plain light; on the pictures of
-    the 2018 bowl the three lie far apart.
+    Dark ones are fluorescent, bright coloured ones stained, bright grey ones taken in plain light. On the pictures of
+    the 2018 bowl, the three kinds are clearly separated.
 
     Raises:
         UserError: unreadable.

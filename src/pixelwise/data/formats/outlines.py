@@ -1,4 +1,4 @@
-"""Polygons that cover exactly given pixels."""
+"""Polygons that cover exactly the given pixels."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 from pixelwise.data.regions import Patch, fill
 
 FINENESS = 3
-"""Outlines are drawn on a grid this many times finer than the pixels, so that they run between pixels' centres."""
+"""Outlines are drawn on a grid this many times finer than the pixels, so that they run between the pixels' centres."""
 TOLERANCES = (2.0, 1.0, 0.0)
-"""Cells of the fine grid by which a polygon may leave the outline; the largest that keeps all pixels is taken."""
+"""By how many cells of the fine grid a polygon may leave the outline; the largest that keeps all pixels is used."""
 
 LITTLE = 0.01
-"""Pixels by which rounded coordinates may be off, and more."""
+"""Rounded coordinates may be off by less than this many pixels."""
 
 
 def outline(patch: Patch) -> np.ndarray | None:
-    """The polygon (N, 2) of fewest corners, among a few tried, that covers exactly these pixels; None if none does.
+    """The polygon (N, 2) with the fewest corners, among a few candidates, that covers exactly these pixels, or None.
 
-    That is so where there are holes, or more than one part.
+    There is no such polygon if the pixels have holes or more than one part.
     """
     contours = _contours(patch.mask)
     if len(contours) != 1:
@@ -32,21 +32,21 @@ def outline(patch: Patch) -> np.ndarray | None:
 
 
 def joined_ring(patch: Patch) -> np.ndarray:
-    """One polygon (N, 2) that covers exactly these pixels by the even-odd rule, whatever holes and parts there are.
+    """One polygon (N, 2) that covers exactly these pixels by the even-odd rule, with any holes and parts.
 
-    Bridges of no width, which the polygon crosses there and back, lead to each further part and hole.
+    Bridges of zero width, which the polygon crosses there and back, lead to each further part and hole.
     """
     contours = _contours(patch.mask)
     for tolerance in TOLERANCES:
         path = _bridged([_simplified(contour, tolerance) for contour in contours])
         if _covers(path, patch.mask):
-            break  # the last one, the border itself, always does
+            break  # the last candidate, the border itself, always covers them
     return np.asarray(path + np.array([patch.left, patch.top]))
 
 
 def _covers(ring: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether a polygon covers exactly these pixels, and still does if it is moved by a little: it then passes no
-    pixel's centre so closely that rounded coordinates would cover others."""
+    """Whether a polygon covers exactly these pixels, and still does after a small shift: then no pixel's centre is so
+    close to it that rounded coordinates would cover other pixels."""
     if len(ring) < 3:
         return False
     shifts = LITTLE * np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
@@ -54,7 +54,7 @@ def _covers(ring: np.ndarray, mask: np.ndarray) -> bool:
 
 
 def _contours(mask: np.ndarray) -> list[np.ndarray]:
-    """The outer borders and those of holes, on the fine grid."""
+    """The outer borders and the borders of holes, on the fine grid."""
     fine = np.kron(np.pad(mask, 1), np.ones((FINENESS, FINENESS), bool)).astype(np.uint8)
     return list(cv2.findContours(fine, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0])
 
@@ -66,7 +66,7 @@ def _simplified(contour: np.ndarray, tolerance: float) -> np.ndarray:
 
 
 def _bridged(rings: list[np.ndarray]) -> np.ndarray:
-    """The rings as one path, each joined at the corners where it is nearest to what is joined already."""
+    """The rings as one path, each joined where its corner is nearest to the path so far."""
     path = rings[0]
     for ring in rings[1:]:
         distance = np.linalg.norm(path[:, None] - ring[None], axis=-1)

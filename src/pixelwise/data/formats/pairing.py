@@ -1,16 +1,16 @@
-"""Which mask belongs to which picture: by folders and names, and where these leave it open, by the look of the files.
+"""Pairs masks with pictures: by folders and names and, if these do not decide, by the look of the files.
 
 Three ways are tried, and the first that finds masks for pictures counts:
 
-1. words: folders called `images` and `masks` or the like, or masks beside pictures with a suffix such as `_mask`, whose
+1. words: folders called `images` and `masks` or similar, or masks next to pictures with a suffix such as `_mask`, whose
    names are those of the pictures;
-2. parts of words: folders and names that contain such a word (`crack_masks/`, `gtFine/`, `x_sat.jpg`), names paired by
-   what is left of them without the beginning and the end that all share, or else by the one number or word that a
-   picture and a mask alone have in common;
-3. looks: two files of one name in a folder, two files in each folder, two folders of the same names, or names that add
-   the same to those of others (`x.jpg`, `x_outline.png`), where one file of each pair is flat as masks are.
+2. parts of words: folders and names that contain such a word (`crack_masks/`, `gtFine/`, `x_sat.jpg`). Names are paired
+   by their remainder without the common beginning and end, or else by the one number or word that only one picture and
+   one mask share;
+3. looks: two files of one name in a folder, two files in each folder, two folders with the same names, or names that
+   add the same to others (`x.jpg`, `x_outline.png`), where one file of each pair is flat like a mask.
 
-What the second and the third way find is checked by the look of some pairs, and said as a guess.
+Pairs from the second and the third way are checked by the look of some of them, and reported as a guess.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from pixelwise.data.listing import some
 
 
 def pair(root: Path, files: Sequence[PurePosixPath], *, looks: bool = True) -> Pairing:
-    """Tells pictures from masks and pairs them.
+    """Distinguishes pictures from masks and pairs them.
 
-    Masks that mark most of the picture, and nearly the same in every picture, are fields of view; where other masks are
-    there, those are read.
+    Masks that mark most of the picture, and nearly the same in every picture, are fields of view; if there are other
+    masks, those are read.
 
     Args:
-        root: the dataset's folder, in which the files are looked at where names leave it open.
+        root: the dataset's folder, needed to look at the files if names do not decide.
         files: all picture files, relative to `root`.
-        looks: whether the look of the files may decide alone; False where other labels would be better evidence.
+        looks: whether the look of the files alone may decide; False if other labels would be better evidence.
     """
     found = _pair_once(root, files, looks)
     fields = [mask for _, masks, _ in found.pairs for mask in masks[:1]]
@@ -47,8 +47,8 @@ def pair(root: Path, files: Sequence[PurePosixPath], *, looks: bool = True) -> P
         return found
     read, left = (sorted({str(mask.parent) for mask in masks}) for masks in (_masks_of(others), fields))
     said = (
-        f"The masks in {some(left)} are nearly the same for every picture, as fields of view are, so those in "
-        f"{some(read)} are read; if you mean the first, move the others away."
+        f"The masks in {some(left)} are nearly the same for every picture, like fields of view, so the masks in "
+        f"{some(read)} are read; if you mean the former, move the latter away."
     )
     return replace(others, ignored=(*others.ignored, *fields), guesses=(*others.guesses, said))
 

@@ -1,4 +1,4 @@
-"""Pictures and masks paired by their look, where no word says which are the masks."""
+"""Pairs pictures and masks by their look, if no word says which files are the masks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pixelwise.data.formats.pairs import Pairing, Placed, how_paired, make_pairi
 from pixelwise.data.places import Place, place
 
 MOST_FILES = 0.8
-"""Pairs in one way of naming must take in this share of the files."""
+"""The pairs of one way of naming must include at least this share of the files."""
 
 Pairs = list[tuple[PurePosixPath, PurePosixPath]]
 
@@ -37,7 +37,7 @@ def _are_masks(root: Path, pairs: Pairs) -> bool:
 def _pairing(root: Path, files: Sequence[PurePosixPath], layers: Mapping[str, Pairs]) -> Pairing:
     """
     Args:
-        layers: pictures with masks, by what the names of the masks add to those of the pictures.
+        layers: pictures with masks, by the part that the names of the masks add to those of the pictures.
     """
     chosen: dict[PurePosixPath, list[Placed]] = defaultdict(list)
     layer_of = {}
@@ -60,7 +60,7 @@ def _pairing(root: Path, files: Sequence[PurePosixPath], layers: Mapping[str, Pa
 
 
 def _twins(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, PurePosixPath]]:
-    """Files of one name and two suffixes in one folder, in the order of the suffixes."""
+    """Files with one name and two suffixes in one folder, in the order of the suffixes."""
     by_name: dict[str, list[PurePosixPath]] = defaultdict(list)
     for file in files:
         by_name[str(file.with_suffix(""))].append(file)
@@ -73,7 +73,7 @@ def _twins(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, PurePosi
 
 
 def _duos(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, PurePosixPath]]:
-    """The two files of each folder that holds just two, in an order that is the same in all folders."""
+    """The two files of each folder that holds exactly two, in the same order in all folders."""
     by_folder: dict[PurePosixPath, list[PurePosixPath]] = defaultdict(list)
     for file in files:
         by_folder[file.parent].append(file)
@@ -85,7 +85,7 @@ def _duos(files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, PurePosix
 
 
 def _like_folders(files: Sequence[PurePosixPath]) -> Pairs:
-    """The files whose paths differ in one folder alone, which has one of two names: a/x and b/x, or 1/a/x and 1/b/x."""
+    """The files whose paths differ in only one folder, which has one of two names: a/x and b/x, or 1/a/x and 1/b/x."""
     best: Pairs = []
     for level in range(min((len(file.parts) - 1 for file in files), default=0)):
         names = sorted({file.parts[level] for file in files})

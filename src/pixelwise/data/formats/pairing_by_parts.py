@@ -1,4 +1,4 @@
-"""Pictures and masks paired by parts of words: `crack_masks/`, `gtFine/`, `x_sat.jpg`, or a number in two names."""
+"""Pairs pictures and masks by parts of words: `crack_masks/`, `gtFine/`, `x_sat.jpg`, or a number in two names."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from pixelwise.data.places import MASK_PARTS, PICTURE_PARTS, SPLIT_WORDS, Place,
 
 _VIEW_PARTS = frozenset({"color", "colors", "colour", "colours", "visualization", "visualisation", "vis", "viz"})
 _VIEW_PARTS |= {"overlay", "overlays", "preview", "previews", "instance", "instances", "instanceids", "human"}
-"""Words of files that show masks, or say something else than the class of a pixel."""
+"""Words of files that show masks, or hold something other than the class of each pixel."""
 _MOST_SHARING = 200
-"""A word that more pictures share tells none of them."""
+"""A word that more pictures share identifies none of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Named:
-    """A file with the words of its name and of the folders above it, those of role and split left out.
+    """A file with the words of its name and of the folders above it, without words for role and split.
 
     Attributes:
-        scene: the words of folders without the numbers of those that say the role: `mask-2` may be the third annotator.
+        scene: the words of folders, without the numbers of folders that state the role: `mask-2` may be the third
+            annotator.
     """
 
     file: PurePosixPath
@@ -65,7 +66,7 @@ def by_parts_of_words(root: Path, files: Sequence[PurePosixPath]) -> Pairing:
 
 
 def _named(file: PurePosixPath) -> tuple[str, _Named]:
-    """The role of a file by the words in the names above it and in its own."""
+    """The role of a file by the words in its own name and in the names of its folders."""
     role = split = ""
     folders: list[str] = []
     scene: list[str] = []
@@ -90,7 +91,7 @@ def _named(file: PurePosixPath) -> tuple[str, _Named]:
 
 
 def _without_views(masks: Sequence[_Named]) -> Sequence[_Named]:
-    """Masks without those that show others in colour or number objects, if that leaves any."""
+    """Masks without those that show others in colour or number objects, if any masks remain."""
     kept = [one for one in masks if not _VIEW_PARTS & {*one.words, *one.folders}]
     return kept or masks
 
@@ -98,7 +99,7 @@ def _without_views(masks: Sequence[_Named]) -> Sequence[_Named]:
 def _layers(
     pictures: Sequence[_Named], masks: Sequence[_Named], chosen: Mapping[PurePosixPath, Sequence[Placed]]
 ) -> dict[PurePosixPath, str]:
-    """Mask -> what its name (`7_hair`), or else its folders (`cat_masks/`), say that those of its picture do not.
+    """Mask -> the part of its name (`7_hair`), or else of its folders (`cat_masks/`), that its picture's lack.
 
     Words that all masks have are left out.
     """
@@ -118,12 +119,12 @@ def _layers(
 
 
 def _number(word: str) -> str:
-    """A number without zeros before it: `7` and `00007` are the same picture's."""
+    """A number without leading zeros: `7` and `00007` belong to the same picture."""
     return word.lstrip("0") or "0" if word.isdigit() else word
 
 
 def _by_cores(pictures: Sequence[_Named], masks: Sequence[_Named]) -> dict[PurePosixPath, list[PurePosixPath]]:
-    """Pairs by what is left of the names without the words with which all pictures, or all masks, begin or end."""
+    """Pairs by the rest of the names without the words with which all pictures, or all masks, begin or end."""
     of_picture, of_mask = _cores(pictures), _cores(masks)
     for by in (
         lambda one: (one.split, one.folders),
@@ -157,7 +158,7 @@ def _cores(files: Sequence[_Named]) -> dict[PurePosixPath, tuple[str, ...]]:
 
 
 def _by_shared_words(pictures: Sequence[_Named], masks: Sequence[_Named]) -> dict[PurePosixPath, list[PurePosixPath]]:
-    """Pairs of files that have more words in common than either has with any other file."""
+    """Pairs of files that share more words than either shares with any other file."""
     if not pictures or not masks:
         return {}
     sharing: dict[str, list[_Named]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Pictures and masks paired by names: folders called `images` and `masks`, suffixes such as `_mask`."""
+"""Pairs pictures and masks by names: folders called `images` and `masks`, suffixes such as `_mask`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pixelwise.data.places import MASK_PARTS, place, without_mask_suffix, words_
 
 
 def by_words(files: Sequence[PurePosixPath]) -> Pairing:
-    """A mask has the name of its picture, perhaps with a suffix such as `_mask`, and lies in a folder of the same name
-    (`images/b`, `masks/b`) and of the same split. Where either side keeps no such folders, the bare name does if only
-    one picture has it."""
+    """A mask has the name of its picture, perhaps with a suffix such as `_mask`, and is in a folder with the same name
+    (`images/b`, `masks/b`) and of the same split. If either side has no such folders, the bare name is enough, provided
+    that only one picture has it."""
     placed = [(file, place(file)) for file in files]
     roles = {where.role for _, where in placed}
     ignored: list[PurePosixPath] = []
@@ -42,7 +42,7 @@ def by_words(files: Sequence[PurePosixPath]) -> Pairing:
 
 
 def _with_other_masks(pairing: Pairing, keys: Set[str]) -> Pairing:
-    """Says where masks lie that may be meant as well: of pictures that have one, or in folders called after masks.
+    """Reports other masks that may be meant: second masks of pictures, or masks in folders named after masks.
 
     Args:
         keys: of the pictures that have a mask.
@@ -61,8 +61,8 @@ def _with_other_masks(pairing: Pairing, keys: Set[str]) -> Pairing:
         ignored=(*pairing.ignored, *spare),
         guesses=(
             *pairing.guesses,
-            f"The masks in {some(read)} are read, and those in {some(others)} are not; if you mean the others, move "
-            "the first away.",
+            f"The masks in {some(read)} are read, and those in {some(others)} are not; if you mean the latter, move "
+            "the former away.",
         ),
     )
 
@@ -72,8 +72,8 @@ def _match(
 ) -> tuple[dict[PurePosixPath, list[Placed]], dict[PurePosixPath, str]]:
     """Picture -> its masks, and mask -> the name of its layer.
 
-    By the exact key, then without the mask's suffix, then by the last part of the key. Where no key is equal, what a
-    mask's name or folder adds to the picture's counts, if that leaves no more masks aside."""
+    By the exact key, then without the mask's suffix, then by the last part of the key. If no key is equal, the part
+    that a mask's name or folder adds to the picture's counts, if that leaves no more masks aside."""
     chosen, layers = _by_key(pictures, masks)
     taken = {mask for found in chosen.values() for mask, _ in found}
     by_last = _by_last_part(
@@ -100,7 +100,7 @@ def _by_key(
         for index in (exact, suffixed):
             found = [mask for mask in index.get(where.key, ()) if same_split(where, mask[1])]
             if found:
-                # A mask in a split of its own is nearer than one that serves all.
+                # A mask in the picture's split takes precedence over one that serves all splits.
                 nearest = max(mask[1].split == where.split for mask in found)
                 found = [mask for mask in found if (mask[1].split == where.split) == nearest]
                 chosen[file] = found if index is suffixed else found[:1]
@@ -110,7 +110,7 @@ def _by_key(
 
 
 def _by_last_part(pictures: Sequence[Placed], masks: Sequence[Placed]) -> dict[PurePosixPath, list[Placed]]:
-    """The one mask of a picture's bare name, where either of them keeps no folders."""
+    """The only mask with a picture's bare name, if one of the two has no folders."""
     by_stem = _index(
         (_last(without_mask_suffix(where.key) if suffixed_name else where.key), (file, where))
         for file, where in masks

@@ -1,4 +1,4 @@
-"""Several masks per picture, told apart by what their names and folders add to the name of the picture.
+"""Several masks per picture, distinguished by what their names and folders add to the name of the picture.
 
 masks/cat/x.png + masks/dog/x.png      x_cat.png + x_dog.png      masks/x/cat.png + masks/x/dog.png      of x.jpg
 """
@@ -17,7 +17,7 @@ from pixelwise.data.places import without_mask_suffix
 def layers_of(
     pictures: Sequence[Placed], masks: Sequence[Placed]
 ) -> tuple[dict[PurePosixPath, list[Placed]], dict[PurePosixPath, str]]:
-    """Picture -> its masks, and mask -> the name of its layer, empty where that names no class."""
+    """Picture -> its masks, and mask -> the name of its layer, empty if that names no class."""
     of_key: dict[str, list[Placed]] = defaultdict(list)
     for file, where in pictures:
         of_key[where.key].append((file, where))
@@ -37,9 +37,9 @@ def layers_of(
 def named_layers(
     chosen: Mapping[PurePosixPath, Sequence[Placed]], layers: Mapping[PurePosixPath, str]
 ) -> dict[PurePosixPath, str]:
-    """Mask -> the name of its layer, where these may be classes; else every mask beside another one -> an empty name.
+    """Mask -> the name of its layer, if these may be classes; else each mask of pictures with several -> an empty name.
 
-    Numbers, an addition that all masks have, and names of which most occur once tell no classes apart.
+    Numbers, an addition that all masks have, and names most of which occur only once do not distinguish classes.
     """
     counts = Counter(layers.values())
     once = sum(count == 1 for count in counts.values())
@@ -50,19 +50,19 @@ def named_layers(
 
 
 def _lie_below_pictures(keys: Collection[str], masks: Sequence[Placed]) -> bool:
-    """Whether the folders of masks are called after the pictures (`masks/x/0.png`), at least half of which have one."""
+    """Whether the folders of masks are named after the pictures (`masks/x/0.png`), at least half of which have one."""
     folders = {where.key.rpartition("/")[0] for _, where in masks}
     return all(folder in keys for folder in folders) and 2 * len(folders) >= len(keys)
 
 
 def _below_picture(key: str) -> Iterable[tuple[str, str]]:
-    """The folder, which is the picture's key, and what the name adds to it."""
+    """The folder, which is the picture's key, and the part that the name adds to it."""
     folder, _, last = key.rpartition("/")
     yield folder, last.removeprefix(folder.rpartition("/")[2]).lstrip("_-. ")
 
 
 def _without_layer(key: str) -> Iterable[tuple[str, str]]:
-    """The keys that a picture may have whose mask is `key`, each with what names the layer: longest first."""
+    """The keys that a picture with the mask `key` may have, each with the name of the layer: longest first."""
     folders, _, last = key.rpartition("/")
     if folders:
         above, _, layer = folders.rpartition("/")

@@ -1,4 +1,4 @@
-"""Pictures with their masks, as one of the ways of pairing found them."""
+"""Pictures with their masks, as found by one of the ways of pairing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Placed = tuple[PurePosixPath, Place]
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Which masks belong to which picture; paths relative to the root.
+    """Which masks belong to which picture; paths are relative to the root.
 
     Attributes:
         pairs: (picture, its masks, split or empty), sorted by picture.
         orphans: masks without a picture.
         ignored: files that are neither.
-        layers: mask -> what its name or folder adds to that of the picture, where pictures have several masks.
+        layers: mask -> the part that its name or folder adds to the picture's, if pictures have several masks.
         guesses: sentences on what the look of files decided.
     """
 
@@ -66,10 +66,10 @@ def make_pairing(
 
 
 def how_paired(looked: Sequence[tuple[Path, Path]], root: Path, by: str) -> str:
-    """The guess that some pictures and masks belong together.
+    """The guess that pictures and masks belong together.
 
     Args:
-        by: what told so.
+        by: the evidence for it.
     """
     shown = [f"{picture.relative_to(root)} with {mask.relative_to(root)}" for picture, mask in looked]
     return (
@@ -84,5 +84,5 @@ def spellings(key: str) -> tuple[str, ...]:
 
 
 def same_split(picture: Place, mask: Place) -> bool:
-    """Whether both are of one split, as far as their folders say."""
+    """Whether both belong to one split, as far as their folders state it."""
     return picture.split == mask.split or not picture.split or not mask.split

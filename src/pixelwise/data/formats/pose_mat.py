@@ -3,7 +3,7 @@
     images/im0001.jpg + joints.mat         images/015601864.jpg + mpii_human_pose_v1_u12_1.mat
     images/bourne-00022121.jpg + examples.mat
 
-`mat_people` says how each of the three stores a person.
+`mat_people` describes how each of the three stores a person.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _NUMBER = re.compile(r"(\d+)$")
 
 
 def detect(root: Path) -> bool:
-    """Whether a MATLAB file below the folder holds joints, and no masks lie beside it."""
+    """Whether a MATLAB file below the folder holds joints, and there are no masks as well."""
     files = files_below(root, ".mat")
     return any(map(holds_people, files)) and not has_masks(root)
 
 
 def survey(root: Path) -> Survey:
-    """The pictures that the files list, labelled where a person is annotated, and all others without labels."""
+    """The pictures that the files list, labelled if a person is annotated, and all others without labels."""
     faults = Faults()
     files = [file for file in files_below(root, ".mat") if holds_people(file)]
     if not files:
@@ -70,7 +70,7 @@ def survey(root: Path) -> Survey:
 
 
 class _Reading:
-    """What the files have given so far: people by the name of their record."""
+    """The result of the files read so far: people by the name of their record."""
 
     def __init__(self, root: Path, pictures: Pictures) -> None:
         self.root = root
@@ -83,7 +83,7 @@ class _Reading:
         self.notes: list[str] = []
 
     def labelled(self, record: Record) -> Record:
-        """The record with its label file, where it has one."""
+        """The record with its label file, if it has one."""
         file = self.files.get(record.name)
         return record if file is None else Record(record.name, record.picture, (file,))
 
@@ -91,13 +91,13 @@ class _Reading:
         """Reads one file.
 
         Raises:
-            UserError: damaged, of a shape that none of the data sets has, or with other joints than a file before it.
+            UserError: damaged, of a shape that none of the data sets has, or with other joints than an earlier file.
         """
         found = read_mat(file)
         if self.joints.names and self.joints.names != found.joints.names:
             raise UserError(
                 f"{file}: holds {len(found.joints)} joints, but another file of this folder {len(self.joints)} others; "
-                "keep data sets with different joints in folders of their own."
+                "keep data sets with different joints in separate folders."
             )
         self.joints = found.joints
         people = sum(len(entry.people) for entry in found.entries)
@@ -114,7 +114,7 @@ class _Reading:
                         self.by_split[entry.split].append(name)
 
     def _names(self, file: Path, found: MatFile) -> list[tuple[str, ...]]:
-        """The records that each entry of a file means: by name, or where there are none, by number."""
+        """The records that each entry of a file means: by name or, if there are none, by number."""
         if any(entry.picture for entry in found.entries):
             listed = [entry.picture for entry in found.entries]
             means = Finder(self.root, self.pictures.records).all_of(file, dict.fromkeys(listed))

@@ -50,17 +50,17 @@ def detect(root: Path) -> bool:
 
 
 def table_files(root: Path) -> list[Path]:
-    """The tables of run lengths, without forms to send predictions with."""
+    """The tables of run lengths, without templates for submitting predictions."""
     return list(tables_below(root)[0])
 
 
 def survey(root: Path, order: rle.Order = "columns") -> Survey:
     """The pictures that the tables name, and all others without labels.
 
-    A row that cannot be understood is a broken shape of its picture, a table that cannot be read a fault.
+    A row that cannot be understood is a broken shape of its picture, and a table that cannot be read is a fault.
 
     Args:
-        order: along what the runs count the pixels.
+        order: the direction in which the runs count the pixels.
 
     Raises:
         UserError: no table with columns for pictures and runs, or lists that cannot be read.
@@ -121,7 +121,7 @@ def survey(root: Path, order: rle.Order = "columns") -> Survey:
         notes=(
             f"{named}: {count} rows of run-length encodings, read as 1-based starts {WORDS[order]}; "
             f"{len(merged.drawings)} pictures, {empty} of them without objects.",
-            *([f"{', '.join(forms)}: a form to send predictions with, which is not read."] if forms else []),
+            *([f"{', '.join(forms)}: a template for submitting predictions, which is not read."] if forms else []),
             *merged.notes,
             *table.notes,
         ),
@@ -154,7 +154,7 @@ def _no_picture(root: Path, table: Path, unmatched: Unmatched, pictures: Picture
         return f"{table}: has no rows, so there are no labels; export it again."
     there = some([record.name for record in pictures.records], 2) or "missing"
     return (
-        f"{table}: none of the {len(missing)} pictures it names ({some(missing, 2)}) lies in {root}, where the "
+        f"{table}: none of the {len(missing)} pictures it names ({some(missing, 2)}) is in {root}, where the "
         f"pictures are {there}; write the pictures' names into the table."
     )
 
@@ -169,7 +169,7 @@ def _shape(row: Row, order: rle.Order) -> Labelled:
 
 
 def _classes(labels: Iterable[str], given: tuple[str, ...] | None) -> LabelTable:
-    """The classes; whole numbers that classes.txt does not name are ids themselves."""
+    """The classes; whole numbers that classes.txt does not name are the ids themselves."""
     named = sorted({*labels} - {""})
     if not named:
         return LabelTable(_with_background(given or ("object",)), {"": 1})
@@ -181,16 +181,16 @@ def _classes(labels: Iterable[str], given: tuple[str, ...] | None) -> LabelTable
 
 
 def _numbered(labels: Sequence[str], given: tuple[str, ...] | None, unnamed: Mapping[str, str]) -> LabelTable:
-    """Classes that are whole numbers: the ids themselves, or places in a list without background, so that 1 is added.
+    """Classes that are whole numbers: the ids themselves, or positions in a list without background, plus 1.
 
     Args:
-        unnamed: why labels that are none are refused.
+        unnamed: labels that are not numbers -> why they are refused.
     """
     low, top = min(map(int, labels)), max(map(int, labels))
     notes = []
     if given and len(given) > 1 and not is_background(given[0]) and (low == 0 or top == len(given)):
         given = ("background", *given)
-        notes.append("classes.txt names no background, so it is put before as class 0: what no row covers.")
+        notes.append("classes.txt names no background, so it is put first as class 0: pixels that no row covers.")
     shift = int(low == 0 and (given is None or top < max(len(given) - 1, 1)))
     ids = {label: int(label) + shift for label in labels}
     named = max((class_id for class_id in ids.values() if class_id < VOID), default=0)
@@ -202,19 +202,19 @@ def _numbered(labels: Sequence[str], given: tuple[str, ...] | None, unnamed: Map
         if class_id >= min(len(names), VOID)
     }
     if shift:
-        notes.append("The classes are counted from 0, so 1 is added: 0 is what no row covers.")
+        notes.append("The classes are counted from 0, so 1 is added: 0 is where no row covers a pixel.")
     return LabelTable(names, ids, {**beyond, **unnamed}, tuple(notes))
 
 
 def _with_background(names: tuple[str, ...]) -> tuple[str, ...]:
-    """One name alone means that class on a background."""
+    """A single name means that class on a background."""
     return ("background", *names) if len(names) == 1 else names
 
 
 def write(export: Export, out: Path) -> list[str]:
-    """`images/` and a table a split: one row an object, or where objects are not known, one row a class.
+    """`images/` and one table per split, with one row per object or, if objects are not known, one row per class.
 
-    Pictures that show only class 0 have a row with an empty cell. The column `class` is there where it is needed.
+    Pictures that show only class 0 have a row with an empty cell. The column `class` is written if it is needed.
     """
     export.copy_pictures(out / "images")
     rows: dict[str, list[tuple[str, str, str]]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Whether run lengths were counted along the rows where they are read down the columns, or the other way round."""
+"""Whether run lengths that are read down the columns were counted along the rows, or the other way round."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pixelwise.errors import UserError
 OTHER: Mapping[rle.Order, rle.Order] = {"columns": "rows", "rows": "columns"}
 WORDS: Mapping[rle.Order, str] = {"columns": "down the columns", "rows": "along the rows"}
 STRIPES = 2.0
-"""Outlines that are longer by this factor than in the other order mean that the order is wrong."""
+"""If outlines are longer by this factor than in the other order, the order is wrong."""
 LOOKED_AT = 20
 LARGEST = 1 << 24
 
@@ -30,8 +30,8 @@ def doubts(records: Sequence[Record], drawings: Mapping[str, Drawing], order: rl
 
     Args:
         records: all pictures; those of more than 16 megapixels are not looked at.
-        drawings: by name; runs alone count.
-        order: in which they are read.
+        drawings: by name; only runs count.
+        order: the order in which they are read.
     """
     runs = {name: pairs for name, drawing in drawings.items() if len(pairs := _pairs(drawing))}
     ours = others = looked_at = 0
@@ -44,7 +44,7 @@ def doubts(records: Sequence[Record], drawings: Mapping[str, Drawing], order: rl
                 _outline(rle.from_pairs(runs[record.name], header.height, header.width, each))
                 for each in (order, OTHER[order])
             ]
-        except UserError:  # told when that picture is read
+        except UserError:  # reported when that picture is read
             continue
         ours, others, looked_at = ours + lengths[0], others + lengths[1], looked_at + 1
     if ours <= STRIPES * others:
@@ -62,5 +62,5 @@ def _pairs(drawing: Drawing) -> np.ndarray:
 
 
 def _outline(mask: np.ndarray) -> int:
-    """The number of neighbours of which one is covered and one is not."""
+    """The number of pairs of neighbours of which one is covered and the other is not."""
     return sum(int(np.count_nonzero(np.diff(mask, axis=axis))) for axis in (0, 1))

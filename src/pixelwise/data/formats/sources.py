@@ -1,12 +1,12 @@
-"""One picture in several places of the annotation files: what is written twice counts once, versions are told apart.
+"""Pictures that several places in the annotation files describe: repeated entries count once, versions are detected.
 
-A source is one place that describes a picture: an entry of COCO's `images`, a JSON of LabelMe's, the rows of a table.
-Where a picture has several sources,
+A source is one place that describes a picture: an entry of COCO's `images`, a LabelMe JSON, the rows of a table. Where
+a picture has several sources,
 
 - a shape (label and region) that is written twice counts once, also within one source;
-- two files that share a shape of any picture are versions of each other: where each holds shapes that the other one
-  lacks, it is not known which of them is right, which is a fault, and the picture is broken;
-- two files that share none add up, as one file per class does.
+- two files that share a shape of any picture are versions of each other: if each holds shapes that the other lacks, it
+  is not known which of them is right, which is a fault, and the picture is broken;
+- two files that share no shape add up, like files for one class each.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class Labelled:
 
     @property
     def content(self) -> Hashable:
-        """Equal for two entries that say the same."""
+        """Equal for two entries with the same label and region."""
         joints = None if self.keypoints is None else self.keypoints.tobytes()
         return self.label, self.crowd, self.difficult, content(self.region), joints
 
 
 @dataclass(slots=True, eq=False)
 class Source:
-    """The labels of a picture at one place.
+    """The labels that one place gives to a picture.
 
     Attributes:
         file: the annotation file.
-        entry: the place in it, such as `image 7`; empty where the whole file is about the picture.
-        size: (height, width) of the picture as stated there; None where it is not.
+        entry: the entry in it, such as `image 7`; empty if the whole file describes the picture.
+        size: (height, width) of the picture as stated there; None if it is not.
         shapes: in the file's order.
     """
 
@@ -62,7 +62,7 @@ class Source:
 
     @property
     def contents(self) -> frozenset[Hashable]:
-        """What it says, but for broken shapes, which are told as such."""
+        """Its shapes, without broken shapes, which are reported as such."""
         return frozenset(shape.content for shape in self.shapes if not isinstance(shape.region, Broken))
 
     @property
@@ -76,7 +76,7 @@ class Merged:
 
     Attributes:
         drawings: by the name of the record.
-        notes: on what was counted once.
+        notes: on entries that were counted once.
         guesses: on files that differ and are taken together.
         faults: on sources that contradict each other.
     """
@@ -89,7 +89,7 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class _Conflict:
-    """An entry that cannot be right if another one is, and why."""
+    """An entry that contradicts another one, and why."""
 
     entry: str
     why: str
@@ -120,7 +120,7 @@ class Sources:
 
         Args:
             ids: label -> class id.
-            refused: label -> why it has no id; shapes of such a label are broken.
+            refused: label -> why it has no id; shapes with such a label are broken.
         """
         versions = self._versions()
         repeats = 0
@@ -150,7 +150,7 @@ class Sources:
         return Merged(drawings, notes, guesses, (*_faults(drawings, conflicts), *self._fractions()))
 
     def _once(self, sources: Sequence[Source]) -> Iterator[Labelled]:
-        """Every shape where it is first written, and all broken ones."""
+        """Every shape at its first occurrence, and all broken ones."""
         seen: set[Hashable] = set()
         for source in sources:
             for shape in source.shapes:
@@ -159,7 +159,7 @@ class Sources:
                     yield replace(shape, entry=self._entry(shape.entry, source, sources))
 
     def _entry(self, entry: str, source: Source, sources: Sequence[Source]) -> str:
-        """The entry, with its file if that is another than the first."""
+        """The entry, with its file if that is not the first one."""
         return entry if source.file == sources[0].file else f"{entry} of {self._name(source.file)}"
 
     def _name(self, file: Path) -> str:
@@ -176,17 +176,17 @@ class Sources:
         return frozenset(pairs)
 
     def _conflict(self, sources: Sequence[Source], versions: frozenset[Pair]) -> _Conflict | None:
-        """The first two sources of which one must be wrong."""
+        """The first two sources that contradict each other."""
         for one, other in combinations(sources, 2):
             where = f"{one.entry} of {self._name(one.file)}" if one.entry else self._name(one.file)
             if one.size is not None and other.size is not None and one.size != other.size:
-                why = f"the picture is {_size(other.size)} here, but {_size(one.size)} by {where} (width x height)"
+                why = f"the picture is {_size(other.size)} here, but {_size(one.size)} in {where} (width x height)"
             elif self._contradict(one, other, versions):
-                why = f"the shapes of this picture are others than those by {where}"
+                why = f"the shapes of this picture differ from those in {where}"
             else:
                 continue
             entry = self._entry(other.entry or "all shapes", other, sources)
-            return _Conflict(entry, f"{why}, and which is right is not known; remove one of the two.")
+            return _Conflict(entry, f"{why}, and it is not known which is right; remove one of the two.")
         return None
 
     def _contradict(self, one: Source, other: Source, versions: frozenset[Pair]) -> bool:
@@ -199,7 +199,7 @@ class Sources:
         return related and not (first <= second or second <= first)
 
     def _differ(self, one: Source, other: Source, versions: frozenset[Pair]) -> bool:
-        """Whether two files that do not contradict each other may be versions all the same."""
+        """Whether two files that do not contradict each other may still be versions of each other."""
         if one.file == other.file or one.contents == other.contents:
             return False
         return frozenset((one.file, other.file)) in versions or bool(one.labels & other.labels)
@@ -216,7 +216,7 @@ class Sources:
         if found:
             yield (
                 f"{counted(len(found), 'outline has', 'outlines have')} two labels or more ({some(found, 3)}), of "
-                "which the last is on top; remove what is wrong."
+                "which the last is on top; remove the wrong ones."
             )
 
     def _fractions(self) -> Iterator[str]:
@@ -225,7 +225,7 @@ class Sources:
         ends = [value for shape in shapes for value in reach(shape.region) or ()]
         if max(ends, default=2) <= 1 and any(value % 1 for value in ends):
             yield (
-                f"{next(iter(self._of.values()))[0].file}: all coordinates are 1 at most, as if they were fractions of "
+                f"{next(iter(self._of.values()))[0].file}: all coordinates are at most 1, as if they were fractions of "
                 "the picture's sides, but pixels are expected; multiply them by width and height."
             )
 
@@ -240,7 +240,7 @@ class Sources:
 
 
 def _faults(drawings: Mapping[str, Drawing], conflicts: Mapping[str, _Conflict]) -> Iterator[str]:
-    """One sentence on the first conflict, with the number of others."""
+    """One sentence on the first conflict, with the number of the others."""
     for name, conflict in conflicts.items():
         more = len(conflicts) - 1
         others = f" The same holds for {counted(more, 'other picture', 'other pictures')}." if more else ""

@@ -1,4 +1,4 @@
-"""Label files that no layout has read, so that whoever looks for labels hears what was found instead."""
+"""Label files that no layout has read, so that messages can report what was found instead of labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ABOUT_ALL = {
     ".txt": re.compile(r"readme.*|licen[cs]e|classes|class_names|labels|labelmap|train|val|test|trainval|dataset"),
     ".json": re.compile(r"classes|class_names|labelmap|dataset"),
 }
-"""Suffix -> names of files that are about all pictures and hold no labels."""
+"""Suffix -> names of files that describe the whole dataset and hold no labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class _Kind:
 
     Attributes:
         what: what it looks like, for a sentence.
-        fits: whether the beginning of a file is of this kind.
+        fits: whether the beginning of a file belongs to this kind.
         advice: what to do.
     """
 
@@ -47,16 +47,16 @@ def _yolo(head: bytes) -> bool:
 
 _ARRAYS = _Kind("arrays", lambda head: True, "save each mask as a PNG of class ids under its picture's name in masks/")
 _VOLUMES = _Kind("volumes", lambda head: True, "save each slice as a picture, and its mask as a PNG of class ids")
-_LINES = _Kind("of no kind that is read", lambda head: True, "export the labels as COCO's or LabelMe's JSON")
+_LINES = _Kind("in no format that is read", lambda head: True, "export the labels as COCO's or LabelMe's JSON")
 _MAPS = _Kind("outlines on a map", lambda head: True, "rasterise them to one mask per picture")
 _KINDS: Mapping[str, tuple[_Kind, ...]] = {
     ".xml": (
-        _Kind("boxes of Pascal VOC's kind", _voc, "leave the layout out, or give voc_xml"),
+        _Kind("boxes in Pascal VOC's format", _voc, "leave the layout out, or give voc_xml"),
         _Kind("annotations", lambda head: True, "export them as COCO's JSON, LabelMe's JSON or masks"),
     ),
     ".txt": (
         _Kind(
-            "boxes or outlines of YOLO's kind",
+            "boxes or outlines in YOLO's format",
             _yolo,
             "give each the name of its picture, and leave the layout out or give yolo",
         ),
@@ -85,7 +85,7 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
             "see docs/data.md for the names of the columns",
         ),
         _Kind(
-            "run lengths under the name of a form to send predictions with",
+            "run lengths under the name of a template for submitting predictions",
             lambda head: True,
             "rename them if they are labels of these pictures",
         ),
@@ -94,7 +94,7 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
 
 
 def labels_not_read(root: Path) -> str:
-    """A sentence on files below `root` that look like labels of a kind that is not read; empty where there are none."""
+    """A sentence on files below `root` that look like labels of an unsupported kind; empty if there are none."""
     found: dict[tuple[str, _Kind], list[str]] = defaultdict(list)
     for folder, below, names in os.walk(root):
         below[:] = sorted(name for name in below if not name.startswith("."))
@@ -108,7 +108,8 @@ def labels_not_read(root: Path) -> str:
             if kind is not None:
                 found[suffix, kind].append(file.relative_to(root).as_posix())
     sentences = [
-        f"{counted(len(files), 'file', 'files')} of the suffix {suffix} ({some(files, 2)}), {kind.what}: {kind.advice}."
+        f"{counted(len(files), 'file', 'files')} with the suffix {suffix} ({some(files, 2)}), {kind.what}: "
+        f"{kind.advice}."
         for (suffix, kind), files in sorted(found.items(), key=lambda item: -len(item[1]))
     ]
     return f"Found, but not read: {' '.join(sentences)}" if sentences else ""

@@ -1,4 +1,4 @@
-"""What a layout finds on disk before anything is decoded."""
+"""The result of a layout's search on disk, before anything is decoded."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """The pictures and label files of a folder, paired; nothing is decoded yet, and nothing has been refused yet.
+    """The pictures and label files of a folder, paired; nothing has been decoded or refused yet.
 
     Attributes:
         root: the folder.
         layout: the name of the layout that paired them.
         records: every picture, labelled or not, sorted by name.
         given: splits that the folder itself states (lists or sub-folders) -> names; may overlap where lists do.
-        class_names: by class id; None where they must be counted in the masks.
-        coding: how labels are stored; None where the values of masks must tell.
+        class_names: by class id; None if they must be counted in the masks.
+        coding: how labels are stored; None if the values of masks must decide.
         orphans: masks that belong to no picture, relative to `root`.
         ignored: picture files that are neither pictures nor masks of the dataset, relative to `root`.
         missing: entries of list and annotation files that name no picture: `train.txt: x.png`.
         ambiguous: entries that may mean several pictures: `train.txt: x.png (a/x or b/x)`.
         faults: sentences on text files that cannot be read or understood; opening the dataset raises the first, the
-            doctor tells them all.
-        guesses: what was decided by what the files look like, with the way to overrule it; told as warnings.
-        stratify: what kind of picture a record is, so that a split which must be made holds all kinds.
-        form: of all pictures, where the layout knows it; None where their headers must tell.
-        within: what is left of a record's name when the part that says its class is taken away, for telling groups.
+            doctor reports them all.
+        guesses: what was decided by the look of the files, and how to overrule it; reported as warnings.
+        stratify: the kind of picture of each record, so that an automatic split holds all kinds.
+        form: the form of all pictures, if the layout knows it; None if their headers must decide.
+        within: the part of a record's name without the part that names its class, for finding groups.
         notes: what the layout assumed.
     """
 
@@ -63,7 +63,7 @@ class Survey:
         return tuple(record for record in self.records if record.labelled)
 
     def in_two_splits(self) -> tuple[str, ...]:
-        """Names that more than one split claims."""
+        """Names that are in more than one split."""
         counts = Counter(name for names in self.given.values() for name in set(names))
         return tuple(sorted(name for name, count in counts.items() if count > 1))
 
@@ -78,11 +78,11 @@ def given_splits(
     """Splits from list files, else from sub-folders.
 
     Args:
-        root: where the list files lie.
-        records: what they may name.
-        by_folder: name -> split, for records whose folder says it.
-        faults: takes the sentences on lists that cannot be read, or that name no picture of the dataset.
-        list_folders: below the root, where the list files are looked for, the first first.
+        root: the folder with the list files.
+        records: the records that they may name.
+        by_folder: name -> split, for records whose folder states it.
+        faults: receives the sentences on lists that cannot be read, or that name no picture of the dataset.
+        list_folders: folders below the root in which list files are looked for, in this order.
 
     Returns:
         Split -> names, and the entries that name no record, or several.
@@ -95,7 +95,7 @@ def given_splits(
         names: list[str] = []
         lines = faults.attempt(partial(read_lines, file), list[str]())
         found = finder.all_of(file, lines, split)
-        # A line is a name, which may hold blanks, or a pair `picture label`.
+        # A line is a name, which may contain blanks, or a pair `picture label`.
         firsts = {line: line.split()[0] for line in lines if found[line] == Found() and len(line.split()) > 1}
         of_first = finder.all_of(file, firsts.values(), split)
         for line in lines:

@@ -1,4 +1,4 @@
-"""Tables of run lengths as text: csv files with commas, semicolons or tabs, whichever of their columns has what."""
+"""Tables of run lengths as text: csv files with commas, semicolons or tabs, and the meaning of their columns."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ RLE_COLUMNS = (
     "mask",
 )
 DOUBTFUL = frozenset({"encoding", "annotation", "mask"})
-"""Columns that may as well hold something else, such as the masks' files: their first cell must be runs."""
+"""Columns that may also hold something else, such as the masks' files: their first cell must hold runs."""
 CLASS_COLUMNS = ("classname", "class", "label", "labelname", "categoryname", "category", "classid",
                  "labelid", "categoryid")  # fmt: skip
 """Words for a column without capitals, blanks and marks, the most telling first."""
 JOINED_COLUMNS = tuple(picture + label for picture in PICTURE_COLUMNS for label in CLASS_COLUMNS)
-"""One column for both, as in `ImageId_ClassId`: `x.jpg_1`."""
+"""One column for both picture and class, as in `ImageId_ClassId`: `x.jpg_1`."""
 HEIGHT_COLUMNS = ("imageheight", "imgheight", "heightpixels", "height")
 WIDTH_COLUMNS = ("imagewidth", "imgwidth", "widthpixels", "width")
-"""Of the picture, unless there are columns of a box's corner."""
+"""Size of the picture, unless there are columns for a box's corner."""
 CORNER_COLUMNS = ("x", "y", "xmin", "ymin", "x0", "x1", "left", "top", "bbox", "bboxx", "bboxxmin")
 _DELIMITERS = ",;\t|"
 _NOTHING = frozenset({"", "-1", "-1.0", "-", "nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>"})
@@ -55,10 +55,10 @@ _BREAK = "\n"
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where a table has what: indices of its columns, -1 for the class if there is none.
+    """The positions of a table's columns; -1 for the class if there is none.
 
     Attributes:
-        size: height and width of the picture, where both are there.
+        size: height and width of the picture, if both are present.
         joined: the column of the picture holds its class, too.
         count: how many columns the first line names.
     """
@@ -78,10 +78,10 @@ class Row:
 
     Attributes:
         line: its number, from 1.
-        picture: as the table calls it, perhaps with the class.
-        runs: None where there are none.
-        label: empty where the table has no column for it, or nothing in it.
-        size: (height, width) of the picture as stated; None where it is not.
+        picture: its name in the table, perhaps with the class.
+        runs: None if there are none.
+        label: empty if the table has no column for it, or the cell is empty.
+        size: (height, width) of the picture as stated; None if it is not.
         trouble: why the line cannot be understood, or empty.
     """
 
@@ -94,7 +94,7 @@ class Row:
 
 
 def tables_below(root: Path) -> tuple[dict[Path, Columns], list[str]]:
-    """The tables of run lengths with their columns, and the names of forms to send predictions with."""
+    """The tables of run lengths with their columns, and the names of templates for submitting predictions."""
     tables, forms = {}, []
     for file in files_below(root, ".csv", ".tsv"):
         columns = columns_of(head(file))
@@ -139,7 +139,7 @@ def _columns(lines: Iterator[tuple[int, list[str]]], delimiter: str) -> Columns 
 
 
 def _first(header: Sequence[str], words: Iterable[str]) -> int:
-    """The column called by the first of these words that occurs, or -1."""
+    """The column with the first of these words that occurs, or -1."""
     return next((header.index(word) for word in words if word in header), -1)
 
 
@@ -147,10 +147,10 @@ def rows_of(file: Path, name: str, columns: Columns, encodings: Encodings) -> li
     """The rows of a table.
 
     Args:
-        name: the file as it is called in the sentences of `encodings`.
+        name: the name of the file in the sentences of `encodings`.
 
     Raises:
-        UserError: no text, or no csv file.
+        UserError: not text, or not a csv file.
     """
     text = encodings.read(file, name)
     try:
@@ -172,11 +172,11 @@ def _row(line: int, cells: list[str], columns: Columns) -> Row:
         trouble = f"{len(cells)} columns found, at least {needed} expected by the first line."
         cells = cells + [""] * (needed - len(cells))
     elif columns.runs == columns.count - 1 and all(map(_NUMBER.fullmatch, cells[columns.runs :])):
-        cells = [*cells[: columns.runs], " ".join(cells[columns.runs :])]  # runs with the mark between columns in them
+        cells = [*cells[: columns.runs], " ".join(cells[columns.runs :])]  # runs that contain the column separator
     elif any(cells[columns.count :]):
         trouble = (
-            f"{len(cells)} columns found, {columns.count} expected by the first line; put runs that hold the mark "
-            "between columns in quotes."
+            f"{len(cells)} columns found, {columns.count} expected by the first line; put runs that contain the "
+            "separator of columns in quotes."
         )
     picture, runs = cells[columns.picture], cells[columns.runs]
     if "\n" in runs and not _RUNS.fullmatch(runs):
@@ -194,7 +194,7 @@ def _row(line: int, cells: list[str], columns: Columns) -> Row:
 
 
 def is_nothing(cell: str) -> bool:
-    """Whether a cell says that there is nothing: empty, `nan`, `None`, `-1`, `[]`, ..."""
+    """Whether a cell means nothing: empty, `nan`, `None`, `-1`, `[]`, ..."""
     return cell.strip("[](){}\"' \t").lower() in _NOTHING
 
 
@@ -202,7 +202,7 @@ def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The number and the stripped cells of each line that is not blank, without Excel's `sep=;` before the first.
 
     Raises:
-        csv.Error: something that is no table.
+        csv.Error: something that is not a table.
     """
     text = text.removeprefix("\ufeff")
     skipped = len(re.match(r'(?:"?sep=.?"?[ \t]*(?:\r\n?|\n|$))?', text, re.IGNORECASE)[0])  # type: ignore[index]
@@ -216,7 +216,7 @@ def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
 
 @contextmanager
 def _long_cells() -> Iterator[None]:
-    """Lets the runs of large masks pass, which are longer than what the csv module takes for one cell."""
+    """Allows runs of large masks, which are longer than the csv module's limit for one cell."""
     limit = csv.field_size_limit(_LONGEST_CELL)
     try:
         yield

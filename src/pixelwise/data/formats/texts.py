@@ -1,4 +1,4 @@
-"""The text of annotation files, whatever program of whatever system wrote it."""
+"""The text of annotation files, whichever program or system wrote it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _HEAD = 1 << 16
 
 @dataclass(slots=True)
 class Encodings:
-    """Which files were not UTF-8, and as what they were read: encoding -> file -> a word that shows whether it fits."""
+    """The files that were not UTF-8, and how they were read: encoding -> file -> a word that shows whether it fits."""
 
     guessed: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
     def read(self, file: Path, name: str) -> str:
-        """The text of a file: by its byte order mark, else as UTF-8 or UTF-16, else as its letters look.
+        """The text of a file: by its byte order mark, else as UTF-8 or UTF-16, else by the look of its letters.
 
         Args:
-            name: the file as it is called in `guesses`.
+            name: the name of the file in `guesses`.
 
         Raises:
-            UserError: no text.
+            UserError: not text.
         """
         content = file.read_bytes()
         encoding = encoding_of(content)
@@ -55,25 +55,25 @@ class Encodings:
     def guesses(self) -> list[str]:
         """A sentence for each encoding that was guessed."""
         return [
-            f"{counted(len(words), 'file is', 'files are')} not UTF-8 and read as {encoding}, as which a word in "
-            f"{next(iter(words))} is '{next(iter(words.values()))}' ({some(list(words), 3)}); if that is no word, save "
-            "the files again as UTF-8."
+            f"{counted(len(words), 'file is', 'files are')} not UTF-8 and read as {encoding}, in which a word of "
+            f"{next(iter(words))} is '{next(iter(words.values()))}' ({some(list(words), 3)}); if that is not a word, "
+            "save the files again as UTF-8."
             for encoding, words in self.guessed.items()
         ]
 
 
 def _is_damaged_utf8(content: bytes) -> bool:
-    """Whether most bytes beyond ASCII make characters of UTF-8; in other encodings, some do by chance."""
+    """Whether most bytes beyond ASCII form characters of UTF-8; in other encodings, some do by chance."""
     beyond = sum(byte > 127 for byte in content)
     fitting = "".join(_NOT_ASCII.findall(content.decode("utf-8", "ignore")))
     return len(fitting.encode()) > 0.75 * beyond
 
 
 def _looks_chinese(content: bytes) -> bool:
-    """Whether the bytes are GB18030 and give Chinese characters, few of which eat a Latin letter or stand between two.
+    """Whether the bytes are GB18030 and give Chinese characters, few of which take a Latin letter or stand between two.
 
-    Two bytes make a character. In Western text, a lone accented letter would take the Latin one after it along, and
-    two of them would make a character amid a word.
+    Two bytes make a character. In Western text, a lone accented letter would take the next Latin letter along, and two
+    of them would make a character in the middle of a word.
     """
     try:
         text = content.decode("gb18030")
@@ -93,35 +93,35 @@ def _no_text(file: Path, encoding: str, error: UnicodeDecodeError) -> UserError:
 
 
 def head(file: Path) -> str:
-    """The first 64 KB of a file as text, with replacements for what is none."""
+    """The first 64 KB of a file as text, with replacement characters for bytes that are not text."""
     with file.open("rb") as stream:
         content = stream.read(_HEAD)
     return content.decode(encoding_of(content), "replace")
 
 
 def files_with(files: Iterable[Path], keys: Iterable[str]) -> list[Path]:
-    """The JSON files in which one of these keys stands."""
+    """The JSON files that contain one of these keys."""
     quoted = [f'"{key}"' for key in keys]
     wanted = [key.encode(encoding) for key in quoted for encoding in ("ascii", *_WIDE)]
     return [file for file in files if any(key in content for content in (file.read_bytes(),) for key in wanted)]
 
 
 def read_json(file: Path, name: str, encodings: Encodings) -> Any:
-    """What a JSON file holds.
+    """The content of a JSON file.
 
     Args:
-        name: the file as it is called in the sentences of `encodings`, which takes part in reading it.
+        name: the name of the file in the sentences of `encodings`, which decodes it.
 
     Raises:
-        UserError: no text, or not JSON.
+        UserError: not text, or not JSON.
     """
     text = encodings.read(file, name)
     try:
         return json.loads(text.removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
         raise UserError(
-            f"{file}: not JSON ({error.msg}, line {error.lineno}, column {error.colno}), as after a copy that was "
-            "broken off; export the annotations again."
+            f"{file}: not JSON ({error.msg}, line {error.lineno}, column {error.colno}), as after an interrupted copy; "
+            "export the annotations again."
         ) from None
-    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, lists in lists without end
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, endlessly nested lists
         raise UserError(f"{file}: cannot be read as JSON ({error}); export the annotations again.") from None

@@ -27,15 +27,15 @@ from pixelwise.data.values import STATEMENTS, VALUE_SUFFIXES, ValueCoding, lacks
 from pixelwise.errors import UserError
 
 VALUE_WORDS = ("values", "depth", "heights", "density", "distance", "maps", "targets")
-"""Names of the folder with the maps; of several, the first one here counts."""
+"""Names of the folder with the maps; of several, the first in this list counts."""
 
 
 def detect(root: Path) -> bool:
-    """Pictures in `images/` (or a folder of that meaning), and maps of numbers under their names in a folder of
-    `VALUE_WORDS`, judged by 20 of them; no labels of another layout.
+    """Whether there are pictures in `images/` (or a similar folder), and maps of numbers under their names in a folder
+    of `VALUE_WORDS`, judged by 20 of them, and no labels of another layout.
 
-    16-bit PNGs without a stated scale count as well, so that `survey` can say what they lack; not in `targets`, where
-    they are label maps.
+    16-bit PNGs without a stated scale count as well, so that `survey` can report what they lack; not in `targets`,
+    where they are label maps.
     """
     word, maps = _maps(root)
     if not maps or not _pair(root, word, maps).masked:
@@ -55,7 +55,7 @@ def detect(root: Path) -> bool:
 
 
 def survey(root: Path) -> Survey:
-    """Every picture with its map, where one has its name; whole numbers need a stated scale."""
+    """Every picture with its map, if one has its name; whole numbers need a stated scale."""
     faults = Faults()
     word, maps = _maps(root)
     name = word if word in ("depth", "density", "distance") else "value"
@@ -84,7 +84,7 @@ def survey(root: Path) -> Survey:
 
 
 def _maps(root: Path) -> tuple[str, list[PurePosixPath]]:
-    """The folder word in use, and the files in folders of that name, none of which is below a folder of pictures."""
+    """The name of the maps' folder, and the files in folders with that name that are not below a picture folder."""
     found: dict[str, list[PurePosixPath]] = defaultdict(list)
     for file in picture_files(root, VALUE_SUFFIXES):
         folders = [part.lower() for part in file.parts[:-1]]
@@ -96,7 +96,7 @@ def _maps(root: Path) -> tuple[str, list[PurePosixPath]]:
 
 
 def _pair(root: Path, word: str, maps: list[PurePosixPath]) -> Pairing:
-    """Pairs as the folder layout does, the folder of maps taken for one of masks."""
+    """Pairs as the folder layout does, with the folder of maps in place of a folder of masks."""
     as_mask = {
         PurePosixPath(*("masks" if part.lower() == word else part for part in file.parts)): file for file in maps
     }
@@ -122,7 +122,7 @@ def _stores_whole_numbers(file: Path) -> bool:
 
 
 def _has_fractions(file: Path) -> bool:
-    """Whether a map of floats holds what no class id can be: fractions, negative numbers, NaN."""
+    """Whether a map of floats holds anything that cannot be a class id: fractions, negative numbers, NaN."""
     try:
         values = read_map(file)
     except UserError:
@@ -131,7 +131,7 @@ def _has_fractions(file: Path) -> bool:
 
 
 def _dtype(file: Path) -> np.dtype:
-    """The type of a map's numbers, from the head of its file.
+    """The type of a map's numbers, from the header of its file.
 
     Raises:
         UserError: unreadable, several channels, or 8-bit numbers.

@@ -66,7 +66,7 @@ def voc_palette(colours: int = len(CLASS_NAMES)) -> list[int]:
 
 
 def detect(root: Path) -> bool:
-    """The two folders, and masks in VOC's colours: others with such folders are read by the folder layout."""
+    """The two folders, and masks in VOC's colours; the folder layout reads other masks in such folders."""
     home = next((home for home in homes_of(root) if all((home / name).is_dir() for name in FOLDERS)), None)
     if home is None:
         return False
@@ -74,12 +74,12 @@ def detect(root: Path) -> bool:
     try:
         known = palette_of(root)
         return bool(masks) and all(_colours(mask) <= set(known) for mask in even_sample(masks, 20))
-    except UserError:  # damaged masks: told by the layout that reads them
+    except UserError:  # damaged masks: reported by the layout that reads them
         return False
 
 
 def survey(root: Path) -> Survey:
-    """As the folder layout, with VOC's class names and colours unless classes.txt or the like gives others."""
+    """As the folder layout, with VOC's class names and colours unless classes.txt or a similar file gives others."""
     found = folder.survey(root)
     names = found.class_names or CLASS_NAMES
     if len(names) == 1:
@@ -95,7 +95,7 @@ def survey(root: Path) -> Survey:
 
 
 def palette_of(root: Path) -> dict[int, int]:
-    """0xRRGGBB -> class id: as classes.txt, colors.txt or the like say, else VOC's.
+    """0xRRGGBB -> class id: as in classes.txt, colors.txt or a similar file, else VOC's.
 
     Raises:
         UserError: as `class_table`.
@@ -106,14 +106,14 @@ def palette_of(root: Path) -> dict[int, int]:
 
 
 def _colours(mask: Path) -> set[int]:
-    """The 0xRRGGBB that occur in a mask; -1 in one without colours, which is none of VOC's."""
+    """The colours (0xRRGGBB) that occur in a mask; -1 for a mask without colours, which is not VOC's."""
     if probe(mask).mode not in {"P", "RGB"}:
         return {-1}
     return set(np.unique(pack(read_picture(mask))).tolist())
 
 
 def write_palette_png(path: Path, ids: np.ndarray) -> None:
-    """Writes (H, W) uint8 class ids as a palette PNG in VOC's colours, whose 256th is that of void."""
+    """Writes (H, W) uint8 class ids as a palette PNG in VOC's colours, the last of which is for void."""
     image = Image.fromarray(ids)
     image.putpalette([colour >> shift & 255 for colour in voc_palette(VOID + 1) for shift in (16, 8, 0)])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,4 +127,4 @@ def write(export: Export, out: Path) -> list[str]:
         assert sample.mask is not None
         write_palette_png(out / "SegmentationClass" / f"{export.names[record.name]}.png", sample.mask)
     export.write_lists(out / "ImageSets" / "Segmentation")
-    return ["Objects are not written: the masks hold class ids alone."] if export.knows_objects() else []
+    return ["Objects are not written: the masks hold only class ids."] if export.knows_objects() else []

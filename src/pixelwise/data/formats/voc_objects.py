@@ -1,4 +1,4 @@
-"""The objects in one of Pascal VOC's XML files: boxes, and polygons where a program has added them."""
+"""The objects in a Pascal VOC XML file: boxes, and polygons if a program has added them."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _COORDINATE = re.compile(r"[xy]\d*")
 
 
 def is_annotation(text: str) -> bool:
-    """Whether a text is that of a file with one picture's annotation, rather than XML of another kind."""
+    """Whether a text is the annotation of one picture, rather than XML of another kind."""
     return bool(_ROOT.search(text))
 
 
 @dataclass(frozen=True, slots=True)
 class Corners:
-    """How the files of a dataset count pixels, by those of their left and upper edges that are 0 or 1.
+    """How the files of a dataset count pixels, by how many of their left and upper edges are 0 or 1.
 
     Attributes:
-        zeros: edges at 0, where no picture of Pascal VOC's has a pixel.
+        zeros: edges at 0, where no picture of Pascal VOC has a pixel.
         ones: edges at 1, Pascal VOC's first pixel.
     """
 
@@ -51,7 +51,7 @@ class Corners:
         return 0 if self.zeros > self.ones else 1
 
     def guesses(self) -> Iterator[str]:
-        """A sentence where 0 occurs."""
+        """A sentence if 0 occurs."""
         if not self.zeros:
             return
         said = f"{counted(self.zeros, 'box begins', 'boxes begin')} at 0 and {self.ones} at 1, Pascal VOC's first pixel"
@@ -91,7 +91,7 @@ class Tally:
 
 
 def objects_of(content: Element, corners: Corners, tally: Tally) -> list[Labelled]:
-    """The objects of one file; one that is none is a broken one."""
+    """The objects of one file; an invalid object is a broken shape."""
     found = []
     for number, element in enumerate(content.iterfind("object"), start=1):
         if entries.is_true(element.findtext("deleted")):
@@ -116,10 +116,10 @@ def objects_of(content: Element, corners: Corners, tally: Tally) -> list[Labelle
 
 
 def _region(element: Element, corners: Corners) -> Region:
-    """The polygons of an object, or where there are none, its box.
+    """The polygons of an object or, if there are none, its box.
 
     Raises:
-        UserError: neither, or something that is no region.
+        UserError: neither, or something that is not a region.
     """
     polygons = element.findall("polygon")
     if polygons:
@@ -143,7 +143,7 @@ def _region(element: Element, corners: Corners) -> Region:
 
 
 def _edge(box: Element, name: str) -> float | None:
-    """A number of a box; None where there is none."""
+    """A number of a box; None if there is none."""
     try:
         value = float(box.findtext(name) or "")
     except ValueError:
@@ -155,7 +155,7 @@ def _ring(polygon: Element) -> np.ndarray:
     """The corners (N, 2), from `<pt><x>1</x><y>2</y></pt>` or `<x1>1</x1><y1>2</y1>`.
 
     Raises:
-        UserError: no pairs of finite numbers, or fewer than three.
+        UserError: not pairs of finite numbers, or fewer than three.
     """
     values = [(each.text or "").strip() for each in polygon.iter() if _COORDINATE.fullmatch(each.tag)]
     return entries.ring(values)

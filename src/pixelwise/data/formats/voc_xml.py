@@ -3,8 +3,8 @@
     JPEGImages/x.jpg + Annotations/x.xml     ImageSets/Main/{train,val}.txt
     images/x.jpg + annotations/x.xml         train.txt  val.txt
 
-The corners of a box are its first and last pixel, and the first pixel of a picture is 1, so that a box covers xmin - 1
-to xmax in continuous coordinates. Files of other programs that count from 0 are told by their zeros (`Corners`).
+The corners of a box are its first and last pixel, and the first pixel of a picture is 1, so a box covers xmin - 1 to
+xmax in continuous coordinates. Files of other programs that count from 0 are recognised by their zeros (`Corners`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError
 
 MAIN = "ImageSets/Main"
-"""Where the challenge keeps its lists for detection."""
+"""The folder in which the challenge keeps its lists for detection."""
 MASK_FOLDERS = ("SegmentationClass", "SegmentationObject")
 
 
@@ -45,13 +45,13 @@ def detect(root: Path) -> bool:
 
 
 def annotation_files(root: Path) -> list[Path]:
-    """XML files that begin as VOC's do."""
+    """XML files that begin like VOC's."""
     return [file for file in files_below(root, ".xml") if is_annotation(head(file))]
 
 
 @dataclass(frozen=True, slots=True)
 class _Annotation:
-    """One file and the pictures that it is about."""
+    """One file and the pictures that it describes."""
 
     file: Path
     content: ElementTree.Element
@@ -61,7 +61,7 @@ class _Annotation:
 def survey(root: Path) -> Survey:
     """The pictures that have a file, labelled even if it holds no object, and all others without labels.
 
-    An object that is none is a broken shape of its picture, a file that cannot be read a fault.
+    An invalid object is a broken shape of its picture, and a file that cannot be read is a fault.
 
     Raises:
         UserError: lists that cannot be read, or more than 255 classes.
@@ -83,7 +83,7 @@ def survey(root: Path) -> Survey:
         read.append(_Annotation(file, content, found.names))
     matched = [one for one in read if one.pictures]
     if not (matched or faults):
-        faults.append(f"{root}: no XML file of Pascal VOC's kind (root annotation) that belongs to a picture here.")
+        faults.append(f"{root}: no Pascal VOC XML file (root annotation) that belongs to a picture here.")
     corners, tally = Corners.of(one.content for one in matched), Tally()
     sources = Sources(root, add_up=False)
     for one in matched:
@@ -120,22 +120,22 @@ def survey(root: Path) -> Survey:
 def _read(file: Path, name: str, encodings: Encodings) -> ElementTree.Element:
     """
     Raises:
-        UserError: no text, or no XML.
+        UserError: not text, or not XML.
     """
     text = encodings.read(file, name)
     try:
         return ElementTree.fromstring(text.removeprefix("\ufeff"))
     except ElementTree.ParseError as error:
         raise UserError(
-            f"{file}: not XML ({error}), as after a copy that was broken off; export the annotations again."
+            f"{file}: not XML ({error}), as after an interrupted copy; export the annotations again."
         ) from None
 
 
 def write(export: Export, out: Path) -> list[str]:
     """`JPEGImages/` (pictures of whatever format), `Annotations/` and `ImageSets/Main/`.
 
-    An object is a box of whole pixels; where objects are not known, that of each connected region of a class. Crowds
-    are difficult objects. Void is not written, nor are pixels that belong to no object where objects are known.
+    An object is a box of whole pixels or, if objects are not known, the box of each connected region of a class. Crowds
+    are written as difficult objects. Void is not written, nor are pixels of no object if objects are known.
     """
     export.copy_pictures(out / "JPEGImages")
     (out / "Annotations").mkdir()
@@ -165,7 +165,7 @@ def write(export: Export, out: Path) -> list[str]:
         file.write_text(ElementTree.tostring(root, encoding="unicode") + "\n", encoding="utf-8")
     export.write_lists(out / "ImageSets" / "Main")
     counts = (
-        (outlines, "objects have an outline, of which Pascal VOC's XML holds the box alone."),
+        (outlines, "objects have an outline, of which Pascal VOC's XML holds only the box."),
         (crowds, "crowds are written as difficult objects."),
         (rounded, "boxes are rounded to whole pixels."),
         (void, "void or unknown regions are not written and will be background."),
@@ -179,7 +179,7 @@ def _add(element: ElementTree.Element, **texts: object) -> None:
 
 
 def _whole(edges: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
-    """The first and the last pixel of a box along each axis, counted from 1; one pixel at least."""
+    """The first and the last pixel of a box along each axis, counted from 1; at least one pixel."""
     left, top, right, bottom = (round(edge) for edge in edges)
     return left + 1, top + 1, max(right, left + 1), max(bottom, top + 1)
 
@@ -190,11 +190,11 @@ def _notes(root: Path, files: int, tally: Tally) -> list[str]:
     order = "classes.txt" if (root / "classes.txt").is_file() else "alphabetical order"
     notes = [
         f"{counted(tally.boxes, 'box', 'boxes')} and {counted(tally.outlines, 'outline', 'outlines')} in "
-        f"{counted(files, 'file', 'files')} of Pascal VOC's kind, {tally.empty} of them without any object; labels "
-        f"have their ids by {order}, background is 0."
+        f"{counted(files, 'Pascal VOC file', 'Pascal VOC files')}, {tally.empty} of them without any object; class "
+        f"ids follow {order}, background is 0."
     ]
     if tally.boxes:
-        notes.append("Of an object with a box and no outline, the pixels in the box are void.")
+        notes.append("If an object has a box and no outline, the pixels in the box are void.")
     if tally.parts:
         notes.append(
             f"{counted(tally.parts, 'part of an object is', 'parts of objects are')} not read (head, hand, ...)."

@@ -3,7 +3,7 @@
     images/train/x.jpg + labels/train/x.txt + data.yaml        x.jpg + x.txt + classes.txt
 
 A line is a class and a box (`0 0.5 0.5 0.2 0.3`: centre x and y, width, height), a class and a polygon
-(`0 x y x y x y`), or, where data.yaml gives `kpt_shape`, a class, a box and keypoints, of which the box is read. An
+(`0 x y x y x y`) or, if data.yaml gives `kpt_shape`, a class, a box and keypoints, of which only the box is read. An
 empty file is a picture without objects; a picture without a file is not labelled.
 """
 
@@ -31,9 +31,9 @@ from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
 
 LOOKED_AT = 50
-"""Text files that are opened to see whether a folder holds YOLO's."""
+"""How many text files are opened to see whether a folder holds YOLO's."""
 NAME_FILES = ("classes.txt", "obj.names", "classes.names", "class_names.txt")
-"""Lists of class names in the order of the ids, where there is no data.yaml."""
+"""Lists of class names in the order of the ids, used if there is no data.yaml."""
 
 
 def detect(root: Path) -> bool:
@@ -41,9 +41,9 @@ def detect(root: Path) -> bool:
 
 
 def label_files(root: Path) -> list[Path]:
-    """Text files that have the name of a picture, in whatever folder.
+    """Text files that have the name of a picture, in any folder.
 
-    None unless some of them hold such lines, or all are empty and a data.yaml names classes.
+    Empty unless some of them hold YOLO's lines, or all are empty and a data.yaml names classes.
     """
     stems = {file.stem for file in picture_files(root)}
     files = [file for file in files_below(root, ".txt") if file.stem in stems]
@@ -55,10 +55,10 @@ def label_files(root: Path) -> list[Path]:
 def survey(root: Path, config_file: Path | None = None) -> Survey:
     """The pictures that have a file, labelled even if it is empty, and all others without labels.
 
-    A line that is none is a broken shape of its picture, a file that cannot be read a fault.
+    An invalid line is a broken shape of its picture, and a file that cannot be read is a fault.
 
     Args:
-        config_file: the data.yaml that counts, of several; None for the one that fits the text files.
+        config_file: the data.yaml to use if there are several; None for the one that fits the text files.
 
     Raises:
         UserError: lists or classes.txt that cannot be read, or more than 255 classes.
@@ -69,7 +69,7 @@ def survey(root: Path, config_file: Path | None = None) -> Survey:
     configs = configs_of(root, faults) if config_file is None else [_given(config_file)]
     chosen = choose(_folders(root, finder, unmatched), configs, given=config_file is not None)
     if not (chosen.files or faults):
-        faults.append(f"{root}: no text file of YOLO's kind that has the name of a picture here.")
+        faults.append(f"{root}: no YOLO text file that has the name of a picture here.")
     classes = faults.attempt(partial(_classes, root, chosen.config), Classes())
     lines = Lines(classes, chosen.config.keypoints if chosen.config else 0)
     sources = Sources(root)
@@ -104,18 +104,16 @@ def survey(root: Path, config_file: Path | None = None) -> Survey:
 def _given(file: Path) -> Config:
     """
     Raises:
-        UserError: no YAML, or one that names no classes.
+        UserError: not YAML, or YAML that names no classes.
     """
     config = read_config(file)
     if config is None:
-        raise UserError(
-            f"{file}: has no key 'names', so it is no data.yaml of YOLO's; give the folder of the pictures."
-        )
+        raise UserError(f"{file}: has no key 'names', so it is not a YOLO data.yaml; give the folder of the pictures.")
     return config
 
 
 def _folders(root: Path, finder: Finder, unmatched: Unmatched) -> Folders:
-    """The text files by the folder of labels in which they lie, each with the records that it labels."""
+    """The text files by the folder of labels in which they are, each with the records that it labels."""
     folders: Folders = defaultdict(dict)
     for file in label_files(root):
         found = finder.namesake(file)
@@ -126,7 +124,7 @@ def _folders(root: Path, finder: Finder, unmatched: Unmatched) -> Folders:
 
 
 def _folder_of(label: str, picture: str) -> str:
-    """What the path of a text file says beyond that of its picture, role and split left out.
+    """The part that the path of a text file adds to that of its picture, without role and split.
 
     >>> _folder_of("segment/train/x", "images/train/x"), _folder_of("train/labels/x", "train/images/x")
     ('segment', '')
@@ -138,7 +136,7 @@ def _folder_of(label: str, picture: str) -> str:
 
 
 def _classes(root: Path, config: Config | None) -> Classes:
-    """The names of the ids: data.yaml's, else line by line those of classes.txt or the like, wherever it lies.
+    """The names of the ids: data.yaml's, else the lines of classes.txt or a similar file, in any folder.
 
     Raises:
         UserError: a file that is not text.
@@ -152,7 +150,7 @@ def _classes(root: Path, config: Config | None) -> Classes:
 
 
 def _objects(text: str, picture: Path, lines: Lines, tally: Tally) -> list[Labelled]:
-    """The objects of a picture; none where the picture itself cannot be read, which is told elsewhere."""
+    """The objects of a picture; none if the picture itself cannot be read, which is reported elsewhere."""
     try:
         header = probe(picture)
     except UserError:
@@ -168,13 +166,13 @@ def _notes(classes: Classes, files: int, tally: Tally) -> list[str]:
     )
     notes = [
         f"{counted(tally.boxes, 'box', 'boxes')} and {counted(tally.outlines, 'outline', 'outlines')} in "
-        f"{counted(files, 'text file', 'text files')} of YOLO's kind, {tally.empty} of them empty, whose pictures show "
+        f"{counted(files, 'YOLO text file', 'YOLO text files')}, {tally.empty} of them empty, whose pictures show "
         f"no object; the classes are named {named}, background is 0."
     ]
     if tally.boxes:
-        notes.append("Of an object with a box and no outline, the pixels in the box are void.")
+        notes.append("If an object has a box and no outline, the pixels in the box are void.")
     if tally.keypoints:
-        notes.append(f"The keypoints of {counted(tally.keypoints, 'object', 'objects')} are not read, their boxes are.")
+        notes.append(f"Of {counted(tally.keypoints, 'object', 'objects')} with keypoints, only the boxes are read.")
     return notes
 
 

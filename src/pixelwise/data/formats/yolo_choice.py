@@ -1,4 +1,4 @@
-"""Which of several folders of YOLO's text files are read, and which data.yaml is theirs."""
+"""Chooses which of several folders of YOLO text files are read, and which data.yaml belongs to them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pixelwise.data.listing import counted, some
 from pixelwise.data.splits import even_sample
 
 Folders = defaultdict[str, dict[Path, tuple[str, ...]]]
-"""Folder of labels, empty for `labels` and for files beside the pictures -> text file -> the records that it labels."""
+"""Folder of labels, empty for `labels` and for files next to pictures -> text file -> the records that it labels."""
 LOOKED_AT = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What is read.
+    """The files that are read.
 
     Attributes:
         files: text file -> the records that it labels.
-        config: None where there is none.
+        config: None if there is none.
         guesses: on folders and files that are not read.
     """
 
@@ -33,9 +33,9 @@ class Chosen:
 
 
 def choose(folders: Folders, configs: Sequence[Config], *, given: bool) -> Chosen:
-    """All text files, or where a picture has some in several folders, those of one folder.
+    """All text files or, if a picture has several of them in different folders, those of one folder.
 
-    That is the folder called as the data.yaml, else `labels`, else the one with the most polygons.
+    That is the folder named like the data.yaml, else `labels`, else the folder with the most polygons.
 
     Args:
         configs: the usual names first.

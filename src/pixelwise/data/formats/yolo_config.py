@@ -1,4 +1,4 @@
-"""YOLO's data.yaml: the names of the classes, the splits, and how many keypoints a line has."""
+"""YOLO's data.yaml: the names of the classes, the splits, and the number of keypoints per line."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("t
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """One such file.
+    """One data.yaml.
 
     Attributes:
-        file: where it stands.
+        file: its path.
         names: class id in the text files -> name.
         entries: split -> folders and list files of pictures, as written.
         keypoints: how many numbers of a line are keypoints.
@@ -57,7 +57,7 @@ def is_config(path: Path) -> bool:
 
 
 def home_of(path: Path) -> Path:
-    """The folder of a dataset that is given by its folder or by a data.yaml in it."""
+    """The folder of a dataset that is given as a folder or as a data.yaml in it."""
     return path.parent if is_config(path) else path
 
 
@@ -77,10 +77,10 @@ def configs_of(root: Path, faults: Faults) -> list[Config]:
 
 
 def read_config(file: Path) -> Config | None:
-    """What the file says; None where it names no classes.
+    """The content of the file; None if it names no classes.
 
     Raises:
-        UserError: no text, no YAML, or names that are neither a list nor an object by id.
+        UserError: not text, not YAML, or names that are neither a list nor an object by id.
     """
     try:
         content = yaml.safe_load(read_text(file))
@@ -103,7 +103,7 @@ def read_config(file: Path) -> Config | None:
 def _id(key: Any) -> int:
     class_id = entries.identity({"id": key}, "id")
     if not isinstance(class_id, int):
-        raise UserError(f"the id {entries.short(key)} is no whole number.")
+        raise UserError(f"the id {entries.short(key)} is not a whole number.")
     return class_id
 
 
@@ -122,7 +122,7 @@ def _keypoints(file: Path, shape: Any) -> int:
 
 @dataclass(slots=True)
 class GivenSplits:
-    """What a data.yaml says of splits.
+    """The splits that a data.yaml states.
 
     Attributes:
         names: split -> names of records.
@@ -138,8 +138,8 @@ class GivenSplits:
 def splits_of(config: Config, root: Path, records: Sequence[Record], finder: Finder, faults: Faults) -> GivenSplits:
     """The pictures of each split: those below its folders and those that its list files name.
 
-    A path may begin with folders of another machine, and `..` in it counts for nothing. `val` that is `train` once
-    more, as in demonstrations, is none.
+    A path may begin with folders of another machine, and `..` in it is ignored. A `val` that repeats `train`, as in
+    demonstrations, is not used.
     """
     given, where = GivenSplits(), relative(root, config.file)
     for split in SPLITS:
@@ -160,7 +160,7 @@ def splits_of(config: Config, root: Path, records: Sequence[Record], finder: Fin
         del given.names["val"]
         given.guesses.append(
             f"{where} gives the same pictures for train and val, so val is not followed: some pictures are held out "
-            "instead. Give val a folder of its own to choose them yourself."
+            "instead. Give val its own folder to choose them yourself."
         )
     return given
 
@@ -173,7 +173,7 @@ def _listed(file: Path, root: Path, finder: Finder, split: str, unmatched: Unmat
 
 
 def _existing(home: Path, entry: str) -> Path | None:
-    """The folder or file that a path means: the longest end of it that exists below `home`."""
+    """The folder or file that a path means: the longest end of the path that exists below `home`."""
     parts = [part for part in PurePosixPath(entry.replace("\\", "/")).parts if part not in ("/", ".", "..")]
     for start in range(len(parts)):
         path = home.joinpath(*parts[start:])
@@ -185,5 +185,5 @@ def _existing(home: Path, entry: str) -> Path | None:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # too long, or with characters that no file's name can have
+    except (OSError, ValueError):  # too long, or with characters that no file name can have
         return False

@@ -16,12 +16,12 @@ from pixelwise.data.regions import Box, Broken, Polygons, Region
 from pixelwise.errors import UserError
 
 FARTHEST = 2.0
-"""Sides of the picture: coordinates beyond it are pixels rather than shares of the sides."""
+"""In sides of the picture: larger coordinates are pixels rather than shares of the sides."""
 _LINE = re.compile(r"\s*\d+(\.0*)?(\s+[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?){4,}\s*", re.IGNORECASE)
 
 
 def are_lines(text: str) -> bool:
-    """Whether a text begins with lines of a class and four numbers or more."""
+    """Whether a text begins with lines of a class and at least four numbers."""
     lines = [line for line in text.splitlines()[:3] if line.strip()]
     return bool(lines) and all(_LINE.fullmatch(line) for line in lines)
 
@@ -32,7 +32,7 @@ class Classes:
 
     Attributes:
         names: by id.
-        source: the file that gives them; empty where none does, and an id is the name.
+        source: the file that gives them; empty if none does, and an id is the name.
     """
 
     names: Mapping[int, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Classes:
         return self.names[class_id]
 
     def labels(self, ids: Mapping[int, int]) -> list[str]:
-        """All names in the order of their ids; those that occur where no file gives names."""
+        """All names in the order of their ids; if no file gives names, the names that occur."""
         return (
             list(dict.fromkeys(self.names.values())) if self.source else [self.name(number) for number in sorted(ids)]
         )
@@ -59,11 +59,11 @@ class Classes:
 
 @dataclass(slots=True)
 class Tally:
-    """What the files hold.
+    """Counts of the content of the files.
 
     Attributes:
         ids: how often each class occurs.
-        keypoints: lines with keypoints, of which the box is read.
+        keypoints: lines with keypoints, of which only the box is read.
         empty: files without a line.
     """
 
@@ -87,7 +87,7 @@ class Lines:
     keypoints: int = 0
 
     def objects(self, text: str, size: tuple[int, int], tally: Tally) -> list[Labelled]:
-        """The objects of one file; a line that is none is a broken one.
+        """The objects of one file; an invalid line is a broken shape.
 
         Args:
             size: height and width of the picture.
@@ -126,8 +126,8 @@ class Lines:
         if count >= 6 and count % 2 == 0:
             return Polygons((((shares.reshape(-1, 2) * (width, height)),),))
         raise UserError(
-            f"{count + 1} numbers; expected a class and four numbers of a box, or a class and pairs x y of three "
-            f"corners or more{'; a fifth number is a confidence, which labels do not have' if count == 5 else ''}."
+            f"{count + 1} numbers; expected a class and four numbers of a box, or a class and pairs x y of at least "
+            f"three corners{'; a fifth number is a confidence, which labels do not have' if count == 5 else ''}."
         )
 
 
@@ -142,7 +142,7 @@ def _shares(values: list[str]) -> np.ndarray:
     """Numbers as shares of the picture's sides.
 
     Raises:
-        UserError: something that is no number, or pixels.
+        UserError: something that is not a number, or pixels.
     """
     try:
         shares = np.array(values, np.float64)

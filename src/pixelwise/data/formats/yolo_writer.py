@@ -1,4 +1,4 @@
-"""A dataset in YOLO's text files."""
+"""Writes a dataset as YOLO text files."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE
 
 DECIMALS = 9
-"""Of shares of the picture's sides: far less than a pixel of any picture."""
+"""Precision of shares of the picture's sides: far less than a pixel of any picture."""
 
 
 def write(export: Export, out: Path) -> list[str]:
     """`images/`, `labels/` with a text file per labelled picture, `data.yaml` and lists of the splits.
 
-    A line is an object, or where objects are not known, a connected region of one class: a polygon, or a box where no
-    outline is known. Holes and further parts are joined to the polygon by bridges of no width. The ids are one less
-    than those of the classes, since the background has none; void is a class of its own. Crowds are left out, and
-    difficult objects are like any other.
+    A line is an object or, if objects are not known, a connected region of one class: a polygon, or a box if no outline
+    is known. Holes and further parts are joined to the polygon by bridges of zero width. The ids are one less than
+    those of the classes, because the background has none; void is written as a class. Crowds are left out, and
+    difficult objects are written like any other.
     """
     export.copy_pictures(out / "images")
     ids = {class_id: class_id - 1 for class_id in range(1, len(export.dataset.class_names))}
@@ -47,7 +47,7 @@ def write(export: Export, out: Path) -> list[str]:
     content = {"path": ".", **{split: f"{split}.txt" for split in export.splits}, "names": dict(enumerate(names))}
     (out / "data.yaml").write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
     counts = (
-        (bridged, "objects have holes or several parts, which are joined to one polygon by bridges of no width."),
+        (bridged, "objects have holes or several parts, which are joined to one polygon by bridges of zero width."),
         (crowds, "crowds are not written, and will be background."),
         (difficult, "difficult objects are written like any other."),
     )
@@ -64,7 +64,7 @@ def _shares(part: Part, height: int, width: int) -> np.ndarray:
 
 
 def _has_bridge(corners: np.ndarray) -> bool:
-    """Whether a polygon comes back to one of its corners."""
+    """Whether a polygon returns to one of its corners."""
     return len(np.unique(corners, axis=0)) < len(corners)
 
 
