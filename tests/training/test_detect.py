@@ -287,7 +287,7 @@ def test_nuclei_whose_objects_have_no_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"augment.objects": 0.5}, "augment.objects: localizer chooses by itself"),
+        ({"augment.objects": 0.5}, "augment.objects: localizer chooses its crops"),
         ({"augment.background": 0.5}, "augment.background: .*masks, which are not kept"),
         ({"loss.terms": {"box_l3": 1.0}}, "did you mean 'box_l2'"),
     ],

@@ -60,7 +60,7 @@ class Subject:
 
     @property
     def classified(self) -> str:
-        """What the classes belong to, for the page: "of each pixel", "of the picture" or what the task says."""
+        """What the classes belong to, for the page: "of each pixel", "of the picture" or a phrase of the task."""
         if self.insight is not None:
             return self.insight.subject
         return "of each pixel" if self.dense else "of the picture"

@@ -88,6 +88,7 @@ def top_patches(
 def cut(image: Tensor, box: ReceptiveField) -> Tensor:
     """The part of a picture (C, H, W) inside a box, 0 (the mean colour) beyond the border; infinite sides end at it.
 
+    >>> import torch
     >>> cut(torch.ones(1, 4, 4), ReceptiveField(-1, 2, 2, math.inf))[0].tolist()
     [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]
     """

@@ -106,7 +106,7 @@ class FastRCNN(Detector):
             freeze_batch_norms(self.encoder)
         self.scale = scale
         self.stride = max(self.encoder.feature_strides)
-        self.map = nn.Identity()  # gives the map that regions are read from a name
+        self.map = nn.Identity()  # names the map that regions are read from
         self.proposer = Proposer(in_channels, proposals, ranked=ranked)
         channels = self.encoder.feature_channels[self._read]
         self.roi_heads = MaxPooledRoIHeads(channels, hidden, num_classes, stride / scale, sampled)

@@ -125,7 +125,7 @@ class RCNN(Detector):
         self.encoder = create_encoder(encoder, in_channels=in_channels, weights=weights)
         if frozen_norms:
             freeze_batch_norms(self.encoder)
-        self.map = nn.Identity()  # gives the encoder's last map a name
+        self.map = nn.Identity()  # names the encoder's last map
         self.stride = 1  # proposals do not lie on a grid
         self.proposer = Proposer(in_channels, proposals, ranked=ranked)
         pooled = self.encoder.feature_channels[-1] * pool**2
