@@ -107,7 +107,7 @@ class Detect(Task):
         derive("loss", "class_weights", "none", "the pixels of a class do not tell how many objects it has")
         derive("augment", "rotate", 0.0, "the box around a rotated box is too wide; cameras hardly tilt")
         derive("augment", "elastic", 0.0, "the box around a bent box is too wide")
-        derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
+        derive("augment", "flip", "horizontal", "left and right are alike; set none if they are not")
         draft.derive_light()
 
     def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
@@ -160,7 +160,7 @@ class WholePictures(Detect):
             f"time, and to a multiple of the network's stride {stride}",
         )
         draft.derive_batch(8, 128, "pictures", steps=4)
-        draft.derive("augment", "scale", [1.0, 1.3], "things come in sizes; the crop always lies inside the picture")
+        draft.derive("augment", "scale", [1.0, 1.3], "objects vary in size; the crop always lies inside the picture")
         self._plan(draft)
 
     def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:

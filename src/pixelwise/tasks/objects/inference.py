@@ -163,7 +163,7 @@ class ObjectInference(Inference[ObjectPrediction]):
         if not isinstance(model, Detector):
             raise UserError(f"'{spec.model}' does not find objects.")
         if options.instances is not None and options.instances != MASKS:
-            raise unknown("way to instances", options.instances, [MASKS])
+            raise unknown("way to separate objects", options.instances, [MASKS])
         if options.instances is not None and not model.outlines:
             raise UserError(
                 f"'{spec.model}' predicts boxes without masks, so it has no label map; leave out --instances."

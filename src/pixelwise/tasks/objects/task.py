@@ -92,7 +92,7 @@ class FindObjects(Task):
 
     def plan(self, draft: Draft) -> None:
         plan_dense_crop(draft, 2, 16, share=1.0)  # large crops, since a crop's edge changes the boxes that it cuts
-        draft.derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
+        draft.derive("augment", "scale", [0.7, 1.5], "objects vary in size")
         for key, (value, why) in self._derived(draft.values["model"], draft.facts).items():
             if key not in draft.values["model"]:
                 draft.values["model"][key] = value
@@ -115,8 +115,8 @@ class FindObjects(Task):
         draft.refuse("augment", "objects", f"{draft.values['model']['name']} learns from all objects of a crop")
         tilt = (5.0, "cameras tilt a little") if self.masks else (0.0, "the box around a rotated box is too wide")
         derive("augment", "rotate", *tilt)
-        derive("augment", "elastic", 0.0, "shapes are taken to be rigid")
-        derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
+        derive("augment", "elastic", 0.0, "shapes are assumed to be rigid")
+        derive("augment", "flip", "horizontal", "left and right are alike; set none if they are not")
         derive("loss", "class_weights", "none", "the network brings its own loss")
         draft.derive_light()
 
@@ -190,7 +190,7 @@ class GridObjects(FindObjects):
                 "leave it out, or set model.size."
             )
         draft.derive_batch(8, 64, "pictures", steps=4)
-        draft.derive("augment", "scale", [1.0, 1.3], "objects come in sizes; a crop always lies inside the picture")
+        draft.derive("augment", "scale", [1.0, 1.3], "objects vary in size; a crop always lies inside the picture")
         self._plan(draft)
 
     def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
