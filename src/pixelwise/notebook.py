@@ -1,4 +1,4 @@
-"""How objects show themselves in a notebook: small pieces of HTML."""
+"""HTML fragments that objects use to display themselves in a notebook."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from markupsafe import Markup
 from PIL import Image
 
 LONGEST = 640
-"""Pixels of the longer side of a picture that is shown."""
+"""Largest longer side, in pixels, of a picture that is shown."""
 MOST_ROWS = 20
+"""Rows that a table shows at most."""
 
 
 def jpeg(rgb: np.ndarray) -> str:
-    """(H, W, 3) uint8 as a data address."""
+    """A picture (H, W, 3) uint8 as a data URL of a JPEG."""
     stream = io.BytesIO()
     Image.fromarray(rgb).save(stream, "JPEG", quality=85, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
 def picture(rgb: np.ndarray, alt: str) -> Markup:
-    """(H, W, 3) uint8 as an image of at most `LONGEST` pixels."""
+    """A picture (H, W, 3) uint8 as an HTML image of at most `LONGEST` pixels per side."""
     image = Image.fromarray(rgb)
     image.thumbnail((LONGEST, LONGEST))
     return Markup('<img src="{}" width="{}" height="{}" alt="{}">').format(jpeg(np.asarray(image)), *image.size, alt)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
-    """A table of at most `MOST_ROWS` rows; a last line counts the others."""
+    """A table of at most `MOST_ROWS` rows; a last line counts the rows left out."""
     every = list(rows)
     lines = [_row("th", head), *(_row("td", row) for row in every[:MOST_ROWS])]
     if len(every) > MOST_ROWS:

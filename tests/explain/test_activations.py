@@ -117,7 +117,7 @@ def test_layers_stand_in_the_order_in_which_they_answer() -> None:
 
 @pytest.mark.parametrize("score", [class_score(3), channel_score(3), channel_score(0, 9)])
 def test_classes_and_channels_that_are_not_there(score: object) -> None:
-    with pytest.raises(UserError, match="0 to 2 are there"):
+    with pytest.raises(UserError, match="0 to 2 expected"):
         score(torch.zeros(2, 3, 4, 4))  # type: ignore[operator]
 
 

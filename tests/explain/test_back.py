@@ -155,7 +155,7 @@ def test_grad_cam_of_an_edge() -> None:
         assert torch.allclose(found, (side * row * maps).sum(1).relu() / 6, atol=1e-3)
     with pytest.raises(UserError, match="did you mean 'left'"):
         edge_score("lefft")
-    with pytest.raises(UserError, match="boxes 0 to 0 are there"):
+    with pytest.raises(UserError, match="predicts boxes 0 to 0"):
         grad_cam(network, images, edge_score("top", box=1), layer="encoder.layer4")
 
 
@@ -171,7 +171,7 @@ def test_grad_cam_of_a_dense_class_and_of_a_function_of_the_answer() -> None:
     assert torch.allclose(found, boxes, atol=1e-6)
 
 
-@pytest.mark.parametrize(("layer", "words"), [("5", "no map"), ("6", "does not depend")])
+@pytest.mark.parametrize(("layer", "words"), [("5", "not a feature map"), ("6", "does not depend")])
 def test_layers_that_have_no_cam(layer: str, words: str) -> None:
     class Beside(nn.Sequential):
         def forward(self, images: Tensor) -> Tensor:

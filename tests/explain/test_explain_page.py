@@ -189,7 +189,7 @@ def pixelwise(*arguments: object) -> tuple[int, str]:
         (["MODEL", "PICTURE", "--classes", "cel"], "did you mean '<cell>'"),
         (["MODEL", "PICTURE", "--classes", "7"], "3 classes, 0 to 2"),
         (["MODEL", "PICTURE", "--data", "EMPTY"], "no pictures in this folder"),
-        (["MODEL", "PICTURE", "--out", "page"], "ends in .html, such as page.html"),
+        (["MODEL", "PICTURE", "--out", "page"], "must end in .html, such as page.html"),
         (["MODEL", "PICTURE", "--out", "nowhere/page.html"], "no folder nowhere"),
         (["nothing", "PICTURE"], "nothing"),
         (["VARIANTS", "PICTURE"], r"variants: several variants; give one of them: .*variants/variants/NAME"),

@@ -143,7 +143,7 @@ def test_patches_beyond_the_border_are_padded() -> None:
 
 def test_layers_without_maps_are_refused() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
-    with pytest.raises(UserError, match="no map"):
+    with pytest.raises(UserError, match="not a feature map"):
         top_patches(network, [("a", torch.zeros(1, 4, 4))], "1", [0])
-    with pytest.raises(UserError, match="channels 0 to 1, but 2"):
+    with pytest.raises(UserError, match="no channel 2; it has channels 0 to 1"):
         top_patches(nn.Conv2d(1, 2, 1), [("a", torch.zeros(1, 4, 4))], "", [2])

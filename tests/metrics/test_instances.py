@@ -91,7 +91,7 @@ def test_of_several_classes_each_is_matched_by_itself(pair: tuple[np.ndarray, np
         apart.update(*(np.where(np.isin(ids, some), ids, 0) for ids, some in zip(pair, kept, strict=True)))
     assert together.true_positives.tolist() == apart.true_positives.tolist()
     assert (together.true_objects, together.predicted_objects) == (apart.true_objects, apart.predicted_objects)
-    with pytest.raises(ValueError, match="objects predicted and true, but classes of"):
+    with pytest.raises(ValueError, match="one class per object expected"):
         together.update(*pair, (classes[0], np.append(classes[1], 1)))
 
 

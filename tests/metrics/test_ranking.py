@@ -29,7 +29,7 @@ def test_nothing_counted_and_wrong_use() -> None:
     assert np.isnan(TopK().accuracy(1))
     with pytest.raises(ValueError, match="top-6 is not counted"):
         TopK(5).accuracy(6)
-    with pytest.raises(ValueError, match="not of the same pictures"):
+    with pytest.raises(ValueError, match=r"\(N, K\) and \(N,\) expected"):
         TopK().update(np.zeros((3, 2)), np.zeros(2, np.int64))
     with pytest.raises(ValueError, match="at least 1"):
         TopK(0)

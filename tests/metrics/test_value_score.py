@@ -66,7 +66,7 @@ def test_the_mean_scores_zero_and_what_does_not_vary_has_no_r2() -> None:
 def test_nothing_counted_and_wrong_use() -> None:
     empty = ValueScore(density=True).summary()
     assert all(empty[name] is None for name in ("mae", "rmse", "r2", "count_error"))
-    with pytest.raises(ValueError, match="were predicted where"):
+    with pytest.raises(ValueError, match="but true values are"):
         ValueScore().update(np.zeros((2, 3)), np.zeros((3, 2)))
     with pytest.raises(ValueError, match="cannot be added"):
         ValueScore(unit="m").merge(ValueScore(unit="mm"))

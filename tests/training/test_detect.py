@@ -249,7 +249,7 @@ def test_overfeat_from_a_folder_to_boxes(coco_folder: Path, tmp_path: Path) -> N
         for sample in map(open_dataset(coco_folder).load, open_dataset(coco_folder).split("val"))
         if sample.instances is not None
     )
-    assert "How the boxes of the first picture come about" in run.report.read_text()
+    assert "How the boxes of the first picture were found" in run.report.read_text()
     predictor = api.load(run.path)
     assert isinstance(predictor.inference, BoxInference)
     assert predictor.inference.confidence == 0.5
@@ -287,7 +287,7 @@ def test_nuclei_whose_objects_have_no_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"augment.objects": 0.5}, "augment.objects: localizer chooses by itself"),
+        ({"augment.objects": 0.5}, "augment.objects: localizer chooses its crops"),
         ({"augment.background": 0.5}, "augment.background: .*masks, which are not kept"),
         ({"loss.terms": {"box_l3": 1.0}}, "did you mean 'box_l2'"),
     ],
@@ -327,7 +327,7 @@ def test_what_no_loss_reaches_stays_as_it_is(squares_folder: Path, tmp_path: Pat
 
 
 def test_windows_are_the_networks(coco_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="looks at windows of 44 x 44"):
+    with pytest.raises(UserError, match="takes windows of 44 x 44"):
         api.train("overfeat", data=coco_folder, out=tmp_path / "a", overrides={**OVERFEAT, "augment.crop": [64, 64]})
     with pytest.raises(UserError, match=r"windows.scales: 40 found"):
         api.train("overfeat", data=coco_folder, out=tmp_path / "b", overrides={**OVERFEAT, "windows.scales": [40]})

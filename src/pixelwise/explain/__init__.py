@@ -1,4 +1,4 @@
-"""Looking inside: what a network sees, what it looks for, and where it finds it."""
+"""Looking inside a network: what its layers respond to, and which pixels its predictions depend on."""
 
 from pixelwise.explain.activations import outputs
 from pixelwise.explain.cam import grad_cam

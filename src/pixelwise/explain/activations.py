@@ -1,6 +1,6 @@
-"""What the layers of a network answer, without changing the network.
+"""Reads the outputs of a network's layers without changing the network.
 
-Layers go by the names of `network.named_modules()`; the empty name is the network itself.
+Layers have the names of `network.named_modules()`; the empty name is the network itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pixelwise.errors import UserError, unknown
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[nn.Module]:
-    """The network in evaluation mode and with fixed parameters; afterwards as it was, also where something raised."""
+    """Context with the network in evaluation mode and its parameters fixed; both are restored, even after an error."""
     modes = {module: module.training for module in network.modules()}
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     network.eval()
@@ -36,9 +36,10 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
 
 @contextmanager
 def hooked(modules: Mapping[str, nn.Module], hook: Callable[[str, Any], Any]) -> Iterator[None]:
-    """Within it, `hook(name, output)` is called for what each module answers, and may answer something in its place.
+    """Context that calls `hook(name, output)` after each module.
 
-    The hooks are gone afterwards, also where something raised.
+    If the hook returns something other than None, that replaces the module's output. The hooks are removed at the end,
+    even after an error.
     """
 
     def call(name: str, module: nn.Module, inputs: Any, output: Any) -> Any:
@@ -52,20 +53,21 @@ def hooked(modules: Mapping[str, nn.Module], hook: Callable[[str, Any], Any]) ->
 
 @contextmanager
 def capture(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Tensor]]:
-    """Within it, what each of the layers answers is kept in a dictionary, to be read after the pass.
+    """Context that keeps the output of each layer in a dictionary, to be read after the forward pass.
 
-    Of a layer that answers several tensors it is the first, of one that is called several times the last answer. It
-    belongs to the pass's graph, so a gradient for it can be asked for.
+    If a layer returns several tensors, the first one is kept; if it is called several times, the last output. Outputs
+    stay part of the graph, so gradients with respect to them can be computed.
 
     Raises:
-        UserError: a layer that the network does not have; at the end, one that was not called or answered no tensor.
+        UserError: a layer that the network does not have; at the end, a layer that was not called or returned no
+            tensor.
     """
     modules = dict(network.named_modules())
     wanted = {name: find_layer(modules, name) for name in layers}
     found: dict[str, Tensor] = {}
 
     def keep(name: str, output: Any) -> Any:
-        # What follows may work in place, as ReLUs do: it gets a copy, and what was kept stays what it was.
+        # The next module may work in place, as ReLUs do. It gets a copy, so the kept output does not change.
         if isinstance(output, Tensor):
             found[name] = output
             return output.clone()
@@ -78,14 +80,17 @@ def capture(network: nn.Module, layers: Iterable[str]) -> Iterator[dict[str, Ten
         yield found
     for name in wanted:
         if name not in found:
-            raise UserError(f"layer '{name}': this {type(network).__name__} does not call it, or it gives no tensor.")
+            raise UserError(
+                f"layer '{name}': this {type(network).__name__} does not call it, or it returns no tensor; choose "
+                "another layer."
+            )
 
 
 def find_layer(modules: Mapping[str, nn.Module], name: str) -> nn.Module:
-    """The module of a name.
+    """The module with a given name.
 
     Raises:
-        UserError: unknown name; the nearest ones are in the sentence, as a network may have hundreds.
+        UserError: unknown name; the message lists similar names only, since a network may have hundreds.
     """
     if name not in modules:
         near = difflib.get_close_matches(name, modules, n=8, cutoff=0.4)
@@ -94,7 +99,7 @@ def find_layer(modules: Mapping[str, nn.Module], name: str) -> nn.Module:
 
 
 def answer(network: nn.Module, images: Tensor, layer: str = "") -> Any:
-    """What the network, or one of its layers, answers to (N, C, H, W).
+    """The output of the network, or of one of its layers, for pictures (N, C, H, W).
 
     Raises:
         UserError: as `capture`.
@@ -107,7 +112,7 @@ def answer(network: nn.Module, images: Tensor, layer: str = "") -> Any:
 
 
 def outputs(network: nn.Module, images: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
-    """What several layers answer to (N, C, H, W), in one pass and in evaluation mode, by name.
+    """The outputs of several layers for pictures (N, C, H, W), by name, from one pass in evaluation mode.
 
     >>> outputs(nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()), torch.zeros(1, 3, 8, 8), ["0", "1"])["1"].shape
     torch.Size([1, 8, 6, 6])

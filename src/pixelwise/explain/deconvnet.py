@@ -1,14 +1,14 @@
-"""From a feature back to the pixels: the gradient, deconvnet, guided backpropagation. They differ in one rule.
+"""Gradient, deconvnet and guided backpropagation: three ways from a feature back to the pixels that differ in one rule.
 
-The way back through a convolution is the transposed convolution, through max pooling it is unpooling to the switches,
-and batch norm and shortcuts are linear: in all of that the three are one. What becomes of a value R on its way back
-through a ReLU that had x before it:
+The backward pass of a convolution is the transposed convolution, that of max pooling is unpooling to the switches, and
+batch norm and shortcuts are linear. All three methods share these steps. They differ in what becomes of a value R that
+goes back through a ReLU whose input was x:
 
     gradient    R where x > 0                 Simonyan et al. 2014, arXiv:1312.6034
     deconvnet   R where R > 0                 Zeiler & Fergus, ECCV 2014, arXiv:1311.2901, section 2.1
     guided      R where x > 0 and R > 0       Springenberg et al. 2015, arXiv:1412.6806, section 3.4
 
-So all of them are the backward pass, with the rule put in place of every ReLU's derivative (figure 1 of the last).
+So each method is the backward pass with its rule in place of every ReLU's derivative (Springenberg et al., figure 1).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pixelwise.explain.activations import answer, frozen
 from pixelwise.tasks.insight import Score
 
 Rule = Callable[[Tensor, Tensor], Tensor]
-"""What comes back, and where the ReLU let pass (0 or 1) -> what goes on."""
+"""(value that comes back, whether the ReLU passed its input: 0 or 1) -> value that goes further back."""
 RULES: dict[str, Rule] = {
     "deconvnet": lambda back, passed: back.relu(),
     "gradient": lambda back, passed: back * passed,
@@ -36,7 +36,7 @@ RULES: dict[str, Rule] = {
 
 
 class _Rectified(Function):
-    """ReLU, or ReLU6, with a rule of its own on the way back."""
+    """ReLU or ReLU6 with a given rule in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, ceiling: float, rule: Rule) -> Tensor:
@@ -55,7 +55,7 @@ RECTIFIERS = {F.relu, F.relu6, F.hardtanh, torch.relu, Tensor.relu} | IN_PLACE
 
 
 class _Rules(TorchFunctionMode):
-    """Within it, every ReLU and ReLU6 follows a rule on the way back, be it a module or a function call."""
+    """Context in which every ReLU and ReLU6, module or function call, follows a rule in the backward pass."""
 
     def __init__(self, rule: Rule) -> None:
         super().__init__()
@@ -63,24 +63,26 @@ class _Rules(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        # A hardtanh is a rectifier if it begins at 0: it is what nn.ReLU6 calls.
+        # A hardtanh whose minimum is 0 is a rectifier; nn.ReLU6 calls it.
         if func not in RECTIFIERS or kwargs.get("min_val", 0) != 0:
             return func(*args, **kwargs)
         ceiling = 6.0 if func is F.relu6 else kwargs.get("max_val", float("inf"))
         rectified = _Rectified.apply(args[0], ceiling, self.rule)
         if func in IN_PLACE or kwargs.get("inplace", False):
-            return args[0].copy_(rectified)  # others may hold the same maps
+            return args[0].copy_(rectified)  # other modules may hold the same tensor
         return rectified
 
 
 def project(network: nn.Module, images: Tensor, score: Score, *, layer: str = "", rule: str = "deconvnet") -> Tensor:
-    """What of (N, C, H, W) pictures a score goes back to: (N, C, H, W).
+    """Projects a score back to the pixels of pictures (N, C, H, W) and returns (N, C, H, W).
 
-    Without ReLUs it is the gradient, whatever the rule. Other activations than ReLU and ReLU6 keep their derivatives.
+    For a network without ReLUs the result is the gradient, whatever the rule. Activations other than ReLU and ReLU6
+    keep their derivatives.
 
     Args:
-        score: of what the layer answers. The paper keeps one feature, where it is strongest: `peak_score(channel)`.
-        layer: name; the network's own answer if empty.
+        score: score of the layer's output. The paper keeps one channel at its strongest position:
+            `peak_score(channel)`.
+        layer: name of a layer; empty for the output of the network.
         rule: a name in `RULES`.
 
     Raises:

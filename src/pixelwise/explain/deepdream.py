@@ -1,8 +1,8 @@
-"""DeepDream: a picture changed so that a layer answers more to what it sees there anyway (Mordvintsev et al. 2015).
+"""DeepDream: changes a picture so that a layer responds more to what it already finds there (Mordvintsev et al. 2015).
 
 A. Mordvintsev, C. Olah, M. Tyka, Inceptionism, Google Research blog, June 2015, and the code published with it:
-gradient ascent on the norm of a layer, on the picture at several sizes (octaves), from the smallest on, so that forms
-come at all sizes.
+gradient ascent on the norm of a layer. The picture is changed at several sizes (octaves), the smallest first, so that
+forms appear at all sizes.
 """
 
 from __future__ import annotations
@@ -31,13 +31,17 @@ def deepdream(
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
-    """(N, C, H, W) normalised pictures -> the same, dreamt: their layers' sums of squares have been raised.
+    """Changes normalised pictures (N, C, H, W) so that the mean squares of the layers' outputs rise.
 
     Args:
-        layers: names; each counts by the mean of its squares. Early ones give strokes, late ones things.
-        octaves, octave_scale: how many sizes, and the factor from one to the next.
-        steps: at each size, each of them `rate` times the gradient over its mean magnitude.
+        layers: names of layers; each contributes the mean square of its output. Early layers draw strokes, late layers
+            draw things.
+        octaves, octave_scale: number of sizes, and the factor from one size to the next.
+        steps: number of steps at each size. A step is `rate` times the gradient, divided by its mean magnitude.
         jitter, bounds, seed, progress: as for `maximise`.
+
+    Returns:
+        (N, C, H, W) normalised pictures.
 
     Raises:
         UserError: unknown layer.
@@ -65,7 +69,7 @@ def deepdream(
 def _direction(
     network: nn.Module, images: Tensor, layers: Sequence[str], random: torch.Generator, jitter: int
 ) -> Tensor:
-    """The gradient of the layers' mean squares, over its mean magnitude in each picture."""
+    """The gradient of the layers' mean squares, divided by its mean magnitude in each picture."""
     with frozen(network), torch.enable_grad():
         images = images.detach().clone().requires_grad_()
         with capture(network, layers) as found:

@@ -1,4 +1,4 @@
-"""All that can be seen of a network, on one page."""
+"""`explain`: writes everything that can be shown of a network on one HTML page."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from pixelwise.tasks.insight import Panel
 
 PathLike = str | os.PathLike[str]
 MAXIMISED = 4
-"""Classes, and channels of a layer, that are maximised."""
+"""Number of classes, and of channels per layer, that are maximised."""
 PATCHES = 8
-"""Pictures of a channel."""
+"""Number of patches shown per channel."""
 CONTRAST, DECAY, BLUR = 1.0, 1.1, 0.1
-"""Of pictures that maximise something: as much contrast as photographs have, shapes a little rather than texture, and
-just enough blur against the chequerboards of strided filters."""
+"""Settings of pictures that maximise a score: the contrast of photographs, a slight preference for shapes over texture,
+and just enough blur to remove the chequerboards of strided filters."""
 SIDE = 160
-"""Pixels of the pictures that maximise a channel; of those for a class where the network does not ask for a size."""
+"""Side in pixels of the pictures that maximise a channel, and of those for a class if the network takes any size."""
 
 
 def explain(
@@ -50,24 +50,26 @@ def explain(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Path:
-    """Looks into a network and writes what it finds as one HTML page, over an older one of the same name.
+    """Looks inside a network and writes the results as one HTML page; an existing page of that name is overwritten.
 
     Args:
         run: a run folder, a model file, or `NAME:WEIGHTS` for published weights of a classifier; see `open_subject`.
-        pictures: files to explain the network on; they may be none.
-        out: the page, or a folder for `explain.html`; default the run folder, or here where there is none.
-        layers: whose maps are shown and whose channels are maximised; default the last at each size.
-        classes: names or ids to explain; default what the network says.
-        data: a folder of pictures to search for those that the maximised channels answer to most.
-        quick: fewer steps and larger squares, in about a third of the time.
-        seed: of the noise from which pictures are made; the same seed gives the same page.
-        progress: is called with the part that is done, 0 to 1.
+        pictures: picture files to explain the network on; may be empty.
+        out: file name of the page, or a folder for `explain.html`; default the run folder, or the current folder if
+            `run` is not a folder.
+        layers: names of the layers whose maps are shown and whose channels are maximised; default the last layer at
+            each size.
+        classes: names or ids of the classes to explain; default the predicted ones.
+        data: a folder of pictures to search for the patches that the maximised channels respond to most.
+        quick: use fewer steps and larger squares, which takes about a third of the time.
+        seed: seed of the noise that maximised pictures start from; the same seed gives the same page.
+        progress: is called with the share of the work that is done, 0 to 1.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
-        UserError: anything about run, pictures, layers, classes or data that cannot work, before the long work begins.
+        UserError: `run`, `pictures`, `layers`, `classes` or `data` cannot be used; raised before the long work begins.
     """
     subject = open_subject(run)
     files = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
@@ -84,7 +86,9 @@ def explain(
     known = list_layers(subject.trunk, first)
     for layer in known:
         if layer.name in layers and len(layer.shape) != 4:
-            raise UserError(f"layer '{layer.name}' answers {layer.shape[1:]}, which is no map; give one before it.")
+            raise UserError(
+                f"layer '{layer.name}' returns {layer.shape[1:]}, which is not a feature map; give a layer before it."
+            )
     heated = list(layers) or [layer.name for layer in stage_ends(known)]
     deep = list(layers) or [layer.name for layer in stage_ends(known)[-4:-1:2]] or heated
     insight = subject.insight
@@ -115,7 +119,7 @@ def explain(
 
 
 class _Parts:
-    """Shares one progress bar among parts that take unlike long."""
+    """Divides one progress bar among parts of the work, in proportion to the time that each takes."""
 
     def __init__(self, progress: Progress | None, weights: Sequence[float]) -> None:
         self.progress = progress
@@ -138,14 +142,14 @@ def _target(out: PathLike | None, run: Path) -> Path:
     if target.is_dir():
         target /= "explain.html"
     if target.suffix not in (".html", ".htm"):
-        raise UserError(f"{target}: the name of a page ends in .html, such as {target}.html.")
+        raise UserError(f"{target}: the name of the page must end in .html, such as {target}.html.")
     if not target.parent.is_dir():
         raise UserError(f"{target}: there is no folder {target.parent} to write it into.")
     return target
 
 
 def _searched(folder: Path) -> list[Path]:
-    """The pictures below a folder, without what lies in folders of masks."""
+    """The pictures below a folder, except those in folders of masks."""
     found = [folder / file for file in picture_files(folder) if place(PurePosixPath(file)).role != "mask"]
     if not found:
         raise UserError(f"{folder}: no pictures in this folder.")
@@ -171,7 +175,7 @@ def _facts(subject: Subject) -> dict[str, str]:
 
 
 def _named(seen: Sequence[Seen], class_names: Sequence[str]) -> list[int]:
-    """The classes that were explained, or the first ones where there was no picture."""
+    """The classes that were explained, or the first few classes if there was no picture."""
     explained = dict.fromkeys(class_id for one in seen for class_id in one.classes)
     return list(explained) or list(range(min(MAXIMISED, len(class_names))))
 

@@ -1,4 +1,4 @@
-"""Where in a picture the places of a layer's map look: exact receptive fields, and maps laid over it by them."""
+"""Exact receptive fields, the pixels that each position of a feature map depends on, and maps laid over pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pixelwise.nn.receptive_field import ReceptiveField, Trace
 
 
 class _Padded(nn.Module):
-    """A network without the mirrored border of `DenseModel`, which is no pixel of its own."""
+    """A network without the mirrored border that `DenseModel` adds, whose pixels are copies."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -26,10 +26,10 @@ class _Padded(nn.Module):
 
 
 class Fields:
-    """Receptive fields of layers, for pictures of one size; see `nn.receptive_field`, which needs no data.
+    """Receptive fields of a network's layers for pictures of one size, from `nn.receptive_field`, which needs no data.
 
     Args:
-        height, width, channels: of the picture.
+        height, width, channels: size of the picture, and its number of channels.
 
     Raises:
         UserError: a layer that the network does not have or does not call.
@@ -48,9 +48,9 @@ class Fields:
         self._maps = maps
 
     def box(self, layer: str, row: int, column: int) -> ReceptiveField:
-        """The pixels that a place of a layer's map depends on; may reach beyond the picture, even infinitely far.
+        """The box of pixels that a position of a layer's map depends on; it may reach beyond the picture.
 
-        Those of a layer without a map reach infinitely far: its values depend on the whole picture.
+        For a layer without a map the box is infinite, since each value depends on the whole picture.
         """
         if self._maps[layer].dim() != 4:
             return ReceptiveField(-math.inf, -math.inf, math.inf, math.inf)
@@ -60,11 +60,11 @@ class Fields:
         )
 
     def spread(self, layer: str, maps: Tensor) -> Tensor:
-        """(N, h, w) of a layer -> (N, H, W): each value at the middle of its receptive field, bilinear in between.
+        """Lays maps (N, h, w) of a layer over the picture: (N, H, W), values at the middles of their receptive fields.
 
-        Strided filters look to one side of where their place would be if the map were stretched over the picture: by
-        half a place of the last map of a classifier. Where fields have no middle, as behind a pooling over the whole
-        picture, the map is stretched.
+        Values in between are interpolated bilinearly. If the map were stretched over the picture instead, the values of
+        strided filters would lie beside the pixels that they depend on, by half a position of a classifier's last map.
+        If fields have no middle, as after a pooling over the whole picture, the map is stretched.
         """
         height, width = maps.shape[-2:]
         first, last = self.box(layer, 0, 0), self.box(layer, height - 1, width - 1)
@@ -74,15 +74,15 @@ class Fields:
 
 
 def _places(pixels: int, places: int, first: float, last: float) -> Tensor:
-    """Where the middle of each pixel lies on a map whose first and last place look at `first` and `last`."""
+    """Where the middle of each pixel lies on a map whose first and last positions are centred on `first` and `last`."""
     middles = torch.arange(pixels) + 0.5
-    if not math.isfinite(last - first) or last <= first:  # one place, or all look at the same: stretched
+    if not math.isfinite(last - first) or last <= first:  # one position, or all have the same field: stretched
         return middles * places / pixels - 0.5
     return (middles - first) * (places - 1) / (last - first)
 
 
 def _interpolate(maps: Tensor, places: Tensor, axis: int) -> Tensor:
-    """Values between the places of an axis; beyond its ends the last value."""
+    """Interpolates linearly between the positions of an axis; beyond its ends, the last value is repeated."""
     places = places.to(maps.device).clamp(0, maps.shape[axis] - 1)
     low = places.floor().long()
     high = (low + 1).clamp_max(maps.shape[axis] - 1)

@@ -1,4 +1,4 @@
-"""The filters of a first layer, as a picture."""
+"""Draws the filters of a network's first layer as a picture."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pixelwise.explain.layers import first_convolution
 
 
 def filter_tiles(weight: Tensor) -> list[np.ndarray]:
-    """Filters (O, I, kH, kW) as (kH, kW, 3) uint8 tiles: one in colour a filter of three channels, else one a channel.
+    """Draws filters (O, I, kH, kW) as (kH, kW, 3) uint8 tiles.
 
-    Every filter is scaled by its own range over all its channels, from black at its least to white at its greatest
-    weight; a filter of equal weights is mid-grey. So tiles show forms and colours, not which filter is strong.
+    A filter of three channels is one tile in colour; other filters are one grey tile per channel. Every filter is
+    scaled by its own range over all its channels, from black at its least weight to white at its greatest. A filter of
+    equal weights is mid-grey. The tiles thus show forms and colours, but not how strong a filter is.
     """
     weight = weight.detach().float().cpu()
     low, high = (extreme(weight, dim=(1, 2, 3), keepdim=True) for extreme in (torch.amin, torch.amax))
@@ -30,11 +31,12 @@ def filter_tiles(weight: Tensor) -> list[np.ndarray]:
 
 
 def filter_sheet(network: nn.Module, *, columns: int | None = None, zoom: int | None = None) -> np.ndarray:
-    """The first convolution's filters as one picture, see `filter_tiles`.
+    """The filters of the first convolution as one picture, see `filter_tiles`.
 
     Args:
-        columns: tiles a row; None for a picture about as high as wide, or so that a row begins with a new filter.
-        zoom: pixels a weight; None for tiles of about 36 pixels.
+        columns: tiles per row; None for a picture about as high as wide. If a filter has several tiles, each row then
+            begins with a new filter.
+        zoom: pixels per weight; None for tiles of about 36 pixels.
 
     Returns:
         (H, W, 3) uint8.

@@ -1,4 +1,4 @@
-"""Maps as something to look at: tiles of a layer, heat over a picture, gradients in grey."""
+"""Pictures of maps: contact sheets of a layer, attribution maps over a picture, gradients around mid-grey."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ HEAT = "inferno"
 
 
 def most_active(maps: Tensor, count: int) -> list[int]:
-    """Channels of (C, h, w) with the largest standard deviation over places, first the largest; at most `count`.
+    """The channels of maps (C, h, w) with the largest standard deviation over positions, largest first, up to `count`.
 
-    So a channel that answers the same everywhere does not count as active, however much it answers.
+    A channel with the same value everywhere therefore does not count as active, however large that value is.
     """
     return maps.flatten(1).std(1, correction=0).topk(min(count, len(maps))).indices.tolist()
 
 
 def unit_range(values: Tensor) -> np.ndarray:
-    """Any values as float32 from 0 at their least to 1 at their greatest; zeros where all are equal."""
+    """Scales values to float32 from 0 (the least) to 1 (the greatest); zeros if all are equal."""
     array = values.detach().float().cpu().numpy()
     low, high = float(array.min()), float(array.max())
     return (array - low) / (high - low) if high > low else np.zeros_like(array)
@@ -34,7 +34,7 @@ def heatmap_sheet(maps: Tensor, *, count: int = 16, columns: int = 8, side: int 
 
     Args:
         maps: (C, h, w).
-        side: pixels of the longer side of a tile; places are shown as squares.
+        side: longer side of a tile in pixels; positions are shown as squares.
 
     Returns:
         (H, W, 3) uint8.
@@ -51,18 +51,19 @@ def heatmap_sheet(maps: Tensor, *, count: int = 16, columns: int = 8, side: int 
 
 
 def attribution_overlay(picture: np.ndarray, heat: Tensor, *, least: float | None = None) -> np.ndarray:
-    """An attribution map over a picture: the more a place contributes, the more its colour covers the picture.
+    """Draws an attribution map over a picture: the more a pixel contributes, the more opaque its colour.
 
     Args:
         picture: (H, W) or (H, W, C), as `data.draw.to_rgb` takes it.
-        heat: (H, W).
-        least: values up to this one stay clear; None for the least value of the map. The greatest is fully coloured.
+        heat: (H, W), the contribution of each pixel.
+        least: values up to this one stay clear; None for the least value of the map. The greatest value has full
+            colour.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        ValueError: sizes that differ.
+        ValueError: the sizes differ.
     """
     shown = to_rgb(picture)
     if shown.shape[:2] != tuple(heat.shape):
@@ -78,9 +79,10 @@ def attribution_overlay(picture: np.ndarray, heat: Tensor, *, least: float | Non
 
 
 def signed_picture(values: Tensor, *, quantile: float = 0.995) -> np.ndarray:
-    """(C, H, W) with both signs -> (H, W, 3) uint8: zero is mid-grey, `quantile` of the magnitudes black or white.
+    """Draws values (C, H, W) of both signs as (H, W, 3) uint8: 0 is mid-grey.
 
-    Three channels are colours; of other numbers the mean is shown.
+    The magnitude at `quantile` becomes black or white. Three channels are shown as colours; otherwise the mean over
+    channels is shown.
     """
     array = values.detach().float().cpu().permute(1, 2, 0).numpy()
     if array.shape[2] != 3:

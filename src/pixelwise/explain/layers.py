@@ -1,4 +1,4 @@
-"""Which layers a network has, in the order in which they answer, and which of them are worth a look."""
+"""Lists the layers of a network in the order in which they are computed, and picks those worth looking at."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pixelwise.nn.encoder import Encoder
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A module that was called and answered a tensor.
+    """A module that was called and returned a tensor.
 
     Attributes:
         name: as in `network.named_modules()`.
         kind: its class.
-        shape: of its (first) answer; of the last call, where there were several.
-        parameters: how many, those of the modules within it included.
-        within: how many modules are within it.
+        shape: shape of its (first) output, from the last call if there were several.
+        parameters: number of parameters, including those of the modules inside it.
+        within: number of modules inside it.
     """
 
     name: str
@@ -34,19 +34,19 @@ class Layer:
 
     @property
     def places(self) -> int:
-        """Rows times columns of its map; 1 where it is none."""
+        """Number of positions (`places`) of its feature map, rows times columns; 1 if the output is not a map."""
         return self.shape[2] * self.shape[3] if len(self.shape) == 4 else 1
 
 
 def list_layers(network: nn.Module, images: Tensor) -> list[Layer]:
-    """The layers that (N, C, H, W) go through, in the order in which they answer; a module stands behind its parts."""
+    """The layers that pictures (N, C, H, W) pass through, in the order of their outputs; a module follows its parts."""
     modules = {name: module for name, module in network.named_modules() if name}
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str, output: Any) -> None:
         first = output[0] if isinstance(output, tuple | list) and output else output
         if isinstance(first, Tensor):
-            shapes.pop(name, None)  # the last call decides the place in the order
+            shapes.pop(name, None)  # the last call decides the order
             shapes[name] = tuple(first.shape)
 
     with frozen(network), torch.no_grad(), hooked(modules, note):
@@ -64,10 +64,10 @@ def list_layers(network: nn.Module, images: Tensor) -> list[Layer]:
 
 
 def coarsest(network: nn.Module, layers: Sequence[Layer]) -> Layer | None:
-    """The last of the layers with the fewest places, but more than one: where Grad-CAM looks unless told otherwise.
+    """The last layer among those with the coarsest map of more than one position: the default layer for Grad-CAM.
 
-    It is the last map of a classifier. Of a dense network it is the bottom: of its encoder, where it has one, for the
-    pooled maps of what follows may be coarser still. None where no layer has a map.
+    For a classifier it is the last map. For a dense network it is the coarsest map, looked for in the encoder only if
+    there is one, because later modules may pool further. None if no layer has a map.
     """
     inside = _encoder_prefix(network)
     maps = [layer for layer in layers if layer.places > 1]
@@ -77,7 +77,7 @@ def coarsest(network: nn.Module, layers: Sequence[Layer]) -> Layer | None:
 
 
 def stage_ends(layers: Sequence[Layer], count: int = 5) -> list[Layer]:
-    """The last map before each change of size, from the picture to the answer; at most `count`, evenly picked."""
+    """The last map before each change of size, from input to output; at most `count` of them, evenly selected."""
     maps = [layer for layer in layers if layer.places > 1]
     ends = [one for one, following in pairwise(maps) if one.shape[2:] != following.shape[2:]] + maps[-1:]
     if len(ends) <= count:
@@ -91,7 +91,7 @@ def _encoder_prefix(network: nn.Module) -> str:
 
 
 def first_convolution(network: nn.Module) -> nn.Conv2d | None:
-    """The convolution that sees the picture: an encoder says which, of other networks it is the first by name."""
+    """The convolution that reads the picture: declared by an encoder; in other networks the first one by name."""
     encoder = getattr(network, "encoder", network)
     if isinstance(encoder, Encoder):
         return encoder.first_convolution()

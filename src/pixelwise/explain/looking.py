@@ -1,4 +1,4 @@
-"""What a network makes of one picture, and why: everything in one section of the page."""
+"""Explains a network's prediction on one picture: everything in one section of the page."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from pixelwise.tasks.insight import Group, Panel, Reason, Score, View, Window
 Progress = Callable[[float], None]
 SHOWN_CLASSES = 5
 ENLARGED = 240
-"""Pixels of the longer side to which small parts of a picture are enlarged."""
+"""Longer side in pixels to which small parts of a picture are enlarged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long things may take: steps of maximisation, and squares across a picture's shorter side for occlusion."""
+    """How much work to do: steps of maximisation, and squares along a picture's shorter side for occlusion."""
 
     steps: int
     squares: int
@@ -53,12 +53,12 @@ def look(
     effort: Effort,
     progress: Progress,
 ) -> Seen:
-    """Everything about one picture.
+    """Looks at one picture with every method.
 
     Args:
-        image: (H, W, C) as `Subject.fit` gives it.
-        wanted: class ids to explain; none for what the network says.
-        heated: layers whose maps are shown.
+        image: (H, W, C) as returned by `Subject.fit`.
+        wanted: class ids to explain; empty for the predicted ones.
+        heated: names of the layers whose maps are shown.
         known: the layers of the network's trunk.
     """
     images = subject.tensor(image)
@@ -89,7 +89,7 @@ def look(
 def class_view(
     subject: Subject, image: np.ndarray, images: Tensor, wanted: Sequence[int], known: Sequence[Layer]
 ) -> View:
-    """What there is to see of a network that answers class logits, of the picture or of each pixel."""
+    """What is shown of a network that predicts class logits, for the picture or for each pixel."""
     network = subject.network
     with frozen(network), torch.no_grad():
         answer = network(images)
@@ -136,7 +136,7 @@ def _asked(subject: Subject, what: str) -> str:
 
 
 def _traced(image: np.ndarray, images: Tensor, reason: Reason, effort: Effort, progress: Progress) -> Iterator[Panel]:
-    """What every method finds for a reason, in its window."""
+    """Traces a reason back to the pixels with every method, in the reason's window."""
     network, score, window = reason.network, reason.score, reason.window or Window(0, 0, *image.shape[:2])
     part = image[window.slices]
     size = fitted_size(part, ENLARGED, enlarge=reason.window is not None)
@@ -146,7 +146,7 @@ def _traced(image: np.ndarray, images: Tensor, reason: Reason, effort: Effort, p
 
     if reason.layer is not None:
         cam = reason.lay(grad_cam(network, images, score, layer=reason.layer, local=reason.local))[0]
-        # Every place may speak against a class, and what is negative is cut off.
+        # The map is empty if every position counts against the class, since negative values are cut off.
         nothing = reason.local and not bool(cam.any())
         label = f"Grad-CAM at {reason.layer}" + (": no evidence for it" if nothing else "")
         yield panel(label, attribution_overlay(part, cam[window.slices]))
@@ -160,7 +160,7 @@ def _traced(image: np.ndarray, images: Tensor, reason: Reason, effort: Effort, p
     yield panel("Gradient", attribution_overlay(np.zeros_like(part), saliency(back["gradient"])))
     yield panel("Guided backpropagation", signed_picture(back["guided"]))
     of_nothing = project(network, 0 * images, score, rule="deconvnet")[0][(..., *window.slices)]
-    # Without max pooling there are no switches, and what comes back is the same for every picture.
+    # Without max pooling there are no switches, and deconvnet gives the same pattern for every picture.
     if not torch.allclose(back["deconvnet"], of_nothing):
         yield panel("Deconvnet", signed_picture(back["deconvnet"]))
 
@@ -168,7 +168,7 @@ def _traced(image: np.ndarray, images: Tensor, reason: Reason, effort: Effort, p
 def _box(
     subject: Subject, image: np.ndarray, images: Tensor, box: Tensor, layer: str, fields: Fields
 ) -> Iterator[Panel]:
-    """The (first) box that a network gives, and what moves its edges, to either side."""
+    """The (first) box that a network predicts, and Grad-CAM for each of its edges, in either direction."""
     drawn = draw_boxes(subject.picture(images[0]), box[None].cpu().numpy(), np.zeros(1, np.int64))
     yield Panel("Its box", drawn)
     for edge in EDGES:
@@ -182,12 +182,12 @@ def _opposite(score: Score) -> Score:
 
 
 def _area(output: Tensor) -> Tensor:
-    """(1, K, H, W) -> (K,): the share of pixels that are predicted as each class."""
+    """(1, K, H, W) -> (K,): the share of pixels predicted as each class."""
     return output.argmax(1).flatten().bincount(minlength=output.shape[1]) / output[0, 0].numel()
 
 
 def _worth_explaining(subject: Subject, shares: Tensor) -> list[int]:
-    """The most probable class, or the commonest in a mask that is not the background (where there is another)."""
+    """The most probable class, or the most common class of a mask (not the background if there is another class)."""
     background = background_class(subject.spec.class_names) if subject.dense else None
     order = shares.argsort(descending=True, stable=True).tolist()
     there = [class_id for class_id in order if class_id != background and shares[class_id] > 0]

@@ -1,11 +1,11 @@
-"""Activation maximisation: the picture that a feature answers most to, found from noise by gradient ascent.
+"""Activation maximisation: the picture that a feature responds to most, found by gradient ascent from noise.
 
-Erhan et al. 2009: the picture I with the largest S(I) among those of one norm; Simonyan et al. 2014, arXiv:1312.6034,
-section 2: with the largest S(I) - lambda |I|^2. The norm does the same whatever the scale of S is. Without more the
-picture is full of high frequencies, which fool the network and show nothing. Against them there are penalties
-(Mahendran & Vedaldi, CVPR 2015: total variation), blur between steps (Yosinski et al. 2015), looking at it moved a
-little in every step, and a search among frequencies instead of pixels (Olah et al., Feature Visualization, Distill
-2017).
+Erhan et al. 2009 look for the picture I with the largest score S(I) among pictures of a given norm. Simonyan et al.
+2014, arXiv:1312.6034, section 2, maximise S(I) - lambda |I|^2. A given norm has the same effect whatever the scale of
+S. Neither is enough: the picture fills with high frequencies, which fool the network and show nothing. Remedies are
+penalties (Mahendran & Vedaldi, CVPR 2015: total variation), blur between steps (Yosinski et al. 2015), small random
+movements of the picture in every step, and a search among frequencies instead of pixels (Olah et al., Feature
+Visualization, Distill 2017).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Bounds = tuple[Tensor, Tensor]
 """Least and greatest value of a normalised picture's channels, (C, 1, 1) each."""
 
 COLOURS = ((0.569, 0.577, 0.586), (0.192, 0.025, -0.211), (0.064, -0.109, 0.045))
-"""Rows: the principal axes of RGB colours in 250 photographs of ImageNet classes, as long as the standard deviations
-along them, of which the first is 1: light, orange against blue, magenta against green."""
+"""Rows: the principal axes of RGB colours in 250 photographs of ImageNet classes (light, orange against blue, magenta
+against green). Their lengths are the standard deviations along them, scaled so that the first is 1."""
 
 
 def maximise(
@@ -52,28 +52,29 @@ def maximise(
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
-    """Pictures that make a score large: (number, C, H, W), in the normalised values that the network takes.
+    """Finds pictures that maximise a score: (number, C, H, W), in the normalised values that the network takes.
 
-    All of a batch start from the same noise and do not see each other, so each is what it would be alone. The same seed
-    gives the same pictures.
+    All pictures of a batch start from the same noise and do not influence each other, so each is the same as if it were
+    made alone. The same seed gives the same pictures.
 
     Args:
-        score: of what the layer answers, (number,): `channel_score(3, 7)` for two pictures.
-        size: height and width; classes come out best at the size of the training pictures.
-        layer: name; the network's own answer if empty.
-        rate: of Adam; with `normalise_gradient` the length of a step, see there.
-        frequency: search among frequencies, each scaled as they are in photographs (1/f), colours along the axes of
-            photographs where there are three channels. False searches among pixels.
-        decay: the power of f in that; above 1, large shapes come before fine ones.
-        contrast: the largest root mean square of a picture, which is scaled down to it. Of frequencies within bounds it
-            is that of the sigmoid's argument: 1 is about what photographs have.
-        l2, total_variation: factors of the sums over squares, and over differences of neighbours, taken off the score.
-        blur: standard deviation in pixels of a gaussian after each step.
-        jitter: the picture is moved by up to as many pixels, at random in each step, round the border.
-        rotate, magnify: and turned by up to as many degrees, and magnified by a factor between the two.
-        normalise_gradient: steps along the gradient, of root mean square `rate`, in place of Adam's.
-        bounds: of the picture's values; None for none. A sigmoid keeps frequencies within them, clipping keeps pixels.
-        progress: is called with the part that is done, 0 to 1.
+        score: score (number,) of the layer's output, such as `channel_score(3, 7)` for two pictures.
+        size: height and width; classes are shown best at the size of the training pictures.
+        layer: name of a layer; empty for the output of the network.
+        rate: learning rate of Adam; with `normalise_gradient`, the length of a step.
+        frequency: search among frequencies, with amplitudes scaled as in photographs (1/f). Three channels are searched
+            along the colour axes of photographs. False searches among pixels.
+        decay: the exponent of f; above 1, large shapes are preferred to fine ones.
+        contrast: the largest root mean square of a picture; a larger one is scaled down to it. For frequencies within
+            bounds it applies to the argument of the sigmoid, where photographs have about 1.
+        l2, total_variation: factors of two penalties, the sum of squares and the sum of differences between neighbours.
+        blur: standard deviation in pixels of the Gaussian that blurs the picture after each step.
+        jitter: largest random shift in pixels in each step; pixels that leave at one border come back at the other.
+        rotate, magnify: largest random rotation in degrees, and the range of random magnification, in each step.
+        normalise_gradient: take steps along the gradient with a root mean square of `rate`, instead of Adam's steps.
+        bounds: least and greatest values of the picture; None for none. Frequencies are kept within them by a sigmoid,
+            pixels by clipping.
+        progress: is called with the share of the work that is done, 0 to 1.
 
     Raises:
         UserError: unknown layer, class or channel.
@@ -132,15 +133,15 @@ def maximise(
 
 
 def frequencies(size: tuple[int, int]) -> Tensor:
-    """(H, W // 2 + 1) cycles a pixel of the places of `rfft2`."""
+    """(H, W // 2 + 1): the frequencies of the entries of `rfft2`, in cycles per pixel."""
     rows, columns = torch.fft.fftfreq(size[0]), torch.fft.rfftfreq(size[1])
     return (rows[:, None].square() + columns.square()).sqrt()
 
 
 def spectrum_scale(size: tuple[int, int], decay: float = 1.0) -> Tensor:
-    """1/f^decay, and for the mean what the lowest frequency has: with 1, amplitudes of photographs (Field 1987).
+    """Amplitudes 1/f^decay; with a decay of 1, those of photographs (Field 1987). The mean has the lowest frequency's.
 
-    The mean square is that of 1/f whatever the power, so that a step moves a picture as far.
+    The mean square is that of 1/f whatever the decay, so that a step always changes a picture by the same amount.
     """
     photographs = 1 / frequencies(size).clamp_min(1 / max(size))
     scale = photographs**decay
@@ -148,12 +149,12 @@ def spectrum_scale(size: tuple[int, int], decay: float = 1.0) -> Tensor:
 
 
 def gaussian_transfer(size: tuple[int, int], deviation: float) -> Tensor:
-    """What a gaussian of that standard deviation in pixels leaves of each frequency."""
+    """The share of each frequency that remains after a blur by a Gaussian of that standard deviation in pixels."""
     return torch.exp(-2 * (math.pi * deviation * frequencies(size)).square())
 
 
 def variation(images: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N,): the sum of absolute differences of neighbours, down and across."""
+    """(N, C, H, W) -> (N,): the sum of absolute differences between neighbours, down and across."""
     return sum(images.diff(dim=axis).abs().sum((1, 2, 3)) for axis in (-2, -1))  # type: ignore[return-value]
 
 
@@ -165,7 +166,7 @@ def moved(
     rotate: float = 0.0,
     magnify: tuple[float, float] = (1.0, 1.0),
 ) -> Tensor:
-    """Pictures moved, turned and magnified by random amounts within the limits, all alike; see `maximise`."""
+    """Shifts, rotates and magnifies all pictures by the same random amounts within the limits; see `maximise`."""
     if jitter:
         down, right = torch.randint(-jitter, jitter + 1, (2,), generator=random).tolist()
         images = images.roll((down, right), (-2, -1))
@@ -173,7 +174,7 @@ def moved(
         turn, size = torch.rand(2, generator=random).tolist()
         angle = math.radians(rotate * (2 * turn - 1))
         factor = magnify[0] * (magnify[1] / magnify[0]) ** size
-        ratio = images.shape[-1] / images.shape[-2]  # the grid's unit is half a side, which differs along the axes
+        ratio = images.shape[-1] / images.shape[-2]  # the unit of the grid is half a side, so it differs between axes
         sine, cosine = math.sin(angle) / factor, math.cos(angle) / factor
         theta = images.new_tensor([[cosine, -sine / ratio, 0], [sine * ratio, cosine, 0]])
         grid = F.affine_grid(theta.expand(len(images), 2, 3), list(images.shape), align_corners=False)

@@ -1,4 +1,4 @@
-"""What a network loses when a part of the picture is hidden (Zeiler & Fergus, ECCV 2014, section 4.2)."""
+"""Occlusion: how much a score drops when a part of the picture is hidden (Zeiler & Fergus, ECCV 2014, section 4.2)."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ def occlusion(
     window: Window | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
-    """How much the score drops when a square hides a pixel: the mean over all squares that hide it.
+    """For each pixel, the mean drop of the score over all grey squares that hide the pixel.
 
-    Squares lie on a grid of `stride` that begins beyond the border of the window, so that a pixel in a corner is hidden
-    as often as one in the middle (exactly so where `stride` divides `side`).
+    Squares lie on a grid of `stride` that begins outside the window, so that a pixel in a corner is hidden as often as
+    a pixel in the middle (exactly as often if `stride` divides `side`).
 
     Args:
         images: (1, C, H, W).
-        score: of the network's answer; that of a dense network with a fixed `region`.
-        side, stride: of the squares, in pixels.
-        fill: what is in a square; 0 is the mean colour of the pictures that the network was trained on.
-        batch: squares that are looked at together.
-        window: the part of the picture that is hidden by parts; None for all of it.
-        progress: is called with the part that is done, 0 to 1.
+        score: score of the network's output; for a dense network, a score with a fixed `region`.
+        side, stride: side of the squares, and distance between them, in pixels.
+        fill: value inside a square; 0 is the mean colour of the pictures that the network was trained on.
+        batch: number of squares that are predicted together.
+        window: the part of the picture in which squares are placed; None for the whole picture.
+        progress: is called with the share of the work that is done, 0 to 1.
 
     Returns:
-        (H, W); negative where hiding raises the score, 0 where nothing was hidden.
+        (H, W); negative where hiding a pixel raises the score, 0 where no square was placed.
     """
     height, width = images.shape[-2:]
     window = window or Window(0, 0, height, width)

@@ -1,4 +1,4 @@
-"""What was found inside a network, as a page of blocks."""
+"""The page of `pixelwise explain`, built from the blocks of a report."""
 
 from __future__ import annotations
 
@@ -31,34 +31,35 @@ from pixelwise.report.pictures import fitted_size, resized
 from pixelwise.tasks.insight import Group, Panel
 
 LONG_SIDE = 384
-"""Pixels of the longer side to which larger pictures are reduced on the page; contact sheets keep their size."""
+"""Longer side in pixels to which larger pictures are reduced on the page; contact sheets keep their size."""
 METHODS = {
-    "Grad-CAM": "The last layer's maps, each weighted by how much the class gains from it, summed (Selvaraju et al. "
-    "2017). Bright: evidence for the class.",
-    "Occlusion": "A grey square hides a part of the picture; bright where that costs the class most (Zeiler & Fergus "
-    "2014).",
-    "Gradient": "How the class changes with each pixel; the largest over the colours (Simonyan et al. 2014).",
-    "Guided, deconvnet": "The gradient with another rule in every ReLU on the way back: only what is positive passes "
-    "(deconvnet), and only where the ReLU passed its input (guided; Springenberg et al. 2015). Both are sharp, but "
-    "show what is in the picture more than why the class was chosen. Deconvnet knows the picture by the switches of "
-    "max pooling alone, so it is left out for networks without max pooling.",
+    "Grad-CAM": "The sum of the last layer's maps, each weighted by how much it raises the score of the class "
+    "(Selvaraju et al. 2017). Bright areas are evidence for the class.",
+    "Occlusion": "A grey square hides a part of the picture. Areas are bright if hiding them lowers the score of the "
+    "class most (Zeiler & Fergus 2014).",
+    "Gradient": "How much the score of the class changes with each pixel; the largest value over the colours (Simonyan "
+    "et al. 2014).",
+    "Guided, deconvnet": "The gradient with another rule for every ReLU in the backward pass: only positive values "
+    "pass (deconvnet), and only where the ReLU passed its input (guided; Springenberg et al. 2015). Both are sharp, "
+    "but show what is in the picture more than why the class was predicted. Deconvnet depends on the picture only "
+    "through the switches of max pooling, so it is left out for networks without max pooling.",
     "Layers": "The most active channels of a layer, each coloured by its own range.",
-    "Maximised": "Gradient ascent from noise among frequencies, the picture moved, turned and magnified in each step "
-    "(Olah et al. 2017), its contrast held at that of a photograph (Erhan et al. 2009).",
+    "Maximised": "Gradient ascent from noise, among frequencies. In each step the picture is moved, rotated and "
+    "magnified (Olah et al. 2017), and its contrast is held at that of a photograph (Erhan et al. 2009).",
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """What a network makes of one picture.
+    """Everything that is shown about one picture.
 
     Attributes:
-        name: of the picture.
+        name: name of the picture.
         size: (height, width) as the network receives it.
-        answers: (name, share) of what the network says, best first.
-        explained: what its parts do, and why it says what it says.
+        answers: predictions of the network as (name, share), best first.
+        explained: groups of panels that show what the network's parts do and what its predictions depend on.
         heatmaps: one contact sheet per layer.
-        classes: ids of those whose logits were explained.
+        classes: ids of the classes whose logits were explained.
     """
 
     name: str
@@ -71,15 +72,15 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PageContent:
-    """Everything on the page. A part that is empty is left out.
+    """Everything on the page. Empty parts are left out.
 
     Attributes:
-        facts: about the network, name -> value.
-        layers: in the order in which they are computed.
-        filters: the contact sheet of the first convolution; None where there is no convolution.
-        maximised: (what was maximised, its panels).
-        patches: (channel of a layer, its panels).
-        terms: methods of this network's task, beside those of every network.
+        facts: facts about the network, name -> value.
+        layers: the layers in the order in which they are computed.
+        filters: the contact sheet of the first convolution; None if there is no convolution.
+        maximised: pairs of what was maximised and its panels.
+        patches: pairs of a layer's channel and its panels.
+        terms: definitions of methods that are specific to the network's task, name -> text.
     """
 
     title: str
@@ -93,7 +94,7 @@ class PageContent:
 
 
 def explain_page(content: PageContent) -> Page:
-    """The page: the network, each picture, maximised pictures, strongest patches, and how all of it was made."""
+    """The page: the network, each picture, maximised pictures, strongest patches, and how everything was made."""
     sections = [_network(content)]
     for number, seen in enumerate(content.pictures, start=1):
         sections.append(_picture_section(seen, number))
@@ -106,8 +107,8 @@ def explain_page(content: PageContent) -> Page:
         sections.append(Section("maximised", "What it looks for", blocks))
     if content.patches:
         what = (
-            "Of all pictures of the dataset, those to which a channel responds most, cropped to its exact receptive "
-            "field; strongest first."
+            "The patches of the dataset that a channel responds to most, cut out by its exact receptive field; the "
+            "strongest first."
         )
         blocks = [Text(what, soft=True)]
         for name, panels in content.patches:
@@ -120,7 +121,7 @@ def explain_page(content: PageContent) -> Page:
 def _network(content: PageContent) -> Section:
     blocks: list[Block] = [Facts(content.facts)]
     if content.filters is not None:
-        scaled = "Each filter is scaled by its own range, from its least weight (black) to its greatest (white)."
+        scaled = "Each filter is scaled by its own range, from its least weight (black) to its greatest weight (white)."
         filters = _sheet(content.filters, "", "Filters of the first layer")
         blocks += [Heading("First filters"), Sheets([filters]), Text(scaled, soft=True)]
     else:
@@ -140,7 +141,7 @@ def _network(content: PageContent) -> Section:
 
 
 def _picture_section(seen: Seen, number: int) -> Section:
-    """Everything about one picture; the list of sections links to the first of them."""
+    """Everything about one picture; the list of sections links to the first picture only."""
     columns = Column(), Column(), Column(right=True)
     rows = [(name, Bar(share), Percent(share)) for name, share in seen.answers]
     blocks: list[Block] = [Table(columns, rows, compact=True)] if rows else []
@@ -164,7 +165,7 @@ def _picture(panel: Panel, source: str = "") -> Picture:
     """A panel at no more than `LONG_SIDE` pixels.
 
     Args:
-        source: name of the picture that the panel explains, if any.
+        source: name of the picture that the panel explains; empty if there is none.
     """
     size = fitted_size(panel.picture, LONG_SIDE)
     alt = f"{panel.label} of {source}" if source else panel.label

@@ -1,4 +1,4 @@
-"""What is looked into: a network, and the way from picture files to its input and back."""
+"""The subject of an explanation: a network, and the way from picture files to its input and back."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from pixelwise.tasks.insight import Insight
 from pixelwise.training.run import model_file
 
 LONGEST = 512
-"""Pixels of the longer side to which larger pictures are reduced, where the network does not ask for a size itself."""
+"""Longer side in pixels to which larger pictures are reduced if the network takes any size."""
 VIEW = (224, 224)
-"""What a published classifier's pictures are brought to, unless it takes one size only."""
+"""Height and width of the pictures of a published classifier, unless it takes another size only."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A network and its spec; see `ModelSpec` for what that says of the pictures.
+    """A network that is explained, and its spec (see `ModelSpec`), which describes the pictures that it takes.
 
     Attributes:
-        title: the run's or the model's name.
-        fit_to_view: what brings a picture (H, W, C) to the one size that the network looks at; None for any size.
-        insight: how it is looked into, of its task; None for a network that answers class logits.
+        title: name of the run or the model.
+        fit_to_view: brings a picture (H, W, C) to the one size that the network takes; None if it takes any size.
+        insight: what the network's task shows of it; None for a network that predicts class logits.
     """
 
     network: nn.Module
@@ -50,17 +50,17 @@ class Subject:
 
     @property
     def trunk(self) -> nn.Module:
-        """What makes the maps of the layers: the network, if nothing stands in for it."""
+        """The module whose layers are shown: the network, unless its task provides another one."""
         return self.network if self.insight is None else self.insight.trunk
 
     @property
     def dense(self) -> bool:
-        """Whether it gives a class for each pixel."""
+        """Whether the network predicts a class for each pixel."""
         return isinstance(self.network, DenseModel)
 
     @property
     def classified(self) -> str:
-        """What has one of the classes."""
+        """What the classes belong to, for the page: "of each pixel", "of the picture" or a phrase of the task."""
         if self.insight is not None:
             return self.insight.subject
         return "of each pixel" if self.dense else "of the picture"
@@ -76,7 +76,7 @@ class Subject:
 
     @cached_property
     def bounds(self) -> Bounds | None:
-        """Black and white in normalised values, (C, 1, 1) each; None for pictures of floats, which have no range."""
+        """Black and white in normalised values, (C, 1, 1) each; None for float pictures, which have no fixed range."""
         full = FULL_RANGE.get(self.spec.form.dtype)
         if full is None:
             return None
@@ -84,15 +84,15 @@ class Subject:
         return -mean / std, (full - mean) / std
 
     def read(self, path: str | os.PathLike[str]) -> np.ndarray:
-        """A picture file as the network sees it: (H, W, C) in the spec's form, and in its size.
+        """Reads a picture file as the network sees it: (H, W, C) in the spec's form, at a size that suits the network.
 
         Raises:
-            UserError: a file that cannot be read, or does not suit the network.
+            UserError: the file cannot be read, or does not suit the network.
         """
         return self.fit(read_picture(Path(path), self.spec.form))
 
     def fit(self, picture: np.ndarray) -> np.ndarray:
-        """(H, W, C) in the size that suits the network: as its task brings pictures to it, else at most `LONGEST`."""
+        """Resizes a picture (H, W, C) for the network: as its task does, or to at most `LONGEST` pixels per side."""
         fit = self.fit_to_view
         if fit is not None:
             return fit(picture)
@@ -107,19 +107,19 @@ class Subject:
         return ((values.permute(2, 0, 1) - mean) / std)[None]
 
     def picture(self, image: Tensor) -> np.ndarray:
-        """(C, H, W) normalised -> (H, W, 3) uint8, to be looked at."""
+        """(C, H, W) normalised -> (H, W, 3) uint8 for display."""
         mean, std = self._normalisation
         values = (image * std + mean).permute(1, 2, 0).cpu().numpy()
         return to_rgb(as_dtype(values, np.dtype(self.spec.form.dtype)))
 
 
 def open_subject(run: str | os.PathLike[str]) -> Subject:
-    """The network of a run folder or a model file, or `NAME:WEIGHTS`: a classifier's name and published weights.
+    """Opens the network of a run folder, of a model file, or of `NAME:WEIGHTS`, a classifier with published weights.
 
-    Names are those of the catalog and of the encoders; classes of published weights have numbers for names.
+    Names are those of the catalog and of the encoders. The classes of published weights have numbers for names.
 
     Raises:
-        UserError: not a run, no weights yet, an unknown name, or weights that do not fit.
+        UserError: the folder is not a run or has no weights yet, the name is unknown, or the weights do not fit.
     """
     path = Path(run)
     name, colon, weights = os.fspath(run).partition(":")
@@ -135,7 +135,7 @@ def open_subject(run: str | os.PathLike[str]) -> Subject:
     file = read_weights(weights)
     load_weights(network, file)
     if file.mean is None or file.std is None:
-        raise UserError(f"{weights}: was trained on pictures of floats; give it as a model file, without '{name}:'.")
+        raise UserError(f"{weights}: was trained on float pictures; give it as a model file, without '{name}:'.")
     network = _prepared(network)
     names = tuple(map(str, range(network(torch.zeros(1, 3, *_view(network), device=default_device())).shape[1])))
     spec = ModelSpec(name, {}, names, PictureFormat(), file.mean, file.std, view=_view(network))
@@ -147,7 +147,7 @@ def _of_run(path: Path) -> Subject:
     task = task_of(read_spec(file))
     if not task.explains:
         raise UserError(
-            f"{path}: was trained to {task.name} and gives a picture no answer that could be explained; "
+            f"{path}: was trained to {task.name}, so it predicts nothing about a picture that could be explained; "
             "the report of its run shows what it learned."
         )
     network, spec = load_model(file)
@@ -159,7 +159,7 @@ def _of_run(path: Path) -> Subject:
 
 def _prepared(network: nn.Module) -> nn.Module:
     network = network.to(default_device()).eval()
-    # Depthwise layers take half the time so.
+    # Depthwise layers take half the time in this memory format.
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -1,8 +1,8 @@
-"""What is explained: one number a picture, read off what a network or one of its layers answers.
+"""Scores to explain: one number per picture, computed from the output of a network or of one of its layers.
 
-All functions here make a `Score`. The same ones serve classifiers, whose answers are (N, K), dense networks and layers,
-whose answers are (N, K, H, W), and networks that answer `logits` and `boxes`. For other answers any function of them
-that gives (N,) is a score.
+The functions here return a `Score`. They serve classifiers, whose outputs are (N, K), dense networks and layers, whose
+outputs are (N, K, H, W), and networks that return `logits` and `boxes`. For other outputs, any function that maps them
+to (N,) is a score.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from pixelwise.errors import UserError, unknown
 from pixelwise.tasks.insight import Score
 
 EDGES = ("left", "top", "right", "bottom")
-"""Of a box, in the order of its numbers."""
+"""Edges of a box, in the order of its four numbers."""
 
 
 def class_logits(output: Any) -> Tensor:
-    """(N, K) or (N, K, H, W): what a network answers, without its boxes where it gives some."""
+    """The logits (N, K) or (N, K, H, W) of a network's output, without its boxes if it returns boxes."""
     return output if isinstance(output, Tensor) else output.logits
 
 
 def class_score(class_id: int, *, region: Tensor | None = None) -> Score:
-    """The logit of a class; of a dense network its mean over a region (Vinogradova et al., AAAI 2020, equation 2).
+    """The logit of a class; for a dense network its mean over a region (Vinogradova et al., AAAI 2020, equation 2).
 
     Args:
-        region: (H, W) or (N, H, W) bool; None for the pixels that are predicted as the class, and all pixels of a
-            picture where there are none. Methods that change the picture need a region that stays, see `predicted`.
+        region: (H, W) or (N, H, W) bool; None for the pixels predicted as the class, or all pixels of a picture without
+            any. Methods that change the picture need a fixed region, see `predicted`.
     """
 
     def score(answer: Any) -> Tensor:
@@ -47,17 +47,17 @@ def class_score(class_id: int, *, region: Tensor | None = None) -> Score:
 
 
 def predicted(output: Tensor, class_id: int) -> Tensor:
-    """(N, K, H, W) logits -> (N, H, W) bool: where the class has the largest; everywhere in a picture without it."""
+    """(N, K, H, W) logits -> (N, H, W) bool: where the class has the largest logit; everywhere if it has it nowhere."""
     inside = output.argmax(1) == class_id
     return inside | ~inside.any(2, keepdim=True).any(1, keepdim=True)
 
 
 def edge_score(edge: str, box: int = 0) -> Score:
-    """Where an edge of a box lies, in pixels from the left or from the top.
+    """The coordinate of a box's edge, in pixels from the left or from the top.
 
     Args:
         edge: a name in `EDGES`.
-        box: which, of a network that gives several.
+        box: index of the box, for a network that predicts several.
     """
     if edge not in EDGES:
         raise unknown("edge", edge, EDGES)
@@ -65,14 +65,14 @@ def edge_score(edge: str, box: int = 0) -> Score:
     def score(answer: Any) -> Tensor:
         boxes = answer.boxes  # (N, B, 4)
         if not 0 <= box < boxes.shape[1]:
-            raise UserError(f"boxes 0 to {boxes.shape[1] - 1} are there, but {box} was asked for.")
+            raise UserError(f"box {box} does not exist; the network predicts boxes 0 to {boxes.shape[1] - 1}.")
         return boxes[:, box, EDGES.index(edge)]
 
     return score
 
 
 def channel_score(*channels: int) -> Score:
-    """The mean of a channel over all its places; with several channels, the first for the first picture, and so on."""
+    """The mean of a channel over all positions; of several channels, the first is for the first picture, and so on."""
 
     def score(output: Tensor) -> Tensor:
         _check(output, channels, "channels")
@@ -87,7 +87,7 @@ def channel_score(*channels: int) -> Score:
 
 
 def peak_score(channel: int) -> Score:
-    """The largest value of a channel, at whatever place: what Zeiler & Fergus (section 2.1) project back."""
+    """The largest value of a channel over all positions, which Zeiler & Fergus (section 2.1) project back."""
 
     def score(output: Tensor) -> Tensor:
         _check(output, [channel], "channels")
@@ -97,7 +97,7 @@ def peak_score(channel: int) -> Score:
 
 
 def unit_score(channel: int, row: int, column: int) -> Score:
-    """The value of a channel at one place of its map."""
+    """The value of a channel at one position of its map."""
 
     def score(output: Tensor) -> Tensor:
         _check(output, [channel], "channels")
@@ -105,7 +105,7 @@ def unit_score(channel: int, row: int, column: int) -> Score:
             -output.shape[2] <= row < output.shape[2] and -output.shape[3] <= column < output.shape[3]
         ):
             raise UserError(
-                f"row {row}, column {column}: the layer answers {tuple(output.shape[1:])}, without this place."
+                f"row {row}, column {column}: the layer returns {tuple(output.shape[1:])}, without this position."
             )
         return output[:, channel, row, column]
 
@@ -116,14 +116,14 @@ def _check(output: Tensor, channels: Sequence[int], what: str) -> None:
     found = output.shape[1]
     for channel in channels:
         if not 0 <= channel < found:
-            raise UserError(f"{what} 0 to {found - 1} are there, but {channel} was asked for.")
+            raise UserError(f"{what}: {channel} found, 0 to {found - 1} expected.")
 
 
 def class_number(wanted: str | int, class_names: Sequence[str]) -> int:
-    """The id of a class given by name or by id.
+    """The id of a class that is given by name or by id.
 
     Raises:
-        UserError: neither a name nor an id in range.
+        UserError: the class is neither a name nor an id in range.
     """
     text = str(wanted)
     if text in class_names:

@@ -1,4 +1,4 @@
-"""The patches of a data set that a channel answers most to, cut out by their exact receptive fields.
+"""Top patches: the patches of a dataset that a channel responds to most, cut out by their exact receptive fields.
 
 Zeiler & Fergus, ECCV 2014, section 4 and figure 2; Girshick et al., CVPR 2014, section 3.1.
 """
@@ -19,14 +19,14 @@ from pixelwise.nn.receptive_field import ReceptiveField
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TopPatch:
-    """Where in one picture a channel answers most.
+    """The patch of one picture to which a channel responds most.
 
     Attributes:
-        name: of the picture.
-        value: the answer.
-        row, column: its place on the layer's map.
-        box: the pixels that it depends on; where they reach beyond the picture, the network sees its padding.
-        patch: (C, h, w), the normalised picture in the box, see `cut`.
+        name: name of the picture.
+        value: the channel's largest value.
+        row, column: position of that value on the layer's map.
+        box: the pixels that the value depends on; beyond the picture the network sees padding.
+        patch: (C, h, w), the part of the normalised picture inside the box, see `cut`.
     """
 
     name: str
@@ -46,27 +46,29 @@ def top_patches(
     count: int = 9,
     progress: Callable[[int], None] | None = None,
 ) -> dict[int, list[TopPatch]]:
-    """For each channel, the `count` pictures with the greatest value at any place, greatest first; one patch a picture.
+    """For each channel, patches of the `count` pictures with the greatest value, greatest first; one patch per picture.
 
-    Pictures are taken one after the other and only the best patches are kept, so a data set may be of any size.
+    Pictures are read one after the other and only the best patches are kept, so the dataset may have any size.
 
     Args:
-        pictures: names, and normalised pictures (C, H, W) of any sizes.
-        layer: one with maps.
-        progress: is called after each picture with the number of pictures seen.
+        pictures: pairs of a name and a normalised picture (C, H, W), of any size.
+        layer: name of a layer that returns maps.
+        progress: is called after each picture with the number of pictures read so far.
 
     Raises:
-        UserError: an unknown layer, one without maps, or a channel that it does not have.
+        UserError: an unknown layer, a layer without maps, or a channel that the layer does not have.
     """
     best: dict[int, list[TopPatch]] = {channel: [] for channel in channels}
     fields: dict[tuple[int, int], Fields] = {}
     for seen, (name, image) in enumerate(pictures, 1):
         maps = outputs(network, image[None], [layer])[layer]
         if maps.dim() != 4:
-            raise UserError(f"layer '{layer}' answers {tuple(maps.shape)}, which is no map; give one before it.")
+            raise UserError(
+                f"layer '{layer}' returns {tuple(maps.shape)}, which is not a feature map; give a layer before it."
+            )
         for channel, patches in best.items():
             if not 0 <= channel < maps.shape[1]:
-                raise UserError(f"layer '{layer}' has channels 0 to {maps.shape[1] - 1}, but {channel} was asked for.")
+                raise UserError(f"layer '{layer}' has no channel {channel}; it has channels 0 to {maps.shape[1] - 1}.")
             value = float(maps[0, channel].max())
             if len(patches) == count and value <= patches[-1].value:
                 continue
@@ -76,7 +78,7 @@ def top_patches(
                 fields = {(height, width): Fields(network, [layer], height=height, width=width, channels=len(image))}
             box = fields[height, width].box(layer, row, column)
             patches.append(TopPatch(name, value, row, column, box, cut(image, box)))
-            patches.sort(key=lambda patch: -patch.value)  # stable: of equal ones the first seen stays first
+            patches.sort(key=lambda patch: -patch.value)  # stable: among equal values the first one read stays first
             del patches[count:]
         if progress is not None:
             progress(seen)
@@ -84,8 +86,9 @@ def top_patches(
 
 
 def cut(image: Tensor, box: ReceptiveField) -> Tensor:
-    """(C, H, W) in a box, 0 (the mean colour) where that is beyond the picture; an infinite side ends at the border.
+    """The part of a picture (C, H, W) inside a box, 0 (the mean colour) beyond the border; infinite sides end at it.
 
+    >>> import torch
     >>> cut(torch.ones(1, 4, 4), ReceptiveField(-1, 2, 2, math.inf))[0].tolist()
     [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]
     """

@@ -1,4 +1,4 @@
-"""Numbers that say how good a prediction is: one accumulating object per family. None depends on the batch size."""
+"""Scores of predictions, one accumulator per family of scores. No score depends on the batch size."""
 
 from pixelwise.metrics.average_precision import voc_average_precision
 from pixelwise.metrics.boundary import BoundaryScore, boundaries

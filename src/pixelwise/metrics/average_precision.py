@@ -20,13 +20,13 @@ def voc_average_precision(
 ) -> float:
     """Average precision of one class.
 
-    Precision at a recall is the largest one at this recall or a higher one. `area` is the area below that curve (VOC
-    2010 and later), `11-point` its mean at the recalls 0, 0.1, ... 1 (VOC 2007), compared in binary floats as the
-    challenge's own program does: a recall of 3/10 does not reach its 0.3.
+    The precision at a recall is the largest precision at this recall or a higher one. `area` is the area below that
+    curve (VOC 2010 and later). `11-point` is the mean of the curve at the recalls 0, 0.1, ... 1 (VOC 2007); recalls are
+    compared in binary floats, as in the challenge's own program, so a recall of 3/10 does not reach its 0.3.
 
     Args:
         correct: whether each detection is right, in falling order of confidence.
-        positives: true objects of the class.
+        positives: number of true objects of the class.
 
     Raises:
         UserError: an unknown kind.
@@ -41,7 +41,7 @@ def voc_average_precision(
     right = np.cumsum(np.asarray(correct, bool))
     recall = right / positives
     precision = right / np.arange(1, len(right) + 1)
-    # From the right, so that each place has the largest precision at its recall or a higher one.
+    # Accumulated from the right: each entry is the largest precision at its recall or a higher one.
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     if kind == "area":
         steps = np.diff(recall, prepend=0.0)
@@ -52,15 +52,15 @@ def voc_average_precision(
 
 @dataclass
 class VocScore:
-    """Collects detections picture by picture, and judges them as the challenge does.
+    """Collects detections picture by picture and scores them as the challenge does.
 
-    From the most confident down, a detection belongs to the object of its class in its picture that it overlaps most;
-    it is right if their IoU is above the threshold and no more confident detection took the object. Boxes are
-    continuous, which for boxes of whole pixels is the challenge's count of pixels.
+    Detections are taken in falling order of confidence. Each one is assigned to the object of its class in its picture
+    that it overlaps most. It is right if their IoU is above the threshold and no more confident detection was assigned
+    to the object. Box coordinates are continuous; for boxes of whole pixels this equals the challenge's pixel count.
 
     Attributes:
         classes: ids of the classes that are scored.
-        threshold: of IoU.
+        threshold: IoU above which a detection is right.
     """
 
     classes: Sequence[int]
@@ -82,8 +82,8 @@ class VocScore:
             overlaps: (M, N) IoU of the M detections with the N objects.
             classes, confidences: (M,) of the detections.
             true_classes: (N,).
-            ignored: how the detections lie on difficult objects and crowds. A detection that overlaps a difficult
-                object more than any other is left out, and so is one on a crowd that is not right.
+            ignored: how far the detections overlap difficult objects and crowds. A detection that overlaps a difficult
+                object more than any other object is left out, and so is a detection on a crowd, unless it is right.
         """
         ignored = ignored or Ignored.none(len(classes))
         difficult = ignored.overlaps * ((ignored.classes[None] == classes[:, None]) & ~ignored.crowd)
@@ -109,7 +109,7 @@ class VocScore:
                 found.append((float(confidences[number]), bool(right)))
 
     def merge(self, other: VocScore) -> None:
-        """Adds the pictures that another has counted."""
+        """Adds the pictures that another accumulator has counted."""
         for class_id in self.classes:
             self.positives[class_id] = self.positives.get(class_id, 0) + other.positives.get(class_id, 0)
             self._found.setdefault(class_id, []).extend(other._found.get(class_id, []))
@@ -125,14 +125,14 @@ class VocScore:
         return values
 
     def curve(self, class_id: int) -> tuple[np.ndarray, np.ndarray]:
-        """Recall and precision (M,) of the detections of a class down to each confidence."""
+        """Recall (M,) and precision (M,) of a class, counting its detections down to each confidence."""
         ranked = sorted(self._found.get(class_id, []), key=lambda pair: -pair[0])
         right = np.cumsum([right for _, right in ranked])
         recall = right / max(self.positives.get(class_id, 0), 1)
         return recall, right / np.arange(1, len(right) + 1)
 
     def recommended(self) -> dict[str, float] | None:
-        """The confidence from which detections of all classes have the highest F1, with what they then are.
+        """The least confidence that gives the highest F1 over all classes, and the scores at it.
 
         Returns:
             `confidence`, `f1`, `precision` and `recall`; None without objects or detections.
@@ -145,7 +145,7 @@ class VocScore:
         numbers = np.arange(1, len(ranked) + 1)
         scores = np.array([score for score, _ in ranked])
         f1 = 2 * right / (numbers + objects)
-        # Detections of one confidence come together: only the last of them is a place to stop.
+        # A threshold keeps all detections of equal confidence or none: only the last of them is a possible cut.
         f1[:-1][scores[:-1] == scores[1:]] = -1
         best = int(f1.argmax())
         confidence = math.floor(1000 * scores[best]) / 1000 if scores[best] >= 0.001 else float(scores[best])
@@ -157,6 +157,6 @@ class VocScore:
         }
 
     def mean(self, kind: Literal["area", "11-point"] = "area") -> float:
-        """The mean over the classes that have an object; NaN where none has."""
+        """The mean over the classes that have an object; NaN if none has."""
         values = list(self.by_class(kind).values())
         return float(np.mean(values)) if values else math.nan

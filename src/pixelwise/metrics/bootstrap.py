@@ -1,4 +1,4 @@
-"""How far a score would move with another choice of pictures, by resampling them (Efron 1979)."""
+"""How much a score would vary with another choice of pictures, estimated by resampling them (Efron 1979)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ RESAMPLES = 500
 def bootstrap_margin(score: Callable[[np.ndarray], np.ndarray], pictures: int) -> float:
     """Half the width of the 95 % percentile interval of a score over pictures drawn with replacement.
 
-    With a handful of pictures it is too narrow, since the resamples hold nothing that was not seen.
+    With only a handful of pictures the interval is too narrow, since resamples contain only the pictures at hand.
 
     Args:
-        score: (R, N) how often each picture counts in each of R resamples -> (R,) scores; NaN is left out.
-        pictures: N.
+        score: maps (R, N), how often each picture counts in each of R resamples, to (R,) scores; NaN is left out.
+        pictures: N, the number of pictures.
 
     Returns:
         NaN for fewer than two pictures, or where no resample has a score.
@@ -33,11 +33,11 @@ def bootstrap_margin(score: Callable[[np.ndarray], np.ndarray], pictures: int) -
 
 
 def mean_margin(values: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """`bootstrap_margin` of the mean over pictures of a value per picture.
+    """`bootstrap_margin` of the mean of one value per picture.
 
     Args:
         values: (N,); pictures whose value is NaN are left out.
-        weights: (N,) how much each picture counts in the mean, such as its pixels; None for alike.
+        weights: (N,) how much each picture counts in the mean, such as its number of pixels; None for equal weights.
     """
     known = np.isfinite(values)
     values = values[known].astype(np.float64)

@@ -1,4 +1,4 @@
-"""How well the outlines of classes are hit."""
+"""How well predicted class boundaries match the true ones."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from pixelwise.data.sample import VOID
 
 DIAGONAL_SHARE = 0.0075
-"""Of a picture's diagonal, the tolerance of Csurka et al."""
+"""Tolerance of Csurka et al., as a share of the picture's diagonal."""
 
 
 def boundaries(mask: np.ndarray) -> np.ndarray:
-    """Pixels with a pixel of another class above, below, left or right of them; void is no class, and has no boundary.
+    """Pixels with a neighbour of another class above, below, left or right; void is not a class and has no boundary.
 
     Args:
         mask: (H, W) class ids, 255 = void.
 
     Returns:
-        (H, W) bool. Both sides of an edge between two classes are True; the picture's border is no edge.
+        (H, W) bool. Both sides of an edge between two classes are True; the picture's border is not an edge.
     """
     found = np.zeros(mask.shape, bool)
     known = mask != VOID
@@ -34,29 +34,30 @@ def boundaries(mask: np.ndarray) -> np.ndarray:
 
 
 class BoundaryScore:
-    """Counts, by class, boundary pixels that have a boundary pixel of the same class near them in the other map.
+    """Counts, for each class, the boundary pixels that have a boundary pixel of that class near them in the other mask.
 
-    The boundary F-score: with the precision, the share of predicted boundary pixels within the tolerance of a true one,
-    and the recall, the share of true ones within it of a predicted one, F = 2 precision recall / (precision + recall).
+    The boundary F-score is F = 2 precision recall / (precision + recall). Precision is the share of predicted boundary
+    pixels that lie within the tolerance of a true boundary pixel. Recall is the share of true boundary pixels that lie
+    within the tolerance of a predicted one.
 
-    Csurka et al., What is a good evaluation measure for semantic segmentation?, BMVC 2013, section 2.2, with its
-    tolerance of 0.75 % of the diagonal and Euclidean distance, but counted over all pictures together instead of
-    averaged over them, as every score here is. (Perazzi et al., CVPR 2016, dilate by the tolerance instead, which is
-    the same but for the shape of the disc.) A boundary pixel of a class is one of `boundaries` with its id. Pixels that
-    are void in the truth are void in the prediction too, so that edges against void count on neither side.
+    Csurka et al., What is a good evaluation measure for semantic segmentation?, BMVC 2013, section 2.2. The tolerance,
+    0.75 % of the diagonal, and the Euclidean distance are theirs; pixels are counted over all pictures together instead
+    of averaging over pictures, as for every score here. (Perazzi et al., CVPR 2016, dilate by the tolerance instead,
+    which differs only in the shape of the disc.) A boundary pixel of a class is a pixel of `boundaries` with its id.
+    Pixels that are void in the truth are set to void in the prediction too, so edges to void count on neither side.
 
     Attributes:
         class_names: by class id.
-        tolerance: pixels, or None for `DIAGONAL_SHARE` of each picture's diagonal.
+        tolerance: in pixels, or None for `DIAGONAL_SHARE` of each picture's diagonal.
         near_predicted, predicted, near_true, true: (K,) int64 counts of pixels.
     """
 
     def __init__(self, class_names: Sequence[str], tolerance: float | None = None) -> None:
         """Args:
-            tolerance: at least 0.
+            tolerance: in pixels, at least 0; None for `DIAGONAL_SHARE` of each picture's diagonal.
 
         Raises:
-            ValueError: a negative tolerance, or none or more than 255 classes.
+            ValueError: a negative tolerance, no classes, or more than 255 of them.
         """
         if not 1 <= len(class_names) <= VOID:
             raise ValueError(f"{len(class_names)} classes, 1 to 255 expected (255 is void)")
@@ -72,10 +73,10 @@ class BoundaryScore:
         """Adds one picture.
 
         Args:
-            prediction, target: (H, W) uint8 class ids; void (255) in the target.
+            prediction, target: (H, W) uint8 class ids; the target may hold void (255).
 
         Raises:
-            ValueError: sizes that differ.
+            ValueError: the sizes differ.
         """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction is {prediction.shape} but target is {target.shape}")
@@ -95,10 +96,10 @@ class BoundaryScore:
             self.near_true[class_id] += _near(of_wanted, of_found, tolerance)
 
     def merge(self, other: BoundaryScore) -> None:
-        """Adds the pictures that another has counted.
+        """Adds the pictures that another accumulator has counted.
 
         Raises:
-            ValueError: other classes, or another tolerance.
+            ValueError: the classes or tolerances differ.
         """
         if (self.class_names, self.tolerance) != (other.class_names, other.tolerance):
             raise ValueError("boundary scores of different classes or tolerances cannot be added")
@@ -116,21 +117,21 @@ class BoundaryScore:
         return _share(self.near_true, self.true)
 
     def f(self) -> np.ndarray:
-        """(K,) float64; 0 where boundaries are in one of truth and prediction only, NaN where they are in neither."""
+        """(K,) float64; 0 for a class with a boundary in truth or prediction only, NaN for a class with neither."""
         precision, recall = np.nan_to_num(self.precision()), np.nan_to_num(self.recall())
         scores = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
         return np.where(self.predicted + self.true > 0, scores, np.nan)
 
     def mean_f(self) -> float:
-        """The mean of `f` over the classes that have one; NaN if there is none."""
+        """The mean of `f` over the classes for which it is defined; NaN if there are none."""
         scores = self.f()
         return float(np.nanmean(scores)) if (~np.isnan(scores)).any() else float("nan")
 
     def summary(self, split: str | None = None) -> dict[str, Any]:
-        """Everything as plain JSON values; what is undefined is None.
+        """All scores as plain JSON values; undefined scores are None.
 
         Args:
-            split: what the pictures are of (`val`), for the definition.
+            split: name of the pictures' split (`val`), for the definition.
         """
         counted = int((~np.isnan(self.f())).sum())
         if self.tolerance is None:
@@ -153,7 +154,7 @@ class BoundaryScore:
 
 def _near(these: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.ndarray], tolerance: float) -> int:
     """How many of these pixels (rows, columns) have one of the others within the tolerance."""
-    # Only the part around these matters, and what lies just outside it.
+    # Only the rectangle around these pixels matters, widened by the tolerance.
     reach = math.floor(tolerance) + 1
     top, left = these[0].min() - reach, these[1].min() - reach
     height, width = these[0].max() + reach + 1 - top, these[1].max() + reach + 1 - left
@@ -164,7 +165,7 @@ def _near(these: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.nda
     elsewhere = np.ones((height, width), np.uint8)
     elsewhere[rows[inside], columns[inside]] = 0
     distance = cv2.distanceTransform(elsewhere, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    # Distances are roots of integers, so that the slack takes in no further pixel.
+    # Distances are square roots of integers, so the slack admits no further pixel.
     return int((distance[these[0] - top, these[1] - left] <= tolerance + 1e-4).sum())
 
 

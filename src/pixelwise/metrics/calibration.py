@@ -1,4 +1,4 @@
-"""Whether a confidence of 90 % means right nine times in ten."""
+"""Calibration: whether predictions made with a confidence of 90 % are right nine times in ten."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import torch
 from torch import Tensor
 
 UNIT = 1 << 24
-"""Confidences are summed in integer units of 2^-24, the resolution of float32 below 1, so that the sums depend neither
-on the order nor on the batches in which pixels come."""
+"""Confidences are summed in integer units of 2^-24, the resolution of float32 below 1. The sums therefore do not depend
+on the order of the pixels or on how they are batched."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationTable:
-    """What the bins hold, in rising order of confidence.
+    """Contents of the bins, in rising order of confidence.
 
     Attributes:
-        confidence: (B,) float64 mean confidence of a bin's predictions, NaN where it is empty.
-        accuracy: (B,) float64 share of them that is right, NaN where it is empty.
-        count: (B,) int64 how many there are.
+        confidence: (B,) float64 mean confidence of a bin's predictions, NaN for an empty bin.
+        accuracy: (B,) float64 share of a bin's predictions that are right, NaN for an empty bin.
+        count: (B,) int64 number of predictions in a bin.
     """
 
     confidence: np.ndarray
@@ -37,10 +37,10 @@ class Calibration:
 
     def __init__(self, bins: int = 15) -> None:
         """Args:
-            bins: B, of equal width.
+            bins: number of bins B, all of equal width.
 
         Raises:
-            ValueError: no bins.
+            ValueError: fewer than one bin.
         """
         if bins < 1:
             raise ValueError(f"{bins} bins, at least 1 expected")
@@ -50,14 +50,14 @@ class Calibration:
         self._confidence = np.zeros(bins, np.int64)
 
     def update(self, confidence: Tensor | np.ndarray, correct: Tensor | np.ndarray) -> None:
-        """Adds predictions; leave void pixels out.
+        """Adds predictions. The caller leaves void pixels out.
 
         Args:
-            confidence: the probability given to the predicted class, 0..1, any shape.
+            confidence: probability of the predicted class, 0..1, any shape.
             correct: booleans of the same shape.
 
         Raises:
-            ValueError: shapes that differ, or confidences that are no probabilities.
+            ValueError: the shapes differ, or a confidence lies outside 0..1.
         """
         given = torch.as_tensor(confidence).detach().flatten().double().cpu().numpy()
         right = torch.as_tensor(correct).detach().flatten().bool().cpu().numpy()
@@ -70,14 +70,14 @@ class Calibration:
         which = np.clip(np.ceil(given * self.bins).astype(np.int64) - 1, 0, None)
         self._count += np.bincount(which, minlength=self.bins)
         self._right += np.bincount(which[right], minlength=self.bins)
-        # Float64 sums of integers are exact up to 2^53, that is for 2^29 pixels in one update.
+        # Sums of integers in float64 are exact up to 2^53, which is enough for 2^29 pixels in one update.
         self._confidence += np.bincount(which, np.rint(given * UNIT), self.bins).astype(np.int64)
 
     def merge(self, other: Calibration) -> None:
-        """Adds the predictions that another has counted.
+        """Adds the predictions that another accumulator has counted.
 
         Raises:
-            ValueError: another number of bins.
+            ValueError: the numbers of bins differ.
         """
         if self.bins != other.bins:
             raise ValueError(f"{self.bins} and {other.bins} bins cannot be added")

@@ -1,10 +1,10 @@
 """COCO's average precision of boxes and of masks, computed by faster-coco-eval.
 
-A detection is right if its IoU with an object of its class that no more confident detection has is at least a
-threshold. Average precision is the mean precision over 101 values of recall, of each class; `ap` is its mean over the
-thresholds 0.5, 0.55, ... 0.95 and over the classes that have an object (Lin et al., ECCV 2014; cocodataset.org,
-"Detection evaluation"). All pictures count together, those without objects among them, and so do all detections of a
-picture, of which COCO's own tools take the 100 most confident.
+A detection is right if its IoU with an object of its class reaches a threshold and no more confident detection is
+matched to that object. The average precision of a class is the mean precision over 101 values of recall. `ap` is its
+mean over the thresholds 0.5, 0.55, ... 0.95 and over the classes that have an object (Lin et al., ECCV 2014;
+cocodataset.org, "Detection evaluation"). All pictures are counted together, including those without objects. All
+detections of a picture count, whereas COCO's own tools take the 100 most confident.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask as rle
 
 NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
-"""The first six numbers of COCO's summary; objects are small below 32 x 32 pixels and large from 96 x 96 on."""
+"""The first six numbers of COCO's summary. Objects are small below 32 x 32 pixels and large from 96 x 96 pixels on."""
 MOST = 100
-"""Detections of a picture that COCO's own tools count; here more count where a picture has more."""
+"""Detections per picture that COCO's own tools count. Here all count if a picture has more."""
 
 
 @dataclass
@@ -57,11 +57,12 @@ class CocoScore:
 
         Args:
             true, found: boxes (N, 4) xyxy in pixels, class ids (N,), and run lengths of masks (`encoded`), or None
-                where there are only boxes.
-            scores: (M,) of the boxes that were found.
+                if there are only boxes.
+            scores: (M,) confidences of the boxes that were found.
             size: height and width of the picture.
-            ignored: as `true`, crowds and difficult objects. Detections of their class of which more lies on one than
-                the threshold of IoU are neither right nor wrong, as with COCO's `iscrowd`.
+            ignored: crowds and difficult objects, in the same form as `true`. A detection of the same class is neither
+                right nor wrong if the share of its area on an ignored object exceeds the IoU threshold, as with COCO's
+                `iscrowd`.
         """
         self._sizes.append(size)
         self.objects += len(true[0])
@@ -89,7 +90,7 @@ class CocoScore:
         return entries
 
     def merge(self, other: CocoScore) -> None:
-        """Adds the pictures that another has counted."""
+        """Adds the pictures that another accumulator has counted."""
         moved = ({**entry, "image_id": entry["image_id"] + self.pictures} for entry in other._true)
         self._true += moved
         self._found += ({**entry, "image_id": entry["image_id"] + self.pictures} for entry in other._found)
@@ -97,7 +98,7 @@ class CocoScore:
         self.objects += other.objects
 
     def average_precision(self, kind: Literal["bbox", "segm"] = "bbox") -> dict[str, float]:
-        """`NAMES` by name; NaN for what no object is of."""
+        """The scores in `NAMES` by name; NaN for a score to which no object belongs."""
         return self.evaluated(kind)[0]
 
     def by_class(self, kind: Literal["bbox", "segm"] = "bbox") -> dict[int, tuple[float, float]]:
@@ -105,13 +106,13 @@ class CocoScore:
         return self.evaluated(kind)[1]
 
     def evaluated(self, kind: str) -> tuple[dict[str, float], dict[int, tuple[float, float]]]:
-        """`average_precision` and `by_class` of one evaluation."""
+        """`average_precision` and `by_class`, from a single evaluation."""
         if not self.objects:
             return dict.fromkeys(NAMES, math.nan), {}
         if not self._found:
             present = sorted({entry["category_id"] for entry in self._true if not entry["iscrowd"]})
             return dict.fromkeys(NAMES, 0.0), dict.fromkeys(present, (0.0, 0.0))
-        with redirect_stdout(StringIO()):  # the library reports its progress
+        with redirect_stdout(StringIO()):  # the library prints its progress
             truth = COCO()
             truth.dataset = {
                 "images": [
@@ -127,7 +128,7 @@ class CocoScore:
             most = max(Counter(entry["image_id"] for entry in self._found).values())
             evaluation.params.maxDets = [1, 10, max(MOST, most)]
             evaluation.run()
-        # (thresholds, recalls, classes, areas, most detections), -1 where there is no object.
+        # (thresholds, recalls, classes, areas, limits on detections), -1 where there is no object.
         precision = np.where(evaluation.eval["precision"] < 0, np.nan, evaluation.eval["precision"])[..., -1]
         values = {
             name: _mean(part)
@@ -151,16 +152,16 @@ class CocoScore:
 
 
 def encoded(mask: np.ndarray, size: tuple[int, int] | None = None, top: int = 0, left: int = 0) -> dict[str, Any]:
-    """(h, w) bool -> run lengths along the columns, as COCO's tools compress them.
+    """(h, w) bool -> run lengths along the columns, in the compressed form of COCO's tools.
 
     Args:
-        size: height and width of the picture that the mask is a part of; None where it is all of it. Nothing as large
-            as the picture is made.
-        top, left: where in the picture the mask begins.
+        size: height and width of the picture that the mask is a part of; None if the mask covers the whole picture. No
+            array as large as the picture is allocated.
+        top, left: row and column of the picture at which the mask begins.
     """
     height, width = size or mask.shape
     columns, rows = np.nonzero(mask.T)
-    places = (left + columns) * height + top + rows  # of the mask's pixels, in the order of the runs
+    places = (left + columns) * height + top + rows  # flat indices of the mask's pixels, in the order of the runs
     ends = np.flatnonzero(np.diff(places) > 1)
     begins = places[np.append(0, ends + 1)] if len(places) else places
     stops = places[np.append(ends, len(places) - 1)] + 1 if len(places) else places

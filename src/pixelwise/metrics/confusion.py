@@ -1,4 +1,4 @@
-"""One accumulating confusion matrix, and every number that follows from it."""
+"""A confusion matrix that accumulates over pictures, and every score that follows from it."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ IDS = 256  # class ids and void fit in a byte
 class ConfusionMatrix:
     """Counts pixels by true and predicted class, over any number of pictures in batches of any size.
 
-    All scores are *dataset-level*: computed once from the counts of all pixels, never averaged over pictures or
-    batches. A class that a score is undefined for (0 / 0) is NaN, and left out of the mean over classes.
+    All scores are *dataset-level*: they are computed once from the counts of all pixels, never averaged over pictures
+    or batches. If a score is undefined for a class (0 / 0), it is NaN and left out of the mean over classes.
 
     Attributes:
         num_classes: K.
-        class_names: by class id; the ids themselves where none were given.
-        counts: (K, K) int64 on the CPU, rows truth, columns prediction.
+        class_names: by class id; the ids themselves if no names were given.
+        counts: (K, K) int64 on the CPU; rows are the truth, columns the prediction.
     """
 
     def __init__(self, num_classes: int, class_names: Sequence[str] | None = None, *, void: int | None = VOID) -> None:
         """Args:
-            num_classes: 1 to 255, or to 10,000 without `void`.
-            class_names: one a class.
-            void: 255, the id of what is not counted, or None where everything is, as for pictures with a class each.
+            num_classes: 1 to 255; up to 10,000 without `void`.
+            class_names: one name per class.
+            void: 255, the id that is not counted, or None if everything counts, as for pictures with one class each.
 
         Raises:
-            ValueError: too many classes, another number of names, or another `void`.
+            ValueError: too many classes, a number of names other than that of classes, or another `void`.
         """
         if void not in (None, VOID):
-            raise ValueError(f"void {void}, but what is not counted has id {VOID}, or there is none")
+            raise ValueError(f"void is {void}; expected {VOID}, or None if every id counts")
         most = IDS - 1 if void == VOID else 10_000
         if not 1 <= num_classes <= most:
             raise ValueError(f"{num_classes} classes, but a confusion matrix takes 1 to {most:,} (255 is void)")
@@ -56,7 +56,7 @@ class ConfusionMatrix:
             target: the same shape; 255 = void, which is not counted.
 
         Raises:
-            ValueError: shapes that differ, no integers, or ids out of range. The counts are then unchanged.
+            ValueError: the shapes differ, or the values are not integers or out of range. The counts stay unchanged.
         """
         if self.void is None:
             self._update_any(torch.as_tensor(prediction), torch.as_tensor(target))
@@ -64,7 +64,7 @@ class ConfusionMatrix:
         predicted, true = _as_bytes(prediction, "prediction"), _as_bytes(target, "target")
         if predicted.shape != true.shape:
             raise ValueError(f"prediction is {tuple(predicted.shape)} but target is {tuple(true.shape)}")
-        # Counting all 256 x 256 pairs costs as much as counting K x K, and checks the ranges of both at no cost.
+        # Counting all 256 x 256 pairs takes as long as counting K x K of them, and checks both ranges at no extra cost.
         pairs = true.to(predicted.device, torch.int32).mul_(IDS).add_(predicted)
         table = torch.bincount(pairs.flatten(), minlength=IDS * IDS).view(IDS, IDS).cpu()
         for ids, seen in (("prediction", table.sum(0)), ("target", table.sum(1)[:VOID])):
@@ -74,7 +74,7 @@ class ConfusionMatrix:
         self.counts += table[: self.num_classes, : self.num_classes]
 
     def _update_any(self, predicted: Tensor, true: Tensor) -> None:
-        """`update` for ids beyond a byte, of which there are never as many as there are pixels."""
+        """`update` for ids that do not fit a byte: one per picture, so far fewer than there are pixels."""
         if predicted.shape != true.shape:
             raise ValueError(f"prediction is {tuple(predicted.shape)} but target is {tuple(true.shape)}")
         for what, ids in (("prediction", predicted), ("target", true)):
@@ -90,7 +90,7 @@ class ConfusionMatrix:
         """Adds the pixels that another matrix has counted.
 
         Raises:
-            ValueError: other classes.
+            ValueError: the classes differ.
         """
         if self.class_names != other.class_names:
             raise ValueError("confusion matrices of different classes cannot be added")
@@ -130,7 +130,7 @@ class ConfusionMatrix:
         return 2 * self.counts.diagonal().double() / (self.true_pixels + self.predicted_pixels)
 
     def precision(self) -> Tensor:
-        """(K,) float64: the share of the pixels predicted as a class that are of it, NaN where never predicted."""
+        """(K,) float64: the share of the pixels predicted as a class that belong to it, NaN if never predicted."""
         return self.counts.diagonal().double() / self.predicted_pixels
 
     def recall(self) -> Tensor:
@@ -144,11 +144,11 @@ class ConfusionMatrix:
         return torch.where((true > 0) ^ (predicted > 0), 0.0, scores)
 
     def mean_iou(self) -> float:
-        """The mean of `iou` over the classes that have one; NaN if nothing was counted."""
+        """The mean of `iou` over the classes for which it is defined; NaN if nothing was counted."""
         return float(self.iou().nanmean())
 
     def mean_dice(self) -> float:
-        """The mean of `dice` over the classes that have one; NaN if nothing was counted."""
+        """The mean of `dice` over the classes for which it is defined; NaN if nothing was counted."""
         return float(self.dice().nanmean())
 
     def pixel_accuracy(self) -> float:
@@ -160,10 +160,10 @@ class ConfusionMatrix:
         return float(self.recall().nanmean())
 
     def summary(self, split: str | None = None) -> dict[str, Any]:
-        """Everything as plain JSON values; what is undefined is None.
+        """All scores as plain JSON values; undefined scores are None.
 
         Args:
-            split: what the pixels are of (`val`), for the definition.
+            split: name of the pixels' split (`val`), for the definition.
         """
         counted = int((~self.iou().isnan()).sum())
         absent = self.num_classes - counted
@@ -193,12 +193,12 @@ def _or_none(score: float) -> float | None:
 
 
 def _as_bytes(ids: Tensor | np.ndarray, what: str) -> Tensor:
-    """Checked to be integers in 0..255, as uint8.
+    """The ids as uint8, after a check that they are integers in 0..255.
 
     Raises:
-        ValueError: no integers, or out of range.
+        ValueError: the ids are not integers, or out of range.
     """
-    # torch shares memory with numpy only where the array could be written to and runs forwards.
+    # torch shares memory with a numpy array only if the array is writable and has no negative strides.
     tensor = torch.from_numpy(np.require(ids, requirements=["C", "W"])) if isinstance(ids, np.ndarray) else ids
     if tensor.dtype == torch.uint8:
         return tensor
@@ -207,5 +207,5 @@ def _as_bytes(ids: Tensor | np.ndarray, what: str) -> Tensor:
     if tensor.numel():
         low, high = (int(value) for value in tensor.aminmax())
         if low < 0 or high >= IDS:
-            raise ValueError(f"{what} holds class id {low if low < 0 else high}, but ids go from 0 to 254, 255 is void")
+            raise ValueError(f"{what} holds class id {low if low < 0 else high}, but ids go from 0 to 254; 255 is void")
     return tensor.to(torch.uint8)

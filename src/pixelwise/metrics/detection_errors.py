@@ -1,4 +1,4 @@
-"""What is wrong with detections, by kind (after Bolya et al., TIDE, ECCV 2020, arXiv:2008.08115, section 2.2)."""
+"""Kinds of detection errors (after Bolya et al., TIDE, ECCV 2020, arXiv:2008.08115, section 2.2)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ BACKGROUND = "background"
 IGNORED = "ignored"
 KINDS: Mapping[str, str] = MappingProxyType(
     {
-        RIGHT: "on an object of its class that no more confident detection has",
-        DOUBLED: "on an object of its class that a more confident detection has",
+        RIGHT: "on an object of its class that no more confident detection has found",
+        DOUBLED: "on an object of its class that a more confident detection has found",
         WRONG_CLASS: "on an object of another class",
         BADLY_PLACED: "near an object of its class, but not on it",
         BACKGROUND: "near no object of its class",
         IGNORED: "on a crowd or a difficult object of its class: neither right nor wrong",
     }
 )
-"""Kind of a detection -> what it means; *on* is an IoU of 0.5 or more, *near* one of 0.1 or more."""
+"""Kind of a detection -> its meaning. *On* means an IoU of 0.5 or more, *near* an IoU of 0.1 or more."""
 ON, NEAR = 0.5, 0.1
 
 
@@ -36,13 +36,13 @@ def kinds_of_detections(
     true_classes: np.ndarray,
     ignored: Ignored | None = None,
 ) -> tuple[list[str], np.ndarray]:
-    """The kind of each detection of one picture, and which objects were found.
+    """Finds the kind of each detection of one picture, and which objects were found.
 
     Args:
         overlaps: (M, N) IoU of the M detections with the N objects.
         classes, confidences: (M,) of the detections.
         true_classes: (N,).
-        ignored: how the detections lie on difficult objects and crowds.
+        ignored: how far the detections overlap difficult objects and crowds.
 
     Returns:
         A key of `KINDS` per detection, and (N,) bool.

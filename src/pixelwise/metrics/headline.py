@@ -1,4 +1,4 @@
-"""The scores that stand first in tables, curves and pages, with what people need to read them."""
+"""Headline scores: the scores that tables, curves and pages show first, with what one needs to read them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """One score of a task: its key in the files, its name for people, and which direction is better.
+    """One headline score of a task: its key in files, its name for readers, and which direction is better.
 
-    A task lists its headlines in order of importance. Everything that shows or compares scores reads that list, so the
-    name of a score is written once.
+    A task lists its headline scores in order of importance; the first one chooses the best weights. All code that shows
+    or compares scores reads that list, so the name of a score is written only once.
 
     Attributes:
         key: name in `metrics.json` and in the entries of `log.jsonl`.
-        label: name for people (`mean IoU`).
+        label: name for readers (`mean IoU`).
         higher: whether larger values are better.
-        definition: what is measured, in one sentence.
-        limits: (low, high) of an axis that shows the score; None where the score has no bound on that side.
-        unit: what the score is measured in, empty for a share; scores of one unit and the same limits share an axis.
+        definition: what the score measures, in one sentence.
+        limits: (low, high) of an axis that shows the score; None if the score has no bound on that side.
+        unit: unit of the score, empty for a share. Scores with the same unit and limits share an axis.
     """
 
     key: str
@@ -31,10 +31,10 @@ class Headline:
     unit: str = ""
 
     def best(self, values: Sequence[float | None]) -> int | None:
-        """The position of the best value, the first of equal ones; None where no value is defined.
+        """The index of the best value, the first of equal ones; None if no value is defined.
 
         Args:
-            values: scores in any order; None and NaN are not defined, and never the best.
+            values: scores in any order; None and NaN count as undefined and are never the best.
         """
         sign = 1.0 if self.higher else -1.0
         ranked = [

@@ -1,4 +1,4 @@
-"""How well predicted objects match true ones, given as label maps."""
+"""How well predicted objects match true objects, both given as label maps."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-DENSE = 1 << 22  # cells up to which a table of all pairs of objects is counted at once
+DENSE = 1 << 22  # up to so many pairs of objects, the counts of all pairs are held in one table
 
 
 class Overlaps(NamedTuple):
     """The pairs of a true and a predicted object that share pixels.
 
     Attributes:
-        true, predicted: (M,) the objects' numbers, from 0, in rising order of their ids.
-        shared: (M,) pixels that both hold.
-        true_areas: (T,) pixels of each true object.
-        predicted_areas: (P,) pixels of each predicted object.
+        true, predicted: (M,) indices of the two objects, counted from 0 in rising order of their ids.
+        shared: (M,) number of pixels that both objects cover.
+        true_areas: (T,) number of pixels of each true object.
+        predicted_areas: (P,) number of pixels of each predicted object.
     """
 
     true: np.ndarray
@@ -41,7 +41,7 @@ def overlaps(predicted: np.ndarray, true: np.ndarray) -> Overlaps:
         predicted, true: (H, W) non-negative integers, 0 = no object; ids may have gaps.
 
     Raises:
-        ValueError: sizes that differ, or negative ids.
+        ValueError: the sizes differ, or an id is negative.
     """
     if predicted.shape != true.shape:
         raise ValueError(f"predicted label map is {predicted.shape} but the true one is {true.shape}")
@@ -60,7 +60,7 @@ def overlaps(predicted: np.ndarray, true: np.ndarray) -> Overlaps:
 
 
 def _renumber(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ids as 1..N without gaps (int64, flat), and (N,) their areas."""
+    """The ids renumbered 1..N without gaps (int64, flat), and the areas (N,) of their objects."""
     flat = ids.ravel().astype(np.int64)
     if flat.min(initial=0) < 0:
         raise ValueError(f"object ids start at 0, found {flat.min()}")
@@ -74,19 +74,20 @@ def _renumber(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 class InstanceScore:
-    """Accumulates, picture by picture, how predicted objects match true ones.
+    """Accumulates, picture by picture, how well predicted objects match true objects.
 
-    A predicted object is a hit (true positive) at threshold t if its IoU with a true object is greater than t; above
-    one half no object can have two such partners, so no assignment needs solving. Unmatched predictions are false
-    positives, unmatched true objects false negatives. A picture without objects in truth and prediction scores 1.
+    A predicted object is a true positive at threshold t if its IoU with a true object is greater than t. For t of one
+    half or more no object can have two such partners, so there is no assignment problem to solve. Unmatched predicted
+    objects are false positives, unmatched true objects are false negatives. A picture without true and predicted
+    objects scores 1.
     """
 
     def __init__(self, thresholds: Sequence[float] = THRESHOLDS) -> None:
         """Args:
-            thresholds: of IoU, in 0.5..1.
+            thresholds: IoU thresholds, in 0.5..1.
 
         Raises:
-            ValueError: none, or out of range.
+            ValueError: there are no thresholds, or one is out of range.
         """
         if not thresholds or not all(0.5 <= threshold < 1 for threshold in thresholds):
             raise ValueError(f"IoU thresholds lie in 0.5 <= t < 1, found {tuple(thresholds)}")
@@ -118,11 +119,11 @@ class InstanceScore:
 
         Args:
             predicted, true: (H, W) label maps, 0 = no object.
-            classes: of the predicted and of the true objects, in rising order of their ids; objects of different
-                classes do not match. None for all of one class.
+            classes: class ids of the predicted and of the true objects, in rising order of their object ids; objects of
+                different classes do not match. None if all objects have the same class.
 
         Raises:
-            ValueError: sizes that differ, negative ids, or classes of another number than the objects.
+            ValueError: the sizes differ, an id is negative, or there are not as many classes as objects.
         """
         found = overlaps(predicted, true)
         if classes is not None:
@@ -139,7 +140,7 @@ class InstanceScore:
         """2 TP / (2 TP + FP + FN), counted over the objects of all pictures; NaN if there are none.
 
         Raises:
-            ValueError: not one of the thresholds that were counted.
+            ValueError: the threshold is not one of those that were counted.
         """
         if threshold not in self.thresholds:
             raise ValueError(f"threshold {threshold} was not counted; counted: {self.thresholds}")
@@ -147,22 +148,22 @@ class InstanceScore:
         return float(2 * self.true_positives[self.thresholds.index(threshold)] / objects) if objects else math.nan
 
     def dsb_score(self) -> float:
-        """The score of the 2018 Data Science Bowl: TP / (TP + FP + FN), mean over thresholds, then over pictures."""
+        """Score of the 2018 Data Science Bowl: TP / (TP + FP + FN), averaged over thresholds, then over pictures."""
         return _mean(self._scores)
 
     def aggregated_jaccard(self) -> float:
-        """AJI (Kumar et al. 2017, algorithm 1), mean over pictures.
+        """Aggregated Jaccard index, AJI (Kumar et al. 2017, algorithm 1), averaged over pictures.
 
-        Every true object takes the predicted one of largest IoU; the sum of their intersections is divided by the sum
-        of their unions plus the areas of the predicted objects that nothing took.
+        Every true object is paired with the predicted object of largest IoU. The sum of the pairs' intersections is
+        divided by the sum of their unions plus the areas of the predicted objects that are in no pair.
         """
         return _mean(self._jaccards)
 
     def merge(self, other: InstanceScore) -> None:
-        """Adds the pictures that another has counted.
+        """Adds the pictures that another accumulator has counted.
 
         Raises:
-            ValueError: other thresholds.
+            ValueError: the thresholds differ.
         """
         if self.thresholds != other.thresholds:
             raise ValueError(f"scores at {self.thresholds} and {other.thresholds} cannot be added")
@@ -173,7 +174,7 @@ class InstanceScore:
         self._jaccards += other._jaccards
 
     def scores(self) -> dict[str, float | None]:
-        """F1 at the first threshold, the score of DSB 2018 and AJI by name; None for what is undefined."""
+        """F1 at the first threshold, the score of DSB 2018 and AJI by name; undefined scores are None."""
         first = self.thresholds[0]
         values = {
             f"f1_{round(first * 100)}": self.f1(first),
@@ -183,7 +184,7 @@ class InstanceScore:
         return {name: None if math.isnan(value) else value for name, value in values.items()}
 
     def summary(self) -> dict[str, Any]:
-        """Everything as plain JSON values; what is undefined is None."""
+        """All scores as plain JSON values; undefined scores are None."""
         first = self.thresholds[0]
         return {
             **self.scores(),
@@ -197,11 +198,12 @@ class InstanceScore:
 
 
 def _of_one_class(found: Overlaps, predicted_classes: np.ndarray, true_classes: np.ndarray) -> Overlaps:
-    """Without the pairs whose classes differ."""
+    """The overlaps without the pairs whose classes differ."""
     counted = len(found.predicted_areas), len(found.true_areas)
     if counted != (len(predicted_classes), len(true_classes)):
         raise ValueError(
-            f"{counted} objects predicted and true, but classes of {len(predicted_classes), len(true_classes)}"
+            f"{counted[0]} predicted and {counted[1]} true objects, but {len(predicted_classes)} and "
+            f"{len(true_classes)} classes; one class per object expected"
         )
     alike = predicted_classes[found.predicted] == true_classes[found.true]
     return found._replace(true=found.true[alike], predicted=found.predicted[alike], shared=found.shared[alike])
@@ -210,18 +212,18 @@ def _of_one_class(found: Overlaps, predicted_classes: np.ndarray, true_classes: 
 def _aggregated_jaccard(found: Overlaps) -> float:
     if not len(found.true_areas) and not len(found.predicted_areas):
         return 1.0
-    # By true object, best IoU last; of equal ones the first predicted object wins, as in a search from the left.
+    # Sorted by true object, then by IoU; among equal IoUs the first predicted object comes last and wins.
     order = np.lexsort((-found.predicted, found.iou, found.true))
     last = np.flatnonzero(np.diff(found.true[order], append=-1))
     best = order[last]
     taken = np.zeros(len(found.predicted_areas), bool)
     taken[found.predicted[best]] = True
-    # A true object that overlaps nothing adds its own area to the union, and nothing to the intersection.
+    # A true object that overlaps no predicted object adds its area to the union and nothing to the intersection.
     intersection = found.shared[best].sum()
     union = found.true_areas.sum() + found.predicted_areas[found.predicted[best]].sum() - intersection
     return float(intersection / (union + found.predicted_areas[~taken].sum()))
 
 
 def _mean(values: list[float]) -> float:
-    """Exactly rounded, so that the order of the pictures does not matter; NaN of nothing."""
+    """The mean, exactly rounded so that the order of the pictures does not matter; NaN without values."""
     return math.fsum(values) / len(values) if values else math.nan

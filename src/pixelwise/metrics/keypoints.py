@@ -9,20 +9,20 @@ HEAD_FACTOR = 0.6
 
 
 def pck(predicted: np.ndarray, true: np.ndarray, present: np.ndarray, size: np.ndarray, threshold: float) -> np.ndarray:
-    """The share of people whose joint is predicted within `threshold` times a size of theirs, for each joint.
+    """For each joint, the share of people whose predicted joint is within `threshold` times their size of the true one.
 
-    With the torso as size this is PCK (Yang & Ramanan, PAMI 2013), with the head PCKh.
+    With the torso's size this is PCK (Yang & Ramanan, PAMI 2013), with the head's size PCKh.
 
     Args:
         predicted, true: (N, J, 2) x and y in pixels.
-        present: (N, J), whether the true joint is known; others do not count.
-        size: (N,) in pixels.
+        present: (N, J), whether the true joint is known; unknown joints do not count.
+        size: (N,) each person's size in pixels.
 
     Returns:
-        (J,) float64, NaN for a joint that nobody has.
+        (J,) float64, NaN for a joint that is not known for anybody.
 
     Raises:
-        ValueError: shapes that do not go together.
+        ValueError: the shapes do not match.
     """
     people, joints = true.shape[:2]
     if predicted.shape != true.shape or present.shape != (people, joints) or size.shape != (people,):
@@ -40,17 +40,17 @@ def pck(predicted: np.ndarray, true: np.ndarray, present: np.ndarray, size: np.n
 def pckh(
     predicted: np.ndarray, true: np.ndarray, present: np.ndarray, head_size: np.ndarray, threshold: float = 0.5
 ) -> np.ndarray:
-    """PCK relative to the head's size (Andriluka et al., CVPR 2014), see `head_sizes`."""
+    """PCK relative to the size of the head (Andriluka et al., CVPR 2014), see `head_sizes`."""
     return pck(predicted, true, present, head_size, threshold)
 
 
 def head_sizes(boxes: np.ndarray) -> np.ndarray:
-    """(N, 4) xyxy of heads -> (N,) head sizes in pixels, 0.6 of the diagonals."""
+    """(N, 4) xyxy boxes of heads -> (N,) head sizes in pixels: 0.6 times the diagonals."""
     return HEAD_FACTOR * np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1)
 
 
 def distance_between(true: np.ndarray, present: np.ndarray, pair: tuple[int, int]) -> np.ndarray:
-    """The distance between two joints of each person, such as the torso's from the left shoulder to the right hip.
+    """The distance between two joints of each person, such as left shoulder and right hip for the size of the torso.
 
     Args:
         true: (N, J, 2) x and y in pixels.
@@ -58,7 +58,7 @@ def distance_between(true: np.ndarray, present: np.ndarray, pair: tuple[int, int
         pair: indices of the two joints.
 
     Returns:
-        (N,) float64 pixels; NaN for people of whom one of the two is not known, or who have both at one place.
+        (N,) float64 pixels; NaN for people for whom either joint is unknown, or both are at the same point.
     """
     first, second = pair
     lengths = np.linalg.norm(true[:, first].astype(np.float64) - true[:, second], axis=1)
@@ -67,14 +67,14 @@ def distance_between(true: np.ndarray, present: np.ndarray, pair: tuple[int, int
 
 
 def means_over_joints(shares: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
-    """The plain mean of the joints' shares, and the mean weighted by how many people have each joint.
+    """The plain mean of the joints' shares, and the mean weighted by the number of people with each joint.
 
     Args:
-        shares: (J,), as `pck` gives them.
-        counts: (J,) people.
+        shares: (J,), as returned by `pck`.
+        counts: (J,) number of people for whom each joint is known.
 
     Returns:
-        Both NaN where nobody has a joint.
+        Both means; NaN if no joint is known for anybody.
     """
     known = counts > 0
     if not known.any():

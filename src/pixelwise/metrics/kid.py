@@ -1,8 +1,8 @@
 """Distances between generated and real pictures, measured on two sets of features: KID and the Fréchet distance.
 
-Features come from a classifier that knows the data. With those of Inception the Fréchet distance is the published FID
-(Heusel et al., NeurIPS 2017); for digits they mean little, and a classifier trained on digits takes its place. Two
-distances are comparable only if the same network made their features.
+Features come from a classifier that was trained on the data. With Inception's features the Fréchet distance is the
+published FID (Heusel et al., NeurIPS 2017). Inception's features mean little for digits, where a classifier trained on
+digits takes its place. Two distances are comparable only if the same network computed their features.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 ROWS = 1024
-"""Rows of a kernel matrix that are held at once."""
+"""Rows of a kernel matrix that are in memory at once."""
 
 
 class KernelDistance(NamedTuple):
-    """KID: the mean over subsets and their standard deviation, which is NaN for one estimate from all features."""
+    """KID: mean and standard deviation over subsets; the deviation is NaN for a single estimate from all features."""
 
     mean: float
     deviation: float
@@ -27,23 +27,24 @@ def kernel_distance(
 ) -> KernelDistance:
     """Kernel inception distance (Bińkowski et al., ICLR 2018): an unbiased squared maximum mean discrepancy (MMD).
 
-    The kernel is (x.y / D + 1)^3 (section 3.1). The estimate has expectation 0 where both sets come from one
-    distribution, so it may be negative; unlike the Fréchet distance it has no bias from the number of pictures.
+    The kernel is (x.y / D + 1)^3 (section 3.1). If both sets come from the same distribution, the estimate has
+    expectation 0, so it may be negative. Unlike the Fréchet distance, it is not biased by the number of pictures.
 
     Args:
         features, others: (M, D) and (N, D), at least two rows each.
-        subsets: the mean over so many pairs of random subsets, as published values are; 0 for one estimate from all.
-        subset_size: rows of a subset; all rows where there are fewer.
-        seed: of the subsets.
+        subsets: number of pairs of random subsets to average over, as published values do; 0 for a single estimate from
+            all rows.
+        subset_size: rows per subset; all rows if there are fewer.
+        seed: seed of the random subsets.
 
     Raises:
-        ValueError: shapes that do not fit, or too few rows.
+        ValueError: the shapes do not match, or there are too few rows.
     """
     x, y = _checked(features, others)
     if subsets == 0:
         return KernelDistance(_mmd2(x, y), float("nan"))
     if subsets < 0 or subset_size < 2:
-        raise ValueError(f"{subsets} subsets of {subset_size} rows, at least 1 of 2 expected")
+        raise ValueError(f"{subsets} subsets of {subset_size} rows; at least 1 subset of at least 2 rows expected")
     rng = np.random.default_rng(seed)
     estimates = [
         _mmd2(*(rows[rng.choice(len(rows), min(subset_size, len(rows)), replace=False)] for rows in (x, y)))
@@ -55,13 +56,14 @@ def kernel_distance(
 def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
     """The Fréchet distance between the Gaussians with the two sets' means and covariances (Heusel et al., 2017, eq. 6).
 
-    |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)). It falls with the number of pictures, so compare equal numbers only.
+    |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)). The distance falls as the number of pictures grows, so compare only
+    distances measured on equal numbers of pictures.
 
     Args:
         features, others: (M, D) and (N, D), at least two rows each.
 
     Raises:
-        ValueError: shapes that do not fit, or too few rows.
+        ValueError: the shapes do not match, or there are too few rows.
     """
     x, y = _checked(features, others)
     covariances = (np.atleast_2d(np.cov(rows, rowvar=False)) for rows in (x, y))
@@ -73,9 +75,9 @@ def gaussian_frechet_distance(
 ) -> float:
     """The Fréchet distance between two Gaussians; at least 0, and never NaN.
 
-    The trace of (S1 S2)^(1/2) is the sum of the square roots of the eigenvalues of A S2 A with A = S1^(1/2), which is
-    symmetric. Covariances of fewer pictures than features are singular: rounding makes some of their eigenvalues
-    negative, and these count as 0.
+    The trace of (S1 S2)^(1/2) is the sum of the square roots of the eigenvalues of A S2 A, which is symmetric, with
+    A = S1^(1/2). With fewer pictures than features the covariances are singular. Rounding then makes some of their
+    eigenvalues negative; these count as 0.
 
     Args:
         mean, other_mean: (D,).

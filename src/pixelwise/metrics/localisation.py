@@ -1,4 +1,4 @@
-"""Whether a picture's object was named and found, and how many of all objects were."""
+"""Localisation and detection: whether a picture's one object was classified and located, or all of its objects."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ _COUNTS = ("_classes", "_right", "_boxes", "_overlap", "_both", "_found")
 class LocalisationScore:
     """Counts pictures by whether the class is right and by how well the box of the true class fits.
 
-    All scores are over all pictures, never averaged over batches. Source: the localisation task of ILSVRC (Russakovsky
-    et al., IJCV 2015, section 4.2): an answer counts where its class is right and its box has an intersection over
-    union with the true one of at least 0.5; the task's error is one minus that share. It takes five answers a picture,
-    of which the best counts.
+    All scores are computed over all pictures, never averaged over batches. Source: the localisation task of ILSVRC
+    (Russakovsky et al., IJCV 2015, section 4.2). A prediction counts if its class is right and the intersection over
+    union of its box with the true box is at least 0.5. The error of the task is one minus the share of pictures with
+    such a prediction. ILSVRC allows five predictions per picture, of which the best one counts.
 
     Attributes:
-        threshold: the least intersection over union of a box that counts as found.
+        threshold: least intersection over union of a box that counts as found.
     """
 
     def __init__(self, threshold: float = 0.5) -> None:
         self.threshold = threshold
-        self._classes = self._right = 0  # pictures with a class, and those where it was named
+        self._classes = self._right = 0  # pictures with a class, and those whose class was predicted
         self._boxes = self._overlap = 0  # pictures with a box, and the sum of their overlaps in units of 1 / UNIT
-        self._both = self._found = 0  # pictures with class and box, and those where class and box are right
+        self._both = self._found = 0  # pictures with class and box, and those where both are right
 
     def update(self, predicted: Tensor, target: Tensor, overlap: Tensor) -> None:
         """Adds pictures.
 
         Args:
-            predicted: (N,) class ids, or (N, k), the k answers that each picture is given.
-            target: (N,) true class ids; 255 where the class is not known.
-            overlap: (N,) intersection over union of the true class's box with the true box, see `nn.boxes.iou`; NaN
-                where a picture has no box, or no class to choose one by.
+            predicted: (N,) class ids, or (N, k) with k predictions per picture.
+            target: (N,) true class ids; 255 if the class is not known.
+            overlap: (N,) intersection over union of the box predicted for the true class with the true box, see
+                `nn.boxes.iou`; NaN if a picture has no box, or no class to choose the predicted box by.
 
         Raises:
-            ValueError: other shapes, or overlaps outside 0..1. The counts are then unchanged.
+            ValueError: other shapes, or overlaps outside 0..1. The counts stay unchanged.
         """
         guesses = predicted.detach().cpu()
         guesses = guesses.unsqueeze(1) if guesses.dim() == 1 else guesses
@@ -68,10 +68,10 @@ class LocalisationScore:
         self._found += int((right & both & (overlaps >= self.threshold)).sum())
 
     def merge(self, other: LocalisationScore) -> None:
-        """Adds the pictures that another has counted.
+        """Adds the pictures that another accumulator has counted.
 
         Raises:
-            ValueError: another threshold.
+            ValueError: the thresholds differ.
         """
         if self.threshold != other.threshold:
             raise ValueError(f"thresholds {self.threshold} and {other.threshold} cannot be added")
@@ -80,7 +80,7 @@ class LocalisationScore:
 
     @property
     def counts(self) -> Tensor:
-        """(6,) float64, exact: all that was counted, to be summed over processes and set again."""
+        """(6,) float64, exact: all counts, which several processes sum and set again."""
         return torch.tensor([getattr(self, name) for name in _COUNTS], dtype=torch.float64)
 
     @counts.setter
@@ -89,22 +89,22 @@ class LocalisationScore:
             setattr(self, name, int(count))
 
     def accuracy(self) -> float:
-        """The share of pictures whose class was named; NaN if none has a class."""
+        """The share of pictures whose class was predicted; NaN if no picture has a class."""
         return self._right / self._classes if self._classes else float("nan")
 
     def mean_iou(self) -> float:
-        """The mean over pictures of the intersection over union of the true class's box; NaN if none has a box."""
+        """Mean intersection over union of the box predicted for the true class; NaN if no picture has a box."""
         return self._overlap / UNIT / self._boxes if self._boxes else float("nan")
 
     def localised(self) -> float:
-        """The share of pictures whose class was named and whose object was found; NaN if none has both."""
+        """The share of pictures whose class was predicted and whose box was found; NaN if no picture has both."""
         return self._found / self._both if self._both else float("nan")
 
     def summary(self, split: str | None = None) -> dict[str, Any]:
-        """Everything as plain JSON values; what is undefined is None.
+        """All scores as plain JSON values; undefined scores are None.
 
         Args:
-            split: what the pictures are of (`val`), for the definition.
+            split: name of the pictures' split (`val`), for the definition.
         """
         scores = {"accuracy": self.accuracy(), "box_iou": self.mean_iou(), "localised": self.localised()}
         return {
@@ -113,20 +113,21 @@ class LocalisationScore:
             "boxes": self._boxes,
             "definition": f"over {self._both} pictures{f' of the {split} split' if split else ''} with a class and a "
             f"box: localised is the share with the right class and an IoU of at least {self.threshold:g} (ILSVRC's "
-            "localisation error is one minus it); box_iou is the mean IoU of the true class's box",
+            "localisation error is one minus that share); box_iou is the mean IoU of the box predicted for the true "
+            "class",
         }
 
 
 class DetectionScore:
     """Counts objects by whether a box of the right class was found for them, and boxes by whether they are right.
 
-    In each picture boxes are taken from the surest down, and each is given the object of its class that it overlaps
-    most, of those that no surer box has (Everingham et al., IJCV 2010, section 4.4). Boxes below the least confidence
-    do not count.
+    In each picture the boxes are taken in falling order of confidence. Each box is matched to the object of its class
+    that it overlaps most, among the objects that no more confident box has (Everingham et al., IJCV 2010, section 4.4).
+    Boxes below the least confidence do not count.
 
     Attributes:
-        confidence: the least one.
-        threshold: the least intersection over union of a box that counts as right.
+        confidence: least confidence of a box that counts.
+        threshold: least intersection over union of a box that counts as right.
     """
 
     def __init__(self, confidence: float, threshold: float = 0.5) -> None:
@@ -148,11 +149,11 @@ class DetectionScore:
             overlaps: (M, N) intersection over union of the M boxes with the N objects.
             classes, confidences: (M,) of the boxes.
             true_classes: (N,).
-            ignored: how the boxes lie on difficult objects and crowds; those that are on one count only where they are
+            ignored: how far the boxes overlap difficult objects and crowds; a box on one of them counts only if it is
                 right.
 
         Raises:
-            ValueError: other shapes.
+            ValueError: the shapes do not match.
         """
         if overlaps.shape != (len(classes), len(true_classes)) or len(confidences) != len(classes):
             raise ValueError(
@@ -168,14 +169,14 @@ class DetectionScore:
             self.boxes += bool(right or not left[box])
             if right:
                 self.right += 1
-                fits[:, fits[box].argmax()] = 0.0  # found once
+                fits[:, fits[box].argmax()] = 0.0  # an object is found once
         self.objects += len(true_classes)
 
     def merge(self, other: DetectionScore) -> None:
-        """Adds the pictures that another one has counted.
+        """Adds the pictures that another accumulator has counted.
 
         Raises:
-            ValueError: another confidence or threshold.
+            ValueError: the confidences or thresholds differ.
         """
         if (self.confidence, self.threshold) != (other.confidence, other.threshold):
             raise ValueError("detections of different confidences or thresholds cannot be added")
@@ -196,7 +197,7 @@ class DetectionScore:
         return 2 * self.right / (self.objects + self.boxes) if self.objects + self.boxes else float("nan")
 
     def summary(self) -> dict[str, Any]:
-        """Everything as plain JSON values; what is undefined is None."""
+        """All scores as plain JSON values; undefined scores are None."""
         scores = {"precision": self.precision(), "recall": self.recall()}
         return {
             **{name: None if score != score else score for name, score in scores.items()},
@@ -204,7 +205,8 @@ class DetectionScore:
             "boxes": self.boxes,
             "right": self.right,
             "confidence": self.confidence,
-            "definition": f"of the boxes with a confidence of {self.confidence:g} or more, the share with the class of "
-            f"an object that no surer box has and an IoU of at least {self.threshold:g} with it is precision; of all "
-            "objects, the share that such a box was found for is recall",
+            "definition": f"a box is right if it has the class of an object, an IoU of at least {self.threshold:g} "
+            "with it, and no more confident box has found that object; precision is the share of right boxes among "
+            f"those with a confidence of {self.confidence:g} or more; recall is the share of objects that a right box "
+            "was found for",
         }

@@ -1,4 +1,4 @@
-"""How many pictures' classes are among the first few that a classifier names."""
+"""Top-k accuracy: how often a picture's class is among the k most probable ones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class TopK:
 
     def __init__(self, most: int = 5) -> None:
         """Args:
-            most: the largest k.
+            most: the largest k that is counted.
 
         Raises:
-            ValueError: none.
+            ValueError: `most` is less than 1.
         """
         if most < 1:
             raise ValueError(f"{most} ranks, at least 1 expected")
@@ -23,17 +23,19 @@ class TopK:
         self._hits = np.zeros(most, np.int64)
 
     def update(self, probabilities: np.ndarray, truth: np.ndarray) -> None:
-        """Adds pictures; of classes that are equally probable the one of the lower id comes first.
+        """Adds pictures; among equally probable classes, the one with the lower id ranks first.
 
         Args:
-            probabilities: (N, K), or any scores that rise with them.
+            probabilities: (N, K), or any values in the same order.
             truth: (N,) class ids.
 
         Raises:
-            ValueError: shapes that do not fit.
+            ValueError: the shapes do not match.
         """
         if probabilities.ndim != 2 or truth.shape != probabilities.shape[:1]:
-            raise ValueError(f"scores {probabilities.shape} and classes {truth.shape} are not of the same pictures")
+            raise ValueError(
+                f"probabilities are {probabilities.shape} and classes {truth.shape}; (N, K) and (N,) expected"
+            )
         own = np.take_along_axis(probabilities, truth[:, None], axis=1)
         lower = np.arange(probabilities.shape[1]) < truth[:, None]
         rank = (probabilities > own).sum(1) + ((probabilities == own) & lower).sum(1)
@@ -44,17 +46,17 @@ class TopK:
         """Adds one picture.
 
         Args:
-            ranking: class ids, the most probable first; those that are not among them rank below.
+            ranking: class ids, the most probable first; classes that are not in it rank below.
         """
         self.pictures += 1
         if truth in ranking:
             self._hits[ranking.index(truth) :] += 1
 
     def merge(self, other: TopK) -> None:
-        """Adds the pictures that another one has counted.
+        """Adds the pictures that another accumulator has counted.
 
         Raises:
-            ValueError: another number of ranks.
+            ValueError: the numbers of ranks differ.
         """
         if len(self._hits) != len(other._hits):
             raise ValueError(f"{len(self._hits)} and {len(other._hits)} ranks cannot be added")
@@ -62,10 +64,10 @@ class TopK:
         self._hits += other._hits
 
     def accuracy(self, k: int) -> float:
-        """The share of pictures whose class is among the first k; NaN if there are none.
+        """The share of pictures whose class is among the k most probable ones; NaN without pictures.
 
         Raises:
-            ValueError: a k that is not counted.
+            ValueError: this k was not counted.
         """
         if not 1 <= k <= len(self._hits):
             raise ValueError(f"top-{k} is not counted, 1 to {len(self._hits)} are")

@@ -11,15 +11,15 @@ import numpy as np
 class ValueScore:
     """Accumulates the errors of per-pixel regression over a dataset, in float64.
 
-    Scores are dataset-level: every pixel with a known value counts alike, in whichever picture it is. The true values'
-    variance is kept as count, mean and sum of squared deviations (Chan, Golub & LeVeque, 1979), so that R² is exact
-    where values are far from 0.
+    Scores are dataset-level: every pixel with a known value has the same weight, whichever picture it belongs to. The
+    variance of the true values is kept as count, mean and sum of squared deviations (Chan, Golub & LeVeque, 1979), so
+    that R² is exact even if the values are far from 0.
 
     Attributes:
-        unit: of the values, for the definition; may be empty.
-        density: whether a map's sum is a number of objects, so that the count error is part of the summary.
-        pixels: how many were counted.
-        pictures: how many of them had a known value.
+        unit: unit of the values, for the definition; may be empty.
+        density: whether the sum of a map is a number of objects; the summary then includes the count error.
+        pixels: number of pixels that were counted.
+        pictures: number of pictures with at least one known value.
     """
 
     def __init__(self, *, unit: str = "", density: bool = False) -> None:
@@ -37,10 +37,10 @@ class ValueScore:
             truth: (H, W) values, NaN where they are unknown.
 
         Raises:
-            ValueError: shapes that differ.
+            ValueError: the shapes differ.
         """
         if predicted.shape != truth.shape:
-            raise ValueError(f"{predicted.shape} values were predicted where {truth.shape} are true")
+            raise ValueError(f"predicted values are {predicted.shape} but true values are {truth.shape}")
         counted = ~np.isnan(truth)
         values, true = predicted[counted].astype(np.float64), truth[counted].astype(np.float64)
         if not true.size:
@@ -54,10 +54,10 @@ class ValueScore:
         self._add_truth(true.size, mean, float(np.square(true - mean).sum()))
 
     def merge(self, other: ValueScore) -> None:
-        """Adds the pictures that another has counted.
+        """Adds the pictures that another accumulator has counted.
 
         Raises:
-            ValueError: values in another unit.
+            ValueError: the units differ, or only one of the two counts densities.
         """
         if (self.unit, self.density) != (other.unit, other.density):
             raise ValueError(f"scores of values in '{self.unit}' and in '{other.unit}' cannot be added")
@@ -76,25 +76,25 @@ class ValueScore:
         return math.sqrt(self._squared / self.pixels) if self.pixels else math.nan
 
     def r2(self) -> float:
-        """1 - the squared errors' sum over that of the true values' deviations from their mean.
+        """1 minus the sum of squared errors over the sum of squared deviations of the true values from their mean.
 
-        1 is perfect; 0 is what the mean of the true values scores. NaN where the true values do not vary.
+        1 is perfect; predicting the mean of the true values everywhere scores 0. NaN if the true values do not vary.
         """
         return 1 - self._squared / self._deviations if self._deviations > 0 else math.nan
 
     def count_error(self) -> float:
-        """The mean over pictures of |predicted sum - true sum|, sums over the pixels with a known value.
+        """The mean over pictures of |predicted sum - true sum|, where sums run over the pixels with a known value.
 
-        For density maps: by how many objects a picture's count is off (Lempitsky & Zisserman, NeurIPS 2010). NaN if no
-        picture was counted.
+        For density maps this is the mean error of a picture's object count (Lempitsky & Zisserman, NeurIPS 2010). NaN
+        if no picture was counted.
         """
         return self._count_errors / self.pictures if self.pictures else math.nan
 
     def summary(self, split: str | None = None) -> dict[str, Any]:
-        """Everything as plain JSON values; what is undefined is None.
+        """All scores as plain JSON values; undefined scores are None.
 
         Args:
-            split: what the pictures are of (`val`), for the definition.
+            split: name of the pictures' split (`val`), for the definition.
         """
         scores = {"mae": self.mae(), "rmse": self.rmse(), "r2": self.r2()}
         of_split = f" of the {split} split" if split else ""
@@ -115,7 +115,7 @@ class ValueScore:
         }
 
     def _add_truth(self, count: int, mean: float, deviations: float) -> None:
-        """Combines the true values' moments with those of further pixels."""
+        """Combines the moments of the true values with those of further pixels."""
         together = self.pixels + count
         if not together:
             return

@@ -153,7 +153,7 @@ def test_data_without_objects_is_refused(scenes_folder: Path) -> None:
     def nothing(boxes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return boxes[:0], classes[:0], np.zeros(0, np.float32)
 
-    with pytest.raises(UserError, match="no object in the pictures of the split 'val'"):
+    with pytest.raises(UserError, match="the pictures of the split 'val' have no objects"):
         measured(masks, nothing)
 
 

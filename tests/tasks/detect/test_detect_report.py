@@ -92,6 +92,6 @@ def test_examples_and_steps() -> None:
     assert '<b>&".png · IoU of its largest object 0.500' in shown.text
     assert 'title="no object">–' in text
     assert '<b>&"' not in text
-    assert "How the boxes of the first picture come about" in shown.text
-    assert "How the boxes of the first picture come about" not in page()
+    assert "How the boxes of the first picture were found" in shown.text
+    assert "How the boxes of the first picture were found" not in page()
     assert "No examples were kept" in page(examples={})

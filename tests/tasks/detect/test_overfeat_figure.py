@@ -48,7 +48,7 @@ def test_the_four_steps() -> None:
     assert {text.get_text() for text in merged.texts} == {"cat 1.3", "dog 0.4"}
     fewer = overfeat_figure(image, steps(), ["background", "cat", "dog"], background=0, share=0.5).axes[3]
     assert [text.get_text() for text in fewer.texts] == ["cat 1.3"]
-    assert fewer.get_title(loc="left") == "merged: 2, the 1 surest"
+    assert fewer.get_title(loc="left") == "merged: 2 (1 shown)"
     assert boxes.get_title(loc="left") == "all boxes: 3 from 1 scale"
     figure.savefig(io.BytesIO())
 

@@ -135,7 +135,9 @@ def test_snapshots_are_the_pictures_that_are_made(vae: Path, dcgan: Path, tmp_pa
         snapshot = task_of(spec).snapshots(network.eval())["samples"]
         made = as_pictures(network.sample(SNAPSHOT, torch.Generator().manual_seed(0)), spec)
         assert np.abs(snapshot.astype(int) - sheet(made)).max() <= 1
-        with pytest.raises(UserError, match="trained to generate and gives a picture no answer that could be"):
+        with pytest.raises(
+            UserError, match="trained to generate, so it predicts nothing about a picture that could be"
+        ):
             explain(run.path, [], out=tmp_path)
 
 

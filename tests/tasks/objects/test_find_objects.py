@@ -235,7 +235,7 @@ def test_yolo_sees_the_whole_picture_and_answers_in_its_pixels(data: Path, tmp_p
     assert (found.boxes[:, [0, 2]] <= 120).all()
     assert (found.boxes[:, [1, 3]] <= 40).all()
     assert found.boxes[:, 2].max() > 64, "in pixels of the picture, not of what the network saw"
-    with pytest.raises(UserError, match="looks at pictures of 64 x 64"):
+    with pytest.raises(UserError, match="takes pictures of 64 x 64"):
         api.train("yolo_v1", data=data, epochs=1, overrides={**small, "augment.crop": [32, 32]})
 
 

@@ -1,4 +1,4 @@
-"""What every network that finds all objects of a picture has in common."""
+"""The base class of networks that find all objects of a picture, and the form of their output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 SMALLEST = 1e-3
-"""Pixels: boxes narrower or lower than this are no boxes."""
+"""Pixels: a box that is narrower or lower than this does not count as a box."""
 
 
 class Detections(NamedTuple):
@@ -18,9 +18,9 @@ class Detections(NamedTuple):
     Attributes:
         boxes: (M, 4) float32 xyxy in pixels of the picture, within it.
         classes: (M,) int64 class ids, never 0, the background.
-        scores: (M,) float32, 0..1.
-        masks: (M, S, S) float32 probability that a place of the mask's window is on the object; None for boxes alone.
-        windows: (M, 4) float32 xyxy in pixels, what each mask covers; None where it covers the box.
+        scores: (M,) float32 confidences, 0..1.
+        masks: (M, S, S) float32 probability that a position of the mask is on the object; None if there are only boxes.
+        windows: (M, 4) float32 xyxy in pixels, the window that each mask covers; None if it covers the box.
     """
 
     boxes: Tensor
@@ -37,14 +37,14 @@ class Detections(NamedTuple):
 
 
 class DetectionLimits(NamedTuple):
-    """What counts as a detection.
+    """The limits that decide which boxes become detections.
 
     Attributes:
-        score: scores up to it are left out.
-        overlap: boxes of one class with a larger IoU are one object.
-        objects: the most of a picture.
-        area: pixels of the pictures that the numbers of objects and proposals are meant for, those of a crop in
-            training: of a larger picture there are as many times more. None for pictures of any size.
+        score: boxes with a confidence up to this value are left out.
+        overlap: two boxes of one class with a larger IoU are taken for one object.
+        objects: largest number of objects per picture.
+        area: number of pixels of a crop in training, for which the numbers of objects and proposals are meant. A larger
+            picture has proportionally more of both. None to use the same numbers for pictures of any size.
     """
 
     score: float = 0.05
@@ -53,22 +53,23 @@ class DetectionLimits(NamedTuple):
     area: int | None = None
 
     def growth(self, picture: tuple[int, int]) -> float:
-        """How many times as large as `area` a picture of that height and width is, at least 1."""
+        """The area of a picture, given by height and width, divided by `area`; at least 1."""
         return 1.0 if self.area is None else max(picture[0] * picture[1] / self.area, 1.0)
 
     def of(self, picture: tuple[int, int]) -> DetectionLimits:
-        """What counts in a picture of that height and width."""
+        """The limits for a picture of the given height and width."""
         return self._replace(objects=math.ceil(self.objects * self.growth(picture)))
 
 
 class Source(NamedTuple):
-    """What the class of a detection was decided from.
+    """Where the class of a detection comes from.
 
     Attributes:
-        region: (4,) xyxy in pixels: the proposal, or the cell, that the detection comes from.
+        region: (4,) xyxy in pixels: the proposal or the cell that the detection comes from.
         layer: name of the module whose map was read.
-        covered: (4,) xyxy in pixels, what that map covers of the picture.
-        scores: pictures (N, C, H, W) -> (N, K), what the region has for each class id: logits, or YOLO's probabilities.
+        covered: (4,) xyxy in pixels: the part of the picture that this map covers.
+        scores: function from pictures (N, C, H, W) to the region's values (N, K) for each class id: logits, or
+            probabilities for YOLO.
     """
 
     region: Tensor
@@ -78,13 +79,13 @@ class Source(NamedTuple):
 
 
 class Detector(nn.Module):
-    """Base class: `forward` takes pictures (N, C, H, W) and gives `Detections` for each.
+    """Base class of detectors: `forward` takes pictures (N, C, H, W) and returns `Detections` for each.
 
-    `losses(images, targets)` takes `ObjectTargets`, the objects of each picture, and gives the terms of the loss.
+    `losses(images, targets)` takes `ObjectTargets`, the objects of each picture, and returns the terms of the loss.
 
     Attributes:
         outlines: whether detections have masks.
-        stride: tiles of large pictures begin at multiples of it.
+        stride: tiles of large pictures begin at multiples of this number of pixels.
         limits: see `DetectionLimits`.
     """
 
@@ -96,14 +97,14 @@ class Detector(nn.Module):
         self.limits = DetectionLimits(objects=detections)
 
     def maps(self, images: Tensor) -> Any:
-        """What the layers make of pictures (N, C, H, W), before anything is decided about an object."""
+        """The feature maps of pictures (N, C, H, W), from which all objects are predicted."""
         raise NotImplementedError
 
     def sources(self, images: Tensor, found: Detections) -> Sequence[Source]:
-        """What each of the objects found in a picture (1, C, H, W) was found from."""
+        """The source of each object found in a picture (1, C, H, W)."""
         raise NotImplementedError
 
 
 def usable(boxes: Tensor) -> Tensor:
-    """(M, 4) -> indices of those with an area; NaN, the padding of `ObjectTargets`, has none."""
+    """Indices of the boxes (M, 4) with an area; NaN, the padding of `ObjectTargets`, has none."""
     return ((boxes[:, 2:] - boxes[:, :2]) > SMALLEST).all(1).nonzero().flatten()

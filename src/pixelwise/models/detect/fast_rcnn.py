@@ -5,8 +5,8 @@ Girshick: Fast R-CNN, ICCV 2015, arXiv:1504.08083.
     picture -> encoder -> one map ----+
     picture -> selective search ------+-> RoI max pooling of each proposal -> two dense layers -> class and box
 
-R-CNN runs its network on every proposal; here all proposals of a picture share the convolutions, and classes and boxes
-are learned together with them. What is left to do for the picture as a whole, finding proposals, Faster R-CNN learns.
+R-CNN runs its network on every proposal. In Fast R-CNN all proposals of a picture share the convolutions, and classes
+and boxes are learned together with them. Proposals still come from selective search; Faster R-CNN learns them, too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pixelwise.nn.matcher import BETWEEN, balanced_sample
 from pixelwise.nn.roi_pool import roi_max_pool
 
 HARD = 0.1
-"""Least IoU with an object of the background regions that the loss is computed for first (section 2.3)."""
+"""Background regions with at least this IoU with an object are sampled for the loss first (section 2.3)."""
 
 
 class MaxPooledRoIHeads(RoIHeads):
@@ -44,10 +44,10 @@ class MaxPooledRoIHeads(RoIHeads):
         return roi_max_pool(maps, regions.boxes, regions.pictures, self.stride, size)
 
     def drawn(self, matches: Tensor, overlaps: Tensor) -> Tensor:
-        """Background that touches an object goes before all other: it is what is mistaken for one.
+        """Samples regions; background that overlaps an object comes first, since it is easily mistaken for the object.
 
-        The paper takes no other at all; here what is missing is filled up with it, so that pictures with few proposals,
-        or without objects, teach what background looks like.
+        The paper uses no other background. Here other background fills up the sample, so that pictures with few
+        proposals or without objects also teach what background looks like.
         """
         nearest = overlaps.amax(0) if len(overlaps) else matches.new_zeros(len(matches), dtype=torch.float32)
         chosen = balanced_sample(
@@ -60,24 +60,23 @@ class MaxPooledRoIHeads(RoIHeads):
 
 
 class FastRCNN(Detector):
-    """Fast R-CNN over any encoder; the paper's largest network, with VGG-16, by default.
+    """Fast R-CNN on any encoder; the paper's largest network, with VGG-16, by default.
 
     Args:
         encoder: a name in `models.encoders.ENCODERS`.
-        weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
-        scale: pictures are enlarged by this factor before the encoder sees them; the paper's have a shorter side of 600
-            pixels.
-        stride: pixels of the enlarged picture per position of the map that regions are read from, which is that of the
-            encoder's last convolution: coarser stages are dilated. VGG-16's has that of the paper, 16.
+        weights: weights of the encoder: a file, a run, or a name on the Hugging Face hub.
+        scale: pictures are enlarged by this factor before the encoder; the paper's have a shorter side of 600 pixels.
+        stride: pixels of the enlarged picture per position of the map that regions are read from, the output of the
+            encoder's last convolution; coarser stages are dilated. For VGG-16 it is 16, as in the paper.
         hidden: units of the dense layers on a region.
-        proposals: of each picture, see `Proposer`.
+        proposals: largest number of proposals per picture, see `Proposer`.
         ranked: whether proposals are ordered by a learned score.
-        sampled: regions of each picture that the loss is computed for.
-        detections: of a picture, at most.
-        frozen_norms: whether the encoder's batch norms stay as its weights have them.
+        sampled: number of regions per picture that the loss is computed for.
+        detections: largest number of detections per picture.
+        frozen_norms: whether the encoder's batch norms keep the statistics and factors of its weights.
 
     Raises:
-        UserError: unknown encoder, a stride that it does not have, or weights that do not fit.
+        UserError: unknown encoder, a stride that the encoder cannot have, or weights that do not fit.
     """
 
     heads = ("roi_heads.box_predictor",)
@@ -102,18 +101,18 @@ class FastRCNN(Detector):
         self.num_classes = num_classes
         self.encoder = create_encoder(encoder, in_channels=in_channels, weights=weights, output_stride=stride)
         learned = [any(True for _ in stage.parameters()) for stage in self.encoder.stages()]
-        self._read = max(number for number, has_weights in enumerate(learned) if has_weights)  # not a last pooling
+        self._read = max(number for number, has_weights in enumerate(learned) if has_weights)  # skips a final pooling
         if frozen_norms:
             freeze_batch_norms(self.encoder)
         self.scale = scale
         self.stride = max(self.encoder.feature_strides)
-        self.map = nn.Identity()  # what regions are read from, by a name
+        self.map = nn.Identity()  # names the map that regions are read from
         self.proposer = Proposer(in_channels, proposals, ranked=ranked)
         channels = self.encoder.feature_channels[self._read]
         self.roi_heads = MaxPooledRoIHeads(channels, hidden, num_classes, stride / scale, sampled)
 
     def maps(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, channels, h, w), with `scale / stride` positions per pixel: pictures are enlarged, and
+        """(N, C, H, W) -> (N, channels, h, w), with `scale / stride` positions per pixel. Pictures are enlarged and
         padded with their mirror image."""
         if self.scale != 1:
             images = F.interpolate(images, scale_factor=self.scale, mode="bilinear")
@@ -122,7 +121,7 @@ class FastRCNN(Detector):
         return self.map(self.encoder.pyramid(padded)[self._read])
 
     def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
-        """`class` and `box` (equation 1), `blob` where proposals are ranked, and their sum, `loss`."""
+        """The terms `class` and `box` (equation 1), `blob` if proposals are ranked, and their sum, `loss`."""
         proposals, values = self.proposer.for_training(images, targets)
         regions, matches = self.roi_heads.sample(proposals, targets)
         values = {**values, **self.roi_heads.losses(self.maps(images), regions, matches, targets)}
@@ -138,7 +137,7 @@ class FastRCNN(Detector):
         return [self.roi_heads.detect(*part, picture, self.limits.of(picture)) for part in parts]
 
     def sources(self, images: Tensor, found: Detections) -> list[Source]:
-        """The proposal that each detection was decoded from; all are read from the one map."""
+        """The proposal that each detection was decoded from; all proposals are read from the same map."""
         picture = (images.shape[-2], images.shape[-1])
         maps, proposals = self.maps(images), self.proposer(images, self.limits.growth(picture))[0]
         offsets = self.roi_heads(maps, joined([proposals]))[1]
@@ -151,5 +150,5 @@ class FastRCNN(Detector):
         ]
 
     def region_logits(self, region: Tensor, images: Tensor) -> Tensor:
-        """Class logits (N, K) of one region (4,) of pictures (N, C, H, W)."""
+        """Class logits (N, K) of the same region (4,) in pictures (N, C, H, W)."""
         return self.roi_heads(self.maps(images), joined([region[None]] * len(images)))[0]

@@ -37,15 +37,16 @@ from pixelwise.nn.roi_align import pyramid_levels, roi_align
 FINEST = 4
 """Stride of the pyramid's finest level."""
 SMOOTH = 1 / 9
-"""Error at which smooth L1 goes over from a parabola to a straight line, in both stages."""
+"""Error at which smooth L1 changes from a parabola to a straight line, in both stages."""
 
 
 class PyramidLevels(nn.Module):
-    """A feature pyramid with a coarsest level that halves the last map (Lin et al., section 3 and footnote 2).
+    """A feature pyramid with an additional coarsest level, half the size of the last map (Lin et al., section 3 and
+    footnote 2).
 
     Args:
-        channels: of the encoder's maps, finest first.
-        width: of all maps that come out.
+        channels: numbers of channels of the encoder's maps, finest first.
+        width: number of channels of every level.
     """
 
     def __init__(self, channels: Sequence[int], width: int) -> None:
@@ -58,13 +59,13 @@ class PyramidLevels(nn.Module):
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Maps (N, channels[i], H_i, W_i) -> (N, width, H_i, W_i), and one of half the size of the last."""
+        """Maps (N, channels[i], H_i, W_i) -> levels (N, width, H_i, W_i), and one more of half the size of the last."""
         levels = top_down(maps, self.inner_blocks, self.layer_blocks)
         return [*levels, F.max_pool2d(levels[-1], 1, 2)]
 
 
 class Backbone(nn.Module):
-    """An encoder and the pyramid on its maps of stride 4 and more."""
+    """An encoder, and the pyramid on its maps of stride 4 or more."""
 
     def __init__(self, encoder: Encoder, width: int) -> None:
         super().__init__()
@@ -80,7 +81,7 @@ class Backbone(nn.Module):
 
 
 class RPNHead(nn.Module):
-    """3x3 convolution, then objectness and box offsets of each anchor at every place; the same for all levels."""
+    """A 3x3 convolution, then objectness and box offsets of each anchor at every position; all levels share weights."""
 
     def __init__(self, width: int, anchors: int) -> None:
         super().__init__()
@@ -96,13 +97,13 @@ class RPNHead(nn.Module):
 
 
 class RegionProposals(nn.Module):
-    """The region proposal network: which anchors hold an object, of whatever class, and its box (Ren, section 3.1).
+    """The region proposal network: predicts which anchors hold an object of any class, and its box (Ren, section 3.1).
 
     Args:
         width: channels of the pyramid.
         sizes: side of the square anchor of each level, in pixels.
-        ratios: of height to width, an anchor of each at every place.
-        proposals: what is kept of each picture after suppression, and of each level before it.
+        ratios: ratios of height to width; every position has one anchor of each.
+        proposals: number of proposals kept per picture after suppression, and per level before it.
     """
 
     finest = FINEST
@@ -121,20 +122,21 @@ class RegionProposals(nn.Module):
         self._levels = len(sizes)
 
     def anchors(self, maps: Sequence[Tensor], picture: tuple[int, int]) -> list[Tensor]:
-        """The anchors (H_i * W_i * A, 4) of each level for pictures, with their padding, of that height and width."""
+        """The anchors (H_i * W_i * A, 4) of each level for pictures of that height and width, padding included."""
         return anchors_of(maps, picture, [getattr(self, f"shapes{number}") for number in range(self._levels)])
 
     def forward(self, maps: Sequence[Tensor], picture: tuple[int, int], growth: float = 1.0) -> RegionProposed:
         """Objectness, offsets and proposals from the pyramid's maps of pictures of one size.
 
         Args:
-            growth: how many times more proposals are kept than usual, see `DetectionLimits.growth`.
+            picture: height and width of the pictures, without padding.
+            growth: factor on the number of proposals that are kept, see `DetectionLimits.growth`.
         """
         logits, offsets = self.head(maps)
         padded = [maps[0].shape[axis] * self.finest for axis in (-2, -1)]
         anchors = self.anchors(maps, (padded[0], padded[1]))
         counts = [len(each) for each in anchors]
-        # (N, A * c, H, W) -> (N, H * W * A, c): place by place, as anchors are.
+        # (N, A * c, H, W) -> (N, H * W * A, c): position by position, in the order of the anchors.
         flat_logits = torch.cat([each.permute(0, 2, 3, 1).flatten(1) for each in logits], 1).float()
         flat_offsets = torch.cat([each.permute(0, 2, 3, 1).reshape(len(each), -1, 4) for each in offsets], 1).float()
         every = torch.cat(anchors)
@@ -145,7 +147,7 @@ class RegionProposals(nn.Module):
         return RegionProposed(flat_logits, flat_offsets, every, chosen)
 
     def _choose(self, boxes: Tensor, logits: Tensor, counts: Sequence[int], most: int) -> Tensor:
-        """(A, 4), (A,) of one picture -> (P, 4) proposals, the surest first, at most so many."""
+        """Boxes (A, 4) and logits (A,) of one picture -> at most `most` proposals (P, 4), the most confident first."""
         kept, levels, start = [], [], 0
         for level, size in enumerate(counts):
             best = logits[start : start + size].topk(min(most, size)).indices + start
@@ -159,11 +161,12 @@ class RegionProposals(nn.Module):
         return boxes[indices[stays]]
 
     def losses(self, found: RegionProposed, true: Sequence[Tensor], ignored: Sequence[Tensor]) -> dict[str, Tensor]:
-        """`objectness`, the cross entropy of sampled anchors, and `proposal_box`, smooth L1 of those that hold an
-        object; both per sampled anchor (Ren, equation 1).
+        """`objectness`, the cross entropy of sampled anchors, and `proposal_box`, smooth L1 of those on an object.
+
+        Both are divided by the number of sampled anchors (Ren, equation 1).
 
         Args:
-            true, ignored: for each picture (M, 4) boxes of objects to find, and (I, 4) of those that are ignored.
+            true, ignored: for each picture the boxes (M, 4) of objects to find, and (I, 4) of ignored objects.
         """
         logits, labels, offsets, targets = [], [], [], []
         for row, (boxes, left) in enumerate(zip(true, ignored, strict=True)):
@@ -185,9 +188,9 @@ class RegionProposed(NamedTuple):
 
     Attributes:
         logits: (N, A) float32 objectness of all anchors.
-        offsets: (N, A, 4) float32 of the objects' boxes from them.
-        anchors: (A, 4).
-        boxes: for each picture (P, 4) proposals, the surest first.
+        offsets: (N, A, 4) float32 offsets of the objects' boxes from the anchors.
+        anchors: (A, 4) xyxy in pixels.
+        boxes: for each picture (P, 4) proposals, the most confident first.
     """
 
     logits: Tensor
@@ -201,7 +204,7 @@ class PyramidRoIHeads(RoIHeads):
 
     Args:
         width: channels of the pyramid.
-        strides: of its levels that regions are read from.
+        strides: strides of the levels that regions are read from.
     """
 
     beta = SMOOTH
@@ -217,21 +220,21 @@ class PyramidRoIHeads(RoIHeads):
 class FasterRCNN(Detector):
     """Faster R-CNN on a feature pyramid.
 
-    Pictures are padded to the encoder's stride at the right and bottom, mirrored.
+    Pictures are padded to a multiple of the encoder's stride with their mirror image, at the right and bottom.
 
     Args:
         encoder: a name in `models.encoders.ENCODERS`.
-        weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
+        weights: weights of the encoder: a file, a run, or a name on the Hugging Face hub.
         width: channels of the pyramid.
         hidden: units of the dense layers on a region.
         anchor_sizes: side of the square anchor of each level in pixels, finest first: one for each map of the encoder
-            of stride 4 and more, and one for the level that halves the last.
-        anchor_ratios: of height to width.
-        proposals: of each picture; 1,000 in the published networks, 2,000 in their training.
-        sampled: regions of each picture that the loss is computed for.
-        detections: of a picture, at most.
-        frozen_norms: whether the encoder's batch norms stay as its weights have them: a batch of a few pictures is too
-            small to measure statistics on.
+            with stride 4 or more, and one for the additional level of half the size.
+        anchor_ratios: ratios of an anchor's height to its width.
+        proposals: largest number of proposals per picture; 1,000 in the published networks, 2,000 in their training.
+        sampled: number of regions per picture that the loss is computed for.
+        detections: largest number of detections per picture.
+        frozen_norms: whether the encoder's batch norms keep the statistics and factors of its weights; a batch of a few
+            pictures is too small to measure statistics on.
 
     Raises:
         UserError: unknown encoder, or weights that do not fit.
@@ -273,12 +276,12 @@ class FasterRCNN(Detector):
         return self.backbone.body
 
     def maps(self, images: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
-        """The pyramid of pictures (N, C, H, W), and their height and width."""
+        """The pyramid's maps of pictures (N, C, H, W), and the pictures' height and width."""
         height, width = images.shape[-2:]
         return self.backbone(mirror_pad(images, (0, -width % self.stride, 0, -height % self.stride))), (height, width)
 
     def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
-        """The four terms of the loss and their sum, `loss`; of objects without an area nothing is learned.
+        """The four terms of the loss, and their sum, `loss`. Objects without an area are left out.
 
         Args:
             images: (N, C, H, W).
@@ -306,7 +309,7 @@ class FasterRCNN(Detector):
         return maps, [self.roi_heads.detect(*part, picture, limits) for part in parts]
 
     def sources(self, images: Tensor, found: Detections) -> list[Source]:
-        """The proposal that each detection was decoded from, and the level of the pyramid that it was read from."""
+        """The proposal that each detection was decoded from, and the level of the pyramid that was read for it."""
         maps, picture = self.maps(images)
         proposals = self.rpn(maps, picture, self.limits.growth(picture)).boxes[0]
         offsets = self.roi_heads(maps, joined([proposals]))[1]
@@ -315,7 +318,7 @@ class FasterRCNN(Detector):
         sources = []
         for region in origins(decoded, proposals, found):
             level = int(pyramid_levels(region[None], len(strides)))
-            # As RoIAlign and the anchors count, the first place of a map is at the corner of the picture.
+            # RoIAlign and the anchors put the first position of a map at the corner of the picture.
             height, width = ((side - 0.5) * strides[level] for side in maps[level].shape[-2:])
             covered = region.new_tensor([-strides[level] / 2, -strides[level] / 2, width, height])
             layer = f"backbone.fpn.layer_blocks.{level}"
@@ -323,7 +326,7 @@ class FasterRCNN(Detector):
         return sources
 
     def region_logits(self, region: Tensor, images: Tensor) -> Tensor:
-        """Class logits (N, K) of one region (4,) of pictures (N, C, H, W)."""
+        """Class logits (N, K) of the same region (4,) in pictures (N, C, H, W)."""
         maps, _ = self.maps(images)
         regions = RegionsOfBatch(region.expand(len(images), 4), torch.arange(len(images), device=images.device))
         return self.roi_heads(maps, regions)[0]

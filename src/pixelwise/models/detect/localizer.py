@@ -1,7 +1,7 @@
-"""Classification and localisation: what is in the picture, and the box around it, by regression.
+"""Classification and localisation: the class of a picture's object, and its box by regression.
 
-Sermanet, Eigen, Zhang, Mathieu, Fergus, LeCun: OverFeat, ICLR 2014, arXiv:1312.6229, section 4, on any encoder and for
-one window, the whole picture.
+Sermanet, Eigen, Zhang, Mathieu, Fergus, LeCun: OverFeat, ICLR 2014, arXiv:1312.6229, section 4. Here the encoder may be
+any, and there is only one window, the whole picture.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pixelwise.nn.initialise import he_normal
 
 
 class Localisation(NamedTuple):
-    """The classes and boxes that a localiser gives, one row per picture.
+    """The logits and boxes that a localiser returns, one row per picture.
 
     Attributes:
-        logits: (N, K) of the classes.
-        boxes: (N, B, 4) xyxy in pixels of the picture: one, one for each of some fixed objects, or one per class. They
-            may reach beyond the picture, see `nn.boxes.clip`.
+        logits: (N, K) class logits.
+        boxes: (N, B, 4) xyxy in pixels of the picture: a single box, one for each of several fixed objects, or one per
+            class. They may reach beyond the picture, see `nn.boxes.clip`.
     """
 
     logits: Tensor
@@ -39,38 +39,39 @@ def boxes_of_class(boxes: Tensor, classes: Tensor) -> Tensor:
 
 
 class Localizer(nn.Module):
-    """An encoder with two heads: one names the object, the other one gives the edges of its box.
+    """An encoder with two heads: one predicts the class of the object, the other one the edges of its box.
 
-    The class head is a global average and one linear layer, as in ResNet. The box head keeps where things are: an
-    average to pool x pool places, whatever the size of the encoder's last map, then dense layers with ReLU and four
-    numbers a box: left, top, right and bottom edge as shares of the picture's width and height (0..1 within the
-    picture). As shares the same object at the same place has the same target in a picture of any size, and errors of
-    both axes and of all sizes weigh alike in an L2 loss; edges rather than centre and size are the paper's choice. They
-    are not squashed, for objects reach beyond the border. It starts at the middle half of the picture.
+    The class head is a global average and one linear layer, as in ResNet. The box head has to keep positions: it
+    averages the encoder's last map, whatever its size, to pool x pool positions. Dense layers with ReLU follow, and
+    then four numbers per box: the left, top, right and bottom edge as shares of the picture's width and height (0..1
+    within the picture). With shares, the same object at the same position has the same target in a picture of any size,
+    and errors along both axes and at all sizes have equal weight in an L2 loss. Edges instead of centre and size are
+    the paper's choice. The outputs are not squashed, since objects reach beyond the border. At first every box is the
+    middle half of the picture.
 
-    Training has two stages (section 4.2): the class branch, then the box branch alone, on maps that stay as they are.
-    `class_parameters` and `box_parameters` name what each one trains; in the second the encoder is in evaluation mode,
-    so that its batch norm's statistics stay, too, and `regress(features(images))` is all that is computed.
+    Training has two stages (section 4.2): the class branch, then the box branch alone, on fixed maps. `class_branch`
+    and `box_branch` name the modules that each stage trains. In the second stage the encoder is in evaluation mode, so
+    that the statistics of its batch norms stay fixed, too.
 
-    Pictures are padded to the encoder's stride at the right and bottom (mirrored, as dense networks do); boxes are
-    shares of the padded picture then, and come out in pixels all the same.
+    Pictures are padded to a multiple of the encoder's stride with their mirror image, at the right and bottom, as for
+    dense networks. Boxes are then shares of the padded picture; the returned boxes are in pixels all the same.
 
     Args:
         encoder: a name in `models.encoders.ENCODERS`.
-        weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
+        weights: weights of the encoder: a file, a run, or a name on the Hugging Face hub.
         hidden: units of the box head's dense layers; 4096 and 1024 in the paper.
-        boxes: how many: 1, or one for each of some objects of which every picture has one.
-        per_class: a box for each class instead; that of the right class is trained (the paper's per-class regression;
-            its own results are better with a single box for all classes, figure 9).
-        pool: places along each side that the box head sees; 5 in the paper.
+        boxes: number of boxes: 1, or one for each of several objects that every picture has.
+        per_class: predict one box per class instead; only the box of the right class is trained (the paper's per-class
+            regression, whose results were worse than those of a single box for all classes, figure 9).
+        pool: positions along each side of the map that the box head reads; 5 in the paper.
 
     Attributes:
-        class_branch, box_branch: names of the modules that the first stage trains, and the second.
-        names_background: whether class 0, where there is no object, is an answer. Here it is none: the network is asked
-            what the object of a picture is.
+        class_branch, box_branch: names of the modules that the first and the second stage train.
+        names_background: whether class 0, the background, can be predicted. Here it cannot: every picture is taken to
+            show an object.
 
     Raises:
-        UserError: unknown encoder, weights that do not fit, no box, or several boxes for each class.
+        UserError: unknown encoder, weights that do not fit, no box, or several boxes per class.
     """
 
     heads: tuple[str, ...] = ("head",)
@@ -124,7 +125,7 @@ class Localizer(nn.Module):
         return self.head(maps.mean((2, 3)))
 
     def regress(self, maps: Tensor) -> Tensor:
-        """(N, F, h, w) -> boxes (N, B, 4) xyxy as shares of what the maps are of."""
+        """(N, F, h, w) -> boxes (N, B, 4) xyxy as shares of the (padded) picture that the maps belong to."""
         return self.box_head(self.regressor(self.pool(maps))).unflatten(1, (self.num_boxes, 4))
 
     def logits(self, images: Tensor) -> Tensor:
@@ -139,7 +140,7 @@ class Localizer(nn.Module):
 
 
 def start_at_the_middle(layer: nn.Linear | nn.Conv2d) -> None:
-    """Sets the layer that gives edges as shares of the picture: the middle half of it, nearly whatever it sees."""
+    """Initialises a layer that predicts edges as shares: the middle half of the picture, nearly whatever the input."""
     assert layer.bias is not None
     nn.init.normal_(layer.weight, 0, 0.001)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Mask R-CNN: Faster R-CNN that also outlines each object.
+"""Mask R-CNN: Faster R-CNN with a third head that predicts a mask of each object.
 
 He, Gkioxari, Dollár, Girshick, ICCV 2017, arXiv:1703.06870. Names and shapes of tensors are those of torchvision's
 published weights.
@@ -34,7 +34,7 @@ class MaskHead(nn.Sequential):
 
 
 class MaskPredictor(nn.Module):
-    """A transposed convolution that doubles the resolution, and the mask of each class."""
+    """A transposed convolution that doubles the resolution, and a 1x1 convolution to one mask per class."""
 
     def __init__(self, width: int, num_classes: int) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class MaskPredictor(nn.Module):
 class MaskRoIHeads(PyramidRoIHeads):
     """Classes, boxes and masks of regions.
 
-    The mask is learned on the regions that stand for an object, for the class of that object alone, by a sigmoid per
-    place rather than a softmax over classes (section 3): classes do not compete for pixels.
+    Masks are learned only on regions that are assigned to an object, and only for that object's class. Each position
+    has a sigmoid per class instead of a softmax over classes (section 3), so classes do not compete for pixels.
     """
 
     mask_pool = 14
@@ -62,14 +62,14 @@ class MaskRoIHeads(PyramidRoIHeads):
         self.mask_predictor = MaskPredictor(width, num_classes)
 
     def mask_logits(self, maps: Sequence[Tensor], regions: RegionsOfBatch, classes: Tensor) -> Tensor:
-        """(R, 28, 28) float32 logits of each region's mask of the class (R,) that is given for it."""
+        """(R, 28, 28) float32 logits of the mask of each region, for the region's class (R,)."""
         found = self.mask_predictor(self.mask_head(self.pooled(maps, regions, self.mask_pool)))
         return found[torch.arange(len(classes), device=classes.device), classes].float()
 
     def losses(
         self, maps: Sequence[Tensor], regions: RegionsOfBatch, matches: Tensor, targets: ObjectTargets
     ) -> dict[str, Tensor]:
-        """Those of classes and boxes, and `mask`, the binary cross entropy per place of the masks of known outline."""
+        """The losses of classes and boxes, and `mask`: mean binary cross entropy of the masks of outlined objects."""
         values = super().losses(maps, regions, matches, targets)
         assert targets.masks is not None
         outlined = targets.masks.flatten(1).amax(1)  # (N,): objects without pixels come last
@@ -77,25 +77,25 @@ class MaskRoIHeads(PyramidRoIHeads):
         own, objects = RegionsOfBatch(regions.boxes[known], regions.pictures[known]), matches[known]
         if len(objects):
             return {**values, "mask": self.mask_loss(maps, own, objects, targets)}
-        # 0 with a gradient of 0, so that every process of a run has gradients of the same parameters.
+        # 0 with a gradient of 0, so that every process of a run has gradients for the same parameters.
         branch = (*self.mask_head.parameters(), *self.mask_predictor.parameters())
         return {**values, "mask": 0.0 * torch.stack([parameter.float().sum() for parameter in branch]).sum()}
 
     def mask_loss(
         self, maps: Sequence[Tensor], regions: RegionsOfBatch, objects: Tensor, targets: ObjectTargets
     ) -> Tensor:
-        """Of regions that stand for objects (R,) of their pictures."""
+        """The loss of the masks of regions, each of which is assigned to an object (R,) of its picture."""
         assert targets.masks is not None
         logits = self.mask_logits(maps, regions, targets.classes[regions.pictures, objects])
         wanted = crop_masks(targets.masks, regions.boxes, regions.pictures, objects + 1, logits.shape[-1])
         return F.binary_cross_entropy_with_logits(logits, wanted)
 
     def masks(self, maps: Sequence[Tensor], regions: RegionsOfBatch, classes: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Probabilities (R, S, S), and the windows (R, 4) in pixels that they cover; None for the boxes themselves."""
+        """Probabilities (R, S, S), and the windows (R, 4) in pixels that they cover; None if they cover the boxes."""
         return self.mask_logits(maps, regions, classes).sigmoid(), None
 
     def outlined(self, maps: Sequence[Tensor], found: Sequence[Detections]) -> list[Detections]:
-        """Detections with masks: those of the class that each box was given."""
+        """The detections, each with the mask of its predicted class."""
         pictures = torch.cat([torch.full_like(own.classes, row) for row, own in enumerate(found)])
         boxes, classes = (torch.cat([getattr(own, name) for own in found]) for name in ("boxes", "classes"))
         masks, windows = self.masks(maps, RegionsOfBatch(boxes, pictures), classes)
@@ -106,11 +106,11 @@ class MaskRoIHeads(PyramidRoIHeads):
 
 
 class PaddedMaskRoIHeads(MaskRoIHeads):
-    """Masks of regions that are cut out of the maps as they are and padded with places that do not count.
+    """Masks of regions that are cut out of the maps without resampling and padded to one size.
 
-    Nothing is resampled: a place of the mask is always half the stride of the map that its region is on, so that small
-    and large objects of one level are outlined equally finely. Places of the padding are set to 0 after every layer and
-    have no part in the loss.
+    A position of a mask is always half a stride of the map from which its region was cut, so small and large objects of
+    one level are outlined equally finely. Positions in the padding are set to 0 after every layer and have no part in
+    the loss.
     """
 
     padded = 28
@@ -122,7 +122,7 @@ class PaddedMaskRoIHeads(MaskRoIHeads):
     def region_logits(
         self, maps: Sequence[Tensor], regions: RegionsOfBatch, cut: PaddedRegions, classes: Tensor
     ) -> Tensor:
-        """(R, 56, 56) float32 logits of each region's mask of the class (R,) that is given for it."""
+        """(R, 56, 56) float32 logits of the mask of each region, for the region's class (R,)."""
         values = cut.cut(maps[: len(self.strides)], regions.pictures)
         valid = cut.valid()[:, None].to(values.dtype)
         for layer in self.mask_head:
@@ -138,7 +138,7 @@ class PaddedMaskRoIHeads(MaskRoIHeads):
         logits = self.region_logits(maps, regions, cut, targets.classes[regions.pictures, objects])
         wanted = cut.targets(targets.masks, regions.pictures, objects + 1, 2)
         valid = cut.valid(2)
-        # The mean of each region first: a large region has many places, but is one object.
+        # The mean over each region comes first: a large region has many positions, but is only one object.
         error = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none").where(valid, 0.0)
         return (error.sum((1, 2)) / valid.sum((1, 2))).mean()
 
@@ -149,7 +149,7 @@ class PaddedMaskRoIHeads(MaskRoIHeads):
 
 
 class MaskRCNN(FasterRCNN):
-    """Mask R-CNN on a feature pyramid; options as `FasterRCNN`."""
+    """Mask R-CNN on a feature pyramid; the options are those of `FasterRCNN`."""
 
     outlines = True
     heads = ("roi_heads.box_predictor", "roi_heads.mask_predictor.mask_fcn_logits")
@@ -167,7 +167,7 @@ class MaskRCNN(FasterRCNN):
 class MaskRCNNPadded(MaskRCNN):
     """Mask R-CNN whose mask branch pads regions instead of resampling them, see `PaddedMaskRoIHeads`.
 
-    Classes and boxes are found as in `MaskRCNN`, and tensors have the same names and shapes.
+    Classes and boxes are predicted as in `MaskRCNN`, and tensors have the same names and shapes.
     """
 
     def _heads(self, width: int, hidden: int, sampled: int) -> MaskRoIHeads:

@@ -1,8 +1,8 @@
-"""OverFeat: one network that names, finds and boxes objects at every place of a picture.
+"""OverFeat: one network that classifies, localises and detects objects in every window of a picture.
 
 Sermanet, Eigen, Zhang, Mathieu, Fergus, LeCun: OverFeat: Integrated Recognition, Localization and Detection using
 Convolutional Networks, ICLR 2014, arXiv:1312.6229. Networks: tables 1 and 3; dense evaluation: section 3.3 and figure
-3; regression: section 4. Several scales and merging are in `inference/overfeat.py`.
+3; regression: section 4. Several scales and merging are in `tasks/detect/merging.py`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Layer(NamedTuple):
 
     Attributes:
         maps: output channels.
-        kernel, stride, padding: of the convolution.
-        pool: side and stride of the pooling, whose regions do not overlap; 1 for none.
+        kernel, stride, padding: settings of the convolution.
+        pool: side and stride of the pooling, whose regions do not overlap; 1 for no pooling.
     """
 
     maps: int
@@ -39,13 +39,13 @@ class Layer(NamedTuple):
 
 
 class Size(NamedTuple):
-    """One of the models, at full width.
+    """The layers of one of the models, at full width.
 
     Attributes:
-        layers: of the feature extractor.
-        side: places along each side of the window's last map.
+        layers: layers of the feature extractor.
+        side: positions along each side of a window's last map.
         hidden: units of the classifier's first two fully connected layers.
-        box_hidden: units of the regression network's.
+        box_hidden: units of the regression network's first two fully connected layers.
     """
 
     layers: tuple[Layer, ...]
@@ -54,7 +54,7 @@ class Size(NamedTuple):
     box_hidden: tuple[int, int]
 
     def scaled(self, width: int) -> Size:
-        """The model whose first layer has `width` channels, all other layers in proportion."""
+        """The model with `width` channels in its first layer and all other layers scaled in proportion."""
 
         def times(units: int) -> int:
             return max(1, round(units * width / self.layers[0].maps))
@@ -79,7 +79,7 @@ FAST = Size(
     hidden=(3072, 4096),
     box_hidden=(4096, 1024),
 )
-"""Table 1: a window of 231 x 231 gives 6 x 6 places after layer 5."""
+"""Table 1: a window of 231 x 231 pixels gives 6 x 6 positions after layer 5."""
 
 ACCURATE = Size(
     (
@@ -94,7 +94,7 @@ ACCURATE = Size(
     hidden=(4096, 4096),
     box_hidden=(4096, 1024),
 )
-"""Table 3: a window of 221 x 221 gives 5 x 5 places after layer 6."""
+"""Table 3: a window of 221 x 221 pixels gives 5 x 5 positions after layer 6."""
 
 SMALL = Size(
     (
@@ -107,34 +107,35 @@ SMALL = Size(
     hidden=(256, 128),
     box_hidden=(256, 128),
 )
-"""Not the paper's: the same scheme for small pictures, a window of 44 x 44 giving 3 x 3 places."""
+"""Not in the paper: the same scheme for small pictures. A window of 44 x 44 pixels gives 3 x 3 positions."""
 
 
 class OverFeat(nn.Module):
     """Convolutions, then two small networks on the last map: one for the class, one for the edges of the box.
 
-    No layer knows how large the picture is: the fully connected layers are convolutions, the first one with a filter as
-    large as the window's last map. `forward` takes one window, as in training; `dense_scores` takes pictures.
+    No layer depends on the size of the picture: the fully connected layers are convolutions, and the first one has a
+    filter as large as a window's last map. `forward` takes one window, as in training; `dense_scores` takes pictures.
 
-    The regression network (section 4.1) reads the same pooled maps: dense layers, then left, top, right and bottom edge
-    of the box as shares of the window. Training has two stages (section 4.2): everything but it for the class, then it.
+    The regression network (section 4.1) reads the same pooled maps. It has dense layers, then the left, top, right and
+    bottom edge of the box as shares of the window. Training has two stages (section 4.2): first everything except the
+    regression network learns the class, then the regression network alone learns the box.
 
     Args:
-        layers: of the feature extractor; the last one's pooling is what `dense_scores` repeats at every offset.
-        side: places along each side of the window's last map.
+        layers: layers of the feature extractor; `dense_scores` repeats the last layer's pooling at every offset.
+        side: positions along each side of a window's last map.
         hidden: units of the classifier's first two fully connected layers.
-        box_hidden: units of the regression network's.
-        regression: whether there is a regression network; without, `boxes` come with B = 0.
-        per_class: one box per class (the paper's PCR) instead of one for all (SCR, which it found to be better).
-        valid: no padding in any layer. The window is larger then, and the network sees it and nothing else, so what it
-            says of a window does not depend on what is around it.
-        dropout: of the classifier's hidden layers.
+        box_hidden: units of the regression network's first two fully connected layers.
+        regression: whether there is a regression network; without it, `boxes` has B = 0.
+        per_class: one box per class (PCR in the paper) instead of one for all (SCR, which the paper found better).
+        valid: use no padding in any layer. The window is then larger and covers everything that the network sees, so
+            the prediction for a window does not depend on its surroundings.
+        dropout: dropout of the classifier's hidden layers.
 
     Attributes:
-        window: height and width in pixels of what one answer is about.
-        stride: pixels from a window to the next, with the last pooling at all offsets.
-        class_branch, box_branch: names of the modules that the first stage trains, and the second.
-        names_background: whether class 0, where there is no object, is an answer. Most windows show none.
+        window: height and width in pixels of the window that one prediction is about.
+        stride: pixels from one window to the next, with the last pooling at all offsets.
+        class_branch, box_branch: names of the modules that the first and the second stage train.
+        names_background: whether class 0, the background, can be predicted. Most windows show no object.
     """
 
     heads: tuple[str, ...] = ("head",)
@@ -185,7 +186,7 @@ class OverFeat(nn.Module):
             self.box_branch = ("regressor", "box_head")
             if per_class:
                 self.heads = ("head", "box_head")
-        # The paper's standard deviation of 0.01 in all layers needs the paper's learning rates; here it is the head's.
+        # The paper's standard deviation of 0.01 in all layers needs its learning rates; here only the head has it.
         he_normal(self)
         small_normal(self.head)
         if regression:
@@ -207,7 +208,7 @@ class OverFeat(nn.Module):
         """(N, C, window, window) -> the last map of each window (N, F, side, side).
 
         Raises:
-            UserError: pictures of another size.
+            UserError: the pictures have another size.
         """
         if images.shape[-2:] != self.window:
             raise UserError(
@@ -227,7 +228,7 @@ class OverFeat(nn.Module):
 
 
 def _dense_layers(channels: int, side: int, hidden: Sequence[int], dropout: float) -> nn.Sequential:
-    """Fully connected layers on side x side places, as convolutions."""
+    """Fully connected layers on side x side positions, as convolutions."""
     layers: list[nn.Module] = []
     for number, units in enumerate(hidden):
         layers += [nn.Conv2d(channels, units, side if number == 0 else 1), nn.ReLU(inplace=True)]
@@ -238,12 +239,12 @@ def _dense_layers(channels: int, side: int, hidden: Sequence[int], dropout: floa
 
 
 class DenseScores(NamedTuple):
-    """What OverFeat says at every place of a picture.
+    """OverFeat's output for every window of a picture.
 
     Attributes:
         logits: (N, K, h, w).
         boxes: (N, h, w, B, 4) xyxy in pixels of the picture.
-        windows: (h, w, 4) xyxy in pixels of the picture: what each answer is about.
+        windows: (h, w, 4) xyxy in pixels of the picture: the window that each prediction is about.
     """
 
     logits: Tensor
@@ -252,19 +253,19 @@ class DenseScores(NamedTuple):
 
 
 def dense_scores(network: OverFeat, images: Tensor, *, offsets: bool = True) -> DenseScores:
-    """The network at every window of a picture, a stride apart, each layer computed once for all of them.
+    """Applies the network to every window of a picture, one stride apart; each layer is computed once for all windows.
 
-    The last pooling runs once for every offset (dy, dx) that is less than its side, and the answers are interleaved
-    (section 3.3, figure 3: three by three offsets for the accurate network): answer (i, j) is that for the window whose
-    top left pixel is (i stride, j stride). A network without padding (`valid`) gives what it gives for the window
-    alone; one with padding sees what is around the window where a window alone is surrounded by zeros.
+    The last pooling runs once for every offset (dy, dx) that is less than its side, and the outputs are interleaved
+    (section 3.3, figure 3: three by three offsets for the accurate network). Output (i, j) belongs to the window whose
+    top left pixel is (i stride, j stride). For a network without padding (`valid`) it equals the output for that window
+    alone. A network with padding sees the window's surroundings here, but zeros if it is given the window alone.
 
     Args:
         images: (N, C, H, W), no smaller than a window.
-        offsets: False for offset (0, 0) alone, which leaves the windows `network.pool` strides apart.
+        offsets: False for offset (0, 0) only; windows are then `network.pool` strides apart.
 
     Raises:
-        UserError: pictures smaller than a window.
+        UserError: the pictures are smaller than a window.
     """
     if images.shape[-2] < network.window[0] or images.shape[-1] < network.window[1]:
         raise UserError(
@@ -272,7 +273,7 @@ def dense_scores(network: OverFeat, images: Tensor, *, offsets: bool = True) -> 
             f"{' x '.join(map(str, network.window))}; enlarge it."
         )
     maps = network.features(images)
-    rows, columns = (size - network.pool * network.side + 1 for size in maps.shape[-2:])  # where a window may begin
+    rows, columns = (size - network.pool * network.side + 1 for size in maps.shape[-2:])  # positions to begin at
     step = network.pool
     if not offsets:
         pooled = F.max_pool2d(maps, step)
@@ -286,7 +287,7 @@ def dense_scores(network: OverFeat, images: Tensor, *, offsets: bool = True) -> 
                 logits[..., dy::step, dx::step] = network.classify(pooled)
                 shares[:, dy::step, dx::step] = network.regress(pooled)
     apart = network.stride * (1 if offsets else step)
-    exact = torch.promote_types(images.dtype, torch.float32)  # bfloat16 has no 257
+    exact = torch.promote_types(images.dtype, torch.float32)  # bfloat16 cannot represent 257
     top, left = (torch.arange(size, device=maps.device, dtype=exact) * apart for size in logits.shape[-2:])
     corners = torch.stack(torch.meshgrid(left, top, indexing="xy"), -1)  # (h, w, 2)
     windows = torch.cat([corners, corners + network.window[0]], -1)
@@ -295,12 +296,12 @@ def dense_scores(network: OverFeat, images: Tensor, *, offsets: bool = True) -> 
 
 
 def in_view(windows: Tensor, boxes: Tensor, share: float = 0.5) -> Tensor:
-    """Which windows learn to give which box: those that hold at least half of it (section 4.2).
+    """Which windows learn to predict which box: those that contain at least half of it (section 4.2).
 
     Args:
         windows: (h, w, 4).
         boxes: (N, 4), the true box of each picture, in the same pixels; NaN for none.
-        share: of the box's area.
+        share: least share of the box's area inside the window.
 
     Returns:
         (N, h, w) bool.
@@ -321,7 +322,7 @@ def _overfeat(
     valid: bool = False,
     dropout: float = 0.5,
 ) -> OverFeat:
-    """One of the models.
+    """Builds one of the models.
 
     Args:
         width: channels of the first layer; all the others scale with it.
@@ -347,7 +348,7 @@ overfeat_fast = variant(
     _overfeat,
     """The fast model (table 1): 145,920,872 parameters with 1,000 classes; the regression network has 155,198,468 more.
 
-    Windows of 231 x 231 pixels (327 x 327 where `valid`), 16 pixels apart, 32 without offsets.
+    Windows of 231 x 231 pixels (327 x 327 if `valid`), 16 pixels apart, 32 without offsets.
 
     Args:
         width: channels of the first layer; all the others scale with it.
@@ -361,7 +362,7 @@ overfeat_accurate = variant(
     """The accurate model (table 3): 144,656,488 parameters with 1,000 classes; the regression network has 109,061,124
     more.
 
-    Windows of 221 x 221 pixels (317 x 317 where `valid`), 12 pixels apart, 36 without offsets.
+    Windows of 221 x 221 pixels (317 x 317 if `valid`), 12 pixels apart, 36 without offsets.
 
     Args:
         width, regression, per_class, valid, dropout: see `overfeat_fast`.
@@ -373,7 +374,7 @@ overfeat_small = variant(
     _overfeat,
     """A small model, not in the paper: 370,888 parameters with 1,000 classes; the regression network has 181,124 more.
 
-    For little data and little time. Windows of 44 x 44 pixels (60 x 60 where `valid`), 4 pixels apart, 12 without
+    It suits little data and little time. Windows of 44 x 44 pixels (60 x 60 if `valid`), 4 pixels apart, 12 without
     offsets.
 
     Args:

@@ -1,9 +1,9 @@
-"""Proposals for detectors that are given their regions: found by selective search, ordered by a learned score.
+"""Proposals for R-CNN and Fast R-CNN: found by selective search and, optionally, ordered by a learned score.
 
-The score is class-agnostic: how probable it is that a box shows an object at all, of whatever kind (Alexe et al., What
-is an object?, CVPR 2010, called it objectness). A small network reads it off the box, brought to 32 x 32 pixels with
-some of its surroundings, and is taught as the region classifier of R-CNN is: boxes with an IoU above 0.5 with an object
-are positive, all others negative, and a fixed share of the boxes of a batch are positive.
+The score is class-agnostic: the probability that a box shows an object of any kind (Alexe et al., What is an object?,
+CVPR 2010, called it objectness). A small network predicts it from the box and some of its surroundings, resized to
+32 x 32 pixels. It is trained like the region classifier of R-CNN: boxes whose IoU with an object is 0.5 or more are
+positive, all others are negative, and the sampled boxes of a batch have at most a fixed share of positives.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from pixelwise.nn.region_crops import region_crops
 
 CROP, CONTEXT = 32, 4
 CHUNK = 512
-"""Boxes that are scored at once."""
+"""Number of boxes that are scored at once."""
 
 
 class BlobScorer(nn.Module):
-    """The objectness of boxes: four convolutions on a small crop of each.
+    """Predicts the objectness of boxes with four convolutions on a small piece of the picture around each.
 
     Args:
         width: channels of the first convolution.
@@ -51,7 +51,7 @@ class BlobScorer(nn.Module):
         he_normal(self)
 
     def forward(self, images: Tensor, boxes: Sequence[Tensor]) -> Tensor:
-        """(N, C, H, W), and (R_i, 4) boxes of each picture -> (R,) float32 logits."""
+        """Pictures (N, C, H, W) and the boxes (R_i, 4) of each -> (R,) float32 logits."""
         crops = region_crops(images, boxes, CROP, CONTEXT)
         found: Tensor = self.head(self.layers(crops).flatten(1))
         return found[:, 0].float()
@@ -81,11 +81,11 @@ class BlobScorer(nn.Module):
 
 
 class Proposer(nn.Module):
-    """Where a detector's regions come from.
+    """Makes the proposals of a detector.
 
     Args:
-        count: proposals of each picture, at most.
-        ranked: whether a blob scorer decides which these are.
+        count: largest number of proposals per picture.
+        ranked: whether a `BlobScorer` orders the proposals before the first `count` are kept.
     """
 
     def __init__(self, in_channels: int, count: int, *, ranked: bool) -> None:
@@ -94,7 +94,7 @@ class Proposer(nn.Module):
         self.scorer = BlobScorer(in_channels) if ranked else None
 
     def candidates(self, images: Tensor) -> list[Tensor]:
-        """Pictures (N, C, H, W) -> (P, 4) boxes of each, by selective search, on the pictures' device."""
+        """Pictures (N, C, H, W) -> boxes (P, 4) of each from selective search, on the pictures' device."""
         pictures = images.detach().float().permute(0, 2, 3, 1).cpu().numpy()
         return [torch.from_numpy(selective_search(picture)).to(images.device) for picture in pictures]
 
@@ -102,7 +102,7 @@ class Proposer(nn.Module):
         """Pictures (N, C, H, W) -> the proposals (P, 4) of each.
 
         Args:
-            growth: how many times more are kept than usual, see `DetectionLimits.growth`.
+            growth: factor on the number of proposals that are kept, see `DetectionLimits.growth`.
         """
         found = self.candidates(images)
         if self.scorer is not None:
@@ -110,7 +110,7 @@ class Proposer(nn.Module):
         return [boxes[: math.ceil(self.count * growth)] for boxes in found]
 
     def for_training(self, images: Tensor, targets: ObjectTargets) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Proposals of each picture for the losses of what follows, and the loss of the scorer, if there is one."""
+        """Proposals of each picture for the losses of the detector, and the loss of the scorer if there is one."""
         if targets.proposals is None:
             found = self.candidates(images)
         else:

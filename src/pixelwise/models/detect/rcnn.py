@@ -7,9 +7,9 @@ CVPR 2014, arXiv:1311.2524.
                                                                            |
                                                                          pool5 -> ridge regression of the box, per class
 
-Trained in three stages, as in the paper. The network is fine-tuned to classify warped proposals (section 2.3). Then,
-with its features held, a linear SVM per class is fitted with hard negatives (appendix B), and a ridge regression of the
-box per class (appendix C). Both are linear functions of the features, and the network holds them as such.
+Training has three stages, as in the paper. First the network is fine-tuned to classify warped proposals (section 2.3).
+Then its features stay fixed, and for each class a linear SVM is fitted with hard negatives (appendix B) and a ridge
+regression of the box (appendix C). Both are linear functions of the features, so the network holds them as layers.
 """
 
 from __future__ import annotations
@@ -37,28 +37,31 @@ from pixelwise.nn.nms import nms
 from pixelwise.nn.region_crops import region_crops
 
 CHUNK = 64
-"""Regions that go through the network at once."""
+"""Number of regions that pass through the network at once."""
 FITTED = 4
-"""Proposals of each picture that SVMs and regressions are fitted to, as multiples of those of a step."""
+"""Proposals per picture that SVMs and regressions are fitted to, as a multiple of `sampled`."""
 NEGATIVE = 0.3
 """IoU with every object of a class below which a region is a negative for its SVM (appendix B)."""
 REGRESSED = 0.6
-"""Least IoU with an object of the regions that the regression learns from (appendix C)."""
+"""The regression learns from regions with at least this IoU with an object (appendix C)."""
 SUPPRESSED = 0.3
-"""IoU above which the less certain of two boxes of a class is left out."""
+"""IoU above which the less confident of two boxes of a class is left out."""
 NORM = 20.0
-"""Mean length that features are scaled to before an SVM is fitted: its penalty then means the same for any encoder."""
+"""Mean length that features are scaled to before an SVM is fitted, so that its penalty suits any encoder."""
 PENALTY, POSITIVE_WEIGHT, INTERCEPT = 1e-3, 2.0, 10.0
-"""Of the SVMs: C, the weight of positive examples, and the scale of the constant feature, as in the published code."""
+"""Settings of the SVMs: C, weight of positive examples, scale of the constant feature, as in the published code."""
 EXAMPLES = 1000
-"""Positive examples of a class for which that C is meant; C is as much larger as there are fewer."""
+"""Number of positive examples per class for which this C is meant; with fewer examples, C is larger in proportion."""
 KEPT = 8000
-"""Negatives of each class, and regions of each class for its regression, that are held at most."""
+"""Largest number of negatives per class that are kept; the regression keeps a quarter as many regions per class."""
 RIDGES = (1.0, 10.0, 100.0, 1000.0, 10_000.0)
 
 
 class FittedLinear(nn.Module):
-    """A linear layer whose weights are fitted, not learned by gradients: they are buffers. It begins as `bias`."""
+    """A linear layer whose weights are fitted instead of learned by gradients, so they are buffers.
+
+    Before it is fitted, its output is `bias`.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -73,21 +76,21 @@ class FittedLinear(nn.Module):
 
 
 class RCNN(Detector):
-    """R-CNN over any encoder; the paper's network, AlexNet, by default.
+    """R-CNN on any encoder; the paper's network, AlexNet, by default.
 
     Args:
         encoder: a name in `models.encoders.ENCODERS`.
-        weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
+        weights: weights of the encoder: a file, a run, or a name on the Hugging Face hub.
         size: side of the warped proposals in pixels.
-        context: pixels of it on each side that are around the proposal (appendix A).
-        pool: the encoder's last map is brought to so many rows and columns, the largest value of each part.
+        context: pixels on each side of a warped proposal that show its surroundings (appendix A).
+        pool: the encoder's last map is max-pooled to this number of rows and columns.
         hidden: units of fc6 and fc7.
-        proposals: of each picture, see `proposals.Proposer`.
+        proposals: largest number of proposals per picture, see `proposals.Proposer`.
         ranked: whether proposals are ordered by a learned score.
-        sampled: warped proposals of each picture that the network is fine-tuned on in a step; SVMs and regressions are
-            fitted to four times as many.
-        detections: of a picture, at most.
-        frozen_norms: whether the encoder's batch norms stay as its weights have them.
+        sampled: number of warped proposals per picture in a step of fine-tuning; SVMs and regressions are fitted to four
+            times as many.
+        detections: largest number of detections per picture.
+        frozen_norms: whether the encoder's batch norms keep the statistics and factors of its weights.
 
     Raises:
         UserError: unknown encoder, or weights that do not fit.
@@ -122,14 +125,14 @@ class RCNN(Detector):
         self.encoder = create_encoder(encoder, in_channels=in_channels, weights=weights)
         if frozen_norms:
             freeze_batch_norms(self.encoder)
-        self.map = nn.Identity()  # the encoder's last map, by a name
-        self.stride = 1  # what is looked at are proposals, not places of a grid
+        self.map = nn.Identity()  # names the encoder's last map
+        self.stride = 1  # proposals do not lie on a grid
         self.proposer = Proposer(in_channels, proposals, ranked=ranked)
         pooled = self.encoder.feature_channels[-1] * pool**2
         self.head = BoxHead(pooled, hidden)
         self.softmax = nn.Linear(hidden, num_classes)
         small_normal(self.softmax)
-        self.svms = FittedLinear(hidden, num_classes - 1, bias=-INTERCEPT)  # sure of nothing before they are fitted
+        self.svms = FittedLinear(hidden, num_classes - 1, bias=-INTERCEPT)  # finds nothing before it is fitted
         self.regression = FittedLinear(pooled, 4 * (num_classes - 1))
 
     def maps(self, images: Tensor) -> Tensor:
@@ -144,8 +147,8 @@ class RCNN(Detector):
         return pool5.flatten(1), self.head(pool5)
 
     def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
-        """Fine-tuning: `class`, the cross entropy of sampled warped proposals, `blob` where proposals are ranked, and
-        their sum, `loss`."""
+        """The losses of fine-tuning: `class`, the cross entropy of sampled warped proposals, `blob` if proposals are
+        ranked, and their sum, `loss`."""
         candidates, values = self.proposer.for_training(images, targets)
         boxes, labels = [], []
         for row, (own, ignored) in enumerate(zip(candidates, targets.ignored_boxes(), strict=True)):
@@ -172,12 +175,12 @@ class RCNN(Detector):
         return found
 
     def _scored(self, image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """(C, H, W) and (R, 4) -> margins of the SVMs (R, K - 1), and offsets (R, 4 K - 4)."""
+        """A picture (C, H, W) and boxes (R, 4) -> margins of the SVMs (R, K - 1), and offsets (R, 4 K - 4)."""
         pool5, fc7 = self.features(region_crops(image[None], [boxes], self.size, self.context))
         return self.svms(fc7), self.regression(pool5)
 
     def _detections(self, margins: Tensor, offsets: Tensor, boxes: Tensor, picture: tuple[int, int]) -> Detections:
-        """The objects of one picture. A confidence is the logistic function of a margin: 0.5 at the boundary."""
+        """The objects of one picture. The confidence is the logistic function of the margin: 0.5 at the boundary."""
         confidences = margins.sigmoid()
         found = clip(self.coder.decode(offsets, boxes[:, None]), *picture)  # (P, K - 1, 4)
         large = ((found[..., 2:] - found[..., :2]) >= SMALLEST).all(-1)
@@ -187,7 +190,7 @@ class RCNN(Detector):
         return Detections(own[kept], place[kept] + 1, scores[kept])
 
     def sources(self, images: Tensor, found: Detections) -> list[Source]:
-        """The proposal that each detection was decoded from; the map is that of the warped proposal."""
+        """The proposal that each detection was decoded from; the map is the one of the warped proposal."""
         picture = (images.shape[-2], images.shape[-1])
         proposals = self.proposer(images, self.limits.growth(picture))[0]
         parts = [self._scored(images[0], part)[1] for part in proposals.split(CHUNK)]
@@ -205,14 +208,14 @@ class RCNN(Detector):
         return sources
 
     def region_margins(self, region: Tensor, images: Tensor) -> Tensor:
-        """The margins of the SVMs (N, K) for one region (4,) of pictures (N, C, H, W), by class id: the background's
-        is 0."""
+        """The margins of the SVMs (N, K) for the same region (4,) in pictures (N, C, H, W), by class id; 0 for the
+        background."""
         crops = region_crops(images, [region[None]] * len(images), self.size, self.context)
         return F.pad(self.svms(self.features(crops)[1]), (1, 0))
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, ObjectTargets]]) -> None:
-        """Fits the SVMs and the regressions to features of the network as it is.
+        """Fits the SVMs and the regressions to the features of the network in its present state.
 
         Args:
             batches: normalised pictures (N, C, H, W) and their objects.
@@ -251,16 +254,16 @@ class RCNN(Detector):
             self.regression.weight[rows], self.regression.bias[rows] = map(torch.from_numpy, (weights, biases))
 
     def take_fit(self, other: RCNN) -> None:
-        """Takes over the SVMs and regressions of a network whose features are nearly the same."""
+        """Copies the SVMs and regressions of a network whose features are nearly the same."""
         self.svms.load_state_dict(other.svms.state_dict())
         self.regression.load_state_dict(other.regression.state_dict())
 
 
 class HardNegatives:
-    """A linear SVM whose negatives are mined: only those that it gets wrong, or nearly so, are held.
+    """A linear SVM with hard negative mining: it keeps only negatives that it classifies wrongly or nearly so.
 
     It is fitted whenever the number of negatives has doubled, and again at the end. A negative beyond the margin, with
-    a decision below -1, changes nothing and is left out (Felzenszwalb et al., PAMI 2010, section 4.4).
+    a decision below -1, does not change the fit and is left out (Felzenszwalb et al., PAMI 2010, section 4.4).
 
     Args:
         norm: mean length that features are scaled to.
@@ -275,7 +278,7 @@ class HardNegatives:
         self._fitted_to = 0
 
     def add(self, positives: np.ndarray, negatives: np.ndarray) -> None:
-        """Examples of one picture, (P, D) and (M, D)."""
+        """Adds the positives (P, D) and negatives (M, D) of one picture."""
         if not self.scale and len(negatives):
             self.scale = self.norm / max(float(np.linalg.norm(negatives, axis=1).mean()), 1e-6)
         self.positives += list(positives * self.scale)
@@ -293,7 +296,7 @@ class HardNegatives:
         labels = np.arange(len(examples)) < len(self.positives)
         self.machine = LinearSVC(
             C=PENALTY * max(EXAMPLES / len(self.positives), 1),
-            dual=False,  # squared hinge loss, by Newton steps: few are needed, and none is random
+            dual=False,  # squared hinge loss by Newton steps, which are few and not random
             class_weight={True: POSITIVE_WEIGHT},
             intercept_scaling=INTERCEPT,
         ).fit(examples, labels)
@@ -303,7 +306,7 @@ class HardNegatives:
         self._fitted_to = len(self.negatives)
 
     def fitted(self, features: int) -> tuple[np.ndarray, float]:
-        """Weights (features,) and bias for features as they come; those of a class without examples find nothing."""
+        """Weights (features,) and bias for unscaled features; a class without examples finds nothing."""
         if not self.positives or not (self.machine or len(self.negatives)):
             return np.zeros(features, np.float32), -INTERCEPT
         if len(self.negatives):
@@ -313,20 +316,20 @@ class HardNegatives:
 
 
 class BoxRegression:
-    """A ridge regression of box offsets, whose penalty is chosen by leaving one out (appendix C takes 1000)."""
+    """A ridge regression of box offsets; leave-one-out validation chooses its penalty (appendix C uses 1000)."""
 
     def __init__(self) -> None:
         self.features: list[np.ndarray] = []
         self.offsets: list[np.ndarray] = []
 
     def add(self, features: np.ndarray, offsets: np.ndarray) -> None:
-        """(R, D) features of regions and the offsets (R, 4) of the object from each."""
+        """Adds the features (R, D) of regions, and the offsets (R, 4) of the object from each region."""
         room = KEPT // 4 - len(self.features)
         self.features += list(features[:room])
         self.offsets += list(offsets[:room])
 
     def fitted(self, features: int) -> tuple[np.ndarray, np.ndarray]:
-        """Weights (4, features) and biases (4,); zeros, which move no box, where there are too few regions."""
+        """Weights (4, features) and biases (4,); zeros, which leave boxes unchanged, if there are too few regions."""
         if len(self.features) < 2:
             return np.zeros((4, features), np.float32), np.zeros(4, np.float32)
         from sklearn.linear_model import RidgeCV  # see above

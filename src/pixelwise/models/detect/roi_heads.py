@@ -1,6 +1,6 @@
-"""What is done to every region of a picture: its class, and the box of the object in it.
+"""The second stage of a detector: predicts the class of every region, and the box of the object in it.
 
-Girshick: Fast R-CNN, ICCV 2015, arXiv:1504.08083, section 2, and all that was built on it.
+Girshick: Fast R-CNN, ICCV 2015, arXiv:1504.08083, section 2, and the networks that build on it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pixelwise.nn.nms import nms
 
 
 class RegionsOfBatch(NamedTuple):
-    """Boxes of all pictures of a batch, one after the other.
+    """The regions of all pictures of a batch, one picture after the other.
 
     Attributes:
         boxes: (R, 4) xyxy in pixels.
-        pictures: (R,) int64, the picture of each.
+        pictures: (R,) int64, index of each region's picture.
     """
 
     boxes: Tensor
@@ -46,7 +46,7 @@ class BoxHead(nn.Module):
 
 
 class BoxPredictor(nn.Module):
-    """Class logits of a region, and the offsets of an object of each class from it."""
+    """Predicts the class logits of a region, and for each class the offsets of the object's box from the region."""
 
     def __init__(self, hidden: int, num_classes: int) -> None:
         super().__init__()
@@ -59,16 +59,16 @@ class BoxPredictor(nn.Module):
 
 
 class RoIHeads(nn.Module):
-    """Classes and boxes of regions; subclasses say how a region is read from the maps.
+    """Predicts classes and boxes of regions; subclasses implement how a region is read from the maps (`pooled`).
 
     Args:
-        channels: of the maps.
+        channels: channels of the maps.
         hidden: units of the dense layers.
-        sampled: regions of each picture that the loss is computed for.
+        sampled: number of regions per picture that the loss is computed for.
 
     Attributes:
-        beta: error at which smooth L1 goes over from a parabola to a straight line.
-        pool: rows and columns of values that a region becomes.
+        beta: error at which smooth L1 changes from a parabola to a straight line.
+        pool: number of rows and columns that a region is pooled to.
     """
 
     coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
@@ -85,7 +85,7 @@ class RoIHeads(nn.Module):
         self.box_predictor = BoxPredictor(hidden, num_classes)
 
     def pooled(self, maps: Any, regions: RegionsOfBatch, size: int) -> Tensor:
-        """(R, channels, size, size): what the maps hold in each region."""
+        """(R, channels, size, size): the values of the maps in each region, resampled to one size."""
         raise NotImplementedError
 
     def forward(self, maps: Any, regions: RegionsOfBatch) -> tuple[Tensor, Tensor]:
@@ -94,7 +94,7 @@ class RoIHeads(nn.Module):
         return logits, offsets.view(len(logits), self.num_classes, 4)
 
     def sample(self, proposals: Sequence[Tensor], targets: ObjectTargets) -> tuple[RegionsOfBatch, Tensor]:
-        """Regions for the loss, true boxes among them, and the object of its picture that each stands for, or -1."""
+        """Samples regions for the loss, from proposals and true boxes, with the index of each region's object or -1."""
         boxes, pictures, matched = [], [], []
         for row, (own, ignored) in enumerate(zip(proposals, targets.ignored_boxes(), strict=True)):
             which = usable(targets.boxes[row])
@@ -106,22 +106,22 @@ class RoIHeads(nn.Module):
             boxes.append(every[chosen])
             pictures.append(torch.full_like(chosen, row))
             found = matches[chosen]
-            # From an index among a picture's usable objects to one among all of its objects.
+            # Turns an index among the usable objects of a picture into an index among all of its objects.
             found[found >= 0] = which[found[found >= 0]]
             matched.append(found)
         return RegionsOfBatch(torch.cat(boxes), torch.cat(pictures)), torch.cat(matched)
 
     def drawn(self, matches: Tensor, overlaps: Tensor) -> Tensor:
-        """Which regions (P,) of a picture the loss is computed for.
+        """Indices of the regions of a picture that the loss is computed for.
 
         Args:
-            matches: (P,) as the matcher gives them.
+            matches: (P,) as returned by the matcher.
             overlaps: (M, P) IoU of true objects with the regions.
         """
         return balanced_sample(matches, self.sampled, self.positive_share)
 
     def losses(self, maps: Any, regions: RegionsOfBatch, matches: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
-        """`class`, cross entropy over all regions, and `box`, smooth L1 of those on an object, per region."""
+        """`class`, the cross entropy of all regions, and `box`, smooth L1 of those on an object; both per region."""
         logits, offsets = self(maps, regions)
         on_object = matches >= 0
         rows, objects = regions.pictures[on_object], matches[on_object]
@@ -137,7 +137,7 @@ class RoIHeads(nn.Module):
     def detect(
         self, logits: Tensor, offsets: Tensor, proposals: Tensor, picture: tuple[int, int], options: DetectionLimits
     ) -> Detections:
-        """The objects of one picture: (P, K), (P, K, 4) and (P, 4)."""
+        """The objects of one picture from logits (P, K), offsets (P, K, 4) and proposals (P, 4)."""
         probabilities = logits.softmax(1)[:, 1:]
         boxes = clip(self.coder.decode(offsets[:, 1:], proposals[:, None]), *picture)
         sides = boxes[..., 2:] - boxes[..., :2]
@@ -151,7 +151,7 @@ def origins(decoded: Tensor, proposals: Tensor, found: Detections) -> Tensor:
     """The proposal (M, 4) that each detection was decoded from.
 
     Args:
-        decoded: (P, K, 4) boxes of each proposal for each class id, cut off at the edges of the picture.
+        decoded: (P, K, 4) boxes of each proposal for each class id, clipped to the picture.
         proposals: (P, 4).
     """
     chosen = [
@@ -162,6 +162,6 @@ def origins(decoded: Tensor, proposals: Tensor, found: Detections) -> Tensor:
 
 
 def joined(boxes: Sequence[Tensor]) -> RegionsOfBatch:
-    """The boxes (P_i, 4) of each picture as those of a batch."""
+    """Joins the boxes (P_i, 4) of each picture to the regions of a batch."""
     pictures = [torch.full((len(own),), row, device=own.device) for row, own in enumerate(boxes)]
     return RegionsOfBatch(torch.cat(list(boxes)), torch.cat(pictures))

@@ -3,10 +3,11 @@
 Uijlings, van de Sande, Gevers, Smeulders: Selective Search for Object Recognition, IJCV 2013, in its fast setting.
 
     picture -> segments (Felzenszwalb & Huttenlocher, IJCV 2004) -> group the two most similar neighbours, again and
-    again, until the whole picture is one segment -> the box of every segment that there ever was
+    again, until the whole picture is one segment -> the box of every segment and every group
 
-Nothing is learned. What makes two segments belong together differs from object to object (colour, texture, size), so
-the grouping is done in several colour spaces, from segments of several sizes, with colour and without it.
+Nothing is learned. The property that two segments of an object share (colour, texture, size) differs between objects.
+Therefore grouping is done several times: in several colour spaces, from segments of several sizes, with and without
+colour.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ import cv2
 import numpy as np
 
 WORKING_AREA = 160_000
-"""Pixels that a larger picture is reduced to, about 460 x 345; objects of a few pixels are then lost."""
+"""Number of pixels that larger pictures are reduced to, about 460 x 345. Objects of a few pixels are then lost."""
 SEGMENT_SCALES = (50, 100)
-"""Felzenszwalb's k: the larger, the larger the segments. The fast setting of the paper, section 4.3."""
+"""Felzenszwalb's k: a larger k gives larger segments. The fast setting of the paper, section 4.3."""
 PAPER_AREA = 500 * 375
-"""Pixels of the pictures that the paper's smallest segments, of k pixels, are meant for."""
+"""Number of pixels of the pictures for which the paper's smallest segments, of k pixels, are meant."""
 SMALLEST_SEGMENT = 8
 LARGEST = 2000
-"""Boxes of a picture at most."""
+"""Largest number of boxes per picture."""
 REMEMBERED = 2000
-"""Pictures whose boxes are kept, in case they come again, as they do in every validation: 32 KB each at most."""
+"""Number of pictures whose boxes are cached, since every validation sees the same pictures: at most 32 KB each."""
 SMOOTHING = 0.8
 COLOUR_BINS, TEXTURE_BINS = 25, 10
 ORIENTATIONS = 8
 RANGE = (1.0, 99.0)
-"""Percentiles of a channel that are brought to 0 and 1, so that units and exposure make no difference."""
+"""Percentiles of a channel that are scaled to 0 and 1, so that units and exposure make no difference."""
 
 
 _FOUND: dict[bytes, np.ndarray] = {}
@@ -42,14 +43,14 @@ _LOCK = Lock()
 
 
 def selective_search(image: np.ndarray, most: int = LARGEST) -> np.ndarray:
-    """Boxes that may hold an object, those of large groups tending to come first; the same ones every time.
+    """Finds boxes that may hold an object; boxes of large groups tend to come first. Results repeat exactly.
 
-    A positive factor or an offset per channel changes nothing but how numbers are rounded, so a picture in the units of
-    its file and the same picture normalised for a network have the same boxes, or very nearly so.
+    A positive factor or an offset per channel changes only how numbers are rounded. A picture in the units of its file
+    and the same picture normalised for a network therefore have the same boxes, or very nearly so.
 
     Args:
-        image: (H, W, C), any numbers; the first three channels are used as colours, or the first alone.
-        most: boxes at most, up to `LARGEST`.
+        image: (H, W, C), any numbers; the first three channels are used as colours, or the first one as grey.
+        most: largest number of boxes, up to `LARGEST`.
 
     Returns:
         (P, 4) float32 xyxy in pixels, all different, each at least one pixel wide and high.
@@ -69,7 +70,7 @@ def selective_search(image: np.ndarray, most: int = LARGEST) -> np.ndarray:
 
 
 def _searched(small: np.ndarray) -> np.ndarray:
-    """(H, W, C) uint8 -> (P, 4) int32 boxes, all different, in order."""
+    """(H, W, C) uint8 -> (P, 4) int32 boxes, ranked, without duplicates."""
     boxes, ranks = [], []
     rng = np.random.default_rng(0)
     for colours in colour_spaces(small.astype(np.float32) / 255):
@@ -81,8 +82,8 @@ def _searched(small: np.ndarray) -> np.ndarray:
             for histograms in ((shades, edges), (edges,)):
                 found = grouped(segments, histograms).boxes
                 boxes.append(found)
-                # Section 3.4: the later a group is made the earlier it comes, but not strictly, so that the large
-                # groups of all settings do not come before every small one.
+                # Section 3.4: groups made later rank higher, but with a random factor, so that the large groups of all
+                # settings do not come before every small group.
                 ranks.append(np.arange(len(found), 0, -1) * rng.random(len(found)))
     every = np.concatenate(boxes)[np.argsort(np.concatenate(ranks), kind="stable")]
     _, first = np.unique(every, axis=0, return_index=True)
@@ -90,8 +91,8 @@ def _searched(small: np.ndarray) -> np.ndarray:
 
 
 def _reduced(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) -> float32 colours, of at most `WORKING_AREA` pixels and at least 2 x 2, in the same proportions as far
-    as that allows."""
+    """(H, W, C) -> float32 colours of at most `WORKING_AREA` pixels and at least 2 x 2, with the same proportions if
+    these limits allow it."""
     colours = image[:, :, : 3 if image.shape[2] >= 3 else 1].astype(np.float32)
     height, width = image.shape[:2]
     factor = min((WORKING_AREA / (height * width)) ** 0.5, 1)
@@ -102,8 +103,8 @@ def _reduced(image: np.ndarray) -> np.ndarray:
 
 
 def _stretched(colours: np.ndarray) -> np.ndarray:
-    """(H, W, C) -> uint8, each channel from 0 to 255. In double precision, so that the result does not depend on the
-    units."""
+    """(H, W, C) -> uint8, each channel stretched to 0..255; computed in double precision, so that the result does not
+    depend on the units."""
     exact = colours.astype(np.float64)
     low, high = np.percentile(exact, RANGE, axis=(0, 1))
     shares = np.clip((exact - low) / np.where(high > low, high - low, 1), 0, 1)
@@ -111,7 +112,7 @@ def _stretched(colours: np.ndarray) -> np.ndarray:
 
 
 def colour_spaces(image: np.ndarray) -> list[np.ndarray]:
-    """(H, W, C) -> the spaces to segment in, channels from 0 to 1: HSV and Lab, or grey alone."""
+    """(H, W, C) -> the picture in the colour spaces to segment in, channels from 0 to 1: HSV and Lab, or only grey."""
     if image.shape[2] == 1:
         return [image]
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV) / np.array([360, 1, 1], np.float32)
@@ -129,7 +130,7 @@ def segments_of(colours: np.ndarray, scale: int) -> np.ndarray:
 
 
 def orientation_energies(colours: np.ndarray) -> np.ndarray:
-    """(H, W, C) -> (H, W, 8 C): how steeply each channel rises in eight directions, as shares of the steepest rise."""
+    """(H, W, C) -> (H, W, 8 C): slope of each channel in eight directions, as a share of the steepest slope."""
     smooth = cv2.GaussianBlur(colours, (0, 0), 1.0).reshape(colours.shape)
     down, right = np.gradient(smooth, axis=(0, 1))
     angles = 2 * np.pi * np.arange(ORIENTATIONS) / ORIENTATIONS
@@ -139,7 +140,7 @@ def orientation_energies(colours: np.ndarray) -> np.ndarray:
 
 
 def shares(segments: np.ndarray, values: np.ndarray, bins: int) -> np.ndarray:
-    """(H, W) ids and (H, W, C) values from 0 to 1 -> (S, C * bins) shares, each row's sum 1."""
+    """(H, W) ids and (H, W, C) values from 0 to 1 -> histograms (S, C * bins) of the segments; each row sums to 1."""
     count = int(segments.max()) + 1
     placed = np.minimum((values * bins).astype(np.int64), bins - 1)
     flat = segments.ravel() * bins
@@ -163,7 +164,7 @@ def _neighbours(segments: np.ndarray) -> np.ndarray:
 
 
 class Hierarchy:
-    """Segments and the groups that are made of them, rows 0..S-1 and S..2S-2 of every array."""
+    """Segments and the groups that are made of them: rows 0..S-1 and S..2S-2 of every array."""
 
     def __init__(self, segments: np.ndarray, histograms: Sequence[np.ndarray]) -> None:
         first = int(segments.max()) + 1
@@ -174,11 +175,12 @@ class Hierarchy:
         self.sizes[:first] = np.bincount(segments.ravel(), minlength=first)
         self.boxes = np.zeros((rows, 4), np.int64)
         self.boxes[:first] = _boxes(segments)
-        self.parents = np.arange(rows)  # the row of the group that each was put into; the last is its own
+        self.parents = np.arange(rows)  # the row of the group that each row was put into; the last row is its own
         self.histograms = [np.concatenate([own, np.zeros((first - 1, own.shape[1]))]) for own in histograms]
 
     def similarity(self, one: int, others: Sequence[int]) -> np.ndarray:
-        """(len(others),): by histograms, size and fill (section 3.2, equations 2, 4, 5 and 6), summed."""
+        """Similarities (len(others),): the sum of those of histograms, size and fill (section 3.2, equations 2, 4 to
+        6)."""
         rows = np.asarray(others)
         total = np.zeros(len(rows))
         for histogram in self.histograms:
@@ -191,7 +193,7 @@ class Hierarchy:
         return total
 
     def labels(self, groups: int) -> np.ndarray:
-        """(S,): the row that each segment belongs to after so many groups were made."""
+        """(S,): the row that each segment belongs to after this number of groups was made."""
         first = (len(self.parents) + 1) // 2
         found = np.arange(first)
         for _ in range(groups):
@@ -200,7 +202,7 @@ class Hierarchy:
         return found
 
     def group(self, one: int, other: int) -> int:
-        """Makes a group of two rows (section 3.2: its histograms follow from theirs) and gives its row."""
+        """Groups two rows and returns the row of the group, whose histograms follow from theirs (section 3.2)."""
         new = self.count
         self.count += 1
         self.parents[[one, other]] = new
@@ -214,10 +216,11 @@ class Hierarchy:
 
 
 def grouped(segments: np.ndarray, histograms: Sequence[np.ndarray]) -> Hierarchy:
-    """Algorithm 1: segments (H, W), and all groups that are made of them, one after the other, until one is left.
+    """Algorithm 1: groups segments (H, W) step by step until a single group is left.
 
     Args:
-        histograms: by which segments are compared, beside their size and how they fill each other's gaps.
+        histograms: histograms that segments are compared by, in addition to their sizes and how well they fill each
+            other's gaps.
     """
     hierarchy = Hierarchy(segments, histograms)
     beside: dict[int, set[int]] = {row: set() for row in range(hierarchy.count)}
@@ -232,7 +235,7 @@ def grouped(segments: np.ndarray, histograms: Sequence[np.ndarray]) -> Hierarchy
     heapq.heapify(queue)
     while queue:
         _, one, other = heapq.heappop(queue)
-        if one not in beside or other not in beside:  # part of a group by now
+        if one not in beside or other not in beside:  # already part of a group
             continue
         new = hierarchy.group(one, other)
         around = sorted((beside.pop(one) | beside.pop(other)) - {one, other})
@@ -247,7 +250,7 @@ def grouped(segments: np.ndarray, histograms: Sequence[np.ndarray]) -> Hierarchy
 
 
 def _boxes(segments: np.ndarray) -> np.ndarray:
-    """(H, W) ids -> (S, 4) xyxy of each."""
+    """(H, W) ids -> (S, 4) xyxy, the box of each segment."""
     ys, xs = np.divmod(np.arange(segments.size), segments.shape[1])
     ids = segments.ravel()
     count = int(ids.max()) + 1

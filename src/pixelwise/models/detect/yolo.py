@@ -1,11 +1,12 @@
-"""YOLO: boxes and classes of a whole picture from one pass over a grid of cells.
+"""YOLO: predicts the boxes and classes of a whole picture in one pass, on a grid of cells.
 
 Redmon, Divvala, Girshick, Farhadi: You Only Look Once, CVPR 2016, arXiv:1506.02640.
 
     picture 448 x 448 -> 24 convolutions -> 7 x 7 cells -> two dense layers -> per cell B boxes and C classes
 
-The cell that holds an object's centre is to find it. Each of its boxes has a centre within the cell, a width and a
-height as shares of the picture, and a confidence, which is to be the box's IoU with the object, 0 without one.
+The cell that holds an object's centre has to find the object. Each box of a cell has a centre within the cell, a width
+and a height as shares of the picture, and a confidence. The target of the confidence is the IoU of the box with the
+object, or 0 without an object.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from pixelwise.nn.matcher import MOSTLY
 from pixelwise.nn.nms import nms
 
 SLOPE = 0.1
-"""Of the leaky ReLU below zero (equation 2)."""
+"""Slope of the leaky ReLU below zero (equation 2)."""
 COORDINATES, NO_OBJECT = 5.0, 0.5
-"""Weights of errors of boxes, and of confidences where there is no object (section 2.2)."""
+"""Weights of the errors of boxes, and of confidences without an object (section 2.2)."""
 
 # Figure 3: (channels, size of the filter, stride), and "pool" for 2x2 max pooling.
 LAYERS: tuple[tuple[int, int, int] | str, ...] = (
@@ -41,12 +42,12 @@ LAYERS: tuple[tuple[int, int, int] | str, ...] = (
 
 
 class Cells(nn.Module):
-    """What the network gives for each cell, in the paper's units.
+    """Splits the network's output into the boxes and classes of each cell, in the paper's units.
 
     Args:
-        cells: along each side of the picture (S).
-        boxes: of each cell (B).
-        num_classes: of objects (C).
+        cells: number of cells along each side of the picture (S).
+        boxes: number of boxes per cell (B).
+        num_classes: number of classes of objects (C).
     """
 
     def __init__(self, cells: int, boxes: int, num_classes: int) -> None:
@@ -55,12 +56,15 @@ class Cells(nn.Module):
 
     @property
     def outputs(self) -> int:
-        """S * S * (5 B + C)."""
+        """Number of outputs, S * S * (5 B + C)."""
         return self.cells**2 * (5 * self.boxes + self.num_classes)
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, outputs) -> boxes (N, S, S, B, 5): x and y of the centre within the cell, square roots of width and
-        height as shares of the picture, confidence; and class probabilities (N, S, S, C)."""
+        """(N, outputs) -> boxes (N, S, S, B, 5) and class probabilities (N, S, S, C).
+
+        A box is x and y of the centre within the cell, the square roots of width and height as shares of the picture,
+        and the confidence.
+        """
         grid = values.view(len(values), self.cells, self.cells, 5 * self.boxes + self.num_classes)
         boxes, classes = grid.split((5 * self.boxes, self.num_classes), dim=-1)
         return boxes.unflatten(-1, (self.boxes, 5)), classes
@@ -82,25 +86,25 @@ def yolo_loss(
     labels: list[Tensor],
     ignored: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Squared errors, summed over cells, the mean over pictures (section 2.2, equation 3).
+    """Squared errors, summed over cells and averaged over pictures (section 2.2, equation 3).
 
-    Of the boxes of a cell with an object's centre, the one whose IoU with the object is largest is responsible for it,
-    or the one with the smallest root mean squared error where none overlaps. Its confidence is to be that IoU, which is
-    a constant of the loss; that of every other box 0, unless it is mostly on an ignored object. A cell has one object:
-    of several the last.
+    In a cell with an object's centre, the box with the largest IoU with the object is responsible for it; if no box
+    overlaps the object, the one with the smallest root mean squared error. The target of its confidence is that IoU,
+    which is treated as a constant. The target of every other box is 0; boxes that lie mostly on an ignored object are
+    left out. A cell has one object; if several centres fall into it, the last one counts.
 
     Args:
-        boxes, classes: as `Cells` gives them.
+        boxes, classes: as returned by `Cells`.
         true: for each picture (M, 4) xyxy as shares of its width and height.
         labels: for each picture (M,) classes from 0 to C - 1.
         ignored: (N, I, 4) xyxy of crowds and difficult objects as shares, padded with NaN; None for none.
 
     Returns:
-        `box`, `confidence`, `class`, and their weighted sum, `loss`.
+        The terms `box`, `confidence`, `class`, and their weighted sum, `loss`.
     """
     count, size = boxes.shape[0], cells.cells
     confidences = boxes[..., 4]
-    # Every box pays for its confidence as if there were no object; the responsible ones are corrected below.
+    # The confidence of every box is first penalised as if there were no object; responsible boxes are corrected below.
     idle = NO_OBJECT * confidences.square()
     if ignored is not None:
         corners = cells.corners(boxes).detach()
@@ -133,7 +137,7 @@ def yolo_loss(
 
 
 def _cells_of(boxes: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(M, 4) -> rows and columns of the cells that hold a centre, and for each the index of its last object."""
+    """Boxes (M, 4) -> rows and columns of the cells that hold a centre, and for each cell the index of its last box."""
     centres = ((boxes[:, :2] + boxes[:, 2:]) / 2 * size).long().clamp(0, size - 1)
     places = centres[:, 1] * size + centres[:, 0]
     last = {place: number for number, place in enumerate(places.tolist())}
@@ -149,20 +153,20 @@ class CellsLast(nn.Module):
 
 
 class YOLOv1(Detector):
-    """YOLO with the paper's network, or with the way down of any classifier.
+    """YOLO with the paper's network, or with the convolutions of any classifier.
 
     Args:
-        num_classes: of objects; there is no background among them.
+        num_classes: number of classes of objects, without the background.
         encoder: a name in `models.encoders.ENCODERS`, whose last map is averaged to the grid; None for the paper's
             24 convolutions.
-        weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
+        weights: weights of the encoder: a file, a run, or a name on the Hugging Face hub.
         size: side of the pictures in pixels; 448 in the paper.
-        cells, boxes: S and B.
+        cells, boxes: S, the number of cells along each side, and B, the number of boxes per cell.
         hidden: units of the first dense layer.
-        shared: whether the same weights predict every cell, a 3x3 and a 1x1 convolution of the grid's map, as in YOLO's
-            second version; else the paper's two dense layers, which read the whole map for every cell and have to learn
-            for each cell anew what an object looks like: few pictures do not teach them.
-        detections: of a picture, at most.
+        shared: whether a 3x3 and a 1x1 convolution predict all cells with the same weights, as in YOLO's second version.
+            Otherwise the paper's two dense layers read the whole map for each cell, and have to learn for each cell
+            anew what an object looks like, which takes many pictures.
+        detections: largest number of detections per picture.
 
     Raises:
         UserError: unknown encoder, or weights that do not fit.
@@ -216,15 +220,15 @@ class YOLOv1(Detector):
             )
 
     def maps(self, images: Tensor) -> Tensor:
-        """(N, C, size, size) -> (N, channels, S, S), one place per cell."""
+        """(N, C, size, size) -> (N, channels, S, S), one position per cell."""
         return self.pool(self.encoder.pyramid(images)[-1] if hasattr(self, "encoder") else self.features(images))
 
     def grids(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, size, size) -> boxes (N, S, S, B, 5) and class scores (N, S, S, C), float32."""
+        """(N, C, size, size) -> boxes (N, S, S, B, 5) and class probabilities (N, S, S, C), float32."""
         return self.grid(self.head(self.maps(images)).float())
 
     def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
-        """The terms of `yolo_loss` and `loss`; of objects without an area nothing is learned."""
+        """The terms of `yolo_loss`, and their weighted sum, `loss`. Objects without an area are left out."""
         height, width = images.shape[-2:]
         shares = images.new_tensor([width, height, width, height], dtype=torch.float32)
         chosen = [usable(own) for own in targets.boxes]
@@ -234,8 +238,8 @@ class YOLOv1(Detector):
         return yolo_loss(self.grid, *self.grids(images), true, labels, ignored)
 
     def forward(self, images: Tensor) -> list[Detections]:
-        """(N, C, size, size) -> the objects of each picture: the score of a class is its probability times the box's
-        confidence (equation 1)."""
+        """(N, C, size, size) -> the objects of each picture. A detection's confidence is the probability of its class
+        times the confidence of the box (equation 1)."""
         corners, scores = self.candidates(images)
         found = []
         for own, score in zip(corners.flatten(1, 3), scores.flatten(1, 3), strict=True):
@@ -245,19 +249,19 @@ class YOLOv1(Detector):
         return found
 
     def candidates(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, size, size) -> every box (N, S, S, B, 4) xyxy in pixels, and its scores (N, S, S, B, C), 0..1."""
+        """(N, C, size, size) -> all boxes (N, S, S, B, 4) xyxy in pixels, and confidences (N, S, S, B, C), 0..1."""
         height, width = images.shape[-2:]
         boxes, classes = self.grids(images)
         corners = self.grid.corners(boxes) * boxes.new_tensor([width, height, width, height])
         return clip(corners, height, width), (boxes[..., 4:] * classes[..., None, :]).clamp(0, 1)
 
     def sources(self, images: Tensor, found: Detections) -> list[Source]:
-        """The cell that each detection comes from; the dense layers read all of the map for it."""
+        """The cell that each detection comes from; the dense layers read the whole map for every cell."""
         corners, scores = (each[0] for each in self.candidates(images))
         size = corners.new_tensor(images.shape[-2:])
         sources = []
         for box, class_id in zip(found.boxes, found.classes.tolist(), strict=True):
-            # Several boxes may lie alike, cut off at the border: of those it is the one with the highest score.
+            # Several boxes may be equal after clipping to the picture; the one with the highest confidence is meant.
             alike = iou(corners, box)
             best = scores[..., class_id - 1].where(alike == alike.max(), -1).argmax()  # of (S, S, B)
             row, column = divmod(int(best) // self.grid.boxes, self.grid.cells)
@@ -267,7 +271,7 @@ class YOLOv1(Detector):
         return sources
 
     def cell_classes(self, row: int, column: int, images: Tensor) -> Tensor:
-        """Class probabilities (N, 1 + C) of a cell, by class id: the background has 0."""
+        """Class probabilities (N, 1 + C) of a cell, by class id; 0 for the background."""
         return nn.functional.pad(self.grids(images)[1][:, row, column], (1, 0))
 
 

@@ -1,4 +1,4 @@
-"""What networks minimise that give a class and boxes."""
+"""The criterion of networks that predict a class and boxes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pixelwise.tasks.criteria import class_loss
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AimedTargets(Targets):
-    """The class of each crop as a whole, that of the object that it is about, and its objects."""
+    """Targets of crops: the class of each crop, which is that of its main object, and all objects in it."""
 
     crops: ClassTargets
     objects: ObjectTargets
@@ -31,15 +31,17 @@ class AimedTargets(Targets):
 
 
 class ClassAndBox:
-    """Losses between what a network says of crops, logits (N, K) and boxes (N, B, 4), and their objects.
+    """Losses between a network's output for crops, logits (N, K) and boxes (N, B, 4), and the crops' objects.
 
-    A crop has a class, that of its largest object (`data.objects`) or of the one that it was cut around
-    (`data.object_windows`), or none; then only its boxes are learned, if it has any. A single box is that of this
-    object; several boxes are those of the largest objects of its class, in falling order; with one box per class, each
-    is that of the largest object of its class. Boxes without a truth have no part in the loss.
+    The class of a crop is that of its largest object (`data.objects`) or of the object that it was cut around
+    (`data.object_windows`). A crop without a class contributes only to the loss of boxes, if it has any. A single box
+    is compared with the box of that object. Several boxes are compared with the largest objects of that class, in
+    falling order of size. With one box per class, each is compared with the largest object of its class. Boxes without
+    a true box have no part in the loss.
 
     The terms of the loss decide what is learned: the class, the boxes, or both at once. The paper trains them one after
-    the other (Sermanet et al., ICLR 2014, section 4.2), which is a recipe with two stages and a frozen class branch.
+    the other (Sermanet et al., ICLR 2014, section 4.2), which here is a recipe with two stages, where the second
+    freezes the class branch.
     """
 
     def __init__(self, recipe: PlannedRecipe, facts: Fingerprint, *, per_class: bool) -> None:
@@ -57,21 +59,21 @@ class ClassAndBox:
 
 
 def true_boxes(targets: AimedTargets, count: int, *, per_class: bool) -> tuple[Tensor, Tensor]:
-    """What a network's boxes should be, (N, B, 4), and whether there is a truth, (N, B) bool.
+    """The targets (N, B, 4) of a network's boxes, and which of them exist, (N, B) bool.
 
     Args:
-        count: B; the number of classes for one box per class.
-        per_class: box b is that of class b.
+        count: B, the number of boxes per picture; the number of classes if there is one box per class.
+        per_class: whether box b belongs to class b.
     """
     crops, classes = targets.crops.classes, targets.objects.classes
     rows = len(classes)
     if per_class:
         wanted = torch.arange(count, device=classes.device).expand(rows, count)
         fits = classes[:, None] == wanted[:, :, None]  # (N, B, M)
-        place, present = fits.int().argmax(2), fits.any(2)  # the first one, which is the largest
+        place, present = fits.int().argmax(2), fits.any(2)  # the first object, which is the largest
     else:
         fits = (classes == crops.view(rows, 1)) & (classes != NO_CLASS)  # (N, M)
-        order = (~fits).int().argsort(dim=1, stable=True)[:, :count]  # those that fit first, in their order
+        order = (~fits).int().argsort(dim=1, stable=True)[:, :count]  # objects that fit come first, order kept
         spare = order.new_zeros(rows, count - order.shape[1])
         place = torch.cat([order, spare], 1)
         number = torch.arange(count, device=place.device)

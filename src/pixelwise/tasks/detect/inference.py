@@ -1,4 +1,4 @@
-"""From a picture of any size and kind to boxes around what is in it."""
+"""Prediction: from a picture of any size and kind to boxes around its objects."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from pixelwise.report.boxes import draw_boxes
 from pixelwise.tasks.detect.merging import Localised, localise
 
 LEAST = 0.3
-"""OverFeat: windows that are less sure of a class give no box."""
+"""OverFeat: a window contributes no box for a class with a lower probability than this."""
 MATCH = 0.9
-"""OverFeat: `match_score` up to which boxes merge; looser than the function's own, since a small network's boxes
-scatter."""
+"""OverFeat: boxes merge up to this `match_score`. It is above the default of `merge_boxes`, since the boxes of a small
+network scatter."""
 MOST = 1000
-"""OverFeat: boxes of a class that are merged, the surest ones, which bounds the time of a network that is unsure."""
+"""OverFeat: largest number of boxes per class that are merged, the most confident ones; it limits the time."""
 
 
 class DetectOptions(InferenceOptions):
@@ -46,15 +46,15 @@ class DetectOptions(InferenceOptions):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxPrediction(Prediction):
-    """What a network finds in one picture, the surest first.
+    """The boxes that a network finds in one picture, the most confident first.
 
     Attributes:
-        boxes: (M, 4) float32 xyxy in pixels of the picture, cut off at its edge.
+        boxes: (M, 4) float32 xyxy in pixels, clipped to the picture.
         classes: (M,) int64 class ids.
         confidences: (M,) float32, 0..1, see `BoxInference`.
         class_names: by class id.
         image: (H, W, C), the picture.
-        steps: of OverFeat, how it came to that.
+        steps: the steps of OverFeat's search; None for other networks.
     """
 
     columns: ClassVar = ("class", "confidence", "x0", "y0", "x1", "y1")
@@ -69,7 +69,7 @@ class BoxPrediction(Prediction):
         return len(self.boxes)
 
     def labels(self) -> list[str]:
-        """The class's name and the confidence, in percent, of each box."""
+        """Class name and confidence in percent of each box."""
         return [
             f"{self.class_names[class_id]} {100 * confidence:.0f}"
             for class_id, confidence in zip(self.classes.tolist(), self.confidences.tolist(), strict=True)
@@ -90,19 +90,19 @@ class BoxPrediction(Prediction):
 
 
 class BoxInference(Inference[BoxPrediction]):
-    """A network ready to say what is where in pictures.
+    """Prediction of classes and boxes by a `Localizer` or by `OverFeat`.
 
-    A `Localizer` sees the whole picture, stretched to the size that it was trained on, and gives its object: a box, the
-    class and its probability. Several boxes are those of the largest objects of that class; with one box per class, the
-    box is that of the class.
+    A `Localizer` sees the whole picture, stretched to the size that it was trained on, and predicts its object: a box,
+    the class and its probability. If it has several boxes, they are those of the largest objects of that class; if it
+    has one box per class, the box of the predicted class is used.
 
-    `OverFeat` searches the picture at the scales of its training (`merging.localise`). The confidences of merged boxes
-    are sums over windows; here they are given as a share of the windows of one scale that have an object near their
-    middle (within `SHIFT` of the side, as in training), at most 1: at 0.5 half of them agree. Boxes below the
-    confidence of the training's recipe are left out.
+    `OverFeat` searches the picture at the scales of its training (`merging.localise`). The confidence of a merged box
+    is a sum over windows. It is divided by the number of windows of one scale that have an object near their middle
+    (within `SHIFT` of the side, as in training), and is at most 1: at 0.5, half of these windows agree. Boxes below the
+    confidence in the recipe of the run are left out.
 
     Raises:
-        UserError: options that are unknown, or a network that gives no boxes.
+        UserError: an unknown option, or a network that predicts no boxes.
     """
 
     table = "boxes.csv"
@@ -110,7 +110,7 @@ class BoxInference(Inference[BoxPrediction]):
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: DetectOptions) -> None:
         if not isinstance(model, Localizer | OverFeat) or spec.view is None:
-            raise UserError(f"'{spec.model}' gives no boxes.")
+            raise UserError(f"'{spec.model}' predicts no boxes.")
         super().__init__(spec)
         self.options = options
         self.device, self.dtype = device_and_dtype(options.device, options.precision)
@@ -121,7 +121,7 @@ class BoxInference(Inference[BoxPrediction]):
 
     @property
     def searches(self) -> bool:
-        """Whether it looks for all objects of a picture, rather than for the one that the picture shows."""
+        """Whether the network looks for all objects of a picture instead of its one main object."""
         return isinstance(self.model, OverFeat)
 
     @property
@@ -144,10 +144,10 @@ class BoxInference(Inference[BoxPrediction]):
         return found
 
     def candidates(self, raster: Raster) -> BoxPrediction:
-        """As `predict`, but with the boxes below the least confidence, and of less likely classes, too.
+        """Like `predict`, but with the boxes below the least confidence and those of less probable classes.
 
         Raises:
-            NotFinite: NaN or infinite numbers in what the network answers.
+            NotFinite: the network's output has NaN or infinite numbers.
         """
         image = convert(raster.read(0, raster.height, 0, raster.width), self.spec.form, raster.name)
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -195,16 +195,16 @@ class BoxInference(Inference[BoxPrediction]):
 
 
 def ranked_boxes(network: Any, logits: Tensor, boxes: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a network predicts for one picture, the most probable class first.
+    """Decodes a network's output for one picture, the most probable class first.
 
     Args:
-        network: with `per_class` and `names_background`, as `Localizer` has them.
+        network: a network with the attributes `per_class` and `names_background`, such as `Localizer`.
         logits: (K,).
         boxes: (B, 4) xyxy.
 
     Returns:
-        Boxes (M, 4) float32, their classes (M,) int64 and probabilities (M,) float32: all boxes of the most probable
-        class, or with one box per class, those of all classes in falling order of probability.
+        Boxes (M, 4) float32, their classes (M,) int64 and probabilities (M,) float32: all boxes with the most probable
+        class, or, with one box per class, the boxes of all classes in falling order of probability.
     """
     probabilities = logits.float().softmax(0)
     ranked = probabilities.argsort(descending=True, stable=True)

@@ -1,6 +1,6 @@
-"""OverFeat's way from a picture to a few boxes: several scales, a class and a box at every place, greedy merging.
+"""OverFeat's way from a picture to a few boxes: several scales, a class and a box per window, greedy merging.
 
-Sermanet et al., ICLR 2014, arXiv:1312.6229, sections 3.3 and 4.3. What `localise` returns keeps every step, to be drawn
+Sermanet et al., ICLR 2014, arXiv:1312.6229, sections 3.3 and 4.3. The result of `localise` keeps every step for drawing
 (`tasks.detect.overfeat_figure`).
 """
 
@@ -18,17 +18,18 @@ from pixelwise.nn.boxes import area, intersection, rescale
 from pixelwise.nn.finite import check_answer
 
 SCALES = (245, 281, 317, 389, 425, 461)
-"""Shorter side of the picture in pixels at the paper's six scales (table 5)."""
+"""Shorter side of the picture in pixels at the six scales of the paper (table 5)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Detections:
-    """Boxes with a class and a confidence, the surest first.
+    """Boxes with a class and a confidence, the most confident first.
 
     Attributes:
         boxes: (M, 4) float64 xyxy in pixels of the picture.
         classes: (M,) int64 class ids.
-        scores: (M,) float64: a class probability, or the sum of those of the boxes that were merged into one.
+        scores: (M,) float64 confidences: the probability of the class, or for a merged box the sum of the confidences
+            of its parts.
     """
 
     boxes: Tensor
@@ -39,12 +40,12 @@ class Detections:
         return len(self.boxes)
 
     def surest_first(self) -> Detections:
-        """The same boxes in falling order of confidence; equal ones keep their order."""
+        """The same boxes in falling order of confidence; boxes of equal confidence keep their order."""
         order = self.scores.argsort(descending=True, stable=True)
         return Detections(self.boxes[order], self.classes[order], self.scores[order])
 
     def surest(self, count: int) -> Detections:
-        """At most so many boxes of each class, in the order in which they are."""
+        """The first `count` boxes of each class; the order is kept."""
         place = torch.zeros_like(self.classes)
         for class_id in self.classes.unique().tolist():
             one = self.classes == class_id
@@ -54,7 +55,7 @@ class Detections:
 
 
 def joined(parts: Sequence[Detections]) -> Detections:
-    """All boxes of one or more parts, the surest first."""
+    """All boxes of one or more parts, the most confident first."""
     return Detections(
         torch.cat([part.boxes for part in parts]),
         torch.cat([part.classes for part in parts]),
@@ -64,14 +65,14 @@ def joined(parts: Sequence[Detections]) -> Detections:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scale:
-    """What the network says at one scale.
+    """The network's output at one scale.
 
     Attributes:
-        size: height and width in pixels that the picture was brought to.
+        size: height and width in pixels to which the picture was resized.
         probabilities: (K, h, w) float32.
-        windows: (h, w, 4) xyxy in pixels of the picture as it came.
-        step: places from one window to the next without offsets, so that `probabilities[:, ::step, ::step]` is the map
-            that the network has by itself.
+        windows: (h, w, 4) xyxy in pixels of the original picture.
+        step: positions from one window to the next without offset pooling: `probabilities[:, ::step, ::step]` is the
+            map of a single pass of the network.
     """
 
     size: tuple[int, int]
@@ -85,9 +86,9 @@ class Localised:
     """Every step from a picture to its boxes.
 
     Attributes:
-        scales: in the order in which they were asked for.
+        scales: the scales, in the given order.
         candidates: the boxes of all scales before merging.
-        merged: and after it.
+        merged: the boxes after merging.
     """
 
     scales: tuple[Scale, ...]
@@ -95,7 +96,7 @@ class Localised:
     merged: Detections
 
     def class_probabilities(self) -> Tensor:
-        """(K,): of each class the largest probability at any place, the mean over the scales (section 3.3)."""
+        """(K,): the largest probability of each class over all windows, averaged over the scales (section 3.3)."""
         return torch.stack([scale.probabilities.amax((1, 2)) for scale in self.scales]).mean(0)
 
 
@@ -113,30 +114,31 @@ def localise(
 ) -> Localised:
     """Finds the objects of one picture (section 4.3).
 
-    The paper's steps: (a) at each scale the `top` classes by their largest probability at any place; (b) the boxes of
-    these classes at all places of the scale, each with its class's probability there; (c) all scales together; (d) to
-    (g) merged by `merge_boxes`.
+    The paper's steps: (a) at each scale, take the `top` classes with the largest probability in any window; (b) take
+    the boxes of these classes in all windows of the scale, each with the probability of its class there; (c) join all
+    scales; (d) to (g) merge boxes (`merge_boxes`).
 
-    The paper does not say how a picture comes to the sizes of table 5; here its shorter side does, and the longer one
-    keeps the ratio. Its flipped pictures are left out.
+    The paper does not state how pictures are resized to the sizes of table 5. Here the shorter side has that size and
+    the ratio of the sides is kept. The paper's flipped pictures are left out.
 
     Args:
-        network: with a regression network, in evaluation mode.
+        network: a network with a regression network, in evaluation mode.
         image: (C, H, W), normalised as in training.
-        scales: shorter sides in pixels, no less than the network's window.
-        top: classes that are looked at in each scale.
-        background: the class that is no object, if there is one.
-        least: places with a smaller probability give no box. 0 is the paper's algorithm to the letter, and slow: nearly
-            all its boxes are of classes that are not in the picture.
-        threshold: of `merge_boxes`.
-        most: boxes of a class that are merged, the surest ones; None for all, however long that takes.
+        scales: shorter sides in pixels, no smaller than the network's window.
+        top: number of classes per scale that contribute boxes.
+        background: id of the background, if there is one.
+        least: windows contribute no box for a class with a smaller probability. 0 is exactly the paper's algorithm, but
+            slow: nearly all its boxes are of classes that are not in the picture.
+        threshold: threshold of `merge_boxes`.
+        most: largest number of boxes per class that are merged, the most confident ones; None for all, however long
+            that takes.
 
     Raises:
         UserError: a scale smaller than the window.
         ValueError: a network without boxes, or no scale.
     """
     if not network.num_boxes:
-        raise ValueError("the network has no regression network; build it with regression=True")
+        raise ValueError("this OverFeat has no regression network; build it with regression=True")
     if not scales:
         raise ValueError("no scale given; one or more shorter sides in pixels expected")
     height, width = image.shape[-2:]
@@ -158,7 +160,7 @@ def localise(
 
 
 def _candidates(probabilities: Tensor, boxes: Tensor, top: int, background: int | None, least: float) -> Detections:
-    """Steps (a) and (b) of one scale: (K, h, w) and (h, w, B, 4) -> a box for each place and class that counts."""
+    """Steps (a) and (b) of one scale: (K, h, w) and (h, w, B, 4) -> a box for each window and class that counts."""
     ranked = probabilities.amax((1, 2)).argsort(descending=True, stable=True).tolist()
     parts = [Detections(boxes.new_empty(0, 4), torch.empty(0, dtype=torch.int64), boxes.new_empty(0))]
     for class_id in [class_id for class_id in ranked if class_id != background][:top]:
@@ -170,13 +172,13 @@ def _candidates(probabilities: Tensor, boxes: Tensor, top: int, background: int 
 
 
 def match_score(first: Tensor, second: Tensor) -> Tensor:
-    """(..., 4), (..., 4) -> (...), how badly two boxes match: 0 for equal ones, more than 1 for boxes that lie apart.
+    """How badly two boxes match, (..., 4), (..., 4) -> (...): 0 for equal boxes, more than 1 for boxes that are apart.
 
     The paper uses "the sum of the distance between centers of the two bounding boxes and the intersection area of the
-    boxes", smaller being better. Taken to the letter a larger intersection would be a worse match, and pixels would be
-    added to square pixels. So here: the distance between the centres as a share of the mean of both diagonals, plus the
-    share of the union that is not in the intersection. Then one threshold serves boxes of all sizes. Of two boxes
-    without an area, those with one centre match.
+    boxes", where smaller is better. Taken literally, a larger intersection would be a worse match, and pixels would be
+    added to square pixels. Here the score is the distance between the centres, as a share of the mean of both
+    diagonals, plus the share of the union that is outside the intersection. One threshold then serves boxes of all
+    sizes. Two boxes without an area match if they have the same centre.
     """
     both = intersection(first, second)
     union = area(first) + area(second) - both
@@ -188,17 +190,17 @@ def match_score(first: Tensor, second: Tensor) -> Tensor:
 
 
 def merge_boxes(candidates: Detections, threshold: float = 0.5) -> Detections:
-    """Greedy merging (section 4.3, d to g): the two boxes that match best become one, until none match well enough.
+    """Greedy merging (section 4.3, d to g): merges the two boxes that match best, until none match well enough.
 
-    The paper leaves open whether boxes of different classes merge: here they do not. A merged box is the average of all
-    boxes that went into it, each counting once (the average of the two that are merged would depend on the order), and
-    its confidence is the sum of theirs, so that many windows that agree outweigh a sure one that stands alone.
+    The paper leaves open whether boxes of different classes merge; here they do not. A merged box is the average of all
+    boxes merged into it, each counted once (averaging only the two boxes at hand would depend on the order). Its
+    confidence is the sum of their confidences, so many windows that agree outweigh a single confident one.
 
     Args:
-        threshold: boxes whose `match_score` is larger stay apart (t, which the paper does not give).
+        threshold: boxes with a larger `match_score` are not merged (t, whose value the paper does not state).
 
     Returns:
-        The merged boxes, the surest first.
+        The merged boxes, the most confident first.
     """
     parts = [candidates] if not len(candidates) else []
     for class_id in candidates.classes.unique().tolist():
@@ -209,9 +211,9 @@ def merge_boxes(candidates: Detections, threshold: float = 0.5) -> Detections:
 
 
 def _merge(boxes: Tensor, scores: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """Boxes (n, 4) and confidences (n,) of one class -> those that are left.
+    """Merges boxes (n, 4) with confidences (n,) of one class and returns those that remain.
 
-    Each box remembers which other one matches it best, so that a merge costs n comparisons rather than n squared.
+    The best match of each box is remembered, so that a merge costs n comparisons instead of n squared.
     """
     boxes, scores = boxes.clone(), scores.clone()
     counts = torch.ones_like(scores)
@@ -231,7 +233,7 @@ def _merge(boxes: Tensor, scores: Tensor, threshold: float) -> tuple[Tensor, Ten
         row[first] = torch.inf
         table[first] = table[:, first] = row
         table[second] = table[:, second] = best[second] = torch.inf
-        changed = alive & ((nearest == first) | (nearest == second))  # their best one moved or is gone
+        changed = alive & ((nearest == first) | (nearest == second))  # their best match moved or is gone
         changed[first] = True
         best[changed], nearest[changed] = table[changed].min(1)
         closer = alive & (row < best)

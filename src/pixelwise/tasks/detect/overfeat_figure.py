@@ -1,4 +1,4 @@
-"""How OverFeat comes to its boxes, as a figure."""
+"""A figure of the steps by which OverFeat finds its boxes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def overfeat_figure(
     """Figure 6 of Sermanet et al. 2014 for one picture: scores without and with offsets, all boxes, merged boxes.
 
     The two score maps are those of the scale with the most confident windows. Each window is a cell at its centre, in
-    the colour of its most likely class; the opacity is that class's probability. The opacity of a box grows with its
-    confidence. A merged box is labelled with the sum of the confidences of the boxes merged into it; boxes on which few
-    windows agree are left out.
+    the colour of its most probable class; the opacity is the probability of that class. The opacity of a box grows with
+    its confidence. A merged box is labelled with the sum of the confidences of the boxes merged into it; boxes on which
+    few windows agree are left out.
 
     Args:
         image: (H, W) or (H, W, C), the picture as it was read.
-        steps: of `tasks.detect.merging.localise`.
+        steps: the result of `tasks.detect.merging.localise`.
         class_names: by class id.
         background: the class whose cells stay clear.
         share: merged boxes with a confidence below this share of the largest confidence are left out.
@@ -59,7 +59,8 @@ def overfeat_figure(
         ):
             _rectangle(boxes, box, colours[class_id], opacity=0.1 + 0.5 * score, width=0.8)
         shown = int((merged.scores >= share * merged.scores[:1]).sum())  # sorted by falling score
-        _backdrop(result, picture, f"merged: {len(merged)}" + (f", the {shown} surest" if len(merged) > shown else ""))
+        selected = f" ({shown} shown)" if len(merged) > shown else ""
+        _backdrop(result, picture, f"merged: {len(merged)}{selected}")
         for place in reversed(range(shown)):
             box, class_id = merged.boxes[place].tolist(), int(merged.classes[place])
             _rectangle(result, box, colours[class_id], opacity=1.0, width=1.8)
@@ -83,7 +84,7 @@ def _objects(scale: Scale, background: int | None) -> Tensor:
 
 
 def _backdrop(axes: Axes, picture: np.ndarray, title: str) -> None:
-    """Draws the picture, paled so that the boxes on it stand out."""
+    """Draws the picture in pale colours, so that the boxes on it stand out."""
     paled = np.rint(255 - (255 - picture.astype(np.float32)) * 0.55).astype(np.uint8)
     axes.imshow(paled, extent=(0, picture.shape[1], picture.shape[0], 0))
     axes.set_title(title, fontsize=9)

@@ -1,4 +1,4 @@
-"""The sections of a report on networks that find objects and give them boxes."""
+"""The sections of a report about a network that localises objects."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ LONG_SIDE = 480  # pixels of the pictures on the page
 OBJECT_HEADLINES = (
     Headline(
         "precision", "precision, all objects",
-        definition="Of the boxes above the least confidence, the share that is right: of the class of an object that "
-        "no more confident box has, with an IoU of 0.5 or more.",
+        definition="The share of right boxes among those above the least confidence. A box is right if it has the "
+        "class of an object, an IoU of 0.5 or more with it, and no more confident box has found that object.",
     ),
-    Headline("recall", "recall, all objects", definition="Of all objects, the share for which a right box was found."),
+    Headline("recall", "recall, all objects", definition="The share of all objects for which a right box was found."),
 )  # fmt: skip
-"""The scores of networks that search whole pictures, under `objects` in `metrics.json`."""
+"""Scores of networks that search whole pictures; they are under `objects` in `metrics.json`."""
 TERMS = {
-    "object of a picture": "The object whose box is the largest. Pictures without an object are not counted here.",
+    "object of a picture": "The object with the largest box. Pictures without an object are not counted here.",
     "IoU of two boxes": "The area that both cover, divided by the area that either covers (intersection over union). 1 "
     "is perfect.",
-    "recall, precision, F1 of a class": "Recall: of the pictures whose object is of the class, the share predicted "
-    "as it. Precision: of the pictures predicted as the class, the share whose object is of it. F1: the harmonic mean "
-    "of both.",
+    "recall, precision, F1 of a class": "Recall: the share of the pictures with an object of the class that are "
+    "predicted as this class. Precision: the share of the pictures predicted as the class whose object belongs to it. "
+    "F1: the harmonic mean of both.",
     **calibration_definition("picture"),
 }
 
@@ -58,8 +58,8 @@ class BoxExample:
     """One picture with its objects and the boxes that were found.
 
     Attributes:
-        name: of the picture.
-        image: (H, W, C), any depth.
+        name: name of the picture.
+        image: (H, W, C), of any number of bits.
         truth, found: boxes (N, 4) xyxy in pixels, class ids (N,), and a label per box.
         overlap: IoU of the largest object's box with the box found for it; NaN without an object.
     """
@@ -84,12 +84,12 @@ def sections(
 
     Args:
         summary: the values of `metrics.json`; for networks that search whole pictures, `DetectionScore.summary` under
-            `objects`. Numbers that are no headlines are listed.
+            `objects`. Numbers that are not headline scores are listed.
         confusion: counts of pictures by the class of their largest object. Class 0 is the background.
-        calibration: of the confidences on the same split; None where they were not kept.
+        calibration: calibration of the confidences on the same split; None if it was not measured.
         examples: title of a group -> its pictures, in the order in which they are shown.
-        steps: the figure of how OverFeat comes to its boxes (`overfeat_figure`); None for other networks.
-        headlines: the scores that stand first.
+        steps: the figure of OverFeat's steps (`overfeat_figure`); None for other networks.
+        headlines: the headline scores, shown first.
     """
     objects = summary.get("objects") or {}
     shown = [
@@ -126,12 +126,12 @@ def _examples(examples: Mapping[str, Sequence[BoxExample]], names: Sequence[str]
         blocks = [missing("No examples were kept in this run.")]
     if steps is not None:
         how_to_read = (
-            "Each cell of the upper maps is at the middle of a window, in the colour of the window's most likely "
-            "class. Boxes that agree are merged, and their confidences are added."
+            "Each cell of the upper maps is at the middle of a window, in the colour of the window's most probable "
+            "class. Boxes that match are merged, and their confidences are added."
         )
         drawn = svg(steps, "scores without and with offsets, all boxes, merged boxes")
         blocks += [
-            Heading("How the boxes of the first picture come about"),
+            Heading("How the boxes of the first picture were found"),
             Figure(drawn, form="wide"),
             Text(how_to_read, soft=True),
         ]
@@ -139,7 +139,7 @@ def _examples(examples: Mapping[str, Sequence[BoxExample]], names: Sequence[str]
 
 
 def _panels(example: BoxExample, colours: np.ndarray) -> Panels:
-    """The picture with its objects, and with the boxes that were found, side by side."""
+    """Two panels side by side: the picture with its objects, and with the boxes that were found."""
     size = fitted_size(example.image, LONG_SIDE, enlarge=True)
     scale = LONG_SIDE / max(example.image.shape[:2])
     picture = resized(to_rgb(example.image), size)
@@ -159,7 +159,7 @@ def _panels(example: BoxExample, colours: np.ndarray) -> Panels:
 
 
 def evaluation_sections(evaluation: Evaluation) -> list[Section]:
-    """The sections of a network that was measured on a split, with its best, middle and worst pictures."""
+    """The sections about a network's evaluation on a split, with its best, middle and worst pictures."""
     scores, dataset = evaluation.scores, evaluation.dataset
     records = {record.name: record for record in dataset.split(evaluation.split)}
     examples: dict[str, list[BoxExample]] = {}
@@ -192,7 +192,7 @@ def evaluation_sections(evaluation: Evaluation) -> list[Section]:
 
 
 def tables(summary: Mapping[str, Any]) -> list[Block]:
-    """The scores of each class and of all, as a terminal shows them."""
+    """The scores of each class and of all classes, for the terminal."""
     blocks = [
         *class_rows(summary),
         headline_text(

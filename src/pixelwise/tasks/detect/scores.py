@@ -1,4 +1,4 @@
-"""How well objects are named and found."""
+"""Scores of networks that classify and localise objects."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from pixelwise.tasks.ranking import best_middle_worst
 LOCALISED = Headline(
     "localised",
     "right class, IoU of 0.5 or more",
-    definition="The share of the pictures whose object was classified and located: one minus ILSVRC's localisation "
-    "error, with one answer per picture.",
+    definition="The share of the pictures whose object was classified and localised: one minus ILSVRC's localisation "
+    "error, with one prediction per picture.",
 )
 BOX_IOU = Headline(
     "box_iou",
     "mean IoU of boxes",
     definition="The mean over pictures of the IoU between the box of the picture's object and the box predicted for "
-    "its class, 0 where there is none.",
+    "its class; 0 if no box was predicted for it.",
 )
 ACCURACY = Headline(
     "accuracy",
@@ -48,11 +48,11 @@ HEADLINES = (LOCALISED, BOX_IOU, ACCURACY)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoxAnswer:
-    """One picture and how well its largest object was found.
+    """How well the largest object of one picture was found.
 
     Attributes:
-        overlap: IoU of that object's box with the one that its class is given; NaN for a picture without object.
-        right: whether the most probable class is that object's.
+        overlap: IoU of the object's box with the box predicted for its class; NaN for a picture without an object.
+        right: whether the most probable class is the object's class.
     """
 
     name: str
@@ -65,16 +65,16 @@ class BoxScores(Scores[BoxPrediction]):
     whether they were found.
 
     Args:
-        terms: of the loss of a run that is validated, which decide what chooses the best weights: accuracy while the
-            class is learned, the mean IoU of boxes while boxes are, and the share of pictures with the right class and
-            an IoU of 0.5 while both are. None for a complete evaluation.
-        confidence: the least one of a box that counts, for a network that looks for all objects; None for one that
-            gives the object of the picture.
+        terms: terms of the loss of a training run, which decide the score that chooses the best weights: accuracy if
+            the class is learned, the mean IoU of boxes if boxes are learned, and the share of pictures with the right
+            class and an IoU of 0.5 if both are learned. None for a complete evaluation.
+        confidence: least confidence of a box that counts, for a network that looks for all objects; None for a network
+            that predicts the one object of a picture.
 
     Attributes:
-        confusion: classes of the largest objects, and those that they were taken for.
-        calibration: of the class; None for a network that looks for all objects.
-        pictures: in the order in which they were counted.
+        confusion: confusion matrix of the classes of the largest objects.
+        calibration: calibration of the class; None for a network that looks for all objects.
+        pictures: results by picture, in the order in which they were counted.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class BoxScores(Scores[BoxPrediction]):
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self.confusion.pixels:
-            raise UserError(f"no object in the pictures of the split '{split}', so nothing to measure.")
+            raise UserError(f"the pictures of the split '{split}' have no objects, so there is nothing to measure.")
         scores = self.largest.summary(split)
         summary: dict[str, Any] = {"split": split, **class_summary(self.confusion, split), **scores}
         summary["pictures"] = len(self.pictures)
@@ -154,7 +154,7 @@ class BoxScores(Scores[BoxPrediction]):
         return summary
 
     def telling(self, each: int = 3) -> dict[str, list[BoxAnswer]]:
-        """The best, the middle and the worst few pictures, none twice; those without an object are left out."""
+        """The few best, middle and worst pictures, each only once; pictures without an object are left out."""
         ranked = sorted(
             (answer for answer in self.pictures if not math.isnan(answer.overlap)),
             key=lambda answer: answer.overlap,
@@ -172,11 +172,12 @@ def _largest_first(sample: Sample) -> Instances:
 
 
 def _overlap(prediction: BoxPrediction, objects: Instances, class_id: int, *, searched: bool) -> float:
-    """IoU of the boxes predicted for a class with its largest objects, the mean where there are several; NaN without
-    an object of the class, 0 without a box.
+    """IoU of the boxes predicted for a class with its largest objects, averaged if there are several.
+
+    NaN without an object of the class, 0 without a box.
 
     Args:
-        searched: whether all objects were looked for; the first box is then the most certain one.
+        searched: whether the network looks for all objects; then only its most confident box is compared.
     """
     truth = objects.boxes[objects.classes == class_id]
     if not len(truth) or class_id == NO_CLASS:
@@ -185,7 +186,7 @@ def _overlap(prediction: BoxPrediction, objects: Instances, class_id: int, *, se
     if searched:
         of_class, truth = of_class[:1], truth[:1]
     elif not len(of_class):
-        # A network that gives one box whatever the class is judged by it even where the class is wrong.
+        # A network that predicts one box for all classes is scored by that box even if the class is wrong.
         of_class = prediction.boxes
     if not len(of_class):
         return 0.0

@@ -1,4 +1,4 @@
-"""Classes of objects and boxes around them."""
+"""The task of classifying objects and predicting the boxes around them."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from pixelwise.tasks.limits import missed_classes
 from pixelwise.tasks.object_data import HINT, check_objects
 
 LONGEST = 192
-"""Longer side of a crop of a whole picture unless asked for."""
-MOST_SCALES = 6  # as many as the paper's
-FARTHEST = 4.0  # of the shorter side of an enlarged picture, in windows: beyond, searching takes too long
-STEP = 1.35  # between scales; an object fits windows of nearly twice that range
+"""Longer side in pixels of a training crop of a whole picture, unless the recipe sets it."""
+MOST_SCALES = 6  # as many as in the paper
+FARTHEST = 4.0  # largest shorter side of an enlarged picture, in windows: searching larger ones takes too long
+STEP = 1.35  # factor between scales; an object fits windows over nearly twice that range
 
 
 class Detect(Task):
-    """What all networks need that learn from objects with a class and a box."""
+    """Base of the tasks for networks that learn from objects with a class and a box."""
 
     name = "detect"
     needs = frozenset({"objects"})
@@ -56,7 +56,7 @@ class Detect(Task):
     validation_batch = 16
     options = DetectOptions
     searches = False
-    """Whether all objects of a picture are looked for, rather than the one that the picture shows."""
+    """Whether the networks look for all objects of a picture instead of its one main object."""
 
     def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
         return SampleCache(dataset, objects=True, prepare=(boxes_alone,))
@@ -88,26 +88,26 @@ class Detect(Task):
         return found
 
     def _plan(self, draft: Draft) -> None:
-        """What does not depend on what is looked at."""
+        """Plans what does not depend on whether the network sees whole pictures or windows."""
         values, derive = draft.values, draft.derive
         network: Any = draft.network
         if not network.num_boxes:
             raise UserError(
-                f"model.regression: {values['model']['name']} gives no boxes without its regression network; set "
+                f"model.regression: {values['model']['name']} predicts no boxes without its regression network; set "
                 "model.regression=true."
             )
         draft.refuse("augment", "background", "backgrounds are replaced by means of masks, which are not kept here")
-        draft.refuse("augment", "objects", f"{values['model']['name']} chooses by itself what is in a view")
+        draft.refuse("augment", "objects", f"{values['model']['name']} chooses its crops by itself")
         terms = values["loss"]["terms"]
         if terms is not None and BOX_LOSSES.keys().isdisjoint(terms):
-            derive("optimizer", "freeze", list(network.box_branch), "there is no loss of boxes")
+            derive("optimizer", "freeze", list(network.box_branch), "the loss has no term for boxes")
         elif terms is not None and BOX_LOSSES.keys() >= terms.keys():
-            why = "there is no loss of classes; boxes are learned on maps that stay as they are"
+            why = "the loss has no term for classes; boxes are learned on fixed maps"
             derive("optimizer", "freeze", list(network.class_branch), why)
-        derive("loss", "class_weights", "none", "how often a class is the object does not follow from its pixels")
-        derive("augment", "rotate", 0.0, "the box around a turned box is too wide; cameras hardly tilt")
-        derive("augment", "elastic", 0.0, "boxes of what is bent are too wide")
-        derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
+        derive("loss", "class_weights", "none", "the pixels of a class do not tell how many objects it has")
+        derive("augment", "rotate", 0.0, "the box around a rotated box is too wide; cameras hardly tilt")
+        derive("augment", "elastic", 0.0, "the box around a bent box is too wide")
+        derive("augment", "flip", "horizontal", "left and right are alike; set none if they are not")
         draft.derive_light()
 
     def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
@@ -130,7 +130,7 @@ class Detect(Task):
         return report.evaluation_sections(evaluation)
 
     def limits(self, outcome: Outcome) -> list[Limit]:
-        """Classes that are never right for the largest object of a picture, where the loss has a term for classes."""
+        """A finding for classes that are never predicted right for the largest object, if the loss has such a term."""
         objects = outcome.facts.objects
         if objects is None or BOX_LOSSES.keys() >= outcome.recipe.loss.terms.keys():
             return []
@@ -156,15 +156,15 @@ class WholePictures(Detect):
             "augment",
             "crop",
             sides,
-            f"pictures are {height} x {width} (median); at most about {LONGEST} for time, a multiple of the network's "
-            f"stride {stride}, and all of a picture is brought to it",
+            f"pictures are {height} x {width} (median); whole pictures are resized to at most about {LONGEST} to save "
+            f"time, and to a multiple of the network's stride {stride}",
         )
         draft.derive_batch(8, 128, "pictures", steps=4)
-        draft.derive("augment", "scale", [1.0, 1.3], "things come in sizes; the crop always lies inside the picture")
+        draft.derive("augment", "scale", [1.0, 1.3], "objects vary in size; the crop always lies inside the picture")
         self._plan(draft)
 
     def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
-        """Pictures are kept at the size of a crop."""
+        """A cache that keeps pictures at the size of a crop."""
         return cache.then(boxes_alone, Stretch(recipe.crop))
 
     def training_transform(self, recipe: PlannedRecipe) -> Transform:
@@ -190,18 +190,18 @@ class Windows(Detect):
         if draft.crop != window:
             found = " x ".join(map(str, draft.crop))
             raise UserError(
-                f"augment.crop: {found} found, but this network looks at windows of {window[0]} x {window[1]} pixels; "
+                f"augment.crop: {found} found, but this network takes windows of {window[0]} x {window[1]} pixels; "
                 "leave it out."
             )
         draft.derive_batch(16, 128, "windows", steps=1)
-        derive("augment", "scale", [1.0, 1.0], "windows come in sizes by themselves")
+        derive("augment", "scale", [1.0, 1.0], "windows are cut at several scales already")
         small, _, large = facts.objects.sides
-        why = f"at these most objects, {small:.2f} to {large:.2f} of a picture's shorter side, fill a window"
+        why = f"at these scales most objects, {small:.2f} to {large:.2f} of a picture's shorter side, fill a window"
         derive("windows", "scales", search_scales(window[0], facts.objects.sides), why)
         if min(values["windows"]["scales"]) < window[0]:
             raise UserError(
                 f"windows.scales: {min(values['windows']['scales'])} found, but a picture must not be smaller than the "
-                f"network's window, {window[0]} pixels; set larger ones."
+                f"network's window, {window[0]} pixels; set larger scales."
             )
         self._plan(draft)
 
@@ -219,10 +219,10 @@ class Windows(Detect):
 
 
 def search_scales(window: int, sides: tuple[float, float, float]) -> list[int]:
-    """Shorter sides in pixels at which objects fill windows as in training, from the largest objects to the smallest.
+    """Shorter sides of the picture, in pixels, at which objects fill windows as in training; largest objects first.
 
     Args:
-        sides: longer sides of objects as shares of their picture's shorter side: small, middle, large.
+        sides: longer sides of small, median and large objects, as shares of their picture's shorter side.
     """
     fill = math.sqrt(SIDES[0] * SIDES[1])
     farthest = FARTHEST * window

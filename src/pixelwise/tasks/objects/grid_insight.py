@@ -1,4 +1,4 @@
-"""What `pixelwise explain` shows of YOLO: its grid of cells, their classes, their boxes."""
+"""What `pixelwise explain` shows of YOLO: its grid of cells with their classes and boxes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from pixelwise.tasks.objects.inference import ObjectPrediction
 from pixelwise.tasks.objects.insight import BOX, ObjectInsight
 
 THICKEST = 5
-"""Pixels of the line around a box of confidence 1."""
+"""Width in pixels of the line around a box of confidence 1."""
 FAINTEST = 0.15
 """Opacity of the line around a box of confidence 0."""
 LINE = (235, 235, 235)
 
 
 class GridInsight(ObjectInsight):
-    """How a YOLO v1 is looked into, after figure 2 of its paper."""
+    """What is shown of a YOLO v1, after figure 2 of its paper."""
 
     region = "the cell that found it"
     terms: ClassVar = {
-        "Cells": "The picture is divided into a grid; the cell with the centre of an object is to find it. Each cell "
-        "has one probability per class, and boxes with a confidence each; the score of an object is the product "
-        "(Redmon et al. 2016, figure 2).",
+        "Cells": "The picture is divided into a grid; the cell with the centre of an object has to find it. Each cell "
+        "predicts one probability per class, and several boxes, each with a confidence. The confidence of an object is "
+        "the product of the two (Redmon et al. 2016, figure 2).",
         **ObjectInsight.terms,
     }
 
@@ -51,25 +51,25 @@ class GridInsight(ObjectInsight):
                         f"{cells} × {cells} cells in the colour of their class", self.class_map(image, probabilities)
                     ),
                     Panel(
-                        f"All {len(lines)} boxes, {number} per cell; the clearer, the surer",
+                        f"All {len(lines)} boxes, {number} per cell; confident ones are clearer",
                         boxes_by_confidence(image, lines, confidences.reshape(-1)),
                     ),
                     Panel(
-                        f"The surest box of each cell, up to {heat.max():.2f}",
+                        f"Confidence of the best box per cell, up to {heat.max():.2f}",
                         with_grid(heat_overlay(image, heat, window=step, stride=step), cells),
                     ),
                 ],
-                "Left: the class that an object in a cell would have, the stronger the colour, the likelier; it means "
-                "something only where there is an object. Middle: what the cells propose before any is left out. "
-                "Right: the confidence of each cell's surest box.",
+                "Left: the most probable class of each cell, in a stronger colour the more probable it is; it means "
+                "something only where there is an object. Middle: all boxes of all cells, before any is left out. "
+                "Right: the confidence of each cell's most confident box.",
             )
         ]
 
     def window(self, box: np.ndarray, region: np.ndarray, height: int, width: int) -> None:
-        """All of the picture: the dense layers read all of the map for every cell."""
+        """None, the whole picture: the dense layers read the whole map for every cell."""
 
     def class_map(self, image: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The picture (H, W, C) with each cell of (S, S, C) in the colour of its likeliest class."""
+        """The picture (H, W, C) with each cell in the colour of its most probable class of (S, S, C)."""
         best = probabilities.argmax(2)
         share = probabilities.max(2).clip(0, 1)
         size = image.shape[1], image.shape[0]
@@ -80,7 +80,7 @@ class GridInsight(ObjectInsight):
 
 
 def boxes_by_confidence(image: np.ndarray, boxes: np.ndarray, confidences: np.ndarray) -> np.ndarray:
-    """The picture in grey with boxes (N, 4) whose lines are the thicker and the clearer, the surer they are (N,)."""
+    """The picture in grey with boxes (N, 4); lines are thicker and more opaque for higher confidences (N,)."""
     opacity = np.zeros(image.shape[:2], np.float32)
     for number in np.argsort(confidences):
         share = float(confidences[number].clip(0, 1))

@@ -1,4 +1,4 @@
-"""From a picture of any size and kind to the objects in it: boxes, and masks where the network outlines."""
+"""Prediction: from a picture of any size and kind to its objects, as boxes, and as masks if the network has them."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ from pixelwise.nn.nms import nms
 from pixelwise.report.boxes import draw_boxes
 
 BACKGROUND = 0
-"""The class that is no object."""
+"""Class id of the background."""
 TILE = 1024
 OVERLAP = 256
-"""Pixels: the longest object that is certain to be seen whole in a picture that is looked at by tiles."""
+"""Pixels: an object up to this length is certain to lie whole in one of the tiles of a large picture."""
 MASKS = "masks"
-"""The one way to tell objects apart: by the mask of each."""
+"""The only value of the option `instances`: objects are told apart by their masks."""
 MOST = np.iinfo(np.uint16).max
-"""Objects that a label map of 16 bits can number."""
+"""Number of objects that fit a label map of 16 bits."""
 CONFIDENCE = 0.5
-"""Least confidence at which precision, recall and label maps are scored, so that runs can be compared; and of the
-objects that are shown and written by a network without a recommendation of its own."""
+"""Least confidence at which precision, recall and label maps are scored, so that runs can be compared. It is also the
+least confidence of objects that are shown and written if the network comes without a recommended confidence."""
 
 
 class ObjectOptions(InferenceOptions):
     """Options of prediction by networks that find every object."""
 
-    tile: int = Field(TILE, ge=64, description="longest side of what is looked at at once, in pixels")
-    overlap: int = Field(OVERLAP, ge=0, description="pixels that neighbouring tiles share: as long as objects are")
+    tile: int = Field(TILE, ge=64, description="longest side of a tile, the part predicted at once, in pixels")
+    overlap: int = Field(OVERLAP, ge=0, description="pixels that neighbouring tiles share: the length of long objects")
     threshold: float | None = Field(
         None, gt=0, lt=1, description="least confidence of an object; null: the best one on the validation pictures"
     )
@@ -68,7 +68,7 @@ class ObjectPrediction(Prediction):
         confidences: (M,) float32, 0..1.
         class_names: by class id.
         image: (H, W, C), the picture.
-        masks: of each object, the part of the picture that holds it; None where only boxes are predicted.
+        masks: for each object its mask, as a patch of the picture; None if only boxes are predicted.
     """
 
     columns: ClassVar = ("class", "confidence", "x0", "y0", "x1", "y1", "pixels")
@@ -83,7 +83,7 @@ class ObjectPrediction(Prediction):
         return len(self.boxes)
 
     def above(self, confidence: float) -> ObjectPrediction:
-        """Without the objects that are less confident."""
+        """The objects with at least this confidence."""
         return self.select(np.flatnonzero(self.confidences >= confidence))
 
     def select(self, which: np.ndarray) -> ObjectPrediction:
@@ -94,7 +94,7 @@ class ObjectPrediction(Prediction):
         )
 
     def moved(self, top: int, left: int, image: np.ndarray) -> ObjectPrediction:
-        """The same objects in a picture that this one is a part of."""
+        """The same objects in a larger picture, `image`, of which this one is the part that begins at `top`, `left`."""
         masks = None
         if self.masks is not None:
             masks = tuple(replace(piece, top=piece.top + top, left=piece.left + left) for piece in self.masks)
@@ -102,27 +102,27 @@ class ObjectPrediction(Prediction):
         return replace(self, boxes=boxes, image=image, masks=masks)
 
     def centred(self, rows: tuple[float, float], columns: tuple[float, float]) -> ObjectPrediction:
-        """The objects whose centre is in a part of the picture."""
+        """The objects whose centre lies within these rows and columns."""
         x, y = ((self.boxes[:, axis] + self.boxes[:, axis + 2]) / 2 for axis in (0, 1))
         inside = (y >= rows[0]) & (y < rows[1]) & (x >= columns[0]) & (x < columns[1])
         return self.select(np.flatnonzero(inside))
 
     def labels(self) -> list[str]:
-        """The class's name and the confidence, in percent, of each object."""
+        """Class name and confidence in percent of each object."""
         return [
             f"{self.class_names[class_id]} {100 * confidence:.0f}%"
             for class_id, confidence in zip(self.classes.tolist(), self.confidences.tolist(), strict=True)
         ]
 
     def label_map(self) -> np.ndarray:
-        """(H, W) int32, 0 where there is no object, i + 1 on the pixels of object i; the more confident one wins."""
+        """(H, W) int32: i + 1 on the pixels of object i, 0 elsewhere; if objects overlap, the more confident wins."""
         ids = np.zeros(self.image.shape[:2], np.int32)
         for number, piece in reversed(list(enumerate(self.masks or (), start=1))):
             ids[piece.window][piece.mask] = number
         return ids
 
     def overlay(self) -> np.ndarray:
-        """(H, W, 3) uint8: the objects drawn over the picture, masks tinted and outlined, boxes otherwise."""
+        """(H, W, 3) uint8: the picture with its objects, as tinted and outlined masks, or as boxes without masks."""
         colours = palette(len(self.class_names), BACKGROUND)
         if self.masks is None:
             return draw_boxes(self.image, self.boxes, self.classes, self.labels(), colours=colours)
@@ -142,16 +142,18 @@ class ObjectPrediction(Prediction):
 
 
 class ObjectInference(Inference[ObjectPrediction]):
-    """A detector ready for pictures of any size, which it sees at their own size, large ones by overlapping tiles.
+    """Prediction by a detector on pictures of any size.
 
-    One that was trained on pictures of one size (`ModelSpec.view`) sees all of them stretched to it.
+    Pictures keep their size, and large ones are divided into overlapping tiles. A network that was trained on pictures
+    of one size (`ModelSpec.view`) sees every picture stretched to that size.
 
-    Each tile answers for the objects whose centre is nearer to its own middle than to the next tile's, halfway through
-    the overlap; an object as long as the overlap or shorter is then seen whole by the tile that answers for it. Boxes
-    of two tiles on one object are suppressed like those of one.
+    Two neighbouring tiles share their overlap at its middle: each tile contributes only the objects whose centre lies
+    on its own side. An object no longer than the overlap lies whole in the tile that contributes it. If two tiles still
+    have boxes on the same object, non-maximum suppression removes one.
 
     Raises:
-        UserError: options that are unknown, a network that does not detect, or masks of a network that gives none.
+        UserError: an unknown option, a network that does not detect objects, or a label map from a network without
+            masks.
     """
 
     table = "boxes.csv"
@@ -162,10 +164,10 @@ class ObjectInference(Inference[ObjectPrediction]):
         if not isinstance(model, Detector):
             raise UserError(f"'{spec.model}' does not find objects.")
         if options.instances is not None and options.instances != MASKS:
-            raise unknown("way to instances", options.instances, [MASKS])
+            raise unknown("way to separate objects", options.instances, [MASKS])
         if options.instances is not None and not model.outlines:
             raise UserError(
-                f"'{spec.model}' gives boxes without masks, so there is no label map; leave out --instances."
+                f"'{spec.model}' predicts boxes without masks, so it has no label map; leave out --instances."
             )
         super().__init__(spec)
         self.options = options
@@ -184,7 +186,7 @@ class ObjectInference(Inference[ObjectPrediction]):
 
     @property
     def threshold(self) -> float:
-        """Least confidence of an object: that of the options, or what was chosen on the validation pictures."""
+        """Least confidence of an object: the option, or the value chosen on the validation pictures."""
         return recommended_confidence(self.spec) if self.options.threshold is None else self.options.threshold
 
     def measured(self, prepared: Sequence[np.ndarray]) -> list[ObjectPrediction]:
@@ -195,10 +197,10 @@ class ObjectInference(Inference[ObjectPrediction]):
         return found
 
     def candidates(self, raster: Raster) -> ObjectPrediction:
-        """As `predict`, with the objects below the threshold as well.
+        """Like `predict`, but with the objects below the threshold.
 
         Raises:
-            NotFinite: NaN or infinite numbers in what the network gives.
+            NotFinite: the network's output has NaN or infinite numbers.
         """
         grid = self.grid(raster.height, raster.width)
         image = np.empty((raster.height, raster.width, self.spec.form.channels), self.spec.form.dtype)
@@ -222,7 +224,7 @@ class ObjectInference(Inference[ObjectPrediction]):
         )
 
     def proposals(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, C) in the spec's form -> (P, 4) regions that the first stage proposes, the most confident first."""
+        """(H, W, C) in the spec's form -> (P, 4) proposals of the first stage, the most confident first."""
         model: Any = self.model
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             maps, picture = model.maps(self._normalised(image))
@@ -236,7 +238,7 @@ class ObjectInference(Inference[ObjectPrediction]):
         return ((pixels - self._mean) / self._std).permute(2, 0, 1)[None]
 
     def _detected(self, image: np.ndarray) -> Detections:
-        """(H, W, C) in the spec's form -> what the network gives, in pixels of the picture."""
+        """(H, W, C) in the spec's form -> the network's detections, in pixels of the picture."""
         if self.spec.view is not None:
             stretch = Stretch(self.spec.view)
             found = self._given(stretch.image(image))
@@ -245,7 +247,7 @@ class ObjectInference(Inference[ObjectPrediction]):
         return self._given(image)
 
     def _given(self, image: np.ndarray) -> Detections:
-        """(H, W, C) at the size that the network sees -> what it gives."""
+        """(H, W, C) at the network's input size -> its detections."""
         with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             return check_answer(self.model(self._normalised(image))[0])
 
@@ -262,13 +264,13 @@ class ObjectInference(Inference[ObjectPrediction]):
         if len(found) > MOST:
             raise UserError(
                 f"{file}: has {len(found):,} objects; a label map of 16 bits holds {MOST:,}. Leave out --instances, or "
-                "take parts of the picture."
+                "divide the picture."
             )
         write_png(label_map, found.label_map().astype(np.uint16))
         return Written(files=(label_map,), rows=found.rows(), entry=coco_entry(found))
 
     def document_of(self, entries: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-        """COCO's annotations with a score each; a mask as compressed run lengths."""
+        """The objects of all pictures in COCO's form, with a score each, and masks as compressed run lengths."""
         images, annotations = [], []
         for number, (picture, (size, objects)) in enumerate(entries, start=1):
             images.append({"id": number, "file_name": picture, "height": size[0], "width": size[1]})
@@ -282,19 +284,19 @@ class ObjectInference(Inference[ObjectPrediction]):
 
 
 def limit_by_area(network: nn.Module, spec: ModelSpec) -> None:
-    """Lets a detector propose and keep as many objects per area of a large picture as of a crop in training."""
+    """Makes a detector propose and keep as many objects per area of a large picture as per area of a training crop."""
     crop = spec.notes.get("crop")
     if isinstance(network, Detector) and crop is not None:
         network.limits = network.limits._replace(area=crop[0] * crop[1])
 
 
 def recommended_confidence(spec: ModelSpec) -> float:
-    """Least confidence of an object that was best on the validation pictures, or `CONFIDENCE` where none is stored."""
+    """The least confidence that gave the highest F1 on the validation pictures; `CONFIDENCE` if none is stored."""
     return float(spec.notes.get("confidence", CONFIDENCE))
 
 
 def joined(parts: Sequence[ObjectPrediction]) -> ObjectPrediction:
-    """The objects of parts of one picture."""
+    """Joins the objects of the parts of one picture."""
     boxes, classes, confidences = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "classes", "confidences")
     )
@@ -305,14 +307,14 @@ def joined(parts: Sequence[ObjectPrediction]) -> ObjectPrediction:
 
 
 def owned(span: Span, grid: Grid) -> tuple[float, float]:
-    """The part of an axis whose objects a tile answers for; without an end at the edges of the picture."""
+    """The range of an axis whose objects a tile contributes; it is unbounded at the edges of the picture."""
     low = -math.inf if span.begin == 0 else span.begin + grid.ramp / 2
     last = span.end == span.stop
     return low, math.inf if last else span.end + grid.ramp / 2
 
 
 def coco_entry(found: ObjectPrediction) -> tuple[tuple[int, int], list[dict[str, Any]]]:
-    """Height and width of the picture, and COCO's annotation of each object, without the picture's id."""
+    """The picture's height and width, and an annotation per object in COCO's form, without the picture's id."""
     height, width = found.image.shape[:2]
     entries = []
     for number, (left, top, right, bottom) in enumerate(found.boxes.tolist()):
@@ -335,7 +337,7 @@ def coco_entry(found: ObjectPrediction) -> tuple[tuple[int, int], list[dict[str,
 
 
 def draw_piece(picture: np.ndarray, piece: Patch, colour: np.ndarray) -> None:
-    """Tints an object in a picture (H, W, 3) uint8, in place, and outlines it with its outermost pixels."""
+    """Tints an object in a picture (H, W, 3) uint8, in place, and colours its outermost pixels as an outline."""
     window = picture[piece.window]
     window[piece.mask] = (0.65 * window[piece.mask] + 0.35 * colour).astype(np.uint8)
     padded = np.pad(piece.mask, 1).astype(np.uint8)
@@ -344,7 +346,7 @@ def draw_piece(picture: np.ndarray, piece: Patch, colour: np.ndarray) -> None:
 
 
 def prediction_of(found: Detections, class_names: tuple[str, ...], image: np.ndarray) -> ObjectPrediction:
-    """What a network gave for one picture (H, W, C), with masks in the picture's pixels."""
+    """Decodes a network's detections on one picture (H, W, C); masks are laid over the picture's pixels."""
     boxes, classes, scores = (part.float().cpu().numpy() for part in found[:3])
     masks = None
     if found.masks is not None:

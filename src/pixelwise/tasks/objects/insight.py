@@ -26,18 +26,18 @@ from pixelwise.tasks.objects.inference import (
 )
 
 LONGEST = 512
-"""Pixels: of larger pictures the middle is looked into, at their own scale, as detectors know objects by their size."""
+"""Pixels per side: of larger pictures only the middle is used, at its own scale, since size matters to detectors."""
 EXPLAINED, LISTED = 3, 10
-"""Objects whose class is explained, and that are listed; the most confident ones."""
+"""Number of objects whose class is explained, and number that are listed, the most confident ones."""
 CONTEXT = 2.0
-"""Sides of the part of the picture that is shown around a box, times those of the box."""
+"""Size of the part of the picture that is shown around a box, in sides of the box."""
 ENLARGED = 240
-"""Pixels of the longer side of that part on the page."""
+"""Longer side of that part on the page, in pixels."""
 BOX, REGION = (90, 200, 110), (250, 180, 40)
 
 
 class ObjectInsight(Insight):
-    """How a detector is looked into: a base class for those that show parts of their own (`parts`).
+    """What is shown of a detector; subclasses add what the parts of a kind of detector do (`parts`).
 
     Args:
         network: a `Detector`.
@@ -46,11 +46,11 @@ class ObjectInsight(Insight):
     subject = "of each object"
     terms: ClassVar[Mapping[str, str]] = {
         "Why a box has its class": "All methods below explain the class of one box: the logit of its class in the "
-        "region that the box was read from. Grad-CAM weights the map that the region was read from, and counts only "
-        "the places that the logit depends on."
+        "region that the box was predicted from. Grad-CAM uses the map that the region was read from, and counts only "
+        "the positions that the logit depends on."
     }
-    region = "the proposal that it was read from"
-    """What `Source.region` is, for captions."""
+    region = "the proposal that it comes from"
+    """Name of `Source.region` in captions."""
 
     def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
         assert isinstance(network, Detector)
@@ -87,11 +87,11 @@ class ObjectInsight(Insight):
         return View(answers, [found, *parts], reasons)
 
     def parts(self, image: np.ndarray, images: Tensor, found: ObjectPrediction, detections: Detections) -> list[Group]:
-        """Pictures of what the parts of the network do; none unless a subclass has some.
+        """Pictures of what the parts of the network do; none unless a subclass adds some.
 
         Args:
-            found: the objects that the network is sure of, or the most confident ones where there is none.
-            detections: the same, as the network gives them.
+            found: the objects of the recommended confidence or more; if there are none, the most confident ones.
+            detections: the same objects, as returned by the network.
         """
         return []
 
@@ -101,11 +101,11 @@ class ObjectInsight(Insight):
             return f"The network finds no {names} in this picture, so there is no class to explain."
         best = float(every.confidences[chosen[0]])
         if best < least:
-            return f"No {names} reaches a confidence of {least:g}; what is explained below are the best candidates."
+            return f"No {names} reaches a confidence of {least:g}; the best candidates are explained below."
         return ""
 
     def _reason(self, image: np.ndarray, objects: ObjectPrediction, number: int, source: Source) -> Reason:
-        """Why one object has its class."""
+        """The reason to explain for one object: the score of its class in its region."""
         class_id = int(objects.classes[number])
         name, confidence = self.spec.class_names[class_id], float(objects.confidences[number])
         box, region = objects.boxes[number], source.region.float().cpu().numpy()
@@ -133,7 +133,7 @@ class ObjectInsight(Insight):
         )
 
     def window(self, box: np.ndarray, region: np.ndarray, height: int, width: int) -> Window | None:
-        """The part of the picture around a box that its class is explained on; None for all of the picture."""
+        """The part of the picture around a box on which its class is explained; None for the whole picture."""
         low, high = np.minimum(box[:2], region[:2]), np.maximum(box[2:], region[2:])
         margin = (CONTEXT - 1) / 2 * (high - low)
         left, top = (max(math.floor(edge), 0) for edge in low - margin)
@@ -144,7 +144,7 @@ class ObjectInsight(Insight):
 
 
 def middle(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) -> the middle of it, at most `LONGEST` pixels high and wide."""
+    """(H, W, C) -> the middle of the picture, at most `LONGEST` pixels high and wide."""
     top, left = (max(side - LONGEST, 0) // 2 for side in image.shape[:2])
     return np.ascontiguousarray(image[top : top + LONGEST, left : left + LONGEST])
 

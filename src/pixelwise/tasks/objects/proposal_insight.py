@@ -15,12 +15,13 @@ from pixelwise.tasks.objects.region_insight import proposals_group
 
 
 class ProposalInsight(ObjectInsight):
-    """How a detector is looked into that is given its regions."""
+    """What is shown of a detector that takes its proposals from selective search."""
 
     region = "the classified proposal"
     terms: ClassVar = {
-        "Proposals": "Segments of even colour are grouped by likeness, two neighbours at a time; the box of each group "
-        "is a proposal (Uijlings et al. 2013). Nothing about them is learned, unless a blob scorer orders them.",
+        "Proposals": "Segments of even colour are grouped by similarity, two neighbours at a time; the box of each "
+        "group is a proposal (Uijlings et al. 2013). Nothing is learned here, unless a blob scorer orders the "
+        "proposals.",
         **ObjectInsight.terms,
     }
 

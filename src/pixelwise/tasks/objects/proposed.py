@@ -1,4 +1,4 @@
-"""Objects found by detectors that are given their regions: R-CNN and Fast R-CNN."""
+"""The task for detectors that take their proposals from selective search: R-CNN and Fast R-CNN."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from pixelwise.tasks.insight import Insight
 from pixelwise.tasks.objects.task import FindObjects, objects_alone
 
 STRIDE = 16
-"""Of the map that regions are read from."""
+"""Stride of the map that regions are read from."""
 POSITIONS = 7
-"""Of the map that the median object is to be long, as many as it is pooled to."""
+"""Positions of that map that the median object should span, as many as a region is pooled to."""
 LARGEST_SCALE = 4.0
 
 
 class ClassifyProposals(FindObjects):
     """For networks that classify the boxes that selective search finds (`RCNN`, `FastRCNN`).
 
-    Selective search takes up to a second per picture. For training it is done once, when a picture is read, and crops
-    have the parts of its boxes that are in them; whole pictures are searched by the network.
+    Selective search takes up to a second per picture. For training it runs once, when a picture is read, and each crop
+    gets the parts of the boxes that lie inside it. On whole pictures the network runs selective search itself.
     """
 
     def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
@@ -51,10 +51,10 @@ class ReadProposals(ClassifyProposals):
             return {}
         side = facts.objects.sides[1] * min(facts.height[1], facts.width[1])
         scale = round(2 * min(max(POSITIONS * STRIDE / max(side, 1), 1), LARGEST_SCALE)) / 2
-        why = f"the median object is {side:.0f} pixels long, {side * scale / STRIDE:.1f} positions of the map"
+        why = f"the median object is {side:.0f} pixels long, then {side * scale / STRIDE:.1f} positions of the map"
         return {"scale": (scale, why)}
 
 
 def with_proposals(sample: Sample) -> Sample:
-    """A sample with the boxes that selective search finds in it."""
+    """Adds the boxes that selective search finds to a sample."""
     return replace(sample, proposals=selective_search(sample.image))

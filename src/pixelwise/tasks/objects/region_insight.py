@@ -21,9 +21,9 @@ from pixelwise.tasks.objects.inference import ObjectPrediction
 from pixelwise.tasks.objects.insight import ObjectInsight
 
 SUREST = 30
-"""Proposals that are drawn; all of them would hide the picture."""
+"""Number of proposals that are drawn; all of them would hide the picture."""
 MASKS, MASK_SIDE = 6, 160
-"""Objects whose masks are shown, and the pixels of their longer side."""
+"""Number of objects whose masks are shown, and the longer side of these pictures in pixels."""
 MARGIN = (40, 42, 48)
 """Colour around the picture, where anchors reach beyond it."""
 
@@ -32,9 +32,9 @@ class Level(NamedTuple):
     """One level of the pyramid.
 
     Attributes:
-        step: pixels of the picture from one place to the next, vertically and horizontally.
+        step: pixels of the picture from one position to the next, vertically and horizontally.
         anchors: (h, w, A, 4) xyxy in pixels.
-        logits: (A, h, w) objectness of each.
+        logits: (A, h, w) objectness of each anchor.
     """
 
     step: tuple[int, int]
@@ -43,29 +43,29 @@ class Level(NamedTuple):
 
     @property
     def objectness(self) -> np.ndarray:
-        """(h, w) float32, the highest probability of the anchors at each place."""
+        """(h, w) float32, the highest probability among the anchors at each position."""
         heat: np.ndarray = self.logits.float().sigmoid().amax(0).cpu().numpy()
         return heat
 
     @property
     def side(self) -> int:
-        """Of the anchor that is nearest to a square, in pixels."""
+        """Side in pixels of the anchor that is nearest to a square."""
         sides = self.anchors[0, 0, :, 2:] - self.anchors[0, 0, :, :2]  # (A, 2)
         return int(sides[(sides[:, 0] - sides[:, 1]).abs().argmin(), 0])
 
 
 class RegionInsight(ObjectInsight):
-    """How a Faster or Mask R-CNN is looked into."""
+    """What is shown of a Faster or Mask R-CNN."""
 
     terms: ClassVar = {
-        "Objectness": "The region proposal network gives each anchor a probability that it holds an object of any "
-        "class. The map of a level shows the highest one of the anchors at each place, from 0 (clear) to 1 (pale "
-        "yellow).",
+        "Objectness": "The region proposal network predicts for each anchor the probability that it holds an object of "
+        "any class. The map of a level shows the highest probability among the anchors at each position, from 0 "
+        "(clear) to 1 (pale yellow).",
         "Proposals": "The anchors of the highest objectness, moved and resized by the offsets that the network "
-        "predicts, without those that overlap a surer one.",
-        "Anchors": "Boxes of fixed sizes and shapes around every place of a level's map. In training an anchor is to "
-        "find an object that it overlaps by an IoU of 0.7 or more, or more than every other anchor does; here the "
-        "objects that were found stand for the true ones.",
+        "predicts. Proposals that overlap a more confident one are left out.",
+        "Anchors": "Boxes of fixed sizes and shapes around every position of a level's map. In training an anchor has "
+        "to find an object if their IoU is 0.7 or more, or if it overlaps the object more than every other anchor "
+        "does. Here the predicted objects take the place of the true ones.",
         **ObjectInsight.terms,
     }
 
@@ -98,7 +98,7 @@ class RegionInsight(ObjectInsight):
 
 
 def every_anchor(levels: Sequence[Level]) -> Tensor:
-    """(A, 4), level by level."""
+    """The anchors (A, 4) of all levels, one level after the other."""
     return torch.cat([level.anchors.flatten(0, 2) for level in levels])
 
 
@@ -107,19 +107,19 @@ def objectness_group(image: np.ndarray, levels: Sequence[Level]) -> Group:
     panels = []
     for level in levels:
         heat = level.objectness
-        # The first place of a map is at the corner of the picture, where its anchors are centred.
+        # The first position of a map is at the corner of the picture, where its anchors are centred.
         step = float(level.step[0]), float(level.step[1])
         label = f"Stride {level.step[0]}, anchors of {level.side} px: up to {heat.max():.2f}"
         panels.append(Panel(label, heat_overlay(image, heat, window=(0, 0), stride=step)))
     about = (
-        "Where the region proposal network expects an object, one map per level of the pyramid: fine maps have small "
-        "anchors, coarse maps large ones, so a level lights up where there are objects of its size."
+        "Where the region proposal network expects an object, one map per level of the pyramid. Fine maps have small "
+        "anchors and coarse maps have large ones, so a level lights up where there are objects of its size."
     )
     return Group("Objectness", panels, about)
 
 
 def proposals_group(image: np.ndarray, proposals: np.ndarray, found: ObjectPrediction) -> Group:
-    """The surest proposals, where all of them are, and how much of what was found is near one.
+    """The most confident proposals, the number of proposals on each pixel, and the number of objects near a proposal.
 
     Args:
         proposals: (P, 4) in falling order of objectness.
@@ -133,27 +133,28 @@ def proposals_group(image: np.ndarray, proposals: np.ndarray, found: ObjectPredi
     near = int((overlaps.max(1, initial=0) >= 0.5).sum())
     panels = [
         Panel(
-            f"The {len(surest)} surest of {len(proposals)} proposals",
+            f"The {len(surest)} most confident of {len(proposals)} proposals",
             draw_boxes(image, surest, np.zeros(len(surest), np.int64)),
         ),
         Panel(
-            f"How many of the {len(proposals)} proposals cover a pixel, up to {most}",
+            f"Number of the {len(proposals)} proposals on each pixel, up to {most}",
             heat_overlay(image, covered / max(most, 1), window=(1, 1), stride=(1, 1)),
         ),
     ]
     about = (
-        f"Boxes of any class that the second stage looks at. {near} of the {len(found)} objects overlap a proposal by "
-        "an IoU of 0.5 or more before the second stage corrects it; what no proposal is near cannot be found."
+        f"The boxes that the second stage classifies. {near} of the {len(found)} objects overlap a proposal with an "
+        "IoU of 0.5 or more, before the second stage corrects the proposal. An object without a proposal near it "
+        "cannot be found."
     )
     return Group("Region proposals", panels, about)
 
 
 def anchors_group(image: np.ndarray, levels: Sequence[Level], matches: np.ndarray, objects: int) -> Group:
-    """The anchors of each level at one place, and those that match what was found.
+    """The anchors of each level at one position, and the anchors that match predicted objects.
 
     Args:
-        matches: (A,) of all anchors as a `Matcher` gives them.
-        objects: how many there are to be matched.
+        matches: (A,) matches of all anchors, as returned by a `Matcher`.
+        objects: number of objects to match.
     """
     colours = palette(len(levels), background=None)
     sizes = [level.anchors.flatten(0, 2).shape[0] for level in levels]
@@ -162,7 +163,7 @@ def anchors_group(image: np.ndarray, levels: Sequence[Level], matches: np.ndarra
     here = [anchors_at(level, image.shape[0] / 2, image.shape[1] / 2) for level in levels]
     counts = ", ".join(f"{int((of_level == number).sum())} of {level.side} px" for number, level in enumerate(levels))
     panels = [
-        Panel(f"All {sum(map(len, here))} anchors at one place, to scale", to_scale(image, here, colours)),
+        Panel(f"All {sum(map(len, here))} anchors at one position, to scale", to_scale(image, here, colours)),
         Panel(
             f"The {len(matched)} anchors that match the {objects} objects",
             draw_boxes(image, matched, of_level, colours=colours),
@@ -170,13 +171,14 @@ def anchors_group(image: np.ndarray, levels: Sequence[Level], matches: np.ndarra
     ]
     about = (
         f"One colour per level of the pyramid. Matched: {counts}. A level without a match has nothing to find here. "
-        "Many matches per object mean that all anchors are larger than it: every anchor around it overlaps it equally."
+        "Many matches per object mean that all anchors are larger than the objects: every anchor around an object then "
+        "overlaps it equally."
     )
     return Group("Anchors", panels, about)
 
 
 def anchors_at(level: Level, y: float, x: float) -> np.ndarray:
-    """(A, 4), the anchors of a level at the place that is nearest to a pixel."""
+    """(A, 4), the anchors of a level at the position that is nearest to a pixel."""
     rows, columns = level.anchors.shape[:2]
     row, column = min(round(y / level.step[0]), rows - 1), min(round(x / level.step[1]), columns - 1)
     boxes: np.ndarray = level.anchors[row, column].numpy()
@@ -184,7 +186,7 @@ def anchors_at(level: Level, y: float, x: float) -> np.ndarray:
 
 
 def to_scale(image: np.ndarray, anchors: Sequence[np.ndarray], colours: np.ndarray) -> np.ndarray:
-    """Anchors (A, 4) of each level over a picture, with as much of a margin as they reach beyond it."""
+    """Draws anchors (A, 4) of each level over a picture, with a margin where they reach beyond it."""
     boxes, of_level = np.concatenate(anchors), np.repeat(np.arange(len(anchors)), [len(own) for own in anchors])
     size = (image.shape[1], image.shape[0])
     before = np.ceil(np.maximum(-boxes[:, :2].min(0), 0)).astype(int)
@@ -195,11 +197,11 @@ def to_scale(image: np.ndarray, anchors: Sequence[np.ndarray], colours: np.ndarr
 
 
 def masks_group(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray) -> Group:
-    """The masks (M, S, S) of boxes (M, 4) as the network gives them, before they are laid over the picture."""
+    """The masks (M, S, S) of boxes (M, 4) as predicted, before they are laid over the picture."""
     panels = []
     for number, (box, mask) in enumerate(zip(boxes, masks[:MASKS], strict=False), start=1):
         rows, columns = (np.flatnonzero(mask.max(axis)) for axis in (1, 0))
-        if len(rows):  # without the padding of masks that are not resampled
+        if len(rows):  # removes the padding of masks that are not resampled
             mask = mask[: rows[-1] + 1, : columns[-1] + 1]
         left, top, right, bottom = np.floor(box).astype(int)
         part = to_rgb(image)[top : bottom + 1, left : right + 1]
@@ -207,9 +209,10 @@ def masks_group(image: np.ndarray, boxes: np.ndarray, masks: np.ndarray) -> Grou
         tint = colormaps["inferno"](large, bytes=True)[:, :, :3]
         panels += [
             Panel(f"Object {number}", resized(part, fitted_size(part, MASK_SIDE, enlarge=True))),
-            Panel(f"{mask.shape[1]} × {mask.shape[0]} places", np.ascontiguousarray(tint)),
+            Panel(f"{mask.shape[1]} × {mask.shape[0]} positions", np.ascontiguousarray(tint)),
         ]
     about = (
-        "How likely each place of the mask is on the object, from 0 (black) to 1 (pale yellow); the outline is at 0.5."
+        "The probability that each position of the mask is on the object, from 0 (black) to 1 (pale yellow); the "
+        "outline is at 0.5."
     )
     return Group("Masks", panels, about, columns=6)

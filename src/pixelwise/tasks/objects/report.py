@@ -1,4 +1,4 @@
-"""The sections of a report on networks that find every object."""
+"""The sections of a report about a network that finds every object."""
 
 from __future__ import annotations
 
@@ -45,13 +45,12 @@ from pixelwise.tasks.objects.scores import MISSED, ObjectScores, ignored_by
 LONG_SIDE = 480  # pixels of the pictures on the page
 MOST_CURVES = 8
 FOUND, FALSE, UNFOUND, LEFT_OUT = (90, 200, 110), (235, 70, 70), (250, 180, 40), (150, 150, 150)
-"""Colours of detections that are right, of those that are not, of objects that were missed, and of crowds and difficult
-objects."""
+"""Colours of right detections, false detections, missed objects, and ignored objects (crowds and difficult ones)."""
 TERMS = {
     "IoU of two boxes or masks": "The area that both cover, divided by the area that either covers (intersection over "
     "union). 1 is perfect.",
-    "precision and recall": "Of the objects that were found with the given confidence or more, the share that is "
-    "right; of all true objects, the share that was found.",
+    "precision and recall": "Precision is the share of right detections among those with the given confidence or more. "
+    "Recall is the share of true objects that were found.",
 }
 
 
@@ -88,12 +87,12 @@ def recommendation(found: Mapping[str, float]) -> str:
     return (
         f"A confidence of {found['confidence']:g} gives the highest F1 of boxes, {found['f1']:.3f}, with precision "
         f"{found['precision']:.3f} and recall {found['recall']:.3f}; prediction uses it unless --option threshold "
-        "says otherwise."
+        "is given."
     )
 
 
 def kinds_table(summary: Mapping[str, Any]) -> Table:
-    """How many detections are of each kind, and how many objects were missed."""
+    """The number of detections of each kind, and of missed objects."""
     counts: Mapping[str, int] = summary["kinds"]
     most = max(counts.values(), default=0)
     meanings = {**KINDS, MISSED: "an object without a detection"}
@@ -105,7 +104,7 @@ def kinds_table(summary: Mapping[str, Any]) -> Table:
 
 
 def _curves(scores: ObjectScores) -> list[Block]:
-    """Precision over recall of each class, at most the eight with the most objects."""
+    """Precision over recall of each class, for at most the eight classes with the most objects."""
     counts = scores.voc.positives
     classes = sorted((k for k in counts if counts[k]), key=lambda k: -counts[k])[:MOST_CURVES]
     if not classes:
@@ -120,8 +119,8 @@ def _curves(scores: ObjectScores) -> list[Block]:
         axes.grid(visible=True)
         axes.legend(fontsize=8)
     how_to_read = (
-        "Each point takes the detections from one confidence up, the most confident on the left. A network that "
-        "makes no mistakes stays at the top until every object is found."
+        "Each point counts the detections with at least one confidence, which falls from left to right. A network "
+        "without mistakes stays at the top until every object is found."
     )
     return [Figures([Figure(svg(figure, "precision over recall"))]), Text(how_to_read, soft=True)]
 
@@ -166,8 +165,10 @@ def _examples(evaluation: Evaluation) -> list[Block]:
 
 
 def judged(found: ObjectPrediction, objects: Instances | None) -> np.ndarray:
-    """(H, W, 3) uint8: the picture, dimmed, with detections that are right, those that are not, missed objects, and
-    those that are ignored; detections on these are not drawn."""
+    """(H, W, 3) uint8: the dimmed picture with right and false detections, missed objects and ignored objects.
+
+    Detections on ignored objects are not drawn.
+    """
     objects = Instances.none() if objects is None else objects
     overlaps = pairwise_iou(torch.from_numpy(found.boxes), torch.from_numpy(objects.boxes)).numpy()
     kinds, hit = kinds_of_detections(
@@ -185,7 +186,7 @@ def judged(found: ObjectPrediction, objects: Instances | None) -> np.ndarray:
 
 
 def draw_objects(image: np.ndarray, objects: Instances | None, names: Sequence[str], colours: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8: true objects over their picture, outlined where the outline is known."""
+    """(H, W, 3) uint8: the picture with its true objects, outlined if the outline is known."""
     if objects is None:
         return to_rgb(image)
     if objects.ignored is not None:
@@ -205,7 +206,7 @@ def draw_objects(image: np.ndarray, objects: Instances | None, names: Sequence[s
 
 
 def tables(summary: Mapping[str, Any]) -> list[Block]:
-    """The scores of each class and of all, as a terminal shows them."""
+    """The scores of each class and of all classes, for the terminal."""
     keys = [key for key in ("mask_ap50", "mask_ap", "ap50", "ap", "ap75") if key in summary]
     found = summary["found"]
     before = f"{found['objects']} objects, confidence {found['confidence']:g}: "

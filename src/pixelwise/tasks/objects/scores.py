@@ -1,4 +1,4 @@
-"""How many objects were found, how well placed and how well outlined."""
+"""Scores of networks that find every object: boxes, masks and label maps."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ AP = Headline(
 MASK_AP50 = Headline(
     "mask_ap50",
     "mask AP at IoU 0.5",
-    definition="As the AP at an IoU of 0.5, with the IoU of masks in place of that of boxes.",
+    definition="Like AP at IoU 0.5, with the IoU of masks instead of boxes.",
 )
 MASK_AP = Headline(
     "mask_ap",
     "mask AP",
-    definition="As AP, with the IoU of masks in place of that of boxes.",
+    definition="Like AP, with the IoU of masks instead of boxes.",
 )
 
 MISSED = "missed"
-"""Of an object: no detection with the confidence that counts is on it."""
+"""Kind of an object without a detection of at least the confidence that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class PictureResult:
     """How well the objects of one picture were found.
 
     Attributes:
-        f1: of its objects at an IoU of 0.5 of the boxes and the confidence that counts; 1 where there was nothing and
-            nothing was found.
+        f1: F1 at an IoU of 0.5, counting detections of at least the confidence of the scores: of boxes, or of the label
+            map if outlines are known. 1 for a picture without objects and detections.
     """
 
     name: str
@@ -65,12 +65,12 @@ class PictureResult:
 
 
 class ObjectScores(Scores[ObjectPrediction]):
-    """Counts objects by whether they were found.
+    """Accumulates the scores of predicted objects over pictures.
 
     Args:
         class_names: by class id; class 0 is the background.
         masks: whether outlines are scored as well.
-        confidence: from which objects count for precision, recall and the scores of label maps.
+        confidence: least confidence of the objects that count for precision, recall and the scores of label maps.
     """
 
     def __init__(self, class_names: Sequence[str], *, masks: bool, confidence: float = CONFIDENCE) -> None:
@@ -123,7 +123,7 @@ class ObjectScores(Scores[ObjectPrediction]):
         value = every.f1()
         if self.masks and objects.ids is not None:
             ids = sure.label_map()
-            shown = np.unique(ids[ids > 0]) - 1  # an object that others hide has no pixel in the map
+            shown = np.unique(ids[ids > 0]) - 1  # an object hidden by others has no pixel in the label map
             own = InstanceScore()
             own.update(ids, objects.ids, (sure.classes[shown], objects.classes[: objects.outlined]))
             self.outlined.merge(own)
@@ -151,7 +151,7 @@ class ObjectScores(Scores[ObjectPrediction]):
         return {headline.key: found[headline.key] for headline in self.headlines}
 
     def _coco(self) -> tuple[dict[str, float], dict[int, dict[str, float]]]:
-        """COCO's average precisions by name, over all classes and of each; those of masks begin with `mask_`."""
+        """COCO's average precisions by name, over all classes and per class; names for masks begin with `mask_`."""
         values: dict[str, float] = {}
         classes: dict[int, dict[str, float]] = {}
         for prefix, kind in (("", "bbox"), ("mask_", "segm"))[: 1 + self.masks]:
@@ -188,13 +188,13 @@ class ObjectScores(Scores[ObjectPrediction]):
         return summary
 
     def telling(self, each: int = 3) -> dict[str, list[PictureResult]]:
-        """The best, the middle and the worst few pictures, none twice."""
+        """The few best, middle and worst pictures, each picture only once."""
         ranked = sorted(self.pictures, key=lambda picture: picture.f1, reverse=True)
         return best_middle_worst(ranked, each)
 
 
 def ignored_by(prediction: ObjectPrediction, objects: Instances) -> Ignored:
-    """How detections lie on the crowds and difficult objects of a picture."""
+    """How far detections overlap the crowds and difficult objects of a picture."""
     if objects.ignored is None:
         return Ignored.none(len(prediction))
     found, there = torch.from_numpy(prediction.boxes), torch.from_numpy(objects.ignored.boxes)
@@ -205,7 +205,7 @@ def ignored_by(prediction: ObjectPrediction, objects: Instances) -> Ignored:
 
 
 def _encoded_ignored(ignored: Instances, size: tuple[int, ...]) -> list[dict[str, Any]]:
-    """The run lengths of ignored objects; of those without an outline, of their boxes."""
+    """The run lengths of ignored objects; objects without an outline are encoded as their boxes."""
     height, width = size
     found = [] if ignored.ids is None else _encoded_objects(ignored)[: ignored.outlined]
     for left, top, right, bottom in np.rint(ignored.boxes[len(found) :]).astype(int).tolist():
@@ -214,7 +214,7 @@ def _encoded_ignored(ignored: Instances, size: tuple[int, ...]) -> list[dict[str
 
 
 def _encoded_objects(objects: Instances) -> list[dict[str, Any]]:
-    """The run lengths of true objects, each looked for within its own box alone."""
+    """The run lengths of true objects; each object's pixels are searched only inside its box."""
     assert objects.ids is not None
     height, width = objects.ids.shape
     found = []

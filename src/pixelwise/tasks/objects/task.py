@@ -1,4 +1,4 @@
-"""Every object of a picture: its class, its box, and its outline where the network gives one."""
+"""The task of finding every object of a picture: its class, its box, and its outline if the network predicts one."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ from pixelwise.tasks.objects.inference import (
 from pixelwise.tasks.objects.scores import ObjectScores
 
 LARGEST_ANCHORS = (32, 64, 128, 256, 512)
-"""Sides of the anchors of the published networks, whose pictures have a shorter side of 800 pixels."""
+"""Sides in pixels of the anchors of the published networks, whose pictures have a shorter side of 800 pixels."""
 
 
 class FindObjects(Task):
-    """For networks that give the boxes of all objects (`FasterRCNN`)."""
+    """For networks that predict the boxes of all objects (`FasterRCNN`)."""
 
     name = "detect"
     needs = frozenset({"objects"})
@@ -54,19 +54,19 @@ class FindObjects(Task):
     validation_batch = 1
     options = ObjectOptions
     masks: ClassVar[bool] = False
-    """Whether the networks outline the objects as well."""
+    """Whether the networks predict masks as well."""
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
         plain = super().network_options(recipe, facts)
         return {**{key: value for key, (value, _) in self._derived(recipe.model.options, facts).items()}, **plain}
 
     def _derived(self, options: Mapping[str, Any], facts: Fingerprint) -> dict[str, tuple[Any, str]]:
-        """Options of the network that its weights and the data decide where the recipe does not, each with a reason."""
+        """Options of the network that follow from its weights and the data unless the recipe sets them, and why."""
         pretrained = options.get("weights") is not None
         found: dict[str, tuple[Any, str]] = {
             "frozen_norms": (
                 pretrained,
-                "a step has few pictures; the encoder's weights come with statistics of many"
+                "a step has few pictures; the encoder's weights come with statistics of many pictures"
                 if pretrained
                 else "random weights have no statistics yet",
             )
@@ -74,11 +74,11 @@ class FindObjects(Task):
         return {**found, **self._proposal_options(facts)}
 
     def _proposal_options(self, facts: Fingerprint) -> dict[str, tuple[Any, str]]:
-        """Of the above, the options of how a network proposes regions."""
+        """Those options that decide how a network proposes regions."""
         found: dict[str, tuple[Any, str]] = {}
         if facts.objects is not None:
             sides = facts.objects.sides
-            why = f"longer sides of most objects are {sides[0]:.2f} to {sides[2]:.2f} of a picture's shorter one"
+            why = f"the longer side of most objects is {sides[0]:.2f} to {sides[2]:.2f} of a picture's shorter side"
             found["anchor_sizes"] = (anchor_sizes(facts), why)
         return found
 
@@ -89,30 +89,32 @@ class FindObjects(Task):
         check_objects(dataset, stock)
 
     def plan(self, draft: Draft) -> None:
-        plan_dense_crop(draft, 2, 16, share=1.0)  # an object that the crop cuts has another box
-        draft.derive("augment", "scale", [0.7, 1.5], "objects come in sizes")
+        plan_dense_crop(draft, 2, 16, share=1.0)  # large crops, since a crop's edge changes the boxes that it cuts
+        draft.derive("augment", "scale", [0.7, 1.5], "objects vary in size")
         for key, (value, why) in self._derived(draft.values["model"], draft.facts).items():
             if key not in draft.values["model"]:
                 draft.values["model"][key] = value
                 draft.reasons[f"model.{key}"] = why
         fixed = draft.values["model"]["frozen_norms"]
         why = (
-            "frozen batch norms cost nothing inside the convolutions" if fixed else "batch norms follow these pictures"
+            "frozen batch norms are merged into the convolutions at no cost"
+            if fixed
+            else "batch norms adapt to these pictures"
         )
         draft.derive("train", "fixed_norms", fixed, why)
         self._plan(draft)
 
     def _plan(self, draft: Draft) -> None:
-        """What does not depend on how much of a picture is looked at."""
+        """Plans what does not depend on whether the network sees crops or whole pictures."""
         derive = draft.derive
         draft.refuse(
             "augment", "background", "backgrounds are replaced by means of class masks, which are not kept here"
         )
-        draft.refuse("augment", "objects", f"{draft.values['model']['name']} sees all objects of a crop")
+        draft.refuse("augment", "objects", f"{draft.values['model']['name']} learns from all objects of a crop")
         tilt = (5.0, "cameras tilt a little") if self.masks else (0.0, "the box around a rotated box is too wide")
         derive("augment", "rotate", *tilt)
-        derive("augment", "elastic", 0.0, "shapes are taken to be rigid")
-        derive("augment", "flip", "horizontal", "left and right are alike; set none where they are not")
+        derive("augment", "elastic", 0.0, "shapes are assumed to be rigid")
+        derive("augment", "flip", "horizontal", "left and right are alike; set none if they are not")
         derive("loss", "class_weights", "none", "the network brings its own loss")
         draft.derive_light()
 
@@ -173,7 +175,7 @@ class FindObjects(Task):
 
 
 class GridObjects(FindObjects):
-    """For networks that see all of a picture at one size (`YOLOv1`), and have no class for the background."""
+    """For networks that see the whole picture at one size (`YOLOv1`) and have no class for the background."""
 
     paper_options = MappingProxyType({"num_classes": 20})
     validation_batch = 16
@@ -184,19 +186,19 @@ class GridObjects(FindObjects):
 
     def plan(self, draft: Draft) -> None:
         window: Any = draft.network.window
-        draft.derive("augment", "crop", list(window), "the network's size, to which all of a picture is brought")
+        draft.derive("augment", "crop", list(window), "the network's input size; whole pictures are stretched to it")
         if draft.crop != window:
             found = " x ".join(map(str, draft.crop))
             raise UserError(
-                f"augment.crop: {found} found, but this network looks at pictures of {window[0]} x {window[1]} pixels; "
+                f"augment.crop: {found} found, but this network takes pictures of {window[0]} x {window[1]} pixels; "
                 "leave it out, or set model.size."
             )
         draft.derive_batch(8, 64, "pictures", steps=4)
-        draft.derive("augment", "scale", [1.0, 1.3], "objects come in sizes; a crop always lies inside the picture")
+        draft.derive("augment", "scale", [1.0, 1.3], "objects vary in size; a crop always lies inside the picture")
         self._plan(draft)
 
     def prepared(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache) -> SampleCache:
-        """Pictures are kept at the network's size."""
+        """A cache that keeps pictures at the network's input size."""
         return cache.then(objects_alone, Stretch(recipe.crop))
 
     def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
@@ -209,15 +211,17 @@ class GridObjects(FindObjects):
 
 
 class OutlineObjects(FindObjects):
-    """For networks that outline all objects (`MaskRCNN`)."""
+    """For networks that predict the masks of all objects (`MaskRCNN`)."""
 
     needs = frozenset({"outlines"})
     masks = True
 
 
 def anchor_sizes(facts: Fingerprint) -> list[int]:
-    """Sides of the five levels' anchors in pixels, each twice the one before: the published ones, halved until the
-    finest is no longer than the small objects of the data."""
+    """Sides in pixels of the anchors of the five levels, each twice the one before.
+
+    They are the published sides, halved until the finest is no longer than the small objects of the data.
+    """
     assert facts.objects is not None
     small = facts.objects.sides[0] * min(facts.height[1], facts.width[1])
     sizes = list(LARGEST_ANCHORS)
@@ -227,7 +231,7 @@ def anchor_sizes(facts: Fingerprint) -> list[int]:
 
 
 def objects_alone(sample: Sample) -> Sample:
-    """A sample without a mask of classes, whose objects know how much of them is in a crop."""
+    """Removes the mask from a sample, and notes the whole box of each object, to compare it with its part in a crop."""
     objects = sample.instances
     if objects is not None:
         objects = replace(objects, extents=objects.boxes.astype(np.float32))
@@ -235,14 +239,15 @@ def objects_alone(sample: Sample) -> Sample:
 
 
 LEAST_VISIBLE = 0.2
-"""Share of a box's area that must be in a crop for the object to count there."""
+"""Least share of a box's area that must lie in a crop for the object to count there."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectCrops:
-    """Random crops of samples with their objects, boxes cut off at the edge of the crop.
+    """Random crops of samples with their objects, whose boxes are clipped to the crop.
 
-    Objects that are boxes alone count if a fifth of the box is in the crop; of an outlined object every pixel counts.
+    An object without an outline counts if a fifth of its box lies in the crop. An outlined object counts if at least
+    one of its pixels does.
     """
 
     augment: Augmentation
