@@ -88,7 +88,7 @@ class MaskCoding(Coding):
     Attributes:
         kind: `ids` (the value is the class, after `mapping`), `binary` (0 and 255 are classes 0 and 1), or `objects`
             (all of class 1). With `objects`, each of several files is one object, on the pixels that are not 0; a
-            single file is a label map, in which 0 is background and every other value an object, even if the picture
+            single file is a label map, in which 0 is background and every other value is an object, even if the picture
             has only one object.
         mapping: stored value -> class id, for values that are not their own class id (CamVid's 11 is void).
         palette: 0xRRGGBB -> class id, for masks that are colour pictures; without it they are refused.

@@ -38,7 +38,7 @@ def _meaning(root: Path) -> Meaning:
 
 
 def survey(root: Path) -> Survey:
-    """As the folder layout, with every value but 0 an object."""
+    """As the folder layout, where every value but 0 is an object."""
     found, meaning = folder.survey(root), _meaning(root)
     names = found.class_names or ("background", "object")
     return replace(

@@ -87,8 +87,8 @@ class RCNN(Detector):
         hidden: units of fc6 and fc7.
         proposals: largest number of proposals per picture, see `proposals.Proposer`.
         ranked: whether proposals are ordered by a learned score.
-        sampled: number of warped proposals per picture in a step of fine-tuning; SVMs and regressions are fitted to four
-            times as many.
+        sampled: number of warped proposals per picture in a step of fine-tuning; SVMs and regressions are fitted to
+            four times as many.
         detections: largest number of detections per picture.
         frozen_norms: whether the encoder's batch norms keep the statistics and factors of its weights.
 

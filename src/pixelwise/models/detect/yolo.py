@@ -163,9 +163,9 @@ class YOLOv1(Detector):
         size: side of the pictures in pixels; 448 in the paper.
         cells, boxes: S, the number of cells along each side, and B, the number of boxes per cell.
         hidden: units of the first dense layer.
-        shared: whether a 3x3 and a 1x1 convolution predict all cells with the same weights, as in YOLO's second version.
-            Otherwise the paper's two dense layers read the whole map for each cell, and have to learn for each cell
-            anew what an object looks like, which takes many pictures.
+        shared: whether a 3x3 and a 1x1 convolution predict all cells with the same weights, as in YOLO's second
+            version. Otherwise the paper's two dense layers read the whole map for each cell, and have to learn in each
+            cell anew what an object looks like, which takes many pictures.
         detections: largest number of detections per picture.
 
     Raises:
@@ -256,7 +256,7 @@ class YOLOv1(Detector):
         return clip(corners, height, width), (boxes[..., 4:] * classes[..., None, :]).clamp(0, 1)
 
     def sources(self, images: Tensor, found: Detections) -> list[Source]:
-        """The cell that each detection comes from; the dense layers read the whole map for every cell."""
+        """The cell that each detection comes from; unless it is shared, the head reads the whole map for every cell."""
         corners, scores = (each[0] for each in self.candidates(images))
         size = corners.new_tensor(images.shape[-2:])
         sources = []

@@ -66,7 +66,7 @@ class GridInsight(ObjectInsight):
         ]
 
     def window(self, box: np.ndarray, region: np.ndarray, height: int, width: int) -> None:
-        """None, the whole picture: the dense layers read the whole map for every cell."""
+        """None, the whole picture, which dense layers read for every cell."""
 
     def class_map(self, image: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         """The picture (H, W, C) with each cell in the colour of its most probable class of (S, S, C)."""
