@@ -21,7 +21,7 @@ PARTS = "convolution|layer|norm|ReLU|pooling|head|block|map"
 PATTERNS = {
     "'per', not 'a'": rf"\b(?:{COUNTED}) an? (?:{UNITS})\b(?! (?:{AFTER_UNIT})\b)",
     "'a training run' or 'training', not 'a training'": rf"\ba training\b(?! (?:{OF_TRAINING}))",
-    "'after', not 'behind'": rf"\b(?:{PARTS})s? behind\b|\bbehind (?:the|an?|every|each) (?:{PARTS}|encoder|last|first)\b",
+    "'after', not 'behind'": rf"\b(?:{PARTS})s? behind\b|\bbehind (?:the|an?|every|each) (?:{PARTS}|encoder)\b",
     "'fix', not 'mend'": r"\bmend(?:s|ed|ing)?\b",
     "word order": r"\bthere always (?:is|are)\b|\b(?:are|is) behind \w+ \w+ still\b",
     "a riddle": r"multiple of nothing|Cures are brakes|surer of its errors|every mismatch said",
@@ -50,6 +50,6 @@ def test_no_text_has(rule: str) -> None:
     assert not found, f"{rule}: {len(found)}\n" + "\n".join(found[:40])
 
 
-@pytest.mark.parametrize(("rule", "sentence"), zip(PATTERNS, BAD, strict=True))
+@pytest.mark.parametrize(("rule", "sentence"), list(zip(PATTERNS, BAD, strict=True)))
 def test_the_patterns_find_what_they_are_for(rule: str, sentence: str) -> None:
     assert re.search(PATTERNS[rule], sentence)
