@@ -587,7 +587,7 @@ DEFAULT_RECIPES: Mapping[str, str] = {
     "pixels": "unet_fpn",
     "values": "unet_fpn",
     "keypoints": "hourglass_pose",
-    "objects": "overfeat",
+    "objects": "faster_rcnn",
     "classes": "resnet18",
 }
 """What a dataset knows -> the default recipe; the first entry that applies is used (benchmarks/learning_speed.md)."""

@@ -36,7 +36,7 @@ def test_the_labels_decide(scenes_folder: Path, digits_folder: Path, tmp_path: P
         for annotation in content["annotations"]:
             del annotation["segmentation"]
         file.write_text(json.dumps(content))
-    assert usual(tmp_path / "coco") == "overfeat"
+    assert usual(tmp_path / "coco") == "faster_rcnn"
 
 
 def test_a_folder_is_enough(scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
