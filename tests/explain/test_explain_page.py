@@ -192,7 +192,7 @@ def pixelwise(*arguments: object) -> tuple[int, str]:
         (["MODEL", "PICTURE", "--out", "page"], "must end in .html, such as page.html"),
         (["MODEL", "PICTURE", "--out", "nowhere/page.html"], "no folder nowhere"),
         (["nothing", "PICTURE"], "nothing"),
-        (["VARIANTS", "PICTURE"], r"variants: several variants; give one of them: .*variants/variants/NAME"),
+        (["VARIANTS", "PICTURE"], r"variants: has several variants; give one of them: .*variants/variants/NAME"),
         (["unet:WEIGHTS", "PICTURE"], "takes its number of classes from a run"),
         (["resnet81:WEIGHTS", "PICTURE"], "did you mean 'resnet18'"),
         (["resnet18:nothing.safetensors", "PICTURE"], "no such weights file"),

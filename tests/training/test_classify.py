@@ -118,12 +118,12 @@ def _stop_after(steps: int, arguments: dict[str, object]) -> None:
 
 def test_tasks_and_data_must_agree(digits_folder: Path, scenes_folder: Path, run: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match="say a class per picture, but unet learns from a class per pixel or a number per pixel; name"
+        UserError, match="give a class per picture, but unet learns from a class per pixel or a number per pixel; leave"
     ):
         api.train("unet", data=digits_folder, out=tmp_path / "a")
     with pytest.raises(
         UserError,
-        match="say a class per pixel, but resnet18 learns from a class per picture; train a network that labels pixels",
+        match="give a class per pixel, but resnet18 learns from a class per picture; train a network that labels pixels",
     ):
         api.train("resnet18", data=scenes_folder, out=tmp_path / "b")
     with pytest.raises(UserError, match="labels do not show what lenet5 predicts, which was trained to classify"):

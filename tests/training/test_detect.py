@@ -312,7 +312,7 @@ def test_boxes_without_outlines_are_enough(squares_folder: Path, tmp_path: Path)
         for number, folder in enumerate((squares_folder, data))
     ]
     assert runs[0].metrics == runs[1].metrics  # outlines of squares say nothing else
-    with pytest.raises(UserError, match="say which objects there are, but unet learns from a class per pixel"):
+    with pytest.raises(UserError, match="give which objects there are, but unet learns from a class per pixel"):
         api.train("unet", data=data, out=tmp_path / "unet")
 
 
@@ -338,9 +338,9 @@ def test_windows_are_the_networks(coco_folder: Path, tmp_path: Path) -> None:
 def test_tasks_and_data_must_agree(
     digits_folder: Path, scenes_folder: Path, coco_folder: Path, run: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match=r"say a class per picture, but localizer learns from"):
+    with pytest.raises(UserError, match=r"give a class per picture, but localizer learns from"):
         api.train("localizer", data=digits_folder, out=tmp_path / "a")
-    with pytest.raises(UserError, match=r"say a class per pixel, but localizer learns from.*--to coco"):
+    with pytest.raises(UserError, match=r"give a class per pixel, but localizer learns from.*--to coco"):
         api.train("localizer", data=scenes_folder, out=tmp_path / "b")
     with pytest.raises(UserError, match="labels do not show what localizer predicts, which was trained to detect"):
         api.evaluate(run, data=digits_folder)

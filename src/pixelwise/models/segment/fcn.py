@@ -149,7 +149,7 @@ def load_vgg16(network: FullyConvolutionalVGG, weights: Any) -> None:
         matrix = file.tensors[key]  # (4096, 512 * 7 * 7): the columns in the order of a (512, 7, 7) map
         if matrix.numel() != convolution.weight.numel() or len(matrix) != convolution.out_channels:
             raise UserError(
-                f"{file.path}: '{key}' is {tuple(matrix.shape)}, but expected is {convolution.weight.shape[0]} x "
+                f"{file.path}: '{key}' is {tuple(matrix.shape)}, expected {convolution.weight.shape[0]} x "
                 f"{convolution.weight[0].numel()}; these weights are of another network (or another width)."
             )
         with torch.no_grad():
