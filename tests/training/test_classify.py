@@ -123,7 +123,7 @@ def test_tasks_and_data_must_agree(digits_folder: Path, scenes_folder: Path, run
         api.train("unet", data=digits_folder, out=tmp_path / "a")
     with pytest.raises(
         UserError,
-        match="give a class per pixel, but resnet18 learns from a class per picture; train a network that labels pixels",
+        match="give a class per pixel, but resnet18 learns from a class per picture; train a network that labels",
     ):
         api.train("resnet18", data=scenes_folder, out=tmp_path / "b")
     with pytest.raises(UserError, match="labels do not show what lenet5 predicts, which was trained to classify"):
