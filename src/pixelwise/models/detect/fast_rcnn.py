@@ -29,6 +29,8 @@ from pixelwise.nn.frozen_norm import freeze_batch_norms
 from pixelwise.nn.matcher import BETWEEN, balanced_sample
 from pixelwise.nn.roi_pool import roi_max_pool
 
+CHUNK = 128
+"""Number of regions that are pooled at once in prediction."""
 HARD = 0.1
 """Background regions with at least this IoU with an object are sampled for the loss first (section 2.3)."""
 
@@ -39,6 +41,15 @@ class MaxPooledRoIHeads(RoIHeads):
     def __init__(self, channels: int, hidden: int, num_classes: int, stride: float, sampled: int) -> None:
         super().__init__(channels, hidden, num_classes, sampled)
         self.stride = stride
+
+    def forward(self, maps: Tensor, regions: RegionsOfBatch) -> tuple[Tensor, Tensor]:
+        """Logits (R, K) and offsets (R, K, 4) of regions; without gradients some at a time, to save memory."""
+        if torch.is_grad_enabled():
+            return super().forward(maps, regions)
+        parts = zip(regions.boxes.split(CHUNK), regions.pictures.split(CHUNK), strict=True)
+        found = [super(MaxPooledRoIHeads, self).forward(maps, RegionsOfBatch(*part)) for part in parts]
+        logits, offsets = zip(*found, strict=True)
+        return torch.cat(logits), torch.cat(offsets)
 
     def pooled(self, maps: Tensor, regions: RegionsOfBatch, size: int) -> Tensor:
         return roi_max_pool(maps, regions.boxes, regions.pictures, self.stride, size)

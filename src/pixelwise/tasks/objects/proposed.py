@@ -13,6 +13,7 @@ from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.sample import Sample
 from pixelwise.models.detect.selective_search import selective_search
 from pixelwise.models.spec import ModelSpec
+from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.tasks.insight import Insight
 from pixelwise.tasks.objects.task import FindObjects, objects_alone
@@ -45,6 +46,10 @@ class ClassifyProposals(FindObjects):
 
 class ReadProposals(ClassifyProposals):
     """For networks that read the proposals from one map of the picture (`FastRCNN`)."""
+
+    def _largest_batch(self, draft: Draft) -> int:
+        network: Any = draft.network
+        return max(round(super()._largest_batch(draft) / network.scale**2), 2)  # the network enlarges the crops
 
     def _proposal_options(self, facts: Fingerprint) -> dict[str, tuple[Any, str]]:
         if facts.objects is None:

@@ -89,7 +89,9 @@ class FindObjects(Task):
         check_objects(dataset, stock)
 
     def plan(self, draft: Draft) -> None:
-        plan_dense_crop(draft, 2, 16, share=1.0)  # large crops, since a crop's edge changes the boxes that it cuts
+        plan_dense_crop(
+            draft, 2, self._largest_batch(draft), share=1.0
+        )  # large crops, since a crop's edge changes the boxes that it cuts
         draft.derive("augment", "scale", [0.7, 1.5], "objects vary in size")
         for key, (value, why) in self._derived(draft.values["model"], draft.facts).items():
             if key not in draft.values["model"]:
@@ -103,6 +105,10 @@ class FindObjects(Task):
         )
         draft.derive("train", "fixed_norms", fixed, why)
         self._plan(draft)
+
+    def _largest_batch(self, draft: Draft) -> int:
+        """The most crops that a step may have."""
+        return 16
 
     def _plan(self, draft: Draft) -> None:
         """Plans what does not depend on whether the network sees crops or whole pictures."""
