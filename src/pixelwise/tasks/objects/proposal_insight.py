@@ -28,4 +28,5 @@ class ProposalInsight(ObjectInsight):
     def parts(self, image: np.ndarray, images: Tensor, found: ObjectPrediction, detections: Detections) -> list[Group]:
         network: Any = self.network
         proposals = network.proposer(images)[0].float().cpu().numpy()
-        return [proposals_group(image, proposals, found)]
+        rank = "first" if network.proposer.scorer is None else "most confident"
+        return [proposals_group(image, proposals, found, rank)]

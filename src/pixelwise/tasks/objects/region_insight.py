@@ -118,11 +118,14 @@ def objectness_group(image: np.ndarray, levels: Sequence[Level]) -> Group:
     return Group("Objectness", panels, about)
 
 
-def proposals_group(image: np.ndarray, proposals: np.ndarray, found: ObjectPrediction) -> Group:
-    """The most confident proposals, the number of proposals on each pixel, and the number of objects near a proposal.
+def proposals_group(
+    image: np.ndarray, proposals: np.ndarray, found: ObjectPrediction, rank: str = "most confident"
+) -> Group:
+    """The first proposals, the number of proposals on each pixel, and the number of objects near a proposal.
 
     Args:
-        proposals: (P, 4) in falling order of objectness.
+        proposals: (P, 4), the best first.
+        rank: what makes the first ones the best, for the caption.
     """
     surest = proposals[:SUREST]
     covered = np.zeros(image.shape[:2], np.float32)
@@ -133,7 +136,7 @@ def proposals_group(image: np.ndarray, proposals: np.ndarray, found: ObjectPredi
     near = int((overlaps.max(1, initial=0) >= 0.5).sum())
     panels = [
         Panel(
-            f"The {len(surest)} most confident of {len(proposals)} proposals",
+            f"The {len(surest)} {rank} of {len(proposals)} proposals",
             draw_boxes(image, surest, np.zeros(len(surest), np.int64)),
         ),
         Panel(
