@@ -44,6 +44,7 @@ class Oddities:
         doubled: objects of one class that cover the same pixels, or nearly so, as pairs: `annotation 3 and 17`.
         contradicting: the same for two classes.
         cut_off: boxes that reach beyond the picture by more than a pixel.
+        beyond: shapes that reach far beyond the picture.
         objects: all objects of the picture.
     """
 
@@ -53,6 +54,7 @@ class Oddities:
     doubled: tuple[str, ...] = ()
     contradicting: tuple[str, ...] = ()
     cut_off: tuple[str, ...] = ()
+    beyond: tuple[str, ...] = ()
     objects: SeenObjects | None = None
 
 
@@ -72,6 +74,7 @@ def oddities(coding: ShapeCoding, record: Record, height: int, width: int) -> Od
         tiny=tuple(shape.entry for shape, _, pixels in objects if pixels == 1 and not shape.crowd),
         doubled=tuple(f"{one.entry} and {two.entry}" for one, two in same if one.class_id == two.class_id),
         contradicting=tuple(f"{one.entry} and {two.entry}" for one, two in same if one.class_id != two.class_id),
+        beyond=tuple(coding.beyond(record, height, width)),
         cut_off=tuple(
             shape.entry
             for shape, _, _ in objects

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pixelwise import notebook
 from pixelwise.atomic import write_text
-from pixelwise.data.pictures import convert
+from pixelwise.data.pictures import convert, write_png
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.inference.forms import check_form
@@ -110,6 +110,16 @@ class Inference(ABC, Generic[P]):
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """A picture (H, W, C) in the spec's form -> the form that `measured` takes."""
         return image
+
+    def write_overlay(self, found: P, target: Path) -> None:
+        """Writes NAME_overlay.png: the prediction drawn over its picture.
+
+        Args:
+            target: path of the results of the picture, without a suffix.
+        """
+        drawn = target.with_name(f"{target.name}_overlay.png")
+        drawn.parent.mkdir(parents=True, exist_ok=True)
+        write_png(drawn, found.overlay())
 
     def prepare_sample(self, sample: Sample) -> Any:
         """A sample in the form that `measured` takes: `prepare` of its picture, unless the labels give windows."""

@@ -56,7 +56,12 @@ class Examination:
     @property
     def task(self) -> str:
         """The task that the labels fit: `detect` where only the boxes of the objects are known."""
-        return "detect" if self.coding.knows == {"objects"} else self.coding.task
+        return "detect" if self.boxes_alone else self.coding.task
+
+    @property
+    def boxes_alone(self) -> bool:
+        """Whether the labels are boxes of objects, without outlines."""
+        return self.coding.knows == {"objects"}
 
     @property
     def has_masks(self) -> bool:
@@ -100,8 +105,8 @@ class Examination:
         if self.coding.kind == "classes":
             assert look.record.class_id is not None
             return np.eye(1, len(self.class_names), look.record.class_id, dtype=np.int64)[0]
-        if self.task == "detect":
-            objects = look.masks[0].objects
+        if self.boxes_alone:
+            objects = look.masks[0].odd.objects
             assert objects is not None
             return np.bincount(objects.classes[~objects.ignored], minlength=len(self.class_names))
         counts = np.zeros(256, np.int64)

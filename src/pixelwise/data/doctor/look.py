@@ -18,7 +18,7 @@ from pixelwise.data.formats.mask_values import is_lossy
 from pixelwise.data.gaps import lone_extreme
 from pixelwise.data.header import Header
 from pixelwise.data.idx import read_idx
-from pixelwise.data.oddities import SeenObjects, oddities
+from pixelwise.data.oddities import Oddities, oddities
 from pixelwise.data.packed import are_grey
 from pixelwise.data.people import PeopleCoding
 from pixelwise.data.pictures import PictureFormat as Form
@@ -48,8 +48,7 @@ class MaskLook:
         lossy: the mask was smoothed or saved as JPEG, so values lie between the ids.
         troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`, or why a sound file
             is not a mask.
-        vanishing, flat, tiny, doubled, contradicting, cut_off, objects: see `oddities.Oddities`.
-        beyond: shapes that reach far beyond the picture.
+        odd: the shapes that are probably mistakes; empty for files of pixels.
     """
 
     file: Path
@@ -62,14 +61,7 @@ class MaskLook:
     colours: dict[int, int] = field(default_factory=dict)
     lossy: bool = False
     troubles: tuple[str, ...] = ()
-    vanishing: tuple[str, ...] = ()
-    flat: tuple[str, ...] = ()
-    tiny: tuple[str, ...] = ()
-    doubled: tuple[str, ...] = ()
-    contradicting: tuple[str, ...] = ()
-    cut_off: tuple[str, ...] = ()
-    beyond: tuple[str, ...] = ()
-    objects: SeenObjects | None = None
+    odd: Oddities = field(default_factory=Oddities)
 
     @property
     def in_colour(self) -> bool:
@@ -201,18 +193,8 @@ def _look_at_shapes(record: Record, coding: ShapeCoding, size: tuple[int, int] |
     except UserError:
         return (MaskLook(file, damage="undrawn", troubles=tuple(coding.faults(record, size))),)
     values = np.bincount(ids.ravel(), minlength=256)
-    look = MaskLook(file, "", None, size, values, int(np.count_nonzero(ids)), int(ids.max(initial=0)))
-    entries = {
-        "vanishing": odd.vanishing,
-        "flat": odd.flat,
-        "tiny": odd.tiny,
-        "doubled": odd.doubled,
-        "contradicting": odd.contradicting,
-        "cut_off": odd.cut_off,
-        "beyond": coding.beyond(record, *size),
-    }
-    named = {kind: tuple(f"{record.name}, {entry}" for entry in some) for kind, some in entries.items()}
-    return (replace(look, objects=odd.objects, **named),)  # type: ignore[arg-type]
+    nonzero, top = int(np.count_nonzero(ids)), int(ids.max(initial=0))
+    return (MaskLook(file, size=size, values=values, nonzero=nonzero, top=top, odd=odd),)
 
 
 def _look_at_values(record: Record, coding: ValueCoding, size: tuple[int, int] | None) -> tuple[MaskLook, ...]:

@@ -100,15 +100,19 @@ def shapes(ex: Examination) -> Findings:
             tuple(f"{look.record.name}: {trouble}" for look, mask in broken for trouble in mask.troubles),
         )
     for kind, severity, code, one, many, rest in ODD_SHAPES:
-        entries = tuple(entry for mask in ex.masks for entry in getattr(mask, kind))
+        entries = tuple(
+            f"{look.record.name}, {entry}"
+            for look in ex.looks
+            for mask in look.masks
+            for entry in getattr(mask.odd, kind)
+        )
         if entries:
             yield Finding(severity, code, f"{counted(len(entries), one, many)} {rest}", entries)
     yield Finding(
         "note",
         "shapes",
         "The labels are shapes in annotation files, drawn at each picture's size. Whether they were drawn on exactly "
-        "these pictures cannot be checked; look at some."
-        + ("" if ex.task == "detect" else f" {FIX} writes them as masks."),
+        "these pictures cannot be checked; look at some." + ("" if ex.boxes_alone else f" {FIX} writes them as masks."),
     )
 
 
@@ -209,7 +213,7 @@ def mixed_binary(ex: Examination) -> bool:
 
 
 def classes(ex: Examination) -> Findings:
-    if not ex.has_masks or ex.task == "detect":
+    if not ex.has_masks or ex.boxes_alone:
         return
     counts = {look.record.name: found for look in ex.looks if (found := ex.class_counts(look)) is not None}
     if not counts or not ex.class_names or too_many_names(ex) or mixed_binary(ex):

@@ -32,7 +32,7 @@ def numbers(ex: Examination) -> Findings:
     """Classes with few training objects, and, where only boxes are known, classes without any."""
     if ex.coding.kind != "shapes":
         return
-    boxes = ex.task == "detect"
+    boxes = ex.boxes_alone
     for split, consequence in (("train", "cannot be learnt"), ("val", "cannot be measured")):
         counts = _counts(ex, split)
         if counts is None:
@@ -57,7 +57,7 @@ def numbers(ex: Examination) -> Findings:
 
 def _counts(ex: Examination, split: str) -> dict[str, int] | None:
     """Class -> objects in a split, without crowds and difficult ones; None for a split without labelled pictures."""
-    looks = {look.record.name: look.masks[0].objects for look in ex.sound}
+    looks = {look.record.name: look.masks[0].odd.objects for look in ex.sound}
     members = [objects for name in ex.splits.get(split, ()) if (objects := looks.get(name)) is not None]
     if not members:
         return None
@@ -117,7 +117,7 @@ class _Object:
 def _objects(ex: Examination) -> Iterator[_Object]:
     """The objects that count, of all readable pictures."""
     for look in ex.sound:
-        objects = look.masks[0].objects
+        objects = look.masks[0].odd.objects
         if objects is None or look.size is None:
             continue
         areas = _areas(objects)

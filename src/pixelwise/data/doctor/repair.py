@@ -72,7 +72,7 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Orde
             f"{root}: joints of people; a corrected copy can only be made of pictures with masks. Correct what "
             "`pixelwise check DATA` names in the annotations."
         )
-    if examination.task == "detect":
+    if examination.boxes_alone:
         raise UserError(
             f"{root}: boxes of objects; a corrected copy can only be made of pictures with masks. Correct the entries "
             "that `pixelwise check DATA` names."

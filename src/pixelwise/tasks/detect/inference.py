@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pixelwise.data.draw import palette
 from pixelwise.data.object_windows import BACKGROUND, SHIFT
 from pixelwise.data.objects import Stretch
-from pixelwise.data.pictures import convert, write_png
+from pixelwise.data.pictures import convert
 from pixelwise.errors import UserError
 from pixelwise.inference.engine import device_and_dtype
 from pixelwise.inference.forms import check_form
@@ -162,9 +162,7 @@ class BoxInference(Inference[BoxPrediction]):
             check_form(raster, self.spec)
             found = self.predict(raster, file)
         if self.options.overlay:
-            drawn = target.with_name(f"{target.name}_overlay.png")
-            drawn.parent.mkdir(parents=True, exist_ok=True)
-            write_png(drawn, found.overlay())
+            self.write_overlay(found, target)
         return Written(rows=found.rows())
 
     def _look(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, None]:

@@ -17,7 +17,7 @@ from pixelwise.data.formats.coco_people import category_of
 from pixelwise.data.joints import VISIBLE, Joints
 from pixelwise.data.people import PERSON, box_of_joints, people_alone
 from pixelwise.data.person_windows import PersonWindow
-from pixelwise.data.pictures import convert, write_png
+from pixelwise.data.pictures import convert
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError, unknown
 from pixelwise.inference.engine import device_and_dtype
@@ -172,9 +172,7 @@ class PoseInference(Inference[PosePrediction]):
             check_form(raster, self.spec)
             found = self.predict(raster, file)
         if self.options.overlay:
-            drawn = target.with_name(f"{target.name}_overlay.png")
-            drawn.parent.mkdir(parents=True, exist_ok=True)
-            write_png(drawn, found.overlay())
+            self.write_overlay(found, target)
         return Written(rows=found.rows(), entry=coco_entry(found))
 
     def document_of(self, entries: Sequence[tuple[str, Any]]) -> dict[str, Any]:
