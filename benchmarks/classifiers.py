@@ -61,10 +61,10 @@ def mnist(rows: list[str], out: Path) -> None:
             run = api.train(name, data=data, minutes=minutes, out=out / name, overrides=overrides)
         test = api.evaluate(run.path, split="test")
         log = run.log()
-        views = log[-1]["step"] * run.planned.train.batch_size
+        crops = log[-1]["step"] * run.planned.train.batch_size
         rate = statistics.median(entry["pictures_per_second"] for entry in log if entry["kind"] == "train")
         error = 100 * (1 - test["accuracy"])
-        print(f"| {name} | {minutes:g} | {views:,} | {error:.2f} % | {run.metrics['accuracy']:.4f} | {rate:,.0f} |")
+        print(f"| {name} | {minutes:g} | {crops:,} | {error:.2f} % | {run.metrics['accuracy']:.4f} | {rate:,.0f} |")
 
 
 def photos() -> None:
@@ -78,7 +78,7 @@ def photos() -> None:
     for padding, tensorflow in (("TensorFlow's", True), ("symmetric", False)):
         network = create_model("mobilenet_v2", num_classes=1000, tf_padding=tensorflow)
         load_weights(network, weights)
-        spec = ModelSpec("mobilenet_v2", {}, names, PictureFormat(), weights.mean, weights.std, view=(SIDE, SIDE))
+        spec = ModelSpec("mobilenet_v2", {}, names, PictureFormat(), weights.mean, weights.std, input_size=(SIDE, SIDE))
         for precision in ("float32", "bfloat16"):
             inference = ClassifyInference(network, spec, ClassifyOptions(precision=precision))
             ranks = TopK()
@@ -91,12 +91,12 @@ def throughput(rows: list[str], repeats: int) -> None:
     print("| network | input | plain: pictures/s | ours: pictures/s | ratio |\n|---|---|---|---|---|")
     for name in rows:
         network = create_model(name, num_classes=10 if name in ("mlp", "lenet5") else 1000).eval()
-        view = network.window or ((299, 299) if name == "inception_v3" else (SIDE, SIDE))
+        size = network.window or ((299, 299) if name == "inception_v3" else (SIDE, SIDE))
         channels = 1 if name in ("mlp", "lenet5") else 3
         form = PictureFormat(channels)
-        spec = ModelSpec(name, {}, ("a",), form, (127.5,) * channels, (127.5,) * channels, view=view)
+        spec = ModelSpec(name, {}, ("a",), form, (127.5,) * channels, (127.5,) * channels, input_size=size)
         engine = TorchEngine(network, spec)
-        pictures = np.random.default_rng(0).integers(0, 256, (BATCH, *view, channels), dtype=np.uint8)
+        pictures = np.random.default_rng(0).integers(0, 256, (BATCH, *size, channels), dtype=np.uint8)
 
         def plain(network: torch.nn.Module = network, pictures: np.ndarray = pictures) -> object:
             images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1
@@ -108,7 +108,7 @@ def throughput(rows: list[str], repeats: int) -> None:
 
         seconds = in_turn({"plain": plain, "ours": ours}, repeats)
         print(
-            f"| {name} | {view[0]} x {view[1]} | {BATCH / seconds['plain']:.1f} | {BATCH / seconds['ours']:.1f} | "
+            f"| {name} | {size[0]} x {size[1]} | {BATCH / seconds['plain']:.1f} | {BATCH / seconds['ours']:.1f} | "
             f"{seconds['plain'] / seconds['ours']:.2f} |",
             flush=True,
         )

@@ -294,7 +294,7 @@ def _inputs(model: Any, spec: Any) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     if hasattr(model, "discriminate"):
         return model.noise(4, generator)
-    size = spec.view or getattr(model, "size", (64, 96))
+    size = spec.input_size or getattr(model, "size", (64, 96))
     return torch.rand(4, spec.form.channels, *size, generator=generator)
 
 

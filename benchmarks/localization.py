@@ -32,7 +32,7 @@ import torch
 from pixelwise import api, hardware
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.objects import aimed
+from pixelwise.data.objects import largest_first
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
 from pixelwise.nn.boxes import iou
@@ -128,7 +128,7 @@ def train_row(name: str, seed: int, minutes: float) -> dict[str, Any]:
         started = time.perf_counter()
         metrics = api.evaluate(run.path)
         seconds = time.perf_counter() - started
-        views = [part.log()[-1]["step"] * part.planned.train.batch_size for part in (run.stage(1), run)]
+        crops = [part.log()[-1]["step"] * part.planned.train.batch_size for part in (run.stage(1), run)]
         kept = ("accuracy", "box_iou", "localised", "pictures", "pictures_with_object")
         return {
             "row": name,
@@ -137,7 +137,7 @@ def train_row(name: str, seed: int, minutes: float) -> dict[str, Any]:
             **{key: metrics[key] for key in kept},
             **{key: metrics.get("objects", {}).get(key) for key in ("precision", "recall")},
             **without_looking(dataset),
-            "views": views,
+            "crops": crops,
             "evaluation_pictures_per_second": metrics["pictures"] / seconds,
             "machine": hardware.describe(),
             "date": time.strftime("%Y-%m-%d"),
@@ -155,7 +155,7 @@ def without_looking(dataset: Dataset) -> dict[str, float]:
         for sample in map(dataset.load, dataset.split(split)):
             if sample.instances is not None and len(sample.instances):
                 height, width = sample.image.shape[:2]
-                target = aimed(sample)
+                target = largest_first(sample)
                 assert target.instances is not None
                 rows.append((target.class_id, target.instances.boxes[0] / (width, height, width, height)))
         found[split] = rows

@@ -58,7 +58,7 @@ STRIDES = (4, 8, 16, 32)
 SIDES = (8, 16, 32, 64)
 STEP_REPEATS = 3
 """Largest number of training steps that are timed, since each takes seconds."""
-MOST_GB = 2.0
+MAX_GB = 2.0
 """Limit for the peaks of memory."""
 
 Pair = tuple[str, Callable[[], Any], Callable[[], Any]]
@@ -349,7 +349,7 @@ def show_peaks() -> None:
         names = {root: in_process(FULLEST, root) for root in dict.fromkeys(root for _, root, _ in rows)}
         for picture, root, what in rows:
             found = in_process(what, root, names[root])
-            verdict = "" if found["peak"] <= MOST_GB else f"more than {MOST_GB:g}"
+            verdict = "" if found["peak"] <= MAX_GB else f"more than {MAX_GB:g}"
             print(f"| {picture} | {what} | {found['done']} | {found['peak']:.2f} | {verdict} |", flush=True)
 
 

@@ -42,7 +42,7 @@ MODELS = RESULTS / "models"
 """Networks that are timed side by side once all rows are there."""
 TIMED = 12
 """Pictures that they are timed on."""
-MOST_CLASSES = 20
+MAX_CLASSES = 20
 """Of a data set whose classes are listed one by one."""
 AS_THEY_ARE = {
     "augment.scale": [1.0, 1.0], "augment.rotate": 0.0, "augment.flip": "none",
@@ -91,7 +91,7 @@ class Comparison:
 
 
 BOXES = {"AP50": mean("ap50", ".3f"), "AP": mean("ap", ".3f")}
-COST = {"crops": median("views", ".0f"), "memory (GB)": median("memory_gb", ".2f")}
+COST = {"crops": median("crops", ".0f"), "memory (GB)": median("memory_gb", ".2f")}
 TABLES: dict[str, Comparison] = {
     "nuclei": Comparison(
         15,
@@ -181,8 +181,8 @@ def _scores(run: Run) -> dict[str, Any]:
         **{name: metrics.get(name) for name in ("mask_ap50", "mask_ap", "ap50", "ap", "voc_ap50")},
         **{name: objects.get(name) for name in ("f1_50", "dsb_score", "aggregated_jaccard")},
         "classes": metrics.get("classes"),
-        "views": run.log()[-1]["step"] * run.planned.train.batch_size,
-        "views_per_second": sorted(rates)[len(rates) // 2] if rates else None,
+        "crops": run.log()[-1]["step"] * run.planned.train.batch_size,
+        "crops_per_second": sorted(rates)[len(rates) // 2] if rates else None,
         "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "machine": hardware.describe(),
     }
@@ -226,7 +226,7 @@ def show(name: str, file: Path) -> None:
     print(table(rows, columns))
     for row, results in rows.items():
         classes = results[0]["classes"] or {}
-        if 1 < len(classes) <= MOST_CLASSES:
+        if 1 < len(classes) <= MAX_CLASSES:
             print(f"\n{row}: AP50 " + ", ".join(f"{key} {value['ap50']:.3f}" for key, value in classes.items()))
 
 
@@ -238,7 +238,7 @@ def rows_of(name: str) -> Rows:
         partial(train_row, name),
         minutes=lambda row: comparison.minutes,
         seeds=lambda row: (0,),
-        score="views",
+        score="crops",
     )
 
 

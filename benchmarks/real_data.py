@@ -56,14 +56,14 @@ def table_row(name: str, run: Run) -> str:
     """The row of the table: minutes, crops and scores."""
     metrics, log = run.metrics, run.log()
     last = log[-1]
-    views = last["step"] * run.planned.train.batch_size
+    crops = last["step"] * run.planned.train.batch_size
     text = (
-        f"| {name} | {ROWS[name].minutes:g} | {views} | {metrics['mean_iou']:.4f} | {metrics['pixel_accuracy']:.4f} |"
+        f"| {name} | {ROWS[name].minutes:g} | {crops} | {metrics['mean_iou']:.4f} | {metrics['pixel_accuracy']:.4f} |"
     )
     objects = metrics.get("objects")
     if not objects:
         return text + " |"
-    told = f"by {objects['told_apart_by']}: F1 at 0.5 {objects['f1_50']:.3f}, DSB 2018 {objects['dsb_score']:.3f}"
+    told = f"by {objects['separation']}: F1 at 0.5 {objects['f1_50']:.3f}, DSB 2018 {objects['dsb_score']:.3f}"
     return f"{text} {told} |"
 
 

@@ -26,7 +26,7 @@ from pixelwise.metrics.instances import InstanceScore
 from pixelwise.tasks.regress.objects import objects_of_distances
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
-LEAST = 0.5
+MIN_DISTANCE = 0.5
 
 
 def main() -> None:
@@ -62,9 +62,9 @@ def main() -> None:
             assert sample.instances is not None
             assert sample.instances.ids is not None
             distances = predict(sample.image).values
-            found = cv2.connectedComponents((distances > LEAST).astype(np.uint8), connectivity=8)[1]
+            found = cv2.connectedComponents((distances > MIN_DISTANCE).astype(np.uint8), connectivity=8)[1]
             components.update(found, sample.instances.ids)
-            hills.update(objects_of_distances(distances, least=LEAST), sample.instances.ids)
+            hills.update(objects_of_distances(distances, least=MIN_DISTANCE), sample.instances.ids)
     print(f"{hardware.describe()['processor']}, {hardware.describe()['threads']} threads")
     print(f"MAE {metrics['mae']:.3f} px, RMSE {metrics['rmse']:.3f} px, R2 {metrics['r2']:.3f}")
     print("\n| cells from distances | F1 at IoU 0.5 | DSB score | aggregated Jaccard |\n|---|---|---|---|")

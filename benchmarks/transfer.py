@@ -164,7 +164,7 @@ def train_row(curve: Curve, row: str, seed: int, minutes: float) -> Result:
             "seed": seed,
             "minutes": minutes,
             curve.score: run.metrics[curve.score],
-            "views": log[-1]["step"] * run.planned.train.batch_size,
+            "crops": log[-1]["step"] * run.planned.train.batch_size,
             "machine": hardware.describe(),
             "date": time.strftime("%Y-%m-%d"),
         }
@@ -193,7 +193,7 @@ def draw(results: list[Result], curve: Curve, path: Path) -> None:
 
 def show(name: str, file: Path) -> None:
     curve, results = CURVES[name], finished(file)
-    columns = {curve.score.replace("_", " "): mean(curve.score, ".4f"), "crops": median("views", ".0f"), **SEEDS}
+    columns = {curve.score.replace("_", " "): mean(curve.score, ".4f"), "crops": median("crops", ".0f"), **SEEDS}
     print(table(by_row(results, curve.rows), columns))
     draw(results, curve, file.with_suffix(".png"))
 

@@ -60,7 +60,7 @@ from pixelwise.explain import (
 from pixelwise.explain.looking import THOROUGH, look
 from pixelwise.inference.rasters import open_raster
 from pixelwise.losses.boxes import box_l2
-from pixelwise.models.detect.overfeat import Layer, OverFeat
+from pixelwise.models.detect.overfeat import ConvLayer, OverFeat
 from pixelwise.models.detect.selective_search import (
     COLOUR_BINS,
     SEGMENT_SCALES,
@@ -162,7 +162,7 @@ def upsampling() -> None:
 
 
 def augmentation() -> None:
-    """Contact sheets: views of one scene by one setting a row, and of a page of text."""
+    """Contact sheets: crops of one scene by one setting a row, and of a page of text."""
     sample = scene(7)
     rows = {
         "geometry": {"scale": (0.7, 1.5), "rotate": 25.0, "flip": "both", "elastic": 6.0},
@@ -174,10 +174,10 @@ def augmentation() -> None:
     colours = palette(len(CLASS_NAMES))
     panels = []
     for number, settings in enumerate(rows.values()):
-        views = Augmentation(crop=(160, 192), **settings)
+        augment = Augmentation(crop=(160, 192), **settings)
         for seed in range(3):
-            view = views(sample, np.random.default_rng([number, seed]))
-            panels += [view.image, overlay(view.image, view.mask, colours)]
+            crop = augment(sample, np.random.default_rng([number, seed]))
+            panels += [crop.image, overlay(crop.image, crop.mask, colours)]
     write_png(IMAGES / "augmentation.png", contact_sheet(panels, columns=6))
 
     page = skimage_data.page()
@@ -186,8 +186,8 @@ def augmentation() -> None:
         crop=page.shape[:2], rotate=3.0, perspective=0.08, folds=3, shading=0.6, ink=1.5, scan=0.8, blur=0.8
     )
     ink = (page[:, :, 0] < 110).astype(np.uint8)
-    views = [paper(Sample("page", page, ink), np.random.default_rng(seed)) for seed in range(5)]
-    panels = [page, *(view.image for view in views)]
+    crops = [paper(Sample("page", page, ink), np.random.default_rng(seed)) for seed in range(5)]
+    panels = [page, *(crop.image for crop in crops)]
     write_png(IMAGES / "documents.png", contact_sheet(panels, columns=3))
     write_png(IMAGES / "turning.png", turning())
 
@@ -213,9 +213,9 @@ def turning() -> np.ndarray:
     ):
         for angle in np.deg2rad(degrees):
             yaw, pitch = (0.0, float(angle)) if axis == "pitch" else (float(angle), 0.0)
-            view = still.turned(Turn(middle, radii, yaw, pitch)).apply(sample)
-            assert view.mask is not None
-            panels.append(overlay(view.image, view.mask, colours) if axis == "mask" else view.image)
+            crop = still.turned(Turn(middle, radii, yaw, pitch)).apply(sample)
+            assert crop.mask is not None
+            panels.append(overlay(crop.image, crop.mask, colours) if axis == "mask" else crop.image)
     return contact_sheet(panels, columns=5)
 
 
@@ -271,7 +271,7 @@ def digit_finder(steps: int = 1000) -> OverFeat:
     rng = np.random.default_rng(0)
     samples = [scene((5, number), digits=(4, 8)) for number in range(240)]
     network = OverFeat(
-        layers=(Layer(16, 5, pool=2), Layer(32, 3, pool=2), Layer(64, 3, padding=1), Layer(64, 3, padding=1, pool=3)),
+        layers=(ConvLayer(16, 5, pool=2), ConvLayer(32, 3, pool=2), ConvLayer(64, 3, padding=1), ConvLayer(64, 3, padding=1, pool=3)),
         side=3,
         hidden=(256, 128),
         box_hidden=(256, 128),

@@ -34,7 +34,7 @@ def images(html: str) -> list[Image.Image]:
 def test_a_table_escapes_and_says_what_it_leaves_out() -> None:
     tree = parsed(notebook.table(("name", "<b>"), [(f"a & b {number}", "<script>") for number in range(30)]))
     rows = tree.findall("table/tr")
-    assert len(rows) == 1 + notebook.MOST_ROWS + 1
+    assert len(rows) == 1 + notebook.MAX_ROWS + 1
     assert [cell.text for cell in rows[1]] == ["a & b 0", "<script>"]
     assert rows[-1].findtext("td") == "and 10 more"
 

@@ -194,9 +194,9 @@ def resume(
     engine()
     with locked(existing):
         given = {"path": data, "unlabelled": unlabelled}
-        places = {key: Path(place) for key, place in given.items() if place is not None}
-        if places:
-            move_data(existing, places)
+        folders = {key: Path(folder) for key, folder in given.items() if folder is not None}
+        if folders:
+            move_data(existing, folders)
         if existing.finished:
             return existing
         check_places(existing)
@@ -306,8 +306,8 @@ def _options(path: PathLike, given: Mapping[str, Any]) -> Any:
     for name in wanted:
         if name not in task.options.model_fields:
             raise UserError(
-                f"{path}: a {spec.model} that was trained to {task.name} has no option --{name}; leave it out (it has "
-                f"{', '.join(sorted(task.options.model_fields))})."
+                f"{path}: a {spec.model} that was trained for the task '{task.name}' has no option --{name}; leave "
+                f"it out (it has {', '.join(sorted(task.options.model_fields))})."
             )
     try:
         return task.options(**wanted)
@@ -358,16 +358,16 @@ def evaluate(
         dataset = replace(dataset, splits={**dataset.splits, "all": tuple(record.name for record in dataset.records)})
     if not task.needs <= dataset.knows:
         raise UserError(
-            f"{dataset.root}: the labels do not show what {spec.model} predicts, which was trained to {task.name}; "
-            "give other data."
+            f"{dataset.root}: the labels do not show what {spec.model} predicts, which was trained for the task "
+            f"'{task.name}'; give other data."
         )
     completed = task.evaluation_options(dataset, completed)
     predictor = Predictor(task.inference(model, spec, completed))
     with bar("measuring", progress) as advance:
         folder = model_file(run).parent
         evaluation = evaluate_split(predictor, task, dataset, split, folder, completed, advance)
-    said = () if own else (*evaluation.dataset.notes, *(f"warning: {guess}" for guess in dataset.guesses))
-    return {**evaluation.summary, **({"notes": list(said)} if said else {})}
+    notes = () if own else (*evaluation.dataset.notes, *(f"warning: {guess}" for guess in dataset.guesses))
+    return {**evaluation.summary, **({"notes": list(notes)} if notes else {})}
 
 
 def _evaluation_data(
@@ -484,7 +484,7 @@ def sample(run: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -> l
     model, spec = load_model(model_file(run))
     task = task_of(spec)
     if not task.samples:
-        raise UserError(f"{run}: a {spec.model} was trained to {task.name} and makes no pictures.")
+        raise UserError(f"{run}: a {spec.model} was trained for the task '{task.name}' and makes no pictures.")
     return task.write_samples(model, spec, Path(out), count=count, seed=seed)
 
 

@@ -56,8 +56,8 @@ class ColourClassifier:
         for image, mask in pictures:
             flat, ids = image.reshape(-1, image.shape[2]), mask.ravel()
             for class_id in np.flatnonzero(np.bincount(ids, minlength=VOID + 1)[:VOID]).tolist():
-                places = np.flatnonzero(ids == class_id)
-                some = rng.choice(places, min(per_picture, len(places)), replace=False)
+                positions = np.flatnonzero(ids == class_id)
+                some = rng.choice(positions, min(per_picture, len(positions)), replace=False)
                 colours.setdefault(class_id, []).append(flat[some])
         if not colours:
             raise UserError("no labelled pixel to learn colours from: every mask is empty or void; check the dataset.")

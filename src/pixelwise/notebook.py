@@ -12,7 +12,7 @@ from PIL import Image
 
 LONGEST = 640
 """Largest longer side, in pixels, of a picture that is shown."""
-MOST_ROWS = 20
+MAX_ROWS = 20
 """Rows that a table shows at most."""
 
 
@@ -31,11 +31,11 @@ def picture(rgb: np.ndarray, alt: str) -> Markup:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
-    """A table of at most `MOST_ROWS` rows; a last line counts the rows left out."""
+    """A table of at most `MAX_ROWS` rows; a last line counts the rows left out."""
     every = list(rows)
-    lines = [_row("th", head), *(_row("td", row) for row in every[:MOST_ROWS])]
-    if len(every) > MOST_ROWS:
-        lines.append(Markup('<tr><td colspan="{}">and {} more</td></tr>').format(len(head), len(every) - MOST_ROWS))
+    lines = [_row("th", head), *(_row("td", row) for row in every[:MAX_ROWS])]
+    if len(every) > MAX_ROWS:
+        lines.append(Markup('<tr><td colspan="{}">and {} more</td></tr>').format(len(head), len(every) - MAX_ROWS))
     return Markup("<table>{}</table>").format(Markup("").join(lines))
 
 

@@ -1,4 +1,4 @@
-"""Random views: what moves together, what comes back, what stays the same."""
+"""Random crops: what moves together, what comes back, what stays the same."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ WILD = Augmentation(crop=(80, 90), scale=(0.7, 1.4), rotate=40, flip="both")
 )
 def test_picture_mask_box_and_keypoints_stay_together(seed: int, bent: dict[str, float]) -> None:
     augmentation = WILD.model_copy(update=bent)
-    view = augmentation(blob_sample(), np.random.default_rng(seed))
-    assert view.mask is not None
-    assert view.instances is not None
-    inside = view.mask == 1
+    crop = augmentation(blob_sample(), np.random.default_rng(seed))
+    assert crop.mask is not None
+    assert crop.instances is not None
+    inside = crop.mask == 1
     if not inside.any():
-        assert len(view.instances) == 0
+        assert len(crop.instances) == 0
         return
-    labelled = view.mask != VOID
+    labelled = crop.mask != VOID
     # The picture is resampled linearly and the mask by the nearest pixel: half a grey step apart at most, at the rim.
-    agree = (view.image[:, :, 0] > 100) == inside
+    agree = (crop.image[:, :, 0] > 100) == inside
     assert agree[labelled].mean() > 0.995
     ys, xs = np.nonzero(inside)
-    assert view.instances.boxes[0].tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
-    assert view.instances.keypoints is not None
-    for x, y, visible in view.instances.keypoints[0]:
+    assert crop.instances.boxes[0].tolist() == [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+    assert crop.instances.keypoints is not None
+    for x, y, visible in crop.instances.keypoints[0]:
         if visible:  # a corner of the square: some of it, and some ground, within two pixels
             near = inside[max(int(y) - 3, 0) : int(y) + 3, max(int(x) - 3, 0) : int(x) + 3]
             assert 0 < near.mean() < 1 or near.size < 36
@@ -58,14 +58,14 @@ def test_boxes_move_whether_or_not_their_outline_is_known(seed: int) -> None:
     blob = blob_sample()
     assert blob.instances is not None
     twice = Instances(blob.instances.boxes.repeat(2, 0), np.array([1, 7]), blob.instances.ids)
-    views = Augmentation(crop=(80, 90), scale=(0.7, 1.4), flip="both")
-    view = views(replace(blob, instances=twice), np.random.default_rng(seed))
-    found = view.instances
+    augment = Augmentation(crop=(80, 90), scale=(0.7, 1.4), flip="both")
+    crop = augment(replace(blob, instances=twice), np.random.default_rng(seed))
+    found = crop.instances
     assert found is not None
     if len(found) == 2:
         assert (found.classes.tolist(), found.outlined) == ([1, 7], 1)
         np.testing.assert_allclose(found.boxes[0], found.boxes[1], atol=1.0)
-    else:  # less than a pixel of the box is in view
+    else:  # less than a pixel of the box is in the crop
         assert len(found) == 0
 
 
@@ -86,7 +86,7 @@ def test_a_warp_and_its_inverse_give_the_picture_back(seed: int) -> None:
 def test_forward_inverts_the_map_of_pixels(elastic: float) -> None:
     rng = np.random.default_rng(3)
     warp = WILD.model_copy(update={"elastic": elastic}).draw_warp((96, 96), rng)
-    points = np.array([[20.5, 30.5], [45.5, 40.5], [60.5, 70.5]])  # of the view
+    points = np.array([[20.5, 30.5], [45.5, 40.5], [60.5, 70.5]])  # of the crop
     source = points @ warp.matrix[:, :2].T + warp.matrix[:, 2]
     if warp.displacement is not None:
         source += warp.displacement[points[:, 1].astype(int), points[:, 0].astype(int)]
@@ -144,13 +144,13 @@ def test_extents_are_boxes_that_the_view_does_not_cut_off() -> None:
     assert sample.instances is not None
     boxes = np.array([[10, 20, 50, 40], [60, 60, 90, 80], [0, 0, 5, 5]], np.float32)
     objects = Instances(boxes, np.array([1, 2, 3]), extents=boxes)
-    view = Warp(np.array([[0.5, 0.0, 30.0], [0.0, 0.5, 25.0]]), (96, 96)).apply(replace(sample, instances=objects))
-    assert view.instances is not None
-    assert view.instances.classes.tolist() == [1, 2]
-    assert view.instances.boxes.tolist() == [[0, 0, 40, 30], [60, 70, 96, 96]]
-    assert view.instances.extents is not None
-    assert view.instances.extents.tolist() == [[-40, -10, 40, 30], [60, 70, 120, 110]]
-    assert view.instances.extents.dtype == np.float32
+    crop = Warp(np.array([[0.5, 0.0, 30.0], [0.0, 0.5, 25.0]]), (96, 96)).apply(replace(sample, instances=objects))
+    assert crop.instances is not None
+    assert crop.instances.classes.tolist() == [1, 2]
+    assert crop.instances.boxes.tolist() == [[0, 0, 40, 30], [60, 70, 96, 96]]
+    assert crop.instances.extents is not None
+    assert crop.instances.extents.tolist() == [[-40, -10, 40, 30], [60, 70, 120, 110]]
+    assert crop.instances.extents.dtype == np.float32
 
 
 def test_boxes_without_a_label_map_enclose_their_corners() -> None:
@@ -158,9 +158,9 @@ def test_boxes_without_a_label_map_enclose_their_corners() -> None:
     assert sample.instances is not None
     alone = Sample("s", sample.image, sample.mask, Instances(sample.instances.boxes, sample.instances.classes))
     quarter_turn = Warp(np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 96.0]]), (96, 96))  # x, y -> y, 96 - x
-    view = quarter_turn.apply(alone)
-    assert view.instances is not None
-    assert view.instances.boxes.tolist() == [[46, 40, 66, 70]]
+    crop = quarter_turn.apply(alone)
+    assert crop.instances is not None
+    assert crop.instances.boxes.tolist() == [[46, 40, 66, 70]]
     far = Warp(np.array([[1.0, 0.0, 80.0], [0.0, 1.0, 80.0]]), (16, 16)).apply(alone)
     assert far.instances is not None
     assert len(far.instances) == 0
@@ -168,23 +168,23 @@ def test_boxes_without_a_label_map_enclose_their_corners() -> None:
 
 def test_the_identity_changes_nothing() -> None:
     sample = blob_sample()
-    view = Augmentation(crop=(96, 96))(sample, np.random.default_rng(0))
-    assert np.array_equal(view.image, sample.image)
-    assert view.mask is not None
+    crop = Augmentation(crop=(96, 96))(sample, np.random.default_rng(0))
+    assert np.array_equal(crop.image, sample.image)
+    assert crop.mask is not None
     assert sample.mask is not None
-    assert np.array_equal(view.mask, sample.mask)
+    assert np.array_equal(crop.mask, sample.mask)
 
 
 def test_outside_of_the_picture_is_void_and_mirrored() -> None:
-    view = Augmentation(crop=(120, 120))(blob_sample(), np.random.default_rng(0))
-    assert view.mask is not None
-    inside = view.mask != VOID
+    crop = Augmentation(crop=(120, 120))(blob_sample(), np.random.default_rng(0))
+    assert crop.mask is not None
+    inside = crop.mask != VOID
     assert inside.sum() == 96 * 96  # the crop contains the picture
     ys, xs = np.nonzero(inside)
     assert (np.ptp(ys), np.ptp(xs)) == (95, 95)
-    assert np.array_equal(view.image[inside], blob_sample().image.reshape(-1, 3))
-    above = view.image[: ys.min(), xs.min() : xs.max() + 1]
-    assert np.array_equal(above[::-1], view.image[ys.min() + 1 : 2 * ys.min() + 1, xs.min() : xs.max() + 1])
+    assert np.array_equal(crop.image[inside], blob_sample().image.reshape(-1, 3))
+    above = crop.image[: ys.min(), xs.min() : xs.max() + 1]
+    assert np.array_equal(above[::-1], crop.image[ys.min() + 1 : 2 * ys.min() + 1, xs.min() : xs.max() + 1])
 
 
 def test_crops_reach_every_corner_and_stay_inside() -> None:
@@ -203,13 +203,13 @@ def test_any_channels_and_depth(dtype: str, channels: int) -> None:
         crop=(32, 40), rotate=10, elastic=2, brightness=0.3, contrast=0.3, saturation=0.3, noise=0.05, blur=1.0
     )
     for seed in range(4):
-        view = augmentation(blob_sample(64, channels, dtype), np.random.default_rng(seed))
-        assert view.image.shape == (32, 40, channels)
-        assert view.image.dtype == dtype
-        assert np.isfinite(view.image).all()
+        crop = augmentation(blob_sample(64, channels, dtype), np.random.default_rng(seed))
+        assert crop.image.shape == (32, 40, channels)
+        assert crop.image.dtype == dtype
+        assert np.isfinite(crop.image).all()
 
 
-def test_the_same_state_gives_the_same_view() -> None:
+def test_the_same_state_gives_the_same_crop() -> None:
     augmentation = WILD.model_copy(update={"noise": 0.1, "blur": 1.0, "brightness": 0.5})
     first, again = (augmentation(blob_sample(), np.random.default_rng(5)).image for _ in range(2))
     assert np.array_equal(first, again)
@@ -222,7 +222,7 @@ def test_changing_one_setting_leaves_the_other_draws_alone() -> None:
 
 
 def left_over(**settings: object) -> object:
-    """State of the generator after one view: equal states mean equally many numbers drawn."""
+    """State of the generator after one crop: equal states mean equally many numbers drawn."""
     rng = np.random.default_rng(9)
     Augmentation(**{"crop": (48, 48), **settings})(blob_sample(), rng)
     return rng.bit_generator.state

@@ -49,7 +49,7 @@ def test_removed() -> None:
 
 
 def test_from_a_folder_of_pictures(tmp_path: Path) -> None:
-    write_png(tmp_path / "red.png", np.full((10, 12, 3), (200, 30, 30), np.uint8))  # smaller than the view
+    write_png(tmp_path / "red.png", np.full((10, 12, 3), (200, 30, 30), np.uint8))  # smaller than the crop
     image, ground = disc()
     other = replace_background(image, ground, np.random.default_rng(0), str(tmp_path))
     assert (other[:5, :5] == (200, 30, 30)).all()
@@ -61,13 +61,13 @@ def test_from_a_folder_of_pictures(tmp_path: Path) -> None:
 def test_as_an_augmentation_it_follows_the_masks_own_classes() -> None:
     image, ground = disc()
     mask = np.where(ground, 3, 1).astype(np.uint8)
-    view = Augmentation(crop=(60, 60), background=1.0, background_class=3)
-    seen = [view(Sample("s", image, mask), np.random.default_rng(seed)) for seed in range(8)]
+    augment = Augmentation(crop=(60, 60), background=1.0, background_class=3)
+    seen = [augment(Sample("s", image, mask), np.random.default_rng(seed)) for seed in range(8)]
     for each in seen:
         assert np.array_equal(each.mask, mask)
         assert np.array_equal(each.image[28:32, 28:32], image[28:32, 28:32])
     assert np.median([np.abs(each.image[:5].astype(int) - 20).mean() for each in seen]) > 20
-    unlabelled = view(Sample("s", image), np.random.default_rng(0))
+    unlabelled = augment(Sample("s", image), np.random.default_rng(0))
     assert np.array_equal(unlabelled.image, image)
 
 
@@ -75,12 +75,12 @@ def test_what_is_covered_has_no_label() -> None:
     image, ground = disc()
     shares = []
     for seed in range(40):
-        view = erased(Sample("s", image, ground.astype(np.uint8)), np.random.default_rng(seed))
-        covered = view.mask == VOID
+        crop = erased(Sample("s", image, ground.astype(np.uint8)), np.random.default_rng(seed))
+        covered = crop.mask == VOID
         rows, columns = np.flatnonzero(covered.any(1)), np.flatnonzero(covered.any(0))
         assert covered.sum() == len(rows) * len(columns)  # one rectangle
-        assert np.array_equal(view.image[~covered], image[~covered])
-        assert not np.array_equal(view.image[covered], image[covered])
+        assert np.array_equal(crop.image[~covered], image[~covered])
+        assert not np.array_equal(crop.image[covered], image[covered])
         shares.append(covered.mean())
     assert 0.015 < min(shares) < 0.05
     assert 0.15 < max(shares) < 0.25

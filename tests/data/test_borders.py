@@ -46,8 +46,8 @@ def test_views_are_weighted_between_their_objects() -> None:
     ids[5:35, 4:19], ids[5:35, 21:36] = 1, 2
     mask = (ids > 0).astype(np.uint8)
     image = np.zeros((40, 40, 3), np.uint8)
-    view = WithBorderWeights(Augmentation(crop=(40, 40)), 10.0, 5.0)
-    apart = view(Sample("s", image, mask), np.random.default_rng(0))
+    augment = WithBorderWeights(Augmentation(crop=(40, 40)), 10.0, 5.0)
+    apart = augment(Sample("s", image, mask), np.random.default_rng(0))
     assert apart.weights is not None
     assert apart.weights[20, 19] == pytest.approx(1 + 10 * np.exp(-9 / 50))  # 1 and 2 pixels from the two
     assert apart.weights[20, 10] == 1
@@ -55,8 +55,8 @@ def test_views_are_weighted_between_their_objects() -> None:
     touching[5:35, 19:21] = 2
     merged = (touching > 0).astype(np.uint8)
     seen = Sample("s", image, merged, Instances.from_label_map(touching))
-    assert (view(Sample("s", image, merged), np.random.default_rng(0)).weights == 1).all()
-    assert view(seen, np.random.default_rng(0)).weights.max() > 1  # above and below, where the two are near
+    assert (augment(Sample("s", image, merged), np.random.default_rng(0)).weights == 1).all()
+    assert augment(seen, np.random.default_rng(0)).weights.max() > 1  # above and below, where the two are near
 
 
 def test_the_loss_counts_pixels_by_their_weights() -> None:

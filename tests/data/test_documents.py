@@ -66,10 +66,10 @@ def test_any_depth_and_channels(dtype: str, channels: int) -> None:
     top = {"uint8": 255, "uint16": 65535, "float32": 1}[dtype]
     image = (np.random.default_rng(0).random((50, 60, channels)) * top).astype(dtype)
     paper = Augmentation(crop=(40, 48), perspective=0.1, folds=2, shading=0.5, ink=1.5, scan=0.5, sharpen=1, erase=1)
-    view = paper(Sample("s", image, np.zeros((50, 60), np.uint8)), np.random.default_rng(1))
-    assert view.image.shape == (40, 48, channels)
-    assert view.image.dtype == image.dtype
-    assert float(view.image.std()) > 0.01 * top
+    crop = paper(Sample("s", image, np.zeros((50, 60), np.uint8)), np.random.default_rng(1))
+    assert crop.image.shape == (40, 48, channels)
+    assert crop.image.dtype == image.dtype
+    assert float(crop.image.std()) > 0.01 * top
 
 
 def test_the_scanner_adds_what_is_asked_and_keeps_the_mean() -> None:

@@ -1,4 +1,4 @@
-"""Pictures brought to a view: covered, centred, never distorted."""
+"""Pictures brought to one size: covered, centred, never distorted."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ SIZES = [(1, 1), (7, 300), (224, 224), (256, 256), (500, 375), (33, 47)]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("view", [(28, 28), (224, 160)])
-def test_the_view_is_covered_and_no_more(size: tuple[int, int], view: tuple[int, int]) -> None:
+@pytest.mark.parametrize("target", [(28, 28), (224, 160)])
+def test_the_target_is_covered_and_no_more(size: tuple[int, int], target: tuple[int, int]) -> None:
     image = np.zeros((*size, 3), np.uint8)
-    height, width = Cover(view).image(image).shape[:2]
-    assert height >= view[0]
-    assert width >= view[1]
-    assert min(height / view[0], width / view[1]) <= ROOM + 1 / min(view)
+    height, width = Cover(target).image(image).shape[:2]
+    assert height >= target[0]
+    assert width >= target[1]
+    assert min(height / target[0], width / target[1]) <= ROOM + 1 / min(target)
     if min(size) > 30:  # proportions, as far as whole pixels allow
         assert height / width == pytest.approx(size[0] / size[1], rel=0.05)
-    assert Centre(view).image(image).shape == (*view, 3)
+    assert Centre(target).image(image).shape == (*target, 3)
 
 
 def test_a_picture_of_the_views_size_stays_as_it_is() -> None:

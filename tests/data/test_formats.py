@@ -19,8 +19,8 @@ from pixelwise.data.formats.decision import is_lossy
 from pixelwise.data.formats.pairing_by_words import by_words
 from pixelwise.data.listing import picture_files
 from pixelwise.data.names import Found, Names
+from pixelwise.data.path_words import parse_path
 from pixelwise.data.pictures import PictureFormat
-from pixelwise.data.places import place
 from pixelwise.data.record import Record
 from pixelwise.errors import UserError
 
@@ -496,8 +496,8 @@ def test_one_name_in_several_spellings() -> None:
 
 
 def test_folder_words_keep_other_folders() -> None:
-    assert place(PurePosixPath("my images 7/x.png")).role == ""
-    assert place(PurePosixPath("train/trainannot/x.png")).split == "train"
+    assert parse_path(PurePosixPath("my images 7/x.png")).role == ""
+    assert parse_path(PurePosixPath("train/trainannot/x.png")).split == "train"
 
 
 def test_every_layout_has_both_functions() -> None:

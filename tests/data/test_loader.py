@@ -79,8 +79,8 @@ def test_other_streams_have_orders_and_views_of_their_own(dataset: Dataset) -> N
     assert len({tuple(order) for order in orders}) == len(names)
     streams = [loader(dataset, stream=name, batch_size=1) for name in names]
     record = dataset.split("train")[0].name
-    views = [next(b for b in first(each, 8) if b.names == (record,)).images for each in streams]
-    assert all(not torch.equal(views[0], view) for view in views[1:])
+    crops = [next(b for b in first(each, 8) if b.names == (record,)).images for each in streams]
+    assert all(not torch.equal(crops[0], crop) for crop in crops[1:])
     again = loader(dataset, stream="unlabelled", batch_size=1)
     assert all(map(equal, first(streams[1], 8), first(again, 8)))
     assert not all(map(equal, first(streams[1], 8), first(loader(dataset, stream="unlabelled", seed=1), 8)))
@@ -103,7 +103,7 @@ def test_the_number_of_threads_changes_nothing(dataset: Dataset, workers: int) -
     assert all(map(equal, first(loader(dataset), 4), first(loader(dataset, workers=workers), 4)))
 
 
-def test_another_seed_gives_other_views(dataset: Dataset) -> None:
+def test_another_seed_gives_other_crops(dataset: Dataset) -> None:
     assert not equal(first(loader(dataset), 1)[0], first(loader(dataset, seed=1), 1)[0])
 
 
@@ -120,7 +120,7 @@ def test_one_picture_fills_any_batch(dataset: Dataset) -> None:
     train = TrainLoader(SampleCache(dataset), dataset.split("train")[:1], VIEW, targets=None, batch_size=5, seed=0)
     (batch,) = first(train, 1)
     assert batch.images.shape == (5, 3, 24, 32)
-    assert not torch.equal(batch.images[0], batch.images[1])  # the same picture, other views
+    assert not torch.equal(batch.images[0], batch.images[1])  # the same picture, other crops
 
 
 def test_batches_are_channels_last_bytes_and_ids(dataset: Dataset) -> None:

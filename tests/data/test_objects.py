@@ -1,4 +1,4 @@
-"""Objects as boxes: what stays of them in views, windows around them, and the batch."""
+"""Objects as boxes: what stays of them in crops, windows around them, and the batch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pixelwise.data.loader import EvaluationLoader, collate
 from pixelwise.data.object_windows import BACKGROUND, MEASURED, NEAR, SIDES, ObjectWindows
 from pixelwise.data.objects import (
     NO_CLASS,
-    ObjectViews,
+    ObjectCrops,
     Stretch,
-    aimed,
-    area,
+    box_areas,
     boxes_alone,
+    largest_first,
     object_facts,
     object_sizes,
     resized,
 )
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import scene, write_coco_scenes
-from pixelwise.tasks.detect.criterion import AimedTargets
+from pixelwise.tasks.detect.criterion import LocalisationTargets
 
 
 def sample_of(boxes: list[list[float]], classes: list[int], size: tuple[int, int] = (60, 80)) -> Sample:
@@ -49,57 +49,57 @@ def boxes_of(sample: Sample) -> np.ndarray:
 
 
 def test_the_largest_object_gives_the_class() -> None:
-    found = aimed(sample_of([[0, 0, 4, 4], [0, 0, 9, 9], [5, 5, 14, 14]], [1, 3, 2]))
+    found = largest_first(sample_of([[0, 0, 4, 4], [0, 0, 9, 9], [5, 5, 14, 14]], [1, 3, 2]))
     assert found.class_id == 3  # the first of equal ones
     assert found.instances is not None
     assert found.instances.classes.tolist() == [3, 2, 1]
-    assert aimed(sample_of([], [])).class_id == NO_CLASS
+    assert largest_first(sample_of([], [])).class_id == NO_CLASS
 
 
 def test_half_an_object_counts_and_less_does_not() -> None:
     """Views of 40 of 80 columns, whose values are their numbers."""
     sample = boxes_alone(sample_of([[30, 0, 50, 10], [31, 20, 51, 30], [0, 40, 8, 48]], [1, 2, 3]))
     sample.image[:] = np.arange(80, dtype=np.uint8)[:, None]
-    views = ObjectViews(Augmentation(crop=(60, 40)))
+    augment = ObjectCrops(Augmentation(crop=(60, 40)))
     seen = set()
     for seed in range(200):
-        view = views(sample, np.random.default_rng(seed))
-        assert view.instances is not None
-        left = int(view.image[0, 0, 0])
+        crop = augment(sample, np.random.default_rng(seed))
+        assert crop.instances is not None
+        left = int(crop.image[0, 0, 0])
         inside = {
             class_id: min(right, left + 40) - max(begin, left)
             for class_id, (begin, right) in {1: (30, 50), 2: (31, 51), 3: (0, 8)}.items()
         }
         expected = [class_id for class_id, half in ((1, 10), (2, 10), (3, 4)) if inside[class_id] >= half]
-        assert sorted(view.instances.classes.tolist()) == expected
-        for box, class_id in zip(boxes_of(view), view.instances.classes, strict=True):
+        assert sorted(crop.instances.classes.tolist()) == expected
+        for box, class_id in zip(boxes_of(crop), crop.instances.classes, strict=True):
             assert box[2] - box[0] == inside[int(class_id)]  # cut off at the edge
         seen.add(tuple(expected))
     assert seen == {(1, 3), (1, 2, 3), (1, 2)}
 
 
-def test_boxes_follow_pixels_through_views() -> None:
+def test_boxes_follow_pixels_through_crops() -> None:
     sample = boxes_alone(painted([[20, 15, 44, 40]], [7]))
-    views = ObjectViews(Augmentation(crop=(48, 64), scale=(0.8, 1.25), flip="both"))
+    augment = ObjectCrops(Augmentation(crop=(48, 64), scale=(0.8, 1.25), flip="both"))
     for seed in range(30):
-        view = views(sample, np.random.default_rng(seed))
-        if view.class_id == NO_CLASS:
+        crop = augment(sample, np.random.default_rng(seed))
+        if crop.class_id == NO_CLASS:
             continue
-        ys, xs = np.nonzero(view.image[:, :, 0] > 35)
+        ys, xs = np.nonzero(crop.image[:, :, 0] > 35)
         expected = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
-        np.testing.assert_allclose(boxes_of(view)[0], expected, atol=1.0)
+        np.testing.assert_allclose(boxes_of(crop)[0], expected, atol=1.0)
 
 
 def test_stretch_there_and_back() -> None:
     sample = painted([[20, 15, 44, 40], [50, 0, 80, 60]], [7, 1])
     stretch = Stretch((120, 40))
-    view = stretch(sample)
-    assert view.image.shape == (120, 40, 3)
-    np.testing.assert_allclose(boxes_of(view)[0], [10, 30, 22, 80])
-    np.testing.assert_allclose(stretch.back(boxes_of(view), 60, 80), boxes_of(sample))
-    assert view.instances is not None
-    np.testing.assert_array_equal(view.instances.extents, boxes_of(view))
-    assert (view.image[35:75, 12:20] == 70).all()
+    crop = stretch(sample)
+    assert crop.image.shape == (120, 40, 3)
+    np.testing.assert_allclose(boxes_of(crop)[0], [10, 30, 22, 80])
+    np.testing.assert_allclose(stretch.back(boxes_of(crop), 60, 80), boxes_of(sample))
+    assert crop.instances is not None
+    np.testing.assert_array_equal(crop.instances.extents, boxes_of(crop))
+    assert (crop.image[35:75, 12:20] == 70).all()
 
 
 def test_joints_follow_their_objects_through_stretch_and_windows() -> None:
@@ -109,11 +109,11 @@ def test_joints_follow_their_objects_through_stretch_and_windows() -> None:
     assert sample.instances is not None
     objects = replace(sample.instances, keypoints=middles[:, None].astype(np.float32), sides=((0, 0),))
     sample = replace(sample, instances=objects)
-    views = [Stretch((90, 70))(sample)]
-    views += [ObjectWindows(32, (60,), 0.0)(boxes_alone(sample), np.random.default_rng(seed)) for seed in range(5)]
-    views += [ObjectViews(Augmentation(crop=(60, 80)))(boxes_alone(sample), np.random.default_rng(0))]
-    for view in views:
-        found = view.instances
+    crops = [Stretch((90, 70))(sample)]
+    crops += [ObjectWindows(32, (60,), 0.0)(boxes_alone(sample), np.random.default_rng(seed)) for seed in range(5)]
+    crops += [ObjectCrops(Augmentation(crop=(60, 80)))(boxes_alone(sample), np.random.default_rng(0))]
+    for crop in crops:
+        found = crop.instances
         assert found is not None
         assert found.keypoints is not None
         assert found.sides == ((0, 0),)
@@ -193,16 +193,16 @@ def test_a_window_shows_its_object_and_none_nearer_to_its_middle(
         apart = np.abs((moved[:, :2] + moved[:, 2:]) / 2 - 16).max(1)
         assert apart[window.class_id - 1] <= apart.min() + 1e-3
         shown = np.clip(found, 0, 32)
-        assert area(shown[None])[0] >= 0.499 * area(found[None])[0]
+        assert box_areas(shown[None])[0] >= 0.499 * box_areas(found[None])[0]
     assert seen == set(range(1, len(boxes) + 1))
 
 
 def test_boxes_of_windows_are_not_cut_off() -> None:
     """An object at the border of a window keeps its whole box, also after what varies within the window."""
     sample = boxes_alone(painted([[2, 2, 40, 20]], [3], (60, 44)))
-    views = Augmentation(crop=(32, 32), flip="horizontal", brightness=0.2)
+    augment = Augmentation(crop=(32, 32), flip="horizontal", brightness=0.2)
     plain = ObjectWindows(32, (60,), 0.0)
-    varied = ObjectWindows(32, (60,), 0.0, views)
+    varied = ObjectWindows(32, (60,), 0.0, augment)
     for seed in range(20):
         one, other = (draw(sample, np.random.default_rng(seed)) for draw in (plain, varied))
         sides = [boxes_of(each)[0, 2:] - boxes_of(each)[0, :2] for each in (one, other)]
@@ -238,8 +238,8 @@ def test_the_same_windows_in_every_validation() -> None:
 
 
 def test_batches_hold_objects_padded_to_the_most() -> None:
-    samples = [aimed(sample_of([[0, 0, 4, 4], [0, 0, 9, 9]], [1, 3])), aimed(sample_of([], []))]
-    targets = collate(samples, AimedTargets).targets
+    samples = [largest_first(sample_of([[0, 0, 4, 4], [0, 0, 9, 9]], [1, 3])), largest_first(sample_of([], []))]
+    targets = collate(samples, LocalisationTargets).targets
     assert targets.objects.classes.tolist() == [[3, 1], [-1, -1]]
     assert targets.objects.boxes[0].tolist() == [[0, 0, 9, 9], [0, 0, 4, 4]]
     assert targets.objects.boxes[1].isnan().all()

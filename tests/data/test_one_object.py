@@ -75,12 +75,12 @@ def test_nothing_else_is_labelled(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (1.0, 1.15)])
 @pytest.mark.parametrize("flip", ["none", "both"])
-def test_the_object_fills_the_view(seed: int, scale: tuple[float, float], flip: str) -> None:
-    views = Augmentation(crop=(64, 96), scale=scale, flip=flip, objects=1.0, alone=True)
-    view = views(with_objects(scene()), np.random.default_rng(seed))
-    assert view.mask is not None
-    assert view.image.shape == (64, 96, 1)
-    rows, columns = np.nonzero((view.mask > 0) & (view.mask != VOID))
+def test_the_object_fills_the_crop(seed: int, scale: tuple[float, float], flip: str) -> None:
+    augment = Augmentation(crop=(64, 96), scale=scale, flip=flip, objects=1.0, alone=True)
+    crop = augment(with_objects(scene()), np.random.default_rng(seed))
+    assert crop.mask is not None
+    assert crop.image.shape == (64, 96, 1)
+    rows, columns = np.nonzero((crop.mask > 0) & (crop.mask != VOID))
     tall, wide = np.ptp(rows) + 1, np.ptp(columns) + 1
     shares = (tall / 64, wide / 96)
     assert max(shares) == pytest.approx(1 / MARGIN, rel=0.16 if scale[1] > 1 else 0.03)
@@ -92,15 +92,15 @@ def test_the_object_fills_the_view(seed: int, scale: tuple[float, float], flip: 
 def test_without_an_object_a_view_is_as_any_other() -> None:
     empty = with_objects(Sample("empty", np.zeros((50, 50, 3), np.uint8), np.zeros((50, 50), np.uint8)))
     unlabelled = with_objects(Sample("unlabelled", np.zeros((50, 50, 3), np.uint8)))
-    views = Augmentation(crop=(20, 30), objects=1.0, alone=True)
+    augment = Augmentation(crop=(20, 30), objects=1.0, alone=True)
     for sample in (empty, unlabelled):
-        assert views(sample, np.random.default_rng(0)).image.shape == (20, 30, 3)
+        assert augment(sample, np.random.default_rng(0)).image.shape == (20, 30, 3)
 
 
 def test_objects_that_are_not_asked_for_change_nothing() -> None:
-    views = Augmentation(crop=(40, 40), scale=(0.8, 1.3), rotate=10)
+    augment = Augmentation(crop=(40, 40), scale=(0.8, 1.3), rotate=10)
     sample = with_objects(scene())
-    plain = views(scene(), np.random.default_rng(3))
-    also = views.model_copy(update={"alone": True})(sample, np.random.default_rng(3))
+    plain = augment(scene(), np.random.default_rng(3))
+    also = augment.model_copy(update={"alone": True})(sample, np.random.default_rng(3))
     np.testing.assert_array_equal(plain.image, also.image)
     np.testing.assert_array_equal(plain.mask, also.mask)

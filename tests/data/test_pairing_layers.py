@@ -10,7 +10,7 @@ from people_files import SIZE, mask, picture, save
 
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.pairing_layers import named_layers
-from pixelwise.data.places import place
+from pixelwise.data.path_words import parse_path
 
 PLACES = {"cat": (2, 2), "dog": (2, 35), "eel": (25, 10)}
 """Where the masks of `mask(0)` lie, so that no two of them meet."""
@@ -82,8 +82,8 @@ def test_masks_of_ids_in_folders_of_batches_keep_their_ids(tmp_path: Path) -> No
 def test_what_names_no_class(added: str, classes: set[str]) -> None:
     masks = [PurePosixPath(f"{index}.png") for index in range(4)]
     chosen = {PurePosixPath("x"): masks[:2], PurePosixPath("y"): masks[2:]}
-    placed = {picture: [(file, place(file)) for file in found] for picture, found in chosen.items()}
-    assert set(named_layers(placed, dict(zip(masks, added.split(), strict=True))).values()) == classes
+    parsed = {picture: [(file, parse_path(file)) for file in found] for picture, found in chosen.items()}
+    assert set(named_layers(parsed, dict(zip(masks, added.split(), strict=True))).values()) == classes
 
 
 def test_a_name_that_says_the_class_is_no_group(tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from pixelwise.data.record import Record
 from pixelwise.data.regions import (
     Box,
     Broken,
-    Counts,
     Disc,
     Pairs,
     Parts,
     Patch,
     Polygons,
     Region,
+    RunLengths,
     content,
     fill,
 )
@@ -112,7 +112,12 @@ class TestRegions:
         mask = np.random.default_rng(3).random((5, 9)) < 0.4
         counts = rle.encode(mask)
         along_rows = Pairs(rle.to_pairs(mask.T), "rows")
-        regions = (Pairs(rle.to_pairs(mask)), along_rows, Counts(counts, (5, 9)), Counts(rle.compress(counts), (5, 9)))
+        regions = (
+            Pairs(rle.to_pairs(mask)),
+            along_rows,
+            RunLengths(counts, (5, 9)),
+            RunLengths(rle.compress(counts), (5, 9)),
+        )
         for region in regions:
             np.testing.assert_array_equal(drawn(region, 5, 9), mask)
 
@@ -139,8 +144,8 @@ class TestRegions:
                 Disc(0, 0, 6),
                 Pairs(np.array([[1, 2]])),
                 Pairs(np.array([[1, 2]]), "rows"),
-                Counts("231", (2, 3)),
-                Counts("231", (3, 2)),
+                RunLengths("231", (2, 3)),
+                RunLengths("231", (3, 2)),
                 Patch(0, 0, np.ones((1, 2), bool)),
                 Patch(0, 0, np.ones((2, 1), bool)),
                 Parts((box(0, 0, 6, 6),)),
@@ -247,9 +252,9 @@ class TestPainting:
     ("region", "words"),
     [
         (Pairs(np.array([[60, 9]])), "the run '60 9' lies outside"),
-        (Counts(np.array([64]), (4, 16)), "is of a picture of 16 x 4, but this picture is 8 x 8"),
-        (Counts(np.array([63]), (8, 8)), "add up to 63 pixels"),
-        (Counts("~", (8, 8)), "holds '~'"),
+        (RunLengths(np.array([64]), (4, 16)), "is of a picture of 16 x 4, but this picture is 8 x 8"),
+        (RunLengths(np.array([63]), (8, 8)), "add up to 63 pixels"),
+        (RunLengths("~", (8, 8)), "holds '~'"),
         (Patch(6, 0, np.ones((3, 2), bool)), "rows 6 to 9, but the picture is 8 x 8"),
     ],
 )
@@ -267,7 +272,7 @@ def test_all_faults_of_a_picture_are_told() -> None:
     shapes = (
         Shape(0, Broken("no polygon"), entry="shape 1"),
         Shape(1, box(0, 0, 2, 2), entry="shape 2"),
-        Shape(1, Counts(np.array([63]), (8, 8)), entry="shape 3"),
+        Shape(1, RunLengths(np.array([63]), (8, 8)), entry="shape 3"),
     )
     of_another_size = coding(*shapes, size=(8, 9))
     assert [fault.split(": ")[0] for fault in of_another_size.faults(RECORD, (8, 8))] == [

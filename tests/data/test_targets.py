@@ -19,7 +19,7 @@ from pixelwise.data.targets import (
     Targets,
     ValueTargets,
 )
-from pixelwise.tasks.detect.criterion import AimedTargets
+from pixelwise.tasks.detect.criterion import LocalisationTargets
 
 SIZE = (3, 5)
 RNG = np.random.default_rng(0)
@@ -134,7 +134,14 @@ def every_kind() -> list[Targets]:
         partner=image(),
         proposals=proposals,
     )
-    kinds: list[type[Targets]] = [PixelTargets, ClassTargets, ValueTargets, ObjectTargets, PairTargets, AimedTargets]
+    kinds: list[type[Targets]] = [
+        PixelTargets,
+        ClassTargets,
+        ValueTargets,
+        ObjectTargets,
+        PairTargets,
+        LocalisationTargets,
+    ]
     return [kind.collate([sample]) for kind in kinds]
 
 

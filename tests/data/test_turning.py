@@ -51,10 +51,10 @@ def test_no_angle_is_the_identity(nearness: float, sample: Sample) -> None:
     moved, seen = turn(0, nearness=nearness).backward(centres())
     assert np.abs(moved - centres()).max() < 1e-9
     assert seen.all()
-    view = Warp(STILL, SIZE).turned(turn(0, nearness=nearness)).apply(sample)
-    assert np.array_equal(view.image, sample.image)
-    assert view.mask is not None
-    assert np.array_equal(view.mask, sample.mask)
+    crop = Warp(STILL, SIZE).turned(turn(0, nearness=nearness)).apply(sample)
+    assert np.array_equal(crop.image, sample.image)
+    assert crop.mask is not None
+    assert np.array_equal(crop.mask, sample.mask)
 
 
 @pytest.mark.parametrize("angle", [-50, -20, 5, 35])
@@ -109,23 +109,23 @@ def test_opposite_angles_are_mirror_images() -> None:
 def test_what_comes_into_sight_continues_the_picture_and_is_void(sample: Sample) -> None:
     each = turn(35)
     _, seen = each.backward(centres())
-    view = Warp(STILL, SIZE).turned(each).apply(sample)
-    assert view.mask is not None and view.values is not None  # noqa: PT018
-    assert np.array_equal(view.mask == VOID, ~seen)
-    assert np.array_equal(np.isnan(view.values), ~seen)
-    assert view.instances is not None and view.instances.ids is not None  # noqa: PT018
-    assert not view.instances.ids[~seen].any()
+    crop = Warp(STILL, SIZE).turned(each).apply(sample)
+    assert crop.mask is not None and crop.values is not None  # noqa: PT018
+    assert np.array_equal(crop.mask == VOID, ~seen)
+    assert np.array_equal(np.isnan(crop.values), ~seen)
+    assert crop.instances is not None and crop.instances.ids is not None  # noqa: PT018
+    assert not crop.instances.ids[~seen].any()
     assert (~seen[:, :60]).any()
     assert seen[:, 60:].all(), "the front turns to the right, so the left comes into sight"
-    steps = np.abs(np.diff(view.image[40, 2:60].astype(int), axis=0)).max()
+    steps = np.abs(np.diff(crop.image[40, 2:60].astype(int), axis=0)).max()
     assert steps < 40, "no seam where the mirror image begins"
 
 
 @pytest.mark.parametrize("nearness", [0.0, NEARNESS])
 @pytest.mark.parametrize(("yaw", "pitch"), [(20, 0), (-40, 0), (0, 25), (35, -25), (55, 10)])
 def test_keypoints_stay_on_their_marks(yaw: float, pitch: float, nearness: float, sample: Sample) -> None:
-    view = Warp(STILL, SIZE).turned(turn(yaw, pitch, nearness)).apply(sample)
-    objects, ids = view.instances, view.mask
+    crop = Warp(STILL, SIZE).turned(turn(yaw, pitch, nearness)).apply(sample)
+    objects, ids = crop.instances, crop.mask
     assert objects is not None and ids is not None and objects.keypoints is not None  # noqa: PT018
     visible = objects.keypoints[:, 0, 2] > 0
     assert visible.sum() >= 6
@@ -141,15 +141,15 @@ def test_what_is_turned_away_is_gone(sample: Sample) -> None:
     boxes = np.array([[104.0, 36, 112, 44], [30, 30, 50, 50]])
     full = marked(boxes)
     each = Warp(STILL, SIZE).turned(turn(55))
-    view = each.apply(full)
-    assert view.instances is not None
-    assert view.instances.classes.tolist() == [2]
+    crop = each.apply(full)
+    assert crop.instances is not None
+    assert crop.instances.classes.tolist() == [2]
     assert full.instances is not None
     bare = Sample("b", full.image, instances=Instances(full.instances.boxes, full.instances.classes))
     alone = each.apply(bare)
     assert alone.instances is not None
     assert alone.instances.classes.tolist() == [2]
-    assert alone.instances.boxes == pytest.approx(view.instances.boxes, abs=1.0)
+    assert alone.instances.boxes == pytest.approx(crop.instances.boxes, abs=1.0)
     _, seen = each.located(np.array([[108.0, 40.0], [40.0, 40.0]]))
     assert seen.tolist() == [False, True]
 
@@ -161,8 +161,8 @@ def test_turns_go_with_everything_else_in_one_map(sample: Sample) -> None:
     )
     found = 0
     for seed in range(12):
-        view = augment(sample, np.random.default_rng(seed))
-        objects, ids = view.instances, view.mask
+        crop = augment(sample, np.random.default_rng(seed))
+        objects, ids = crop.instances, crop.mask
         assert objects is not None and ids is not None and objects.keypoints is not None  # noqa: PT018
         for (x, y, visible), class_id in zip(objects.keypoints[:, 0], objects.classes, strict=True):
             if visible:
@@ -189,7 +189,7 @@ def test_a_view_of_one_object_turns_that_object() -> None:
     turned = Augmentation(crop=(60, 60), objects=1.0, yaw=50)(sample, np.random.default_rng(3))
     moved = (np.abs(still.image.astype(int) - turned.image) > 2).any(-1)
     xs, ys = np.meshgrid(np.arange(60) + 0.5, np.arange(60) + 0.5)
-    outside = np.hypot(xs - 30, ys - 30) > 25 + 1  # the object is 1 / 1.2 of the view
+    outside = np.hypot(xs - 30, ys - 30) > 25 + 1  # the object is 1 / 1.2 of the crop
     assert moved.any()
     assert not moved[outside].any()
 

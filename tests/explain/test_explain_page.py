@@ -66,10 +66,10 @@ def write_model(path: Path, name: str, channels: int, dtype: str = "uint8", **op
     options = {"num_classes": 3, "in_channels": channels, **options}
     network = create_model(name, **options)
     full = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}[dtype]
-    view = getattr(network, "window", None) or {"resnet18": (32, 32), "localizer": (64, 64)}.get(name)
+    size = getattr(network, "window", None) or {"resnet18": (32, 32), "localizer": (64, 64)}.get(name)
     spec = ModelSpec(
         name, options, ("background", "<cell>", "rim & wall"), PictureFormat(channels, dtype), (full / 2,) * channels,
-        (full / 4,) * channels, view=view,
+        (full / 4,) * channels, input_size=size,
     )  # fmt: skip
     save_model(path, network.state_dict(), spec)
     return path

@@ -200,12 +200,12 @@ def test_large_overlays_are_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_overviews_show_means_not_single_pixels() -> None:
     stripes = np.zeros((8400, 40, 3), np.uint8)
     stripes[::2] = 200
-    view = overview.Overview(8400, 40)
-    assert view.factor == 3
+    shown = overview.Overview(8400, 40)
+    assert shown.factor == 3
     for top in (0, 4200):
-        view.add_block(stripes[top : top + 4200], top, 0)
-    assert view._image is not None
-    assert set(np.unique(view._image[1:-1])) == {67, 133}  # a third and two thirds of 200, not 0 and 200
+        shown.add_block(stripes[top : top + 4200], top, 0)
+    assert shown._image is not None
+    assert set(np.unique(shown._image[1:-1])) == {67, 133}  # a third and two thirds of 200, not 0 and 200
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def small_unet() -> tuple[nn.Module, ModelSpec]:
         ({"overlap": -1}, "overlap.*greater than or equal to 0, found -1"),
         ({"batch": 0}, "batch.*greater than or equal to 1, found 0"),
         ({"flips": "both"}, "flips.*both"),
-        ({"heatmap": "class 1"}, "unet that was trained to segment has no option --heatmap"),
+        ({"heatmap": "class 1"}, "unet that was trained for the task 'segment' has no option --heatmap"),
         ({"tiel": 64}, "has no option --tiel"),
     ],
 )

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.inference.tiles import Band, Grid, Merger, class_ids, grid_within, square_grid
+from pixelwise.inference.tiles import Band, Merger, TileGrid, class_ids, grid_within, square_grid
 from tiny_dense import Near, near
 
 
-def merged(grid: Grid, field: Tensor) -> list[Band]:
+def merged(grid: TileGrid, field: Tensor) -> list[Band]:
     """Bands for tiles cut out of one field of logits (K, H, W)."""
     merger = Merger(grid, len(field), confidence=True, blended=True)
     bands = [merger.add(field[:, ys.start : ys.stop, xs.start : xs.stop]) for ys, xs in grid]
@@ -65,7 +65,7 @@ def test_grids_stay_within_their_area(height: int, width: int, area: int) -> Non
 def test_no_square_tiles_within_the_area_compute_less(area: int) -> None:
     """Fewer tiles are not always better: all are of one length, which is rounded up to strides."""
 
-    def computed(grid: Grid) -> int:
+    def computed(grid: TileGrid) -> int:
         return len(grid) * grid.rows[0].stop * grid.columns[0].stop
 
     found = grid_within(20_000, 20_000, area=area, overlap=32, stride=32)
@@ -114,7 +114,7 @@ def test_a_field_that_does_not_depend_on_the_tile_comes_back(
     np.testing.assert_allclose(confidence, field.softmax(0).amax(0).numpy() * 255, atol=0.51)
 
 
-def whole_and_tiled(height: int, width: int, tile: int, overlap: int) -> tuple[np.ndarray, np.ndarray, Grid]:
+def whole_and_tiled(height: int, width: int, tile: int, overlap: int) -> tuple[np.ndarray, np.ndarray, TileGrid]:
     model = near()
     image = torch.randn(1, 3, height, width, generator=torch.Generator().manual_seed(0))
     grid = square_grid(height, width, tile=tile, overlap=overlap, stride=model.stride)

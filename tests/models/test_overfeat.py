@@ -11,20 +11,23 @@ from torch import Tensor, nn
 from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
 from pixelwise.models.detect.overfeat import (
+    ConvLayer,
     DenseScores,
-    Layer,
     OverFeat,
     dense_scores,
-    in_view,
     overfeat_accurate,
     overfeat_fast,
     overfeat_small,
+    windows_with_object,
 )
 
 SMALL = {
-    "three offsets": ((Layer(4, 3, stride=2, pool=2), Layer(6, 3, padding=1), Layer(6, 3, padding=1, pool=3)), 2),
-    "two offsets": ((Layer(4, 5, stride=3), Layer(6, 3, padding=1, pool=2)), 3),
-    "one offset": ((Layer(4, 4, stride=2, pool=2), Layer(6, 3, padding=1)), 2),
+    "three offsets": (
+        (ConvLayer(4, 3, stride=2, pool=2), ConvLayer(6, 3, padding=1), ConvLayer(6, 3, padding=1, pool=3)),
+        2,
+    ),
+    "two offsets": ((ConvLayer(4, 5, stride=3), ConvLayer(6, 3, padding=1, pool=2)), 3),
+    "one offset": ((ConvLayer(4, 4, stride=2, pool=2), ConvLayer(6, 3, padding=1)), 2),
 }
 
 
@@ -199,8 +202,8 @@ def test_windows_that_learn_a_box() -> None:
     edges = torch.tensor([0.0, 2.0, 4.0, 5.0])
     windows = torch.stack([torch.tensor([x, 0.0, x + 4, 10.0]) for x in edges]).unsqueeze(0)
     boxes = torch.tensor([[2.0, 3.0, 6.0, 7.0], [float("nan")] * 4, [2.0, 3.0, 2.0, 7.0]])
-    assert in_view(windows, boxes).tolist() == [[[True, True, True, False]], [[False] * 4], [[False] * 4]]
-    assert in_view(windows, boxes, share=0.75)[0].tolist() == [[False, True, False, False]]
+    assert windows_with_object(windows, boxes).tolist() == [[[True, True, True, False]], [[False] * 4], [[False] * 4]]
+    assert windows_with_object(windows, boxes, share=0.75)[0].tolist() == [[False, True, False, False]]
 
 
 def test_pictures_of_other_sizes_are_explained() -> None:

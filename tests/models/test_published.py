@@ -144,7 +144,7 @@ def refuse(*given: object, **options: object) -> object:
     raise AssertionError("the hub was asked")
 
 
-def answering(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], object]) -> None:
+def with_forward(monkeypatch: pytest.MonkeyPatch, answer: Callable[[], object]) -> None:
     """A hub that is asked."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url, timeout: answer())
@@ -158,7 +158,7 @@ def test_a_hub_that_answers_gives_the_file(cached: Path, tmp_path: Path, monkeyp
         hidden.rename(cached)
         return str(cached)
 
-    answering(monkeypatch, lambda: None)
+    with_forward(monkeypatch, lambda: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     assert search("mobilenet_v2") == Search(HUB)
     assert asked == [(HUB, "model.safetensors")]
@@ -168,7 +168,7 @@ def test_a_hub_that_answers_gives_the_file(cached: Path, tmp_path: Path, monkeyp
 
 def test_a_hub_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
-    answering(monkeypatch, lambda: over.wait(60))
+    with_forward(monkeypatch, lambda: over.wait(60))
     monkeypatch.setattr(published, "REACH", 0.2)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", refuse)
     began = time.monotonic()
@@ -236,7 +236,7 @@ def test_a_hub_that_fails_is_told(late: bool, monkeypatch: pytest.MonkeyPatch) -
     def fail(*given: object) -> object:
         raise ConnectionError("no route")
 
-    answering(monkeypatch, fail if not late else lambda: None)
+    with_forward(monkeypatch, fail if not late else lambda: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", fail)
     found = search("mobilenet_v2")
     assert found.weights is None

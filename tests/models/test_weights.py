@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,10 @@ def test_published_weights_name_photographs(shared_folder: Path) -> None:
         named = network(torch.stack(pictures)).argmax(1)
     right = sum(int(file.name[:4]) == int(index) for file, index in zip(files, named, strict=True))
     assert right >= 30
+
+
+def test_the_input_size_of_a_file_of_version_0_1_is_read() -> None:
+    spec = ModelSpec("lenet5", {}, ("a", "b"), PictureFormat(1), (0.0,), (1.0,), input_size=(28, 32))
+    values = json.loads(spec.to_json())
+    values["view"] = values.pop("input_size")
+    assert ModelSpec.from_json(json.dumps(values)) == spec

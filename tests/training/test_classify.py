@@ -74,15 +74,17 @@ def test_one_bad_picture_does_not_stop_the_others(run: Path, digits_folder: Path
 
 @pytest.mark.parametrize("option", [{"scales": (0.5, 1.0)}, {"refine": "crf"}, {"tile": 64}])
 def test_options_of_other_networks_are_refused(run: Path, option: dict[str, object]) -> None:
-    with pytest.raises(UserError, match=f"lenet5 that was trained to classify has no option --{next(iter(option))};"):
+    with pytest.raises(
+        UserError, match=f"lenet5 that was trained for the task 'classify' has no option --{next(iter(option))};"
+    ):
         api.load(run, **option)
 
 
 def test_flips_average_probabilities(run: Path, digits_folder: Path) -> None:
     picture = digits_folder / "digit2" / "03.png"
     plain, mirrored = api.load(run, precision="float32"), api.load(run, precision="float32", flips="horizontal")
-    view = plain.read(picture)
-    both = plain.inference.probabilities([view, np.ascontiguousarray(view[:, ::-1])]).mean(0)
+    picture = plain.read(picture)
+    both = plain.inference.probabilities([picture, np.ascontiguousarray(picture[:, ::-1])]).mean(0)
     np.testing.assert_allclose(mirrored(picture).probabilities, both, atol=1e-6)
 
 
@@ -126,7 +128,9 @@ def test_tasks_and_data_must_agree(digits_folder: Path, scenes_folder: Path, run
         match="give a class per pixel, but resnet18 learns from a class per picture; train a network that labels",
     ):
         api.train("resnet18", data=scenes_folder, out=tmp_path / "b")
-    with pytest.raises(UserError, match="labels do not show what lenet5 predicts, which was trained to classify"):
+    with pytest.raises(
+        UserError, match="labels do not show what lenet5 predicts, which was trained for the task 'classify'"
+    ):
         api.evaluate(run, data=scenes_folder)
     assert not list(tmp_path.iterdir())
 

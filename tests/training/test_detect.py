@@ -189,7 +189,9 @@ def test_prediction_in_pixels_of_the_picture(run: Path, squares_folder: Path, tm
 
 @pytest.mark.parametrize("option", [{"scales": (0.5, 1.0)}, {"refine": "crf"}, {"tile": 64}, {"flips": "horizontal"}])
 def test_options_of_other_networks_are_refused(run: Path, option: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=f"localizer that was trained to detect has no option --{next(iter(option))};"):
+    with pytest.raises(
+        UserError, match=f"localizer that was trained for the task 'detect' has no option --{next(iter(option))};"
+    ):
         api.load(run, **option)
 
 
@@ -342,7 +344,9 @@ def test_tasks_and_data_must_agree(
         api.train("localizer", data=digits_folder, out=tmp_path / "a")
     with pytest.raises(UserError, match=r"give a class per pixel, but localizer learns from.*--to coco"):
         api.train("localizer", data=scenes_folder, out=tmp_path / "b")
-    with pytest.raises(UserError, match="labels do not show what localizer predicts, which was trained to detect"):
+    with pytest.raises(
+        UserError, match="labels do not show what localizer predicts, which was trained for the task 'detect'"
+    ):
         api.evaluate(run, data=digits_folder)
     with pytest.raises(UserError, match="unknown loss of unet: 'box_l2'"):
         load_recipe("unet", {"loss.terms.box_l2": 1.0})

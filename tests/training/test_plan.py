@@ -45,13 +45,13 @@ def test_crops_fit_and_batches_stay_within_a_megapixel_or_so(side: int) -> None:
     assert made.train.batch_size * height * width <= 1.5 * (1 << 20)
 
 
-@pytest.mark.parametrize(("side", "view"), [(8, 32), (32, 32), (100, 100), (1000, 224)])
-def test_views_of_a_classifier_leave_its_last_map_a_place(side: int, view: int) -> None:
+@pytest.mark.parametrize(("side", "crop"), [(8, 32), (32, 32), (100, 100), (1000, 224)])
+def test_crops_of_a_classifier_leave_its_last_map_a_place(side: int, crop: int) -> None:
     """Smaller pictures are enlarged: ResNet-18 has a stride of 32."""
     facts = replace(FACTS, height=(side,) * 3, width=(2 * side,) * 3)
     network = create_model("resnet18", num_classes=3)
     made = planned(load_recipe("resnet18"), facts, network)
-    assert made.recipe.augment.crop == (view, view)
+    assert made.recipe.augment.crop == (crop, crop)
 
 
 def test_everything_is_decided_with_a_reason_and_what_is_set_stays() -> None:

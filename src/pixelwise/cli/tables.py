@@ -36,9 +36,9 @@ def print_blocks(parts: Sequence[blocks.Block]) -> None:
 
 def _table(part: blocks.Table) -> Table:
     table = Table(box=None, header_style="bold")
-    for place, column in enumerate(part.columns):
+    for index, column in enumerate(part.columns):
         # The name of a row is never cut; it folds if the terminal is narrow.
-        table.add_column(column.title, justify="right" if column.right else "left", overflow="fold", no_wrap=place > 0)
+        table.add_column(column.title, justify="right" if column.right else "left", overflow="fold", no_wrap=index > 0)
     for row in part.rows:
         table.add_row(*map(plain, row))
     return table

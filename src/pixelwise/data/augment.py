@@ -103,19 +103,19 @@ class Augmentation(BaseModel):
             height, width = self.crop
             ellipse = np.array([0, 0, width, height]) if box is None else warp.move_boxes(box[None])[0]
             warp = warp.turned(draw_turn(ellipse, rng, yaw=self.yaw, pitch=self.pitch))
-        view = warp.apply(sample)
-        if self.background > 0 and rng.random() < self.background and view.mask is not None:
-            image = replace_background(view.image, view.mask == self.background_class, rng, self.backgrounds)
-            view = replace(view, image=image)
-        image = self._recolour(view.image, rng)
+        crop = warp.apply(sample)
+        if self.background > 0 and rng.random() < self.background and crop.mask is not None:
+            image = replace_background(crop.image, crop.mask == self.background_class, rng, self.backgrounds)
+            crop = replace(crop, image=image)
+        image = self._recolour(crop.image, rng)
         if self.ink > 0:
             image = bleed(image, self.ink * rng.random())
         if sheet is not None:
             image = lit(image, sheet.light)
         if self.scan > 0:
             image = scan(image, self.scan * rng.random(), rng)
-        view = replace(view, image=image)
-        return erased(view, rng) if self.erase > 0 and rng.random() < self.erase else view
+        crop = replace(crop, image=image)
+        return erased(crop, rng) if self.erase > 0 and rng.random() < self.erase else crop
 
     def draw_warp(self, size: tuple[int, int], rng: np.random.Generator, box: np.ndarray | None = None) -> Warp:
         """Draws the geometry of one crop of a picture of `size` (height, width).
@@ -132,7 +132,7 @@ class Augmentation(BaseModel):
         scale = float(np.exp(rng.uniform(*np.log(self.scale))))
         angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))
         mirror = rng.random(2) < 0.5
-        place = rng.random(2)
+        offset = rng.random(2)
         middle = np.array([size[1], size[0]]) / 2
         if box is not None:
             middle = (box[:2] + box[2:]) / 2
@@ -145,7 +145,7 @@ class Augmentation(BaseModel):
             linear = linear @ np.diag([1.0, -1.0])
         seen = np.array([self.crop[1], self.crop[0]]) / scale
         room = np.abs((size[1], size[0]) - seen) if box is None else np.maximum(extent - seen, 0)
-        centre = middle + (place - 0.5) * room
+        centre = middle + (offset - 0.5) * room
         shift = centre - linear @ (np.array([self.crop[1], self.crop[0]]) / 2)
         if scale == 1 and angle == 0:
             shift = np.round(shift)  # nothing is interpolated
@@ -259,15 +259,15 @@ class Warp:
         if self.displacement is None and self.turn is None:
             return None, hidden
         xs, ys = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-        places, displacement = np.stack([xs, ys], axis=-1), self.displacement
+        points, displacement = np.stack([xs, ys], axis=-1), self.displacement
         if self.turn is not None:
-            places, seen = self.turn.backward(places)
+            points, seen = self.turn.backward(points)
             hidden = ~seen
             if displacement is not None:
-                at = (places - 0.5).astype(np.float32)
+                at = (points - 0.5).astype(np.float32)
                 displacement = cv2.remap(displacement, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        points = places @ self.matrix[:, :2].T + self.matrix[:, 2] - 0.5
-        return (points if displacement is None else points + displacement).astype(np.float32), hidden
+        moved = points @ self.matrix[:, :2].T + self.matrix[:, 2] - 0.5
+        return (moved if displacement is None else moved + displacement).astype(np.float32), hidden
 
     def _resample(
         self, array: np.ndarray, maps: np.ndarray | None, interpolation: int, border: int, fill: float = 0
@@ -365,29 +365,29 @@ def elastic_field(size: tuple[int, int], sigma: float, rng: np.random.Generator)
     return cv2.resize(grid, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
 
 
-def erased(view: Sample, rng: np.random.Generator) -> Sample:
-    """Covers a rectangle of 2 to 20 % of a crop (`view`) with noise; its pixels get no label (Zhong et al., AAAI 2020).
+def erased(crop: Sample, rng: np.random.Generator) -> Sample:
+    """Covers a rectangle of 2 to 20 % of a crop  with noise; its pixels get no label (Zhong et al., AAAI 2020).
 
     Objects keep their boxes, as when something stands in front of them.
     """
-    height, width = view.image.shape[:2]
+    height, width = crop.image.shape[:2]
     area, ratio = rng.uniform(0.02, 0.2), np.exp(rng.uniform(-1, 1))
     rows = min(max(round(height * np.sqrt(area * ratio)), 1), height)
     columns = min(max(round(width * np.sqrt(area / ratio)), 1), width)
     top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
-    place = (slice(top, top + rows), slice(left, left + columns))
-    image = view.image.copy()
+    window = (slice(top, top + rows), slice(left, left + columns))
+    image = crop.image.copy()
     low, high = float(image.min()), float(image.max())
-    image[place] = as_dtype(rng.uniform(low, high, image[place].shape), image.dtype)
-    mask = view.mask
+    image[window] = as_dtype(rng.uniform(low, high, image[window].shape), image.dtype)
+    mask = crop.mask
     if mask is not None:
         mask = mask.copy()
-        mask[place] = VOID
-    values = view.values
+        mask[window] = VOID
+    values = crop.values
     if values is not None:
         values = values.copy()
-        values[place] = np.nan
-    return replace(view, image=image, mask=mask, values=values)
+        values[window] = np.nan
+    return replace(crop, image=image, mask=mask, values=values)
 
 
 def _with_channels(image: np.ndarray) -> np.ndarray:

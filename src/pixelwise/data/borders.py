@@ -55,12 +55,12 @@ class WithBorderWeights:
     sigma: float
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        view = self.transform(sample, rng)
-        if view.mask is None:
-            return view
-        if view.instances is not None and view.instances.ids is not None:
-            ids = view.instances.ids
+        crop = self.transform(sample, rng)
+        if crop.mask is None:
+            return crop
+        if crop.instances is not None and crop.instances.ids is not None:
+            ids = crop.instances.ids
         else:
-            things = (view.mask > 0) & (view.mask != VOID)
+            things = (crop.mask > 0) & (crop.mask != VOID)
             _, ids = cv2.connectedComponents(things.astype(np.uint8), connectivity=4)
-        return replace(view, weights=1 + border_weights(ids, weight=self.weight, sigma=self.sigma))
+        return replace(crop, weights=1 + border_weights(ids, weight=self.weight, sigma=self.sigma))

@@ -14,7 +14,7 @@ from pixelwise.errors import UserError
 GENERIC = re.compile(r"class \d+|object|foreground")
 """Names that are used where data names no classes. They tell no more than the id does."""
 
-MOST_NAMES = 12
+MAX_NAMES = 12
 """How many names a message lists."""
 
 
@@ -107,5 +107,5 @@ def _no_match(dataset: Dataset, class_names: Sequence[str]) -> UserError:
 
 def _listed(names: Sequence[str]) -> str:
     """The names separated by commas; only the first ones if there are many."""
-    more = f", ... ({len(names)} in all)" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more
+    more = f", ... ({len(names)} in all)" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more

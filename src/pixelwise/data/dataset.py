@@ -18,7 +18,7 @@ from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.errors import UserError, unknown
 
-SHOWN, MOST_NAMES = 4, 20
+SHOWN, MAX_NAMES = 4, 20
 """How many pictures, and names of classes, a notebook shows."""
 UNLABELLED = "unlabelled"
 """The split of pictures that have no labels, or whose labels are not to be read."""
@@ -88,10 +88,10 @@ class Dataset:
         Raises:
             UserError: unreadable.
         """
-        if record.place is None:
+        if record.position is None:
             image, gaps = read_filled(record.picture, self.form)
             return image, valueless(gaps)
-        return convert(read_idx(record.picture)[record.place][:, :, None], self.form, record.picture), None
+        return convert(read_idx(record.picture)[record.position][:, :, None], self.form, record.picture), None
 
     def size(self, record: Record) -> tuple[int, int]:
         """Height and width of one record's picture, from the file's header.
@@ -99,7 +99,7 @@ class Dataset:
         Raises:
             UserError: unreadable.
         """
-        if record.place is None:
+        if record.position is None:
             header = probe(record.picture)
             return header.height, header.width
         height, width = read_idx(record.picture).shape[1:]
@@ -143,7 +143,7 @@ class Dataset:
             UserError: unreadable, sizes that differ, or ids beyond the classes.
         """
         mask = self._checked(self.coding.decode_mask(record, *self.size(record)), record)
-        if record.place is not None or not probe(record.picture).may_have_gaps:
+        if record.position is not None or not probe(record.picture).may_have_gaps:
             return mask
         lost = self.read_known(record)[1]
         return mask if lost is None else np.where(lost, np.uint8(VOID), mask)
@@ -151,7 +151,7 @@ class Dataset:
     def _repr_html_(self) -> str:
         """What a notebook shows: the numbers of pictures, the classes, and the first pictures with their labels."""
         splits = [(split, len(names)) for split, names in self.splits.items()]
-        classes = ", ".join(self.class_names[:MOST_NAMES]) + (", ..." if len(self.class_names) > MOST_NAMES else "")
+        classes = ", ".join(self.class_names[:MAX_NAMES]) + (", ..." if len(self.class_names) > MAX_NAMES else "")
         parts = [
             notebook.paragraph(f"{self.root}: {len(self.records):,} pictures, layout {self.layout}"),
             notebook.table(("split", "pictures"), splits),

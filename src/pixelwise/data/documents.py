@@ -81,9 +81,9 @@ def _crease(size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray
     height, width = size
     angle = rng.choice([0, np.pi / 2]) + rng.normal(0, 0.05) if rng.random() < 0.8 else rng.uniform(0, np.pi)
     across = np.array([np.cos(angle), np.sin(angle)])
-    place = rng.uniform(0.2, 0.8, 2) * (width, height)
+    position = rng.uniform(0.2, 0.8, 2) * (width, height)
     xs, ys = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    return (xs - place[0]) * across[0] + (ys - place[1]) * across[1], across
+    return (xs - position[0]) * across[0] + (ys - position[1]) * across[1], across
 
 
 def bleed(image: np.ndarray, amount: float) -> np.ndarray:

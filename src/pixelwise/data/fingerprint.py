@@ -21,9 +21,9 @@ from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
 
-MOST_PICTURES = 200
+MAX_PICTURES = 200
 """How many pictures of `train` have their intensities measured."""
-MOST_MASKS = 1000
+MAX_MASKS = 1000
 """How many masks of `train` have their classes counted."""
 _BLOCK = 64 * 1024
 
@@ -217,7 +217,7 @@ class _Reader:
     def __init__(self, dataset: Dataset, cache: SampleCache | None) -> None:
         self.dataset = dataset
         self.cache = cache
-        self.measured = {record.name for record in even_sample(dataset.split("train"), MOST_PICTURES)}
+        self.measured = {record.name for record in even_sample(dataset.split("train"), MAX_PICTURES)}
 
     def read(self, record: Record) -> _Seen:
         dataset, wanted = self.dataset, record.name in self.measured
@@ -257,7 +257,7 @@ def _facts(
     classes = len(dataset.class_names)
     of_pixels = "pixels" in dataset.knows
     measured = [each.moments for each in seen.values() if each.moments is not None]
-    counts = np.stack([each.classes for each in (even_sample(train, MOST_MASKS) if of_pixels else train)])
+    counts = np.stack([each.classes for each in (even_sample(train, MAX_MASKS) if of_pixels else train)])
     pixels = max(sum(moment[0] for moment in measured), 1)
     mean = np.sum([moment[1] for moment in measured], axis=0) / pixels
     square = np.sum([moment[2] for moment in measured], axis=0) / pixels

@@ -31,10 +31,10 @@ class Joints:
     def sides(self) -> tuple[tuple[int, int], ...]:
         """Pairs (left, right) of joints whose names differ only in the side."""
         words = [_words(name) for name in self.names]
-        places = {tuple(each): place for place, each in enumerate(words)}
+        indices = {tuple(each): index for index, each in enumerate(words)}
         pairs = []
         for left, each in enumerate(words):
-            right = places.get(tuple(_SIDES.get(word, word) for word in each))
+            right = indices.get(tuple(_SIDES.get(word, word) for word in each))
             if right is not None and right != left and {"left", "l", "lft"} & set(each):
                 pairs.append((left, right))
         return tuple(pairs)
@@ -47,17 +47,17 @@ class Joints:
             order[left], order[right] = right, left
         return tuple(order)
 
-    def side_of(self, place: int) -> str:
+    def side_of(self, index: int) -> str:
         """`left`, `right`, or empty for a joint in the middle."""
         for left, right in self.sides:
-            if place in (left, right):
-                return "left" if place == left else "right"
+            if index in (left, right):
+                return "left" if index == left else "right"
         return ""
 
     def find(self, name: str) -> int | None:
         """The index of a joint, however its name is written: `left_hip`, `l hip`, `LeftHip`."""
         wanted = _plain(name)
-        return next((place for place, own in enumerate(self.names) if _plain(own) == wanted), None)
+        return next((index for index, own in enumerate(self.names) if _plain(own) == wanted), None)
 
 
 def _words(name: str) -> list[str]:
@@ -73,8 +73,8 @@ def _plain(name: str) -> tuple[str, ...]:
 
 def joints_of(names: Sequence[str], bones: Sequence[tuple[str, str]]) -> Joints:
     """Joints with a skeleton given by names."""
-    places = {name: place for place, name in enumerate(names)}
-    return Joints(tuple(names), tuple((places[one], places[other]) for one, other in bones))
+    indices = {name: index for index, name in enumerate(names)}
+    return Joints(tuple(names), tuple((indices[one], indices[other]) for one, other in bones))
 
 
 _ARMS_AND_LEGS = tuple(

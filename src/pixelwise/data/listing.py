@@ -32,7 +32,7 @@ LIST_FOLDERS = (
 )
 """Folders in which lists of pictures are looked for, below the dataset's folder, in this order."""
 LIST_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
-MOST_HOMES = 4
+MAX_HOMES = 4
 """How many nested folders may each hold nothing but the next one."""
 
 
@@ -134,7 +134,7 @@ def read_lines(path: Path) -> list[str]:
 def homes_of(root: Path) -> tuple[Path, ...]:
     """The dataset's folder, then the only folder in it if that holds everything, and so on: DATA, then DATA/VOC2012."""
     homes = [root]
-    while len(homes) < MOST_HOMES and homes[-1].is_dir():
+    while len(homes) < MAX_HOMES and homes[-1].is_dir():
         below = [one for one in homes[-1].iterdir() if one.is_dir() and not is_hidden(PurePosixPath(one.name))]
         if len(below) != 1:
             break

@@ -65,8 +65,8 @@ def ordering(count: int, seed: Sequence[int], position: int) -> tuple[int, int]:
     Args:
         seed: one or two numbers, see `stream_seed`.
     """
-    epoch, place = divmod(position, count)
-    return int(_permutation(count, tuple(seed), epoch)[place]), epoch
+    epoch, index = divmod(position, count)
+    return int(_permutation(count, tuple(seed), epoch)[index]), epoch
 
 
 @lru_cache(maxsize=8)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from pixelwise.data.listing import relative
-from pixelwise.data.places import place, without_suffix
+from pixelwise.data.path_words import parse_path, without_suffix
 from pixelwise.data.record import Record
 
 _LABEL_FILE = re.compile(r"\.(json|xml|txt)$", re.IGNORECASE)
@@ -80,7 +80,7 @@ class Names:
         for name in names:
             path = _spelled(name)
             self._of_lower[name.lower()].add(name)
-            where = place(PurePosixPath(path + ".x"))
+            where = parse_path(PurePosixPath(path + ".x"))
             self._split[name] = where.split
             self._folders.update(path.split("/")[:-1])
             for spelling in {path, without_suffix(path)}:
@@ -127,7 +127,7 @@ class Names:
             found = {name for name in self._of_tail[tail] if self._says_no_more(name, tail)}
             if found:
                 return self._nearest(found, beside, split)
-        where = place(PurePosixPath("/".join(parts[known:]) + ".x"))
+        where = parse_path(PurePosixPath("/".join(parts[known:]) + ".x"))
         return self._nearest(
             {
                 name
@@ -142,7 +142,7 @@ class Names:
         """Whether the folders of a record before `tail` only name its role or split, or are shared by all records."""
         path = _spelled(name)
         head = (path if path.endswith(tail) else without_suffix(path)).removesuffix(tail).removeprefix(self._common)
-        return not head.strip("/") or "/" not in place(PurePosixPath(head) / "x").key
+        return not head.strip("/") or "/" not in parse_path(PurePosixPath(head) / "x").key
 
     def _nearest(self, names: Collection[str], beside: str, split: str) -> Found:
         """One of several records: of the split, then below the folder or the nearest folder above it."""
@@ -194,7 +194,9 @@ def _common_folders(names: Sequence[str]) -> str:
     """`data/` if all names are in that folder and it names neither a role nor a split."""
     columns = zip(*(_spelled(name).split("/")[:-1] for name in names), strict=False)
     shared = (column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
-    return "".join(f"{folder}/" for folder in takewhile(lambda one: place(PurePosixPath(one) / "x").key != "x", shared))
+    return "".join(
+        f"{folder}/" for folder in takewhile(lambda one: parse_path(PurePosixPath(one) / "x").key != "x", shared)
+    )
 
 
 class Finder:
@@ -271,7 +273,7 @@ class Finder:
 def _is_at_home(found: Found, home: str, split: str) -> bool:
     """Whether a record is of the file's split, or lies below the file's home."""
     name = found.names[0]
-    if split and place(PurePosixPath(f"{name}.x")).split == split:
+    if split and parse_path(PurePosixPath(f"{name}.x")).split == split:
         return True
     return bool(home) and name.startswith(f"{home}/")
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.fit import resized
-from pixelwise.data.objects import IN_VIEW, area, boxes_alone
+from pixelwise.data.objects import VISIBLE_SHARE, box_areas, boxes_alone
 from pixelwise.data.sample import NO_CLASS, Sample
 
 SIDES = (1.25, 2.3)
@@ -79,8 +79,8 @@ class ObjectWindows:
         apart = np.abs(_middles(boxes) - (left + length / 2, top + length / 2)).max(1)
         low = np.maximum(boxes[:, :2], (left, top))
         high = np.minimum(boxes[:, 2:], (left + length, top + length))
-        inside = area(np.concatenate([low, high], 1)) / np.maximum(area(boxes), 1e-6)
-        if inside[chosen] < IN_VIEW or apart.argmin() != chosen:
+        inside = box_areas(np.concatenate([low, high], 1)) / np.maximum(box_areas(boxes), 1e-6)
+        if inside[chosen] < VISIBLE_SHARE or apart.argmin() != chosen:
             return None
         return self._cut(sample, left, top, length, chosen, int(sample.instances.classes[chosen]))
 
@@ -114,13 +114,13 @@ class ObjectWindows:
 
     def _varied(self, window: Sample, rng: np.random.Generator) -> Sample:
         assert self.augment is not None
-        view = self.augment(window, rng)
-        assert view.instances is not None
+        crop = self.augment(window, rng)
+        assert crop.instances is not None
         assert window.instances is not None
-        if len(view.instances) < len(window.instances):  # moved out of the crop, by a shift that the recipe sets
-            return replace(view, class_id=NO_CLASS)
-        assert view.instances.extents is not None
-        return replace(view, instances=replace(view.instances, boxes=view.instances.extents))
+        if len(crop.instances) < len(window.instances):  # moved out of the crop, by a shift that the recipe sets
+            return replace(crop, class_id=NO_CLASS)
+        assert crop.instances.extents is not None
+        return replace(crop, instances=replace(crop.instances, boxes=crop.instances.extents))
 
 
 def _middles(boxes: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from pixelwise.data.augment import Augmentation
 from pixelwise.data.fit import resized
 from pixelwise.data.sample import NO_CLASS, Instances, Sample
 
-IN_VIEW = 0.5
+VISIBLE_SHARE = 0.5
 """An object counts in a crop if at least this share of its box is inside (Sermanet et al. 2014, section 4.2)."""
 
 
@@ -49,7 +49,7 @@ def object_facts(sizes: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: in
     return ObjectFacts(tuple(count.tolist()), len(found), (low, middle, high))
 
 
-def area(boxes: np.ndarray) -> np.ndarray:
+def box_areas(boxes: np.ndarray) -> np.ndarray:
     """(N, 4) xyxy -> (N,) areas in square pixels."""
     return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
 
@@ -64,10 +64,10 @@ def boxes_alone(sample: Sample) -> Sample:
     return replace(sample, mask=None, instances=objects)
 
 
-def aimed(sample: Sample) -> Sample:
+def largest_first(sample: Sample) -> Sample:
     """A sample with the class of its largest object, and with its objects sorted by falling area."""
     assert sample.instances is not None
-    objects = sample.instances.select(np.argsort(-area(sample.instances.boxes), kind="stable"))
+    objects = sample.instances.select(np.argsort(-box_areas(sample.instances.boxes), kind="stable"))
     class_id = int(objects.classes[0]) if len(objects) else NO_CLASS
     return replace(sample, instances=objects, class_id=class_id)
 
@@ -115,8 +115,8 @@ def _scaled(objects: Instances, factors: np.ndarray) -> Instances:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectViews:
-    """Random crops (`views`) of samples of `boxes_alone`, with the class of the largest object inside.
+class ObjectCrops:
+    """Random crops of samples of `boxes_alone`, with the class of the largest object inside.
 
     Boxes are cut off at the edge of the crop; objects of which less than half is inside do not count.
     """
@@ -124,9 +124,9 @@ class ObjectViews:
     augment: Augmentation
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        view = self.augment(sample, rng)
-        objects = view.instances
+        crop = self.augment(sample, rng)
+        objects = crop.instances
         assert objects is not None
         assert objects.extents is not None
-        kept = area(objects.boxes) >= IN_VIEW * area(objects.extents)
-        return aimed(replace(view, instances=objects.select(kept)))
+        kept = box_areas(objects.boxes) >= VISIBLE_SHARE * box_areas(objects.extents)
+        return largest_first(replace(crop, instances=objects.select(kept)))

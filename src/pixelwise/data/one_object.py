@@ -9,7 +9,7 @@ import numpy as np
 
 from pixelwise.data.sample import VOID, Instances, Sample
 
-LEAST = 0.04
+MIN_SIDE = 0.04
 """Smallest object that may fill a crop: its longer side as a share of its picture's shorter side."""
 BACKGROUND = 0
 
@@ -32,7 +32,7 @@ def with_objects(sample: Sample) -> Sample:
 
 
 def draw_object(sample: Sample, rng: np.random.Generator, *, alone: bool) -> tuple[Sample, np.ndarray | None]:
-    """Chooses one of the objects of a sample, all with the same probability, except for the smallest (`LEAST`).
+    """Chooses one of the objects of a sample, all with the same probability, except for the smallest (`MIN_SIDE`).
 
     Args:
         alone: everything else becomes `BACKGROUND` in the mask; void stays void.
@@ -44,7 +44,7 @@ def draw_object(sample: Sample, rng: np.random.Generator, *, alone: bool) -> tup
     if objects is None:
         return sample, None
     longest = (objects.boxes[:, 2:] - objects.boxes[:, :2]).max(1, initial=0)
-    large = np.flatnonzero(longest >= LEAST * min(sample.image.shape[:2]))
+    large = np.flatnonzero(longest >= MIN_SIDE * min(sample.image.shape[:2]))
     if not len(large):
         return sample, None
     chosen = int(rng.choice(large))

@@ -81,10 +81,10 @@ def _orientation(image: Image.Image, tail: bytes) -> int:
 def _late_exif(tail: bytes) -> Image.Exif:
     """The EXIF of a PNG whose eXIf chunk follows the pixels; empty if there is none."""
     exif = Image.Exif()
-    place = tail.rfind(b"eXIf")
-    if place >= 4:
-        (length,) = struct.unpack(">I", tail[place - 4 : place])
-        content, checksum = tail[place + 4 : place + 4 + length], tail[place + 4 + length : place + 8 + length]
+    start = tail.rfind(b"eXIf")
+    if start >= 4:
+        (length,) = struct.unpack(">I", tail[start - 4 : start])
+        content, checksum = tail[start + 4 : start + 4 + length], tail[start + 4 + length : start + 8 + length]
         if checksum == struct.pack(">I", zlib.crc32(content, zlib.crc32(b"eXIf"))):
             exif.load(content)
     return exif

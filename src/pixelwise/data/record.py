@@ -17,7 +17,7 @@ class Record:
             pictures may share.
         group: pictures of one group (frames of a video, slices of a patient) always share a split.
         class_id: the class of the picture as a whole, in data that is sorted into classes.
-        place: position of the picture in its file, from 0, if the file holds many (idx); None for a separate file.
+        position: index of the picture in its file, from 0, if the file holds many (idx); None for a separate file.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Record:
     labels: tuple[Path, ...] = ()
     group: str = ""
     class_id: int | None = None
-    place: int | None = None
+    position: int | None = None
 
     @property
     def labelled(self) -> bool:

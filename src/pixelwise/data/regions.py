@@ -108,7 +108,7 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Counts:
+class RunLengths:
     """Runs as in COCO's files: (R,) counts, or the compressed string, of a mask of `size` (height, width)."""
 
     counts: np.ndarray | str

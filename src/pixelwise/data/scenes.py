@@ -278,8 +278,8 @@ def _compose(name: str, background: np.ndarray, count: int, rng: np.random.Gener
         classes[number] = labels[which] + 1
         coverage = _place(drawn[which], rng)
         # The emptiest of three positions: digits do overlap, but rarely hide each other completely.
-        places = [_corner(coverage.shape, (height, width), rng) for _ in range(3)]
-        top, left = min(places, key=lambda corner: np.count_nonzero(ids[_window(corner, coverage.shape)]))
+        positions = [_corner(coverage.shape, (height, width), rng) for _ in range(3)]
+        top, left = min(positions, key=lambda corner: np.count_nonzero(ids[_window(corner, coverage.shape)]))
         window = _window((top, left), coverage.shape)
         coverage = coverage[max(-top, 0) : height - top, max(-left, 0) : width - left]
         ids[window][_paste(background[window], coverage, rng, pool)] = 0

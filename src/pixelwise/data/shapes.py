@@ -198,11 +198,11 @@ class ShapeCoding(Coding):
             except UserError as error:
                 raise UserError(_sentence(record, drawing, shape, str(error))) from None
 
-        def place(pair: tuple[Shape, Patch]) -> tuple[bool, bool, int]:
+        def key(pair: tuple[Shape, Patch]) -> tuple[bool, bool, int]:
             shape, patch = pair
             return not isinstance(shape.region, Box), not shape.crowd, -int(np.count_nonzero(patch.mask))
 
-        return sorted(drawn, key=place)
+        return sorted(drawn, key=key)
 
 
 class _Objects:

@@ -13,12 +13,12 @@ from typing import TypeVar
 
 from pixelwise.data.listing import read_text
 from pixelwise.data.names import Names
-from pixelwise.data.places import place, without_suffix
+from pixelwise.data.path_words import parse_path, without_suffix
 from pixelwise.data.record import Record
 from pixelwise.errors import UserError
 
 FEWEST_GROUPS = 4
-MOST_KINDS = 50
+MAX_KINDS = 50
 T = TypeVar("T")
 
 
@@ -146,7 +146,7 @@ def _folders_and_prefixes(
 def _keys(records: Sequence[Record], within: Callable[[Record], str] | None) -> list[PurePosixPath]:
     """The part of each record's name in which groups and kinds are looked for, without folders of role and split."""
     names = [without_suffix(record.name if within is None else within(record)) for record in records]
-    return [PurePosixPath(place(PurePosixPath(name + ".png")).key) for name in names]
+    return [PurePosixPath(parse_path(PurePosixPath(name + ".png")).key) for name in names]
 
 
 def kinds_by_name(records: Sequence[Record], within: Callable[[Record], str] | None = None) -> tuple[str, ...]:
@@ -179,7 +179,7 @@ def kinds_by_class(
     """
     for ids in _folders_and_prefixes(records, within):
         several = [group for group, count in Counter(ids).items() if count > 1]
-        told = 2 <= len(several) <= MOST_KINDS and sum(group in several for group in ids) >= 0.9 * len(ids)
+        told = 2 <= len(several) <= MAX_KINDS and sum(group in several for group in ids) >= 0.9 * len(ids)
         if told and _say_the_class(ids, records, classes_of):
             return ids
     return ()

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from pixelwise.data.names import Found
-from pixelwise.data.places import without_suffix
+from pixelwise.data.path_words import without_suffix
 
 
 class SpreadNames:

@@ -19,7 +19,7 @@ from pixelwise.errors import UserError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 GDAL_NODATA = 42113
-MOST_CHANNEL_PAGES = 16
+MAX_CHANNEL_PAGES = 16
 """Grey pages of one size without a stated meaning may be channels up to this number; more pages are slices."""
 _CHANNEL_AXES = frozenset("CE")  # tifffile: channel, wavelength
 _UNSTATED_AXES = frozenset("QI")
@@ -158,7 +158,7 @@ def find_picture(tiff: tifffile.TiffFile) -> TiffPicture:
     pages = math.prod(size for axis, size in sizes.items() if axis != "S")
     samples = channels // pages
     extra = [int(kind) for kind in page.extrasamples or ()]
-    alphas = [samples - len(extra) + place for place, kind in enumerate(extra) if kind in (1, 2)]
+    alphas = [samples - len(extra) + index for index, kind in enumerate(extra) if kind in (1, 2)]
     alpha = alphas[0] if alphas and pages == 1 and samples > 1 else None
     return TiffPicture(
         series,
@@ -304,7 +304,7 @@ def _meaning(sizes: dict[str, int], samples: int, pages: int) -> str:
     axes = {axis for axis, size in sizes.items() if axis != "S" and size > 1}
     if axes <= _CHANNEL_AXES:
         return "channels"
-    unstated = axes <= _CHANNEL_AXES | _UNSTATED_AXES and samples == 1 and pages <= MOST_CHANNEL_PAGES
+    unstated = axes <= _CHANNEL_AXES | _UNSTATED_AXES and samples == 1 and pages <= MAX_CHANNEL_PAGES
     return "unknown" if unstated else "slices"
 
 

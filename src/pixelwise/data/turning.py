@@ -55,19 +55,19 @@ class Turn:
         return self._moved(points, self._rotation().T, 0.0)
 
     def _moved(self, points: np.ndarray, rotation: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-        places = (points - self.centre) / self.radii
-        inside = np.square(places).sum(-1) < 1
-        moved = self._on_sphere(places) @ rotation.T
+        positions = (points - self.centre) / self.radii
+        inside = np.square(positions).sum(-1) < 1
+        moved = self._on_sphere(positions) @ rotation.T
         seen = moved[..., 2] > self.nearness + least - 1e-9
         projected = self.centre + self.radii * self._projected(moved)
         return np.where(inside[..., None], projected, points), seen | ~inside
 
-    def _on_sphere(self, places: np.ndarray) -> np.ndarray:
+    def _on_sphere(self, positions: np.ndarray) -> np.ndarray:
         """(u, v) -> the point (x, y, z) of the sphere that is seen there; outside the outline, a point on it."""
         q = self.nearness
-        squared = np.minimum(np.square(places).sum(-1, keepdims=True), 1)
+        squared = np.minimum(np.square(positions).sum(-1, keepdims=True), 1)
         z = (q * squared + np.sqrt(1 - squared) * (1 - q**2)) / (1 - q**2 + q**2 * squared)
-        return np.concatenate([places * (1 - q * z) / np.sqrt(1 - q**2), z], -1)
+        return np.concatenate([positions * (1 - q * z) / np.sqrt(1 - q**2), z], -1)
 
     def _projected(self, points: np.ndarray) -> np.ndarray:
         return np.sqrt(1 - self.nearness**2) * points[..., :2] / (1 - self.nearness * points[..., 2:])

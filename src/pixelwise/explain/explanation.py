@@ -11,7 +11,7 @@ import torch
 
 from pixelwise.catalog import SYSTEMS
 from pixelwise.data.listing import picture_files
-from pixelwise.data.places import place
+from pixelwise.data.path_words import parse_path
 from pixelwise.errors import UserError
 from pixelwise.explain.activations import find_layer, outputs
 from pixelwise.explain.filters import filter_sheet
@@ -150,25 +150,25 @@ def _target(out: PathLike | None, run: Path) -> Path:
 
 def _searched(folder: Path) -> list[Path]:
     """The pictures below a folder, except those in folders of masks."""
-    found = [folder / file for file in picture_files(folder) if place(PurePosixPath(file)).role != "mask"]
+    found = [folder / file for file in picture_files(folder) if parse_path(PurePosixPath(file)).role != "mask"]
     if not found:
         raise UserError(f"{folder}: no pictures in this folder.")
     return found
 
 
 def _input_shape(subject: Subject) -> tuple[int, int, int]:
-    return (subject.spec.form.channels, *(subject.spec.view or (SIDE, SIDE)))
+    return (subject.spec.form.channels, *(subject.spec.input_size or (SIDE, SIDE)))
 
 
 def _facts(subject: Subject) -> dict[str, str]:
     spec = subject.spec
-    view = "" if spec.view is None else f", {spec.view[1]} × {spec.view[0]}"
+    size = "" if spec.input_size is None else f", {spec.input_size[1]} × {spec.input_size[0]}"
     channels = {1: "grey", 3: "colour"}.get(spec.form.channels, f"{spec.form.channels} channels")
     facts = {
         "network": spec.model,
         "paper": SYSTEMS[spec.model].paper if spec.model in SYSTEMS else "",
         "parameters": f"{sum(parameter.numel() for parameter in subject.network.parameters()):,}",
-        "pictures": f"{channels}, {spec.form.dtype}{view}",
+        "pictures": f"{channels}, {spec.form.dtype}{size}",
         "classes": f"{len(spec.class_names):,}, {subject.classified}",
     }
     return {name: value for name, value in facts.items() if value}
@@ -213,7 +213,7 @@ def _maximise(
 def _maximised_classes(
     subject: Subject, ids: Sequence[int], effort: Effort, seed: int, progress: Progress
 ) -> tuple[str, list[Panel]]:
-    pictures = _maximise(subject, ids, "", subject.spec.view or (SIDE, SIDE), effort, seed, progress)
+    pictures = _maximise(subject, ids, "", subject.spec.input_size or (SIDE, SIDE), effort, seed, progress)
     panels = [Panel(subject.spec.class_names[i], picture) for i, picture in zip(ids, pictures, strict=True)]
     return "Classes", panels
 
@@ -221,7 +221,7 @@ def _maximised_classes(
 def _maximised_channels(
     subject: Subject, layer: str, channels: Sequence[int], effort: Effort, seed: int, progress: Progress
 ) -> tuple[str, list[Panel]]:
-    size = subject.spec.view or (SIDE, SIDE)
+    size = subject.spec.input_size or (SIDE, SIDE)
     if getattr(subject.network, "window", None) is None:
         size = (min(size[0], SIDE), min(size[1], SIDE))
     pictures = _maximise(subject, channels, layer, size, effort, seed, progress)

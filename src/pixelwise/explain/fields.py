@@ -68,24 +68,24 @@ class Fields:
         """
         height, width = maps.shape[-2:]
         first, last = self.box(layer, 0, 0), self.box(layer, height - 1, width - 1)
-        rows = _places(self.height, height, (first.top + first.bottom) / 2, (last.top + last.bottom) / 2)
-        columns = _places(self.width, width, (first.left + first.right) / 2, (last.left + last.right) / 2)
+        rows = _positions(self.height, height, (first.top + first.bottom) / 2, (last.top + last.bottom) / 2)
+        columns = _positions(self.width, width, (first.left + first.right) / 2, (last.left + last.right) / 2)
         return _interpolate(_interpolate(maps, rows, -2), columns, -1)
 
 
-def _places(pixels: int, places: int, first: float, last: float) -> Tensor:
+def _positions(pixels: int, positions: int, first: float, last: float) -> Tensor:
     """Where the middle of each pixel lies on a map whose first and last positions are centred on `first` and `last`."""
     middles = torch.arange(pixels) + 0.5
     if not math.isfinite(last - first) or last <= first:  # one position, or all have the same field: stretched
-        return middles * places / pixels - 0.5
-    return (middles - first) * (places - 1) / (last - first)
+        return middles * positions / pixels - 0.5
+    return (middles - first) * (positions - 1) / (last - first)
 
 
-def _interpolate(maps: Tensor, places: Tensor, axis: int) -> Tensor:
+def _interpolate(maps: Tensor, positions: Tensor, axis: int) -> Tensor:
     """Interpolates linearly between the positions of an axis; beyond its ends, the last value is repeated."""
-    places = places.to(maps.device).clamp(0, maps.shape[axis] - 1)
-    low = places.floor().long()
+    positions = positions.to(maps.device).clamp(0, maps.shape[axis] - 1)
+    low = positions.floor().long()
     high = (low + 1).clamp_max(maps.shape[axis] - 1)
-    share = (places - low).to(maps.dtype)
+    share = (positions - low).to(maps.dtype)
     share = share[:, None] if axis == -2 else share
     return torch.lerp(maps.index_select(axis, low), maps.index_select(axis, high), share)

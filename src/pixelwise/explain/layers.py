@@ -33,8 +33,8 @@ class Layer:
     within: int
 
     @property
-    def places(self) -> int:
-        """Number of positions (`places`) of its feature map, rows times columns; 1 if the output is not a map."""
+    def positions(self) -> int:
+        """Number of positions of its feature map, rows times columns; 1 if the output is not a map."""
         return self.shape[2] * self.shape[3] if len(self.shape) == 4 else 1
 
 
@@ -70,15 +70,15 @@ def coarsest(network: nn.Module, layers: Sequence[Layer]) -> Layer | None:
     there is one, because later modules may pool further. None if no layer has a map.
     """
     inside = _encoder_prefix(network)
-    maps = [layer for layer in layers if layer.places > 1]
+    maps = [layer for layer in layers if layer.positions > 1]
     maps = [layer for layer in maps if layer.name.startswith(inside)] or maps
-    fewest = min((layer.places for layer in maps), default=0)
-    return next((layer for layer in reversed(maps) if layer.places == fewest), None)
+    fewest = min((layer.positions for layer in maps), default=0)
+    return next((layer for layer in reversed(maps) if layer.positions == fewest), None)
 
 
 def stage_ends(layers: Sequence[Layer], count: int = 5) -> list[Layer]:
     """The last map before each change of size, from input to output; at most `count` of them, evenly selected."""
-    maps = [layer for layer in layers if layer.places > 1]
+    maps = [layer for layer in layers if layer.positions > 1]
     ends = [one for one, following in pairwise(maps) if one.shape[2:] != following.shape[2:]] + maps[-1:]
     if len(ends) <= count:
         return ends

@@ -23,7 +23,7 @@ from pixelwise.explain.subject import Subject
 from pixelwise.explain.target import EDGES, class_logits, class_score, edge_score, predicted
 from pixelwise.report.boxes import draw_boxes
 from pixelwise.report.pictures import fitted_size, resized
-from pixelwise.tasks.insight import Group, Panel, Reason, Score, View, Window
+from pixelwise.tasks.insight import Findings, Group, Panel, Reason, Score, Window
 
 Progress = Callable[[float], None]
 SHOWN_CLASSES = 5
@@ -63,15 +63,15 @@ def look(
     """
     images = subject.tensor(image)
     if subject.insight is None:
-        view = class_view(subject, image, images, wanted, known)
+        findings = examine_classes(subject, image, images, wanted, known)
     else:
         with frozen(subject.network), torch.no_grad():
-            view = subject.insight.view(image, images, wanted)
-    groups = list(view.groups)
-    for number, reason in enumerate(view.reasons):
+            findings = subject.insight.examine(image, images, wanted)
+    groups = list(findings.groups)
+    for number, reason in enumerate(findings.reasons):
 
         def part(done: float, number: int = number) -> None:
-            progress((number + done) / len(view.reasons))
+            progress((number + done) / len(findings.reasons))
 
         panels = [*reason.panels, *_traced(image, images, reason, effort, part)]
         groups.append(Group(reason.title, panels, reason.about))
@@ -82,13 +82,13 @@ def look(
         if maps[layer].dim() == 4
     ]
     progress(1.0)
-    classes = [reason.class_id for reason in view.reasons if reason.class_id is not None]
-    return Seen(name, image.shape[:2], view.answers, [*groups, *view.details], sheets, classes)
+    classes = [reason.class_id for reason in findings.reasons if reason.class_id is not None]
+    return Seen(name, image.shape[:2], findings.predictions, [*groups, *findings.details], sheets, classes)
 
 
-def class_view(
+def examine_classes(
     subject: Subject, image: np.ndarray, images: Tensor, wanted: Sequence[int], known: Sequence[Layer]
-) -> View:
+) -> Findings:
     """What is shown of a network that predicts class logits, for the picture or for each pixel."""
     network = subject.network
     with frozen(network), torch.no_grad():
@@ -127,8 +127,8 @@ def class_view(
     if hasattr(answer, "boxes") and layer is not None:
         box = list(_box(subject, image, images, answer.boxes[0, 0], layer, fields))
         boxes = [Group(_asked(subject, "its box"), box)]
-    answers = [(names[int(i)], float(share)) for share, i in zip(*best, strict=True) if share > 0]
-    return View(answers, reasons=reasons, details=boxes)
+    predictions = [(names[int(i)], float(share)) for share, i in zip(*best, strict=True) if share > 0]
+    return Findings(predictions, reasons=reasons, details=boxes)
 
 
 def _asked(subject: Subject, what: str) -> str:

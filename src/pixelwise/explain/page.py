@@ -56,7 +56,7 @@ class Seen:
     Attributes:
         name: name of the picture.
         size: (height, width) as the network receives it.
-        answers: predictions of the network as (name, share), best first.
+        predictions: predictions of the network as (name, share), best first.
         explained: groups of panels that show what the network's parts do and what its predictions depend on.
         heatmaps: one contact sheet per layer.
         classes: ids of the classes whose logits were explained.
@@ -64,7 +64,7 @@ class Seen:
 
     name: str
     size: tuple[int, int]
-    answers: Sequence[tuple[str, float]]
+    predictions: Sequence[tuple[str, float]]
     explained: Sequence[Group]
     heatmaps: Sequence[Panel]
     classes: Sequence[int] = ()
@@ -143,7 +143,7 @@ def _network(content: PageContent) -> Section:
 def _picture_section(seen: Seen, number: int) -> Section:
     """Everything about one picture; the list of sections links to the first picture only."""
     columns = Column(), Column(), Column(right=True)
-    rows = [(name, Bar(share), Percent(share)) for name, share in seen.answers]
+    rows = [(name, Bar(share), Percent(share)) for name, share in seen.predictions]
     blocks: list[Block] = [Table(columns, rows, compact=True)] if rows else []
     for group in seen.explained:
         about = [Text(group.about, soft=True)] if group.about else []

@@ -38,14 +38,14 @@ class Subject:
 
     Attributes:
         title: name of the run or the model.
-        fit_to_view: brings a picture (H, W, C) to the one size that the network takes; None if it takes any size.
+        fit_to_input: brings a picture (H, W, C) to the one size that the network takes; None if it takes any size.
         insight: what the network's task shows of it; None for a network that predicts class logits.
     """
 
     network: nn.Module
     spec: ModelSpec
     title: str
-    fit_to_view: Callable[[np.ndarray], np.ndarray] | None = None
+    fit_to_input: Callable[[np.ndarray], np.ndarray] | None = None
     insight: Insight | None = None
 
     @property
@@ -93,7 +93,7 @@ class Subject:
 
     def fit(self, picture: np.ndarray) -> np.ndarray:
         """Resizes a picture (H, W, C) for the network: as its task does, or to at most `LONGEST` pixels per side."""
-        fit = self.fit_to_view
+        fit = self.fit_to_input
         if fit is not None:
             return fit(picture)
         height, width = picture.shape[:2]
@@ -137,9 +137,9 @@ def open_subject(run: str | os.PathLike[str]) -> Subject:
     if file.mean is None or file.std is None:
         raise UserError(f"{weights}: was trained on float pictures; give it as a model file, without '{name}:'.")
     network = _prepared(network)
-    names = tuple(map(str, range(network(torch.zeros(1, 3, *_view(network), device=default_device())).shape[1])))
-    spec = ModelSpec(name, {}, names, PictureFormat(), file.mean, file.std, view=_view(network))
-    return Subject(network, spec, name, Centre(_view(network)).image)
+    names = tuple(map(str, range(network(torch.zeros(1, 3, *_input_size(network), device=default_device())).shape[1])))
+    spec = ModelSpec(name, {}, names, PictureFormat(), file.mean, file.std, input_size=_input_size(network))
+    return Subject(network, spec, name, Centre(_input_size(network)).image)
 
 
 def _of_run(path: Path) -> Subject:
@@ -147,14 +147,14 @@ def _of_run(path: Path) -> Subject:
     task = task_of(read_spec(file))
     if not task.explains:
         raise UserError(
-            f"{path}: was trained to {task.name}, so it predicts nothing about a picture that could be explained; "
-            "the report of its run shows what it learned."
+            f"{path}: was trained for the task '{task.name}', so it predicts nothing about a picture that "
+            "could be explained; the report of its run shows what it learned."
         )
     network, spec = load_model(file)
     title = spec.model if file == path else path.resolve().name
     network = _prepared(network)
     insight = task.insight(network, spec)
-    return Subject(network, replace(spec, class_names=task.answers(spec)), title, task.fit(spec), insight)
+    return Subject(network, replace(spec, class_names=task.output_names(spec)), title, task.fit(spec), insight)
 
 
 def _prepared(network: nn.Module) -> nn.Module:
@@ -163,6 +163,6 @@ def _prepared(network: nn.Module) -> nn.Module:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _view(network: nn.Module) -> tuple[int, int]:
+def _input_size(network: nn.Module) -> tuple[int, int]:
     smallest = getattr(network, "smallest", 1)
     return getattr(network, "window", None) or (max(VIEW[0], smallest), max(VIEW[1], smallest))

@@ -18,8 +18,8 @@ FLIPS: dict[str, tuple[tuple[int, ...], ...]] = {
 """For each mirror image, the axes of (N, C, H, W) that are flipped."""
 
 
-class AveragedViews:
-    """Averages predictions over flipped and resized copies (views) of a picture.
+class AveragedCopies:
+    """Averages predictions over flipped and resized copies of a picture.
 
     Args:
         flips: `none`, `horizontal` (left and right) or `all` (also up and down, and both).
@@ -29,7 +29,7 @@ class AveragedViews:
         UserError: unknown flips, no scales, or scales outside 0.1 to 10.
 
     Attributes:
-        views: how many copies of each picture the network predicts.
+        copies: how many copies of each picture the network predicts.
         is_identity: whether the only copy is the unchanged picture.
     """
 
@@ -42,8 +42,8 @@ class AveragedViews:
             )
         self._flips = FLIPS[flips]
         self.scales = tuple(scales)
-        self.views = len(self.scales) * len(self._flips)
-        self.is_identity = self.views == 1 and self.scales == (1.0,)
+        self.copies = len(self.scales) * len(self._flips)
+        self.is_identity = self.copies == 1 and self.scales == (1.0,)
 
     def __call__(self, network: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, K, H, W): the network's logits, or with several copies the logarithm of their mean
@@ -59,13 +59,13 @@ class AveragedViews:
             resized = resize(images, max(1, round(height * scale)), max(1, round(width * scale)))
             for axes in self._flips:
                 # `flip` copies the tensor and loses channels_last.
-                view = resized.flip(axes).contiguous(memory_format=torch.channels_last) if axes else resized
-                probabilities = network(view).float().softmax(1).flip(axes)
+                copy = resized.flip(axes).contiguous(memory_format=torch.channels_last) if axes else resized
+                probabilities = network(copy).float().softmax(1).flip(axes)
                 probabilities = resize(probabilities, height, width)
                 total = probabilities if total is None else total.add_(probabilities)
         assert total is not None
         tiny = torch.finfo(torch.float32).tiny  # log(0) would be -inf, and the softmax of nothing but -inf is NaN
-        return total.div_(self.views).clamp_min_(tiny).log_()
+        return total.div_(self.copies).clamp_min_(tiny).log_()
 
 
 def resize(maps: Tensor, height: int, width: int) -> Tensor:

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from pixelwise.data.pictures import convert
 from pixelwise.errors import UserError
-from pixelwise.inference.augmentation import AveragedViews
+from pixelwise.inference.augmentation import AveragedCopies
 from pixelwise.inference.engine import TorchEngine
 from pixelwise.inference.overview import Overview
 from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Progress
 from pixelwise.inference.rasters import Raster
-from pixelwise.inference.tiles import Grid, Span, grid_within, square_grid
+from pixelwise.inference.tiles import Span, TileGrid, grid_within, square_grid
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.dense import DenseModel
 
@@ -45,7 +45,7 @@ class DenseInference(Inference[P]):
 
     Args:
         channels: K, the channels of the network's output.
-        views: which copies of a picture are averaged; None for the unchanged picture only.
+        averaged: which copies of a picture are averaged; None for the unchanged picture only.
 
     Raises:
         UserError: a network that does not predict every pixel, unknown options, or tiles too small for the network.
@@ -58,14 +58,14 @@ class DenseInference(Inference[P]):
         options: DenseOptions,
         *,
         channels: int,
-        views: AveragedViews | None = None,
+        averaged: AveragedCopies | None = None,
     ) -> None:
         if not isinstance(model, DenseModel):
             raise UserError(f"'{spec.model}' does not predict every pixel, so it cannot be used for this.")
         super().__init__(spec)
         self.channels = channels
         self.engine = TorchEngine(model, spec, device=options.device, precision=options.precision)
-        self.views = views or AveragedViews()
+        self.averaged = averaged or AveragedCopies()
         self._tile = options.tile
         # At a tile's border the margin is mirrored. Without that part, tiles of valid convolutions are exact.
         default = max(OVERLAP, self.engine.stride) + 2 * self.engine.margin
@@ -77,22 +77,22 @@ class DenseInference(Inference[P]):
 
     def _affordable_area(self) -> int:
         """Pixels of a tile whose tensors stay within `ACTIVATION_BYTES`, at every scale and with the sum of copies."""
-        scales = self.views.scales
+        scales = self.averaged.scales
         side = math.sqrt(ACTIVATION_BYTES / self.engine.bytes_per_pixel) - 2 * self.engine.margin
         area = (max(side, 1) / max(scales)) ** 2
-        if not self.views.is_identity:  # three float32 tensors of probabilities: sum, copy, resized copy
+        if not self.averaged.is_identity:  # three float32 tensors of probabilities: sum, copy, resized copy
             area = min(area, ACTIVATION_BYTES / (12 * self.channels * max(1.0, *scales) ** 2))
         return max(int(area), (3 * (self._overlap + self.engine.stride)) ** 2)
 
-    def grid(self, height: int, width: int) -> Grid:
+    def grid(self, height: int, width: int) -> TileGrid:
         """The tiles of a picture; a single tile if it fits into one pass."""
         stride = self.engine.stride
         if self._tile is not None:
             return square_grid(height, width, tile=self._tile, overlap=self._overlap, stride=stride)
         return grid_within(height, width, area=self._area, overlap=self._overlap, stride=stride)
 
-    def answers(
-        self, raster: Raster, grid: Grid, overview: Overview | None = None, progress: Progress | None = None
+    def outputs(
+        self, raster: Raster, grid: TileGrid, overview: Overview | None = None, progress: Progress | None = None
     ) -> Iterator[Tensor]:
         """The output (K, h, w) of the network for each tile. During each pass a thread reads the next tiles."""
         done = 0
@@ -103,7 +103,7 @@ class DenseInference(Inference[P]):
                 prepared = coming.result()
                 if number + 1 < len(batches):
                     coming = reader.submit(self._read, raster, batches[number + 1], overview)
-                yield from self.views(self.engine.run, prepared)
+                yield from self.averaged(self.engine.run, prepared)
                 done += len(batches[number])
                 if progress is not None:
                     progress(done / len(grid))
@@ -118,7 +118,7 @@ class DenseInference(Inference[P]):
         return self.engine.prepare(np.stack(blocks))
 
 
-def _batches(grid: Grid, size: int) -> list[list[tuple[Span, Span]]]:
+def _batches(grid: TileGrid, size: int) -> list[list[tuple[Span, Span]]]:
     """The grid's tiles in order, in batches of at most `size` tiles of the same shape."""
     batches: list[list[tuple[Span, Span]]] = []
     shape = (0, 0)

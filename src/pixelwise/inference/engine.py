@@ -53,7 +53,7 @@ class TorchEngine:
         self._table = _normalisation_table(spec, self.dtype) if spec.form.dtype == "uint8" else None
 
         side = -(-PROBE_SIDE // self.stride) * self.stride
-        height, width = spec.view or (side, side)
+        height, width = spec.input_size or (side, side)
         parameter = next(model.parameters(), torch.empty(0))
         example = torch.randn(1, self._channels, height, width, generator=torch.Generator().manual_seed(0))
         folded = fold_batch_norm(model, example.to(parameter.device))

@@ -20,7 +20,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference.forms import check_form
 from pixelwise.inference.many import complain, each, refuse_to_overwrite, write_rows
 from pixelwise.inference.rasters import Picture, Raster, open_raster
-from pixelwise.inference.tiles import Grid, Span
+from pixelwise.inference.tiles import Span, TileGrid
 from pixelwise.inference.writer import output_names
 from pixelwise.models.spec import ModelSpec
 
@@ -125,9 +125,9 @@ class Inference(ABC, Generic[P]):
         """A sample in the form that `measured` takes: `prepare` of its picture, unless the labels give windows."""
         return self.prepare(sample.image)
 
-    def grid(self, height: int, width: int) -> Grid:
+    def grid(self, height: int, width: int) -> TileGrid:
         """The tiles in which a picture of this size is predicted; by default a single tile."""
-        return Grid((Span(0, height, 0, height),), (Span(0, width, 0, width),), ramp=0)
+        return TileGrid((Span(0, height, 0, height),), (Span(0, width, 0, width),), ramp=0)
 
     @abstractmethod
     def predict(self, raster: Raster, picture: Picture) -> P:
@@ -193,7 +193,7 @@ class Predictor(Generic[P]):
             check_form(raster, self.spec)
             return self.inference.predict(raster, picture)
 
-    def grid(self, height: int, width: int) -> Grid:
+    def grid(self, height: int, width: int) -> TileGrid:
         """The tiles in which a picture of this size is predicted."""
         return self.inference.grid(height, width)
 

@@ -37,8 +37,8 @@ class Span:
 
     Attributes:
         start, stop: the pixels that are computed.
-        begin: where this tile fades in over `Grid.ramp` pixels; `start` for the first tile.
-        end: where it fades out over `Grid.ramp` pixels, which is the next tile's `begin`; `stop` for the last tile.
+        begin: where this tile fades in over `TileGrid.ramp` pixels; `start` for the first tile.
+        end: where it fades out over `TileGrid.ramp` pixels, which is the next tile's `begin`; `stop` for the last tile.
     """
 
     start: int
@@ -48,7 +48,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class TileGrid:
     """Tiles that cover a picture.
 
     Attributes:
@@ -76,7 +76,7 @@ class Grid:
         return ((row, column) for row in self.rows for column in self.columns)
 
 
-def square_grid(height: int, width: int, *, tile: int, overlap: int, stride: int) -> Grid:
+def square_grid(height: int, width: int, *, tile: int, overlap: int, stride: int) -> TileGrid:
     """Covers a picture with tiles of at most `tile` pixels per side, as few and as small as possible.
 
     Args:
@@ -90,10 +90,10 @@ def square_grid(height: int, width: int, *, tile: int, overlap: int, stride: int
     longest, shared = _in_strides(tile, overlap, stride)
     rows = _spans(height, _fewest(height, longest, shared, stride), shared, stride)
     columns = _spans(width, _fewest(width, longest, shared, stride), shared, stride)
-    return Grid(rows, columns, ramp=_ramp(shared * stride))
+    return TileGrid(rows, columns, ramp=_ramp(shared * stride))
 
 
-def grid_within(height: int, width: int, *, area: int, overlap: int, stride: int) -> Grid:
+def grid_within(height: int, width: int, *, area: int, overlap: int, stride: int) -> TileGrid:
     """Covers a picture with tiles of at most `area` pixels, in the shape for which the fewest pixels are computed.
 
     Raises:
@@ -114,7 +114,7 @@ def grid_within(height: int, width: int, *, area: int, overlap: int, stride: int
         for number in range(fewest, fewest + 3):  # all tiles have one length, so one more may waste fewer pixels
             rows = _spans(height, number, shared, stride)
             if _length(rows, stride) >= least * stride:
-                candidates.append(Grid(rows, columns, ramp=best.ramp))
+                candidates.append(TileGrid(rows, columns, ramp=best.ramp))
     # Among equals, tiles of the least height, since the memory for a row of tiles grows with its height.
     return min(candidates, key=lambda grid: (_computed(grid, stride), _length(grid.rows, stride)))
 
@@ -154,7 +154,7 @@ def _ramp(overlap: int) -> int:
     return min(overlap // 2, LONGEST_RAMP)
 
 
-def _computed(grid: Grid, stride: int) -> int:
+def _computed(grid: TileGrid, stride: int) -> int:
     return len(grid) * _length(grid.rows, stride) * _length(grid.columns, stride)
 
 
@@ -192,7 +192,7 @@ class Merger:
 
     def __init__(
         self,
-        grid: Grid,
+        grid: TileGrid,
         channels: int,
         *,
         classes: bool = True,

@@ -63,9 +63,9 @@ def _ranked(errors: Tensor, foreground: Tensor, kept: Tensor) -> tuple[Tensor, T
         ranked, order = torch.sort(keys.masked_fill_(~kept, largest))
         ranked, order = ranked[:count], order[:count]
     else:
-        places = kept.nonzero().squeeze(1)
-        ranked, order = torch.sort(keys[places])
-        order = places[order]
+        positions = kept.nonzero().squeeze(1)
+        ranked, order = torch.sort(keys[positions])
+        order = positions[order]
     return order, (ranked & 1) == 0
 
 

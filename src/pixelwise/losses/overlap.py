@@ -8,7 +8,7 @@ from torch import Tensor
 from pixelwise.losses.inputs import Inputs, Weights, prepare
 from pixelwise.losses.pixels import cross_entropy_term
 
-LEAST_DICE = 1e-30
+MIN_DICE = 1e-30
 """Below this Dice, -ln(Dice) stays constant (at 69) and its gradient is 0. Almost nothing of the class is predicted
 then, and only the cross entropy trains the network."""
 
@@ -29,7 +29,7 @@ def jaccard_term(x: Inputs) -> Tensor:
 
 def bce_log_dice_term(x: Inputs) -> Tensor:
     score, present = _dice_scores(x)
-    mean = ((score * present).sum() / present.sum().clamp_min(1)).clamp_min(LEAST_DICE)
+    mean = ((score * present).sum() / present.sum().clamp_min(1)).clamp_min(MIN_DICE)
     return cross_entropy_term(x) - torch.where(present.any(), mean, 1.0).log()
 
 

@@ -51,7 +51,7 @@ class VAT(Supervised):
         if setup.logits is None:
             raise UserError(
                 f"method.name: vat trains networks that predict class probabilities, and {setup.recipe.model.name} "
-                f"is trained to {setup.recipe.task}; leave it out."
+                f"is trained for the task '{setup.recipe.task}'; leave it out."
             )
         self._logits = setup.logits
         self.options: VATOptions = setup.options

@@ -23,7 +23,7 @@ from faster_coco_eval.core import mask as rle
 
 NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 """The first six numbers of COCO's summary. Objects are small below 32 x 32 pixels and large from 96 x 96 pixels on."""
-MOST = 100
+MAX_DETECTIONS = 100
 """Detections per picture that COCO's own tools count. Here all count if a picture has more."""
 
 
@@ -126,7 +126,7 @@ class CocoScore:
             found = truth.loadRes([dict(entry) for entry in self._found])
             evaluation = COCOeval_faster(truth, found, kind, print_function=lambda *_: None)
             most = max(Counter(entry["image_id"] for entry in self._found).values())
-            evaluation.params.maxDets = [1, 10, max(MOST, most)]
+            evaluation.params.maxDets = [1, 10, max(MAX_DETECTIONS, most)]
             evaluation.run()
         # (thresholds, recalls, classes, areas, limits on detections), -1 where there is no object.
         precision = np.where(evaluation.eval["precision"] < 0, np.nan, evaluation.eval["precision"])[..., -1]
@@ -161,10 +161,10 @@ def encoded(mask: np.ndarray, size: tuple[int, int] | None = None, top: int = 0,
     """
     height, width = size or mask.shape
     columns, rows = np.nonzero(mask.T)
-    places = (left + columns) * height + top + rows  # flat indices of the mask's pixels, in the order of the runs
-    ends = np.flatnonzero(np.diff(places) > 1)
-    begins = places[np.append(0, ends + 1)] if len(places) else places
-    stops = places[np.append(ends, len(places) - 1)] + 1 if len(places) else places
+    positions = (left + columns) * height + top + rows  # flat indices of the mask's pixels, in the order of the runs
+    ends = np.flatnonzero(np.diff(positions) > 1)
+    begins = positions[np.append(0, ends + 1)] if len(positions) else positions
+    stops = positions[np.append(ends, len(positions) - 1)] + 1 if len(positions) else positions
     edges = np.stack([begins, stops], 1).ravel()
     counts = np.diff(edges, prepend=0, append=height * width)
     return dict(rle.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width))

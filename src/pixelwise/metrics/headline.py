@@ -38,6 +38,6 @@ class Headline:
         """
         sign = 1.0 if self.higher else -1.0
         ranked = [
-            (sign * value, -place) for place, value in enumerate(values) if value is not None and not math.isnan(value)
+            (sign * value, -index) for index, value in enumerate(values) if value is not None and not math.isnan(value)
         ]
         return -max(ranked)[1] if ranked else None

@@ -51,11 +51,13 @@ class FullyConvolutional(nn.Module):
         """
         probabilities = self(images).softmax(1)
         lines = []
-        for size, window, stride, places in zip(
+        for size, window, stride, positions in zip(
             images.shape[-2:], self.window, self.stride, probabilities.shape[-2:], strict=True
         ):
-            place = (torch.arange(size, device=images.device) + 0.5 - window / 2) / stride
-            lines.append(2 * place / max(places - 1, 1) - 1)  # -1 and 1: the middles of the first and the last window
+            centre = (torch.arange(size, device=images.device) + 0.5 - window / 2) / stride
+            lines.append(
+                2 * centre / max(positions - 1, 1) - 1
+            )  # -1 and 1: the middles of the first and the last window
         rows, columns = torch.meshgrid(*lines, indexing="ij")
         grid = torch.stack([columns, rows], -1).to(probabilities.dtype).expand(len(images), -1, -1, -1)
         return F.grid_sample(probabilities, grid, padding_mode="border", align_corners=True)
@@ -240,5 +242,5 @@ def _strides(network: fx.GraphModule, channels: int, height: int, width: int) ->
     state = {name: value.to("meta") for name, value in (*network.named_parameters(), *network.named_buffers())}
     images = torch.empty(1, channels, 3 * height, 3 * width, device="meta")  # room for a second window
     trace = Trace(lambda images: functional_call(network, state, (images,)), images)
-    first, second = (trace.field(trace.outputs, place, place) for place in (0, 1))
+    first, second = (trace.field(trace.outputs, position, position) for position in (0, 1))
     return int(second.top - first.top), int(second.left - first.left)

@@ -39,7 +39,7 @@ class ModelSpec:
         form: channels and dtype of the pictures that the model takes.
         mean, std: per channel, in the units of `form.dtype`; the network's input is `(picture - mean) / std`.
         notes: whatever else the task needs for prediction.
-        view: height and width to which pictures are resized; None for networks that take any size.
+        input_size: height and width to which pictures are resized; None for networks that take any size.
         task: name of the task that the network was trained for; empty in files of version 0.1.
     """
 
@@ -50,7 +50,7 @@ class ModelSpec:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: Mapping[str, Any] = field(default_factory=dict)
-    view: tuple[int, int] | None = None
+    input_size: tuple[int, int] | None = None
     task: str = ""
 
     def to_json(self) -> str:
@@ -62,14 +62,17 @@ class ModelSpec:
         Raises:
             ValueError: the text is not what `to_json` writes.
         """
-        spec = _SPEC.validate_json(text)
+        values = json.loads(text)
+        if isinstance(values, dict) and "view" in values:  # the field's name in files of version 0.1
+            values["input_size"] = values.pop("view")
+        spec = _SPEC.validate_python(values)
         channels = spec.form.channels
         if not (1 <= channels == len(spec.mean) == len(spec.std)):
             raise ValueError(f"{channels} channels, but {len(spec.mean)} means and {len(spec.std)} deviations")
         if not all(map(math.isfinite, (*spec.mean, *spec.std))) or 0 in spec.std:
             raise ValueError(f"means {spec.mean} and deviations {spec.std}")
-        if spec.form.dtype not in DTYPES or min(spec.view or (1,)) < 1:
-            raise ValueError(f"pictures of {spec.form.dtype} in the size {spec.view}")
+        if spec.form.dtype not in DTYPES or min(spec.input_size or (1,)) < 1:
+            raise ValueError(f"pictures of {spec.form.dtype} in the size {spec.input_size}")
         return spec
 
 

@@ -51,9 +51,9 @@ def _mobilenet_v2(name: str) -> str:
     layer, _, kind = name.rpartition(".")
     if block := re.fullmatch(r"blocks\.([0-6])\.(\d+)\.(\w+)", layer):
         stage, number = int(block[1]), int(block[2])
-        place = 1 + sum(MOBILENET_V2_REPETITIONS[:stage]) + number
+        index = 1 + sum(MOBILENET_V2_REPETITIONS[:stage]) + number
         parts = _FIRST_BLOCK if stage == 0 else _BLOCK
-        return f"features.{place}.{parts.get(block[3], block[3])}.{kind}"
+        return f"features.{index}.{parts.get(block[3], block[3])}.{kind}"
     return f"{(_STEM | _HEAD).get(layer, layer)}.{kind}"
 
 

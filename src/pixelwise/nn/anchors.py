@@ -39,6 +39,6 @@ def anchors_of(maps: Sequence[Tensor], picture: tuple[int, int], shapes: Sequenc
         rows = torch.arange(height, device=own.device) * (picture[0] // height)
         columns = torch.arange(width, device=own.device) * (picture[1] // width)
         y, x = torch.meshgrid(rows, columns, indexing="ij")
-        places = torch.stack([x, y, x, y], -1).view(-1, 1, 4)
-        found.append((places + own).flatten(0, 1))
+        positions = torch.stack([x, y, x, y], -1).view(-1, 1, 4)
+        found.append((positions + own).flatten(0, 1))
     return found

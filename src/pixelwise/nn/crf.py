@@ -156,13 +156,13 @@ class DenseCRF:
         device = image.device
         rows = torch.arange(float(height), device=device)[:, None].expand(height, width)
         columns = torch.arange(float(width), device=device)[None, :].expand(height, width)
-        places = torch.stack([rows, columns], -1).view(-1, 2)
+        positions = torch.stack([rows, columns], -1).view(-1, 2)
         colours = image.reshape(height * width, -1).float()
-        features = torch.cat([places / self.bilateral_std, colours / self.colour_std], 1)
+        features = torch.cat([positions / self.bilateral_std, colours / self.colour_std], 1)
         filters: list[tuple[Filter, float]] = []
         if self.gaussian_weight:
             near: Filter = (
-                BruteForce(places / self.gaussian_std)
+                BruteForce(positions / self.gaussian_std)
                 if self.exact
                 else SpatialGaussian(height, width, self.gaussian_std, device)
             )

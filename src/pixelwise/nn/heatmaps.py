@@ -48,13 +48,13 @@ def peaks(heatmaps: Tensor) -> tuple[Tensor, Tensor]:
     """
     height, width = heatmaps.shape[-2:]
     flat = heatmaps.float().flatten(-2)
-    values, places = flat.max(-1)
-    row, column = places // width, places % width
+    values, positions = flat.max(-1)
+    row, column = positions // width, positions % width
     found = []
-    for place, side, step in ((column, width, 1), (row, height, width)):
-        inner = (place > 0) & (place < side - 1)
-        before, after = (flat.gather(-1, (places + sign * step * inner)[..., None]).squeeze(-1) for sign in (-1, 1))
-        found.append(place + 0.5 + 0.25 * torch.sign(after - before) * inner)
+    for position, side, step in ((column, width, 1), (row, height, width)):
+        inner = (position > 0) & (position < side - 1)
+        before, after = (flat.gather(-1, (positions + sign * step * inner)[..., None]).squeeze(-1) for sign in (-1, 1))
+        found.append(position + 0.5 + 0.25 * torch.sign(after - before) * inner)
     return torch.stack(found, -1), values
 
 

@@ -27,8 +27,8 @@ class MapTable:
         """(R,) indices of maps -> (R,) heights and (R,) widths."""
         return self._heights[levels], self._widths[levels]
 
-    def places(self, levels: Tensor, pictures: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """The rows of the table for positions (`places`) of maps.
+    def positions(self, levels: Tensor, pictures: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """The rows of the table for positions of maps.
 
         Args:
             levels, pictures: (R,) indices of the map and of the picture in the batch.

@@ -14,7 +14,7 @@ BACKGROUND = -1
 BETWEEN = -2
 """Match of a box that is neither object nor background: no loss is computed for it."""
 
-MOSTLY = 0.5
+IGNORED_SHARE = 0.5
 """Share of a box's area on an ignored object above which the box does not count as background."""
 
 
@@ -70,7 +70,7 @@ def leave_out(matches: Tensor, boxes: Tensor, ignored: Tensor) -> Tensor:
         boxes: (A, 4) xyxy.
         ignored: (I, 4) boxes of the ignored objects of the picture; NaN covers nothing.
     """
-    return matches.where((matches != BACKGROUND) | (covered_share(boxes, ignored) <= MOSTLY), BETWEEN)
+    return matches.where((matches != BACKGROUND) | (covered_share(boxes, ignored) <= IGNORED_SHARE), BETWEEN)
 
 
 def balanced_sample(matches: Tensor, count: int, positive_share: float) -> Tensor:

@@ -80,8 +80,8 @@ class PaddedRegions:
         steps = torch.arange(self.size, device=pictures.device)
         rows = (self.corners[:, 0, None] + steps).minimum(height[:, None] - 1)
         columns = (self.corners[:, 1, None] + steps).minimum(width[:, None] - 1)
-        places = table.places(self.levels, pictures, rows[:, :, None], columns[:, None, :])
-        values = F.embedding(places, table.values) * self.valid()[..., None].to(maps[0].dtype)
+        positions = table.positions(self.levels, pictures, rows[:, :, None], columns[:, None, :])
+        values = F.embedding(positions, table.values) * self.valid()[..., None].to(maps[0].dtype)
         return values.permute(0, 3, 1, 2)
 
     def targets(self, label_maps: Tensor, pictures: Tensor, ids: Tensor, factor: int) -> Tensor:

@@ -143,9 +143,9 @@ def _blur(keys: Tensor, step: int) -> _Gather:
     """Blurs with (BLUR, 1 - 2 BLUR, BLUR) along one axis: a step is -d in its coordinate and +1 in all others."""
     columns, present = [torch.arange(len(keys), device=keys.device)], [torch.ones_like(keys, dtype=torch.bool)]
     for neighbours in (keys + step, keys - step):
-        place = torch.searchsorted(keys, neighbours).clamp_max(len(keys) - 1)
-        columns.append(place)
-        present.append(keys[place] == neighbours)
+        position = torch.searchsorted(keys, neighbours).clamp_max(len(keys) - 1)
+        columns.append(position)
+        present.append(keys[position] == neighbours)
     factors = torch.tensor([1 - 2 * BLUR, BLUR, BLUR], device=keys.device)
     starts = torch.arange(len(keys), device=keys.device) * 3
     return _Gather.of(torch.stack(columns, 1).flatten(), starts, (torch.stack(present, 1) * factors).flatten())

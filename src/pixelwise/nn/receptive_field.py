@@ -243,8 +243,8 @@ def _slice(source: Tensor, output: Tensor, args: Any) -> dict[int, Asks]:
 
 def _constant_pad(source: Tensor, output: Tensor, args: Any) -> dict[int, Asks]:
     def make(axis: int) -> Asks:
-        place = 2 * (-1 - axis)
-        before = args[1][place] if place < len(args[1]) else 0
+        index = 2 * (-1 - axis)
+        before = args[1][index] if index < len(args[1]) else 0
         return lambda interval: (interval[0] - before, interval[1] - before)
 
     return _both(make)

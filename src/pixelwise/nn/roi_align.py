@@ -70,10 +70,10 @@ def roi_align(
     rows, row_weights = _points(boxes[:, 1], boxes[:, 3], stride, height, size, samples)  # (R, size, 2 * samples)
     columns, column_weights = _points(boxes[:, 0], boxes[:, 2], stride, width, size, samples)
     # All pairs of a bin's rows and columns: (R, size, size, 4 * samples ** 2).
-    places = table.places(levels, pictures, rows[:, :, None, :, None], columns[:, None, :, None, :]).flatten(3)
+    positions = table.positions(levels, pictures, rows[:, :, None, :, None], columns[:, None, :, None, :]).flatten(3)
     weights = (row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]).flatten(3)
     values = F.embedding_bag(
-        places.flatten(0, 2), table.values.float(), mode="sum", per_sample_weights=weights.flatten(0, 2)
+        positions.flatten(0, 2), table.values.float(), mode="sum", per_sample_weights=weights.flatten(0, 2)
     )
     return values.view(len(boxes), size, size, channels).to(maps[0].dtype).permute(0, 3, 1, 2)
 
@@ -99,6 +99,6 @@ def _points(
     points = points.clamp_min(0).minimum(last)
     before = points.floor()
     share = points - before
-    places = torch.stack([before, (before + 1).minimum(last)], -1).long()
+    positions = torch.stack([before, (before + 1).minimum(last)], -1).long()
     weights = torch.stack([1 - share, share], -1) * (inside / samples)[..., None]
-    return places.view(len(low), size, 2 * samples), weights.view(len(low), size, 2 * samples)
+    return positions.view(len(low), size, 2 * samples), weights.view(len(low), size, 2 * samples)

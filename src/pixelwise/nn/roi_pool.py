@@ -46,7 +46,7 @@ def roi_max_pool(maps: Tensor, boxes: Tensor, pictures: Tensor, stride: float, s
     xs = torch.stack([left, right - (1 << columns)], -1)
     ys = ys[:, :, None, :, None].expand(-1, -1, size, -1, 2).flatten(3).flatten(0, 2)
     xs = xs[:, None, :, None, :].expand(-1, size, -1, 2, -1).flatten(3).flatten(0, 2)
-    values = table.values[table.places(levels, every, ys, xs)].amax(1)  # (R * size * size, C)
+    values = table.values[table.positions(levels, every, ys, xs)].amax(1)  # (R * size * size, C)
     return values.view(len(boxes), size, size, channels).permute(0, 3, 1, 2)
 
 

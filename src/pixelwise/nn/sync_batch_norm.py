@@ -21,14 +21,14 @@ class _SyncBatchNorm(_BatchNorm):
             return super().forward(maps)
         self._check_input_dim(maps)
         values = maps.float()
-        places = (0, *range(2, values.dim()))  # all dimensions but the channels
+        dimensions = (0, *range(2, values.dim()))  # all dimensions but the channels
         shape = (-1, *[1] * (values.dim() - 2))  # broadcasts (C,) over them
         count = torch.tensor(float(values.numel() // values.shape[1]), device=maps.device)
-        sums = total(torch.cat([values.sum(places), count.unsqueeze(0)]))
+        sums = total(torch.cat([values.sum(dimensions), count.unsqueeze(0)]))
         count = sums[-1]
         mean = sums[:-1] / count
         centred = values - mean.view(shape)
-        variance = total(centred.square().sum(places)) / count
+        variance = total(centred.square().sum(dimensions)) / count
         self._update_statistics(mean.detach(), variance.detach() * count / (count - 1))
         scale = (variance + self.eps).rsqrt()
         if not self.affine:

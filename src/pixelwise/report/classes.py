@@ -10,7 +10,7 @@ from pixelwise.report.pictures import svg
 from pixelwise.report.run_page import missing
 from pixelwise.report.values import number, sortable
 
-MOST_CLASSES = 32
+MAX_CLASSES = 32
 """With more classes, the most frequent errors replace the confusion matrix."""
 CALIBRATION_ERROR = "calibration error (0 is best)"
 ABSENT, NOT_PREDICTED, NOT_TRUE = "in neither truth nor prediction", "never predicted", "not in the truth"
@@ -62,10 +62,10 @@ def confusion_section(confusion: ConfusionMatrix, unit: str, *, errors: bool = F
 
     Args:
         unit: what was counted: `pixel`, `picture`.
-        errors: whether to list the most frequent errors. With more than `MOST_CLASSES` classes they are listed in any
+        errors: whether to list the most frequent errors. With more than `MAX_CLASSES` classes they are listed in any
             case, instead of the matrix.
     """
-    few = confusion.num_classes <= MOST_CLASSES
+    few = confusion.num_classes <= MAX_CLASSES
     blocks: list[Block] = []
     if few:
         how_to_read = (
@@ -97,8 +97,8 @@ def confused(confusion: ConfusionMatrix, most: int = 15) -> list[tuple[str, str,
     counts.fill_diagonal_(0)
     order = counts.flatten().argsort(descending=True, stable=True)[:most].tolist()
     rows = []
-    for place in order:
-        truth, predicted = divmod(place, confusion.num_classes)
+    for index in order:
+        truth, predicted = divmod(index, confusion.num_classes)
         count = int(counts[truth, predicted])
         if count:
             names = confusion.class_names[truth], confusion.class_names[predicted]

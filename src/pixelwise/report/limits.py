@@ -12,7 +12,7 @@ from pixelwise.report.blocks import Block, Commands, Details, Section, Text
 from pixelwise.report.cells import Strong
 
 TITLE = "What limits this result"
-MOST_LINES = 5
+MAX_LINES = 5
 """The most lines that a terminal shows; the last line then counts the rest."""
 
 
@@ -79,7 +79,7 @@ def limit_lines(limits: Sequence[Mapping[str, Any]]) -> list[Block]:
     """The findings of `limits.json` for a terminal: a heading, and at most five paragraphs."""
     if not limits:
         return []
-    shown = limits if len(limits) <= MOST_LINES else limits[: MOST_LINES - 1]
+    shown = limits if len(limits) <= MAX_LINES else limits[: MAX_LINES - 1]
     lines: list[Block] = [Text([Strong(TITLE)])]
     lines += [Text(f"- {limit['sentence']} {limit['advice']}") for limit in shown]
     if len(shown) < len(limits):

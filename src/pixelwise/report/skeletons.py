@@ -32,15 +32,15 @@ def draw_skeletons(
     line = max(1, round((extent or max(drawn.shape[:2])) / 130))
     shift = 3  # OpenCV's coordinates in eighths of a pixel, whose centres are at whole numbers
     for own, known in zip(points, present, strict=True):
-        places = [tuple(int(v) for v in np.clip(np.rint((place - 0.5) * 2**shift), -(2**20), 2**20)) for place in own]
+        eighths = [tuple(int(v) for v in np.clip(np.rint((point - 0.5) * 2**shift), -(2**20), 2**20)) for point in own]
         for width, dark in ((line + max(2, line), True), (line, False)):
             for one, other in joints.skeleton:
                 if known[one] and known[other]:
                     side = joints.side_of(one) if joints.side_of(one) == joints.side_of(other) else ""
                     colour = (20, 20, 20) if dark else _OF_SIDE[side]
-                    cv2.line(drawn, places[one], places[other], colour, width, cv2.LINE_AA, shift)
-        for place in np.flatnonzero(known).tolist():
+                    cv2.line(drawn, eighths[one], eighths[other], colour, width, cv2.LINE_AA, shift)
+        for joint in np.flatnonzero(known).tolist():
             radius = round(1.3 * line * 2**shift)
-            cv2.circle(drawn, places[place], radius + 2**shift, (20, 20, 20), -1, cv2.LINE_AA, shift)
-            cv2.circle(drawn, places[place], radius, _OF_SIDE[joints.side_of(place)], -1, cv2.LINE_AA, shift)
+            cv2.circle(drawn, eighths[joint], radius + 2**shift, (20, 20, 20), -1, cv2.LINE_AA, shift)
+            cv2.circle(drawn, eighths[joint], radius, _OF_SIDE[joints.side_of(joint)], -1, cv2.LINE_AA, shift)
     return drawn

@@ -92,8 +92,8 @@ def variants_page(content: VariantsContent) -> Page:
 
 def _table(content: VariantsContent) -> Table:
     """One row per variant; the columns `training` and `gap` only if a variant was measured on training pictures."""
-    place = content.headline.best([one.kept for one in content.outcomes])
-    best = None if place is None else content.outcomes[place].kept
+    index = content.headline.best([one.kept for one in content.outcomes])
+    best = None if index is None else content.outcomes[index].kept
     measured = any(one.training is not None for one in content.outcomes)
     rows = []
     for one in content.outcomes:

@@ -234,7 +234,7 @@ class Task(ABC):
         """
         return options
 
-    def answers(self, spec: ModelSpec) -> tuple[str, ...]:
+    def output_names(self, spec: ModelSpec) -> tuple[str, ...]:
         """The names of the maps or logits that a network outputs: the names of the classes."""
         return spec.class_names
 
@@ -270,8 +270,8 @@ class Task(ABC):
         """
         return {}
 
-    def view(self, recipe: PlannedRecipe) -> tuple[int, int] | None:
-        """`ModelSpec.view`: the height and width that pictures are resized to; None for any size."""
+    def input_size(self, recipe: PlannedRecipe) -> tuple[int, int] | None:
+        """`ModelSpec.input_size`: the height and width that pictures are resized to; None for any size."""
         return None
 
     def notes(self, recipe: PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Reason:
 
     Attributes:
         title: a heading, such as "Why cat?".
-        network: returns the input of `score` for pictures (N, C, H, W) of the explained size; see `answering`.
+        network: returns the input of `score` for pictures (N, C, H, W) of the explained size; see `with_forward`.
         score: the network's output -> the number (N,).
         layer: the layer for Grad-CAM; None for no Grad-CAM.
         lay: Grad-CAM's map (1, h, w) of that layer -> the map (1, H, W) over the picture.
@@ -90,17 +90,17 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class Findings:
     """What the page shows of a network's work on one picture.
 
     Attributes:
-        answers: (name, share) of each prediction, best first, for a table.
+        predictions: (name, share) of each prediction, best first, for a table.
         groups: panels that show what the parts of the network do.
         reasons: the numbers that are traced back to the pixels.
         details: groups that are shown after the reasons.
     """
 
-    answers: Sequence[tuple[str, float]]
+    predictions: Sequence[tuple[str, float]]
     groups: Sequence[Group] = ()
     reasons: Sequence[Reason] = ()
     details: Sequence[Group] = ()
@@ -120,7 +120,7 @@ class Insight(ABC):
     trunk: nn.Module
 
     @abstractmethod
-    def view(self, image: np.ndarray, images: Tensor, classes: Sequence[int]) -> View:
+    def examine(self, image: np.ndarray, images: Tensor, classes: Sequence[int]) -> Findings:
         """What the page shows for one picture; called in evaluation mode and without gradients.
 
         Args:
@@ -153,10 +153,10 @@ def laid_over(maps: Tensor, covered: Tensor, height: int, width: int) -> Tensor:
     return spread.where(inside, 0.0)
 
 
-def answering(network: nn.Module, forward: Callable[[Tensor], Any]) -> nn.Module:
+def with_forward(network: nn.Module, forward: Callable[[Tensor], Any]) -> nn.Module:
     """The same network with another forward pass. Layers and parameters are shared and keep their names.
 
-    >>> names = dict(answering(nn.Sequential(nn.ReLU()), lambda images: 2 * images).named_modules())
+    >>> names = dict(with_forward(nn.Sequential(nn.ReLU()), lambda images: 2 * images).named_modules())
     >>> list(names)
     ['', '0']
     """

@@ -65,4 +65,4 @@ def label_file(dataset: Dataset, record: Record) -> str:
     alone = len(record.labels) == 1 and record.labels[0].suffix.lower() in PICTURE_SUFFIXES
     file = record.labels[0] if alone else record.picture
     name = relative(dataset.root, file) if file.is_relative_to(dataset.root) else str(file)
-    return name if record.place is None else f"{name}, picture {record.place}"
+    return name if record.position is None else f"{name}, picture {record.position}"

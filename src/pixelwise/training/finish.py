@@ -261,7 +261,7 @@ def next_commands(run: Run, dataset: Dataset, task: Task, summary: Mapping[str, 
     """
     path, data = shlex.quote(str(run.path.resolve())), shlex.quote(str(dataset.root.resolve()))
     record = dataset.split("val")[0]
-    if record.place is None:
+    if record.position is None:
         picture = shlex.quote(str(record.picture.resolve()))
         what = "predict your own pictures (files or folders; this one is from the validation split)"
     else:

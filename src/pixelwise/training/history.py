@@ -18,7 +18,7 @@ from pixelwise.training.run import Run
 
 SHORT_STEPS = 300
 """A run of fewer steps is short. Twice as many are advised instead."""
-MOST_LONGER = 10
+MAX_LONGER = 10
 """The longest run that is advised, in lengths of the present run."""
 FEW_VALIDATIONS = 3
 """The number of validations that is advised to a run that spends half of its time on them."""
@@ -124,7 +124,7 @@ class History:
         if not self.scores or self.steps[-1] >= SHORT_STEPS or self._solved:
             return None
         steps, minutes = self.steps[-1], self._minutes(recipe)
-        longer = math.ceil(min(2 * SHORT_STEPS / steps, MOST_LONGER) * minutes)
+        longer = math.ceil(min(2 * SHORT_STEPS / steps, MAX_LONGER) * minutes)
         sentence = (
             f"A short run: {counted(steps, 'step', 'steps')} of {recipe.train.batch_size} crops, {self.epochs[-1]:.1f} "
             "passes over the training pictures"

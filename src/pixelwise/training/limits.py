@@ -39,7 +39,7 @@ SAMPLE_SHARE = 0.02
 """Part of the training time that measuring them may take."""
 SAMPLE_SECONDS = 1.0
 """Seconds that measuring them may take in any case."""
-LEAST_SAMPLE = 2
+MIN_SAMPLE = 2
 SMALL_VALIDATION = 30
 """With fewer validation pictures, the score's uncertainty is reported if it is at least three times `MATERIAL`."""
 MANY_PICTURES = 5000
@@ -76,7 +76,7 @@ def sample_size(pictures: int, held_out: int, seconds: float, trained: float) ->
     """
     affordable = max(SAMPLE_SHARE * trained, SAMPLE_SECONDS) / max(seconds, 1e-6)
     size = min(pictures, held_out, SAMPLE_PICTURES, int(affordable))
-    return size if size >= LEAST_SAMPLE else 0
+    return size if size >= MIN_SAMPLE else 0
 
 
 def find_limits(
@@ -175,7 +175,7 @@ def random_weights(recipe: PlannedRecipe, facts: Fingerprint) -> Limit | None:
     if classifier is None:
         return None
     first: KnownWeights = known_weights(classifier)[0]
-    place = first.name if first.on_hub else f"FILE, from {first.address}"
+    source = first.name if first.on_hub else f"FILE, from {first.address}"
     flags = {
         "model.weights": first.name,
         "normalize.mean": None,
@@ -186,7 +186,7 @@ def random_weights(recipe: PlannedRecipe, facts: Fingerprint) -> Limit | None:
         "random-weights",
         f"{classifier} started from random weights, although weights trained on ImageNet are published "
         f"({first.licence}).",
-        f"Start from them: --set model.weights={place}.",
+        f"Start from them: --set model.weights={source}.",
         settings(flags) if first.on_hub else "",
     )
 

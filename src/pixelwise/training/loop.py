@@ -63,7 +63,7 @@ class Budget:
 
 AFTER_SECONDS = 6.0
 """Time after the loop that does not depend on the data: for reading the best weights and drawing the report."""
-LEAST_SHARE = 0.5
+MIN_SHARE = 0.5
 """The part of a budget that training gets even if everything else would use up the budget."""
 AFTER_VALIDATIONS = 4.0
 """Time to measure the best weights, in validations. It is more thorough, and includes some training pictures."""
@@ -90,7 +90,7 @@ class Position:
         # The last validation measures the raw weights as well as the averaged ones.
         after = AFTER_SECONDS + (2 + AFTER_VALIDATIONS) * self.validation_seconds
         whole = 60 * budget.minutes
-        available = max(whole - budget.spent - after, LEAST_SHARE * whole)
+        available = max(whole - budget.spent - after, MIN_SHARE * whole)
         return min(self.seconds / available, 1.0)
 
 
@@ -208,9 +208,9 @@ def _reached(scores: Mapping[str, float], monitor: Headline, budget: Budget) -> 
     return scores[monitor.key] >= budget.stop_at if monitor.higher else scores[monitor.key] <= budget.stop_at
 
 
-def step_seed(*place: int) -> int:
+def step_seed(*position: int) -> int:
     """A seed for torch that depends only on the numbers given: seed, step and process."""
-    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0])
+    return int(np.random.SeedSequence(position).generate_state(1, np.uint64)[0])
 
 
 def _validate(

@@ -22,21 +22,21 @@ R = TypeVar("R", Recipe, PlannedRecipe)
 PLACES = ("path", "unlabelled")
 
 
-def move_data(run: Run, places: Mapping[str, Path]) -> None:
+def move_data(run: Run, folders: Mapping[str, Path]) -> None:
     """Writes the new folders of the data into the recipes of a run and of its stages or variants.
 
     Nothing is written unless the data in the new folders is the data that the run was started with.
 
     Args:
         run: the whole run, not one of its stages or variants.
-        places: keys of the recipe's section `data` (`PLACES`) -> folder.
+        folders: keys of the recipe's section `data` (`PLACES`) -> folder.
 
     Raises:
         UserError: no such folder, data that cannot be read, or different data.
     """
     file, whole = _whole(run)
-    moves = {getattr(whole.data, key): str(place.resolve()) for key, place in places.items()}
-    for key in places:
+    moves = {getattr(whole.data, key): str(folder.resolve()) for key, folder in folders.items()}
+    for key in folders:
         if getattr(whole.data, key) is None:
             raise UserError(f"{run.path}: this run was started without data.{key}, so that folder cannot have moved.")
     planned = {each: each.planned for each in _begun(run)}
@@ -59,7 +59,9 @@ def check_places(run: Run) -> None:
         UserError: the data of a run is no longer where it was; the message gives the command that takes a new folder.
     """
     _, whole = _whole(run)
-    gone = {key: place for key in PLACES if (place := getattr(whole.data, key)) and not home_of(Path(place)).is_dir()}
+    gone = {
+        key: folder for key in PLACES if (folder := getattr(whole.data, key)) and not home_of(Path(folder)).is_dir()
+    }
     if gone:
         flags = " ".join(f"--{'data' if key == 'path' else key} NEW_PLACE" for key in gone)
         raise UserError(

@@ -96,11 +96,11 @@ def start(
     recipe = settled.settle(recipe)
     weights = recipe.model.options.get("weights")
     if weights is None:
-        taken, said = None, " ".join(settled.notes)
+        taken, start = None, " ".join(settled.notes)
     else:
         taken = origin(weights)
         check_origin(recipe, taken, "use this one with --set provenance.weights=null.")
-        said = origin_line(weights, taken)
+        start = origin_line(weights, taken)
     network = _network(recipe, data)
     plan = make_plan(recipe, data.facts, data.task, network=network, device=device)
     read = data
@@ -135,7 +135,7 @@ def start(
     barrier()
     if rank() != 0:
         run = into or open_run(str(out))
-    return Session(planned, data, method, spec, run, device, begun, said)
+    return Session(planned, data, method, spec, run, device, begun, start)
 
 
 def _prepared(plan: Plan, data: Data) -> Data:
@@ -255,7 +255,7 @@ def model_spec(recipe: PlannedRecipe, data: Data) -> ModelSpec:
         recipe.normalize.mean,
         recipe.normalize.std,
         notes=task.notes(recipe, facts),
-        view=task.view(recipe),
+        input_size=task.input_size(recipe),
         task=task.name,
     )
 

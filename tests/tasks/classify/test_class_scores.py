@@ -78,7 +78,7 @@ def evaluation(count: int, classes: int = 3) -> ClassScores:
 
 def test_none_is_shown_twice_and_groups_are_what_they_say() -> None:
     for count in (1, 5, 200):
-        groups = evaluation(count).telling(each=6)
+        groups = evaluation(count).examples(each=6)
         names = [answer.name for answers in groups.values() for answer in answers]
         assert len(names) == len(set(names))
         assert names
@@ -88,7 +88,7 @@ def test_none_is_shown_twice_and_groups_are_what_they_say() -> None:
 
 def test_every_class_has_its_surest_picture() -> None:
     whole = evaluation(200)
-    shown = whole.telling(each=6)["Right with high confidence"]
+    shown = whole.examples(each=6)["Right with high confidence"]
     assert len(shown) == 6
 
     def certainty(answer: PictureAnswer) -> float:

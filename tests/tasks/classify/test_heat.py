@@ -33,7 +33,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_model(
         path,
         network.state_dict(),
-        ModelSpec("lenet5", options, NAMES, PictureFormat(1), (120.0,), (60.0,), view=(32, 32)),
+        ModelSpec("lenet5", options, NAMES, PictureFormat(1), (120.0,), (60.0,), input_size=(32, 32)),
     )
     return path
 
@@ -78,7 +78,7 @@ def test_what_makes_no_sense_is_said(classifier: Path, pictures: Path, tmp_path:
     network = create_model("unet", num_classes=3, width=4)
     options = {"num_classes": 3, "in_channels": 3, "width": 4}
     save_model(dense, network.state_dict(), ModelSpec("unet", options, NAMES, PictureFormat(), (0.0,) * 3, (1.0,) * 3))
-    with pytest.raises(UserError, match="unet that was trained to segment has no option --heatmap"):
+    with pytest.raises(UserError, match="unet that was trained for the task 'segment' has no option --heatmap"):
         api.predict(dense, pictures, tmp_path / "out2", heatmap="dog")
     with pytest.raises(UserError, match="does not classify whole pictures"):
         heat.SlidingClassifier(*load_model(dense), "dog")
@@ -86,10 +86,10 @@ def test_what_makes_no_sense_is_said(classifier: Path, pictures: Path, tmp_path:
 
 def detector() -> tuple[nn.Module, ModelSpec]:
     options = {"in_channels": 3, "num_classes": 3, "encoder": "resnet18", "hidden": (8, 4), "pool": 2}
-    view = (64, 96)
+    size = (64, 96)
     return (
         create_model("localizer", **options),
-        ModelSpec("localizer", options, NAMES, PictureFormat(), (0.0,) * 3, (1.0,) * 3, view=view, task="detect"),
+        ModelSpec("localizer", options, NAMES, PictureFormat(), (0.0,) * 3, (1.0,) * 3, input_size=size, task="detect"),
     )
 
 
@@ -101,7 +101,7 @@ def test_a_detector_is_not_taken_for_a_classifier(tmp_path: Path, pictures: Path
     with pytest.raises(UserError, match="'localizer' does not classify whole pictures"):
         heat.SlidingClassifier(network, spec, "dog")
     save_model(tmp_path / "box.safetensors", network.state_dict(), spec)
-    with pytest.raises(UserError, match="localizer that was trained to detect has no option --heatmap"):
+    with pytest.raises(UserError, match="localizer that was trained for the task 'detect' has no option --heatmap"):
         api.predict(tmp_path / "box.safetensors", pictures, tmp_path / "out", heatmap="dog")
 
 

@@ -12,7 +12,7 @@ import torch
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.formats import open_dataset
-from pixelwise.data.objects import aimed, area
+from pixelwise.data.objects import box_areas, largest_first
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
@@ -22,13 +22,13 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.boxes import iou
 from pixelwise.tasks.base import Evaluation
 from pixelwise.tasks.detect.inference import BoxPrediction
-from pixelwise.tasks.detect.merging import Detections, Localised
+from pixelwise.tasks.detect.merging import Localised, ScoredBoxes
 from pixelwise.tasks.detect.scores import BoxAnswer, BoxScores
 from pixelwise.tasks.detect.task import Detect, WholePictures, Windows
 from pixelwise.training.finish import evaluate_split
 
 Answer = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-NOTHING = Detections(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0))
+NOTHING = ScoredBoxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), torch.zeros(0))
 SEARCHED = Localised((), NOTHING, NOTHING)
 """Marks an answer as that of a network that looked for all objects."""
 
@@ -68,7 +68,7 @@ def measured(dataset: Dataset, answer: Answer, *, searches: bool = True, confide
 
 
 def by_size(boxes: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    order = np.argsort(-area(boxes), kind="stable")
+    order = np.argsort(-box_areas(boxes), kind="stable")
     return boxes[order], classes[order], np.linspace(1, 0.6, len(boxes), dtype=np.float32)
 
 
@@ -92,7 +92,7 @@ def test_the_surest_answer_names_the_picture_and_all_objects_are_counted(dataset
     alike, overlaps = [], []
     for sample in map(dataset.load, dataset.split("val")):
         assert sample.instances is not None
-        order = np.argsort(-area(sample.instances.boxes), kind="stable")
+        order = np.argsort(-box_areas(sample.instances.boxes), kind="stable")
         boxes, classes = sample.instances.boxes[order], sample.instances.classes[order]
         alike.append(classes[0] == classes[-1])
         surest = boxes[np.flatnonzero(classes == classes[0])[-1]]  # of the largest object's class
@@ -138,13 +138,13 @@ def test_shifted_boxes_and_no_boxes(dataset: Dataset) -> None:
 def test_pictures_that_tell_most() -> None:
     scores = BoxScores(("background", "a"))
     scores.pictures = [BoxAnswer(str(i), overlap, True) for i, overlap in enumerate((*np.linspace(1, 0, 12), np.nan))]
-    groups = scores.telling()
+    groups = scores.examples()
     assert {title: len(some) for title, some in groups.items()} == {"Best": 3, "Middle": 3, "Worst": 3}
     assert groups["Worst"][-1].overlap == 0
     scores.pictures = scores.pictures[:4]
-    assert list(scores.telling()) == ["Examples"]
+    assert list(scores.examples()) == ["Examples"]
     scores.pictures = [BoxAnswer("none", float("nan"), False)]
-    assert not scores.telling()
+    assert not scores.examples()
 
 
 def test_data_without_objects_is_refused(scenes_folder: Path) -> None:
@@ -174,7 +174,7 @@ def random_pair(seed: int) -> tuple[BoxPrediction, Sample]:
         moved, guesses = np.array([[1, 1, 5, 5]], np.float32), np.array([2])
     confidences = np.sort(rng.uniform(0.2, 1, len(moved)))[::-1].astype(np.float32)
     prediction = BoxPrediction(moved, guesses, confidences, NAMES, image)
-    return prediction, aimed(Sample(str(seed), image, instances=Instances(boxes, classes)))
+    return prediction, largest_first(Sample(str(seed), image, instances=Instances(boxes, classes)))
 
 
 @pytest.mark.parametrize("options", [{}, {"confidence": 0.5}, {"terms": {"box_l2": 1.0}}])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.loader import Batch, collate
-from pixelwise.data.objects import aimed
+from pixelwise.data.objects import largest_first
 from pixelwise.data.pictures import PictureFormat
 from pixelwise.data.sample import NO_CLASS, Instances, Sample
 from pixelwise.errors import UserError
@@ -22,7 +22,7 @@ from pixelwise.models.detect.localizer import Localisation
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.boxes import iou
 from pixelwise.recipe.recipe import PlannedRecipe
-from pixelwise.tasks.detect.criterion import AimedTargets, true_boxes
+from pixelwise.tasks.detect.criterion import LocalisationTargets, true_boxes
 from pixelwise.tasks.detect.task import WholePictures
 from pixelwise.training.recipes import load_recipe
 from planned import FACTS, planned_recipe, setup
@@ -52,12 +52,12 @@ def samples_of(objects: list[list[tuple[int, float]]]) -> list[Sample]:
         boxes = np.array([[0, 0, side, side] for _, side in some], np.float32).reshape(-1, 4)
         image = rng.integers(0, 255, (4, 6, 3), np.uint8)
         classes = np.array([class_id for class_id, _ in some], np.int64)
-        samples.append(aimed(Sample(str(number), image, instances=Instances(boxes, classes))))
+        samples.append(largest_first(Sample(str(number), image, instances=Instances(boxes, classes))))
     return samples
 
 
 def batch_of(objects: list[list[tuple[int, float]]]) -> Batch:
-    return collate(samples_of(objects), AimedTargets)
+    return collate(samples_of(objects), LocalisationTargets)
 
 
 def recipe_of(terms: dict[str, float]) -> PlannedRecipe:
@@ -155,7 +155,7 @@ def test_which_boxes_are_to_be_learned() -> None:
 def test_scores_are_counted_by_hand_whatever_the_batches(boxes: int) -> None:
     network = Tiny(boxes)
     samples = samples_of([[(2, 3)], [(1, 1), (3, 2), (3, 1)], [], [(1, 4)], [(2, 2)], [(3, 5)]])
-    whole = collate(samples, AimedTargets)
+    whole = collate(samples, LocalisationTargets)
     said = said_of(network, whole)
     truth = whole.targets.crops.classes
     logits = said.logits.detach().clone()
@@ -186,7 +186,7 @@ def test_the_background_is_an_answer_where_the_network_says_so() -> None:
 def test_of_a_box_for_each_class_the_true_ones_is_judged() -> None:
     network = Tiny(K, per_class=True)
     samples = samples_of([[(2, 3)], [(1, 2)]])
-    boxes = said_of(network, collate(samples, AimedTargets)).boxes.detach()
+    boxes = said_of(network, collate(samples, LocalisationTargets)).boxes.detach()
     expected = torch.stack(
         [iou(boxes[0, 2], torch.tensor([0.0, 0, 3, 3])), iou(boxes[1, 1], torch.tensor([0.0, 0, 2, 2]))]
     )

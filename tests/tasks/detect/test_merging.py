@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from pixelwise.errors import UserError
-from pixelwise.models.detect.overfeat import Layer, OverFeat
-from pixelwise.tasks.detect.merging import SCALES, Detections, Localised, Scale, localise, match_score, merge_boxes
+from pixelwise.models.detect.overfeat import ConvLayer, OverFeat
+from pixelwise.tasks.detect.merging import SCALES, Localised, Scale, ScoredBoxes, localise, match_score, merge_boxes
 
 
-def detections(boxes: list[list[float]], classes: list[int], scores: list[float]) -> Detections:
-    return Detections(
+def detections(boxes: list[list[float]], classes: list[int], scores: list[float]) -> ScoredBoxes:
+    return ScoredBoxes(
         torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4), torch.tensor(classes), torch.tensor(scores)
     )
 
@@ -91,7 +91,7 @@ def test_merging_equals_looking_at_all_pairs_each_time(threshold: float) -> None
         boxes = torch.rand(15, 4, generator=generator, dtype=torch.float64) * 10
         boxes[:, 2:] += boxes[:, :2] + 4
         scores = torch.rand(15, generator=generator, dtype=torch.float64)
-        merged = merge_boxes(Detections(boxes, torch.zeros(15, dtype=torch.int64), scores), threshold)
+        merged = merge_boxes(ScoredBoxes(boxes, torch.zeros(15, dtype=torch.int64), scores), threshold)
         expected = merged_naively(boxes, scores, threshold)
         found = sorted(zip(merged.boxes.tolist(), merged.scores.tolist(), strict=True))
         assert len(found) == len(expected)
@@ -111,8 +111,8 @@ def bright_square_finder() -> OverFeat:
     One channel; 4x4 maximum of 2x2 averages, read at 3 x 3 places: a window of 24 x 24 pixels, 2 apart.
     """
     network = OverFeat(
-        layers=(Layer(1, 2, stride=2), Layer(1, 1, pool=4)), side=3, hidden=(1, 1), box_hidden=(1,), num_classes=3,
-        in_channels=1, regression=True,
+        layers=(ConvLayer(1, 2, stride=2), ConvLayer(1, 1, pool=4)), side=3, hidden=(1, 1), box_hidden=(1,),
+        num_classes=3, in_channels=1, regression=True,
     ).eval()  # fmt: skip
     with torch.no_grad():
         for parameter in network.parameters():
@@ -189,8 +189,8 @@ def test_each_axis_has_its_own_ratio() -> None:
 def test_per_class_boxes_go_with_their_class() -> None:
     torch.manual_seed(0)
     network = OverFeat(
-        layers=(Layer(2, 2, stride=2), Layer(2, 1, pool=2)), side=2, hidden=(4,), box_hidden=(4,), num_classes=3,
-        regression=True, per_class=True,
+        layers=(ConvLayer(2, 2, stride=2), ConvLayer(2, 1, pool=2)), side=2, hidden=(4,), box_hidden=(4,),
+        num_classes=3, regression=True, per_class=True,
     ).eval()  # fmt: skip
     image = torch.randn(3, 8, 8)
     expected = network(image[None]).boxes[0]
@@ -215,7 +215,7 @@ def test_what_cannot_be() -> None:
         localise(network, torch.zeros(1, 48, 48), scales=(20,))
     with pytest.raises(ValueError, match="no scale"):
         localise(network, torch.zeros(1, 48, 48), scales=())
-    plain = OverFeat(layers=(Layer(1, 2),), side=1, hidden=(1,), box_hidden=(1,), num_classes=2)
+    plain = OverFeat(layers=(ConvLayer(1, 2),), side=1, hidden=(1,), box_hidden=(1,), num_classes=2)
     with pytest.raises(ValueError, match="regression=True"):
         localise(plain, torch.zeros(3, 8, 8), scales=(8,))
     assert len(SCALES) == 6

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pixelwise.data.draw import palette
-from pixelwise.tasks.detect.merging import Detections, Localised, Scale, merge_boxes
+from pixelwise.tasks.detect.merging import Localised, Scale, ScoredBoxes, merge_boxes
 from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
 
 
@@ -19,7 +19,7 @@ def steps() -> Localised:
     probabilities[0] = 0.9
     probabilities[:, 2, 3] = torch.tensor([0.1, 0.8, 0.1])
     boxes = torch.tensor([[14.0, 10, 30, 26], [15, 10, 31, 26], [-3, -4, 9, 8]], dtype=torch.float64)
-    candidates = Detections(boxes, torch.tensor([1, 1, 2]), torch.tensor([0.8, 0.5, 0.4], dtype=torch.float64))
+    candidates = ScoredBoxes(boxes, torch.tensor([1, 1, 2]), torch.tensor([0.8, 0.5, 0.4], dtype=torch.float64))
     return Localised((Scale((48, 64), probabilities, windows, 2),), candidates, merge_boxes(candidates))
 
 
@@ -54,7 +54,7 @@ def test_the_four_steps() -> None:
 
 
 def test_a_picture_without_boxes_is_drawn() -> None:
-    empty = Detections(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+    empty = ScoredBoxes(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
     scale = Scale((20, 20), torch.tensor([0.9, 0.1]).view(2, 1, 1), torch.tensor([[[0.0, 0, 20, 20]]]), 3)
     figure = overfeat_figure(
         np.zeros((20, 20), np.uint8), Localised((scale,), empty, empty), ["none", "cat"], background=0

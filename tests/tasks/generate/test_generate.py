@@ -108,7 +108,7 @@ def test_predict_writes_reconstructions_and_codes(vae: Path, digits: Path, tmp_p
 
 
 def test_as_pictures_inverts_what_the_network_sees() -> None:
-    spec = ModelSpec("vae", {}, (), PictureFormat(3, "uint8"), (0.0,) * 3, (255.0,) * 3, view=(12, 14))
+    spec = ModelSpec("vae", {}, (), PictureFormat(3, "uint8"), (0.0,) * 3, (255.0,) * 3, input_size=(12, 14))
     network = VAE(in_channels=3, size=(12, 14), latent=2, width=4, hidden=8)
     inference = BoundInference(network, spec, GenerateOptions())
     picture = np.random.default_rng(0).integers(0, 256, (12, 14, 3), np.uint8)
@@ -136,7 +136,7 @@ def test_snapshots_are_the_pictures_that_are_made(vae: Path, dcgan: Path, tmp_pa
         made = as_pictures(network.sample(SNAPSHOT, torch.Generator().manual_seed(0)), spec)
         assert np.abs(snapshot.astype(int) - sheet(made)).max() <= 1
         with pytest.raises(
-            UserError, match="trained to generate, so it predicts nothing about a picture that could be"
+            UserError, match="trained for the task 'generate', so it predicts nothing about a picture that could be"
         ):
             explain(run.path, [], out=tmp_path)
 

@@ -21,7 +21,7 @@ from pixelwise.models.detect.detector import Detections
 from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.nn.anchors import anchor_shapes
 from pixelwise.report.boxes import draw_boxes
-from pixelwise.tasks.insight import Window, answering, laid_over
+from pixelwise.tasks.insight import Window, laid_over, with_forward
 from pixelwise.tasks.objects.grid_insight import GridInsight, boxes_by_confidence
 from pixelwise.tasks.objects.insight import LONGEST, ObjectInsight, middle
 from pixelwise.tasks.objects.region_insight import (
@@ -38,8 +38,8 @@ NAMES = ("background", "a", "b", "c")
 DETECTORS = ("faster_rcnn", "mask_rcnn", "mask_rcnn_padded", "yolo_v1", "fast_rcnn", "rcnn")
 
 
-def spec_of(name: str, options: dict[str, Any], view: tuple[int, int] | None) -> ModelSpec:
-    return ModelSpec(name, options, NAMES, PictureFormat(3, "uint8"), (127.5,) * 3, (127.5,) * 3, view=view)
+def spec_of(name: str, options: dict[str, Any], size: tuple[int, int] | None) -> ModelSpec:
+    return ModelSpec(name, options, NAMES, PictureFormat(3, "uint8"), (127.5,) * 3, (127.5,) * 3, input_size=size)
 
 
 def built(name: str) -> tuple[Any, ModelSpec]:
@@ -53,8 +53,8 @@ def built(name: str) -> tuple[Any, ModelSpec]:
     if name == "rcnn":  # nothing is found before its machines are fitted
         network.svms.weight.normal_(0, 0.1)
         network.svms.bias.zero_()
-    view = getattr(network, "window", None)
-    return network, spec_of(name, options, view)
+    size = getattr(network, "window", None)
+    return network, spec_of(name, options, size)
 
 
 def insight_of(network: nn.Module, spec: ModelSpec) -> ObjectInsight:
@@ -64,7 +64,7 @@ def insight_of(network: nn.Module, spec: ModelSpec) -> ObjectInsight:
 
 
 def pictured(spec: ModelSpec) -> tuple[np.ndarray, Tensor]:
-    image = scene(3, spec.view or (80, 112)).image
+    image = scene(3, spec.input_size or (80, 112)).image
     images = torch.from_numpy((image.astype(np.float32) - 127.5) / 127.5).permute(2, 0, 1)[None]
     return image, images
 
@@ -139,10 +139,10 @@ def test_the_anchors_that_are_drawn_are_those_of_the_network() -> None:
 def test_the_proposals_that_are_drawn_are_those_of_the_network() -> None:
     network, spec = built("mask_rcnn")
     image, images = pictured(spec)
-    groups = {group.title: group for group in insight_of(network, spec).view(image, images, []).groups}
+    groups = {group.title: group for group in insight_of(network, spec).examine(image, images, []).groups}
     assert list(groups) == ["What it finds", "Objectness", "Region proposals", "Anchors", "Masks"]
-    surest = network.rpn(*network.maps(images)).boxes[0].numpy()[:SUREST]
-    expected = draw_boxes(image, surest, np.zeros(len(surest), np.int64))
+    shown = network.rpn(*network.maps(images)).boxes[0].numpy()[:SUREST]
+    expected = draw_boxes(image, shown, np.zeros(len(shown), np.int64))
     assert np.array_equal(groups["Region proposals"].panels[0].picture, expected)
     assert len(groups["Objectness"].panels) == len(levels_of(network, images))
     assert all(group.about for title, group in groups.items() if title != "What it finds")
@@ -152,7 +152,7 @@ def test_grad_cam_at_a_region_counts_nothing_that_the_logit_does_not_depend_on()
     network, spec = built("faster_rcnn")
     image, images = pictured(spec)
     with torch.no_grad():
-        reason = insight_of(network, spec).view(image, images, []).reasons[0]
+        reason = insight_of(network, spec).examine(image, images, []).reasons[0]
         source = network.sources(images, network(images)[0])[0]
     assert reason.layer is not None
     local = grad_cam(reason.network, images, reason.score, layer=reason.layer, local=True)
@@ -180,7 +180,7 @@ def test_grad_cam_at_a_region_counts_nothing_that_the_logit_does_not_depend_on()
 
 def test_another_forward_pass_shares_layers_and_names() -> None:
     network = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU())
-    other = answering(network, lambda images: network[0](images).sum())
+    other = with_forward(network, lambda images: network[0](images).sum())
     images = torch.rand(1, 3, 4, 4)
     assert [name for name, _ in other.named_parameters()] == [name for name, _ in network.named_parameters()]
     assert other(images).shape == ()
@@ -225,15 +225,15 @@ def test_classes_that_are_asked_about_and_pictures_without_objects(name: str, mo
     insight = insight_of(network, spec)
     found = network(images)[0]
     wanted = int(found.classes[len(found.classes) // 2])
-    view = insight.view(image, images, [wanted])
-    assert view.reasons
-    assert all(f"Why {NAMES[wanted]} at" in reason.title for reason in view.reasons)
+    findings = insight.examine(image, images, [wanted])
+    assert findings.reasons
+    assert all(f"Why {NAMES[wanted]} at" in reason.title for reason in findings.reasons)
     first = int((found.classes == wanted).nonzero()[0])
     source = network.sources(images, found.select(torch.tensor([first])))[0]
-    assert torch.equal(view.reasons[0].score(view.reasons[0].network(images)), source.scores(images)[:, wanted])
+    assert torch.equal(findings.reasons[0].score(findings.reasons[0].network(images)), source.scores(images)[:, wanted])
     network.limits = network.limits._replace(score=1.0)
-    empty = insight.view(image, images, [])
-    assert not empty.answers
+    empty = insight.examine(image, images, [])
+    assert not empty.predictions
     assert not empty.reasons
     assert "finds no object" in empty.groups[0].about
 

@@ -46,14 +46,14 @@ def test_proposals_move_with_the_picture() -> None:
     sample = with_proposals(objects_alone(scene(2, (60, 80), digits=(2, 3))))
     assert sample.instances is not None
     assert sample.proposals is not None
-    # Proposals that are the objects' own boxes end where those end, through any view.
+    # Proposals that are the objects' own boxes end where those end, through any crop.
     own = sample.instances.boxes.astype(np.float32)
     boxes = Instances(own, sample.instances.classes)
     pinned = Sample(sample.name, sample.image, instances=boxes, proposals=own)
     for seed in range(5):
-        view = Augmentation(crop=(48, 48), scale=(0.6, 1.6), flip="both")(pinned, np.random.default_rng(seed))
-        assert view.instances is not None
-        assert view.proposals == pytest.approx(view.instances.boxes, abs=1e-3)
+        crop = Augmentation(crop=(48, 48), scale=(0.6, 1.6), flip="both")(pinned, np.random.default_rng(seed))
+        assert crop.instances is not None
+        assert crop.proposals == pytest.approx(crop.instances.boxes, abs=1e-3)
     window = pinned.window(10, 5, 30, 40)
     assert window.instances is not None
     assert window.proposals == pytest.approx(window.instances.boxes)

@@ -26,7 +26,7 @@ def spec() -> ModelSpec:
     joints = {"names": list(LSP.names), "skeleton": [list(bone) for bone in LSP.skeleton]}
     return ModelSpec(
         "hourglass_pose", OPTIONS, (), PictureFormat(3, "uint8"), (100.0,) * 3, (50.0,) * 3,
-        notes={"joints": joints}, view=(64, 64), task="pose",
+        notes={"joints": joints}, input_size=(64, 64), task="pose",
     )  # fmt: skip
 
 
@@ -39,22 +39,22 @@ def network() -> nn.Module:
 def test_every_joint_has_a_heatmap_per_stack_and_a_name(network: nn.Module, spec: ModelSpec) -> None:
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
     with torch.no_grad():
-        view = PoseInsight(network, spec).view(image, torch.randn(1, 3, 64, 64), [])
-    skeleton, first, second = view.groups
+        findings = PoseInsight(network, spec).examine(image, torch.randn(1, 3, 64, 64), [])
+    skeleton, first, second = findings.groups
     assert [panel.label for panel in skeleton.panels] == ["Stack 1", "Stack 2"]
     for group in (first, second):
         assert [panel.label.rsplit(" ", 1)[0] for panel in group.panels] == [n.replace("_", " ") for n in LSP.names]
-    shares = [share for _, share in view.answers]
+    shares = [share for _, share in findings.predictions]
     assert shares == sorted(shares, reverse=True)
-    assert len(view.reasons) == 2, "the surest joint and the one that is least sure"
+    assert len(findings.reasons) == 2, "the surest joint and the one that is least sure"
 
 
 def test_the_reason_is_the_height_of_the_peak(network: nn.Module, spec: ModelSpec) -> None:
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
-        view = PoseInsight(network, spec).view(np.zeros((64, 64, 3), np.uint8), images, [5])
+        findings = PoseInsight(network, spec).examine(np.zeros((64, 64, 3), np.uint8), images, [5])
         heatmap = network(images)[-1][0, 5]
-    (reason,) = view.reasons
+    (reason,) = findings.reasons
     assert reason.title == "Why is the left ankle there?"
     answer: Tensor = reason.network(images)
     torch.testing.assert_close(reason.score(answer)[0], heatmap.max())

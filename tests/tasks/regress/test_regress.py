@@ -153,9 +153,9 @@ def test_values_move_with_the_picture(flip: str) -> None:
     image = rng.integers(0, 256, (20, 30, 1)).astype(np.uint8)
     sample = Sample("a", image, values=image[:, :, 0].astype(np.float32))
     for seed in range(8):
-        view = Augmentation(crop=(12, 16), flip=flip)(sample, np.random.default_rng(seed))  # type: ignore[arg-type]
-        assert view.values is not None
-        np.testing.assert_array_equal(view.values, view.image[:, :, 0])
+        crop = Augmentation(crop=(12, 16), flip=flip)(sample, np.random.default_rng(seed))  # type: ignore[arg-type]
+        assert crop.values is not None
+        np.testing.assert_array_equal(crop.values, crop.image[:, :, 0])
 
 
 def test_void_stays_void_and_does_not_leak() -> None:

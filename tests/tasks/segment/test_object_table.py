@@ -98,7 +98,7 @@ def test_nothing_is_overwritten_and_mistakes_are_sentences(tmp_path: Path, monke
     assert not (tmp_path / "out").exists()
     with pytest.raises(UserError, match="a_instances: the instances of 'a' and the mask of another picture"):
         written(tmp_path, {"a": cells(), "a_instances": cells()}, "components")
-    monkeypatch.setattr(objects, "MOST", 1)
+    monkeypatch.setattr(objects, "MAX_OBJECTS", 1)
     with pytest.raises(UserError, match=r"a\.png: the mask was written, but has 2 objects"):
         written(tmp_path, {"a": cells()}, "components")
     (tmp_path / "out" / "a.png").unlink()

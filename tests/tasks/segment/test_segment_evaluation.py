@@ -59,7 +59,7 @@ def test_equals_counting_by_hand(scenes_folder: Path) -> None:
     assert result.scores.confusion.counts.tolist() == counts.tolist()
     assert result.summary["pictures"] == 4
     assert [picture.name for picture in result.scores.pictures] == [record.name for record in dataset.split("val")]
-    shown = [picture.mean_iou for picture in result.scores.telling()]
+    shown = [picture.mean_iou for picture in result.scores.examples()]
     assert shown == sorted(shown, reverse=True)
     assert len(shown) == 4
 
@@ -119,7 +119,7 @@ def test_the_best_way_to_tell_objects_apart_is_reported() -> None:
     scores = SegmentScores(("background", "disc"), instances=("components", "watershed"))
     scores.update(SegmentPrediction(mask, scores.confusion.class_names, image, None, np.full_like(mask, 255)), sample)
     summary = scores.summary("val")
-    assert summary["objects"]["told_apart_by"] == "watershed"
+    assert summary["objects"]["separation"] == "watershed"
     assert summary["objects"]["predicted_objects"] == 2
     assert summary["objects_by_way"]["components"]["f1_50"] == pytest.approx(2 / 3)  # one disc is half of both
     assert summary["objects_by_way"]["watershed"]["f1_50"] == 1
@@ -131,7 +131,7 @@ def test_examples_are_the_best_the_middle_and_the_worst_and_none_twice(count: in
     scores = SegmentScores(("a", "b"))
     scores.pictures = [PictureScore(str(i), 1 - i / count) for i in range(count)]
     scores.pictures.append(PictureScore("void", float("nan")))
-    names = [picture.name for picture in scores.telling()]
+    names = [picture.name for picture in scores.examples()]
     assert len(set(names)) == len(names) == min(count, 9)
     assert "void" not in names
     assert names[0] == "0"

@@ -12,7 +12,7 @@ from pixelwise.data.listing import counted, some
 
 FEW = 10
 """A class with fewer training pictures than this is hardly learnt from random weights."""
-MOST_UNEQUAL = 20
+MAX_UNEQUAL = 20
 """A warning is given where one class has this many times fewer pictures than another."""
 
 
@@ -68,7 +68,7 @@ def balance(ex: Examination) -> Findings:
             )
         rarest = int(np.where(counts > 0, counts, np.iinfo(np.int64).max).argmin())
         ratio = counts.max() / counts[rarest]
-        if ratio >= MOST_UNEQUAL:
+        if ratio >= MAX_UNEQUAL:
             yield Finding(
                 "warning",
                 "imbalance",

@@ -12,10 +12,10 @@ from pixelwise.data.formats.voc import VOC_VOID, voc_palette
 from pixelwise.data.packed import are_grey, pack, unpack
 from pixelwise.data.sample import VOID
 
-MOST_COLOURS = 4096
-LEAST_SHARE = 0.001
+MAX_COLOURS = 4096
+MIN_SHARE = 0.001
 """In lossy masks, a colour is noise if it covers less than this share of the pixels, similar colours included."""
-LEAST_DISTANCE = 48.0
+MIN_DISTANCE = 48.0
 """In lossy masks, colours nearer than this (Euclidean, 0..255 per channel) count as one."""
 
 
@@ -33,7 +33,7 @@ def colour_counts(image: np.ndarray, *, inside_only: bool = False) -> tuple[dict
         even = ((cv2.dilate(image, square).astype(np.int16) - cv2.erode(image, square)) <= 16).all(axis=2)
         packed = packed[even] if even.any() else packed
     colours, counts = np.unique(packed, return_counts=True)
-    first = np.argsort(-counts, kind="stable")[:MOST_COLOURS]
+    first = np.argsort(-counts, kind="stable")[:MAX_COLOURS]
     return dict(zip(colours[first].tolist(), counts[first].tolist(), strict=True)), len(colours)
 
 
@@ -54,15 +54,15 @@ def edges_are_soft(image: np.ndarray, distinct: int) -> bool:
 def frequent(counts: Mapping[int, int]) -> list[int]:
     """The colours of lossy masks that are not noise, the most frequent first.
 
-    The most frequent colour absorbs all colours nearer than `LEAST_DISTANCE`, then the most frequent remaining colour
-    does, and so on. Colours that gather less than `LEAST_SHARE` of the pixels are noise. The first is always kept.
+    The most frequent colour absorbs all colours nearer than `MIN_DISTANCE`, then the most frequent remaining colour
+    does, and so on. Colours that gather less than `MIN_SHARE` of the pixels are noise. The first is always kept.
     """
     left = np.array(sorted(counts, key=lambda colour: (-counts[colour], colour)), np.int32)
     pixels = np.array([counts[colour] for colour in left.tolist()])
-    least = LEAST_SHARE * pixels.sum()
+    least = MIN_SHARE * pixels.sum()
     kept: list[int] = []
     while len(left) and len(kept) < VOID:
-        near = np.linalg.norm(unpack(left) - unpack(left[:1]), axis=1) <= LEAST_DISTANCE
+        near = np.linalg.norm(unpack(left) - unpack(left[:1]), axis=1) <= MIN_DISTANCE
         if pixels[near].sum() >= least or not kept:
             kept.append(int(left[0]))
         left, pixels = left[~near], pixels[~near]

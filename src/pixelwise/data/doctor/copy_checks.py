@@ -67,7 +67,7 @@ def _similar_across_splits(ex: Examination) -> Iterator[str]:
         look.record.name: look
         for look in ex.looks
         # Pictures of an idx file are as small as thumbnails: many different digits 1 look alike.
-        if look.thumbnail is not None and look.thumbnail.any() and look.record.place is None
+        if look.thumbnail is not None and look.thumbnail.any() and look.record.position is None
     }
     train = [looks[name] for name in ex.splits.get("train", ()) if name in looks]
     if not train:

@@ -10,7 +10,7 @@ from pixelwise import notebook
 
 Severity = Literal["error", "warning", "note"]
 FIX = "`pixelwise check DATA --fix DIR`"
-MOST_FILES = 3
+MAX_FILES = 3
 """How many files of a finding a notebook shows."""
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 
@@ -94,7 +94,7 @@ class Diagnosis:
             (
                 each.severity,
                 each.sentence,
-                ", ".join(each.files[:MOST_FILES]) + (", ..." if each.files[MOST_FILES:] else ""),
+                ", ".join(each.files[:MAX_FILES]) + (", ..." if each.files[MAX_FILES:] else ""),
             )
             for each in self.findings
         ]

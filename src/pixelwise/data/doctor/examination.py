@@ -179,8 +179,8 @@ def examine_files(root: Path, layout: str = "auto", rle_order: Order = "columns"
         records, group_note = grouped(survey)
         group_of = {record.name: record.group for record in records}
         records = tuple(replace(record, group=group_of[record.name]) for record in sound)
-        splits, said = complete_splits(replace(survey, records=records), records, 0.2, 0, group_note)
-        notes += said
+        splits, added = complete_splits(replace(survey, records=records), records, 0.2, 0, group_note)
+        notes += added
     except UserError as error:
         if len(sound) > 1:  # `file_checks` reports fewer
             obstacles.append(Finding("error", "splits", str(error)))

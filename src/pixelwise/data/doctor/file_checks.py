@@ -12,8 +12,8 @@ from pixelwise.data.foreign import named
 from pixelwise.data.formats.completion import unread_files
 from pixelwise.data.formats.no_labels import missing_labels
 from pixelwise.data.listing import counted, hidden_pictures
+from pixelwise.data.path_words import without_suffix
 from pixelwise.data.pictures import KIND_SUFFIXES
-from pixelwise.data.places import without_suffix
 from pixelwise.data.shapes import ShapeCoding
 
 

@@ -22,7 +22,7 @@ FEW = 0.25
 """A person with less than this share of the joints teaches little."""
 DECIDED = 0.7
 """A person decides whether limbs are swapped if the shorter of the two pairings is at most this times the longer."""
-MOST = 0.5
+SWAPPED_SHARE = 0.5
 """From this share of the decided people on, a swap counts as systematic."""
 ENOUGH = 10
 """With fewer decided people than this, nothing is concluded."""
@@ -104,7 +104,7 @@ def sides(ex: Examination) -> Findings:
     for what, decisions in (*_faces(joints, people), *_limbs(joints, people)):
         decided = [(entry, swapped) for entry, swapped in decisions if swapped is not None]
         wrong = [entry for entry, swapped in decided if swapped]
-        if len(decided) >= ENOUGH and len(wrong) >= MOST * len(decided):
+        if len(decided) >= ENOUGH and len(wrong) >= SWAPPED_SHARE * len(decided):
             yield Finding(
                 "warning",
                 "sides-swapped",

@@ -129,8 +129,8 @@ def look_at_all(records: Sequence[Record], coding: Coding | None) -> list[Look]:
 
 
 def look_at(record: Record, coding: Coding | None) -> Look:
-    if record.place is not None:
-        return _described(record, read_idx(record.picture)[record.place][:, :, None])
+    if record.position is not None:
+        return _described(record, read_idx(record.picture)[record.position][:, :, None])
     if isinstance(coding, PeopleCoding):  # joints are judged without their pictures
         bare = look_at(replace(record, labels=()), None)
         files = tuple(MaskLook(file, size=bare.size) for file in record.labels)

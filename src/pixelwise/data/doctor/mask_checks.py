@@ -11,7 +11,7 @@ from pixelwise.data.fingerprint import sqrt_median_frequency_weights
 from pixelwise.data.listing import counted, some
 from pixelwise.data.sample import VOID
 
-MOST_UNEQUAL = 100
+MAX_UNEQUAL = 100
 """A dataset is imbalanced if the most frequent class has at least this many times the pixels of the rarest."""
 
 
@@ -241,7 +241,7 @@ def classes(ex: Examination) -> Findings:
     )
     frequent, rarest = int(train.sum(axis=0).argmax()), _rarest(train.sum(axis=0))
     ratio = train[:, frequent].sum() / max(train[:, rarest].sum(), 1)
-    if frequent != rarest and ratio >= MOST_UNEQUAL:
+    if frequent != rarest and ratio >= MAX_UNEQUAL:
         present = (train.sum(axis=1, keepdims=True) * (train > 0)).sum(axis=0)
         weights = sqrt_median_frequency_weights(train.sum(axis=0).tolist(), present.tolist())
         listed = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(ex.class_names, weights, strict=True))

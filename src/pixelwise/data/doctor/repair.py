@@ -108,7 +108,7 @@ class _Plan:
     table: np.ndarray = field(default_factory=lambda: np.arange(256, dtype=np.uint8))
     colours: dict[int, int] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
-    said: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     in_colour: bool = False
 
     @property
@@ -205,12 +205,12 @@ def _plan_ids(plan: _Plan) -> None:
         plan.table = ex.coding.table()
     if VOID in values and not ex.halved and (ex.coding.kind == "binary" or too_many_names(ex) or mixed_binary(ex)):
         plan.table[VOID] = 1
-        plan.said.append("255 is written as class 1 in masks that hold only 0 and 255.")
+        plan.notes.append("255 is written as class 1 in masks that hold only 0 and 255.")
     elif given is None and ex.coding.kind == "ids" and not ex.mapping and values - {VOID}:
         ids = sorted(values - {VOID})
         if 2 * len(ids) < ids[-1] + 1:
             plan.table[ids] = np.arange(len(ids))
-            plan.said.append(f"The values {some(ids)} of the masks are numbered from 0 in this order.")
+            plan.notes.append(f"The values {some(ids)} of the masks are numbered from 0 in this order.")
     counts: Counter[int] = Counter()
     recoded = [mask for mask in masks if _needs_colours(plan, mask)]
     for mask in recoded:
@@ -220,7 +220,7 @@ def _plan_ids(plan: _Plan) -> None:
         colours = frequent(counts) if lossy else list(counts)
         plan.colours = ids_of(colours, named)
         listed = [f"{_colour_name(colour)} = {class_id}" for colour, class_id in plan.colours.items()]
-        plan.said.append(
+        plan.notes.append(
             f"{len(recoded)} masks in colour or with smoothed values are written as ids, every pixel by its "
             f"{'nearest frequent ' if lossy else ''}colour: {some(listed, 12)}."
         )
@@ -253,9 +253,9 @@ def _names(plan: _Plan, ids: list[int], named: ClassTable) -> tuple[str, ...]:
     names = given + [of_id.get(class_id, f"class {class_id}") for class_id in range(len(given), top + 1)]
     added = names[len(given) :]
     if given and added:
-        plan.said.append(f"classes.txt has {len(added)} new names for ids beyond the given ones: {some(added)}.")
+        plan.notes.append(f"classes.txt has {len(added)} new names for ids beyond the given ones: {some(added)}.")
     elif added and plan.colours:
-        plan.said.append("The classes are named after their colours; write better names into classes.txt.")
+        plan.notes.append("The classes are named after their colours; write better names into classes.txt.")
     return tuple(names)
 
 
@@ -269,7 +269,7 @@ def _write(plan: _Plan, out: Path) -> list[str]:
         ids = _objects_of(look) if plan.objects else _ids_of(plan, look)
         write_png(out / masks / f"{names[look.record.name]}.png", ids)
     (out / "classes.txt").write_text("".join(f"{name}\n" for name in plan.class_names), encoding="utf-8")
-    done = [f"{len(plan.kept)} pictures with masks of {len(plan.class_names)} classes are written.", *plan.said]
+    done = [f"{len(plan.kept)} pictures with masks of {len(plan.class_names)} classes are written.", *plan.notes]
     given = {
         split: sorted(new for old, new in names.items() if _split_of(ex, old) == split) for split in ex.survey.given
     }

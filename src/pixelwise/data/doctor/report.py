@@ -104,7 +104,9 @@ def _finding(finding: Finding) -> list[RenderableType]:
 
 
 def _verdict(ok: bool, counts: Mapping[Severity, int]) -> Text:
-    said = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
+    found = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
     if ok:
-        return Text(f"Ready for training ({said}).\n" if said else "Ready for training: nothing found.\n", "bold green")
-    return Text(f"Not ready for training: {said}.\n", "bold red")
+        return Text(
+            f"Ready for training ({found}).\n" if found else "Ready for training: nothing found.\n", "bold green"
+        )
+    return Text(f"Not ready for training: {found}.\n", "bold red")

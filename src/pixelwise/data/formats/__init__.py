@@ -90,7 +90,7 @@ def open_dataset(
 def _with_unlabelled(dataset: Dataset, folder: Path) -> Dataset:
     """The dataset with the pictures of another folder in the split `unlabelled`."""
     records = tuple(
-        Record(f"{UNLABELLED}/{record.name}", record.picture, place=record.place)
+        Record(f"{UNLABELLED}/{record.name}", record.picture, position=record.position)
         for record in survey_folder(folder).records
     )
     if not records:

@@ -16,7 +16,7 @@ from pixelwise.data.formats.pairs import Pairing
 from pixelwise.data.formats.survey import SPLITS, Survey, given_splits
 from pixelwise.data.listing import LIST_FOLDERS, Faults, counted, picture_files, relative, some
 from pixelwise.data.names import Finder, Found, Unmatched
-from pixelwise.data.places import SPLIT_WORDS, place, without_suffix
+from pixelwise.data.path_words import SPLIT_WORDS, parse_path, without_suffix
 from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE, Drawing, ShapeCoding
@@ -50,10 +50,12 @@ def pictures_of(root: Path, label_folders: Collection[str] = ()) -> Pictures:
         label_folders: names of further folders that hold labels.
     """
     files = picture_files(root)
-    masks = {file for file in files if place(file).role == "mask" or not {*file.parts[:-1]}.isdisjoint(label_folders)}
+    masks = {
+        file for file in files if parse_path(file).role == "mask" or not {*file.parts[:-1]}.isdisjoint(label_folders)
+    }
     if len(masks) == len(files):  # labels/x.jpg beside labels/x.json
         masks = set()
-    pairs = tuple((file, (), place(file).split) for file in files if file not in masks)
+    pairs = tuple((file, (), parse_path(file).split) for file in files if file not in masks)
     records, by_folder, _ = folder.records_of(root, Pairing(pairs))
     twins = sorted({without_suffix(record.name) for record in records} - {record.name for record in records})
     notes = [

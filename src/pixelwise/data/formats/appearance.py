@@ -15,9 +15,9 @@ from pixelwise.errors import UserError
 
 SAMPLE = 8
 """How many pairs are looked at."""
-LEAST_FLAT = 0.3
+MIN_FLAT = 0.3
 """A mask has at least this share of pixels that equal all their neighbours."""
-MOST_VALUES = 40
+MAX_VALUES = 40
 """Files that only look like masks, without a name that says so, must hold between two values and this many, and their
 pictures more."""
 SAME_FIELD = 0.9
@@ -61,9 +61,9 @@ def _looks(pair: tuple[Path, Path], *, strict: bool) -> bool:
         (picture_flat, colours), (mask_flat, values) = (_measured(file) for file in pair)
     except UserError:  # damaged files are reported when they are read
         return False
-    if strict and (not 2 <= values <= MOST_VALUES < colours or mask_flat < 2 * LEAST_FLAT):
+    if strict and (not 2 <= values <= MAX_VALUES < colours or mask_flat < 2 * MIN_FLAT):
         return False
-    return mask_flat >= LEAST_FLAT and mask_flat > picture_flat
+    return mask_flat >= MIN_FLAT and mask_flat > picture_flat
 
 
 def _measured(file: Path) -> tuple[float, int]:

@@ -19,13 +19,13 @@ from pixelwise.data.formats.appearance import second_are_masks
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.listing import Faults, counted, picture_files, some
-from pixelwise.data.places import MASK_PARTS, PICTURE_WORDS, SPLIT_WORDS, place, record_names, words_of
+from pixelwise.data.path_words import MASK_PARTS, PICTURE_WORDS, SPLIT_WORDS, parse_path, record_names, words_of
 from pixelwise.data.record import Record
 
-MOST_STRAYS = 0.1
+MAX_STRAYS = 0.1
 """The folders are classes only if there are at most this many pictures outside them per picture inside."""
 
-MOST_PER_SAMPLE = 4
+MAX_PER_SAMPLE = 4
 """If no folder holds more pictures than this, each folder may be a sample rather than a class."""
 
 CONTAINERS = PICTURE_WORDS - {"photo", "photos", "picture", "pictures", "pics"}
@@ -56,7 +56,7 @@ def detect(root: Path) -> bool:
     strays = [file for file, shelf in shelves.items() if not shelf.class_name and shelf.split in among]
     if len(class_names) < 2 or any(name.lower() in CONTAINERS for name in class_names):
         return False
-    if len(strays) > max(1, MOST_STRAYS * len(sorted_files)):
+    if len(strays) > max(1, MAX_STRAYS * len(sorted_files)):
         return False
     return not _hold_masks(root, files, set(sorted_files)) and not _one_looks_like_masks(root, sorted_files, shelves)
 
@@ -69,10 +69,10 @@ def _hold_masks(root: Path, files: Sequence[PurePosixPath], sorted_files: Collec
     """
     pairing = pair(root, files)
     pairs = [(picture, masks[0]) for picture, masks, _ in pairing.pairs if masks]
-    least = 0.5 if any(mask in sorted_files for _, mask in pairs) else MOST_STRAYS
+    least = 0.5 if any(mask in sorted_files for _, mask in pairs) else MAX_STRAYS
     if not pairs or len(pairs) < least * len(pairing.pairs):
         return False
-    roles = {place(file).role for file in files}
+    roles = {parse_path(file).role for file in files}
     beside = all(picture.parent == mask.parent for picture, mask in pairs)
     if beside or {"picture", "mask"} <= roles or pairing.guesses:
         return True
@@ -123,7 +123,7 @@ def _shared(files: Sequence[PurePosixPath]) -> int:
 
 def _split_of(folder: str) -> str:
     """The split that a folder's name states, if it states nothing else except for a number (`test1`, `train2017`)."""
-    where = place(PurePosixPath(re.sub(r"[_\-. ]?\d+$", "", folder) or folder) / "x")
+    where = parse_path(PurePosixPath(re.sub(r"[_\-. ]?\d+$", "", folder) or folder) / "x")
     return where.split if where.key == "x" else ""
 
 
@@ -132,7 +132,7 @@ def _shelf(parts: Sequence[str], split: str) -> _Shelf:
     not a class."""
     while split and len(parts) > 1 and _split_of(parts[0]) == split:
         parts = parts[1:]
-    if split and len(parts) > 1 and place(PurePosixPath(parts[0]) / "x") == place(PurePosixPath("images/x")):
+    if split and len(parts) > 1 and parse_path(PurePosixPath(parts[0]) / "x") == parse_path(PurePosixPath("images/x")):
         parts = parts[1:]
     if len(parts) < 2:
         return _Shelf(split, "", "/".join(parts))
@@ -201,7 +201,7 @@ def _guesses(found: Sequence[str], shelves: Collection[_Shelf]) -> tuple[str, ..
             "pictures with masks), or put the folders of classes into train/ and val/."
         )
     sizes = Counter(shelf.class_name for shelf in shelves if shelf.class_name)
-    if len(sizes) > MOST_PER_SAMPLE and max(sizes.values()) <= MOST_PER_SAMPLE:
+    if len(sizes) > MAX_PER_SAMPLE and max(sizes.values()) <= MAX_PER_SAMPLE:
         guesses.append(
             f"The folders {some(found)} are read as classes, but none holds more than {max(sizes.values())} pictures; "
             "if each is a sample with its pictures and masks, put the pictures into images/ and the masks into masks/ "

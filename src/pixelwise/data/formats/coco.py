@@ -29,7 +29,7 @@ from pixelwise.data.formats.annotations import (
     split_in,
     survey_of,
 )
-from pixelwise.data.formats.coco_reader import KEYS, InstancesFile, Reading
+from pixelwise.data.formats.coco_reader import KEYS, CocoReading, InstancesFile
 from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.sources import Sources
 from pixelwise.data.formats.survey import Survey
@@ -75,7 +75,7 @@ def survey(root: Path) -> Survey:
     kept, beside, notes = _chosen(root, contents, faults)
     pictures = pictures_of(root, [file.stem for file, content in contents if _is_panoptic(content)])
     finder = Finder(root, pictures.records)
-    reading = Reading(Sources(root))
+    reading = CocoReading(Sources(root))
     for file, content in beside:
         faults.attempt(partial(reading.keypoints.set_aside, content, split_in(file.stem)), None)
     for file, content in kept:
@@ -152,7 +152,7 @@ def _chosen(root: Path, contents: Contents, faults: Faults) -> tuple[Contents, C
     return outlines, keypoints, notes
 
 
-def _no_picture(root: Path, reading: Reading) -> str:
+def _no_picture(root: Path, reading: CocoReading) -> str:
     """Why the files label no picture."""
     if reading.listed:
         listed = [entry.partition(": ")[2] for entry in reading.unmatched.missing]
@@ -199,7 +199,7 @@ def _has_outlines(content: Any) -> bool:
     return not _keys(content).isdisjoint({"segmentation", "bbox"})
 
 
-def _notes(root: Path, files: list[Path], reading: Reading, drawings: Mapping[str, Drawing]) -> list[str]:
+def _notes(root: Path, files: list[Path], reading: CocoReading, drawings: Mapping[str, Drawing]) -> list[str]:
     if not files:
         return []
     order = "classes.txt" if (root / "classes.txt").is_file() else "their ids"
@@ -257,10 +257,10 @@ def write(export: Export, out: Path) -> list[str]:
     for split, content in contents.items():
         file = out / "annotations" / (f"instances_{split}.json" if split else "instances.json")
         file.write_text(json.dumps({**content, "categories": categories}), encoding="utf-8")
-    said = [f"Void is written as the category {IGNORE}, which other programs take for a class."] if void else []
+    notes = [f"Void is written as the category {IGNORE}, which other programs take for a class."] if void else []
     if difficult:
-        said.append(f"{difficult} difficult objects are written as crowds (iscrowd), with the key 'difficult' added.")
-    return said
+        notes.append(f"{difficult} difficult objects are written as crowds (iscrowd), with the key 'difficult' added.")
+    return notes
 
 
 def _box(box: Box) -> dict[str, Any]:

@@ -96,13 +96,13 @@ class Keypoints:
         if self.joints is None:
             return []
         known = sum(bool(own[:, 2].any()) for own in drawn)
-        said = [f"{known} annotations of '{self.category}' have keypoints, of {len(self.joints)} joints."]
+        notes = [f"{known} annotations of '{self.category}' have keypoints, of {len(self.joints)} joints."]
         if self.others:
             names = ", ".join(f"'{name}'" for name in self.others)
-            said.append(f"The keypoints of {names} have other joints and are not read.")
+            notes.append(f"The keypoints of {names} have other joints and are not read.")
         if self.beside:
-            said.append(f"{len(self.beside)} annotations with keypoints have no outline or box of their id: not read.")
-        return said
+            notes.append(f"{len(self.beside)} annotations with keypoints have no outline or box of their id: not read.")
+        return notes
 
 
 def box_around(keypoints: np.ndarray | None) -> Box | None:

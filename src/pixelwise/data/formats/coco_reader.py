@@ -23,7 +23,7 @@ KEYS = ("images", "annotations", "categories")
 
 
 @dataclass(slots=True)
-class Reading:
+class CocoReading:
     """The result of the files read so far.
 
     Attributes:
@@ -47,7 +47,7 @@ class Reading:
 class InstancesFile:
     """Adds one file to a reading."""
 
-    def __init__(self, root: Path, file: Path, reading: Reading) -> None:
+    def __init__(self, root: Path, file: Path, reading: CocoReading) -> None:
         self._file = file
         self._name = relative(root, file)
         self._split = split_in(file.stem)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.formats import entries
-from pixelwise.data.regions import Box, Counts, Parts, Polygons, Region
+from pixelwise.data.regions import Box, Parts, Polygons, Region, RunLengths
 from pixelwise.errors import UserError
 
 
@@ -47,19 +47,19 @@ def _rings(segmentation: list[Any]) -> list[Any]:
     return [segmentation] if are_points and len(segmentation) > 2 else segmentation
 
 
-def _counts(encoding: dict[str, Any]) -> Counts:
+def _counts(encoding: dict[str, Any]) -> RunLengths:
     size, counts = encoding.get("size"), encoding.get("counts")
     sides = dict(zip(("height", "width"), size, strict=True)) if isinstance(size, list) and len(size) == 2 else {}
     stated = entries.size(sides, "height", "width")
     if stated is None:
         raise UserError(f"the size of the run-length encoding is {entries.short(size)}, expected [height, width].")
     if isinstance(counts, str):
-        return Counts(_unquoted(counts), stated)
+        return RunLengths(_unquoted(counts), stated)
     if counts is None:
         raise UserError("the key 'counts' is missing.")
     if not isinstance(counts, list) or not all(map(_is_count, counts)):
         raise UserError("the run-length encoding holds something other than whole numbers from 0 on.")
-    return Counts(np.array(counts, np.int64), stated)
+    return RunLengths(np.array(counts, np.int64), stated)
 
 
 def _is_count(value: Any) -> bool:

@@ -56,9 +56,9 @@ def complete(
     records, group_note = grouped(survey)
     taking_part = tuple(record for record in records if record.labelled or not labels)
     splits = _held_out(survey, taking_part) if to_measure else {}
-    said: list[str] = []
+    added: list[str] = []
     if not splits:
-        splits, said = complete_splits(survey, taking_part, val_fraction, seed, group_note)
+        splits, added = complete_splits(survey, taking_part, val_fraction, seed, group_note)
     held_out = {name for split in ("val", "test") for name in survey.given.get(split, ())}
     spare = tuple(r.name for r in records if labels and not r.labelled and r.name not in held_out)
     if spare:
@@ -71,7 +71,7 @@ def complete(
         splits=splits,
         form=survey.form or majority_form([record.picture for record in records]),
         coding=coding,
-        notes=(*notes, *said, *_left_aside(survey, splits, labels)),
+        notes=(*notes, *added, *_left_aside(survey, splits, labels)),
         guesses=(*guesses, *guessed_channels([record.picture for record in records])),
     )
 
@@ -235,8 +235,8 @@ def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: boo
         (survey.ambiguous, "entries of split lists or annotation files that may mean several pictures"),
     )
     unread = unread_files(survey.root, survey.records)
-    said = [f"{len(names)} {what}: {some(names, 3)}." for names, what in sorts if names]
-    return said + ([f"Files of formats that are not read: {named(unread)}."] if unread else [])
+    added = [f"{len(names)} {what}: {some(names, 3)}." for names, what in sorts if names]
+    return added + ([f"Files of formats that are not read: {named(unread)}."] if unread else [])
 
 
 def unread_files(root: Path, records: Iterable[Record] = ()) -> tuple[PurePosixPath, ...]:

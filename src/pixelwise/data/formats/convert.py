@@ -110,7 +110,7 @@ def convert(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
-        said = writer(export, partial)
+        added = writer(export, partial)
         if not (partial / CLASSES).exists():
             export.write_classes(partial)
         if out.exists():
@@ -120,17 +120,17 @@ def convert(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     if to not in OF_BOXES and isinstance(dataset.coding, ShapeCoding) and dataset.coding.bare_boxes:
-        said.append(
+        added.append(
             f"{dataset.coding.bare_boxes} objects of {root} have a box but no outline; {to} cannot hold them, and "
             "their pixels are void."
         )
     if isinstance(dataset.coding, ShapeCoding) and dataset.coding.joints is not None:
-        said.append("The keypoints of the objects are not written.")
+        added.append("The keypoints of the objects are not written.")
     labelled = sum(record.labelled for record in records)
     counts = ", ".join(f"{len(members)} {split}" for split, members in chosen.items())
     return [
         *dataset.notes,
         f"{len(records)} pictures are written as {to}, {labelled} of them labelled ({counts}), "
         f"with {len(dataset.class_names)} classes.",
-        *said,
+        *added,
     ]

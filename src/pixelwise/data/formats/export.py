@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.places import place
+from pixelwise.data.path_words import parse_path
 from pixelwise.data.record import Record
 from pixelwise.data.regions import Box, Patch
 from pixelwise.data.sample import VOID, Instances, Sample
@@ -60,7 +60,7 @@ class Export:
     def knows_objects(self) -> bool:
         return self.dataset.coding.kind in ("objects", "shapes")
 
-    def parts(self, sample: Sample, *, connected: bool, whole: bool = False) -> list[Part]:
+    def parts(self, sample: Sample, *, connected: bool, whole: bool = False) -> list[LabelledPart]:
         """Everything that is labelled in a picture: objects of which only the box is known, then `parts_of`.
 
         Pixels that are void only because of a box are not written as void.
@@ -104,7 +104,7 @@ NO_PIXELS = Patch(0, 0, np.zeros((0, 0), bool))
 
 def new_names(records: Sequence[Record]) -> dict[str, str]:
     """Old name -> path below images/, without folders that stated role and split; equal names are numbered."""
-    keys = {record.name: PurePosixPath(place(PurePosixPath(record.name + ".png")).key) for record in records}
+    keys = {record.name: PurePosixPath(parse_path(PurePosixPath(record.name + ".png")).key) for record in records}
     if len({key.name for key in keys.values()}) == len(keys) and any(len(record.labels) > 1 for record in records):
         keys = {name: PurePosixPath(key.name) for name, key in keys.items()}
     return _numbered({name: str(key) for name, key in keys.items()})
@@ -134,7 +134,7 @@ def _numbered(names: Mapping[str, str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class LabelledPart:
     """A region of one class: an object, or pixels whose division into objects is not known.
 
     Attributes:
@@ -160,15 +160,17 @@ class Part:
         return left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1
 
 
-def _bare_boxes(instances: Instances | None) -> Iterator[Part]:
+def _bare_boxes(instances: Instances | None) -> Iterator[LabelledPart]:
     """The objects without an outline, including the ignored ones."""
     for objects, ignored in _with_ignored(instances):
         for number in range(objects.outlined, len(objects)):
             box = Box(*objects.boxes[number].tolist())
-            yield Part(int(objects.classes[number]), True, NO_PIXELS, box, *_flags(objects, number, ignored))
+            yield LabelledPart(int(objects.classes[number]), True, NO_PIXELS, box, *_flags(objects, number, ignored))
 
 
-def parts_of(mask: np.ndarray, instances: Instances | None, *, connected: bool, whole: bool = False) -> list[Part]:
+def parts_of(
+    mask: np.ndarray, instances: Instances | None, *, connected: bool, whole: bool = False
+) -> list[LabelledPart]:
     """A mask in disjoint parts that cover all pixels that are not 0: the objects, then the rest of each class.
 
     Args:
@@ -189,7 +191,7 @@ def parts_of(mask: np.ndarray, instances: Instances | None, *, connected: bool, 
             rest[patch.window][seen] = 0
             if whole or seen.any():
                 shown = patch if whole else Patch(top, left, seen)
-                parts.append(Part(class_id, True, shown, None, *_flags(objects, number, ignored)))
+                parts.append(LabelledPart(class_id, True, shown, None, *_flags(objects, number, ignored)))
     for class_id in np.unique(rest[rest > 0]).tolist():
         of_class = (rest == class_id).astype(np.uint8)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(of_class, connectivity=4)
@@ -200,7 +202,9 @@ def parts_of(mask: np.ndarray, instances: Instances | None, *, connected: bool, 
         for number in range(1, count):
             left, top, width, height = stats[number][:4].tolist()
             parts.append(
-                Part(class_id, False, Patch(top, left, labels[top : top + height, left : left + width] == number))
+                LabelledPart(
+                    class_id, False, Patch(top, left, labels[top : top + height, left : left + width] == number)
+                )
             )
     return parts
 

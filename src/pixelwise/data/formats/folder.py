@@ -22,8 +22,8 @@ from pixelwise.data.formats.pairs import Pairing
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.layers import LayerCoding, foreground
 from pixelwise.data.listing import Faults, picture_files, some
+from pixelwise.data.path_words import MASK_WORDS, record_names, without_suffix
 from pixelwise.data.pictures import probe, write_png
-from pixelwise.data.places import MASK_WORDS, record_names, without_suffix
 from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
@@ -45,14 +45,14 @@ def survey(root: Path) -> Survey:
     faults = Faults()
     pairing = pair(root, picture_files(root))
     table = faults.attempt(lambda: class_table(root), ClassTable())
-    pairing, coding, names, said = _coding_of_layers(root, pairing, table)
+    pairing, coding, names, guesses = _coding_of_layers(root, pairing, table)
     records, by_folder, notes = records_of(root, pairing)
     given, unmatched = given_splits(root, records, by_folder, faults)
     if coding is None and table.colours and _in_colour(records):
         coding = MaskCoding(palette=table.palette())
     if coding is None:
         coding, names, more = _coding_of_values(records, table.names if table.given else None)
-        said = (*said, *more)
+        guesses = (*guesses, *more)
     return Survey(
         root=root,
         layout="folder",
@@ -65,7 +65,7 @@ def survey(root: Path) -> Survey:
         missing=tuple(unmatched.missing),
         ambiguous=tuple(unmatched.ambiguous),
         faults=tuple(faults),
-        guesses=(*pairing.guesses, *said, *table.guesses),
+        guesses=(*pairing.guesses, *guesses, *table.guesses),
         notes=notes,
     )
 
@@ -161,12 +161,12 @@ def _coding_of_layers(
     if _show_the_same(root, list(several.values())):
         first = tuple((picture, masks[:1], split) for picture, masks, split in pairing.pairs)
         rest = tuple(mask for masks in several.values() for mask in masks[1:])
-        said = (
+        guess = (
             f"{len(several)} pictures have several masks that show the same ({example}), of which only the first is "
             "read; move away those that you do not mean."
         )
         one = Pairing(first, pairing.orphans, (*pairing.ignored, *rest), {}, pairing.guesses)
-        return one, None, None, (said,)
+        return one, None, None, (guess,)
     names = table.names if table.given else ("background", *classes) if classes else ("background", "foreground")
     if len(names) == 1:
         names = ("background", names[0])
@@ -183,7 +183,7 @@ def _coding_of_layers(
         }
     )
     meaning = f"one mask per class ({some(classes)})" if classes else "several masks, whose union is read"
-    said = (
+    guess = (
         f"{len(several)} pictures have {meaning}: {example}. If these are not masks of one picture, give each picture "
         "one mask with its name."
         if several
@@ -191,7 +191,7 @@ def _coding_of_layers(
         f"{some(list(pairing.layers), 2)}; if that is not a class, put the masks into masks/ under the names of their "
         "pictures alone."
     )
-    return pairing, coding, names, (said,)
+    return pairing, coding, names, (guess,)
 
 
 def _mark_one_thing(root: Path, masks: Sequence[PurePosixPath]) -> bool:

@@ -17,8 +17,8 @@ from pixelwise.data.codings import ClassCoding
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.idx import read_idx
 from pixelwise.data.listing import picture_files
+from pixelwise.data.path_words import SPLIT_WORDS
 from pixelwise.data.pictures import PictureFormat
-from pixelwise.data.places import SPLIT_WORDS
 from pixelwise.data.record import Record
 from pixelwise.errors import UserError
 
@@ -146,8 +146,8 @@ def _records_of(part: _Part) -> tuple[list[Record], set[int]]:
         raise UserError(f"{labels_file}: class ids down to {labels.min()} found, expected 0 and above.")
     digits = len(str(max(len(images) - 1, 1)))
     records = [
-        Record(f"{part.name}/{place:0{digits}d}", part.file, (labels_file,), class_id=class_id, place=place)
-        for place, class_id in enumerate(labels.tolist())
+        Record(f"{part.name}/{position:0{digits}d}", part.file, (labels_file,), class_id=class_id, position=position)
+        for position, class_id in enumerate(labels.tolist())
     ]
     return records, set(np.unique(labels).tolist())
 

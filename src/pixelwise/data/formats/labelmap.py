@@ -23,7 +23,7 @@ from pixelwise.data.pictures import write_png
 from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError
 
-MOST = np.iinfo(np.uint16).max
+MAX_OBJECTS = np.iinfo(np.uint16).max
 """How many objects a 16-bit label map can number."""
 
 
@@ -75,10 +75,10 @@ def write(export: Export, out: Path) -> list[str]:
                 ignored += part.class_id != VOID
                 continue
             number += 1
-            if number > MOST:
+            if number > MAX_OBJECTS:
                 raise UserError(
-                    f"{record.picture}: has more than {MOST:,} objects, the most that a 16-bit label map can hold; "
-                    "choose another format, such as coco."
+                    f"{record.picture}: has more than {MAX_OBJECTS:,} objects, the most that a 16-bit label map "
+                    "can hold; choose another format, such as coco."
                 )
             ids[part.patch.window][part.patch.mask] = number
         write_png(out / "labels" / f"{export.names[record.name]}.png", ids)
@@ -86,14 +86,14 @@ def write(export: Export, out: Path) -> list[str]:
     names = export.dataset.class_names
     lines = names if len(names) == 2 else ("background", "object")
     (out / CLASSES).write_text("".join(f"{name}\n" for name in lines), encoding="utf-8")
-    said = ["If the numbers of few objects are taken for class ids, read the copy with --layout labelmap."]
+    notes = ["If the numbers of few objects are taken for class ids, read the copy with --layout labelmap."]
     if len(names) > 2:
-        said.append(f"Label maps hold no classes: all {len(names) - 1} are merged into one, object.")
+        notes.append(f"Label maps hold no classes: all {len(names) - 1} are merged into one, object.")
     if void:
-        said.append(f"{void} void regions are not written and will be background.")
+        notes.append(f"{void} void regions are not written and will be background.")
     if ignored:
-        said.append(f"{ignored} crowds and difficult objects are not written and will be background.")
-    return said
+        notes.append(f"{ignored} crowds and difficult objects are not written and will be background.")
+    return notes
 
 
 def _guess(meaning: Meaning) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from pixelwise.data.formats.annotations import (
     pictures_of,
     survey_of,
 )
-from pixelwise.data.formats.export import Export, Part
+from pixelwise.data.formats.export import Export, LabelledPart
 from pixelwise.data.formats.labelme_shapes import BOX, CROWD, DIFFICULT, Shapes, read_shapes
 from pixelwise.data.formats.outlines import outline
 from pixelwise.data.formats.sources import Source, Sources
@@ -154,8 +154,8 @@ def _notes(root: Path, files: list[Path], tally: Shapes, drawings: dict[str, Any
     notes = [f"{count} shapes in {len(files)} files; class ids follow {order}, background is 0."]
     if tally.flat:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(tally.flat.items()))
-        said = counted(tally.flat.total(), "shape has no area and is", "shapes have no area and are")
-        notes.append(f"{said} not read ({kinds}).")
+        counts = counted(tally.flat.total(), "shape has no area and is", "shapes have no area and are")
+        notes.append(f"{counts} not read ({kinds}).")
     if tally.groups:
         notes.append(
             f"{tally.parts} shapes are parts of {counted(tally.groups, 'object', 'objects')}, by their label and "
@@ -202,18 +202,18 @@ def write(export: Export, out: Path) -> list[str]:
     return []
 
 
-def _shapes(part: Part, label: str, number: int) -> list[dict[str, Any]]:
+def _shapes(part: LabelledPart, label: str, number: int) -> list[dict[str, Any]]:
     """One shape per connected part (8 neighbours), with the number as `group_id` if there are several."""
     flags = {name: True for name, there in ((CROWD, part.crowd), (DIFFICULT, part.difficult)) if there}
     if part.box is not None:
         left, top, right, bottom = part.edges
-        places = [{"shape_type": "rectangle", "points": [[left, top], [right, bottom]]}]
+        outlines = [{"shape_type": "rectangle", "points": [[left, top], [right, bottom]]}]
         flags[BOX] = True
     else:
         count, components = cv2.connectedComponents(part.patch.mask.astype(np.uint8), connectivity=8)
-        places = [_shape(_cropped(part.patch, components == component)) for component in range(1, count)]
-    group = number if len(places) > 1 else None
-    return [{"label": label, **place, "group_id": group, "flags": flags} for place in places]
+        outlines = [_shape(_cropped(part.patch, components == component)) for component in range(1, count)]
+    group = number if len(outlines) > 1 else None
+    return [{"label": label, **outline, "group_id": group, "flags": flags} for outline in outlines]
 
 
 def _cropped(patch: Patch, mask: np.ndarray) -> Patch:

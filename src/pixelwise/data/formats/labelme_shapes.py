@@ -78,23 +78,23 @@ def read_shapes(found: list[Any]) -> Shapes:
             region = Broken(str(error))
         if region is not None:
             shapes.labelled.append(Labelled(label, region, where, CROWD in flags, DIFFICULT in flags))
-    _join(shapes, [places for places in members.values() if len(places) > 1])
+    _join(shapes, [indices for indices in members.values() if len(indices) > 1])
     return shapes
 
 
 def _join(shapes: Shapes, groups: list[list[int]]) -> None:
     """Merges each group into one shape, at the position of its first part."""
     gone = set()
-    for places in groups:
-        parts = [shapes.labelled[place] for place in places]
+    for indices in groups:
+        parts = [shapes.labelled[index] for index in indices]
         numbers = ", ".join(part.entry.removeprefix("shape ") for part in parts)
         region = Parts(tuple(part.region for part in parts))
         crowd, difficult = (any(getattr(part, name) for part in parts) for name in (CROWD, DIFFICULT))
-        shapes.labelled[places[0]] = Labelled(parts[0].label, region, f"shapes {numbers}", crowd, difficult)
-        gone.update(places[1:])
-        shapes.parts += len(places)
+        shapes.labelled[indices[0]] = Labelled(parts[0].label, region, f"shapes {numbers}", crowd, difficult)
+        gone.update(indices[1:])
+        shapes.parts += len(indices)
     shapes.groups += len(groups)
-    shapes.labelled = [shape for place, shape in enumerate(shapes.labelled) if place not in gone]
+    shapes.labelled = [shape for index, shape in enumerate(shapes.labelled) if index not in gone]
 
 
 def _region(entry: dict[str, Any], where: str, shapes: Shapes) -> Region | None:

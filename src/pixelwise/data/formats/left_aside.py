@@ -31,9 +31,9 @@ def left_aside(root: Path, layout: str, labelled: int) -> tuple[list[str], list[
     for name, (kind, files_of) in _KINDS.items():
         files = [] if name == layout else files_of(root)
         if files:
-            said = (
+            note = (
                 f"Not read, because there are labels of the layout '{layout}': {kind} "
                 f"({some([relative(root, file) for file in files], 3)}); --layout {name} reads them instead."
             )
-            (guesses if name in _ONE_PER_PICTURE and len(files) > labelled else notes).append(said)
+            (guesses if name in _ONE_PER_PICTURE and len(files) > labelled else notes).append(note)
     return notes, guesses

@@ -27,13 +27,13 @@ SAMPLE = 20
 """How many masks are looked at."""
 MANY_OBJECTS = 40
 """More values than this, numbered without gaps, are objects, whatever their regions look like."""
-MOST_PIXELS = 1 << 22
+MAX_PIXELS = 1 << 22
 """Of larger masks, only every n-th row and column is looked at, or the middle for soft edges."""
 NEARLY = 16
 """Values in areas of a lossy mask differ by no more than this; across an edge they differ by more."""
-LEAST_APART = 5
+MIN_APART = 5
 """Shades of grey that were chosen to be distinguishable differ by this or more."""
-MOST_REGIONS = 30
+MAX_REGIONS = 30
 """How many values per mask have their regions looked at."""
 
 Kind = Literal["ids", "codes", "objects", "black_and_white", "soft"]
@@ -184,9 +184,9 @@ def _look_once(file: Path, modified: int, size: int) -> _Mask:
         counts = dict(zip(found.tolist(), pixels.tolist(), strict=True))
     lossy = is_lossy(_middle(ids), header.kind)
     filled = _filled(_middle(ids)) if lossy else np.zeros(256, np.int64)
-    step = math.ceil(math.sqrt(ids.size / MOST_PIXELS))
+    step = math.ceil(math.sqrt(ids.size / MAX_PIXELS))
     coarse = ids[::step, ::step]
-    values = even_sample([value for value in np.unique(coarse).tolist() if value not in (0, VOID)], MOST_REGIONS)
+    values = even_sample([value for value in np.unique(coarse).tolist() if value not in (0, VOID)], MAX_REGIONS)
     single = 0 if lossy else sum(_is_one_region(coarse == value) for value in values)
     return _Mask(counts, single, len(values), header.dtype not in ("uint8", "bool"), lossy, filled)
 
@@ -200,7 +200,7 @@ def _filled(ids: np.ndarray) -> np.ndarray:
 
 def _middle(ids: np.ndarray) -> np.ndarray:
     """The middle of a large mask, of as many pixels as are looked at."""
-    side = math.isqrt(MOST_PIXELS)
+    side = math.isqrt(MAX_PIXELS)
     top, left = (max(length - side, 0) // 2 for length in ids.shape)
     return ids[top : top + side, left : left + side]
 
@@ -253,7 +253,7 @@ def grey_levels(values: set[int], classes: int | None = None) -> tuple[int, ...]
     below = sorted(values - {VOID})
     if len(below) < 2 or below[-1] < 100 or 2 * len(below) >= below[-1] + 1:
         return ()
-    if min(higher - lower for lower, higher in pairwise(below)) < LEAST_APART:
+    if min(higher - lower for lower, higher in pairwise(below)) < MIN_APART:
         return ()
     even = any(
         all(abs(round(value * parts / VOID) * VOID / parts - value) <= 1 for value in below) for parts in range(2, 16)

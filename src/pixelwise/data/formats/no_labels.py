@@ -9,8 +9,8 @@ from collections import Counter, defaultdict
 from pixelwise.data.formats.strangers import labels_not_read
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.listing import counted, some
+from pixelwise.data.path_words import SPLIT_WORDS
 from pixelwise.data.pictures import probe
-from pixelwise.data.places import SPLIT_WORDS
 from pixelwise.data.splits import even_sample, words_before_numbers
 from pixelwise.errors import UserError
 

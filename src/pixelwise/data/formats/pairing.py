@@ -46,11 +46,11 @@ def pair(root: Path, files: Sequence[PurePosixPath], *, looks: bool = True) -> P
     if others.masked < found.masked:
         return found
     read, left = (sorted({str(mask.parent) for mask in masks}) for masks in (_masks_of(others), fields))
-    said = (
+    guess = (
         f"The masks in {some(left)} are nearly the same for every picture, like fields of view, so the masks in "
         f"{some(read)} are read; if you mean the former, move the latter away."
     )
-    return replace(others, ignored=(*others.ignored, *fields), guesses=(*others.guesses, said))
+    return replace(others, ignored=(*others.ignored, *fields), guesses=(*others.guesses, guess))
 
 
 def _masks_of(pairing: Pairing) -> list[PurePosixPath]:

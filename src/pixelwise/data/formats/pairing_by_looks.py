@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 
 from pixelwise.data.formats.appearance import second_are_masks
 from pixelwise.data.formats.pairing_layers import named_layers
-from pixelwise.data.formats.pairs import Pairing, Placed, how_paired, make_pairing
-from pixelwise.data.places import Place, place
+from pixelwise.data.formats.pairs import Pairing, ParsedFile, how_paired, make_pairing
+from pixelwise.data.path_words import PathMeaning, parse_path
 
-MOST_FILES = 0.8
+MAX_FILES = 0.8
 """The pairs of one way of naming must include at least this share of the files."""
 
 Pairs = list[tuple[PurePosixPath, PurePosixPath]]
@@ -21,10 +21,12 @@ Pairs = list[tuple[PurePosixPath, PurePosixPath]]
 
 def by_looks(root: Path, files: Sequence[PurePosixPath]) -> Pairing:
     for candidates in (_twins(files), _duos(files), _like_folders(files)):
-        if 2 * len(candidates) < MOST_FILES * len(files) or len(candidates) < 2:
+        if 2 * len(candidates) < MAX_FILES * len(files) or len(candidates) < 2:
             continue
         for ordered in (candidates, [(second, first) for first, second in candidates]):
-            contradicted = any(place(mask).role == "picture" != place(picture).role for picture, mask in ordered)
+            contradicted = any(
+                parse_path(mask).role == "picture" != parse_path(picture).role for picture, mask in ordered
+            )
             if not contradicted and _are_masks(root, ordered):
                 return _pairing(root, files, {"": ordered})
     return _pairing(root, files, {name: pairs for name, pairs in _additions(files).items() if _are_masks(root, pairs)})
@@ -39,19 +41,19 @@ def _pairing(root: Path, files: Sequence[PurePosixPath], layers: Mapping[str, Pa
     Args:
         layers: pictures with masks, by the part that the names of the masks add to those of the pictures.
     """
-    chosen: dict[PurePosixPath, list[Placed]] = defaultdict(list)
+    chosen: dict[PurePosixPath, list[ParsedFile]] = defaultdict(list)
     layer_of = {}
     for layer, pairs in layers.items():
         for picture, mask in pairs:
-            chosen[picture].append((mask, Place("mask", "", "")))
+            chosen[picture].append((mask, PathMeaning("mask", "", "")))
             layer_of[mask] = layer
     if not chosen:
         return Pairing()
     taken = {*chosen, *layer_of}
     pairing = make_pairing(
-        [(picture, place(picture)) for picture in chosen],
+        [(picture, parse_path(picture)) for picture in chosen],
         chosen,
-        [(mask, Place("mask", "", "")) for mask in layer_of],
+        [(mask, PathMeaning("mask", "", "")) for mask in layer_of],
         [file for file in files if file not in taken],
         named_layers(chosen, layer_of),
     )
@@ -116,4 +118,4 @@ def _additions(files: Sequence[PurePosixPath]) -> dict[str, Pairs]:
     rest = set(files) - {mask for pairs in found.values() for _, mask in pairs}
     if 2 * len(pictures) < len(rest):
         return {}
-    return {layer: pairs for layer, pairs in found.items() if len(pairs) >= max(MOST_FILES * len(pictures), 2)}
+    return {layer: pairs for layer, pairs in found.items() if len(pairs) >= max(MAX_FILES * len(pictures), 2)}

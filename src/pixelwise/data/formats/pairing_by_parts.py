@@ -9,11 +9,19 @@ from pathlib import Path, PurePosixPath
 
 from pixelwise.data.formats.appearance import second_are_masks
 from pixelwise.data.formats.pairing_layers import named_layers
-from pixelwise.data.formats.pairs import Pairing, Placed, how_paired, make_pairing
-from pixelwise.data.places import MASK_PARTS, PICTURE_PARTS, SPLIT_WORDS, Place, place, without_suffix, words_of
+from pixelwise.data.formats.pairs import Pairing, ParsedFile, how_paired, make_pairing
+from pixelwise.data.path_words import (
+    MASK_PARTS,
+    PICTURE_PARTS,
+    SPLIT_WORDS,
+    PathMeaning,
+    parse_path,
+    without_suffix,
+    words_of,
+)
 
-_VIEW_PARTS = frozenset({"color", "colors", "colour", "colours", "visualization", "visualisation", "vis", "viz"})
-_VIEW_PARTS |= {"overlay", "overlays", "preview", "previews", "instance", "instances", "instanceids", "human"}
+_RENDERING_PARTS = frozenset({"color", "colors", "colour", "colours", "visualization", "visualisation", "vis", "viz"})
+_RENDERING_PARTS |= {"overlay", "overlays", "preview", "previews", "instance", "instances", "instanceids", "human"}
 """Words of files that show masks, or hold something other than the class of each pixel."""
 _MOST_SHARING = 200
 """A word that more pictures share identifies none of them."""
@@ -40,7 +48,7 @@ def by_parts_of_words(root: Path, files: Sequence[PurePosixPath]) -> Pairing:
     for file in files:
         role, one = _named(file)
         named[role].append(one)
-    masks = _without_views(named["mask"])
+    masks = _without_renderings(named["mask"])
     pictures = named["picture"] or named[""]
     ignored = named[""] if named["picture"] else []
     if not masks or not pictures:
@@ -53,14 +61,14 @@ def by_parts_of_words(root: Path, files: Sequence[PurePosixPath]) -> Pairing:
     looked = [(root / picture, root / found[0]) for picture, found in sorted(chosen.items())]
     if not second_are_masks(looked):
         return Pairing()
-    placed = {file: [(mask, Place("mask", "", "")) for mask in found] for file, found in chosen.items()}
+    parsed = {file: [(mask, PathMeaning("mask", "", "")) for mask in found] for file, found in chosen.items()}
     left_out = {one.file for one in named["mask"]} - {one.file for one in masks}
     pairing = make_pairing(
-        [(one.file, Place("picture", one.split, "")) for one in pictures],
-        placed,
-        [(one.file, Place("mask", one.split, "")) for one in masks],
+        [(one.file, PathMeaning("picture", one.split, "")) for one in pictures],
+        parsed,
+        [(one.file, PathMeaning("mask", one.split, "")) for one in masks],
         sorted({one.file for one in ignored} | left_out),
-        _layers(pictures, masks, placed),
+        _layers(pictures, masks, parsed),
     )
     return replace(pairing, guesses=(how_paired(looked, root, "what their names have in common"),))
 
@@ -76,7 +84,9 @@ def _named(file: PurePosixPath) -> tuple[str, _Named]:
             role = "mask"
         elif PICTURE_PARTS & set(words):
             role = "picture"
-        split = split or next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "") or place(file).split
+        split = (
+            split or next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), "") or parse_path(file).split
+        )
         left = [word for word in words if word not in (*MASK_PARTS, *PICTURE_PARTS, *SPLIT_WORDS)]
         says_role = bool((MASK_PARTS | PICTURE_PARTS) & set(words))
         folders += left
@@ -90,14 +100,14 @@ def _named(file: PurePosixPath) -> tuple[str, _Named]:
     return role, _Named(file, split, tuple(folders), tuple(scene), words)
 
 
-def _without_views(masks: Sequence[_Named]) -> Sequence[_Named]:
+def _without_renderings(masks: Sequence[_Named]) -> Sequence[_Named]:
     """Masks without those that show others in colour or number objects, if any masks remain."""
-    kept = [one for one in masks if not _VIEW_PARTS & {*one.words, *one.folders}]
+    kept = [one for one in masks if not _RENDERING_PARTS & {*one.words, *one.folders}]
     return kept or masks
 
 
 def _layers(
-    pictures: Sequence[_Named], masks: Sequence[_Named], chosen: Mapping[PurePosixPath, Sequence[Placed]]
+    pictures: Sequence[_Named], masks: Sequence[_Named], chosen: Mapping[PurePosixPath, Sequence[ParsedFile]]
 ) -> dict[PurePosixPath, str]:
     """Mask -> the part of its name (`7_hair`), or else of its folders (`cat_masks/`), that its picture's lack.
 

@@ -8,34 +8,34 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from pixelwise.data.formats.pairing_layers import layers_of
-from pixelwise.data.formats.pairs import Pairing, Placed, make_pairing, same_split, spellings
+from pixelwise.data.formats.pairs import Pairing, ParsedFile, make_pairing, same_split, spellings
 from pixelwise.data.listing import some
-from pixelwise.data.places import MASK_PARTS, place, without_mask_suffix, words_of
+from pixelwise.data.path_words import MASK_PARTS, parse_path, without_mask_suffix, words_of
 
 
 def by_words(files: Sequence[PurePosixPath]) -> Pairing:
     """A mask has the name of its picture, perhaps with a suffix such as `_mask`, and is in a folder with the same name
     (`images/b`, `masks/b`) and of the same split. If either side has no such folders, the bare name is enough, provided
     that only one picture has it."""
-    placed = [(file, place(file)) for file in files]
-    roles = {where.role for _, where in placed}
+    parsed = [(file, parse_path(file)) for file in files]
+    roles = {where.role for _, where in parsed}
     ignored: list[PurePosixPath] = []
     if "mask" in roles:
-        masks = [(file, where) for file, where in placed if where.role == "mask"]
-        pictures = [(file, where) for file, where in placed if where.role == "picture"]
-        others = [(file, where) for file, where in placed if where.role == ""]
+        masks = [(file, where) for file, where in parsed if where.role == "mask"]
+        pictures = [(file, where) for file, where in parsed if where.role == "picture"]
+        others = [(file, where) for file, where in parsed if where.role == ""]
         if pictures:
             ignored = [file for file, _ in others]
         else:
             pictures = others
     else:
         if "picture" in roles:
-            ignored = [file for file, where in placed if where.role == ""]
-            placed = [(file, where) for file, where in placed if where.role == "picture"]
-        keys = {(where.split, where.key) for _, where in placed}
-        masks = [(file, where) for file, where in placed if (where.split, without_mask_suffix(where.key)) in keys]
+            ignored = [file for file, where in parsed if where.role == ""]
+            parsed = [(file, where) for file, where in parsed if where.role == "picture"]
+        keys = {(where.split, where.key) for _, where in parsed}
+        masks = [(file, where) for file, where in parsed if (where.split, without_mask_suffix(where.key)) in keys]
         beside = {file for file, _ in masks}
-        pictures = [(file, where) for file, where in placed if file not in beside]
+        pictures = [(file, where) for file, where in parsed if file not in beside]
     chosen, layers = _match(pictures, masks)
     pairing = make_pairing(pictures, chosen, masks, ignored, layers)
     return _with_other_masks(pairing, {where.key for file, where in pictures if file in chosen})
@@ -47,7 +47,9 @@ def _with_other_masks(pairing: Pairing, keys: Set[str]) -> Pairing:
     Args:
         keys: of the pictures that have a mask.
     """
-    spare = [file for file in pairing.orphans if {place(file).key, without_mask_suffix(place(file).key)} & keys]
+    spare = [
+        file for file in pairing.orphans if {parse_path(file).key, without_mask_suffix(parse_path(file).key)} & keys
+    ]
     named = [
         file for file in pairing.ignored if MASK_PARTS & {word for part in file.parts[:-1] for word in words_of(part)}
     ]
@@ -68,8 +70,8 @@ def _with_other_masks(pairing: Pairing, keys: Set[str]) -> Pairing:
 
 
 def _match(
-    pictures: Sequence[Placed], masks: Sequence[Placed]
-) -> tuple[dict[PurePosixPath, list[Placed]], dict[PurePosixPath, str]]:
+    pictures: Sequence[ParsedFile], masks: Sequence[ParsedFile]
+) -> tuple[dict[PurePosixPath, list[ParsedFile]], dict[PurePosixPath, str]]:
     """Picture -> its masks, and mask -> the name of its layer.
 
     By the exact key, then without the mask's suffix, then by the last part of the key. If no key is equal, the part
@@ -89,10 +91,10 @@ def _match(
 
 
 def _by_key(
-    pictures: Sequence[Placed], masks: Sequence[Placed]
-) -> tuple[dict[PurePosixPath, list[Placed]], dict[PurePosixPath, str]]:
+    pictures: Sequence[ParsedFile], masks: Sequence[ParsedFile]
+) -> tuple[dict[PurePosixPath, list[ParsedFile]], dict[PurePosixPath, str]]:
     """As `_match`, by the whole key."""
-    chosen: dict[PurePosixPath, list[Placed]] = {}
+    chosen: dict[PurePosixPath, list[ParsedFile]] = {}
     exact = _index((spelling, (file, where)) for file, where in masks for spelling in spellings(where.key))
     suffixed = _index((without_mask_suffix(where.key), (file, where)) for file, where in masks)
     layers: dict[PurePosixPath, str] = {}
@@ -109,7 +111,7 @@ def _by_key(
     return chosen, layers
 
 
-def _by_last_part(pictures: Sequence[Placed], masks: Sequence[Placed]) -> dict[PurePosixPath, list[Placed]]:
+def _by_last_part(pictures: Sequence[ParsedFile], masks: Sequence[ParsedFile]) -> dict[PurePosixPath, list[ParsedFile]]:
     """The only mask with a picture's bare name, if one of the two has no folders."""
     by_stem = _index(
         (_last(without_mask_suffix(where.key) if suffixed_name else where.key), (file, where))
@@ -129,8 +131,8 @@ def _by_last_part(pictures: Sequence[Placed], masks: Sequence[Placed]) -> dict[P
     return chosen
 
 
-def _index(pairs: Iterable[tuple[str, Placed]]) -> dict[str, list[Placed]]:
-    index: dict[str, list[Placed]] = defaultdict(list)
+def _index(pairs: Iterable[tuple[str, ParsedFile]]) -> dict[str, list[ParsedFile]]:
+    index: dict[str, list[ParsedFile]] = defaultdict(list)
     for key, mask in pairs:
         if key:
             index[key].append(mask)

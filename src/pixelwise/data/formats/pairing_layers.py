@@ -10,19 +10,19 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from pixelwise.data.formats.pairs import Placed, same_split, spellings
-from pixelwise.data.places import without_mask_suffix
+from pixelwise.data.formats.pairs import ParsedFile, same_split, spellings
+from pixelwise.data.path_words import without_mask_suffix
 
 
 def layers_of(
-    pictures: Sequence[Placed], masks: Sequence[Placed]
-) -> tuple[dict[PurePosixPath, list[Placed]], dict[PurePosixPath, str]]:
+    pictures: Sequence[ParsedFile], masks: Sequence[ParsedFile]
+) -> tuple[dict[PurePosixPath, list[ParsedFile]], dict[PurePosixPath, str]]:
     """Picture -> its masks, and mask -> the name of its layer, empty if that names no class."""
-    of_key: dict[str, list[Placed]] = defaultdict(list)
+    of_key: dict[str, list[ParsedFile]] = defaultdict(list)
     for file, where in pictures:
         of_key[where.key].append((file, where))
     read = _below_picture if _lie_below_pictures(of_key.keys(), masks) else _without_layer
-    chosen: dict[PurePosixPath, list[Placed]] = defaultdict(list)
+    chosen: dict[PurePosixPath, list[ParsedFile]] = defaultdict(list)
     layers: dict[PurePosixPath, str] = {}
     for file, where in masks:
         for key, layer in read(where.key):
@@ -35,7 +35,7 @@ def layers_of(
 
 
 def named_layers(
-    chosen: Mapping[PurePosixPath, Sequence[Placed]], layers: Mapping[PurePosixPath, str]
+    chosen: Mapping[PurePosixPath, Sequence[ParsedFile]], layers: Mapping[PurePosixPath, str]
 ) -> dict[PurePosixPath, str]:
     """Mask -> the name of its layer, if these may be classes; else each mask of pictures with several -> an empty name.
 
@@ -49,7 +49,7 @@ def named_layers(
     return dict(layers)
 
 
-def _lie_below_pictures(keys: Collection[str], masks: Sequence[Placed]) -> bool:
+def _lie_below_pictures(keys: Collection[str], masks: Sequence[ParsedFile]) -> bool:
     """Whether the folders of masks are named after the pictures (`masks/x/0.png`), at least half of which have one."""
     folders = {where.key.rpartition("/")[0] for _, where in masks}
     return all(folder in keys for folder in folders) and 2 * len(folders) >= len(keys)

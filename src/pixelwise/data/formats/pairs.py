@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from pixelwise.data.listing import some
-from pixelwise.data.places import Place, without_suffix
+from pixelwise.data.path_words import PathMeaning, without_suffix
 
-Placed = tuple[PurePosixPath, Place]
+ParsedFile = tuple[PurePosixPath, PathMeaning]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,15 @@ class Pairing:
 
 
 def make_pairing(
-    pictures: Sequence[Placed],
-    chosen: Mapping[PurePosixPath, Sequence[Placed]],
-    masks: Sequence[Placed],
+    pictures: Sequence[ParsedFile],
+    chosen: Mapping[PurePosixPath, Sequence[ParsedFile]],
+    masks: Sequence[ParsedFile],
     ignored: Sequence[PurePosixPath],
     layers: Mapping[PurePosixPath, str],
 ) -> Pairing:
     """
     Args:
-        pictures, masks: with their places.
+        pictures, masks: with the meaning of their paths.
         chosen: picture -> its masks.
         ignored, layers: as in `Pairing`.
     """
@@ -83,6 +83,6 @@ def spellings(key: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((key, without_suffix(key))))
 
 
-def same_split(picture: Place, mask: Place) -> bool:
+def same_split(picture: PathMeaning, mask: PathMeaning) -> bool:
     """Whether both belong to one split, as far as their folders state it."""
     return picture.split == mask.split or not picture.split or not mask.split

@@ -140,12 +140,12 @@ class Sources:
                 next((source.size for source in sources if source.size is not None), None),
                 tuple(dict.fromkeys(source.file for source in sources if source.file != sources[0].file)),
             )
-        said = counted(
+        note = counted(
             repeats,
             "entry repeats another one of its picture and counts once.",
             "entries repeat others of their pictures and count once.",
         )
-        notes = (said,) if repeats else ()
+        notes = (note,) if repeats else ()
         guesses = (*self._mixed(mixed), *self._two_labels())
         return Merged(drawings, notes, guesses, (*_faults(drawings, conflicts), *self._fractions()))
 

@@ -188,7 +188,7 @@ def _row(line: int, cells: list[str], columns: Columns) -> Row:
     label = re.sub(r"^(\d+)\.0*$", r"\1", "" if is_nothing(label) else label)
     size = None
     if columns.size:
-        height, width = (cells[place] for place in columns.size)
+        height, width = (cells[index] for index in columns.size)
         size = entries.size({"height": height, "width": width}, "height", "width")
     return Row(line, picture, None if is_nothing(runs) or _NO_RUN.fullmatch(runs) else runs, label, size, trouble)
 

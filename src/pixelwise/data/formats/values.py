@@ -20,8 +20,8 @@ from pixelwise.data.formats.pairing_by_words import by_words
 from pixelwise.data.formats.pairs import Pairing
 from pixelwise.data.formats.survey import Survey, given_splits
 from pixelwise.data.listing import Faults, picture_files
+from pixelwise.data.path_words import MASK_WORDS, PICTURE_WORDS, parse_path
 from pixelwise.data.pictures import probe
-from pixelwise.data.places import MASK_WORDS, PICTURE_WORDS, place
 from pixelwise.data.splits import even_sample
 from pixelwise.data.values import STATEMENTS, VALUE_SUFFIXES, ValueCoding, lacks_scale, read_coding, read_map
 from pixelwise.errors import UserError
@@ -100,7 +100,7 @@ def _pair(root: Path, word: str, maps: list[PurePosixPath]) -> Pairing:
     as_mask = {
         PurePosixPath(*("masks" if part.lower() == word else part for part in file.parts)): file for file in maps
     }
-    pictures = [file for file in picture_files(root) if place(file).role == "picture"]
+    pictures = [file for file in picture_files(root) if parse_path(file).role == "picture"]
     if not pictures:
         return Pairing()
     pairing = by_words([*pictures, *as_mask])

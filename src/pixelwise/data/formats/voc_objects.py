@@ -54,15 +54,17 @@ class Corners:
         """A sentence if 0 occurs."""
         if not self.zeros:
             return
-        said = f"{counted(self.zeros, 'box begins', 'boxes begin')} at 0 and {self.ones} at 1, Pascal VOC's first pixel"
+        edges = (
+            f"{counted(self.zeros, 'box begins', 'boxes begin')} at 0 and {self.ones} at 1, Pascal VOC's first pixel"
+        )
         if self.first == 0:
             yield (
-                f"{said}, so all are read as boxes from xmin to xmax and ymin to ymax in coordinates that begin at 0, "
+                f"{edges}, so all are read as boxes from xmin to xmax and ymin to ymax in coordinates that begin at 0, "
                 "as many programs write them. If the files count pixels from 1, write 1 for 0 in them."
             )
         else:
             yield (
-                f"{said}, so 0 is read as 1, and a box covers its pixels xmin to xmax. If the files count from 0, add "
+                f"{edges}, so 0 is read as 1, and a box covers its pixels xmin to xmax. If the files count from 0, add "
                 "1 to xmin and ymin."
             )
 

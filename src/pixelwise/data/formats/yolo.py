@@ -21,11 +21,11 @@ from pixelwise.data.formats.survey import Survey
 from pixelwise.data.formats.texts import Encodings, head
 from pixelwise.data.formats.yolo_choice import Folders, choose
 from pixelwise.data.formats.yolo_config import Config, GivenSplits, configs_of, read_config, splits_of
-from pixelwise.data.formats.yolo_lines import Classes, Lines, Tally, are_lines
+from pixelwise.data.formats.yolo_lines import Classes, LabelLines, Tally, are_lines
 from pixelwise.data.listing import Faults, counted, picture_files, read_lines, relative, some
 from pixelwise.data.names import Finder, Unmatched
+from pixelwise.data.path_words import parse_path, without_suffix
 from pixelwise.data.pictures import probe
-from pixelwise.data.places import place, without_suffix
 from pixelwise.data.shapes import Drawing
 from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
@@ -71,7 +71,7 @@ def survey(root: Path, config_file: Path | None = None) -> Survey:
     if not (chosen.files or faults):
         faults.append(f"{root}: no YOLO text file that has the name of a picture here.")
     classes = faults.attempt(partial(_classes, root, chosen.config), Classes())
-    lines = Lines(classes, chosen.config.keypoints if chosen.config else 0)
+    lines = LabelLines(classes, chosen.config.keypoints if chosen.config else 0)
     sources = Sources(root)
     pictures_by_name = {record.name: record.picture for record in pictures.records}
     for file, names in chosen.files.items():
@@ -132,7 +132,7 @@ def _folder_of(label: str, picture: str) -> str:
     parts, others = label.split("/"), without_suffix(picture).split("/")
     while len(parts) > 1 and others and parts[-2:-1] == others[-2:-1]:
         del parts[-2], others[-2]
-    return place(PurePosixPath("/".join(parts))).key.rpartition("/")[0]
+    return parse_path(PurePosixPath("/".join(parts))).key.rpartition("/")[0]
 
 
 def _classes(root: Path, config: Config | None) -> Classes:
@@ -149,7 +149,7 @@ def _classes(root: Path, config: Config | None) -> Classes:
     return Classes(dict(enumerate(read_lines(lists[0]))), relative(root, lists[0]))
 
 
-def _objects(text: str, picture: Path, lines: Lines, tally: Tally) -> list[Labelled]:
+def _objects(text: str, picture: Path, lines: LabelLines, tally: Tally) -> list[Labelled]:
     """The objects of a picture; none if the picture itself cannot be read, which is reported elsewhere."""
     try:
         header = probe(picture)

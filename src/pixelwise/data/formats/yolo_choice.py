@@ -72,12 +72,12 @@ def choose(folders: Folders, configs: Sequence[Config], *, given: bool) -> Chose
 
 
 def _folder(folders: Folders, by_stem: Mapping[str, Config]) -> str:
-    def place(folder: str) -> tuple[bool, bool, int]:
+    def preference(folder: str) -> tuple[bool, bool, int]:
         files = even_sample(list(folders[folder]), LOOKED_AT)
         polygons = sum(len(line.split()) > 5 for file in files for line in head(file).splitlines())
         return folder.rpartition("/")[2].lower() in by_stem, folder == "", polygons
 
-    return max(sorted(folders), key=place)
+    return max(sorted(folders), key=preference)
 
 
 def _called(folder: str) -> str:

@@ -75,7 +75,7 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class LabelLines:
     """How lines are read.
 
     Attributes:

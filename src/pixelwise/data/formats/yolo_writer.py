@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from pixelwise.data.formats.export import Export, Part
+from pixelwise.data.formats.export import Export, LabelledPart
 from pixelwise.data.formats.outlines import joined_ring
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE
@@ -51,11 +51,11 @@ def write(export: Export, out: Path) -> list[str]:
         (crowds, "crowds are not written, and will be background."),
         (difficult, "difficult objects are written like any other."),
     )
-    said = [f"{count} {what}" for count, what in counts if count]
-    return [*said, *([f"Void is written as the class {IGNORE}, which other programs do not know."] if void else [])]
+    notes = [f"{count} {what}" for count, what in counts if count]
+    return [*notes, *([f"Void is written as the class {IGNORE}, which other programs do not know."] if void else [])]
 
 
-def _shares(part: Part, height: int, width: int) -> np.ndarray:
+def _shares(part: LabelledPart, height: int, width: int) -> np.ndarray:
     """Centre and sides of a box (2, 2), or the corners of a polygon (N, 2), as shares of the picture's sides."""
     if part.box is None:
         return joined_ring(part.patch) / (width, height)

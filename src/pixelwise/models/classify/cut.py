@@ -29,7 +29,7 @@ Shape = tuple[int, ...]
 """Shape of a layer's output for one picture: (channels, height, width) of maps, or (units,)."""
 
 HEAD = ("conv 16", "relu", "flatten", "dense classes")
-VIEW = 224
+SIDE = 224
 """Default side of the pictures for a head that flattens; published networks were trained with it."""
 LARGEST = 4096
 """Largest side in pixels that is tried in the search for the smallest picture that a network takes."""
@@ -140,13 +140,13 @@ class Cut(Classifier):
         words = [head] if isinstance(head, str) else [str(word) for word in head]
         _check_end(words, num_classes)
         self.window = _window(size, whole, words)
-        view = self.window or (max(VIEW, whole.smallest),) * 2
+        size = self.window or (max(SIDE, whole.smallest),) * 2
         left.eval()  # batch norm accepts a single picture
         try:
-            before = _shape(left, (in_channels, *view))
+            before = _shape(left, (in_channels, *size))
         except (RuntimeError, ValueError) as error:
             raise UserError(
-                f"{network}: cannot take pictures of {view[0]} x {view[1]} pixels ({str(error).splitlines()[0]}); "
+                f"{network}: cannot take pictures of {size[0]} x {size[1]} pixels ({str(error).splitlines()[0]}); "
                 "choose another size."
             ) from None
         if len(before) not in (1, 3):
@@ -293,7 +293,7 @@ def _window(size: int | tuple[int, int] | None, whole: Classifier, words: Sequen
         height, width = (size, size) if isinstance(size, int) else size
         return height, width
     if whole.window is None and "flatten" in words:
-        return (max(VIEW, whole.smallest),) * 2
+        return (max(SIDE, whole.smallest),) * 2
     return whole.window
 
 

@@ -82,7 +82,7 @@ class Inception(nn.Module):
         return torch.cat([branch(maps) for branch in branches], dim=1)
 
 
-class AuxiliaryHead(nn.Module):
+class GoogLeNetAuxiliaryHead(nn.Module):
     """Average pooling to 4x4, 1x1 convolution, two fully connected layers with 70 % dropout between (section 5).
 
     The paper pools 5x5 windows with stride 3, which turns the 14x14 map of a 224x224 picture into 4x4; adaptive pooling
@@ -154,8 +154,8 @@ class GoogLeNet(Encoder):
             self.fc = nn.Linear(self.inception5b.outputs, num_classes)
             if auxiliary:
                 self.auxiliary_weights = (0.3, 0.3)
-                self.aux1 = AuxiliaryHead(self.inception4a.outputs, width, num_classes)
-                self.aux2 = AuxiliaryHead(self.inception4d.outputs, width, num_classes)
+                self.aux1 = GoogLeNetAuxiliaryHead(self.inception4a.outputs, width, num_classes)
+                self.aux2 = GoogLeNetAuxiliaryHead(self.inception4d.outputs, width, num_classes)
         he_normal(self)
 
     def stages(self) -> list[nn.Sequential]:
@@ -182,7 +182,7 @@ class GoogLeNet(Encoder):
         """The logits, and those of the auxiliary heads if there are any."""
         if not self.auxiliary_weights:
             return (self.logits(images),)
-        behind: dict[nn.Module, AuxiliaryHead] = {self.inception4a: self.aux1, self.inception4d: self.aux2}
+        behind: dict[nn.Module, GoogLeNetAuxiliaryHead] = {self.inception4a: self.aux1, self.inception4d: self.aux2}
         maps, auxiliary = images, []
         for block in chain.from_iterable(self.stages()):
             maps = block(maps)

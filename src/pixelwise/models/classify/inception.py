@@ -142,7 +142,7 @@ class InceptionE(nn.Module):
         )
 
 
-class AuxiliaryHead(nn.Module):
+class InceptionAuxiliaryHead(nn.Module):
     """5x5 average pooling of stride 3, 1x1 and 5x5 convolution, both with batch norm, linear layer (figure 8).
 
     The 17x17 map of a 299x299 picture becomes 5x5 and then a single position; smaller maps than 17x17 are too small.
@@ -220,7 +220,7 @@ class InceptionV3(UnpaddedEncoder):
             if auxiliary:
                 self.auxiliary_weights = (0.4,)
                 self.smallest = 299
-                self.AuxLogits = AuxiliaryHead(self.Mixed_6e.outputs, w, num_classes)
+                self.AuxLogits = InceptionAuxiliaryHead(self.Mixed_6e.outputs, w, num_classes)
         he_normal(self)
 
     def stages(self) -> list[nn.Sequential]:

@@ -61,7 +61,7 @@ class DetectionLimits(NamedTuple):
         return self._replace(objects=math.ceil(self.objects * self.growth(picture)))
 
 
-class Source(NamedTuple):
+class DetectionSource(NamedTuple):
     """Where the class of a detection comes from.
 
     Attributes:
@@ -100,7 +100,7 @@ class Detector(nn.Module):
         """The feature maps of pictures (N, C, H, W), from which all objects are predicted."""
         raise NotImplementedError
 
-    def sources(self, images: Tensor, found: Detections) -> Sequence[Source]:
+    def sources(self, images: Tensor, found: Detections) -> Sequence[DetectionSource]:
         """The source of each object found in a picture (1, C, H, W)."""
         raise NotImplementedError
 

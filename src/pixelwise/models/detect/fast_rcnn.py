@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
-from pixelwise.models.detect.detector import Detections, Detector, Source
+from pixelwise.models.detect.detector import Detections, DetectionSource, Detector
 from pixelwise.models.detect.proposals import Proposer
 from pixelwise.models.detect.roi_heads import RegionsOfBatch, RoIHeads, joined, origins
 from pixelwise.models.encoders import create_encoder
@@ -147,7 +147,7 @@ class FastRCNN(Detector):
         parts = zip(logits.split(sizes), offsets.split(sizes), chosen, strict=True)
         return [self.roi_heads.detect(*part, picture, self.limits.of(picture)) for part in parts]
 
-    def sources(self, images: Tensor, found: Detections) -> list[Source]:
+    def sources(self, images: Tensor, found: Detections) -> list[DetectionSource]:
         """The proposal that each detection was decoded from; all proposals are read from the same map."""
         picture = (images.shape[-2], images.shape[-1])
         maps, proposals = self.maps(images), self.proposer(images, self.limits.growth(picture))[0]
@@ -156,7 +156,7 @@ class FastRCNN(Detector):
         height, width = (side * self.roi_heads.stride for side in maps.shape[-2:])
         covered = proposals.new_tensor([0, 0, width, height])
         return [
-            Source(region, "map", covered, partial(self.region_logits, region))
+            DetectionSource(region, "map", covered, partial(self.region_logits, region))
             for region in origins(decoded, proposals, found)
         ]
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
-from pixelwise.models.detect.detector import SMALLEST, Detections, Detector, Source, usable
+from pixelwise.models.detect.detector import SMALLEST, Detections, DetectionSource, Detector, usable
 from pixelwise.models.detect.roi_heads import RegionsOfBatch, RoIHeads, joined, origins
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.anchors import anchor_shapes, anchors_of
@@ -308,7 +308,7 @@ class FasterRCNN(Detector):
         parts = zip(logits.split(sizes), offsets.split(sizes), proposals, strict=True)
         return maps, [self.roi_heads.detect(*part, picture, limits) for part in parts]
 
-    def sources(self, images: Tensor, found: Detections) -> list[Source]:
+    def sources(self, images: Tensor, found: Detections) -> list[DetectionSource]:
         """The proposal that each detection was decoded from, and the level of the pyramid that was read for it."""
         maps, picture = self.maps(images)
         proposals = self.rpn(maps, picture, self.limits.growth(picture)).boxes[0]
@@ -322,7 +322,7 @@ class FasterRCNN(Detector):
             height, width = ((side - 0.5) * strides[level] for side in maps[level].shape[-2:])
             covered = region.new_tensor([-strides[level] / 2, -strides[level] / 2, width, height])
             layer = f"backbone.fpn.layer_blocks.{level}"
-            sources.append(Source(region, layer, covered, partial(self.region_logits, region)))
+            sources.append(DetectionSource(region, layer, covered, partial(self.region_logits, region)))
         return sources
 
     def region_logits(self, region: Tensor, images: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from pixelwise.nn.boxes import area, intersection
 from pixelwise.nn.initialise import he_normal, small_normal
 
 
-class Layer(NamedTuple):
+class ConvLayer(NamedTuple):
     """A column of table 1 or 3: a convolution with ReLU, and the max pooling after it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Size(NamedTuple):
         box_hidden: units of the regression network's first two fully connected layers.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[ConvLayer, ...]
     side: int
     hidden: tuple[int, int]
     box_hidden: tuple[int, int]
@@ -69,11 +69,11 @@ class Size(NamedTuple):
 
 FAST = Size(
     (
-        Layer(96, 11, stride=4, pool=2),
-        Layer(256, 5, pool=2),
-        Layer(512, 3, padding=1),
-        Layer(1024, 3, padding=1),
-        Layer(1024, 3, padding=1, pool=2),
+        ConvLayer(96, 11, stride=4, pool=2),
+        ConvLayer(256, 5, pool=2),
+        ConvLayer(512, 3, padding=1),
+        ConvLayer(1024, 3, padding=1),
+        ConvLayer(1024, 3, padding=1, pool=2),
     ),
     side=6,
     hidden=(3072, 4096),
@@ -83,12 +83,12 @@ FAST = Size(
 
 ACCURATE = Size(
     (
-        Layer(96, 7, stride=2, pool=3),
-        Layer(256, 7, pool=2),
-        Layer(512, 3, padding=1),
-        Layer(512, 3, padding=1),
-        Layer(1024, 3, padding=1),
-        Layer(1024, 3, padding=1, pool=3),
+        ConvLayer(96, 7, stride=2, pool=3),
+        ConvLayer(256, 7, pool=2),
+        ConvLayer(512, 3, padding=1),
+        ConvLayer(512, 3, padding=1),
+        ConvLayer(1024, 3, padding=1),
+        ConvLayer(1024, 3, padding=1, pool=3),
     ),
     side=5,
     hidden=(4096, 4096),
@@ -98,10 +98,10 @@ ACCURATE = Size(
 
 SMALL = Size(
     (
-        Layer(16, 5, pool=2),
-        Layer(32, 3, pool=2),
-        Layer(64, 3, padding=1),
-        Layer(64, 3, padding=1, pool=3),
+        ConvLayer(16, 5, pool=2),
+        ConvLayer(32, 3, pool=2),
+        ConvLayer(64, 3, padding=1),
+        ConvLayer(64, 3, padding=1, pool=3),
     ),
     side=3,
     hidden=(256, 128),
@@ -146,7 +146,7 @@ class OverFeat(nn.Module):
     def __init__(
         self,
         *,
-        layers: Sequence[Layer],
+        layers: Sequence[ConvLayer],
         side: int,
         hidden: Sequence[int],
         box_hidden: Sequence[int],
@@ -295,7 +295,7 @@ def dense_scores(network: OverFeat, images: Tensor, *, offsets: bool = True) -> 
     return DenseScores(logits, boxes, windows)
 
 
-def in_view(windows: Tensor, boxes: Tensor, share: float = 0.5) -> Tensor:
+def windows_with_object(windows: Tensor, boxes: Tensor, share: float = 0.5) -> Tensor:
     """Which windows learn to predict which box: those that contain at least half of it (section 4.2).
 
     Args:

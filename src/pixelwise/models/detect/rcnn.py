@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
-from pixelwise.models.detect.detector import SMALLEST, Detections, Detector, Source, usable
+from pixelwise.models.detect.detector import SMALLEST, Detections, DetectionSource, Detector, usable
 from pixelwise.models.detect.proposals import Proposer
 from pixelwise.models.detect.roi_heads import BoxHead, origins
 from pixelwise.models.encoders import create_encoder
@@ -32,7 +32,7 @@ from pixelwise.nn.box_coder import BoxCoder
 from pixelwise.nn.boxes import clip, covered_share, pairwise_iou
 from pixelwise.nn.frozen_norm import freeze_batch_norms
 from pixelwise.nn.initialise import small_normal
-from pixelwise.nn.matcher import MOSTLY, Matcher, balanced_sample, leave_out
+from pixelwise.nn.matcher import IGNORED_SHARE, Matcher, balanced_sample, leave_out
 from pixelwise.nn.nms import nms
 from pixelwise.nn.region_crops import region_crops
 
@@ -184,12 +184,12 @@ class RCNN(Detector):
         confidences = margins.sigmoid()
         found = clip(self.coder.decode(offsets, boxes[:, None]), *picture)  # (P, K - 1, 4)
         large = ((found[..., 2:] - found[..., :2]) >= SMALLEST).all(-1)
-        region, place = ((confidences > self.limits.score) & large).nonzero(as_tuple=True)
-        own, scores = found[region, place], confidences[region, place]
-        kept = nms(own, scores, self.limits.overlap, place)[: self.limits.of(picture).objects]
-        return Detections(own[kept], place[kept] + 1, scores[kept])
+        region, column = ((confidences > self.limits.score) & large).nonzero(as_tuple=True)
+        own, scores = found[region, column], confidences[region, column]
+        kept = nms(own, scores, self.limits.overlap, column)[: self.limits.of(picture).objects]
+        return Detections(own[kept], column[kept] + 1, scores[kept])
 
-    def sources(self, images: Tensor, found: Detections) -> list[Source]:
+    def sources(self, images: Tensor, found: Detections) -> list[DetectionSource]:
         """The proposal that each detection was decoded from; the map is the one of the warped proposal."""
         picture = (images.shape[-2], images.shape[-1])
         proposals = self.proposer(images, self.limits.growth(picture))[0]
@@ -204,7 +204,7 @@ class RCNN(Detector):
             corner = region[:2] - sides * (self.context / inner)
             padded = sides * ((self.size + -self.size % stride) / inner)
             covered = torch.cat([corner, corner + padded])
-            sources.append(Source(region, "map", covered, partial(self.region_margins, region)))
+            sources.append(DetectionSource(region, "map", covered, partial(self.region_margins, region)))
         return sources
 
     def region_margins(self, region: Tensor, images: Tensor) -> Tensor:
@@ -225,7 +225,7 @@ class RCNN(Detector):
         for images, targets in batches:
             candidates, _ = self.proposer.for_training(images, targets)
             for row, (own, ignored) in enumerate(zip(candidates, targets.ignored_boxes(), strict=True)):
-                own = own[covered_share(own, ignored) <= MOSTLY]
+                own = own[covered_share(own, ignored) <= IGNORED_SHARE]
                 truth, classes = _true(targets, row)
                 boxes = torch.cat([truth, own[torch.randperm(len(own))[: FITTED * self.sampled].to(own.device)]])
                 parts = [

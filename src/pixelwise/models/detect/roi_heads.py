@@ -141,10 +141,10 @@ class RoIHeads(nn.Module):
         probabilities = logits.softmax(1)[:, 1:]
         boxes = clip(self.coder.decode(offsets[:, 1:], proposals[:, None]), *picture)
         sides = boxes[..., 2:] - boxes[..., :2]
-        region, place = ((probabilities > options.score) & (sides >= SMALLEST).all(-1)).nonzero(as_tuple=True)
-        own, scores = boxes[region, place], probabilities[region, place]
-        kept = nms(own, scores, options.overlap, place)[: options.objects]
-        return Detections(own[kept], place[kept] + 1, scores[kept])
+        region, column = ((probabilities > options.score) & (sides >= SMALLEST).all(-1)).nonzero(as_tuple=True)
+        own, scores = boxes[region, column], probabilities[region, column]
+        kept = nms(own, scores, options.overlap, column)[: options.objects]
+        return Detections(own[kept], column[kept] + 1, scores[kept])
 
 
 def origins(decoded: Tensor, proposals: Tensor, found: Detections) -> Tensor:

@@ -255,9 +255,9 @@ def _boxes(segments: np.ndarray) -> np.ndarray:
     ids = segments.ravel()
     count = int(ids.max()) + 1
     found = np.empty((count, 4), np.int64)
-    for axis, places in ((0, xs), (1, ys)):
+    for axis, positions in ((0, xs), (1, ys)):
         low, high = np.full(count, segments.size), np.full(count, -1)
-        np.minimum.at(low, ids, places)
-        np.maximum.at(high, ids, places)
+        np.minimum.at(low, ids, positions)
+        np.maximum.at(high, ids, positions)
         found[:, axis], found[:, axis + 2] = low, high + 1
     return found

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.data.targets import ObjectTargets
-from pixelwise.models.detect.detector import Detections, Detector, Source, usable
+from pixelwise.models.detect.detector import Detections, DetectionSource, Detector, usable
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.boxes import clip, covered_share, iou
 from pixelwise.nn.initialise import he_normal
-from pixelwise.nn.matcher import MOSTLY
+from pixelwise.nn.matcher import IGNORED_SHARE
 from pixelwise.nn.nms import nms
 
 SLOPE = 0.1
@@ -71,9 +71,9 @@ class Cells(nn.Module):
 
     def corners(self, boxes: Tensor) -> Tensor:
         """(N, S, S, B, 5) -> (N, S, S, B, 4) xyxy as shares of the picture's width and height."""
-        places = torch.arange(self.cells, device=boxes.device)
-        x = (boxes[..., 0] + places[None, None, :, None]) / self.cells
-        y = (boxes[..., 1] + places[None, :, None, None]) / self.cells
+        positions = torch.arange(self.cells, device=boxes.device)
+        x = (boxes[..., 0] + positions[None, None, :, None]) / self.cells
+        y = (boxes[..., 1] + positions[None, :, None, None]) / self.cells
         half_width, half_height = (boxes[..., axis].square() / 2 for axis in (2, 3))
         return torch.stack([x - half_width, y - half_height, x + half_width, y + half_height], -1)
 
@@ -108,7 +108,7 @@ def yolo_loss(
     idle = NO_OBJECT * confidences.square()
     if ignored is not None:
         corners = cells.corners(boxes).detach()
-        left = covered_share(corners.flatten(1, 3), ignored).view_as(idle) > MOSTLY
+        left = covered_share(corners.flatten(1, 3), ignored).view_as(idle) > IGNORED_SHARE
         idle = idle.masked_fill(left, 0.0)
     confidence = idle.sum()
     box = class_error = boxes.new_zeros(())
@@ -139,8 +139,8 @@ def yolo_loss(
 def _cells_of(boxes: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes (M, 4) -> rows and columns of the cells that hold a centre, and for each cell the index of its last box."""
     centres = ((boxes[:, :2] + boxes[:, 2:]) / 2 * size).long().clamp(0, size - 1)
-    places = centres[:, 1] * size + centres[:, 0]
-    last = {place: number for number, place in enumerate(places.tolist())}
+    numbers = centres[:, 1] * size + centres[:, 0]
+    last = {cell: index for index, cell in enumerate(numbers.tolist())}
     chosen = torch.tensor(list(last.values()), dtype=torch.long, device=boxes.device)
     return centres[chosen, 1], centres[chosen, 0], chosen
 
@@ -243,9 +243,9 @@ class YOLOv1(Detector):
         corners, scores = self.candidates(images)
         found = []
         for own, score in zip(corners.flatten(1, 3), scores.flatten(1, 3), strict=True):
-            place, class_id = (score > self.limits.score).nonzero(as_tuple=True)
-            kept = nms(own[place], score[place, class_id], self.limits.overlap, class_id)[: self.limits.objects]
-            found.append(Detections(own[place[kept]], class_id[kept] + 1, score[place[kept], class_id[kept]]))
+            box, class_id = (score > self.limits.score).nonzero(as_tuple=True)
+            kept = nms(own[box], score[box, class_id], self.limits.overlap, class_id)[: self.limits.objects]
+            found.append(Detections(own[box[kept]], class_id[kept] + 1, score[box[kept], class_id[kept]]))
         return found
 
     def candidates(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -255,7 +255,7 @@ class YOLOv1(Detector):
         corners = self.grid.corners(boxes) * boxes.new_tensor([width, height, width, height])
         return clip(corners, height, width), (boxes[..., 4:] * classes[..., None, :]).clamp(0, 1)
 
-    def sources(self, images: Tensor, found: Detections) -> list[Source]:
+    def sources(self, images: Tensor, found: Detections) -> list[DetectionSource]:
         """The cell that each detection comes from; unless it is shared, the head reads the whole map for every cell."""
         corners, scores = (each[0] for each in self.candidates(images))
         size = corners.new_tensor(images.shape[-2:])
@@ -267,7 +267,7 @@ class YOLOv1(Detector):
             row, column = divmod(int(best) // self.grid.boxes, self.grid.cells)
             cell = corners.new_tensor([column, row, column + 1, row + 1]) * size.flip(0).repeat(2) / self.grid.cells
             covered = torch.cat([torch.zeros_like(size), size.flip(0)])
-            sources.append(Source(cell, "pool", covered, partial(self.cell_classes, row, column)))
+            sources.append(DetectionSource(cell, "pool", covered, partial(self.cell_classes, row, column)))
         return sources
 
     def cell_classes(self, row: int, column: int, images: Tensor) -> Tensor:

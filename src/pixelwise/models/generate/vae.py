@@ -86,7 +86,7 @@ class VAE(nn.Module):
         self.size = size
         self.latent = latent
         self.binarise = binarise
-        self.encoder = Encoder(in_channels, size, 2 * latent, width, hidden)
+        self.encoder = ConvEncoder(in_channels, size, 2 * latent, width, hidden)
         self.decoder = Decoder(in_channels, size, latent, width, hidden)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -195,7 +195,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.size = size
         self.latent = latent
-        self.encoder = Encoder(in_channels, size, latent, width, hidden)
+        self.encoder = ConvEncoder(in_channels, size, latent, width, hidden)
         self.decoder = Decoder(in_channels, size, latent, width, hidden)
 
     def codes(self, images: Tensor) -> Tensor:
@@ -223,7 +223,7 @@ class Autoencoder(nn.Module):
         return {"loss": reconstruction, "reconstruction": reconstruction}
 
 
-class Encoder(nn.Module):
+class ConvEncoder(nn.Module):
     """4x4 convolutions of stride 2, each with SiLU, and two fully connected layers: (N, C, H, W) -> (N, outputs)."""
 
     def __init__(self, in_channels: int, size: tuple[int, int], outputs: int, width: int, hidden: int) -> None:

@@ -91,6 +91,6 @@ class PatchClassifier(DenseModel):
         rows = range(height) if rows is None else rows
         padded = mirror_pad(images, self.padding(height, width))
         windows = padded.unfold(2, self.window, 1).unfold(3, self.window, 1)  # (N, C, H, W, window, window), a view
-        places = torch.cartesian_prod(torch.arange(number), torch.tensor(rows), torch.arange(width))
-        logits = [self.classify(windows[chunk[:, 0], :, chunk[:, 1], chunk[:, 2]]) for chunk in places.split(batch)]
+        positions = torch.cartesian_prod(torch.arange(number), torch.tensor(rows), torch.arange(width))
+        logits = [self.classify(windows[chunk[:, 0], :, chunk[:, 1], chunk[:, 2]]) for chunk in positions.split(batch)]
         return torch.cat(logits).view(number, len(rows), width, -1).permute(0, 3, 1, 2)

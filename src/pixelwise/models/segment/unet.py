@@ -79,16 +79,16 @@ class UNet(DenseModel):
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, K, H - 2 margin, W - 2 margin)."""
-        skips, places = [], []
+        skips, pooled = [], []
         maps = images
         for level, block in enumerate(self.down):
             if level:
                 skips.append(maps)
                 maps, indices = self.pool(maps)
-                places.append(indices)
+                pooled.append(indices)
             maps = block(maps)  # (N, 64 * 2**level, H / 2**level, W / 2**level)
         for up, merge in zip(self.up, self.merge, strict=True):
-            indices = places.pop()
+            indices = pooled.pop()
             maps = up(maps, indices) if isinstance(up, MaxUnpool) else up(maps)
             maps = merge(torch.cat([centre_crop(skips.pop(), maps.shape[-2:]), maps], dim=1))
         return self.head(maps)

@@ -29,7 +29,7 @@ BAND = 64  # rows of an overview that are read at a time
 class SlidingClassifier:
     """A classifier that predicts the class of every window of a picture, at the picture's own scale.
 
-    A window is as large as the crops (`view`) on which the classifier was trained. Training pictures were resized to
+    A window is as large as the crops on which the classifier was trained. Training pictures were resized to
     that size (`data.fit.Cover`), but the picture over which the classifier slides is not resized.
 
     Args:
@@ -41,13 +41,13 @@ class SlidingClassifier:
     """
 
     def __init__(self, model: nn.Module, spec: ModelSpec, class_name: str) -> None:
-        if spec.view is None or not isinstance(model, Classifier):
+        if spec.input_size is None or not isinstance(model, Classifier):
             raise UserError(f"'{spec.model}' does not classify whole pictures; give a network of the task `classify`.")
         if class_name not in spec.class_names:
             raise unknown(f"class of {spec.model}:", class_name, spec.class_names)
         self.spec = spec
         self.class_id = spec.class_names.index(class_name)
-        self.network = fully_convolutional(model.to(default_device()), spec.view).eval()
+        self.network = fully_convolutional(model.to(default_device()), spec.input_size).eval()
 
     def __call__(self, file: Path) -> np.ndarray:
         """(h, w) float32: the probability of the class in each window.

@@ -97,15 +97,15 @@ class ClassifyInference(Inference[ClassPrediction]):
     """
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: ClassifyOptions) -> None:
-        if spec.view is None or not isinstance(model, Classifier):
+        if spec.input_size is None or not isinstance(model, Classifier):
             raise UserError(f"'{spec.model}' does not classify whole pictures; give a network of the task `classify`.")
         if options.flips not in FLIPS:
             raise unknown("flips", options.flips, FLIPS)
         super().__init__(spec)
         self.engine = TorchEngine(model, spec, device=options.device, precision=options.precision)
-        self.batch_size = max(BATCH_PIXELS // (spec.view[0] * spec.view[1]), 1)
+        self.batch_size = max(BATCH_PIXELS // (spec.input_size[0] * spec.input_size[1]), 1)
         self._flips = FLIPS[options.flips]
-        self._fit = Centre(spec.view)
+        self._fit = Centre(spec.input_size)
         self._sliding = None
         if options.heatmap is None:
             self.table = "predictions.csv"
@@ -146,7 +146,7 @@ class ClassifyInference(Inference[ClassPrediction]):
             total = torch.zeros(())
             for axes in self._flips:
                 # `flip` copies and does not keep channels_last.
-                view = images.flip(axes).contiguous(memory_format=torch.channels_last) if axes else images
-                total = total + self.engine.run(view).float().softmax(1).cpu()
+                copy = images.flip(axes).contiguous(memory_format=torch.channels_last) if axes else images
+                total = total + self.engine.run(copy).float().softmax(1).cpu()
             found.append(total / len(self._flips))
         return torch.cat(found).numpy() if found else np.zeros((0, len(self.spec.class_names)), np.float32)

@@ -12,7 +12,7 @@ SURE = 0.95
 """Probability from which on a prediction is confident."""
 TRUSTED = 0.95
 """Share of confident predictions that must be right before the others cast doubt on labels."""
-MOST_FILES = 5
+MAX_FILES = 5
 
 
 def classify_limits(outcome: Outcome) -> list[Limit]:
@@ -35,7 +35,7 @@ def disputed_limit(outcome: Outcome) -> Limit | None:
     if not wrong or len(wrong) > (1 - TRUSTED) * len(sure):
         return None
     contradicted = len(wrong)
-    wrong = sorted(wrong, key=lambda pair: -float(pair[0].probabilities.max()))[:MOST_FILES]
+    wrong = sorted(wrong, key=lambda pair: -float(pair[0].probabilities.max()))[:MAX_FILES]
     names = outcome.facts.class_names
     files = [_file(answer, each) for answer, each in wrong]
     described = [

@@ -30,7 +30,7 @@ from pixelwise.tasks.base import Evaluation
 from pixelwise.tasks.classify.scores import HEADLINES
 
 LONG_SIDE = 200  # pixels of the pictures on the page
-MOST_ROWS = 40
+MAX_ROWS = 40
 """Classes that a terminal shows at most; if there are more, it shows the worst."""
 TERMS = {
     "recall": "The share of the pictures of a class that are predicted as this class.",
@@ -123,7 +123,7 @@ def evaluation_sections(evaluation: Evaluation) -> list[Section]:
             )
             for answer in answers
         ]
-        for title, answers in scores.telling().items()
+        for title, answers in scores.examples().items()
     }
     return sections(
         summary=evaluation.summary,
@@ -150,10 +150,10 @@ def class_rows(summary: Mapping[str, Any]) -> list[Block]:
     """Recall, precision and F1 of each class."""
     names = list(summary["recall"])
     blocks: list[Block] = []
-    if len(names) > MOST_ROWS:
-        blocks.append(Heading(f"the {MOST_ROWS} classes with the lowest recall, of {len(names)}"))
+    if len(names) > MAX_ROWS:
+        blocks.append(Heading(f"the {MAX_ROWS} classes with the lowest recall, of {len(names)}"))
         names = sorted((name for name in names if summary["recall"][name] is not None), key=summary["recall"].get)
-        names = names[:MOST_ROWS]
+        names = names[:MAX_ROWS]
     columns = (Column("class"), *(Column(title, right=True) for title in ("recall", "precision", "F1")))
     rows = [(name, *(Number(summary[key][name], digits=4) for key in ("recall", "precision", "f1"))) for name in names]
     return [*blocks, Table(columns, rows)]

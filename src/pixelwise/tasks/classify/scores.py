@@ -111,7 +111,7 @@ class ClassScores(Scores[ClassPrediction]):
         summary["expected_calibration_error"] = None if math.isnan(error) else error
         return summary
 
-    def telling(self, each: int = 12) -> dict[str, list[PictureAnswer]]:
+    def examples(self, each: int = 12) -> dict[str, list[PictureAnswer]]:
         """The most informative pictures, without repetition.
 
         These are errors with the highest confidence, pictures with the lowest confidence, and right predictions with
@@ -158,5 +158,5 @@ def _of_every_class(answers: list[PictureAnswer], count: int) -> list[PictureAns
     for answer in answers:
         turns.append(seen[answer.truth])
         seen[answer.truth] += 1
-    chosen = sorted(range(len(answers)), key=lambda place: (turns[place], place))[:count]
-    return [answers[place] for place in sorted(chosen)]
+    chosen = sorted(range(len(answers)), key=lambda index: (turns[index], index))[:count]
+    return [answers[index] for index in sorted(chosen)]

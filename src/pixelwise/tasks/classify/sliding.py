@@ -34,8 +34,8 @@ def slide(
     """
     rows, columns = window_counts(images.shape[-2:], window, stride)
     windows = images.unfold(2, window[0], stride[0]).unfold(3, window[1], stride[1])  # (N, C, h, w, *window), a view
-    places = torch.cartesian_prod(*(torch.arange(size) for size in (len(images), rows, columns)))
-    scores = [classifier(windows[chunk[:, 0], :, chunk[:, 1], chunk[:, 2]]) for chunk in places.split(batch)]
+    positions = torch.cartesian_prod(*(torch.arange(size) for size in (len(images), rows, columns)))
+    scores = [classifier(windows[chunk[:, 0], :, chunk[:, 1], chunk[:, 2]]) for chunk in positions.split(batch)]
     return torch.cat(scores).unflatten(0, (len(images), rows, columns)).movedim(-1, 1)
 
 

@@ -118,14 +118,14 @@ class Classify(Task):
         probabilities = logits.float().softmax(1).cpu().numpy()
         return [ClassPrediction(own, (), tuple(ids)) for own, ids in zip(probabilities, best, strict=True)]
 
-    def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
+    def input_size(self, recipe: PlannedRecipe) -> tuple[int, int]:
         return recipe.crop
 
     def inference(self, network: nn.Module, spec: ModelSpec, options: ClassifyOptions) -> ClassifyInference:
         return ClassifyInference(network, spec, options)
 
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
-        return None if spec.view is None else Centre(spec.view).image
+        return None if spec.input_size is None else Centre(spec.input_size).image
 
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots

@@ -19,7 +19,7 @@ from pixelwise.tasks.criteria import class_loss
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AimedTargets(Targets):
+class LocalisationTargets(Targets):
     """Targets of crops: the class of each crop, which is that of its main object, and all objects in it."""
 
     crops: ClassTargets
@@ -52,13 +52,13 @@ class ClassAndBox:
         self.size = recipe.crop
         self.per_class = per_class
 
-    def __call__(self, answer: Localisation, targets: AimedTargets) -> dict[str, Tensor]:
+    def __call__(self, answer: Localisation, targets: LocalisationTargets) -> dict[str, Tensor]:
         boxes, present = true_boxes(targets, answer.boxes.shape[1], per_class=self.per_class)
         classes = targets.crops.classes[:, None, None]
         return self.loss(answer.logits[..., None, None], classes, answer.boxes, boxes, present, self.size)
 
 
-def true_boxes(targets: AimedTargets, count: int, *, per_class: bool) -> tuple[Tensor, Tensor]:
+def true_boxes(targets: LocalisationTargets, count: int, *, per_class: bool) -> tuple[Tensor, Tensor]:
     """The targets (N, B, 4) of a network's boxes, and which of them exist, (N, B) bool.
 
     Args:
@@ -70,12 +70,12 @@ def true_boxes(targets: AimedTargets, count: int, *, per_class: bool) -> tuple[T
     if per_class:
         wanted = torch.arange(count, device=classes.device).expand(rows, count)
         fits = classes[:, None] == wanted[:, :, None]  # (N, B, M)
-        place, present = fits.int().argmax(2), fits.any(2)  # the first object, which is the largest
+        index, present = fits.int().argmax(2), fits.any(2)  # the first object, which is the largest
     else:
         fits = (classes == crops.view(rows, 1)) & (classes != NO_CLASS)  # (N, M)
         order = (~fits).int().argsort(dim=1, stable=True)[:, :count]  # objects that fit come first, order kept
         spare = order.new_zeros(rows, count - order.shape[1])
-        place = torch.cat([order, spare], 1)
-        number = torch.arange(count, device=place.device)
+        index = torch.cat([order, spare], 1)
+        number = torch.arange(count, device=index.device)
         present = number < fits.sum(1, keepdim=True)
-    return targets.objects.boxes.gather(1, place.unsqueeze(2).expand(-1, -1, 4)), present
+    return targets.objects.boxes.gather(1, index.unsqueeze(2).expand(-1, -1, 4)), present

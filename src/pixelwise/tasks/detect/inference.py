@@ -29,12 +29,12 @@ from pixelwise.nn.finite import check_answer
 from pixelwise.report.boxes import draw_boxes
 from pixelwise.tasks.detect.merging import Localised, localise
 
-LEAST = 0.3
+MIN_SCORE = 0.3
 """OverFeat: a window contributes no box for a class with a lower probability than this."""
 MATCH = 0.9
 """OverFeat: boxes merge up to this `match_score`. It is above the default of `merge_boxes`, since the boxes of a small
 network scatter."""
-MOST = 1000
+MAX_CANDIDATES = 1000
 """OverFeat: largest number of boxes per class that are merged, the most confident ones; it limits the time."""
 
 
@@ -109,14 +109,14 @@ class BoxInference(Inference[BoxPrediction]):
     columns = BoxPrediction.columns
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: DetectOptions) -> None:
-        if not isinstance(model, Localizer | OverFeat) or spec.view is None:
+        if not isinstance(model, Localizer | OverFeat) or spec.input_size is None:
             raise UserError(f"'{spec.model}' predicts no boxes.")
         super().__init__(spec)
         self.options = options
         self.device, self.dtype = device_and_dtype(options.device, options.precision)
         self.model = model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.confidence = float(spec.notes.get("confidence", 0.0))
-        self._stretch = Stretch(spec.view)
+        self._stretch = Stretch(spec.input_size)
         self._mean, self._std = (np.asarray(part, np.float32) for part in (spec.mean, spec.std))
 
     @property
@@ -177,9 +177,9 @@ class BoxInference(Inference[BoxPrediction]):
             self._normalised(image),
             scales=self.spec.notes["scales"],
             background=BACKGROUND,
-            least=LEAST,
+            least=MIN_SCORE,
             threshold=MATCH,
-            most=MOST,
+            most=MAX_CANDIDATES,
         )
         agreeing = (2 * SHIFT * self.model.window[0] / self.model.stride) ** 2
         merged = steps.merged

@@ -22,7 +22,7 @@ SCALES = (245, 281, 317, 389, 425, 461)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Detections:
+class ScoredBoxes:
     """Boxes with a class and a confidence, the most confident first.
 
     Attributes:
@@ -39,28 +39,28 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def surest_first(self) -> Detections:
+    def by_confidence(self) -> ScoredBoxes:
         """The same boxes in falling order of confidence; boxes of equal confidence keep their order."""
         order = self.scores.argsort(descending=True, stable=True)
-        return Detections(self.boxes[order], self.classes[order], self.scores[order])
+        return ScoredBoxes(self.boxes[order], self.classes[order], self.scores[order])
 
-    def surest(self, count: int) -> Detections:
+    def top(self, count: int) -> ScoredBoxes:
         """The first `count` boxes of each class; the order is kept."""
-        place = torch.zeros_like(self.classes)
+        rank = torch.zeros_like(self.classes)
         for class_id in self.classes.unique().tolist():
             one = self.classes == class_id
-            place[one] = torch.arange(int(one.sum()))
-        kept = place < count
-        return Detections(self.boxes[kept], self.classes[kept], self.scores[kept])
+            rank[one] = torch.arange(int(one.sum()))
+        kept = rank < count
+        return ScoredBoxes(self.boxes[kept], self.classes[kept], self.scores[kept])
 
 
-def joined(parts: Sequence[Detections]) -> Detections:
+def joined(parts: Sequence[ScoredBoxes]) -> ScoredBoxes:
     """All boxes of one or more parts, the most confident first."""
-    return Detections(
+    return ScoredBoxes(
         torch.cat([part.boxes for part in parts]),
         torch.cat([part.classes for part in parts]),
         torch.cat([part.scores for part in parts]),
-    ).surest_first()
+    ).by_confidence()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,8 +92,8 @@ class Localised:
     """
 
     scales: tuple[Scale, ...]
-    candidates: Detections
-    merged: Detections
+    candidates: ScoredBoxes
+    merged: ScoredBoxes
 
     def class_probabilities(self) -> Tensor:
         """(K,): the largest probability of each class over all windows, averaged over the scales (section 3.3)."""
@@ -143,7 +143,7 @@ def localise(
         raise ValueError("no scale given; one or more shorter sides in pixels expected")
     height, width = image.shape[-2:]
     found: list[Scale] = []
-    parts: list[Detections] = []
+    parts: list[ScoredBoxes] = []
     for scale in scales:
         size = (round(height * scale / min(height, width)), round(width * scale / min(height, width)))
         resized = F.interpolate(image[None], size, mode="bilinear", antialias=True)
@@ -155,19 +155,19 @@ def localise(
         parts.append(_candidates(probabilities, boxes, top, background, least))
     candidates = joined(parts)
     if most is not None:
-        candidates = candidates.surest(most)
+        candidates = candidates.top(most)
     return Localised(tuple(found), candidates, merge_boxes(candidates, threshold))
 
 
-def _candidates(probabilities: Tensor, boxes: Tensor, top: int, background: int | None, least: float) -> Detections:
+def _candidates(probabilities: Tensor, boxes: Tensor, top: int, background: int | None, least: float) -> ScoredBoxes:
     """Steps (a) and (b) of one scale: (K, h, w) and (h, w, B, 4) -> a box for each window and class that counts."""
     ranked = probabilities.amax((1, 2)).argsort(descending=True, stable=True).tolist()
-    parts = [Detections(boxes.new_empty(0, 4), torch.empty(0, dtype=torch.int64), boxes.new_empty(0))]
+    parts = [ScoredBoxes(boxes.new_empty(0, 4), torch.empty(0, dtype=torch.int64), boxes.new_empty(0))]
     for class_id in [class_id for class_id in ranked if class_id != background][:top]:
         counts = probabilities[class_id] >= least
         own = boxes[:, :, class_id if boxes.shape[2] > 1 else 0]
         ids = torch.full((int(counts.sum()),), class_id)
-        parts.append(Detections(own[counts], ids, probabilities[class_id][counts].double()))
+        parts.append(ScoredBoxes(own[counts], ids, probabilities[class_id][counts].double()))
     return joined(parts)
 
 
@@ -189,7 +189,7 @@ def match_score(first: Tensor, second: Tensor) -> Tensor:
     return torch.where(apart > 0, apart / diagonals, 0) + outside
 
 
-def merge_boxes(candidates: Detections, threshold: float = 0.5) -> Detections:
+def merge_boxes(candidates: ScoredBoxes, threshold: float = 0.5) -> ScoredBoxes:
     """Greedy merging (section 4.3, d to g): merges the two boxes that match best, until none match well enough.
 
     The paper leaves open whether boxes of different classes merge; here they do not. A merged box is the average of all
@@ -206,7 +206,7 @@ def merge_boxes(candidates: Detections, threshold: float = 0.5) -> Detections:
     for class_id in candidates.classes.unique().tolist():
         one = candidates.classes == class_id
         boxes, scores = _merge(candidates.boxes[one], candidates.scores[one], threshold)
-        parts.append(Detections(boxes, torch.full((len(boxes),), class_id), scores))
+        parts.append(ScoredBoxes(boxes, torch.full((len(boxes),), class_id), scores))
     return joined(parts)
 
 

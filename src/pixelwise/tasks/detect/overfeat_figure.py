@@ -61,11 +61,11 @@ def overfeat_figure(
         shown = int((merged.scores >= share * merged.scores[:1]).sum())  # sorted by falling score
         selected = f" ({shown} shown)" if len(merged) > shown else ""
         _backdrop(result, picture, f"merged: {len(merged)}{selected}")
-        for place in reversed(range(shown)):
-            box, class_id = merged.boxes[place].tolist(), int(merged.classes[place])
+        for index in reversed(range(shown)):
+            box, class_id = merged.boxes[index].tolist(), int(merged.classes[index])
             _rectangle(result, box, colours[class_id], opacity=1.0, width=1.8)
             result.text(
-                max(box[0], 0), max(box[1], 0), f"{class_names[class_id]} {float(merged.scores[place]):.1f}",
+                max(box[0], 0), max(box[1], 0), f"{class_names[class_id]} {float(merged.scores[index]):.1f}",
                 fontsize=7, color="white", va="bottom" if box[1] > 0.06 * picture.shape[0] else "top", clip_on=True,
                 bbox={"facecolor": colours[class_id] * 0.7, "edgecolor": "none", "pad": 1.2},
             )  # fmt: skip

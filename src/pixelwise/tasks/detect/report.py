@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from pixelwise.data.draw import background_class, palette, to_rgb
-from pixelwise.data.objects import aimed
+from pixelwise.data.objects import largest_first
 from pixelwise.metrics import Calibration, ConfusionMatrix, Headline
 from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import Block, Facts, Figure, Heading, Numbers, Panels, Picture, Section, Text
@@ -164,10 +164,10 @@ def evaluation_sections(evaluation: Evaluation) -> list[Section]:
     records = {record.name: record for record in dataset.split(evaluation.split)}
     examples: dict[str, list[BoxExample]] = {}
     steps = None
-    for title, answers in scores.telling().items():
+    for title, answers in scores.examples().items():
         examples[title] = []
         for answer in answers:
-            sample = aimed(dataset.load(records[answer.name]))
+            sample = largest_first(dataset.load(records[answer.name]))
             assert sample.instances is not None
             found = evaluation.predictor(sample.image)
             if found.steps is not None and steps is None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from pixelwise.data.object_windows import BACKGROUND
-from pixelwise.data.objects import aimed
+from pixelwise.data.objects import largest_first
 from pixelwise.data.sample import NO_CLASS, VOID, Instances, Sample
 from pixelwise.errors import UserError
 from pixelwise.losses.boxes import BOX_LOSSES
@@ -153,7 +153,7 @@ class BoxScores(Scores[BoxPrediction]):
             summary["expected_calibration_error"] = None if math.isnan(error) else error
         return summary
 
-    def telling(self, each: int = 3) -> dict[str, list[BoxAnswer]]:
+    def examples(self, each: int = 3) -> dict[str, list[BoxAnswer]]:
         """The few best, middle and worst pictures, each only once; pictures without an object are left out."""
         ranked = sorted(
             (answer for answer in self.pictures if not math.isnan(answer.overlap)),
@@ -166,7 +166,7 @@ class BoxScores(Scores[BoxPrediction]):
 def _largest_first(sample: Sample) -> Instances:
     """The objects of a picture, the largest first."""
     known = Instances.none() if sample.instances is None else sample.instances
-    objects = aimed(Sample(sample.name, sample.image, instances=known)).instances
+    objects = largest_first(Sample(sample.name, sample.image, instances=known)).instances
     assert objects is not None
     return objects
 

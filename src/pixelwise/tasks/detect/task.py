@@ -16,7 +16,7 @@ from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.loader import Transform
 from pixelwise.data.object_windows import SIDES, ObjectWindows
-from pixelwise.data.objects import ObjectViews, Stretch, aimed, boxes_alone
+from pixelwise.data.objects import ObjectCrops, Stretch, boxes_alone, largest_first
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.losses import LOSSES
@@ -29,7 +29,7 @@ from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
 from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
-from pixelwise.tasks.detect.criterion import AimedTargets, ClassAndBox
+from pixelwise.tasks.detect.criterion import ClassAndBox, LocalisationTargets
 from pixelwise.tasks.detect.inference import BoxInference, BoxPrediction, DetectOptions, ranked_boxes
 from pixelwise.tasks.detect.scores import BoxScores
 from pixelwise.tasks.limits import missed_classes
@@ -37,7 +37,7 @@ from pixelwise.tasks.object_data import HINT, check_objects
 
 LONGEST = 192
 """Longer side in pixels of a training crop of a whole picture, unless the recipe sets it."""
-MOST_SCALES = 6  # as many as in the paper
+MAX_SCALES = 6  # as many as in the paper
 FARTHEST = 4.0  # largest shorter side of an enlarged picture, in windows: searching larger ones takes too long
 STEP = 1.35  # factor between scales; an object fits windows over nearly twice that range
 
@@ -48,7 +48,7 @@ class Detect(Task):
     name = "detect"
     needs = frozenset({"objects"})
     hint = HINT
-    targets = AimedTargets
+    targets = LocalisationTargets
     terms = MappingProxyType({"cross_entropy": 1.0, "box_l2": 1.0})
     losses = frozenset({*LOSSES, *BOX_LOSSES})
     gives_logits = True
@@ -110,7 +110,7 @@ class Detect(Task):
         derive("augment", "flip", "horizontal", "left and right are alike; set none if they are not")
         draft.derive_light()
 
-    def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
+    def input_size(self, recipe: PlannedRecipe) -> tuple[int, int]:
         return recipe.crop
 
     def predict_flags(self, summary: Mapping[str, Any]) -> str:
@@ -120,7 +120,7 @@ class Detect(Task):
         return BoxInference(network, spec, options)
 
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
-        return None if spec.view is None else Stretch(spec.view).image
+        return None if spec.input_size is None else Stretch(spec.input_size).image
 
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
@@ -168,10 +168,10 @@ class WholePictures(Detect):
         return cache.then(boxes_alone, Stretch(recipe.crop))
 
     def training_transform(self, recipe: PlannedRecipe) -> Transform:
-        return ObjectViews(recipe.augment)
+        return ObjectCrops(recipe.augment)
 
     def validation_transform(self, recipe: PlannedRecipe) -> Callable[[Sample], Sample]:
-        return aimed
+        return largest_first
 
 
 class Windows(Detect):
@@ -227,5 +227,5 @@ def search_scales(window: int, sides: tuple[float, float, float]) -> list[int]:
     fill = math.sqrt(SIDES[0] * SIDES[1])
     farthest = FARTHEST * window
     low, high = (min(max(window / (fill * side), window), farthest) for side in (sides[2], sides[0]))
-    count = min(math.ceil(math.log(high / low) / math.log(STEP) - 1e-9) + 1, MOST_SCALES)
+    count = min(math.ceil(math.log(high / low) / math.log(STEP) - 1e-9) + 1, MAX_SCALES)
     return [round(scale) for scale in np.geomspace(low, high, count)]

@@ -68,12 +68,12 @@ class PictureModel(Inference[P]):
     batch_size = 64
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: GenerateOptions) -> None:
-        if spec.view is None or not (hasattr(model, "sample") or hasattr(model, "decode")):
+        if spec.input_size is None or not (hasattr(model, "sample") or hasattr(model, "decode")):
             raise UserError(f"'{spec.model}' does not generate pictures; give a network of the task `generate`.")
         super().__init__(spec)
         self.device, _ = device_and_dtype(options.device, options.precision)
         self.model: Any = model.eval().to(self.device)
-        self._fit = Centre(spec.view)
+        self._fit = Centre(spec.input_size)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return self._fit.image(image)

@@ -143,7 +143,7 @@ def _samples(evaluation: Evaluation, model: Any, snapshots: Snapshots) -> Sectio
     blocks: list[Block] = [Grid([_picture(one, "a generated picture") for one in made], columns=8, narrow=4)]
     kept = snapshots("samples")
     if len(kept) > 1:
-        chosen = [kept[round(place)] for place in np.linspace(0, len(kept) - 1, min(SNAPSHOTS, len(kept)))]
+        chosen = [kept[round(index)] for index in np.linspace(0, len(kept) - 1, min(SNAPSHOTS, len(kept)))]
         blocks += [
             Text("The same noise at each step of the training run:", soft=True),
             Grid([_snapshot(step, file) for step, file in dict(chosen).items()], columns=SNAPSHOTS),
@@ -173,7 +173,7 @@ def _pictures(evaluation: Evaluation, most: int) -> tuple[list[np.ndarray], np.n
     """Held-out pictures at the network's size, evenly spaced in the split, and their classes if all have one."""
     dataset, inference = evaluation.dataset, evaluation.predictor.inference
     records = dataset.split(evaluation.split)
-    chosen = [records[place * len(records) // min(most, len(records))] for place in range(min(most, len(records)))]
+    chosen = [records[index * len(records) // min(most, len(records))] for index in range(min(most, len(records)))]
     prepared = [inference.prepare(dataset.read(record)) for record in chosen]
     classes = [record.class_id for record in chosen]
     known = all(class_id is not None for class_id in classes)

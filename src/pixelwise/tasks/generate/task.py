@@ -116,11 +116,11 @@ class Generate(Task):
     def criterion(self, recipe: PlannedRecipe, facts: Fingerprint, network: nn.Module) -> None:
         return None
 
-    def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
+    def input_size(self, recipe: PlannedRecipe) -> tuple[int, int]:
         return recipe.crop
 
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
-        return None if spec.view is None else Centre(spec.view).image
+        return None if spec.input_size is None else Centre(spec.input_size).image
 
     def snapshots(self, network: nn.Module) -> Mapping[str, np.ndarray]:
         images = check_answer(network.sample(SNAPSHOT, torch.Generator().manual_seed(0)))  # type: ignore[operator]

@@ -23,7 +23,7 @@ from pixelwise.inference.engine import device_and_dtype
 from pixelwise.inference.forms import check_form
 from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Progress, Written
 from pixelwise.inference.rasters import Picture, Raster, open_raster
-from pixelwise.inference.tiles import Grid, Span, square_grid
+from pixelwise.inference.tiles import Span, TileGrid, square_grid
 from pixelwise.metrics.coco import encoded
 from pixelwise.models.detect.detector import Detections, Detector
 from pixelwise.models.spec import ModelSpec
@@ -39,7 +39,7 @@ OVERLAP = 256
 """Pixels: an object up to this length is certain to lie whole in one of the tiles of a large picture."""
 MASKS = "masks"
 """The only value of the option `instances`: objects are told apart by their masks."""
-MOST = np.iinfo(np.uint16).max
+MAX_OBJECTS = np.iinfo(np.uint16).max
 """Number of objects that fit a label map of 16 bits."""
 CONFIDENCE = 0.5
 """Least confidence at which precision, recall and label maps are scored, so that runs can be compared. It is also the
@@ -145,7 +145,7 @@ class ObjectInference(Inference[ObjectPrediction]):
     """Prediction by a detector on pictures of any size.
 
     Pictures keep their size, and large ones are divided into overlapping tiles. A network that was trained on pictures
-    of one size (`ModelSpec.view`) sees every picture stretched to that size.
+    of one size (`ModelSpec.input_size`) sees every picture stretched to that size.
 
     Two neighbouring tiles share their overlap at its middle: each tile contributes only the objects whose centre lies
     on its own side. An object no longer than the overlap lies whole in the tile that contributes it. If two tiles still
@@ -216,8 +216,8 @@ class ObjectInference(Inference[ObjectPrediction]):
         boxes, scores, classes = map(torch.from_numpy, (every.boxes, every.confidences, every.classes))
         return every.select(nms(boxes, scores, self.model.limits.overlap, classes).numpy())
 
-    def grid(self, height: int, width: int) -> Grid:
-        if self.spec.view is not None:
+    def grid(self, height: int, width: int) -> TileGrid:
+        if self.spec.input_size is not None:
             return super().grid(height, width)
         return square_grid(
             height, width, tile=self.options.tile, overlap=self.options.overlap, stride=self.model.stride
@@ -239,8 +239,8 @@ class ObjectInference(Inference[ObjectPrediction]):
 
     def _detected(self, image: np.ndarray) -> Detections:
         """(H, W, C) in the spec's form -> the network's detections, in pixels of the picture."""
-        if self.spec.view is not None:
-            stretch = Stretch(self.spec.view)
+        if self.spec.input_size is not None:
+            stretch = Stretch(self.spec.input_size)
             found = self._given(stretch.image(image))
             boxes = stretch.back(found.boxes.float().cpu().numpy(), *image.shape[:2])
             return found._replace(boxes=torch.from_numpy(boxes))
@@ -261,10 +261,10 @@ class ObjectInference(Inference[ObjectPrediction]):
             write_png(overlay, found.overlay())
         if self.options.instances is None:
             return Written(rows=found.rows(), entry=coco_entry(found))
-        if len(found) > MOST:
+        if len(found) > MAX_OBJECTS:
             raise UserError(
-                f"{file}: has {len(found):,} objects; a label map of 16 bits holds {MOST:,}. Leave out --instances, or "
-                "divide the picture."
+                f"{file}: has {len(found):,} objects; a label map of 16 bits holds {MAX_OBJECTS:,}. "
+                "Leave out --instances, or divide the picture."
             )
         write_png(label_map, found.label_map().astype(np.uint16))
         return Written(files=(label_map,), rows=found.rows(), entry=coco_entry(found))
@@ -306,7 +306,7 @@ def joined(parts: Sequence[ObjectPrediction]) -> ObjectPrediction:
     return replace(parts[0], boxes=boxes, classes=classes, confidences=confidences, masks=masks)
 
 
-def owned(span: Span, grid: Grid) -> tuple[float, float]:
+def owned(span: Span, grid: TileGrid) -> tuple[float, float]:
     """The range of an axis whose objects a tile contributes; it is unbounded at the edges of the picture."""
     low = -math.inf if span.begin == 0 else span.begin + grid.ramp / 2
     last = span.end == span.stop

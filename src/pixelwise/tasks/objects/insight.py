@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.data.draw import palette, to_rgb
-from pixelwise.models.detect.detector import Detections, Detector, Source
+from pixelwise.models.detect.detector import Detections, DetectionSource, Detector
 from pixelwise.models.spec import ModelSpec
 from pixelwise.report.boxes import draw_boxes
 from pixelwise.report.pictures import fitted_size, resized
-from pixelwise.tasks.insight import Group, Insight, Panel, Reason, View, Window, answering, laid_over
+from pixelwise.tasks.insight import Findings, Group, Insight, Panel, Reason, Window, laid_over, with_forward
 from pixelwise.tasks.objects.inference import (
     BACKGROUND,
     ObjectPrediction,
@@ -50,17 +50,17 @@ class ObjectInsight(Insight):
         "the positions that the logit depends on."
     }
     region = "the proposal that it comes from"
-    """Name of `Source.region` in captions."""
+    """Name of `DetectionSource.region` in captions."""
 
     def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
         assert isinstance(network, Detector)
         limit_by_area(network, spec)
         self.network: Detector = network
         self.spec = spec
-        self.trunk = answering(network, network.maps)
+        self.trunk = with_forward(network, network.maps)
         self.colours = palette(len(spec.class_names), BACKGROUND)
 
-    def view(self, image: np.ndarray, images: Tensor, classes: Sequence[int]) -> View:
+    def examine(self, image: np.ndarray, images: Tensor, classes: Sequence[int]) -> Findings:
         detections = self.network(images)[0]
         every = prediction_of(detections, self.spec.class_names, image)
         least = recommended_confidence(self.spec)
@@ -78,13 +78,13 @@ class ObjectInsight(Insight):
         sources = self.network.sources(images, detections.select(torch.from_numpy(chosen)))
         reasons = [self._reason(image, own, number, source) for number, source in enumerate(sources)]
         rows = every.select(np.arange(min(LISTED, len(every))))
-        answers = [
+        predictions = [
             (f"{number}: {_placed(self.spec.class_names[class_id], box)}", float(confidence))
             for number, (class_id, confidence, box) in enumerate(
                 zip(rows.classes.tolist(), rows.confidences, rows.boxes, strict=True), start=1
             )
         ]
-        return View(answers, [found, *parts], reasons)
+        return Findings(predictions, [found, *parts], reasons)
 
     def parts(self, image: np.ndarray, images: Tensor, found: ObjectPrediction, detections: Detections) -> list[Group]:
         """Pictures of what the parts of the network do; none unless a subclass adds some.
@@ -104,7 +104,7 @@ class ObjectInsight(Insight):
             return f"No {names} reaches a confidence of {least:g}; the best candidates are explained below."
         return ""
 
-    def _reason(self, image: np.ndarray, objects: ObjectPrediction, number: int, source: Source) -> Reason:
+    def _reason(self, image: np.ndarray, objects: ObjectPrediction, number: int, source: DetectionSource) -> Reason:
         """The reason to explain for one object: the score of its class in its region."""
         class_id = int(objects.classes[number])
         name, confidence = self.spec.class_names[class_id], float(objects.confidences[number])
@@ -123,7 +123,7 @@ class ObjectInsight(Insight):
             panels.append(Panel("The same, enlarged", near))
         return Reason(
             title=f"Why {_placed(name, box)}? Confidence {confidence:.2f}",
-            network=answering(self.network, source.scores),
+            network=with_forward(self.network, source.scores),
             score=partial(_of_class, class_id),
             layer=source.layer,
             lay=partial(laid_over, covered=source.covered, height=image.shape[0], width=image.shape[1]),

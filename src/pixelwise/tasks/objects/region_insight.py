@@ -127,7 +127,7 @@ def proposals_group(
         proposals: (P, 4), the best first.
         rank: what makes the first ones the best, for the caption.
     """
-    surest = proposals[:SUREST]
+    shown = proposals[:SUREST]
     covered = np.zeros(image.shape[:2], np.float32)
     for left, top, right, bottom in np.rint(proposals).astype(int):
         covered[top:bottom, left:right] += 1
@@ -136,8 +136,8 @@ def proposals_group(
     near = int((overlaps.max(1, initial=0) >= 0.5).sum())
     panels = [
         Panel(
-            f"The {len(surest)} {rank} of {len(proposals)} proposals",
-            draw_boxes(image, surest, np.zeros(len(surest), np.int64)),
+            f"The {len(shown)} {rank} of {len(proposals)} proposals",
+            draw_boxes(image, shown, np.zeros(len(shown), np.int64)),
         ),
         Panel(
             f"Number of the {len(proposals)} proposals on each pixel, up to {most}",

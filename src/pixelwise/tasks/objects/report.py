@@ -43,7 +43,7 @@ from pixelwise.tasks.objects.inference import BACKGROUND, ObjectPrediction, draw
 from pixelwise.tasks.objects.scores import MISSED, ObjectScores, ignored_by
 
 LONG_SIDE = 480  # pixels of the pictures on the page
-MOST_CURVES = 8
+MAX_CURVES = 8
 FOUND, FALSE, UNFOUND, LEFT_OUT = (90, 200, 110), (235, 70, 70), (250, 180, 40), (150, 150, 150)
 """Colours of right detections, false detections, missed objects, and ignored objects (crowds and difficult ones)."""
 TERMS = {
@@ -106,7 +106,7 @@ def kinds_table(summary: Mapping[str, Any]) -> Table:
 def _curves(scores: ObjectScores) -> list[Block]:
     """Precision over recall of each class, for at most the eight classes with the most objects."""
     counts = scores.voc.positives
-    classes = sorted((k for k in counts if counts[k]), key=lambda k: -counts[k])[:MOST_CURVES]
+    classes = sorted((k for k in counts if counts[k]), key=lambda k: -counts[k])[:MAX_CURVES]
     if not classes:
         return []
     with matplotlib.rc_context(STYLE):
@@ -141,7 +141,7 @@ def _examples(evaluation: Evaluation) -> list[Block]:
     colours = palette(len(dataset.class_names), BACKGROUND)
     blocks: list[Block] = []
     names = {"right": FOUND, "false": FALSE, "missed object": UNFOUND}
-    for title, some in scores.telling().items():
+    for title, some in scores.examples().items():
         blocks.append(Heading(title))
         for each in some:
             sample = dataset.load(records[each.name], objects=True)

@@ -187,7 +187,7 @@ class ObjectScores(Scores[ObjectPrediction]):
         )
         return summary
 
-    def telling(self, each: int = 3) -> dict[str, list[PictureResult]]:
+    def examples(self, each: int = 3) -> dict[str, list[PictureResult]]:
         """The few best, middle and worst pictures, each picture only once."""
         ranked = sorted(self.pictures, key=lambda picture: picture.f1, reverse=True)
         return best_middle_worst(ranked, each)

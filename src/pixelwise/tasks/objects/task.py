@@ -16,7 +16,7 @@ from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.fingerprint import Fingerprint, Stock
 from pixelwise.data.loader import Transform
-from pixelwise.data.objects import Stretch, area
+from pixelwise.data.objects import Stretch, box_areas
 from pixelwise.data.sample import Sample
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.errors import UserError
@@ -156,8 +156,8 @@ class FindObjects(Task):
         return ObjectInference(network, spec, options)
 
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray]:
-        if spec.view is not None:
-            return Stretch(spec.view).image
+        if spec.input_size is not None:
+            return Stretch(spec.input_size).image
         from pixelwise.tasks.objects.insight import middle
 
         return middle
@@ -207,7 +207,7 @@ class GridObjects(FindObjects):
         """A cache that keeps pictures at the network's input size."""
         return cache.then(objects_alone, Stretch(recipe.crop))
 
-    def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
+    def input_size(self, recipe: PlannedRecipe) -> tuple[int, int]:
         return recipe.crop
 
     def insight(self, network: nn.Module, spec: ModelSpec) -> Insight:
@@ -244,7 +244,7 @@ def objects_alone(sample: Sample) -> Sample:
     return replace(sample, mask=None, instances=objects)
 
 
-LEAST_VISIBLE = 0.2
+MIN_VISIBLE = 0.2
 """Least share of a box's area that must lie in a crop for the object to count there."""
 
 
@@ -263,5 +263,5 @@ class ObjectCrops:
         objects = crop.instances
         if objects is None or objects.ids is not None or objects.extents is None:
             return crop
-        kept = area(objects.boxes) >= LEAST_VISIBLE * area(objects.extents)
+        kept = box_areas(objects.boxes) >= MIN_VISIBLE * box_areas(objects.extents)
         return replace(crop, instances=objects.select(kept))

@@ -51,14 +51,14 @@ class PosePrediction(Prediction):
     """The joints of the people in one picture.
 
     Attributes:
-        places: (S, P, J, 2) float32, x and y in pixels of the picture for each stack; the last stack is the prediction.
+        positions: (S, P, J, 2) float32, x and y in pixels of the picture, for each stack; the last one counts.
         confidences: (P, J) float32, the value of the last stack's heatmap at its peak, 0..1.
         boxes: (P, 4) float32 xyxy, the boxes of the people.
         image: (H, W, C), the picture.
     """
 
     columns: ClassVar = ("person", "joint", "x", "y", "confidence")
-    places: np.ndarray
+    positions: np.ndarray
     confidences: np.ndarray
     boxes: np.ndarray
     joints: Joints
@@ -70,11 +70,11 @@ class PosePrediction(Prediction):
     @property
     def keypoints(self) -> np.ndarray:
         """(P, J, 3) float32: x, y and confidence."""
-        return np.concatenate([self.places[-1], self.confidences[..., None]], -1)
+        return np.concatenate([self.positions[-1], self.confidences[..., None]], -1)
 
     def overlay(self) -> np.ndarray:
         """(H, W, 3) uint8: the skeletons drawn over the picture."""
-        return draw_skeletons(self.image, self.places[-1], np.ones(self.confidences.shape, bool), self.joints)
+        return draw_skeletons(self.image, self.positions[-1], np.ones(self.confidences.shape, bool), self.joints)
 
     def rows(self) -> list[list[str]]:
         return [
@@ -100,14 +100,14 @@ class PoseInference(Inference[PosePrediction]):
     batch_size = BATCH
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: PoseOptions) -> None:
-        if not isinstance(model, HourglassPose) or spec.view is None:
+        if not isinstance(model, HourglassPose) or spec.input_size is None:
             raise UserError(f"'{spec.model}' does not predict joints; give a network of the task `pose`.")
         if options.flips not in FLIPS:
             raise unknown("flips of a network for poses", options.flips, FLIPS)
         super().__init__(spec)
         self.options = options
         self.joints = joints_of_spec(spec)
-        self.size = spec.view[0]
+        self.size = spec.input_size[0]
         self.device, self.dtype = device_and_dtype(options.device, options.precision)
         self.model = model.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean, self._std = (
@@ -142,18 +142,18 @@ class PoseInference(Inference[PosePrediction]):
         """
         windows = [(image, PersonWindow.around(box, self.size)) for image, boxes in prepared for box in boxes]
         stacks = len(self.model.stacks)
-        places = np.zeros((stacks, len(windows), len(self.joints), 2), np.float32)
+        positions = np.zeros((stacks, len(windows), len(self.joints), 2), np.float32)
         values = np.zeros((len(windows), len(self.joints)), np.float32)
         for start in range(0, len(windows), BATCH):
             part = windows[start : start + BATCH]
             found, heights = decoded(self.heatmaps([window.image(image) for image, window in part]), self.size)
             values[start : start + BATCH] = heights
             for row, (_, window) in enumerate(part):
-                places[:, start + row] = window.back(found[:, row])
+                positions[:, start + row] = window.back(found[:, row])
         predictions, first = [], 0
         for image, boxes in prepared:
             own = slice(first, first + len(boxes))
-            predictions.append(PosePrediction(places[:, own], values[own], boxes, self.joints, image))
+            predictions.append(PosePrediction(positions[:, own], values[own], boxes, self.joints, image))
             first += len(boxes)
         return predictions
 
@@ -213,18 +213,18 @@ def decoded(all_heatmaps: Sequence[Tensor], size: int) -> tuple[np.ndarray, np.n
     Returns:
         Joints (S, N, J, 2) float32 in pixels of the pictures, and confidences (N, J) float32 of the last stack.
     """
-    places = []
+    positions = []
     for heatmaps in all_heatmaps:
         found, values = peaks(heatmaps)
-        places.append(found.cpu().numpy() * np.float32(size / heatmaps.shape[-1]))
-    return np.stack(places), values.clamp(0, 1).cpu().numpy()
+        positions.append(found.cpu().numpy() * np.float32(size / heatmaps.shape[-1]))
+    return np.stack(positions), values.clamp(0, 1).cpu().numpy()
 
 
 def coco_entry(found: PosePrediction) -> tuple[tuple[int, int], list[dict[str, Any]]]:
     """Height and width of the picture, and COCO's annotation of each person without the picture's id."""
     height, width = found.image.shape[:2]
     people = []
-    around = box_of_joints(np.concatenate([found.places[-1], np.ones((*found.confidences.shape, 1))], -1))
+    around = box_of_joints(np.concatenate([found.positions[-1], np.ones((*found.confidences.shape, 1))], -1))
     for keypoints, (left, top, right, bottom) in zip(found.keypoints.tolist(), around.tolist(), strict=True):
         people.append(
             {

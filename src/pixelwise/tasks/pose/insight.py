@@ -16,7 +16,7 @@ from pixelwise.nn.heatmaps import peaks
 from pixelwise.report.boxes import heat_overlay
 from pixelwise.report.pictures import resized
 from pixelwise.report.skeletons import draw_skeletons
-from pixelwise.tasks.insight import Group, Insight, Panel, Reason, View, answering
+from pixelwise.tasks.insight import Findings, Group, Insight, Panel, Reason, with_forward
 from pixelwise.tasks.pose.inference import decoded, joints_of_spec
 
 COLUMNS = 5
@@ -48,11 +48,11 @@ class PoseInsight(Insight):
         assert isinstance(network, HourglassPose)
         self.network = network
         self.joints = joints_of_spec(spec)
-        self.trunk = answering(network, lambda images: network(images)[-1])
+        self.trunk = with_forward(network, lambda images: network(images)[-1])
 
-    def view(self, image: np.ndarray, images: Tensor, classes: Sequence[int]) -> View:
+    def examine(self, image: np.ndarray, images: Tensor, classes: Sequence[int]) -> Findings:
         all_heatmaps = self.network(images)
-        places, _ = decoded(all_heatmaps, SIDE)  # (S, 1, J, 2)
+        positions, _ = decoded(all_heatmaps, SIDE)  # (S, 1, J, 2)
         large = resized(to_rgb(image), (SIDE, SIDE))
         heights = all_heatmaps[-1][0].float().amax((-2, -1)).clamp(0, 1).cpu().numpy()  # (J,)
         names = [name.replace("_", " ") for name in self.joints.names]
@@ -60,10 +60,10 @@ class PoseInsight(Insight):
         asked = list(classes) or list(dict.fromkeys((int(order[0]), int(order[-1]))))
         skeletons = [
             Panel(f"Stack {number}", draw_skeletons(large, own, np.ones(own.shape[:2], bool), self.joints))
-            for number, own in enumerate(places, start=1)
+            for number, own in enumerate(positions, start=1)
         ]
-        return View(
-            answers=[(names[joint], float(heights[joint])) for joint in order.tolist()],
+        return Findings(
+            predictions=[(names[joint], float(heights[joint])) for joint in order.tolist()],
             groups=[
                 Group(
                     "The skeleton", skeletons, "The peaks of each stack's heatmaps; the last stack is the prediction."
@@ -95,8 +95,8 @@ class PoseInsight(Insight):
 
     def _reason(self, image: np.ndarray, heatmaps: Tensor, joint: int, name: str, skeleton: Panel) -> Reason:
         """Explains the value of a joint's heatmap at its peak."""
-        place, _ = peaks(heatmaps[0, joint])
-        column, row = place.floor().long().tolist()
+        position, _ = peaks(heatmaps[0, joint])
+        column, row = position.floor().long().tolist()
         return Reason(
             title=f"Why is the {name} there?",
             network=self.trunk,

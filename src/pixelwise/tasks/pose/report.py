@@ -137,19 +137,19 @@ def _joint_curves(scores: PoseScores) -> Figures:
     """Draws the PCK of each joint by threshold; left and right joints share a colour, and the right ones are dashed."""
     joints = scores.joints
     values = np.stack([scores.by_joint("torso", each)[0] for each in TORSO_CURVE])  # (T, J)
-    pairs = {place: number for number, pair in enumerate(joints.sides) for place in pair}
-    middle = [place for place in range(len(joints)) if place not in pairs]
+    pairs = {joint: number for number, pair in enumerate(joints.sides) for joint in pair}
+    middle = [joint for joint in range(len(joints)) if joint not in pairs]
     colours = matplotlib.colormaps["tab10" if len(joints.sides) + len(middle) <= 10 else "tab20"]
     with matplotlib.rc_context(STYLE):
         figure = Drawing(figsize=(6.4, 3.6), layout="constrained")
         axes = figure.add_subplot()
-        for place, name in enumerate(joints.names):
-            number = pairs.get(place, len(joints.sides) + (middle.index(place) if place in middle else 0))
+        for joint, name in enumerate(joints.names):
+            number = pairs.get(joint, len(joints.sides) + (middle.index(joint) if joint in middle else 0))
             axes.plot(
                 TORSO_CURVE,
-                values[:, place],
+                values[:, joint],
                 color=colours(number),
-                linestyle="--" if joints.side_of(place) == "right" else "-",
+                linestyle="--" if joints.side_of(joint) == "right" else "-",
                 linewidth=1.4,
                 label=name.replace("_", " "),
             )
@@ -164,7 +164,7 @@ def _examples(evaluation: Evaluation) -> list[Block]:
     inference: Any = evaluation.predictor.inference
     records = {record.name: record for record in evaluation.dataset.split(evaluation.split)}
     blocks: list[Block] = []
-    for title, some in scores.telling().items():
+    for title, some in scores.examples().items():
         blocks.append(Heading(title))
         for each in some:
             sample = evaluation.dataset.load(records[each.name], objects=True)
@@ -184,7 +184,7 @@ def _examples(evaluation: Evaluation) -> list[Block]:
                             "Found",
                             draw_skeletons(
                                 image,
-                                window.forward(found.places[-1][number][None]),
+                                window.forward(found.positions[-1][number][None]),
                                 np.ones((1, len(known)), bool),
                                 scores.joints,
                             ),

@@ -21,7 +21,7 @@ from pixelwise.tasks.pose.inference import PosePrediction
 from pixelwise.tasks.ranking import best_middle_worst
 
 TORSO_SHARE, HEAD_SHARE = 0.2, 0.5
-"""Largest distance of a correct joint from its true position, as a share of the torso and of the head."""
+"""Largest distance of a correct joint from its true joint, as a share of the torso and of the head."""
 TORSO_CURVE = tuple(round(0.05 * step, 2) for step in range(1, 11))
 HEAD_CURVE = tuple(round(0.1 * step, 1) for step in range(1, 11))
 """Thresholds of the curves."""
@@ -33,13 +33,13 @@ BESIDE_HEAD = ("pelvis", "thorax")
 PCK = Headline(
     "pck",
     "PCK@0.2",
-    definition="The share of people for whom a joint is found within 0.2 of the torso's length from its true position, "
+    definition="The share of people for whom a joint is found within 0.2 of the torso's length from its true joint, "
     "averaged over joints (Yang & Ramanan, PAMI 2013; torso as in Sapp & Taskar, CVPR 2013).",
 )
 PCKH = Headline(
     "pckh",
     "PCKh@0.5",
-    definition="The share of people for whom a joint is found within 0.5 of the head's size from its true position, "
+    definition="The share of people for whom a joint is found within 0.5 of the head's size from its true joint, "
     "averaged over joints (Andriluka et al., CVPR 2014).",
 )
 
@@ -84,7 +84,7 @@ class PoseScores(Scores[PosePrediction]):
     def head(self) -> tuple[int, int] | None:
         """The two joints whose distance is the head's size, for data without head boxes; None if there are none."""
         top = self.joints.find(HEAD[0])
-        neck = next((place for name in HEAD[1] if (place := self.joints.find(name)) is not None), None)
+        neck = next((joint for name in HEAD[1] if (joint := self.joints.find(name)) is not None), None)
         return None if top is None or neck is None else (top, neck)
 
     @property
@@ -114,13 +114,15 @@ class PoseScores(Scores[PosePrediction]):
                 heads = head_sizes(people.head_boxes.astype(np.float64))
             elif self.head is not None:
                 heads = distance_between(true[..., :2], known, self.head)
-        if prediction.places.shape[1] != len(true):
-            raise ValueError(f"{prediction.places.shape[1]} people predicted, {len(true)} annotated in {sample.name}")
-        self._found.append(prediction.places.astype(np.float64))
+        if prediction.positions.shape[1] != len(true):
+            raise ValueError(
+                f"{prediction.positions.shape[1]} people predicted, {len(true)} annotated in {sample.name}"
+            )
+        self._found.append(prediction.positions.astype(np.float64))
         self._true.append(true)
         self._torsos.append(torsos)
         self._heads.append(heads)
-        share, count = _share(prediction.places[-1], true, torsos)
+        share, count = _share(prediction.positions[-1], true, torsos)
         self.pictures.append(PictureResult(sample.name, share, count))
 
     def merge(self, other: PoseScores) -> None:
@@ -150,7 +152,7 @@ class PoseScores(Scores[PosePrediction]):
         """The mean over joints, plain and weighted by people; the arguments are those of `by_joint`."""
         shares, counts = self.by_joint(size, threshold, stack)
         if size == "head" and self.head_boxes:
-            left_out = [place for name in BESIDE_HEAD if (place := self.joints.find(name)) is not None]
+            left_out = [joint for name in BESIDE_HEAD if (joint := self.joints.find(name)) is not None]
             counts = counts.copy()
             counts[left_out] = 0
         return means_over_joints(shares, counts)
@@ -194,11 +196,11 @@ class PoseScores(Scores[PosePrediction]):
         head_shares, _ = self.by_joint("head", HEAD_SHARE)
         summary["joints"] = {
             name: {
-                "pck": _defined(float(shares[place])),
-                **({"pckh": _defined(float(head_shares[place]))} if with_head else {}),
-                "people": int(counts[place]),
+                "pck": _defined(float(shares[joint])),
+                **({"pckh": _defined(float(head_shares[joint]))} if with_head else {}),
+                "people": int(counts[joint]),
             }
-            for place, name in enumerate(self.joints.names)
+            for joint, name in enumerate(self.joints.names)
         }
         summary["pck_by_threshold"] = {f"{each:g}": _defined(self.score("torso", each)[0]) for each in TORSO_CURVE}
         if with_head:
@@ -233,7 +235,7 @@ class PoseScores(Scores[PosePrediction]):
             parts.append(f"pckh is the share within 0.5 of the head's size, {size}")
         return "; ".join(parts)
 
-    def telling(self, each: int = 3) -> dict[str, list[PictureResult]]:
+    def examples(self, each: int = 3) -> dict[str, list[PictureResult]]:
         """The best, the middle and the worst few pictures, without repetition."""
         ranked = sorted(
             (picture for picture in self.pictures if not math.isnan(picture.share)), key=lambda picture: -picture.share

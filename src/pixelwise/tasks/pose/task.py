@@ -132,20 +132,20 @@ class FindJoints(Task):
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
     ) -> list[PosePrediction]:
-        places, values = decoded(forward(network, images), images.shape[-1])
+        positions, values = decoded(forward(network, images), images.shape[-1])
         joints = joints_of_spec(spec)
         return [
-            PosePrediction(places[:, [row]], values[[row]], _boxes(sample), joints, sample.image)
+            PosePrediction(positions[:, [row]], values[[row]], _boxes(sample), joints, sample.image)
             for row, sample in enumerate(samples)
         ]
 
     def notes(self, recipe: PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
         return {"joints": asdict(_joints(facts))}
 
-    def view(self, recipe: PlannedRecipe) -> tuple[int, int]:
+    def input_size(self, recipe: PlannedRecipe) -> tuple[int, int]:
         return recipe.crop
 
-    def answers(self, spec: ModelSpec) -> tuple[str, ...]:
+    def output_names(self, spec: ModelSpec) -> tuple[str, ...]:
         return joints_of_spec(spec).names
 
     def predict_flags(self, summary: Mapping[str, Any]) -> str:
@@ -156,8 +156,8 @@ class FindJoints(Task):
 
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray]:
         """Assumes that one person fills the picture, as in prediction without boxes."""
-        assert spec.view is not None
-        size = spec.view[0]
+        assert spec.input_size is not None
+        size = spec.input_size[0]
         return lambda image: whole_picture(image, size).image(image)
 
     def insight(self, network: nn.Module, spec: ModelSpec) -> Insight:

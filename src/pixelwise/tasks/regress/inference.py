@@ -122,7 +122,7 @@ class RegressInference(DenseInference[ValuePrediction]):
         """Yields finished rows from the top: the number of the first row, and values (rows, W)."""
         grid = self.grid(raster.height, raster.width)
         merger = Merger(grid, 1, classes=False, blended=True, activation=as_they_are)
-        for answer in self.answers(raster, grid, overview, progress):
+        for answer in self.outputs(raster, grid, overview, progress):
             band = merger.add(answer)
             if band is not None:
                 assert band.blended is not None

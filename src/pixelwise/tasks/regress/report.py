@@ -53,7 +53,7 @@ def evaluation_sections(evaluation: Evaluation, baselines: Mapping[str, float | 
     dataset, spec = evaluation.dataset, evaluation.predictor.spec
     records = {record.name: record for record in dataset.split(evaluation.split)}
     examples: dict[str, list[Example]] = {}
-    for title, pictures in evaluation.scores.telling():
+    for title, pictures in evaluation.scores.examples():
         examples[title] = []
         for picture in pictures:
             sample = dataset.load(records[picture.name])

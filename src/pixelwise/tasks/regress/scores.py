@@ -91,7 +91,7 @@ class RegressScores(Scores[ValuePrediction]):
     def summary(self, split: str) -> dict[str, Any]:
         return {"split": split, **self.errors.summary(split), "pictures": len(self.pictures)}
 
-    def telling(self, each: int = 3) -> list[tuple[str, list[PictureError]]]:
+    def examples(self, each: int = 3) -> list[tuple[str, list[PictureError]]]:
         """The best, the middle and the worst few pictures, without repetition and without pictures that lack values."""
         ranked = sorted((one for one in self.pictures if not np.isnan(one.mae)), key=lambda one: one.mae)
         if len(ranked) <= 3 * each:

@@ -116,7 +116,7 @@ class Regress(Task):
             "unit": values.unit,
         }
 
-    def answers(self, spec: ModelSpec) -> tuple[str, ...]:
+    def output_names(self, spec: ModelSpec) -> tuple[str, ...]:
         return (spec.notes.get("name") or "value",)
 
     def predict_flags(self, summary: Mapping[str, Any]) -> str:

@@ -16,13 +16,13 @@ from torch import Tensor
 from pixelwise.data.draw import background_class, overlay, palette
 from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError, unknown
-from pixelwise.inference.augmentation import AveragedViews
+from pixelwise.inference.augmentation import AveragedCopies
 from pixelwise.inference.dense import DenseInference, DenseOptions
 from pixelwise.inference.forms import check_form
 from pixelwise.inference.overview import Overview
 from pixelwise.inference.predictor import Prediction, Progress, Written
 from pixelwise.inference.rasters import Picture, Raster, open_raster
-from pixelwise.inference.tiles import Band, Grid, Merger, class_ids
+from pixelwise.inference.tiles import Band, Merger, TileGrid, class_ids
 from pixelwise.inference.writer import MaskWriter, mask_path
 from pixelwise.models.spec import ModelSpec
 from pixelwise.tasks.segment.instances import INSTANCES
@@ -115,8 +115,8 @@ class SegmentInference(DenseInference[SegmentPrediction]):
     """
 
     def __init__(self, model: object, spec: ModelSpec, options: SegmentOptions) -> None:
-        views = AveragedViews(options.flips, options.scales)
-        super().__init__(model, spec, options, channels=len(spec.class_names), views=views)
+        averaged = AveragedCopies(options.flips, options.scales)
+        super().__init__(model, spec, options, channels=len(spec.class_names), averaged=averaged)
         self.options = options
         self.class_names = spec.class_names
         if options.refine not in REFINEMENTS:
@@ -246,7 +246,7 @@ class SegmentInference(DenseInference[SegmentPrediction]):
     def _bands(
         self,
         raster: Raster,
-        grid: Grid,
+        grid: TileGrid,
         confidence: bool,
         overview: Overview | None = None,
         progress: Callable[[float], None] | None = None,
@@ -259,9 +259,9 @@ class SegmentInference(DenseInference[SegmentPrediction]):
                 yield _without_unknown(band, raster)
 
     def _logits(
-        self, raster: Raster, grid: Grid, overview: Overview | None = None, progress: Progress | None = None
+        self, raster: Raster, grid: TileGrid, overview: Overview | None = None, progress: Progress | None = None
     ) -> Iterator[Tensor]:
-        answers = self.answers(raster, grid, overview, progress)
+        answers = self.outputs(raster, grid, overview, progress)
         return answers if self._refinement is None else (self._refined(raster, logits) for logits in answers)
 
     def _refined(self, raster: Raster, logits: Tensor) -> Tensor:

@@ -48,8 +48,8 @@ TRUSTED = 0.03
 pixels."""
 ABOVE_OTHERS = 5.0
 """A doubted picture's share is also at least this many times the 75 % quantile over the other pictures of the split."""
-LEAST_OTHERS = 3
-MOST_FILES = 5
+MIN_OTHERS = 3
+MAX_FILES = 5
 
 
 def segment_limits(outcome: Outcome) -> list[Limit]:
@@ -251,7 +251,7 @@ def disputed_limit(outcome: Outcome) -> Limit | None:
     for evaluation in (outcome.validation, outcome.training):
         if evaluation is not None:
             found += [(each, evaluation) for each in outstanding(evaluation.scores.disputes)]
-    found = sorted(found, key=lambda pair: -pair[0].share)[:MOST_FILES]
+    found = sorted(found, key=lambda pair: -pair[0].share)[:MAX_FILES]
     if not found:
         return None
     names = outcome.facts.class_names
@@ -275,11 +275,11 @@ def disputed_limit(outcome: Outcome) -> Limit | None:
 def outstanding(disputes: Sequence[Dispute]) -> list[Dispute]:
     """The pictures of one split that stand out by the rule of `disputed_limit`."""
     shares, found = np.array([each.share for each in disputes]), []
-    for place, each in enumerate(disputes):
+    for index, each in enumerate(disputes):
         if each.share < DISPUTED:
             continue
-        others = np.delete(shares, place)
-        if len(others) >= LEAST_OTHERS and each.share >= ABOVE_OTHERS * float(np.quantile(others, 0.75)):
+        others = np.delete(shares, index)
+        if len(others) >= MIN_OTHERS and each.share >= ABOVE_OTHERS * float(np.quantile(others, 0.75)):
             found.append(each)
     return found
 

@@ -14,7 +14,7 @@ from pixelwise.tasks.segment.instances import INSTANCES, label_objects
 
 TABLE = "instances.csv"
 COLUMNS = ("instance", "class", "pixels", "x0", "y0", "x1", "y1", "centre_x", "centre_y")
-MOST = np.iinfo(np.uint16).max
+MAX_OBJECTS = np.iinfo(np.uint16).max
 LARGEST = 50_000_000
 """The most pixels of a mask in which objects are separated; that takes about 3 GB of memory."""
 
@@ -35,10 +35,10 @@ def write_objects(mask_file: Path, out: Path, class_names: Sequence[str], way: s
             f"objects, which needs a whole mask of at most {LARGEST:,} pixels; predict parts of the picture."
         )
     labels, classes = label_objects(mask, INSTANCES[way])
-    if len(classes) > MOST:
+    if len(classes) > MAX_OBJECTS:
         raise UserError(
             f"{mask_file}: the mask was written, but has {len(classes):,} objects; a label map of 16 bits holds at "
-            f"most {MOST:,}; predict parts of the picture."
+            f"most {MAX_OBJECTS:,}; predict parts of the picture."
         )
     with MaskWriter(out, height, width, np.uint16) as writer:
         writer.write(labels)

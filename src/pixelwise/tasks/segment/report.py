@@ -284,7 +284,7 @@ def evaluation_sections(evaluation: Evaluation, baselines: Mapping[str, float | 
     scores, dataset = evaluation.scores, evaluation.dataset
     records = {record.name: record for record in dataset.split(evaluation.split)}
     examples = []
-    for picture in scores.telling():
+    for picture in scores.examples():
         sample = dataset.load(records[picture.name])
         prediction = evaluation.predictor(sample.image)
         examples.append(
@@ -317,7 +317,7 @@ def tables(summary: Mapping[str, Any]) -> list[Block]:
     if "objects" in summary:
         found = summary["objects"]
         numbers = [(key.replace("_", " "), value) for key, value in found.items() if isinstance(value, float)]
-        blocks.append(headline_text(numbers, f"objects by {found['told_apart_by']}: "))
+        blocks.append(headline_text(numbers, f"objects by {found['separation']}: "))
     blocks.append(Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"))
     if outlines:
         blocks.append(Text(summary["boundary"]["definition"]))

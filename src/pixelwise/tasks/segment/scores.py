@@ -159,12 +159,12 @@ class SegmentScores(Scores[SegmentPrediction]):
         if self.objects:
             # The first one if several are equal; an undefined F1 (no objects) counts as 0.
             best = max(self.objects, key=lambda way: np.nan_to_num(self.objects[way].f1()))
-            summary["objects"] = {"told_apart_by": best, **self.objects[best].summary()}
+            summary["objects"] = {"separation": best, **self.objects[best].summary()}
         if len(self.objects) > 1:
             summary["objects_by_way"] = {way: matches.scores() for way, matches in self.objects.items()}
         return summary
 
-    def telling(self, each: int = 3) -> list[PictureScore]:
+    def examples(self, each: int = 3) -> list[PictureScore]:
         """The best, the middle and the worst few pictures, each only once; entirely void pictures are left out."""
         ranked = sorted(
             (picture for picture in self.pictures if not np.isnan(picture.mean_iou)),

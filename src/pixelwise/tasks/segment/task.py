@@ -141,7 +141,7 @@ class Segment(Task):
 
     def predict_flags(self, summary: Mapping[str, Any]) -> str:
         objects = summary.get("objects")
-        return " --overlay" + (f" --instances {objects['told_apart_by']}" if objects else "")
+        return " --overlay" + (f" --instances {objects['separation']}" if objects else "")
 
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor

@@ -76,7 +76,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PathMeaning:
     """The meaning of the folders above a file.
 
     Attributes:
@@ -91,11 +91,11 @@ class Place:
     key: str
 
 
-def place(path: PurePosixPath) -> Place:
+def parse_path(path: PurePosixPath) -> PathMeaning:
     """Reads the meaning of a path relative to the dataset's root.
 
-    >>> place(PurePosixPath("train_images/street/x.jpg"))
-    Place(role='picture', split='train', key='street/x')
+    >>> parse_path(PurePosixPath("train_images/street/x.jpg"))
+    PathMeaning(role='picture', split='train', key='street/x')
     """
     role = split = ""
     kept = []
@@ -107,7 +107,7 @@ def place(path: PurePosixPath) -> Place:
         role = meaning[0] or role
         split = split or meaning[1]
     key = "/".join([*kept, path.stem])
-    return Place(role, split, unicodedata.normalize("NFC", key).replace("%20", " "))
+    return PathMeaning(role, split, unicodedata.normalize("NFC", key).replace("%20", " "))
 
 
 @lru_cache(maxsize=4096)
