@@ -24,9 +24,14 @@ from pixelwise import api
 from pixelwise.data.pictures import write_png
 
 LABELS, UNLABELLED = 5, 1000
+ALONE = "labels alone"
 ROWS: dict[str, Mapping[str, Any]] = {
-    "labels alone": {"method.name": "supervised"},
-    "vat": {},
+    ALONE: {"method.name": "supervised"},
+    "pseudo-labels": {"method.name": "pseudo_labels"},
+    "mean teacher": {"method.name": "mean_teacher", "train.ema_decay": "auto"},
+    "FixMatch": {"method.name": "fixmatch", "train.ema_decay": "auto"},
+    "K + 1 classes": {"method.name": "k_plus_one"},
+    "VAT": {"method.name": "vat"},
 }
 """Row -> its changes to the recipe `vat`."""
 
@@ -52,7 +57,7 @@ def train_row(row: str, seed: int, folder: Path, epochs: float) -> tuple[float, 
     run = api.train(
         "vat",
         data=folder / "labelled",
-        unlabelled=folder / "more",
+        unlabelled=None if row == ALONE else folder / "more",
         epochs=epochs,
         out=folder / row.replace(" ", "-"),
         overrides=overrides,

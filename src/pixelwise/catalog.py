@@ -13,6 +13,10 @@ from torch import nn
 from pixelwise.errors import UserError, unknown
 from pixelwise.methods.adversarial import Adversarial
 from pixelwise.methods.base import Method
+from pixelwise.methods.fixmatch import FixMatch
+from pixelwise.methods.k_plus_one import KPlusOne
+from pixelwise.methods.mean_teacher import MeanTeacher
+from pixelwise.methods.pseudo_labels import PseudoLabels
 from pixelwise.methods.rcnn import FineTuneAndFit
 from pixelwise.methods.supervised import Supervised
 from pixelwise.methods.vat import VAT
@@ -87,6 +91,10 @@ class System:
 
 METHODS: dict[str, type[Method]] = {
     "adversarial": Adversarial,
+    "fixmatch": FixMatch,
+    "k_plus_one": KPlusOne,
+    "mean_teacher": MeanTeacher,
+    "pseudo_labels": PseudoLabels,
     "rcnn": FineTuneAndFit,
     "supervised": Supervised,
     "vat": VAT,

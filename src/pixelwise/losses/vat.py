@@ -17,10 +17,10 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pixelwise.distributed import total
 from pixelwise.hardware import on_device
+from pixelwise.losses.consistency import log_probabilities
 
 LogitsOf = Callable[[Tensor], Tensor]
 
@@ -34,7 +34,7 @@ def categorical_kl(logits: Tensor, other_logits: Tensor) -> Tensor:
     Returns:
         (N,) or (N, H, W), at least 0 up to rounding.
     """
-    log_p, log_q = _log_probabilities(logits), _log_probabilities(other_logits)
+    log_p, log_q = log_probabilities(logits), log_probabilities(other_logits)
     return (log_p.exp() * (log_p - log_q)).sum(1)
 
 
@@ -134,14 +134,6 @@ def nearest_neighbour_distance(images: Tensor) -> float:
         distances[own, start + own] = torch.inf
         nearest.append(distances.amin(1))
     return float(torch.cat(nearest).quantile(0.5))
-
-
-def _log_probabilities(logits: Tensor) -> Tensor:
-    if logits.dtype != torch.float64:
-        logits = logits.float()
-    if logits.shape[1] == 1:
-        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-    return F.log_softmax(logits, 1)
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -1,0 +1,171 @@
+"""Methods that learn from labels and from pictures without them: what each of their steps may touch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pixelwise import api
+from pixelwise.catalog import METHODS
+from pixelwise.data.scenes import write_scenes
+from pixelwise.errors import UserError
+from pixelwise.methods import fixmatch
+from pixelwise.methods.k_plus_one import PictureGenerator
+from pixelwise.methods.semi_supervised import SemiSupervised, TeacherStudent
+from pixelwise.methods.supervised import Supervised
+from pixelwise.training import session
+from pixelwise.training.progress import Silent
+from pixelwise.training.recipes import load_recipe
+from pixelwise.training.session import Session
+
+NAMES = [name for name, method in METHODS.items() if issubclass(method, SemiSupervised)]
+DENSE = [name for name in NAMES if name != "k_plus_one"]
+TEACHERS = [name for name in NAMES if issubclass(METHODS[name], TeacherStudent)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("few") / "scenes"
+    write_scenes(folder, train=4, val=2, size=(32, 32))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def more(data: Path) -> Path:
+    """Pictures whose masks cannot be read."""
+    folder = data.parent / "more"
+    write_scenes(folder, train=6, val=2, size=(32, 32), seed=7)
+    for mask in folder.rglob("masks/*.png"):
+        mask.write_bytes(b"not a picture")
+    return folder
+
+
+def begin(method: str, data: Path, more: Path | None, out: Path, **train: Any) -> Session:
+    values = {
+        "model": {"name": "unet", "encoder": None, "width": 4, "batch_norm": True},
+        "method": {"name": method},
+        "augment": {"crop": [32, 32]},
+        "train": {"epochs": 2.0, "batch_size": 2, "validations": 1, "seed": 3, "precision": "float32", **train},
+    }
+    if method == "k_plus_one":
+        raise AssertionError("for classes alone")
+    out.mkdir(parents=True)
+    (out / "r.yaml").write_text(json.dumps(values))
+    given = {"data.path": str(data), **({} if more is None else {"data.unlabelled": str(more)})}
+    return session.start(load_recipe(out / "r.yaml", given), name="r", out=str(out / "run"))
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_pixels_are_taught_and_masks_without_labels_are_not_read(
+    name: str, data: Path, more: Path, tmp_path: Path
+) -> None:
+    began = begin(name, data, more, tmp_path / "a")
+    before = {key: value.clone() for key, value in began.method.network.named_parameters()}
+    session.execute(began, Silent())
+    moved = [not torch.equal(value, before[key]) for key, value in began.method.network.named_parameters()]
+    assert all(moved)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_running_statistics_follow_labelled_pictures_alone(
+    name: str, data: Path, more: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step changes the buffers to the bit as a supervised step with the same labelled batch does."""
+    began = begin(name, data, more, tmp_path / "a")
+    method = began.method
+    assert isinstance(method, SemiSupervised)
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(type(method), "step", lambda self, batches, progress: calls.append(batches) or {"loss": 0.0})
+    session.execute(began, Silent())
+    monkeypatch.undo()
+    batches = calls[0]
+    method.optimised.train()
+    state = {key: value.clone() for key, value in method.network.state_dict().items()}
+    Supervised.step(method, batches, 0.5)
+    expected = {key: value.clone() for key, value in method.network.named_buffers()}
+    method.network.load_state_dict(state)
+    SemiSupervised.step(method, batches, 0.5)
+    changed = [not torch.equal(state[key], expected[key]) for key in expected]
+    assert any(changed)
+    assert all(torch.equal(value, expected[key]) for key, value in method.network.named_buffers())
+
+
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_teacher_is_an_average_and_its_passes_leave_it_alone(
+    name: str, data: Path, more: Path, tmp_path: Path
+) -> None:
+    began = begin(name, data, more, tmp_path / "a")
+    method = began.method
+    assert isinstance(method, TeacherStudent)
+    teacher = method.optimised.average.network  # type: ignore[union-attr]
+    state = {key: value.clone() for key, value in teacher.state_dict().items()}
+    method.optimised.train()
+    logits = method.taught(torch.randn(2, 3, 32, 32))
+    assert not logits.requires_grad
+    assert all(torch.equal(value, state[key]) for key, value in teacher.state_dict().items())
+    assert not teacher.training
+    with pytest.raises(UserError, match=f"the teacher of {name} is a moving average of the weights"):
+        begin(name, data, more, tmp_path / "b", ema_decay=None)
+    with pytest.raises(UserError, match=r"train\.swa_start switches off"):
+        begin(name, data, more, tmp_path / "c", swa_start=0.5)
+
+
+def test_fixmatch_trains_on_the_pasted_picture_with_the_pasted_labels(
+    data: Path, more: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = begin("fixmatch", data, more, tmp_path / "a")
+    method = began.method
+    assert isinstance(method, fixmatch.FixMatch)
+    images = torch.arange(3.0).view(3, 1, 1, 1).expand(3, 3, 32, 32).contiguous()
+    monkeypatch.setattr(fixmatch, "strongly_lit", lambda pictures: pictures)
+    teacher = torch.nn.functional.one_hot(images[:, 0].long(), 11).permute(0, 3, 1, 2).float() * 50
+    seen: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def loss(logits: Tensor, labels: Tensor, confident: Tensor) -> Tensor:
+        seen.append((logits, labels, confident))
+        return logits.sum()
+
+    monkeypatch.setattr(fixmatch, "pseudo_label_loss", loss)
+    monkeypatch.setattr(method, "taught", lambda pictures: teacher)
+    monkeypatch.setattr(method, "logits", lambda network, pictures: pictures)
+    method.unlabelled_terms(images, ["a", "b", "c"], 0.5)
+    ((shown, labels, confident),) = seen
+    assert torch.equal(shown[:, 0].long(), labels)
+    assert (labels != images[:, 0].long()).any(), "a box of another picture"
+    assert confident.all()
+
+
+def test_k_plus_one_is_for_classes(data: Path, more: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="k_plus_one trains classifiers of whole pictures, and unet is not one"):
+        api.train("unet", data=data, unlabelled=more, epochs=1, out=tmp_path / "a", overrides={
+            "method.name": "k_plus_one", "model.encoder": None, "model.width": 4,
+        })  # fmt: skip
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, (8, 8)), (1, (28, 28)), (3, (40, 24))])
+def test_generated_pictures_have_the_size_and_the_range_of_real_ones(channels: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    generator = PictureGenerator(channels, size, latent=5, width=4)
+    real = torch.rand(6, channels, *size) * torch.arange(1.0, channels + 1).view(-1, 1, 1) - 0.5
+    generator.take_range(real)
+    generator.take_range(1000 * real)  # later batches change nothing
+    made = generator(generator.noise(4))
+    assert made.shape == (4, channels, *size)
+    for channel in range(channels):
+        assert made[:, channel].min() >= real[:, channel].min() - 1e-5
+        assert made[:, channel].max() <= real[:, channel].max() + 1e-5
+
+
+def test_unlabelled_pictures_that_the_data_has_too_are_noted(data: Path, tmp_path: Path) -> None:
+    from pixelwise.data.formats import open_dataset
+
+    shutil.copytree(data, tmp_path / "copy")
+    notes = open_dataset(data, unlabelled=tmp_path / "copy").notes
+    assert any("4 of the 6 pictures" in note and "also among the training pictures" in note for note in notes), notes
+    assert any("2" in note and "held-out" in note for note in notes), notes
