@@ -257,3 +257,35 @@ def test_scores_of_pixels_are_compared_as_well(scenes_folder: Path, tmp_path: Pa
     entry = [e for e in Run(tmp_path / "run" / "variants" / "one").log() if e["kind"] == "validation"][-1]
     assert torch.isfinite(torch.tensor([entry["loss"], entry["training_loss"]])).all()
     json.loads(run.metrics_file.read_text())
+
+
+def test_each_variant_is_trained_once_per_seed_and_means_are_compared(few_digits: Path, tmp_path: Path) -> None:
+    variants = {name: RECIPE["variants"][name] for name in ("plain", "dropout")}
+    run = api.train(
+        written(tmp_path, variants=variants, seeds=[4, 1, 7]), data=few_digits, epochs=2, out=tmp_path / "run"
+    )
+    names = [f"{name}-seed{seed}" for seed in (4, 1, 7) for name in variants]
+    assert list(run.metrics["variants"]) == names
+    assert [Run(tmp_path / "run" / "variants" / name).planned.train.seed for name in names] == [4, 4, 1, 1, 7, 7]
+    scores = [run.metrics["variants"][f"plain-seed{seed}"] for seed in (4, 1, 7)]
+    mean = run.metrics["means"]["plain"]
+    assert mean["last"] == pytest.approx(np.mean([each["validation"] for each in scores]))
+    assert mean["last_deviation"] == pytest.approx(np.std([each["validation"] for each in scores], ddof=1))
+    assert mean["kept"] == pytest.approx(np.mean([each["kept"] for each in scores]))
+    assert mean["seeds"] == 3
+    assert len({each["validation"] for each in scores}) > 1, "seeds differ"
+    assert "over seeds" in run.report.read_text()
+    assert "means" not in api.train(written(tmp_path), data=few_digits, epochs=1, out=tmp_path / "once").metrics
+    with pytest.raises(UserError, match="seeds are for recipes with variants"):
+        load_recipe(written(tmp_path, variants={}, seeds=[1]))
+    with pytest.raises(UserError, match="seeds has a number twice"):
+        load_recipe(written(tmp_path, seeds=[1, 1]))
+
+
+@pytest.mark.parametrize("name", ["few_labels", "few_labels_classes"])
+def test_the_recipes_of_few_labels_compare_every_method_with_labels_alone(name: str) -> None:
+    recipes = variant_recipes(load_recipe(name, {"data.unlabelled": "more"}))
+    methods = {recipe.method.name or "supervised" for recipe in recipes.values()}
+    assert {"supervised", "pseudo_labels", "mean_teacher", "fixmatch", "vat"} <= methods
+    for each in recipes.values():
+        assert (each.data.unlabelled is None) == (each.method.name is None)

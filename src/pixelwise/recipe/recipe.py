@@ -80,6 +80,9 @@ class Recipe(Section):
     train: TrainSection = TrainSection()
     stages: tuple[Stage, ...] = Field((), description="training runs in a row; see docs/training.md")
     variants: dict[VariantName, Variant] = Field({}, description="training runs to compare; see docs/training.md")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (), description="train each variant once per seed; empty: once, with train.seed"
+    )
     about: str = Field("", description="what the recipe is for, in a sentence")
     provenance: dict[str, Any] = Field({}, description="versions and data fingerprint, written by a run")
 
@@ -87,6 +90,10 @@ class Recipe(Section):
     def _stages_or_variants(self) -> Recipe:
         if self.stages and self.variants:
             raise ValueError("stages and variants are both set; a recipe has one of them")
+        if self.seeds and not self.variants:
+            raise ValueError("seeds are for recipes with variants; set train.seed for a single run")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds has a number twice")
         return self
 
 
@@ -123,7 +130,7 @@ def to_yaml(recipe: Recipe | PlannedRecipe, reasons: Mapping[str, str] | None = 
     reasons = reasons or {}
     lines = ["# Every setting of this training run. Edit a copy and train again: pixelwise train COPY.yaml"]
     for section, values in recipe.model_dump(mode="json").items():
-        if section in {"about", "stages", "variants"} and not values:
+        if section in {"about", "stages", "variants", "seeds"} and not values:
             continue
         if not isinstance(values, dict):
             lines.append(f"{section}: {inline(values)}")

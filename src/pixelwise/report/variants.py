@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import MaxNLocator
 
 from pixelwise.metrics import Headline
-from pixelwise.report.blocks import Code, Column, Commands, Details, Figure, Figures, Page, Section, Table, Text
+from pixelwise.report.blocks import Block, Code, Column, Commands, Details, Figure, Figures, Page, Section, Table, Text
 from pixelwise.report.cells import Cell, Link, Number
 from pixelwise.report.figures import ACCENT, SECOND, STYLE
 from pixelwise.report.pictures import svg
@@ -31,6 +32,7 @@ class VariantOutcome:
         kept: the validation score of the weights that were kept, the best of the run.
         epochs, kept_epoch: epochs until the end of the run, and until the kept weights.
         log: the entries of `log.jsonl` of kind `validation`.
+        variant: the variant's name, which `name` extends by the seed in a recipe with seeds; empty for `name`.
     """
 
     name: str
@@ -41,11 +43,36 @@ class VariantOutcome:
     epochs: float
     kept_epoch: float
     log: Sequence[Mapping[str, Any]] = ()
+    variant: str = ""
+
+    @property
+    def group(self) -> str:
+        """The name of the variant, which all its seeds share."""
+        return self.variant or self.name
 
     @property
     def gap(self) -> float | None:
         """Training minus validation: how much of the score does not carry over to other pictures."""
         return None if self.training is None or self.validation is None else self.training - self.validation
+
+
+@dataclass(frozen=True, slots=True)
+class VariantMean:
+    """The scores of a variant over its seeds: means, and standard deviations (of a sample, n - 1).
+
+    Attributes:
+        last, last_deviation: the score at the end of the run.
+        kept, kept_deviation: the score of the best validation.
+        seeds: how many runs were measured.
+    """
+
+    variant: str
+    about: str
+    last: float | None
+    last_deviation: float | None
+    kept: float | None
+    kept_deviation: float | None
+    seeds: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +95,33 @@ class VariantsContent:
     recipe: str = ""
     next_commands: Sequence[str] = field(default=())
 
+    @property
+    def repeated(self) -> bool:
+        """Whether variants were trained with several seeds."""
+        return len({one.group for one in self.outcomes}) < len(self.outcomes)
+
+    def means(self) -> list[VariantMean]:
+        """The mean of each variant, in the order of the recipe."""
+        runs: dict[str, list[VariantOutcome]] = {}
+        for outcome in self.outcomes:
+            runs.setdefault(outcome.group, []).append(outcome)
+        return [
+            VariantMean(
+                name,
+                several[0].about,
+                *_mean_and_deviation([one.validation for one in several]),
+                *_mean_and_deviation([one.kept for one in several]),
+                len(several),
+            )
+            for name, several in runs.items()
+        ]
+
+
+def _mean_and_deviation(values: Sequence[float | None]) -> tuple[float | None, float | None]:
+    known = [value for value in values if value is not None]
+    deviation = statistics.stdev(known) if len(known) > 1 else None
+    return (statistics.mean(known) if known else None), deviation
+
 
 def variants_page(content: VariantsContent) -> Page:
     """The page that compares variants: a table, the curves of each, the recipe and the next commands."""
@@ -81,6 +135,7 @@ def variants_page(content: VariantsContent) -> Page:
     return Page(
         content.title,
         [
+            *([Section("means", f"{heading}, over seeds", _over_seeds(content), link="Means")] * content.repeated),
             Section("table", heading, [_table(content), Text(content.definition, soft=True)], link="Table"),
             Section("curves", "Curves", [Figures(drawn)]),
             Section("recipe", "Recipe", [Details("The whole recipe", [Code(content.recipe)])]),
@@ -110,6 +165,47 @@ def _table(content: VariantsContent) -> Table:
         rows.append([pair for pair in row if measured or pair[0].title not in ("training", "gap")])
     columns = [column for column, _ in rows[0]] if rows else []
     return Table(columns, [[cell for _, cell in row] for row in rows])
+
+
+def _over_seeds(content: VariantsContent) -> list[Block]:
+    columns = [Column("variant"), *(Column(title, right=True) for title in ("last weights", "±", "kept", "±", "seeds"))]
+    rows: list[list[Cell]] = []
+    means = content.means()
+    index = content.headline.best([each.last for each in means])
+    for number, each in enumerate(means):
+        rows.append([
+            each.variant, Number(each.last, best=number == index), Number(each.last_deviation), Number(each.kept),
+            Number(each.kept_deviation), str(each.seeds), each.about,
+        ])  # fmt: skip
+    words = (
+        "Mean and standard deviation over seeds. The score of the last weights is the one to compare: no score of "
+        "these pictures chose them."
+    )
+    return [
+        Table([*columns, Column("", soft=True, optional=True)], rows),
+        Text(words, soft=True),
+        Figures([Figure(svg(spread(content), "score of each variant by seed"), "", "")]),
+    ]
+
+
+def spread(content: VariantsContent) -> Drawing:
+    """The score of the last weights of each run as a dot, and the mean of each variant as a line."""
+    means = content.means()
+    with matplotlib.rc_context(STYLE):
+        figure = Drawing(figsize=(6.4, 0.6 + 0.34 * len(means)), layout="constrained")
+        axes = figure.subplots()
+        for row, each in enumerate(means):
+            values = [one.validation for one in content.outcomes if one.group == each.variant]
+            known = [value for value in values if value is not None]
+            axes.plot(known, [row] * len(known), "o", color=ACCENT, markersize=5, alpha=0.7)
+            if each.last is not None:
+                axes.plot([each.last] * 2, [row - 0.3, row + 0.3], color=SECOND, linewidth=2)
+        axes.set_yticks(range(len(means)), [each.variant for each in means])
+        axes.set_ylim(len(means) - 0.5, -0.5)
+        axes.set_xlabel(f"{content.headline.label} of the last weights; lines: means", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(visible=True, axis="x")
+    return figure
 
 
 def curves(outcome: VariantOutcome, content: VariantsContent) -> Drawing:

@@ -7,7 +7,7 @@ import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from pixelwise.report.variants import VariantOutcome, VariantsContent, variants_
 from pixelwise.tasks.base import Evaluation, Outcome, Task
 from pixelwise.training.limits import find_limits, sample_size
 from pixelwise.training.progress import Display
-from pixelwise.training.recipes import load_recipe, task_named, variant_recipes
+from pixelwise.training.recipes import load_recipe, run_name, task_named
 from pixelwise.training.run import Run, without_weights
 from pixelwise.training.session import Session
 
@@ -144,22 +144,25 @@ def finish_variants(run: Run) -> None:
             for outcome in content.outcomes
         },
     }
+    if content.repeated:
+        summary["means"] = {each.variant: asdict(each) for each in content.means()}
     write_text(run.metrics_file, json.dumps(summary, indent=2, allow_nan=False) + "\n")
 
 
 def compare_variants(run: Run) -> VariantsContent:
     """The content of the page that compares the finished variants of a run; its commands use the best variant."""
     whole = load_recipe(run.variants_file)
-    names = list(variant_recipes(whole))
-    logs = {name: [entry for entry in run.variant(name).log() if entry["kind"] == "validation"] for name in names}
-    score = _first_headline(run.variant(names[0]))
+    variant_of = {run_name(name, seed): name for seed in whole.seeds or (None,) for name in whole.variants}
+    logs = {name: [entry for entry in run.variant(name).log() if entry["kind"] == "validation"] for name in variant_of}
+    score = _first_headline(run.variant(next(iter(variant_of))))
     outcomes = []
     for name, log in logs.items():
         kept = next(entry for entry in reversed(log) if entry["best"])
         outcomes.append(
             VariantOutcome(
                 name=name,
-                about=whole.variants[name].about,
+                about=whole.variants[variant_of[name]].about,
+                variant=variant_of[name],
                 training=_defined(log[-1].get(f"training_{score.key}")),
                 validation=_defined(log[-1][score.key]),
                 kept=_defined(run.variant(name).metrics[score.key]),
@@ -171,7 +174,7 @@ def compare_variants(run: Run) -> VariantsContent:
     best = outcomes[score.best([outcome.kept for outcome in outcomes]) or 0]
     commands = (run.variant(best.name).path / "next.txt").read_text()
     return VariantsContent(
-        title=f"{len(outcomes)} variants on {Path(whole.data.path or '').name}",
+        title=f"{len(whole.variants)} variants on {Path(whole.data.path or '').name}",
         about=whole.about,
         headline=score,
         definition=VARIANTS_DEFINITION.format(label=score.label),

@@ -107,8 +107,13 @@ def _to_be_tried(whole: Recipe) -> Iterator[tuple[str, Recipe]]:
         if number > 1 and recipe.optimizer.freeze == TRUNK:  # the stage before has not trained the trunk's weights yet
             recipe = recipe.model_copy(update={"optimizer": recipe.optimizer.model_copy(update={"freeze": None})})
         yield f"stage {number}", _untimed(recipe)
-    for name, recipe in variant_recipes(whole).items():
+    for name, recipe in variant_recipes(_with_one_seed(whole)).items():
         yield f"variant {name}", _untimed(recipe)
+
+
+def _with_one_seed(whole: Recipe) -> Recipe:
+    """The recipe with the first of its seeds: the runs of a variant differ in nothing else."""
+    return whole.model_copy(update={"seeds": whole.seeds[:1]})
 
 
 def _untimed(recipe: Recipe) -> Recipe:
@@ -125,7 +130,7 @@ def _settle_weights(values: dict[str, Any], name: str, weights: Weights) -> None
     own = settled.options.get("weights")
     values["model"] = {**settled.model_dump(mode="json"), "weights": own}
     parts = (*values["stages"], *values["variants"].values())
-    recipes = (*stage_recipes(whole), *variant_recipes(whole).values())
+    recipes = (*stage_recipes(whole), *variant_recipes(_with_one_seed(whole)).values())
     for part, recipe in zip(parts, recipes, strict=True):
         theirs = weights.settle(recipe).model.options.get("weights")
         if theirs != own or "model.weights" in part["set"]:

@@ -96,18 +96,32 @@ def stage_recipes(recipe: Recipe) -> list[Recipe]:
 def variant_recipes(recipe: Recipe) -> dict[str, Recipe]:
     """The recipe of each variant by its name, each with the whole budget.
 
+    If the recipe has seeds, there is one run per variant and seed, `NAME-seedS`: all variants with the first seed, then
+    all with the next one.
+
     Raises:
         UserError: naming the variant and the key that is wrong.
     """
-    return {name: _part_recipe(recipe, variant, f"variant {name}") for name, variant in recipe.variants.items()}
+    return {
+        run_name(name, seed): _part_recipe(recipe, variant, f"variant {name}", seed=seed)
+        for seed in recipe.seeds or (None,)
+        for name, variant in recipe.variants.items()
+    }
 
 
-def _part_recipe(recipe: Recipe, part: Part, source: str, share: float = 1.0) -> Recipe:
-    values = recipe.model_dump(mode="json", exclude={"stages", "variants", "provenance"})
+def run_name(variant: str, seed: int | None) -> str:
+    """The name of the run of a variant with a seed; None for a recipe without seeds."""
+    return variant if seed is None else f"{variant}-seed{seed}"
+
+
+def _part_recipe(recipe: Recipe, part: Part, source: str, share: float = 1.0, seed: int | None = None) -> Recipe:
+    values = recipe.model_dump(mode="json", exclude={"stages", "variants", "seeds", "provenance"})
     values["about"] = part.about
     for budget in ("epochs", "minutes"):
         if values["train"][budget] is not None:
             values["train"][budget] *= share
+    if seed is not None:
+        values["train"]["seed"] = seed
     for key, value in part.set.items():
         _assign(values, key, value)
     return build_recipe(values, source)
@@ -196,7 +210,7 @@ def build_planned(values: Mapping[str, Any], source: str) -> PlannedRecipe:
     Raises:
         UserError: naming the key, what was found and what is allowed.
     """
-    values = {name: value for name, value in values.items() if name not in {"stages", "variants"}}
+    values = {name: value for name, value in values.items() if name not in {"stages", "variants", "seeds"}}
     model = values.get("model")
     if isinstance(model, Mapping) and isinstance(
         model.get("name"), str
