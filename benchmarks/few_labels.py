@@ -31,12 +31,16 @@ from pixelwise.data.pictures import write_png
 LABELS, UNLABELLED = 5, 1000
 CLUSTERS = 50
 ALONE = "labels alone"
+DROPOUT = {"model.batch_norm": False, "model.dropout": 0.3, "train.ema_decay": "auto"}
+"""The discriminator of the paper has noise in place of batch norm."""
 ROWS: dict[str, Mapping[str, Any]] = {
     ALONE: {"method.name": "supervised"},
     "pseudo-labels": {"method.name": "pseudo_labels"},
     "mean teacher": {"method.name": "mean_teacher", "train.ema_decay": "auto", "method.noise": 0.5},
     "FixMatch": {"method.name": "fixmatch", "train.ema_decay": "auto"},
     "K + 1 classes": {"method.name": "k_plus_one"},
+    "K + 1 classes, dropout": {"method.name": "k_plus_one", **DROPOUT},
+    f"{ALONE}, dropout": {"method.name": "supervised", **DROPOUT},
     "VAT": {"method.name": "vat"},
 }
 """Row -> its changes to the recipe `vat`."""
@@ -96,7 +100,7 @@ def train_row(row: str, seed: int, folder: Path, epochs: float) -> tuple[float, 
     run = api.train(
         "vat",
         data=folder / "labelled",
-        unlabelled=None if row == ALONE else folder / "more",
+        unlabelled=None if row.startswith(ALONE) else folder / "more",
         epochs=epochs,
         out=folder / row.replace(" ", "-"),
         overrides=overrides,
