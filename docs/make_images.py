@@ -23,6 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from figures import IMAGES, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -89,9 +90,6 @@ from pixelwise.training.run import Run
 SCENES = ("val-0007", "val-0008", "val-0038")
 
 
-IMAGES = Path(__file__).parent / "images"
-
-
 def demo(folder: Path) -> None:
     """A row a scene: the picture, its true mask, and the predicted one."""
     predict = pixelwise.load(folder / "run")
@@ -124,11 +122,6 @@ def numbers(axes: Axes, values: Tensor, title: str, top: float) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_title(title, fontsize=9, loc="left")
-
-
-def save(figure: Figure, name: str) -> None:
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # inches: titles do not touch the edge
-    figure.savefig(IMAGES / name, dpi=150)
 
 
 def upsampling() -> None:
@@ -271,7 +264,12 @@ def digit_finder(steps: int = 1000) -> OverFeat:
     rng = np.random.default_rng(0)
     samples = [scene((5, number), digits=(4, 8)) for number in range(240)]
     network = OverFeat(
-        layers=(ConvLayer(16, 5, pool=2), ConvLayer(32, 3, pool=2), ConvLayer(64, 3, padding=1), ConvLayer(64, 3, padding=1, pool=3)),
+        layers=(
+            ConvLayer(16, 5, pool=2),
+            ConvLayer(32, 3, pool=2),
+            ConvLayer(64, 3, padding=1),
+            ConvLayer(64, 3, padding=1, pool=3),
+        ),
         side=3,
         hidden=(256, 128),
         box_hidden=(256, 128),
