@@ -136,9 +136,9 @@ def draw_arrow(axes: Axes, kind: Kind, corners: list[Point]) -> None:
 
 def draw_legend(axes: Axes, parts: Mapping[Part, str], kinds: set[Kind], y: float) -> None:
     """One line: the colours of the parts, each with its name, and the arrows that occur."""
-    entries: dict[Part | Kind, str] = {**parts, **{kind: kind.value for kind in Kind if kind in kinds}}
-    x = MARGIN
-    for entry, words in entries.items():
+    entries: list[tuple[Part | Kind, str]] = [*parts.items(), *((kind, kind.value) for kind in Kind if kind in kinds)]
+    x = float(MARGIN)
+    for entry, words in entries:
         if isinstance(entry, Part):
             axes.add_patch(Rectangle((x, y - 5), 10, 10, facecolor=FILLS[entry], edgecolor=INK, linewidth=0.7))
             x += 15
@@ -150,7 +150,7 @@ def draw_legend(axes: Axes, parts: Mapping[Part, str], kinds: set[Kind], y: floa
 
 
 def description(diagram: Diagram) -> str:
-    """The maps and connections of a figure in words, which are stored in its file: they tell whether it is up to date."""
+    """The maps and connections of a figure in words. They are stored in its file and tell whether it is up to date."""
     _, shapes = traced(diagram)
     lines = []
     for each in diagram.maps():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,11 +12,17 @@ from torch import Tensor
 ENCODER, DECODER, HEAD = Part.ENCODER, Part.DECODER, Part.HEAD
 CONCATENATION, SUM, INDICES, LAYERS = Kind.CONCATENATION, Kind.SUM, Kind.INDICES, Kind.LAYERS
 INPUT = Map(PICTURE, Part.PICTURE, words="picture")
+Column = Map | Sequence[Map]
 
 
 def classify_windows(network: Any, images: Tensor) -> Tensor:
     """The patch classifier for a single window."""
     return network.classify(images)
+
+
+def localise(network: Any, images: Tensor) -> Tensor:
+    """The logits, and in the same pass the box."""
+    return network(images)[0]
 
 
 def cells(network: Any, images: Tensor) -> Tensor:
@@ -43,7 +50,7 @@ def unet() -> Diagram:
 
 def fcn8s() -> Diagram:
     """Figure 3 of Long et al."""
-    columns = [
+    columns: list[Column] = [
         INPUT,
         Map("encoder.features.4", ENCODER, words="pool1"),
         Map("encoder.features.9", ENCODER, words="pool2"),
@@ -72,7 +79,7 @@ def segnet() -> Diagram:
     """Figure 2 of Badrinarayanan et al."""
     last = (5, 12, 22, 32, 42)  # the layers before VGG's poolings
     pooled = Map("max_unpool2d.0<", ENCODER)
-    columns = [INPUT, *encoder_maps(*(f"features.{layer}" for layer in last)), pooled]
+    columns: list[Column] = [INPUT, *encoder_maps(*(f"features.{layer}" for layer in last)), pooled]
     columns += unpooled([f"encoder.features.{layer}" for layer in reversed(last)], pooled.name)
     return Diagram("segnet", (352, 480), [*columns, Map(LOGITS, HEAD)], {"num_classes": 11})
 
@@ -90,7 +97,7 @@ def unpooled(before_pooling: list[str], below: str) -> list[Map]:
 def deconvnet() -> Diagram:
     """Figure 2 of Noh et al."""
     last = (5, 12, 22, 32, 42)
-    columns = [INPUT, *encoder_maps(*(f"features.{layer}" for layer in last)), Map("fc6<", ENCODER)]
+    columns: list[Column] = [INPUT, *encoder_maps(*(f"features.{layer}" for layer in last)), Map("fc6<", ENCODER)]
     columns += [
         Map("fc6", ENCODER, {"fc6<": LAYERS}, words="fc6"),
         Map("fc7", ENCODER, words="fc7"),
@@ -102,7 +109,10 @@ def deconvnet() -> Diagram:
 
 def dilated() -> Diagram:
     """Section 4 and table 1 of Yu & Koltun."""
-    columns = [INPUT, *encoder_maps("features.4", "features.9", "features.16", "features.21", "features.28")]
+    columns: list[Column] = [
+        INPUT,
+        *encoder_maps("features.4", "features.9", "features.16", "features.21", "features.28"),
+    ]
     columns += [Map("fc6", ENCODER, words="fc6"), Map("fc7", ENCODER, words="fc7"), Map("head.score", HEAD)]
     columns += [Map(f"head.context.{layer}", DECODER) for layer in range(0, 15, 2)]
     options = {"num_classes": 21, "context": "large"}
@@ -115,7 +125,7 @@ ASPP_WORDS = ("1x1", "", "", "", "mean")
 def deeplab_v3() -> Diagram:
     """Figure 5 of Chen et al. 2017."""
     branches = [f"classifier.0.convs.{number}" for number in range(5)]
-    columns = [
+    columns: list[Column] = [
         INPUT,
         *encoder_maps("relu", "layer1", "layer2", "layer3", "layer4", prefix="backbone."),
         [Map(name, DECODER, {"backbone.layer4": None}, word) for name, word in zip(branches, ASPP_WORDS, strict=True)],
@@ -131,7 +141,7 @@ def deeplab_v3() -> Diagram:
 def deeplab_v3plus() -> Diagram:
     """Figure 2 of Chen et al. 2018."""
     branches = [f"aspp.convs.{number}" for number in range(5)]
-    columns = [
+    columns: list[Column] = [
         INPUT,
         *encoder_maps("stem", "entry1", "entry2", "middle", "exit2"),
         [Map(name, DECODER, {"encoder.exit2": None}, word) for name, word in zip(branches, ASPP_WORDS, strict=True)],
@@ -150,7 +160,7 @@ def pspnet() -> Diagram:
     """Figure 3 of Zhao et al."""
     levels = [f"pyramid.levels.{number}" for number in range(4)]
     top = "encoder.layer4"
-    columns = [
+    columns: list[Column] = [
         INPUT,
         *encoder_maps("relu", "layer1", "layer2", "layer3", "layer4"),
         [Map(f"{level}<", DECODER, {top: None}) for level in levels],
@@ -170,7 +180,7 @@ def fpn() -> Diagram:
     stages = [f"encoder.layer{level + 1}" for level in levels]
     merged = ["smooth.0<", "smooth.1<", "smooth.2<", "lateral.3"]
     merged = [f"pyramid.{name}" for name in merged]
-    columns: list[Map | list[Map]] = [
+    columns: list[Column] = [
         Map(PICTURE, Part.PICTURE, words="picture", y=heights[0]),
         Map("encoder.relu", ENCODER, y=heights[0]),
         [
@@ -210,7 +220,7 @@ def fpn() -> Diagram:
 def ternausnet() -> Diagram:
     """Figure 2 of Iglovikov & Shvets."""
     last = (1, 4, 9, 14, 19, 20)
-    columns = [INPUT, *encoder_maps(*(f"features.{layer}" for layer in last))]
+    columns: list[Column] = [INPUT, *encoder_maps(*(f"features.{layer}" for layer in last))]
     columns.append(Map("centre.1", DECODER))
     below = "centre.1"
     for number, layer in enumerate(reversed(last[:-1])):
@@ -224,7 +234,7 @@ def ternausnet() -> Diagram:
 def linknet() -> Diagram:
     """Figure 1 of Chaurasia & Culurciello."""
     stages = ["layer1", "layer2", "layer3", "layer4"]
-    columns = [INPUT, *encoder_maps("relu", "maxpool", *stages)]
+    columns: list[Column] = [INPUT, *encoder_maps("relu", "maxpool", *stages)]
     for number in range(3):
         block = f"decoder.{number}"
         columns.append(Map(block, DECODER))
@@ -237,7 +247,7 @@ def linknet() -> Diagram:
 
 def patch() -> Diagram:
     """Table 1 of Ciresan et al."""
-    columns = [Map(PICTURE, Part.PICTURE, words="window")]
+    columns: list[Column] = [Map(PICTURE, Part.PICTURE, words="window")]
     for number in range(4):
         columns.append(Map(f"convs.{number}", ENCODER))
         columns.append(Map(f"convs.{number + 1}<" if number < 3 else "hidden<", ENCODER))
@@ -249,13 +259,50 @@ def patch() -> Diagram:
 def yolo() -> Diagram:
     """Figure 3 of Redmon et al."""
     poolings, later = (2, 5, 14, 35), (45, 47, 51)
-    columns = [INPUT, *encoder_maps(*(f"{layer}" for layer in (*poolings, *later)), prefix="features.")]
+    columns: list[Column] = [INPUT, *encoder_maps(*(f"{layer}" for layer in (*poolings, *later)), prefix="features.")]
     columns += [
         Map("head.1", HEAD, {f"features.{later[-1]}": LAYERS}, words="dense"),
         Map("head.4", HEAD, words="dense"),
         Map(LOGITS, HEAD, {"head.4": LAYERS}, words="cells"),
     ]
     return Diagram("yolo_v1", (448, 448), columns, {"num_classes": 20}, step=30, run=cells)
+
+
+def lenet5() -> Diagram:
+    """Figure 2 of LeCun et al."""
+    layers = [Map(name, ENCODER, words=name.upper()) for name in ("c1", "s2", "c3", "s4")]
+    dense = [
+        Map("c5", HEAD, {"s4": LAYERS}, words="C5"),
+        Map("f6", HEAD, words="F6"),
+        Map("head", HEAD, words="output"),
+    ]
+    return Diagram("lenet5", (32, 32), [INPUT, *layers, *dense], step=30)
+
+
+def resnet18() -> Diagram:
+    """Table 1 of He et al."""
+    stages = encoder_maps("relu", "maxpool", "layer1", "layer2", "layer3", "layer4", prefix="")
+    columns = [INPUT, *stages, Map("fc<", HEAD, words="average"), Map("fc", HEAD)]
+    return Diagram("resnet18", (224, 224), columns, step=28)
+
+
+def localizer() -> Diagram:
+    """Section 4 of Sermanet et al., over ResNet-18."""
+    columns: list[Column] = [
+        INPUT,
+        *encoder_maps("relu", "layer1", "layer2", "layer3", "layer4"),
+        [
+            Map("head<", HEAD, {"encoder.layer4": None}, words="average", y=70),
+            Map("pool", HEAD, {"encoder.layer4": Kind.DOWN}, words="average", y=-70),
+        ],
+        [
+            Map("head", HEAD, {"head<": None}, words="classes", y=70),
+            Map("regressor.1", HEAD, {"pool": LAYERS}, words="dense", y=-70),
+        ],
+        Map("regressor.3", HEAD, words="dense", y=-70),
+        Map("box_head", HEAD, words="edges", y=-70),
+    ]
+    return Diagram("localizer", (224, 224), columns, {"num_classes": 1000}, step=26, run=localise)
 
 
 DIAGRAMS: dict[str, Diagram] = {
@@ -274,6 +321,9 @@ DIAGRAMS: dict[str, Diagram] = {
         linknet(),
         patch(),
         yolo(),
+        localizer(),
+        lenet5(),
+        resnet18(),
     )
 }
 """Name of a network in the catalog -> its diagram."""

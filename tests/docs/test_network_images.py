@@ -30,6 +30,9 @@ PAGES = {
     "deeplab_v3": "deeplab",
     "deeplab_v3plus": "deeplab",
     "yolo_v1": "yolo",
+    "localizer": "localization",
+    "lenet5": "classifiers",
+    "resnet18": "classifiers",
 }
 """Network -> its page, if the page has another name."""
 SMALL: dict[str, dict[str, Any]] = {
@@ -40,11 +43,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "fcn8s": {"width": 8},
     "fpn": {"width": 32},
     "segnet": {"width": 8},
+    "localizer": {"hidden": (16, 8)},
     "ternausnet": {"width": 8},
     "unet_original": {"width": 8},
     "yolo_v1": {"size": 128, "cells": 2, "hidden": 16},
 }
-SIDES = {"unet_original": 188, "patch": 95, "yolo_v1": 128}
+SIDES = {"lenet5": 32, "unet_original": 188, "patch": 95, "yolo_v1": 128}
 """Side of the picture for the small network; 64 for all others."""
 EACH = pytest.mark.parametrize("name", DIAGRAMS)
 
