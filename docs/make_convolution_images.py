@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from make_images import save
+from figures import save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle

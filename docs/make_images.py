@@ -1,6 +1,7 @@
 """Makes the pictures of the guide.
 
 pixelwise demo --out demo && python docs/make_images.py demo demo
+pixelwise demo --out demo --minutes 2 && python docs/make_images.py predict demo
 python docs/make_images.py upsampling
 python docs/make_images.py augmentation
 python docs/make_images.py overfeat
@@ -23,6 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from figures import IMAGES, save
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -34,11 +36,11 @@ from torch.nn import functional as F
 
 import pixelwise
 from pixelwise.data.augment import Augmentation, Warp
-from pixelwise.data.draw import colourise, contact_sheet, overlay, palette, to_rgb
+from pixelwise.data.draw import OKABE_ITO, colourise, contact_sheet, overlay, palette, to_rgb
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import write_png
 from pixelwise.data.sample import Instances, Sample
-from pixelwise.data.scenes import CLASS_NAMES, scene
+from pixelwise.data.scenes import CLASS_NAMES, large_scene, scene
 from pixelwise.data.turning import Turn
 from pixelwise.explain import (
     Fields,
@@ -89,9 +91,6 @@ from pixelwise.training.run import Run
 SCENES = ("val-0007", "val-0008", "val-0038")
 
 
-IMAGES = Path(__file__).parent / "images"
-
-
 def demo(folder: Path) -> None:
     """A row a scene: the picture, its true mask, and the predicted one."""
     predict = pixelwise.load(folder / "run")
@@ -106,6 +105,31 @@ def demo(folder: Path) -> None:
             panel = sample.image if mask is None else colourise(mask, colours)
             panels.append(cv2.resize(panel, None, fx=1.25, fy=1.25, interpolation=cv2.INTER_AREA))
     write_png(IMAGES / "demo.png", contact_sheet(panels, columns=3))
+
+
+LARGE, TILE = (512, 768), 320
+"""Height and width of a scene that is predicted in tiles, and the side of a tile."""
+
+
+def predict(folder: Path) -> None:
+    """A large scene and its tiles, the overlay and the confidence, as they are written for a file."""
+    predictor = pixelwise.load(folder / "run", tile=TILE)
+    image = large_scene(2, LARGE).image
+    with tempfile.TemporaryDirectory() as name:
+        scene_file, mask, laid_over, confidence = (
+            Path(name, f"{stem}.png") for stem in ("scene", "mask", "over", "sure")
+        )
+        write_png(scene_file, image)
+        predictor.predict_file(scene_file, mask, overlay=laid_over, confidence=confidence)
+        written = [cv2.imread(str(file))[:, :, ::-1] for file in (laid_over, confidence)]
+    inference: Any = predictor.inference
+    tiles = image.copy()
+    for number, (rows, columns) in enumerate(inference.grid(*LARGE)):
+        colour = OKABE_ITO[number % len(OKABE_ITO)]
+        corners = (columns.start + 2, rows.start + 2), (columns.stop - 3, rows.stop - 3)
+        cv2.rectangle(tiles, *corners, color=colour, thickness=4)
+    panels = [cv2.resize(panel, (384, 256), interpolation=cv2.INTER_AREA) for panel in (tiles, *written)]
+    write_png(IMAGES / "predict.png", contact_sheet(panels, columns=3))
 
 
 def numbers(axes: Axes, values: Tensor, title: str, top: float) -> None:
@@ -124,11 +148,6 @@ def numbers(axes: Axes, values: Tensor, title: str, top: float) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_title(title, fontsize=9, loc="left")
-
-
-def save(figure: Figure, name: str) -> None:
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # inches: titles do not touch the edge
-    figure.savefig(IMAGES / name, dpi=150)
 
 
 def upsampling() -> None:
@@ -271,7 +290,12 @@ def digit_finder(steps: int = 1000) -> OverFeat:
     rng = np.random.default_rng(0)
     samples = [scene((5, number), digits=(4, 8)) for number in range(240)]
     network = OverFeat(
-        layers=(ConvLayer(16, 5, pool=2), ConvLayer(32, 3, pool=2), ConvLayer(64, 3, padding=1), ConvLayer(64, 3, padding=1, pool=3)),
+        layers=(
+            ConvLayer(16, 5, pool=2),
+            ConvLayer(32, 3, pool=2),
+            ConvLayer(64, 3, padding=1),
+            ConvLayer(64, 3, padding=1, pool=3),
+        ),
         side=3,
         hidden=(256, 128),
         box_hidden=(256, 128),
@@ -624,6 +648,8 @@ COMMANDS = {
 if __name__ == "__main__":
     if sys.argv[1:2] == ["demo"]:
         demo(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["predict"]:
+        predict(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["overfitting"]:
         overfitting(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["explain"]:
