@@ -78,9 +78,10 @@ def convert(
     splits: Sequence[str] = (),
     layout: str = "auto",
     rle_order: Order = "columns",
+    points_per_picture: int | None = None,
 ) -> list[str]:
-    """Writes a dataset in another label format: folder, voc, coco, rle_csv, labelme, voc_xml,
-    yolo or labelmap; see `data.formats.convert`.
+    """Writes a dataset in another label format: folder, voc, coco, rle_csv, points, labelme,
+    voc_xml, yolo or labelmap; see `data.formats.convert`.
 
     Returns:
         What was done, in sentences.
@@ -88,7 +89,15 @@ def convert(
     Raises:
         UserError: an unknown format or split, a folder that is not empty, or data that cannot be read.
     """
-    return write_copy(Path(data), to, Path(out), splits=splits, layout=layout, rle_order=rle_order)
+    return write_copy(
+        Path(data),
+        to,
+        Path(out),
+        splits=splits,
+        layout=layout,
+        rle_order=rle_order,
+        points_per_picture=points_per_picture,
+    )
 
 
 def train(

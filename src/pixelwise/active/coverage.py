@@ -59,7 +59,8 @@ def farthest_first(
     for centre in centres:
         _approach(squares, points, centre)
     squares[centres] = -1  # never chosen again, even if all others coincide with a centre
-    found, distances = [], []
+    found: list[int] = []
+    distances: list[float] = []
     for _ in range(count):
         if centres or found:
             number = int(squares.argmax())

@@ -46,7 +46,7 @@ def with_monte_carlo_dropout(network: nn.Module) -> nn.Module:
         UserError: a network without dropout whose heads are unknown.
     """
     random = copy.deepcopy(network).eval()
-    own = {
+    own: dict[nn.Module, nn.Module] = {
         module: MonteCarloDropout(module.p, channels=isinstance(module, nn.Dropout2d))
         for module in random.modules()
         if isinstance(module, nn.Dropout | nn.Dropout2d) and module.p > 0
