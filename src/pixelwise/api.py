@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
+from pixelwise.active.suggest import PASSES, Settings
+from pixelwise.active.suggest import suggest as active_suggest
 from pixelwise.catalog import load_model, task_of
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor import Diagnosis, examine
@@ -465,6 +467,44 @@ def predict(
     predictor = _predictor(run, wanted)
     with bar("predicting", progress) as advance:
         return predictor.write_all(files, root, Path(out), advance)
+
+
+def suggest(
+    run: PathLike,
+    pool: PathLike,
+    out: PathLike,
+    *,
+    budget: int,
+    unit: str | None = None,
+    strategy: str = "mixed",
+    seed: int = 0,
+    passes: int = PASSES,
+    progress: bool = False,
+) -> list[str]:
+    """Suggests which pictures of a pool to label next, which regions of them, or which pixels.
+
+    Writes `suggested.csv` (picture, rank, score, where, reason), `overlays/` with the regions or pixels drawn, and
+    `to_label/`, a dataset in which everything is void except what is to be labelled.
+
+    Args:
+        pool: a folder with pictures. Pictures that have labels there or in the run's data are left out, with a note.
+        out: a new or empty folder.
+        budget: how many pictures, regions or pixels, in all.
+        unit: `pictures`, or for networks that label pixels `regions` or `pixels`; None for pictures.
+        strategy: a name in `active.strategies.STRATEGIES`.
+        seed: of everything random; the same seed gives the same suggestions.
+        passes: how many with Monte Carlo dropout, for the strategies that use it.
+
+    Returns:
+        What was done, in sentences.
+
+    Raises:
+        UserError: an unknown unit or strategy, a run of a task without strategies, a strategy or unit that the network
+            does not have, a pool without unlabelled pictures, a budget beyond it, or an `out` that holds files.
+    """
+    settings = Settings(budget, unit, strategy, seed, passes)
+    with bar("measuring", progress) as advance:
+        return active_suggest(Path(run), Path(pool), Path(out), settings, advance)
 
 
 def not_read(pictures: PathLike | Iterable[PathLike]) -> str:

@@ -82,7 +82,7 @@ class TestBald:
         assert torch.allclose(whole, bald(passes.flip(0)), atol=1e-12)
         accumulated = Passes()
         for each in passes:
-            accumulated.add(each)
+            accumulated.add(each.double())
         assert torch.equal(accumulated.bald(), whole)
         assert torch.allclose(accumulated.mean(), passes.double().mean(0))
 

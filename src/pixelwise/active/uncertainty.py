@@ -104,7 +104,7 @@ def bald(probabilities: Array) -> Array:
     """
     passes = Passes()
     for each in _checked(probabilities, 3):
-        passes.add(each)
+        passes.add(each.double())  # in float64 the sum of equal passes is exact, so that they disagree by nothing
     return _like(probabilities, passes.bald())
 
 
@@ -158,15 +158,13 @@ class Passes:
 
     def add(self, probabilities: Tensor) -> None:
         """Adds the probabilities (N, K, ...) of one pass."""
-        # In float64 the sum of equal passes is exact, so that they disagree by nothing.
-        own = probabilities.double()
-        entropies = _entropy(own, 1)
-        self._sum = own.clone() if self._sum is None else self._sum.add_(own)
+        entropies = _entropy(probabilities, 1)
+        self._sum = probabilities.clone() if self._sum is None else self._sum.add_(probabilities)
         self._entropies = entropies if self._entropies is None else self._entropies.add_(entropies)
         self.count += 1
 
     def mean(self) -> Tensor:
-        """(N, K, ...) float64: the mean prediction.
+        """(N, K, ...): the mean prediction.
 
         Raises:
             ValueError: no pass.
@@ -176,7 +174,7 @@ class Passes:
         return self._sum / self.count
 
     def bald(self) -> Tensor:
-        """(N, ...) float64, see `bald`.
+        """(N, ...), see `bald`.
 
         Raises:
             ValueError: no pass.

@@ -207,7 +207,7 @@ def _row(line: int, cells: Sequence[str], columns: _Columns) -> _Row:
 
 
 def _shapes(rows: Sequence[_Row]) -> list[Labelled]:
-    """The rows of one picture: a region per class, and a broken one per row that is unreadable or contradicts others."""
+    """The rows of one picture: a region per class, and a broken one per row that is unreadable or contradicts one."""
     shapes = [Labelled("", Broken(row.trouble), f"line {row.line}") for row in rows if row.trouble]
     first: dict[tuple[int, int], _Row] = {}
     of_class: dict[str, list[_Row]] = defaultdict(list)
