@@ -21,6 +21,9 @@ SUPERPIXELS = 100
 """About how many superpixels a picture is divided into."""
 LARGEST = 0.1
 """The largest share of a picture that a region may cover."""
+COMPACTNESS = (10.0, 100.0, 1000.0)
+"""SLIC's compactness. In noise, whose colours have no regions, small values give a single superpixel; the first value
+that gives at least half of the superpixels is used."""
 SLIC_SIDE = 512
 """Longest side to which pictures are reduced before they are divided into superpixels."""
 REGIONS_APART = 2.0
@@ -124,7 +127,10 @@ def _segments(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     scale = min(1.0, SLIC_SIDE / max(height, width))
     small = resized(image, max(1, round(scale * height)), max(1, round(scale * width)))
-    segments = superpixels(small, SUPERPIXELS)
+    for compactness in COMPACTNESS:
+        segments = superpixels(small, SUPERPIXELS, compactness=compactness)
+        if 2 * (segments.max() + 1) >= SUPERPIXELS:
+            break
     if scale == 1.0:
         return segments
     return cv2.resize(segments.astype(np.int32), (width, height), interpolation=cv2.INTER_NEAREST).astype(np.int64)

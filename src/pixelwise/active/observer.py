@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from pixelwise.inference.forms import check_form
 from pixelwise.inference.rasters import Picture, Raster, open_raster
 from pixelwise.inference.tiles import Span, TileGrid
 from pixelwise.models.spec import ModelSpec
+from pixelwise.nn.dense import DenseModel
 from pixelwise.nn.finite import check_answer
 from pixelwise.tasks.base import Task
 
@@ -33,13 +35,13 @@ class FeatureMap:
 
     Attributes:
         rows, columns: the part of the picture that they represent.
-        span: the part of the picture that the network saw: top, bottom, left, right.
-        maps: (F, h, w) float32 over the span; 1 x 1 for a network with one prediction per picture.
+        span: the part of the picture that the maps cover: top, bottom, left, right.
+        maps: (F, h, w) float32; 1 x 1 for a network with one prediction per picture.
     """
 
     rows: slice
     columns: slice
-    span: tuple[int, int, int, int]
+    span: tuple[float, float, float, float]
     maps: np.ndarray
 
 
@@ -105,7 +107,7 @@ class Observer:
     def __init__(
         self, network: nn.Module, spec: ModelSpec, task: Task, strategy: Strategy, *, passes: int, seed: int
     ) -> None:
-        self._task, self._strategy, self._spec, self._seed = task, strategy, spec, seed
+        self._network, self._task, self._strategy, self._spec, self._seed = network, task, strategy, spec, seed
         self._passes = passes if strategy.dropout else 1
         self._inference = task.inference(network, spec, task.options())
         # Rounded to bfloat16, the scores of whole pictures would often be equal.
@@ -176,8 +178,7 @@ class Observer:
                 own = np.where(lost, np.float32(np.nan), own)
             parts: tuple[FeatureMap, ...] = ()
             if features is not None:
-                whole = slice(0, size[0]), slice(0, size[1])
-                parts = (FeatureMap(*whole, (0, size[0], 0, size[1]), features[number]),)
+                parts = (self._cut(features[number], slice(0, size[0]), slice(0, size[1]), (0, 0), size),)
             yield Observation(size, own, parts)
 
     def _in_tiles(self, raster: Raster, grid: TileGrid, number: int) -> Observation:
@@ -197,7 +198,8 @@ class Observer:
                 inside = _shifted(rows, ys.start), _shifted(columns, xs.start)
                 scores[rows, columns] = own[0][inside]
             if features is not None:
-                parts.append(FeatureMap(rows, columns, (ys.start, ys.stop, xs.start, xs.stop), features[0]))
+                seen = ys.stop - ys.start, xs.stop - xs.start
+                parts.append(self._cut(features[0], rows, columns, (ys.start, xs.start), seen))
             lost = raster.unknown(ys.start, ys.stop, xs.start, xs.stop)
             if scores is not None and lost is not None:
                 scores[ys.start : ys.stop, xs.start : xs.stop][lost] = np.nan
@@ -235,6 +237,29 @@ class Observer:
             return None
         found = self._captured.pop().float()
         return (found if found.dim() == 4 else found.flatten(1)[:, :, None, None]).cpu().numpy()
+
+    def _cut(
+        self, maps: np.ndarray, rows: slice, columns: slice, corner: tuple[int, int], size: tuple[int, int]
+    ) -> FeatureMap:
+        """The positions of feature maps (F, h, w) that touch a part of the picture.
+
+        Args:
+            rows, columns: the part.
+            corner, size: top and left, height and width, of what the network saw of the picture. The maps of a network
+                that labels pixels also cover the border that it added at the right and at the bottom.
+        """
+        covered = size
+        if isinstance(self._network, DenseModel):
+            _, right, _, bottom = self._network.padding(*size)
+            covered = size[0] + bottom - self._network.margin, size[1] + right - self._network.margin
+        kept, edges = [], list[float]()
+        for part, start, length, count in zip((rows, columns), corner, covered, maps.shape[1:], strict=True):
+            step = length / count  # pixels per position
+            first, last = int((part.start - start) / step), min(math.ceil((part.stop - start) / step), count)
+            kept.append(slice(first, last))
+            edges += [start + first * step, start + last * step]
+        span = (edges[0], edges[1], edges[2], edges[3])
+        return FeatureMap(rows, columns, span, maps[:, kept[0], kept[1]])
 
     def _logits_of(self, images: Tensor) -> Tensor:
         assert self._differentiable is not None

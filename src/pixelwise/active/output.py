@@ -108,7 +108,7 @@ def write_suggestions(
     what = counted(len(suggested), unit.removesuffix("s"), unit)
     where = ""
     if unit != "pictures":
-        where = f" in {counted(len(asked), 'picture', 'pictures')}, {covered / pixels:.2%} of their pixels"
+        where = f" in {counted(len(asked), 'picture', 'pictures')}, {100 * covered / pixels:.2g} % of their pixels"
     return [f"{what} suggested{where}.", *advice]
 
 
@@ -128,7 +128,8 @@ def drawn_over(image: np.ndarray, members: Sequence[Suggested]) -> np.ndarray:
     for each in reversed(members):
         region, pixel = each.candidate.region, each.candidate.pixel
         if region is not None:
-            picture = write_label(picture, str(each.rank), (region.left, region.top), COLOUR)
+            top = region.left + int(region.mask[0].argmax())
+            picture = write_label(picture, str(each.rank), (top, region.top), COLOUR)
         if pixel is not None:
             picture = write_label(picture, str(each.rank), (pixel[0] + 4 * line, pixel[1] - 2 * line), COLOUR)
     return picture

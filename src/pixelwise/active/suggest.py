@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pixelwise.active.selection import Measured, Selected
 from pixelwise.active.strategies import DEFAULT, STRATEGIES, Strategy
 from pixelwise.catalog import load_model, task_of
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.listing import counted, some
+from pixelwise.data.listing import counted
 from pixelwise.data.pictures import convert
 from pixelwise.data.record import Record
 from pixelwise.errors import UserError, unknown
@@ -84,7 +84,7 @@ def suggest(
     measuring = _Measuring(observer, spec, strategy, unit, settings, pool)
     candidates = measuring.candidates(lambda number: progress(number / whole))
     if len(candidates) < settings.budget:
-        raise _beyond(settings.budget, unit, len(candidates), pool, measuring.failed)
+        raise _beyond(settings.budget, unit, len(candidates), pool, measuring.notes())
     points = [
         observed.mean_features
         for observed in observer.observe(pixels_of(record) for record in compared)
@@ -92,7 +92,7 @@ def suggest(
     ]
     progress(1.0)
     chosen = strategy.select(_measured(candidates, points), settings.budget, settings.seed)
-    suggested = _suggested(candidates, chosen, strategy, pool)
+    suggested = _suggested(candidates, chosen, strategy, pool, "labelled or chosen one" if points else "chosen one")
     done = _written(suggested, unit, task, spec, out)
     return [*notes, *pool.notes, *measuring.notes(), *done]
 
@@ -229,12 +229,11 @@ class _Measuring:
         return notes
 
 
-def _beyond(budget: int, unit: str, found: int, pool: Pool, failed: list[str] | None = None) -> UserError:
+def _beyond(budget: int, unit: str, found: int, pool: Pool, notes: Sequence[str] = ()) -> UserError:
     apart = "" if unit == "pictures" else " that are far enough apart"
-    why = f" {some(failed, 2)}" if failed else ""
     return UserError(
         f"--budget {budget}: {pool.root} offers {found} {unit} without labels{apart}; give a smaller budget or more "
-        f"pictures.{why}"
+        f"pictures.{''.join(f' {note}' for note in notes)}"
     )
 
 
@@ -246,8 +245,14 @@ def _measured(candidates: list[Candidate], labelled: list[np.ndarray]) -> Measur
     return Measured(scores, features, np.stack(labelled) if labelled else None)
 
 
-def _suggested(candidates: list[Candidate], chosen: Selected, strategy: Strategy, pool: Pool) -> list[Suggested]:
-    """The chosen candidates in the order of their ranks."""
+def _suggested(
+    candidates: list[Candidate], chosen: Selected, strategy: Strategy, pool: Pool, compared: str
+) -> list[Suggested]:
+    """The chosen candidates in the order of their ranks.
+
+    Args:
+        compared: what their features were compared with.
+    """
     suggested = []
     for rank, index in enumerate(chosen.indices.tolist(), start=1):
         candidate = candidates[index]
@@ -256,7 +261,7 @@ def _suggested(candidates: list[Candidate], chosen: Selected, strategy: Strategy
         reasons = [strategy.phrase.format(measured)] if strategy.phrase else []
         if chosen.distances is not None:
             distance = float(chosen.distances[rank - 1])
-            near = f"{distance:.3g} from the nearest labelled or chosen one"
+            near = f"{distance:.3g} from the nearest {compared}"
             reasons.append(near if math.isfinite(distance) else "nearest to the mean of all features")
         record = pool.records[candidate.picture]
         suggested.append(Suggested(rank, record, pool.name(record), candidate, measured, ", ".join(reasons)))
