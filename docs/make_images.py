@@ -6,6 +6,7 @@ python docs/make_images.py augmentation
 python docs/make_images.py overfeat
 python docs/make_images.py hourglass
 python docs/make_images.py ignored
+python docs/make_images.py active
 python docs/make_images.py explain mobilenet_v2_imagenet.safetensors
 python docs/make_images.py explain_objects runs/mask_rcnn-nuclei nuclei/images/ba3997edd3fc.png
 pixelwise demo overfitting --out demo-overfitting && python docs/make_images.py overfitting demo-overfitting
@@ -38,7 +39,7 @@ from pixelwise.data.draw import colourise, contact_sheet, overlay, palette, to_r
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import write_png
 from pixelwise.data.sample import Instances, Sample
-from pixelwise.data.scenes import CLASS_NAMES, scene
+from pixelwise.data.scenes import CLASS_NAMES, scene, write_scenes
 from pixelwise.data.turning import Turn
 from pixelwise.explain import (
     Fields,
@@ -271,7 +272,12 @@ def digit_finder(steps: int = 1000) -> OverFeat:
     rng = np.random.default_rng(0)
     samples = [scene((5, number), digits=(4, 8)) for number in range(240)]
     network = OverFeat(
-        layers=(ConvLayer(16, 5, pool=2), ConvLayer(32, 3, pool=2), ConvLayer(64, 3, padding=1), ConvLayer(64, 3, padding=1, pool=3)),
+        layers=(
+            ConvLayer(16, 5, pool=2),
+            ConvLayer(32, 3, pool=2),
+            ConvLayer(64, 3, padding=1),
+            ConvLayer(64, 3, padding=1, pool=3),
+        ),
         side=3,
         hidden=(256, 128),
         box_hidden=(256, 128),
@@ -613,7 +619,28 @@ def ignored() -> None:
     write_png(IMAGES / "ignored.png", contact_sheet(panels, columns=3))
 
 
+def active() -> None:
+    """Suggested regions, the mask that is prepared for them, and suggested pixels, in scenes; about two minutes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_scenes(folder / "labelled", train=8, val=4, size=(160, 224))
+        write_scenes(folder / "more", train=12, val=2, size=(160, 224), seed=1)
+        run = pixelwise.train("unet", data=folder / "labelled", epochs=150, out=folder / "run").path
+        pool = folder / "more" / "images"
+        chosen = {"regions": 30, "pixels": 120}
+        for unit, budget in chosen.items():
+            pixelwise.suggest(run, pool, folder / unit, budget=budget, unit=unit)
+        drawn = [{file.name: file for file in (folder / unit / "overlays").iterdir()} for unit in chosen]
+        panels = []
+        for file in sorted(set(drawn[0]) & set(drawn[1]))[:2]:
+            mask = Image.open(folder / "regions" / "to_label" / "masks" / file).convert("RGB")
+            panels += [np.asarray(Image.open(drawn[0][file])), np.asarray(mask), np.asarray(Image.open(drawn[1][file]))]
+    panels = [cv2.resize(panel, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST) for panel in panels]
+    write_png(IMAGES / "active.png", contact_sheet(panels, columns=3))
+
+
 COMMANDS = {
+    "active": active,
     "upsampling": upsampling,
     "augmentation": augmentation,
     "overfeat": overfeat,

@@ -31,8 +31,9 @@ REGIONS_APART = 2.0
 UNCERTAIN = 0.05
 """The share of a picture's pixels, the most uncertain ones, from which pixels are drawn (Shin et al., PixelPick, ICCV
 2021 workshops, section 3.2)."""
-PIXELS_APART = 0.02
-"""The distance between two pixels of a picture is at least this share of its longer side."""
+PIXELS_APART = 0.3
+"""The distance between two pixels of a picture is at least this share of that in a square grid of as many pixels as the
+picture may get."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +111,7 @@ def of_pixels(
     uncertain = known[np.argsort(-scores.ravel()[known], kind="stable")[:kept]]
     order = random.permutation(uncertain)
     positions = np.stack([order % width, order // width], axis=1)
-    chosen = _spread(np.arange(len(order)), positions, PIXELS_APART * max(height, width), limit)
+    chosen = _spread(np.arange(len(order)), positions, PIXELS_APART * math.sqrt(height * width / limit), limit)
     return [
         Candidate(
             number,

@@ -31,6 +31,8 @@ COLUMNS = {
 }
 """Unit -> the columns of the table. A region's place is its box (`xyxy` in pixels) and its area in pixels."""
 COLOUR = (255, 0, 255)
+RIMMED = (((255, 255, 255), 2), (COLOUR, 0))
+"""Lines are drawn twice, with a white rim of one pixel on each side, so that they show on every colour."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +115,7 @@ def write_suggestions(
 
 
 def drawn_over(image: np.ndarray, members: Sequence[Suggested]) -> np.ndarray:
-    """(H, W, 3) uint8: a picture with outlines of the suggested regions, or circles around the pixels, and ranks."""
+    """(H, W, 3) uint8: a picture with the outlines and ranks of the suggested regions, or circles around the pixels."""
     picture = np.ascontiguousarray(to_rgb(image))
     line = max(1, round(max(picture.shape[:2]) / 300))
     for each in members:
@@ -122,16 +124,16 @@ def drawn_over(image: np.ndarray, members: Sequence[Suggested]) -> np.ndarray:
             whole = np.zeros(picture.shape[:2], np.uint8)
             whole[region.window] = region.mask
             contours, _ = cv2.findContours(whole, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, contours, -1, COLOUR, line)
+            for colour, width in RIMMED:
+                cv2.drawContours(picture, contours, -1, colour, line + width)
         if pixel is not None:
-            cv2.circle(picture, pixel, 3 * line + 1, COLOUR, line, cv2.LINE_AA)
+            for colour, width in RIMMED:
+                cv2.circle(picture, pixel, 3 * line + 1, colour, line + width, cv2.LINE_AA)
     for each in reversed(members):
-        region, pixel = each.candidate.region, each.candidate.pixel
+        region = each.candidate.region
         if region is not None:
             top = region.left + int(region.mask[0].argmax())
             picture = write_label(picture, str(each.rank), (top, region.top), COLOUR)
-        if pixel is not None:
-            picture = write_label(picture, str(each.rank), (pixel[0] + 4 * line, pixel[1] - 2 * line), COLOUR)
     return picture
 
 
