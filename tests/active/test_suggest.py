@@ -279,7 +279,7 @@ class TestPool:
         ({"budget": 5000, "unit": "regions"}, "regions without labels that are far enough apart"),
         ({"budget": 1, "unit": "region"}, "unknown unit 'region'; did you mean 'regions'"),
         ({"budget": 1, "strategy": "entorpy"}, "unknown strategy 'entorpy'; did you mean 'entropy'"),
-        ({"budget": 1, "strategy": "adversarial"}, "predicts every pixel; choose sensitivity"),
+        ({"budget": 1, "strategy": "adversarial"}, "predict every pixel; choose sensitivity"),
         ({"budget": 1, "strategy": "sensitivity", "unit": "pixels"}, "measures whole pictures, not pixels"),
     ],
 )
@@ -292,7 +292,7 @@ def test_what_cannot_work_is_one_sentence(
 
 
 def test_more_that_cannot_work(segmenter: Path, classifier: Path, scenes: Path, digits: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--unit regions: a mlp of the task 'classify' predicts whole pictures"):
+    with pytest.raises(UserError, match="--unit regions: networks of the task 'classify' predict whole pictures"):
         api.suggest(classifier, digits, tmp_path / "out", budget=1, unit="regions")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no pictures found"):
@@ -309,5 +309,5 @@ def test_a_task_without_strategies(scenes: Path, tmp_path: Path) -> None:
     options = SYSTEMS["vae"].tiny
     spec = ModelSpec("vae", dict(options), (), PictureFormat(3, "uint8"), (0.0,) * 3, (1.0,) * 3)
     save_model(tmp_path / "vae.safetensors", create_model("vae", **options).state_dict(), spec)
-    with pytest.raises(UserError, match="for which there are no strategies"):
+    with pytest.raises(UserError, match="there are no strategies for the task 'generate'"):
         api.suggest(tmp_path / "vae.safetensors", scenes, tmp_path / "out", budget=1)

@@ -64,11 +64,11 @@ def of_regions(
 ) -> list[Candidate]:
     """At most `limit` superpixels of a picture, the largest mean scores first.
 
-    Superpixels that cover more than a tenth of the picture, or that have no value, are left out.
+    Superpixels that cover more than a tenth of the picture, or half of whose pixels are NaN, are left out.
 
     Args:
         image: (H, W, C).
-        scores: (H, W), NaN where the picture has no value.
+        scores: (H, W), NaN where pixels are not to be labelled: they have no value, or a label already.
     """
     height, width = scores.shape
     segments = _segments(image)
@@ -79,7 +79,8 @@ def of_regions(
     positions = (axis[known] + 0.5 for axis in np.mgrid[:height, :width][::-1])
     totals = np.stack([np.bincount(segments[known], weights=each, minlength=count) for each in positions], axis=1)
     centres = totals / np.maximum(areas, 1)[:, None]  # (S, 2) x, y
-    fit = (areas > 0) & (np.bincount(segments.ravel(), minlength=count) <= LARGEST * height * width)
+    whole = np.bincount(segments.ravel(), minlength=count)
+    fit = (2 * areas > whole) & (whole <= LARGEST * height * width)
     means = np.where(fit, sums / np.maximum(areas, 1), -np.inf)
     apart = REGIONS_APART * math.sqrt(height * width / count)
     chosen = _spread(np.argsort(-means, kind="stable")[: np.count_nonzero(fit)], centres, apart, limit)
@@ -88,7 +89,7 @@ def of_regions(
             number,
             float(means[segment]),
             observed.features_at(*centres[segment].tolist()) if observed.features else None,
-            region=_patch(segments == segment),
+            region=_patch((segments == segment) & known),
         )
         for segment in chosen
     ]

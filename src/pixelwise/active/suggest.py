@@ -6,26 +6,22 @@ import math
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from pixelwise.active.candidates import Candidate, of_picture, of_pixels, of_regions
-from pixelwise.active.observer import Observation, Observer
+from pixelwise.active.candidates import Candidate
+from pixelwise.active.measuring import Measuring, features_of, measured
+from pixelwise.active.observer import Observer
 from pixelwise.active.output import Suggested, write_suggestions
-from pixelwise.active.pool import Pool, open_pool, pixels_of
-from pixelwise.active.selection import Measured, Selected
+from pixelwise.active.pool import Pool, open_pool
+from pixelwise.active.selection import Selected
 from pixelwise.active.strategies import DEFAULT, STRATEGIES, Strategy
 from pixelwise.catalog import load_model, task_of
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.listing import counted
-from pixelwise.data.pictures import convert
 from pixelwise.data.record import Record
 from pixelwise.errors import UserError, unknown
 from pixelwise.inference.predictor import Progress
-from pixelwise.inference.rasters import open_raster
 from pixelwise.models.spec import ModelSpec
 from pixelwise.tasks.base import Task
 from pixelwise.tasks.labelling import UNITS
@@ -34,10 +30,6 @@ from pixelwise.training.run import model_file, open_run
 
 PASSES = 20
 """Passes with Monte Carlo dropout."""
-PER_PICTURE = 4
-"""How many times its share of the budget a picture may get of regions or pixels."""
-MAX_PIXELS = 50_000_000
-"""Pixels of a picture in which regions or pixels can be suggested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +73,13 @@ def suggest(
     observer = Observer(network, spec, task, strategy, passes=settings.passes, seed=settings.seed)
     compared = _compared(strategy, unit, labelled)
     whole = len(pool.records) + len(compared)
-    measuring = _Measuring(observer, spec, strategy, unit, settings, pool)
+    measuring = Measuring(observer, spec.form, unit, pool.records, budget=settings.budget, seed=settings.seed)
     candidates = measuring.candidates(lambda number: progress(number / whole))
     if len(candidates) < settings.budget:
         raise _beyond(settings.budget, unit, len(candidates), pool, measuring.notes())
-    points = [
-        observed.mean_features
-        for observed in observer.observe(pixels_of(record) for record in compared)
-        if isinstance(observed, Observation)
-    ]
+    points = features_of(observer, compared)
     progress(1.0)
-    chosen = strategy.select(_measured(candidates, points), settings.budget, settings.seed)
+    chosen = strategy.select(measured(candidates, points), settings.budget, settings.seed)
     suggested = _suggested(candidates, chosen, strategy, pool, "labelled or chosen one" if points else "chosen one")
     done = _written(suggested, unit, task, spec, out)
     return [*notes, *pool.notes, *measuring.notes(), *done]
@@ -103,37 +91,51 @@ def _checked(run: Path, task: Task, spec: ModelSpec, settings: Settings) -> tupl
     Raises:
         UserError: settings that cannot work with the network's task.
     """
-    if settings.strategy not in STRATEGIES:
-        raise unknown("strategy", settings.strategy, STRATEGIES)
-    if settings.unit is not None and settings.unit not in UNITS:
-        raise unknown("unit", settings.unit, UNITS)
-    if not task.label_units:
-        raise UserError(
-            f"{run}: a {spec.model} was trained for the task '{task.name}', for which there are no strategies; give a "
-            "run of a network that labels pixels or classifies pictures."
-        )
-    unit = settings.unit or task.label_units[0]
-    if unit not in task.label_units:
-        raise UserError(
-            f"--unit {unit}: a {spec.model} of the task '{task.name}' predicts whole pictures; choose "
-            f"{' or '.join(task.label_units)}."
-        )
     if settings.budget < 1 or settings.passes < 1:
         raise UserError(
             f"--budget {settings.budget} and --passes {settings.passes}: both are at least 1; give larger numbers."
         )
-    strategy = STRATEGIES[settings.strategy]
+    unit = check_strategy(settings.strategy, settings.unit, task, f"{run} ({spec.model})")
+    return STRATEGIES[settings.strategy], unit
+
+
+def check_strategy(name: str, unit: str | None, task: Task, where: str) -> str:
+    """The unit; the task's default if it is None.
+
+    Args:
+        name: of the strategy.
+        where: the run or the data, for messages.
+
+    Raises:
+        UserError: an unknown strategy or unit, or one that the networks of the task do not have.
+    """
+    if name not in STRATEGIES:
+        raise unknown("strategy", name, STRATEGIES)
+    if unit is not None and unit not in UNITS:
+        raise unknown("unit", unit, UNITS)
+    if not task.label_units:
+        raise UserError(
+            f"{where}: there are no strategies for the task '{task.name}'; give a network that labels pixels or "
+            "classifies pictures."
+        )
+    unit = unit or task.label_units[0]
+    if unit not in task.label_units:
+        raise UserError(
+            f"--unit {unit}: networks of the task '{task.name}' predict whole pictures; choose "
+            f"{' or '.join(task.label_units)}."
+        )
+    strategy = STRATEGIES[name]
     if strategy.whole and len(task.label_units) > 1:
         raise UserError(
-            f"--strategy {settings.strategy}: measures networks with one prediction per picture, but {spec.model} "
-            "predicts every pixel; choose sensitivity, or another strategy."
+            f"--strategy {name}: measures networks with one prediction per picture, but those of the task "
+            f"'{task.name}' predict every pixel; choose sensitivity, or another strategy."
         )
     if strategy.distance is not None and unit != "pictures":
         raise UserError(
-            f"--strategy {settings.strategy}: measures whole pictures, not {unit}; choose --unit pictures, or a "
-            "strategy such as entropy."
+            f"--strategy {name}: measures whole pictures, not {unit}; choose --unit pictures, or a strategy "
+            "such as entropy."
         )
-    return strategy, unit
+    return unit
 
 
 def _labelled_data(run: Path) -> tuple[Dataset | None, list[str]]:
@@ -157,92 +159,12 @@ def _compared(strategy: Strategy, unit: str, labelled: Dataset | None) -> list[R
     return [record for record in labelled.split("train") if record.labelled]
 
 
-class _Measuring:
-    """Measures a pool picture by picture and keeps only what could be labelled, in bounded memory.
-
-    Attributes:
-        failed: the sentences of pictures that could not be measured.
-    """
-
-    def __init__(
-        self, observer: Observer, spec: ModelSpec, strategy: Strategy, unit: str, settings: Settings, pool: Pool
-    ) -> None:
-        self._observer, self._spec, self._strategy, self._settings = observer, spec, strategy, settings
-        self._unit, self._pool = unit, pool
-        self._limit = math.ceil(PER_PICTURE * settings.budget / len(pool.records))
-        self.failed: list[str] = []
-        self._small = 0
-
-    def candidates(self, progress: Callable[[int], None]) -> list[Candidate]:
-        """Everything that could be labelled.
-
-        Args:
-            progress: called with the number of pictures that are measured.
-        """
-        found: list[Candidate] = []
-        pictures = (pixels_of(record) for record in self._pool.records)
-        for number, observed in enumerate(self._observer.observe(pictures)):
-            try:
-                if isinstance(observed, UserError):
-                    raise observed
-                found += self._of(number, observed)
-            except UserError as error:
-                self.failed.append(str(error))
-            progress(number + 1)
-        return found
-
-    def _of(self, number: int, observed: Observation) -> list[Candidate]:
-        if self._unit == "pictures":
-            return [of_picture(number, observed)]
-        record = self._pool.records[number]
-        height, width = observed.size
-        if height * width > MAX_PIXELS:
-            raise UserError(
-                f"{record.picture}: {width:,} x {height:,} pixels, and {self._unit} are suggested in pictures of at "
-                f"most {MAX_PIXELS:,} pixels; cut it into smaller pictures."
-            )
-        random = np.random.default_rng((self._settings.seed, number))
-        scores = observed.scores
-        if scores is None:  # any region or pixel is as good as another, until they are compared with each other
-            scores = random.random((height, width), np.float32)
-        if self._unit == "pixels":
-            return of_pixels(number, observed, scores, self._limit, random)
-        with open_raster(pixels_of(record)) as raster:
-            image = convert(raster.read(0, height, 0, width), self._spec.form, raster.name)
-        regions = of_regions(number, observed, image, scores, self._limit)
-        self._small += not regions
-        return regions
-
-    def notes(self) -> list[str]:
-        """Sentences on pictures of which nothing is suggested."""
-        notes = []
-        if self.failed:
-            notes.append(
-                f"{counted(len(self.failed), 'picture', 'pictures')} could not be measured and cannot be suggested: "
-                f"{' '.join(self.failed[:3])}{' ...' if len(self.failed) > 3 else ''}"
-            )
-        if self._small:
-            notes.append(
-                f"{counted(self._small, 'picture is', 'pictures are')} too small or too plain to be divided into "
-                "regions; suggest --unit pictures or pixels for such pictures."
-            )
-        return notes
-
-
 def _beyond(budget: int, unit: str, found: int, pool: Pool, notes: Sequence[str] = ()) -> UserError:
     apart = "" if unit == "pictures" else " that are far enough apart"
     return UserError(
         f"--budget {budget}: {pool.root} offers {found} {unit} without labels{apart}; give a smaller budget or more "
         f"pictures.{''.join(f' {note}' for note in notes)}"
     )
-
-
-def _measured(candidates: list[Candidate], labelled: list[np.ndarray]) -> Measured:
-    scores = np.array([each.score for each in candidates], np.float64)
-    if candidates[0].features is None:
-        return Measured(scores)
-    features = np.stack([each.features for each in candidates if each.features is not None])
-    return Measured(scores, features, np.stack(labelled) if labelled else None)
 
 
 def _suggested(

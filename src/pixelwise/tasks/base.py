@@ -29,7 +29,7 @@ from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
 from pixelwise.tasks.insight import Insight
-from pixelwise.tasks.labelling import Asked
+from pixelwise.tasks.labelling import Asked, Known
 
 P = TypeVar("P", bound=Prediction)
 Snapshots = Callable[[str], Sequence[tuple[int, Path]]]
@@ -314,6 +314,18 @@ class Task(ABC):
             What to do with the files, in sentences.
         """
         raise NotImplementedError(f"the task '{self.name}' has no label files to prepare")
+
+    def write_known(self, dataset: Dataset, splits: Mapping[str, Sequence[Known]], out: Path) -> str:
+        """Writes a dataset in which only some labels of another one are known, into a new folder; only if there are
+        `label_units`.
+
+        Args:
+            splits: split -> its pictures.
+
+        Returns:
+            The name of the layout.
+        """
+        raise NotImplementedError(f"the task '{self.name}' has no partly labelled pictures")
 
     # The report.
 

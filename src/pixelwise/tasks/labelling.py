@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +10,43 @@ from pathlib import Path
 
 import numpy as np
 
+from pixelwise.data.dataset import Dataset
 from pixelwise.data.pictures import write_png
+from pixelwise.data.record import Record
 from pixelwise.data.regions import Patch
 
 UNITS = ("pictures", "regions", "pixels")
 """What can be labelled: whole pictures, regions of them, or single pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """A labelled picture of which not all labels need be known.
+
+    Attributes:
+        pixels: (H, W) bool, where its labels are known; None if they are known everywhere.
+    """
+
+    record: Record
+    pixels: np.ndarray | None = None
+
+    def place_picture(self, dataset: Dataset, target: Path) -> None:
+        """Puts the picture into a folder: a link to its file where the file system has links, else a copy.
+
+        Args:
+            target: the new file without suffix.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = self.record.picture
+        if self.record.position is not None:
+            pixels = dataset.read(self.record)
+            write_png(target.with_name(f"{target.name}.png"), pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+            return
+        target = target.with_name(target.name + file.suffix)
+        try:
+            os.link(file, target)
+        except OSError:  # another disk, or a file system without links
+            shutil.copyfile(file, target)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Prepares label files in which everything is void except what is to be labelled."""
+"""Writes masks in which all is void except what is labelled, and prepares label files for what is to be labelled."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import csv
 import itertools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from pixelwise.data.dataset import Dataset
 from pixelwise.data.draw import background_class, palette
 from pixelwise.data.formats.outlines import joined_ring
 from pixelwise.data.formats.points import COLUMNS, TABLE
+from pixelwise.data.pictures import write_png
 from pixelwise.data.regions import Patch
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import IGNORE
-from pixelwise.tasks.labelling import Asked
+from pixelwise.tasks.labelling import Asked, Known
 
 TO_PAINT = 254
 """The id of pixels that are to be painted. No class has it, so that a mask that is not finished cannot be read."""
@@ -104,3 +106,20 @@ def _shape(ring: np.ndarray, number: int | None) -> dict[str, Any]:
         "shape_type": "polygon",
         "flags": {},
     }
+
+
+def write_masks(dataset: Dataset, splits: Mapping[str, Sequence[Known]], out: Path) -> str:
+    """Writes the layout `folder` with lists of the splits: pixels whose class is not known are void."""
+    out.mkdir(parents=True)
+    (out / "classes.txt").write_text("".join(f"{name}\n" for name in dataset.class_names), encoding="utf-8")
+    (out / "masks").mkdir()
+    for split, members in splits.items():
+        names = [f"{split}_{number:06d}" for number in range(len(members))]
+        for name, known in zip(names, members, strict=True):
+            known.place_picture(dataset, out / "images" / name)
+            mask = dataset.load_mask(known.record)
+            write_png(
+                out / "masks" / f"{name}.png", mask if known.pixels is None else np.where(known.pixels, mask, VOID)
+            )
+        (out / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return "folder"
