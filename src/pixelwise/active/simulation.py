@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -160,23 +160,22 @@ class Simulation:
                 write_rows(self._out / TABLE, COLUMNS, [list(asdict(each).values()) for each in points])
         return points
 
-    def _of_seed(self, seed: int) -> list[Point]:
+    def _of_seed(self, seed: int) -> Iterator[Point]:
         home = self._out / f"seed-{seed}"
         everything = Labels.everything(len(self._pool))
-        points = [self._point(home / "all", FULL, seed, 0, lambda: everything)]
+        yield self._point(home / "all", FULL, seed, 0, lambda: everything)
         shutil.rmtree(home / "all" / "run", ignore_errors=True)
         first = self._point(home / "start", "start", seed, 0, lambda: self._started(seed))
         for name in self._plan.strategies:
-            points.append(replace(first, strategy=name))
+            yield replace(first, strategy=name)
             before = home / "start"
             for number in range(1, self._plan.rounds + 1):
                 folder = home / name / f"round-{number}"
                 chosen = _Choice(self, name, before, seed, number)
-                points.append(self._point(folder, name, seed, number, chosen))
+                yield self._point(folder, name, seed, number, chosen)
                 if before != home / "start":
                     shutil.rmtree(before / "run", ignore_errors=True)
                 before = folder
-        return points
 
     def _point(self, folder: Path, name: str, seed: int, number: int, choose: Callable[[], Labels]) -> Point:
         """The result in a folder; if there is none, labels are chosen, and a network is trained and measured."""
