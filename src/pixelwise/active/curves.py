@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -11,13 +10,15 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from pixelwise.active.simulation import FULL, Plan, Point
-from pixelwise.data.draw import OKABE_ITO
+from pixelwise.data.draw import palette
 from pixelwise.metrics.headline import Headline
 from pixelwise.report.blocks import Column, Figure, Page, Section, Table, Text
 from pixelwise.report.cells import Cell, Number, Percent
 from pixelwise.report.figures import INK, STYLE
 from pixelwise.report.pictures import svg
 
+MAX_BANDS = 3
+"""Most strategies whose curves have a band of one standard deviation; more bands hide each other."""
 ENOUGH = 0.95
 """The part of the score with all labels that strategies are compared by."""
 
@@ -109,7 +110,7 @@ def simulation_page(points: Sequence[Point], plan: Plan, headline: Headline) -> 
 
 
 def curves_figure(points: Sequence[Point], plan: Plan, headline: Headline) -> Drawing:
-    """The mean score of each strategy by labels, with a band of one standard deviation over the seeds."""
+    """The mean score of each strategy by labels; a few strategies have a band of one standard deviation over the seeds."""
     curves = mean_curves(points)
     full = curves.pop(FULL)[0][2]
     with matplotlib.rc_context(STYLE):
@@ -117,19 +118,18 @@ def curves_figure(points: Sequence[Point], plan: Plan, headline: Headline) -> Dr
         axes = figure.add_subplot()
         axes.axhline(full, color=INK, linewidth=0.8)
         axes.axhline(ENOUGH * full, color=INK, linewidth=0.8, linestyle=":")
+        colours = palette(len(curves), background=None)
         for number, (name, curve) in enumerate(curves.items()):
             labels, _, scores, deviations, _ = (np.array(column) for column in zip(*curve, strict=True))
-            colour = np.array(OKABE_ITO[number % len(OKABE_ITO)]) / 255
-            style = "--" if name == "random" else "-"
+            colour, style = (INK, "--") if name == "random" else (colours[number] / 255, "-")
             axes.plot(labels, scores, style, color=colour, marker="o", markersize=3, label=name)
-            axes.fill_between(labels, scores - deviations, scores + deviations, color=colour, alpha=0.15, linewidth=0)
-        right = max(curve[-1][0] for curve in curves.values())
-        axes.text(right, full, "all labels", ha="right", va="bottom", fontsize=8)
-        axes.text(right, ENOUGH * full, "95 % of it", ha="right", va="bottom", fontsize=8)
+            if len(curves) <= MAX_BANDS:
+                low, high = scores - deviations, scores + deviations
+                axes.fill_between(labels, low, high, color=colour, alpha=0.15, linewidth=0)
+        left = min(curve[0][0] for curve in curves.values())
+        axes.text(left, full, "all labels", va="bottom", fontsize=8)
+        axes.text(left, ENOUGH * full, "95 % of it", va="bottom", fontsize=8)
         axes.set(xlabel=f"{plan.unit} labelled", title=headline.label)
         axes.grid(visible=True)
         axes.legend(fontsize=8, loc="lower right")
-        low = min(point.score for point in points)
-        if math.isfinite(low):
-            axes.set_ylim(max(low - 0.05, 0), None)
     return figure
