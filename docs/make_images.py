@@ -11,11 +11,13 @@ python docs/make_images.py explain mobilenet_v2_imagenet.safetensors
 python docs/make_images.py explain_objects runs/mask_rcnn-nuclei nuclei/images/ba3997edd3fc.png
 pixelwise demo overfitting --out demo-overfitting && python docs/make_images.py overfitting demo-overfitting
 python benchmarks/generative.py --keep runs && python docs/make_images.py generated runs/vae runs/dcgan
+python docs/make_images.py active_curves simulation
 python docs/make_images.py regression runs/unet-nuclei_distances nuclei_distances
 """
 
 from __future__ import annotations
 
+import csv
 import sys
 import tempfile
 from pathlib import Path
@@ -34,6 +36,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import pixelwise
+from pixelwise.active.curves import curves_figure, mean_curves
+from pixelwise.active.simulation import Point
 from pixelwise.data.augment import Augmentation, Warp
 from pixelwise.data.draw import colourise, contact_sheet, overlay, palette, to_rgb
 from pixelwise.data.formats import open_dataset
@@ -61,6 +65,7 @@ from pixelwise.explain import (
 from pixelwise.explain.looking import THOROUGH, look
 from pixelwise.inference.rasters import open_raster
 from pixelwise.losses.boxes import box_l2
+from pixelwise.metrics.headline import Headline
 from pixelwise.models.detect.overfeat import ConvLayer, OverFeat
 from pixelwise.models.detect.selective_search import (
     COLOUR_BINS,
@@ -639,6 +644,27 @@ def active() -> None:
     write_png(IMAGES / "active.png", contact_sheet(panels, columns=3))
 
 
+def active_curves(folder: Path) -> None:
+    """The curves of a simulation."""
+    with (folder / "simulation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    points = [
+        Point(
+            row["strategy"],
+            int(row["seed"]),
+            int(row["round"]),
+            int(row["labels"]),
+            float(row["share"]),
+            float(row["score"]),
+        )
+        for row in rows
+    ]
+    headline = Headline("accuracy", "accuracy")
+    curves_figure(points, "pictures", headline).savefig(IMAGES / "active_curves.png", dpi=120)
+    for name, curve in mean_curves(points).items():
+        print(name, [f"{entry.labels:.0f}: {entry.score:.3f}" for entry in curve])
+
+
 COMMANDS = {
     "active": active,
     "upsampling": upsampling,
@@ -651,6 +677,8 @@ COMMANDS = {
 if __name__ == "__main__":
     if sys.argv[1:2] == ["demo"]:
         demo(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["active_curves"]:
+        active_curves(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["overfitting"]:
         overfitting(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["explain"]:

@@ -169,8 +169,8 @@ def test_labels_to_reach_a_score(target: float, expected: float | None) -> None:
 def test_unfinished_rounds_are_left_out_of_mean_curves() -> None:
     points = [Point("a", seed, number, 10 * number, 0.1, 0.5 + seed) for seed in (0, 1) for number in (0, 1)]
     curves = mean_curves([*points, Point("a", 0, 2, 20, 0.2, 0.9)])
-    assert [entry[0] for entry in curves["a"]] == [0, 10]
-    assert curves["a"][0][2] == 1.0
+    assert [entry.labels for entry in curves["a"]] == [0, 10]
+    assert curves["a"][0].score == 1.0
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -38,9 +39,18 @@ def labels_to_reach(labels: Sequence[float], scores: Sequence[float], target: fl
     return None
 
 
-def mean_curves(points: Sequence[Point]) -> dict[str, list[tuple[float, float, float, float, int]]]:
-    """Strategy -> per round the mean over the seeds of labels, share and score, the standard deviation of the score,
-    and the number of seeds. The curves have only the rounds that all seeds of their strategy reached."""
+class Mean(NamedTuple):
+    """A round of a strategy: means over the seeds, the standard deviation of the score, and the number of seeds."""
+
+    labels: float
+    share: float
+    score: float
+    deviation: float
+    seeds: int
+
+
+def mean_curves(points: Sequence[Point]) -> dict[str, list[Mean]]:
+    """Strategy -> its rounds, without those that not all of its seeds reached."""
     rounds: dict[str, dict[int, list[Point]]] = defaultdict(lambda: defaultdict(list))
     for point in points:
         rounds[point.strategy][point.round].append(point)
@@ -48,7 +58,7 @@ def mean_curves(points: Sequence[Point]) -> dict[str, list[tuple[float, float, f
     for name, of_round in rounds.items():
         seeds = max(map(len, of_round.values()))
         curves[name] = [
-            (
+            Mean(
                 float(np.mean([point.labels for point in members])),
                 float(np.mean([point.share for point in members])),
                 float(np.mean([point.score for point in members])),
@@ -64,7 +74,7 @@ def mean_curves(points: Sequence[Point]) -> dict[str, list[tuple[float, float, f
 def simulation_page(points: Sequence[Point], plan: Plan, headline: Headline) -> Page:
     """One page: the curves, and a row per strategy."""
     curves = mean_curves(points)
-    full = curves.pop(FULL)[0][2]
+    full = curves.pop(FULL)[0].score
     target = ENOUGH * full
     columns = (
         Column("strategy"),
@@ -74,10 +84,10 @@ def simulation_page(points: Sequence[Point], plan: Plan, headline: Headline) -> 
         Column("standard deviation", right=True),
         Column("seeds", right=True),
     )
-    best = max(curve[-1][2] for curve in curves.values())
+    best = max(curve[-1].score for curve in curves.values())
     rows: list[list[Cell]] = []
     for name, curve in curves.items():
-        labels, shares, scores = ([entry[index] for entry in curve] for index in range(3))
+        labels, shares, scores, *_ = zip(*curve, strict=True)
         needed = labels_to_reach(labels, scores, target)
         rows.append(
             [
@@ -85,8 +95,8 @@ def simulation_page(points: Sequence[Point], plan: Plan, headline: Headline) -> 
                 Number(needed, "not reached", digits=0),
                 Percent(labels_to_reach(shares, scores, target), "not reached"),
                 Number(scores[-1], best=scores[-1] == best),
-                Number(curve[-1][3]),
-                Number(curve[-1][4]),
+                Number(curve[-1].deviation),
+                Number(curve[-1].seeds),
             ]
         )
     label = headline.label
@@ -96,7 +106,7 @@ def simulation_page(points: Sequence[Point], plan: Plan, headline: Headline) -> 
         f"With all labels it is {full:.3f}, of which 95 % are {target:.3f}. The labels for 95 % are interpolated "
         "between rounds, on the mean curve of the seeds."
     )
-    figure = curves_figure(points, plan, headline)
+    figure = curves_figure(points, plan.unit, headline)
     return Page(
         "Simulation of active learning",
         [
@@ -109,10 +119,10 @@ def simulation_page(points: Sequence[Point], plan: Plan, headline: Headline) -> 
     )
 
 
-def curves_figure(points: Sequence[Point], plan: Plan, headline: Headline) -> Drawing:
-    """The mean score of each strategy by labels; a few strategies have a band of one standard deviation over the seeds."""
+def curves_figure(points: Sequence[Point], unit: str, headline: Headline) -> Drawing:
+    """The mean score of each strategy by labels, with bands of one standard deviation if there are few strategies."""
     curves = mean_curves(points)
-    full = curves.pop(FULL)[0][2]
+    full = curves.pop(FULL)[0].score
     with matplotlib.rc_context(STYLE):
         figure = Drawing(figsize=(7.0, 3.6), layout="constrained")
         axes = figure.add_subplot()
@@ -126,10 +136,10 @@ def curves_figure(points: Sequence[Point], plan: Plan, headline: Headline) -> Dr
             if len(curves) <= MAX_BANDS:
                 low, high = scores - deviations, scores + deviations
                 axes.fill_between(labels, low, high, color=colour, alpha=0.15, linewidth=0)
-        left = min(curve[0][0] for curve in curves.values())
+        left = min(curve[0].labels for curve in curves.values())
         axes.text(left, full, "all labels", va="bottom", fontsize=8)
         axes.text(left, ENOUGH * full, "95 % of it", va="bottom", fontsize=8)
-        axes.set(xlabel=f"{plan.unit} labelled", title=headline.label)
+        axes.set(xlabel=f"{unit} labelled", title=headline.label)
         axes.grid(visible=True)
         axes.legend(fontsize=8, loc="lower right")
     return figure
