@@ -144,6 +144,7 @@ def test_tiles_give_the_scores_and_features_of_the_whole(strategy: str, monkeypa
         return
     assert len(tiled.features) > 1 == len(whole.features)
     assert tiled.scores == pytest.approx(whole.scores, abs=1e-3)
+    assert whole.features_at(3, 3).base is None  # candidates keep features, and not the maps that they come from
     assert tiled.mean_features == pytest.approx(whole.mean_features, abs=2e-3)
     for x, y in np.random.default_rng(1).uniform(0, 300, (50, 2)).tolist():
         assert tiled.features_at(x, y) == pytest.approx(whole.features_at(x, y), abs=1e-2)

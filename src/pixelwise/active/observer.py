@@ -85,7 +85,7 @@ class Observation:
                 _, height, width = each.maps.shape
                 row = min(int((y - top) / (bottom - top) * height), height - 1)
                 column = min(int((x - left) / (right - left) * width), width - 1)
-                return each.maps[:, row, column]
+                return each.maps[:, row, column].copy()  # a view would keep the whole map in memory
         raise ValueError(f"x {x}, y {y}: outside the picture of {self.size[1]} x {self.size[0]}")
 
 
