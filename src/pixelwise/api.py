@@ -545,6 +545,7 @@ def simulate(
     Raises:
         UserError: data, strategies or settings that cannot work, an `out` with another simulation, or labels that a
             training run cannot use.
+        KeyboardInterrupt: on Ctrl-C; finished training runs are kept.
     """
     if not strategies:
         raise UserError("--strategies: no name given; choose at least one, such as random,mixed.")
@@ -571,11 +572,21 @@ def simulate(
 
     chosen = check_strategy(strategies[0], unit, task, os.fspath(data))
     plan = Plan(
-        os.fspath(data), tuple(dict.fromkeys(strategies)), chosen, start or budget, budget, rounds, seeds, training
+        os.fspath(data),
+        tuple(dict.fromkeys(strategies)),
+        chosen,
+        budget if start is None else start,
+        budget,
+        rounds,
+        seeds,
+        training,
     )
     display = make_display() if progress else Silent()
     simulation = Simulation(plan, opened.dataset, task, Path(out), train_on, score_on, display.say)
-    points = simulation.run()
+    try:
+        points = simulation.run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; what is finished is saved. Give the same command again to go on.") from None
     headline = task.scores(
         ModelSpec("", {}, opened.dataset.class_names, opened.dataset.form, (), ()), Path(out)
     ).headlines[0]

@@ -83,7 +83,7 @@ def test_a_stopped_simulation_goes_on_to_the_same_table(
 
     monkeypatch.setattr(api, "train", stopping)
     options = {"budget": 5, "start": 12, "rounds": 2, "strategies": ["random", "mixed"], **MLP}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="Give the same command again"):
         api.simulate(digits_folder, tmp_path / "out", seeds=2, **options)  # type: ignore[arg-type]
     assert calls == 6
     api.simulate(digits_folder, tmp_path / "out", seeds=2, **options)  # type: ignore[arg-type]
@@ -180,6 +180,7 @@ def test_unfinished_rounds_are_left_out_of_mean_curves() -> None:
         ({"strategies": ["randon"]}, "unknown strategy 'randon'; did you mean 'random'"),
         ({"unit": "pixels"}, "predict whole pictures; choose pictures"),
         ({"strategies": []}, "--strategies"),
+        ({"start": 0}, "--start, --budget, --rounds and --seeds are numbers of at least 1"),
     ],
 )
 def test_what_cannot_work_is_one_sentence(
