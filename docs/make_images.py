@@ -7,15 +7,18 @@ python docs/make_images.py augmentation
 python docs/make_images.py overfeat
 python docs/make_images.py hourglass
 python docs/make_images.py ignored
+python docs/make_images.py active
 python docs/make_images.py explain mobilenet_v2_imagenet.safetensors
 python docs/make_images.py explain_objects runs/mask_rcnn-nuclei nuclei/images/ba3997edd3fc.png
 pixelwise demo overfitting --out demo-overfitting && python docs/make_images.py overfitting demo-overfitting
 python benchmarks/generative.py --keep runs && python docs/make_images.py generated runs/vae runs/dcgan
+python docs/make_images.py active_curves simulation
 python docs/make_images.py regression runs/unet-nuclei_distances nuclei_distances
 """
 
 from __future__ import annotations
 
+import csv
 import sys
 import tempfile
 from pathlib import Path
@@ -35,12 +38,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import pixelwise
+from pixelwise.active.curves import curves_figure, mean_curves
+from pixelwise.active.simulation import Point
 from pixelwise.data.augment import Augmentation, Warp
 from pixelwise.data.draw import OKABE_ITO, colourise, contact_sheet, overlay, palette, to_rgb
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import write_png
 from pixelwise.data.sample import Instances, Sample
-from pixelwise.data.scenes import CLASS_NAMES, large_scene, scene
+from pixelwise.data.scenes import CLASS_NAMES, large_scene, scene, write_scenes
 from pixelwise.data.turning import Turn
 from pixelwise.explain import (
     Fields,
@@ -62,6 +67,7 @@ from pixelwise.explain import (
 from pixelwise.explain.looking import THOROUGH, look
 from pixelwise.inference.rasters import open_raster
 from pixelwise.losses.boxes import box_l2
+from pixelwise.metrics.headline import Headline
 from pixelwise.models.detect.overfeat import ConvLayer, OverFeat
 from pixelwise.models.detect.selective_search import (
     COLOUR_BINS,
@@ -637,7 +643,49 @@ def ignored() -> None:
     write_png(IMAGES / "ignored.png", contact_sheet(panels, columns=3))
 
 
+def active() -> None:
+    """Suggested regions, the mask that is prepared for them, and suggested pixels, in scenes; about two minutes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_scenes(folder / "labelled", train=8, val=4, size=(160, 224))
+        write_scenes(folder / "more", train=12, val=2, size=(160, 224), seed=1)
+        run = pixelwise.train("unet", data=folder / "labelled", epochs=150, out=folder / "run").path
+        pool = folder / "more" / "images"
+        chosen = {"regions": 30, "pixels": 120}
+        for unit, budget in chosen.items():
+            pixelwise.suggest(run, pool, folder / unit, budget=budget, unit=unit)
+        drawn = [{file.name: file for file in (folder / unit / "overlays").iterdir()} for unit in chosen]
+        panels = []
+        for file in sorted(set(drawn[0]) & set(drawn[1]))[:2]:
+            mask = Image.open(folder / "regions" / "to_label" / "masks" / file).convert("RGB")
+            panels += [np.asarray(Image.open(drawn[0][file])), np.asarray(mask), np.asarray(Image.open(drawn[1][file]))]
+    panels = [cv2.resize(panel, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST) for panel in panels]
+    write_png(IMAGES / "active.png", contact_sheet(panels, columns=3))
+
+
+def active_curves(folder: Path) -> None:
+    """The curves of a simulation."""
+    with (folder / "simulation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    points = [
+        Point(
+            row["strategy"],
+            int(row["seed"]),
+            int(row["round"]),
+            int(row["labels"]),
+            float(row["share"]),
+            float(row["score"]),
+        )
+        for row in rows
+    ]
+    headline = Headline("accuracy", "accuracy")
+    curves_figure(points, "pictures", headline).savefig(IMAGES / "active_curves.png", dpi=120)
+    for name, curve in mean_curves(points).items():
+        print(name, [f"{entry.labels:.0f}: {entry.score:.3f}" for entry in curve])
+
+
 COMMANDS = {
+    "active": active,
     "upsampling": upsampling,
     "augmentation": augmentation,
     "overfeat": overfeat,
@@ -650,6 +698,8 @@ if __name__ == "__main__":
         demo(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["predict"]:
         predict(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["active_curves"]:
+        active_curves(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["overfitting"]:
         overfitting(Path(sys.argv[2]))
     elif sys.argv[1:2] == ["explain"]:

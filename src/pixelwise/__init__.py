@@ -28,11 +28,12 @@ _HOMES = {
     "predict": "pixelwise.api",
     "resume": "pixelwise.api",
     "sample": "pixelwise.api",
+    "suggest": "pixelwise.api",
     "train": "pixelwise.api",
 }
 
 if TYPE_CHECKING:
-    from pixelwise.api import check, evaluate, list_recipes, load, predict, resume, sample, train
+    from pixelwise.api import check, evaluate, list_recipes, load, predict, resume, sample, suggest, train
     from pixelwise.catalog import create_model, list_models
     from pixelwise.data.formats import open_dataset
     from pixelwise.errors import UserError
@@ -49,6 +50,7 @@ __all__ = [
     "predict",
     "resume",
     "sample",
+    "suggest",
     "train",
 ]
 
@@ -56,7 +58,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
-    if name in ("losses", "metrics", "hardware"):
+    if name in ("active", "losses", "metrics", "hardware"):
         return import_module(f"pixelwise.{name}")
     raise AttributeError(f"module 'pixelwise' has no attribute '{name}'")
 

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,10 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress
 
+from pixelwise.active.curves import simulation_page
+from pixelwise.active.simulation import Plan, Simulation
+from pixelwise.active.suggest import PASSES, Settings, check_strategy
+from pixelwise.active.suggest import suggest as active_suggest
 from pixelwise.catalog import load_model, task_of
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.doctor import Diagnosis, examine
@@ -28,16 +32,17 @@ from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.distributed import rank
 from pixelwise.errors import NotFinite, UserError
 from pixelwise.inference.predictor import Predictor
-from pixelwise.models.spec import read_spec
+from pixelwise.models.spec import ModelSpec, read_spec
 from pixelwise.recipe.recipe import Recipe
 from pixelwise.report.blocks import Block
+from pixelwise.report.page import write_page
 from pixelwise.tasks.base import Task
 from pixelwise.training import parts, recipes, stages, variants
 from pixelwise.training.finish import evaluate_split, finish, finish_variants
 from pixelwise.training.lock import locked
 from pixelwise.training.loop import Interrupted
 from pixelwise.training.moved import check_places, move_data
-from pixelwise.training.opening import Data, default_recipe, open_recipe_data
+from pixelwise.training.opening import Data, default_recipe, open_data, open_recipe_data
 from pixelwise.training.progress import Display, Silent, make_display
 from pixelwise.training.run import Run, check_free, model_file, open_run
 from pixelwise.training.session import Session, diverged, engine, execute, restart, start
@@ -78,9 +83,10 @@ def convert(
     splits: Sequence[str] = (),
     layout: str = "auto",
     rle_order: Order = "columns",
+    points_per_picture: int | None = None,
 ) -> list[str]:
-    """Writes a dataset in another label format: folder, voc, coco, rle_csv, labelme, voc_xml,
-    yolo or labelmap; see `data.formats.convert`.
+    """Writes a dataset in another label format: folder, voc, coco, rle_csv, points, labelme,
+    voc_xml, yolo or labelmap; see `data.formats.convert`.
 
     Returns:
         What was done, in sentences.
@@ -88,7 +94,15 @@ def convert(
     Raises:
         UserError: an unknown format or split, a folder that is not empty, or data that cannot be read.
     """
-    return write_copy(Path(data), to, Path(out), splits=splits, layout=layout, rle_order=rle_order)
+    return write_copy(
+        Path(data),
+        to,
+        Path(out),
+        splits=splits,
+        layout=layout,
+        rle_order=rle_order,
+        points_per_picture=points_per_picture,
+    )
 
 
 def train(
@@ -456,6 +470,128 @@ def predict(
     predictor = _predictor(run, wanted)
     with bar("predicting", progress) as advance:
         return predictor.write_all(files, root, Path(out), advance)
+
+
+def suggest(
+    run: PathLike,
+    pool: PathLike,
+    out: PathLike,
+    *,
+    budget: int,
+    unit: str | None = None,
+    strategy: str = "mixed",
+    seed: int = 0,
+    passes: int = PASSES,
+    progress: bool = False,
+) -> list[str]:
+    """Suggests which pictures of a pool to label next, which regions of them, or which pixels.
+
+    Writes `suggested.csv` (picture, rank, score, where, reason), `overlays/` with the regions or pixels drawn, and
+    `to_label/`, a dataset in which everything is void except what is to be labelled.
+
+    Args:
+        pool: a folder with pictures. Pictures that have labels there or in the run's data are left out, with a note.
+        out: a new or empty folder.
+        budget: how many pictures, regions or pixels, in all.
+        unit: `pictures`, or for networks that label pixels `regions` or `pixels`; None for pictures.
+        strategy: a name in `active.strategies.STRATEGIES`.
+        seed: of everything random; the same seed gives the same suggestions.
+        passes: how many with Monte Carlo dropout, for the strategies that use it.
+
+    Returns:
+        What was done, in sentences.
+
+    Raises:
+        UserError: an unknown unit or strategy, a run of a task without strategies, a strategy or unit that the network
+            does not have, a pool without unlabelled pictures, a budget beyond it, or an `out` that holds files.
+    """
+    settings = Settings(budget, unit, strategy, seed, passes)
+    with bar("measuring", progress) as advance:
+        return active_suggest(Path(run), Path(pool), Path(out), settings, advance)
+
+
+def simulate(
+    data: PathLike,
+    out: PathLike,
+    *,
+    budget: int,
+    strategies: Sequence[str] = ("random", "mixed"),
+    unit: str | None = None,
+    start: int | None = None,
+    rounds: int = 5,
+    seeds: int = 3,
+    recipe: PathLike | None = None,
+    layout: str = "auto",
+    epochs: float | None = None,
+    minutes: float | None = None,
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Plays active learning against labels that exist, and compares strategies.
+
+    Each strategy starts with the same labels, drawn at random, trains a network, buys more labels with it, trains a new
+    network, and so on. Networks are measured on the split `test`, or on every other picture of `val` if there is none;
+    the best weights are chosen on the other pictures of `val`. Writes `simulation.csv` and `report.html`. A simulation
+    that was stopped goes on where it was, if it is started with the same `out`.
+
+    Args:
+        budget: how many pictures, regions or pixels each strategy buys per round.
+        start: how many are bought at random before the first round; as many as per round by default.
+        recipe, layout, epochs, minutes, overrides: of every training run, as for `train`.
+
+    Returns:
+        The rows of `simulation.csv`.
+
+    Raises:
+        UserError: data, strategies or settings that cannot work, an `out` with another simulation, or labels that a
+            training run cannot use.
+        KeyboardInterrupt: on Ctrl-C; finished training runs are kept.
+    """
+    if not strategies:
+        raise UserError("--strategies: no name given; choose at least one, such as random,mixed.")
+    settings = dict(overrides.items() if isinstance(overrides, Mapping) else recipes.parse_overrides(overrides))
+    training = {
+        "recipe": None if recipe is None else os.fspath(recipe),
+        "epochs": epochs,
+        "minutes": minutes,
+        **settings,
+    }
+    name = os.fspath(recipe) if recipe is not None else _usual({"data.path": os.fspath(data), "data.layout": layout})
+    planned = recipes.load_recipe(name, {**settings, "data.path": os.fspath(data), "data.layout": layout})
+    opened = open_data(planned)
+    task = opened.task
+
+    def train_on(folder: Path, its_layout: str, run: Path, seed: int) -> Path:
+        done = train(recipe if recipe is not None else name, data=folder, layout=its_layout, epochs=epochs,
+                     minutes=minutes, out=run, seed=seed, overrides=settings)  # fmt: skip
+        return done.best
+
+    def score_on(model: Path, folder: Path, its_layout: str) -> float:
+        summary = evaluate(model, data=folder, layout=its_layout, split="all")
+        return float(summary[task.scores(read_spec(model), model.parent).headlines[0].key])
+
+    chosen = check_strategy(strategies[0], unit, task, os.fspath(data))
+    plan = Plan(
+        os.fspath(data),
+        tuple(dict.fromkeys(strategies)),
+        chosen,
+        budget if start is None else start,
+        budget,
+        rounds,
+        seeds,
+        training,
+    )
+    display = make_display() if progress else Silent()
+    simulation = Simulation(plan, opened.dataset, task, Path(out), train_on, score_on, display.say)
+    try:
+        points = simulation.run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("stopped; what is finished is saved. Give the same command again to go on.") from None
+    headline = task.scores(
+        ModelSpec("", {}, opened.dataset.class_names, opened.dataset.form, (), ()), Path(out)
+    ).headlines[0]
+    write_page(Path(out) / "report.html", simulation_page(points, plan, headline))
+    return [asdict(point) for point in points]
 
 
 def not_read(pictures: PathLike | Iterable[PathLike]) -> str:

@@ -114,8 +114,12 @@ def vgg(digits: Path) -> Names:
     return {"network": network, "images": torch.zeros(1, 3, 64, 64)}
 
 
+def nothing(digits: Path) -> Names:
+    return {}
+
+
 PREPARED: dict[str, Callable[[Path], Names]] = {
-    "README": own_folder, "classify": sorted_pictures, "data": folder, "deeplab": weights_of_deeplab,
+    "README": own_folder, "active": nothing, "classify": sorted_pictures, "data": folder, "deeplab": weights_of_deeplab,
     "explain": unet, "localization": classifier, "losses": logits, "metrics": batches, "overfeat": overfeat,
     "predict": unet, "refinement": unet, "regression": distances, "transfer": vgg,
 }  # fmt: skip

@@ -13,7 +13,21 @@ import traceback
 
 import typer
 
-from pixelwise.cli import check, convert, demo, evaluate, explain, models, predict, recipes, sample, train, weights
+from pixelwise.cli import (
+    check,
+    convert,
+    demo,
+    evaluate,
+    explain,
+    models,
+    predict,
+    recipes,
+    sample,
+    simulate,
+    suggest,
+    train,
+    weights,
+)
 from pixelwise.cli.stopping import stoppable
 from pixelwise.errors import UserError
 
@@ -35,6 +49,8 @@ for verb in (
     evaluate.evaluate,
     predict.predict,
     sample.sample,
+    suggest.suggest,
+    simulate.simulate,
     explain.explain,
     models.models,
     recipes.recipes,

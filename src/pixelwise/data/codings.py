@@ -42,7 +42,7 @@ class Coding(ABC):
     @property
     @abstractmethod
     def kind(self) -> str:
-        """`ids`, `binary`, `objects`, `shapes`, `classes`, `values` or `keypoints`."""
+        """`ids`, `binary`, `objects`, `layers`, `shapes`, `points`, `classes`, `values` or `keypoints`."""
 
     @property
     @abstractmethod

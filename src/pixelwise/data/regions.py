@@ -1,4 +1,4 @@
-"""Regions of a picture: polygons, runs, discs and patches, drawn at the picture's size.
+"""Regions of a picture: polygons, runs, discs, points and patches, drawn at the picture's size.
 
 All outlines follow one rule: a pixel belongs to a region if its centre (x + 0.5, y + 0.5) lies inside by the even-odd
 rule; a centre exactly on the outline belongs to the region on its right, or if that does not decide, below. So regions
@@ -94,6 +94,30 @@ class Disc:
         top, bottom = (int(np.clip(edge, 0, height)) for edge in (self.y - self.radius, self.y + self.radius + 1))
         ys, xs = np.mgrid[top:bottom, left:right] + 0.5
         return Patch(top, left, (xs - self.x) ** 2 + (ys - self.y) ** 2 <= self.radius**2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """Single pixels: (P, 2) int64 `x, y`, column and row from 0 at the top left; at least one."""
+
+    pixels: np.ndarray
+
+    def draw(self, height: int, width: int) -> Patch:
+        """
+        Raises:
+            UserError: a pixel outside the picture.
+        """
+        outside = ((self.pixels < 0) | (self.pixels >= (width, height))).any(axis=1)
+        if outside.any():
+            x, y = self.pixels[outside.argmax()].tolist()
+            raise UserError(
+                f"the pixel x {x}, y {y} is outside the picture, which is {width} x {height} (width x height)."
+            )
+        left, top = self.pixels.min(axis=0).tolist()
+        right, bottom = (self.pixels.max(axis=0) + 1).tolist()
+        covered = np.zeros((bottom - top, right - left), bool)
+        covered[self.pixels[:, 1] - top, self.pixels[:, 0] - left] = True
+        return Patch(top, left, covered)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -90,6 +90,7 @@ class ShapeCoding(Coding):
     joints: Joints | None = None
     _boxes_alone: bool = field(init=False, default=False)
     kind: ClassVar[str] = "shapes"
+    blank: ClassVar[int] = 0  # the value of pixels that no shape covers
 
     def __post_init__(self) -> None:
         shapes = [shape for drawing in self.drawings.values() for shape in drawing.shapes]
@@ -144,7 +145,7 @@ class ShapeCoding(Coding):
         Raises:
             UserError: as `decode`.
         """
-        mask = np.zeros((height, width), np.uint8)
+        mask = np.full((height, width), self.blank, np.uint8)
         for shape, patch in self.drawn(record, height, width):
             mask[patch.window][patch.mask] = shape.painted
         return mask

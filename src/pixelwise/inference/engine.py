@@ -35,6 +35,7 @@ class TorchEngine:
         precision: `float32`, `bfloat16`, or `auto`: bfloat16 if the processor multiplies it natively.
 
     Attributes:
+        network: the prepared copy of the model.
         device, dtype: the device and the number format of the network.
         stride: corners of tiles lie at multiples of the stride; 1 for a classifier.
         margin: pixels that the network adds on each side, see `DenseModel`.
@@ -58,11 +59,11 @@ class TorchEngine:
         example = torch.randn(1, self._channels, height, width, generator=torch.Generator().manual_seed(0))
         folded = fold_batch_norm(model, example.to(parameter.device))
         with_fixed_filters(folded)
-        self._network = folded.to(self.device, self.dtype).requires_grad_(False)
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = folded.to(self.device, self.dtype).requires_grad_(False)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         example = example.to(self.device, self.dtype, memory_format=torch.channels_last)
         with torch.no_grad(), _LiveBytes() as memory:
-            self._network(example)
+            self.network(example)
         left, right, top, bottom = model.padding(height, width) if isinstance(model, DenseModel) else (0, 0, 0, 0)
         self.bytes_per_pixel = memory.peak / ((height + top + bottom) * (width + left + right))
         del folded
@@ -88,7 +89,7 @@ class TorchEngine:
             NotFinite: NaN or infinite numbers in the output.
         """
         with torch.inference_mode():
-            return check_answer(self._network(prepared))
+            return check_answer(self.network(prepared))
 
     def __call__(self, images: np.ndarray) -> Tensor:
         """(N, H, W, C) pictures in the spec's form -> logits of `run`, on the device, in `dtype`."""

@@ -58,6 +58,14 @@ def draw_boxes(
     return np.asarray(picture)
 
 
+def write_label(picture: np.ndarray, text: str, corner: tuple[int, int], colour: tuple[int, int, int]) -> np.ndarray:
+    """A picture (H, W, 3) uint8 with text on a background of a colour, above a corner `x, y`, in the size for boxes."""
+    image = Image.fromarray(picture)
+    font = ImageFont.load_default(max(10, round(max(image.size) / 40)))
+    _label(ImageDraw.Draw(image), text, corner, colour, font, image.size)
+    return np.asarray(image)
+
+
 def _label(
     brush: ImageDraw.ImageDraw,
     text: str,

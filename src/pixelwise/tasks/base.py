@@ -29,6 +29,7 @@ from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
 from pixelwise.tasks.insight import Insight
+from pixelwise.tasks.labelling import Asked, Known
 
 P = TypeVar("P", bound=Prediction)
 Snapshots = Callable[[str], Sequence[tuple[int, Path]]]
@@ -121,6 +122,8 @@ class Task(ABC):
         any_size: whether a network can also be trained on crops at half their height and width.
         predicts, samples: whether `pixelwise predict` and `pixelwise sample` work for this task.
         explains: whether networks have an output that `pixelwise explain` can trace back to pixels.
+        label_units: what `pixelwise suggest` can ask to label, the default first: words of `tasks.labelling.UNITS`;
+            empty for tasks whose networks have no strategies.
         again: a reason and the flags for another evaluation, for the commands that a report suggests; None for none.
     """
 
@@ -140,6 +143,7 @@ class Task(ABC):
     predicts: ClassVar[bool] = True
     samples: ClassVar[bool] = False
     explains: ClassVar[bool] = True
+    label_units: ClassVar[tuple[str, ...]] = ()
     again: ClassVar[tuple[str, str] | None] = None
 
     # The network and its data.
@@ -301,6 +305,27 @@ class Task(ABC):
     def insight(self, network: nn.Module, spec: ModelSpec) -> Insight | None:
         """How `pixelwise explain` looks into a network; None for networks that output class logits."""
         return None
+
+    def prepare_labels(self, asked: Sequence[Asked], spec: ModelSpec, out: Path) -> list[str]:
+        """Writes pictures and label files into a new folder, so that a person labels only what is asked; only if there
+        are `label_units`.
+
+        Returns:
+            What to do with the files, in sentences.
+        """
+        raise NotImplementedError(f"the task '{self.name}' has no label files to prepare")
+
+    def write_known(self, dataset: Dataset, splits: Mapping[str, Sequence[Known]], out: Path) -> str:
+        """Writes a dataset in which only some labels of another one are known, into a new folder; only if there are
+        `label_units`.
+
+        Args:
+            splits: split -> its pictures.
+
+        Returns:
+            The name of the layout.
+        """
+        raise NotImplementedError(f"the task '{self.name}' has no partly labelled pictures")
 
     # The report.
 

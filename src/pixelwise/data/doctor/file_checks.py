@@ -101,6 +101,7 @@ def unpaired(ex: Examination) -> Findings:
         if bare:
             lacks = {
                 "shapes": "entry in the annotation files",
+                "points": "labelled pixel in the table",
                 "values": "map of that name",
                 "keypoints": "joints of a person",
             }

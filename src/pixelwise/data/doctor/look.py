@@ -189,7 +189,7 @@ def _look_at_shapes(record: Record, coding: ShapeCoding, size: tuple[int, int] |
         return (MaskLook(file, damage="undrawn" if troubles else "", troubles=troubles),)
     try:
         ids = coding.decode_mask(record, *size)
-        odd = oddities(coding, record, *size)
+        odd = oddities(coding, record, *size) if "objects" in coding.knows else Oddities()
     except UserError:
         return (MaskLook(file, damage="undrawn", troubles=tuple(coding.faults(record, size))),)
     values = np.bincount(ids.ravel(), minlength=256)

@@ -88,7 +88,7 @@ ODD_SHAPES: tuple[tuple[str, Severity, str, str, str, str], ...] = (
 
 
 def shapes(ex: Examination) -> Findings:
-    if ex.coding.kind != "shapes":
+    if ex.coding.kind not in ("shapes", "points"):
         return
     broken = [(look, mask) for look in ex.looks for mask in look.masks if mask.troubles]
     if broken:
@@ -121,7 +121,7 @@ def _named(ex: Examination, top: int) -> bool:
 
 
 def ids(ex: Examination) -> Findings:
-    if ex.coding.kind in ("objects", "layers", "shapes", "values", "keypoints"):
+    if ex.coding.kind in ("objects", "layers", "shapes", "points", "values", "keypoints"):
         return
     clean = [mask for mask in ex.masks if not (mask.damage or mask.lossy or mask.in_colour)]
     yield from _zero_and_255(ex)

@@ -311,7 +311,7 @@ def _write_picture(look: Look, folder: Path, name: str) -> None:
 
 def _ids_of(plan: _Plan, look: Look) -> np.ndarray:
     mask = look.masks[0]
-    if plan.ex.coding.kind in ("shapes", "layers"):
+    if plan.ex.coding.kind in ("shapes", "points", "layers"):
         assert look.size is not None
         return plan.ex.coding.decode_mask(look.record, *look.size)
     if _needs_colours(plan, mask):

@@ -206,6 +206,7 @@ def survey_of(
     faults: Sequence[str] = (),
     guesses: Sequence[str] = (),
     list_folders: Sequence[str] = LIST_FOLDERS,
+    coding: ShapeCoding | None = None,
 ) -> Survey:
     """The survey of pictures with shapes: a picture that has a drawing is labelled.
 
@@ -213,6 +214,7 @@ def survey_of(
         by_file: split -> names, as stated by the annotation files' names; they take precedence over folders, and lists
             of pictures take precedence over them.
         list_folders: where lists of pictures are looked for.
+        coding: how the drawings are read; None for a `ShapeCoding`.
     """
     faults = Faults(faults)
     records = tuple(
@@ -239,7 +241,7 @@ def survey_of(
         records=records,
         given=given,
         class_names=class_names,
-        coding=ShapeCoding(drawings),
+        coding=coding or ShapeCoding(drawings),
         ignored=pictures.ignored,
         missing=(*not_found.missing, *unmatched.missing),
         ambiguous=(*not_found.ambiguous, *unmatched.ambiguous),

@@ -15,6 +15,7 @@ from pixelwise.data.formats import (
     labelmap,
     labelme,
     open_dataset,
+    points,
     rle_csv,
     voc,
     voc_xml,
@@ -32,6 +33,7 @@ WRITERS: dict[str, Callable[[Export, Path], list[str]]] = {
     "voc": voc.write,
     "coco": coco.write,
     "rle_csv": rle_csv.write,
+    "points": points.write,
     "labelme": labelme.write,
     "voc_xml": voc_xml.write,
     "yolo": yolo_writer.write,
@@ -60,12 +62,13 @@ def convert(
     splits: Sequence[str] = (),
     layout: str = "auto",
     rle_order: Order = "columns",
+    points_per_picture: int | None = None,
 ) -> list[str]:
     """Writes pictures unchanged, labels in another format, classes.txt and the splits.
 
     Law, for every writer: `read(write(dataset)) == dataset`, as far as the format can hold it; the sentences report
     what it cannot hold. Class ids, splits and all pixels of masks stay the same, except for masks in voc_xml and
-    labelmap.
+    labelmap, and in points if only some pixels are written.
     Objects stay objects in all formats but folder and voc, and boxes without an outline in those of `OF_BOXES`.
 
     Args:
@@ -76,16 +79,23 @@ def convert(
             `train` is not among them, the copy has no splits, because nothing could be trained on.
         layout: the layout of `data`, or `auto`.
         rle_order: the direction in which run lengths in `data` count the pixels; they are written down the columns.
+        points_per_picture: for the format `points`, how many labelled pixels of each picture to write; None for all.
 
     Returns:
         What was done, in sentences.
 
     Raises:
-        UserError: an unknown format or split, `out` holds files or lies inside `data`, or data that cannot be read.
+        UserError: an unknown format or split, an option of another format, `out` holds files or lies inside `data`,
+            or data that cannot be read.
     """
     root, out = Path(data), Path(out)
     if to not in WRITERS:
         raise unknown("format", to, WRITERS)
+    if points_per_picture is not None and (to != "points" or points_per_picture < 1):
+        raise UserError(
+            f"--points {points_per_picture}: the number of labelled pixels per picture is at least 1, and only the "
+            f"format 'points' has it, not '{to}'; leave it out."
+        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: exists already; give a new folder for the converted copy.")
     if out.resolve().is_relative_to(home_of(root).resolve()):
@@ -104,7 +114,7 @@ def convert(
     wanted = {record.name for records in chosen.values() for record in records}
     records = tuple(record for record in dataset.records if not splits or record.name in wanted)
     alone = "train" not in chosen  # a dataset of only held-out pictures has no splits
-    export = Export(dataset, records, plain_names(records), {} if alone else chosen)
+    export = Export(dataset, records, plain_names(records), {} if alone else chosen, points_per_picture)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

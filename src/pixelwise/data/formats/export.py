@@ -29,12 +29,14 @@ class Export:
         records: the records that are written, labelled or not.
         names: record's name -> its new name: a path without suffix below the folder of pictures.
         splits: split -> labelled records.
+        points: how many labelled pixels of each picture the format `points` holds; None for all.
     """
 
     dataset: Dataset
     records: tuple[Record, ...]
     names: Mapping[str, str]
     splits: Mapping[str, tuple[Record, ...]]
+    points: int | None = None
 
     def picture(self, record: Record) -> str:
         """The new name with the suffix."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pixelwise.data.formats import coco, labelme, rle_csv, voc_xml, yolo
+from pixelwise.data.formats import coco, labelme, points, rle_csv, voc_xml, yolo
 from pixelwise.data.listing import relative, some
 
 _KINDS = {
     "coco": ("COCO's files", coco.outline_files),
     "labelme": ("LabelMe's files", labelme.candidates),
+    "points": ("tables of labelled pixels", points.table_files),
     "rle_csv": ("tables of run lengths", rle_csv.table_files),
     "voc_xml": ("Pascal VOC's XML files", voc_xml.annotation_files),
     "yolo": ("YOLO's text files", yolo.label_files),

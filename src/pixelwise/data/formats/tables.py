@@ -1,4 +1,4 @@
-"""Tables of run lengths as text: csv files with commas, semicolons or tabs, and the meaning of their columns."""
+"""Tables of labels as text: csv files with commas, semicolons or tabs, and the meaning of their columns."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ HEIGHT_COLUMNS = ("imageheight", "imgheight", "heightpixels", "height")
 WIDTH_COLUMNS = ("imagewidth", "imgwidth", "widthpixels", "width")
 """Size of the picture, unless there are columns for a box's corner."""
 CORNER_COLUMNS = ("x", "y", "xmin", "ymin", "x0", "x1", "left", "top", "bbox", "bboxx", "bboxxmin")
-_DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t|"
 _NOTHING = frozenset({"", "-1", "-1.0", "-", "nan", "none", "null", "nil", "na", "n/a", "#n/a", "<na>"})
 _RUNS = re.compile(r"[\s\[(]*\d+(\.0*)?([\s,;()\[\]]+\d+(\.0*)?)*[\s\])]*")
 _NUMBER = re.compile(r"[\[(]*\d+(\.0*)?[\])]*")
@@ -107,9 +107,9 @@ def tables_below(root: Path) -> tuple[dict[Path, Columns], list[str]]:
 
 def columns_of(text: str) -> Columns | None:
     """The columns by the first line of a table; None for tables of another kind."""
-    for delimiter in _DELIMITERS:
+    for delimiter in DELIMITERS:
         try:
-            found = _columns(_lines(text, delimiter), delimiter)
+            found = _columns(lines_of(text, delimiter), delimiter)
         except csv.Error:
             continue
         if found is not None:
@@ -119,9 +119,9 @@ def columns_of(text: str) -> Columns | None:
 
 def _columns(lines: Iterator[tuple[int, list[str]]], delimiter: str) -> Columns | None:
     _, first = next(lines, (0, []))
-    header = [re.sub(r"[\W_]", "", cell.lower()) for cell in first]
-    picture, runs, label = (_first(header, words) for words in (PICTURE_COLUMNS, RLE_COLUMNS, CLASS_COLUMNS))
-    joined = _first(header, JOINED_COLUMNS)
+    header = plain_names(first)
+    picture, runs, label = (first_of(header, words) for words in (PICTURE_COLUMNS, RLE_COLUMNS, CLASS_COLUMNS))
+    joined = first_of(header, JOINED_COLUMNS)
     if joined >= 0 and picture >= 0 and header[picture] not in ("id", "name"):
         joined, label = -1, joined if label < 0 else label  # `image_label` beside `image_id`
     picture = picture if joined < 0 else joined
@@ -131,14 +131,23 @@ def _columns(lines: Iterator[tuple[int, list[str]]], delimiter: str) -> Columns 
         cells = (row[runs] for _, row in lines if len(row) > runs)
         if not _RUNS.fullmatch(next((cell for cell in cells if not is_nothing(cell)), "")):
             return None
-    size = (_first(header, HEIGHT_COLUMNS), _first(header, WIDTH_COLUMNS))
-    stated = min(size) >= 0 and _first(header, CORNER_COLUMNS) < 0
+    size = (first_of(header, HEIGHT_COLUMNS), first_of(header, WIDTH_COLUMNS))
+    stated = min(size) >= 0 and first_of(header, CORNER_COLUMNS) < 0
     return Columns(
         picture, runs, -1 if joined >= 0 else label, size if stated else None, joined >= 0, len(header), delimiter
     )
 
 
-def _first(header: Sequence[str], words: Iterable[str]) -> int:
+def plain_names(header: Iterable[str]) -> list[str]:
+    """The names of columns in lower case, without blanks and marks.
+
+    >>> plain_names(["Image_Id", "class name"])
+    ['imageid', 'classname']
+    """
+    return [re.sub(r"[\W_]", "", cell.lower()) for cell in header]
+
+
+def first_of(header: Sequence[str], words: Iterable[str]) -> int:
     """The column with the first of these words that occurs, or -1."""
     return next((header.index(word) for word in words if word in header), -1)
 
@@ -154,7 +163,7 @@ def rows_of(file: Path, name: str, columns: Columns, encodings: Encodings) -> li
     """
     text = encodings.read(file, name)
     try:
-        lines = list(_lines(text, columns.delimiter))[1:]
+        lines = list(lines_of(text, columns.delimiter))[1:]
     except csv.Error as error:
         raise UserError(f"{file}: cannot be read as a csv file ({error}); export it again.") from None
     rows = [_row(line, cells, columns) for line, cells in lines]
@@ -198,7 +207,7 @@ def is_nothing(cell: str) -> bool:
     return cell.strip("[](){}\"' \t").lower() in _NOTHING
 
 
-def _lines(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def lines_of(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The number and the stripped cells of each line that is not blank, without Excel's `sep=;` before the first.
 
     Raises:

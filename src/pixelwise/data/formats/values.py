@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pixelwise.data.formats import coco, folder, idx, labelme, rle_csv, voc_xml, yolo
+from pixelwise.data.formats import coco, folder, idx, labelme, points, rle_csv, voc_xml, yolo
 from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.pairing_by_words import by_words
 from pixelwise.data.formats.pairs import Pairing
@@ -48,7 +48,7 @@ def detect(root: Path) -> bool:
     stated = (root / STATEMENTS).is_file()
     if word in MASK_WORDS and not stated and not (kinds == {"f"} and any(map(_has_fractions, sample))):
         return False
-    if any(layout.detect(root) for layout in (coco, rle_csv, labelme, voc_xml, yolo, idx)):
+    if any(layout.detect(root) for layout in (coco, rle_csv, points, labelme, voc_xml, yolo, idx)):
         return False
     others = set(picture_files(root)) - set(maps)
     return not pair(root, sorted(others), looks=False).masked

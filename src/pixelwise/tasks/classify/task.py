@@ -26,10 +26,12 @@ from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
 from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
 from pixelwise.tasks.classify.inference import RANKS, ClassifyInference, ClassifyOptions, ClassPrediction
+from pixelwise.tasks.classify.labelling import prepare_folders, write_sorted
 from pixelwise.tasks.classify.limits import classify_limits
 from pixelwise.tasks.classify.scores import ClassScores
 from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import covering
+from pixelwise.tasks.labelling import Asked, Known
 
 SIDE = 224
 """Default for the longest side of a crop; published networks were trained with it."""
@@ -53,6 +55,7 @@ class Classify(Task):
     crops = 20_000
     validation_batch = 64
     options = ClassifyOptions
+    label_units = ("pictures",)
     again = ("measure again, averaging over mirror images: slower, often a little better", " --flips horizontal")
 
     def check(self, dataset: Dataset, stock: Stock) -> None:
@@ -126,6 +129,12 @@ class Classify(Task):
 
     def fit(self, spec: ModelSpec) -> Callable[[np.ndarray], np.ndarray] | None:
         return None if spec.input_size is None else Centre(spec.input_size).image
+
+    def prepare_labels(self, asked: Sequence[Asked], spec: ModelSpec, out: Path) -> list[str]:
+        return prepare_folders(asked, spec.class_names, out)
+
+    def write_known(self, dataset: Dataset, splits: Mapping[str, Sequence[Known]], out: Path) -> str:
+        return write_sorted(dataset, splits, out)
 
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.data.draw import to_rgb
+from pixelwise.data.superpixels import superpixels
 from pixelwise.nn.crf import DenseCRF
 
 SEGMENT_PIXELS = 100
@@ -34,22 +35,17 @@ def superpixel_majority(
 ) -> Tensor:
     """Gives each superpixel the class of most of its pixels; the first class if several are equal.
 
-    The superpixels are those of SLIC (Achanta et al., PAMI 2012).
-
     Args:
         image: as for `dense_crf`.
         probabilities: (K, H, W).
-        compactness: SLIC's compactness; larger values make superpixels squarer and follow edges less.
+        compactness: see `data.superpixels`.
 
     Returns:
         (K, H, W), for each pixel the share of each class in its superpixel.
     """
-    from skimage.segmentation import slic
-
     classes, height, width = probabilities.shape
-    count = max(1, round(height * width / segment_pixels))
-    segments = slic(to_rgb(image), n_segments=count, compactness=compactness, start_label=0, channel_axis=-1)
-    where = torch.from_numpy(segments.astype(np.int64)).to(probabilities.device)
+    segments = superpixels(image, max(1, round(height * width / segment_pixels)), compactness=compactness)
+    where = torch.from_numpy(segments).to(probabilities.device)
     votes = torch.bincount(
         (where * classes + probabilities.argmax(0)).flatten(), minlength=(segments.max() + 1) * classes
     )

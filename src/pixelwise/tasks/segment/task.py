@@ -33,8 +33,10 @@ from pixelwise.report.limits import Limit
 from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
 from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import plan_dense_crop, plan_half_size
+from pixelwise.tasks.labelling import UNITS, Asked, Known
 from pixelwise.tasks.segment.inference import EvaluationOptions, SegmentInference, SegmentOptions, SegmentPrediction
 from pixelwise.tasks.segment.instances import BEST, INSTANCES
+from pixelwise.tasks.segment.labelling import prepare_masks, write_masks
 from pixelwise.tasks.segment.limits import compared_iou, segment_limits
 from pixelwise.tasks.segment.scores import SegmentScores
 
@@ -52,6 +54,7 @@ class Segment(Task):
     crops = 8000  # about ten minutes of a small U-Net
     validation_batch = 4
     options = SegmentOptions
+    label_units = UNITS
     again = ("measure again, averaging over mirror images: slower, often a little better", " --flips horizontal")
 
     def cache(self, recipe: Recipe | PlannedRecipe, dataset: Dataset) -> SampleCache:
@@ -154,6 +157,12 @@ class Segment(Task):
 
     def inference(self, network: nn.Module, spec: ModelSpec, options: SegmentOptions) -> SegmentInference:
         return SegmentInference(network, spec, options)
+
+    def prepare_labels(self, asked: Sequence[Asked], spec: ModelSpec, out: Path) -> list[str]:
+        return prepare_masks(asked, spec.class_names, out)
+
+    def write_known(self, dataset: Dataset, splits: Mapping[str, Sequence[Known]], out: Path) -> str:
+        return write_masks(dataset, splits, out)
 
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
