@@ -271,7 +271,12 @@ def digit_finder(steps: int = 1000) -> OverFeat:
     rng = np.random.default_rng(0)
     samples = [scene((5, number), digits=(4, 8)) for number in range(240)]
     network = OverFeat(
-        layers=(ConvLayer(16, 5, pool=2), ConvLayer(32, 3, pool=2), ConvLayer(64, 3, padding=1), ConvLayer(64, 3, padding=1, pool=3)),
+        layers=(
+            ConvLayer(16, 5, pool=2),
+            ConvLayer(32, 3, pool=2),
+            ConvLayer(64, 3, padding=1),
+            ConvLayer(64, 3, padding=1, pool=3),
+        ),
         side=3,
         hidden=(256, 128),
         box_hidden=(256, 128),

@@ -109,7 +109,7 @@ def test_help_takes_a_fraction_of_importing_torch() -> None:
     ("arguments", "words"),
     [
         (["train", "unett", "--data", "DATA"], "did you mean 'unet'"),
-        (["train"], "what to train"),
+        (["train"], "nothing to train on"),
         (["train", "unet"], "no data"),
         (["train", "unet", "--data", "nowhere"], "nowhere"),
         (["train", "unet", "--data", "DATA", "--set", "optimizer.lrr=1"], "did you mean 'optimizer.lr'"),
@@ -121,7 +121,7 @@ def test_help_takes_a_fraction_of_importing_torch() -> None:
             "resnet18 learns from a class per picture",
         ),
         (["train", "--resume", "nowhere"], "not a run folder"),
-        (["train", "unet", "--resume", "nowhere"], "takes no a recipe"),
+        (["train", "unet", "--resume", "nowhere"], "cannot be combined with a recipe"),
         (["evaluate", "nowhere"], "no such model file"),
         (["predict", "RUN", "nowhere.png", "--out", "OUT"], "nowhere.png: no such picture"),
         (["evaluate", "RUN", "--split", "tset"], "'tset'"),
@@ -231,7 +231,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(scenes_folder: Path, tmp_path: Path)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip() == (
-        f"pixelwise: stopped; everything is saved. Continue with: pixelwise train --resume '{tmp_path / 'my run'}'"
+        f"pixelwise: stopped; everything is saved. Continue with: `pixelwise train --resume '{tmp_path / 'my run'}'`"
     )
     assert (tmp_path / "my run" / "last" / "state.json").exists()
 

@@ -295,7 +295,7 @@ def _save(run: Run, method: Method, position: Position) -> None:
 def _disk_error(run: Run, error: OSError) -> UserError:
     return UserError(
         f"{run.path}: the state could not be written ({error.strerror or error}); the files saved before are intact. "
-        f"Make room, then continue with: {run.resume_command}"
+        f"Make room, then continue with: `{run.resume_command}`"
     )
 
 
