@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import platform
+import re
 import shutil
 import sys
 import traceback
@@ -116,9 +117,11 @@ def _lay_out_help() -> None:
 
 def _usage(error: typer.BadParameter, arguments: Sequence[str]) -> str:
     """What is wrong with the arguments, and which help to read."""
-    wrong = error.format_message().replace(": Value error, ", ": ").rstrip(".")
+    wrong = error.format_message().replace(": Value error, ", ": ")
+    wrong = re.sub(r" \(Possible options: (.*)\)", r"; did you mean \1?", wrong)
+    end = "" if wrong.endswith((".", "?")) else "."
     verb = next((argument for argument in arguments if argument in VERBS), None)
-    return f"{wrong}; `pixelwise {f'{verb} ' if verb else ''}--help` lists what there is."
+    return f"{wrong[0].lower()}{wrong[1:]}{end} `pixelwise {f'{verb} ' if verb else ''}--help` lists what there is."
 
 
 def _fail(sentence: str, debug: bool, status: int = 1) -> None:

@@ -24,7 +24,7 @@ WHOLE = re.compile(
 )
 """Parts of a sentence that no line break may divide, although they hold spaces."""
 
-_JOINT = "\0"
+_JOINT = "\ue000"  # of the private use area, and as wide as a space
 
 
 def console(*, stderr: bool = False) -> Console:
