@@ -29,6 +29,7 @@ from pixelwise.training.run import Run, open_run
 
 WIDTHS = (40, 80, 120)
 TINY = ["model.width=4", "model.encoder=null", "augment.crop=[32,48]", "train.batch_size=2", "train.validations=3"]
+COMMAND = re.compile(rf"pixelwise ({'|'.join(cli.VERBS)})\b")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\]8;.*?\x1b\\")
 
 
@@ -150,6 +151,7 @@ def test_errors_wrap_between_words(
     terminal = terminal[terminal.index("pixelwise: ") :]  # after a progress bar, which a terminal removes
     check_undivided(pipe, terminal)
     assert pipe.startswith("pixelwise: ")
+    assert all(pipe[: command.start()].count("`") % 2 for command in COMMAND.finditer(pipe))
     assert pipe.count("\n") == 1 or "mistakes:\n" in pipe
     for line in terminal.splitlines():
         assert len(line) <= width or any(len(part) + 6 > width and part in line for part in whole(pipe))
@@ -286,7 +288,6 @@ def test_a_run_on_a_real_terminal(width: int, scenes_folder: Path, tmp_path: Pat
 
 def test_commands_in_sentences_are_marked() -> None:
     """A command within a sentence is between backticks, so that no line break divides it; alone, it needs none."""
-    verbs = re.compile(rf"pixelwise ({'|'.join(cli.VERBS)})\b")
     found = 0
     for file in Path(package.__file__).parent.rglob("*.py"):
         tree = ast.parse(file.read_text())
@@ -301,7 +302,7 @@ def test_commands_in_sentences_are_marked() -> None:
                 text = node.value
             else:
                 continue
-            for command in verbs.finditer(text):
+            for command in COMMAND.finditer(text):
                 found += 1
                 alone = text.startswith(("pixelwise ", "# "))
                 assert alone or text[: command.start()].count("`") % 2, f"{file}:{node.lineno}: {text}"
