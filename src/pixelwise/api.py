@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from rich.console import Console
 from rich.progress import Progress
 
 from pixelwise.active.curves import simulation_page
@@ -37,6 +37,7 @@ from pixelwise.recipe.recipe import Recipe
 from pixelwise.report.blocks import Block
 from pixelwise.report.page import write_page
 from pixelwise.tasks.base import Task
+from pixelwise.terminal import console
 from pixelwise.training import parts, recipes, stages, variants
 from pixelwise.training.finish import evaluate_split, finish, finish_variants
 from pixelwise.training.lock import locked
@@ -245,7 +246,9 @@ def _run_to_the_end(session: Session, progress: bool, baselines: Baselines | Non
         if rank() == 0:
             finish(session, display, baselines(session) if baselines else None)
     except Interrupted:
-        raise KeyboardInterrupt(f"stopped; everything is saved. Continue with: {session.run.resume_command}") from None
+        raise KeyboardInterrupt(
+            f"stopped; everything is saved. Continue with: `{session.run.resume_command}`"
+        ) from None
     except NotFinite as error:
         raise diverged(session, error) from None
     return session.run
@@ -267,7 +270,7 @@ def _announce(session: Session, display: Display) -> None:
         + (f"{len(facts.class_names)} classes; " if session.spec.class_names else "")
         + f"{recipe.model.name} with {count / 1e6:.1f} million parameters"
     )
-    display.say(f"plan: {session.run.recipe_file}")
+    display.say(f"plan: {shlex.quote(str(session.run.recipe_file))}")
 
 
 def load(
@@ -672,10 +675,10 @@ def parse_scales(text: str) -> tuple[float, ...]:
 @contextmanager
 def bar(title: str, wanted: bool) -> Iterator[Callable[[float], None]]:
     """A progress bar on a terminal, nothing elsewhere."""
-    console = Console(stderr=True)
-    if not (wanted and console.is_terminal):
+    stream = console(stderr=True)
+    if not (wanted and stream.is_terminal):
         yield lambda done: None
         return
-    with Progress(console=console, transient=True) as bar:
+    with Progress(console=stream, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
         yield lambda done: bar.update(task, completed=done)

@@ -55,7 +55,7 @@ def test_the_run_goes_on_at_the_new_place_to_the_same_bytes(data: Path, tmp_path
     interrupted("unet", data, run)
     reasons = [line for line in (run / "recipe.yaml").read_text().splitlines() if "#" in line]
     data.rename(tmp_path / "elsewhere")
-    command = rf"pixelwise train --resume {run} --data NEW_PLACE$"
+    command = rf"`pixelwise train --resume {run} --data NEW_PLACE`$"
     with pytest.raises(UserError, match=command):
         api.resume(run)
     api.resume(run, data=tmp_path / "elsewhere")

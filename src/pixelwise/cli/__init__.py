@@ -8,8 +8,12 @@ from __future__ import annotations
 import errno
 import logging
 import platform
+import re
+import shutil
 import sys
 import traceback
+from collections.abc import Sequence
+from typing import cast
 
 import typer
 
@@ -28,35 +32,38 @@ from pixelwise.cli import (
     train,
     weights,
 )
+from pixelwise.cli.messages import Messages, print_error
 from pixelwise.cli.stopping import stoppable
 from pixelwise.errors import UserError
 
 app = typer.Typer(
     name="pixelwise",
     help="Folder of pictures in, pixel-accurate model out.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # frames leave sentences too little room, and show a type for flags
     epilog="Every command has --help. Add --debug to see the traceback of an error.",
 )
-for verb in (
-    demo.demo,
-    check.check,
-    convert.convert,
-    train.train,
-    evaluate.evaluate,
-    predict.predict,
-    sample.sample,
-    suggest.suggest,
-    simulate.simulate,
-    explain.explain,
-    models.models,
-    recipes.recipes,
-    weights.weights,
-):
-    app.command(verb.__name__)(stoppable(verb))
+VERBS = {
+    verb.__name__: verb
+    for verb in (
+        demo.demo,
+        check.check,
+        convert.convert,
+        train.train,
+        evaluate.evaluate,
+        predict.predict,
+        sample.sample,
+        suggest.suggest,
+        simulate.simulate,
+        explain.explain,
+        models.models,
+        recipes.recipes,
+        weights.weights,
+    )
+}
+for name, verb in VERBS.items():
+    app.command(name, short_help=(verb.__doc__ or "").split("\n")[0])(stoppable(verb))
 
 
 BUILT_ON = ("torch", "numpy", "pillow", "opencv-python-headless", "scikit-image", "scikit-learn", "accelerate")
@@ -90,16 +97,26 @@ def _options(
     return None
 
 
+UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
+"""Wrong arguments. Typer exports only this subclass of it, and the module of the class depends on Typer's version."""
+HELP_WIDTH = 100
+"""The most columns that help fills on a terminal."""
+UNLIMITED = 1_000_000
+
+
 def main() -> None:
     """Runs the command line. Bad input ends with one sentence and a non-zero status, without a traceback."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    logging.basicConfig(format="%(message)s")
+    logging.basicConfig(format="%(message)s", handlers=[Messages()])
     logging.getLogger("pixelwise").setLevel(logging.INFO)
+    _lay_out_help()
     try:
-        app(arguments)
+        sys.exit(app(arguments or ["--help"], prog_name="pixelwise", standalone_mode=False))
     except UserError as error:
         _fail(str(error), debug)
+    except UsageError as error:
+        _fail(_usage(error, arguments), debug, status=2)
     except BrokenPipeError:
         sys.exit(0)  # the program that reads the pipe (head, less) has ended
     except OSError as error:
@@ -108,8 +125,23 @@ def main() -> None:
         _fail(f"{error.filename or 'the disk'}: {error.strerror}.", debug)
 
 
-def _fail(sentence: str, debug: bool) -> None:
+def _lay_out_help() -> None:
+    """Help fits the terminal; in a pipe, each option is one line."""
+    width = min(shutil.get_terminal_size().columns, HELP_WIDTH) if sys.stdout.isatty() else UNLIMITED
+    app.info.context_settings = {"help_option_names": ["-h", "--help"], "terminal_width": width}
+
+
+def _usage(error: typer.BadParameter, arguments: Sequence[str]) -> str:
+    """What is wrong with the arguments, and which help to read."""
+    wrong = error.format_message().replace(": Value error, ", ": ")
+    wrong = re.sub(r" \(Possible options: (.*)\)", r"; did you mean \1?", wrong)
+    end = "" if wrong.endswith((".", "?")) else "."
+    verb = next((argument for argument in arguments if argument in VERBS), None)
+    return f"{wrong[0].lower()}{wrong[1:]}{end} `pixelwise {f'{verb} ' if verb else ''}--help` lists what there is."
+
+
+def _fail(sentence: str, debug: bool, status: int = 1) -> None:
     if debug:
         traceback.print_exc()
-    print(f"pixelwise: {sentence}", file=sys.stderr)
-    sys.exit(1)
+    print_error(sentence)
+    sys.exit(status)

@@ -13,29 +13,32 @@ from pixelwise.data.order import Order
 
 
 def check(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder with pictures and masks.")],
-    layout: Annotated[str, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = "auto",
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="The folder with pictures and labels.")],
+    layout: Annotated[
+        str, typer.Option(metavar="LAYOUT", help="Layout of the data (docs/data.md); auto recognises it.")
+    ] = "auto",
     rle_order: Annotated[
-        Order, typer.Option(help="Order in which run lengths in tables count pixels: columns, rows.")
+        Order, typer.Option(metavar="ORDER", help="Order in which run lengths in tables count pixels: columns or rows.")
     ] = "columns",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
-    fix: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a corrected copy to this new folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    fix: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a corrected copy of the data to this new folder.")
+    ] = None,
 ) -> None:
     """Examine a dataset: what is wrong, in which files, and how to fix it. Exit status 1 if anything must be fixed."""
     from pixelwise.data.doctor import examine, render
     from pixelwise.data.doctor import fix as write_copy
+    from pixelwise.terminal import show
 
     prepare_for_pictures()
     diagnosis = examine(data, layout, rle_order)
     if as_json:
         print(json.dumps(diagnosis.to_dict(), indent=2))
     else:
-        from rich.console import Console
-
-        Console().print(render(diagnosis))
+        show(render(diagnosis))
     if fix is not None:
         for line in write_copy(data, fix, layout, rle_order):
             if not as_json:
-                print(line)
+                show(line)
         raise typer.Exit(0)
     raise typer.Exit(0 if diagnosis.ok else 1)

@@ -13,12 +13,20 @@ from pixelwise.errors import unknown
 
 def demo(
     lesson: Annotated[
-        str, typer.Argument(help="scenes: all steps from data to report. overfitting: what it is, what helps.")
+        str,
+        typer.Argument(
+            metavar="LESSON",
+            help="scenes shows all steps from data to report; overfitting shows what that is and its remedies.",
+        ),
     ] = "scenes",
     minutes: Annotated[
-        float | None, typer.Option(min=0.05, help="Minutes for training and measuring; about 3 by default.")
+        float | None,
+        typer.Option(metavar="MINUTES", min=0.05, help="Time for training and measuring; about 3 minutes by default."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for all results; default demo, or demo-overfitting.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for all results; by default it is named after the lesson."),
+    ] = None,
 ) -> None:
     """Show all steps on embedded data: check, train, measure, predict a large picture, report."""
     if lesson not in LESSONS:
@@ -28,17 +36,16 @@ def demo(
 
 
 def _scenes(minutes: float | None, out: Path | None) -> None:
-    from rich.console import Console
-
     from pixelwise import api
     from pixelwise import demo as steps
     from pixelwise.cli.tables import number, print_result
     from pixelwise.data.doctor import render
+    from pixelwise.terminal import show
 
     out = out or Path("demo")
     data = steps.prepare(out)
     print(f"scenes of handwritten digits on photographs: {data}")
-    Console().print(render(api.check(data)))
+    show(render(api.check(data)))
     run, baselines = steps.train(data, out, minutes or 3.0)
     folder, score = steps.predict_large(run, out)
     print_result(run)

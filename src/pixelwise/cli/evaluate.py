@@ -13,27 +13,44 @@ from pixelwise.data.order import Order
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
-    data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks; default the run's data.")] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="Layout of the data; auto recognises it; default as in the run's recipe.")
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the model file in it.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DATA", help="The folder with pictures and labels; by default the data of the run."),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, val, test, or all.")] = "val",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
-    flips: Annotated[str, typer.Option(help="Average over flips: none, horizontal, all.")] = "none",
-    scales: Annotated[str, typer.Option(help="Average over magnifications, for example 0.75,1,1.25.")] = "1",
-    refine: Annotated[str, typer.Option(help="Sharpen masks with the picture: none, crf, superpixels.")] = "none",
+    layout: Annotated[
+        str | None, typer.Option(metavar="LAYOUT", help="Layout of --data (docs/data.md); by default that of the run.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(metavar="SPLIT", help="The pictures to measure on: train, val, test or all.")
+    ] = "val",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    flips: Annotated[
+        str, typer.Option(metavar="FLIPS", help="Average predictions over mirror images: none, horizontal or all.")
+    ] = "none",
+    scales: Annotated[
+        str, typer.Option(metavar="SCALES", help="Average predictions over magnifications, for example 0.75,1,1.25.")
+    ] = "1",
+    refine: Annotated[
+        str, typer.Option(metavar="HOW", help="Align masks with the edges of the picture: none, crf or superpixels.")
+    ] = "none",
     instances: Annotated[
-        str | None, typer.Option(help="Also compare objects, separated by: components, watershed, best (of these).")
+        str | None,
+        typer.Option(
+            metavar="HOW", help="Also compare objects, separated by components, by watershed, or by the best of both."
+        ),
     ] = None,
     rle_order: Annotated[
         Order | None,
-        typer.Option(help="Order in which run lengths in the tables of --data count pixels: columns, rows."),
+        typer.Option(
+            metavar="ORDER", help="Order in which run lengths in the tables of --data count pixels: columns or rows."
+        ),
     ] = None,
 ) -> None:
     """Measure a trained network on labelled pictures."""
     from pixelwise import api
     from pixelwise.cli.tables import print_blocks
+    from pixelwise.terminal import show
 
     prepare_for_networks()
     summary = api.evaluate(
@@ -52,5 +69,5 @@ def evaluate(
         print(json.dumps(summary, indent=2))
     else:
         for note in summary.get("notes", ()):
-            print(note)
+            show(note)
         print_blocks(api.tables(run, summary))

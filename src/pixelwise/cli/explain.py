@@ -15,26 +15,34 @@ def explain(
         str,
         typer.Argument(
             metavar="RUN",
-            help="A run folder, a best.safetensors, or NAME:WEIGHTS for published weights of a classifier.",
+            help="A run folder, its model file, or NAME:WEIGHTS for a classifier with published weights.",
         ),
     ],
     pictures: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PICTURES...]", help="Pictures whose predictions are explained.")
+        list[Path] | None, typer.Argument(metavar="PICTURES", help="Pictures whose predictions are explained.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File or folder for the page; default the run folder, or here.")
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="File or folder for the page; by default the run folder, or the current one."
+        ),
     ] = None,
     layers: Annotated[
-        str | None, typer.Option(help="Layer names, separated by commas; default the last layer of each size.")
+        str | None,
+        typer.Option(metavar="NAMES", help="Layers, separated by commas; by default the last one of each map size."),
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Class names or ids, separated by commas; default the predicted classes.")
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="Class names or ids, separated by commas; by default the predicted classes."
+        ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder to search for the patches that activate channels most.")
+        Path | None,
+        typer.Option(metavar="DATA", help="The folder to search for the patches that activate channels most."),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Coarser, in about a third of the time.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the noise that pictures are made from.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="Compute coarser maps, in about a third of the time.")] = False,
+    seed: Annotated[int, typer.Option(metavar="SEED", help="Seed of the noise that pictures are made from.")] = 0,
 ) -> None:
     """Look inside a network: what it sees, what it looks for, and why it predicts what it predicts, on one page."""
     from pixelwise import api

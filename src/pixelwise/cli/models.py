@@ -9,8 +9,8 @@ import typer
 
 
 def models(
-    task: Annotated[str | None, typer.Option(help="List the networks of this task only; default all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    task: Annotated[str | None, typer.Option(metavar="TASK", help="List only the networks of this task.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """List the networks by task: size, paper, and for dense networks operations, stride and receptive field."""
     from pixelwise.catalog import list_models
@@ -20,13 +20,12 @@ def models(
     if as_json:
         print(json.dumps({"models": found, "encoders": sorted(ENCODERS)}, indent=2))
         return
-    from rich.console import Console
+    from pixelwise.terminal import show
 
-    console = Console()
     for kind in sorted({facts["task"] for facts in found}):
-        _print_table(console, kind, [facts for facts in found if facts["task"] == kind])
-        console.print()
-    console.print(f"Encoders for networks that take one: {', '.join(sorted(ENCODERS))}", highlight=False)
+        _print_table(kind, [facts for facts in found if facts["task"] == kind])
+        show()
+    show(f"Encoders for networks that take one: {', '.join(sorted(ENCODERS))}")
 
 
 def _facts(name: str) -> dict[str, Any]:
@@ -58,8 +57,8 @@ def _facts(name: str) -> dict[str, Any]:
     return named | {"method": entry.method, "paper": entry.paper}
 
 
-def _print_table(console: Any, task: str, rows: list[dict[str, Any]]) -> None:
-    from pixelwise.cli.listing import Column, print_listing
+def _print_table(task: str, rows: list[dict[str, Any]]) -> None:
+    from pixelwise.terminal import Column, Listing, show
 
     dense = "stride" in rows[0]
     columns = [Column(task), Column("parameters", "right")]
@@ -81,4 +80,4 @@ def _print_table(console: Any, task: str, rows: list[dict[str, Any]]) -> None:
             " Operations: GFLOP per megapixel. Receptive field: side in pixels of the square that a logit depends on, "
             "or the whole picture."
         )
-    print_listing(console, columns, cells, caption)
+    show(Listing(columns, cells, caption))

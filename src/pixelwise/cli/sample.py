@@ -11,10 +11,12 @@ from pixelwise.cli.process import prepare_for_networks
 
 
 def sample(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a best.safetensors.")],
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")],
-    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 64,
-    seed: Annotated[int, typer.Option(help="Seed of the noise; the same seed gives the same pictures.")] = 0,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the model file in it.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the pictures.")],
+    count: Annotated[int, typer.Option(metavar="COUNT", min=1, help="How many pictures to make.")] = 64,
+    seed: Annotated[
+        int, typer.Option(metavar="SEED", help="Seed of the noise; the same seed gives the same pictures.")
+    ] = 0,
 ) -> None:
     """Make pictures with a generative network: one sheet, and one file per picture."""
     from pixelwise import api

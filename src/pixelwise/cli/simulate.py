@@ -11,21 +11,43 @@ from pixelwise.cli.process import prepare_for_networks
 
 
 def simulate(
-    data: Annotated[Path, typer.Option(metavar="DATA", help="Folder with pictures and labels.")],
-    budget: Annotated[int, typer.Option(min=1, help="Pictures, regions or pixels that are labelled per round.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the simulation; the same one goes on.")],
-    strategies: Annotated[str, typer.Option(help="Names separated by commas (docs/active.md).")] = "random,mixed",
-    unit: Annotated[str | None, typer.Option(help="What is labelled: pictures (default), regions, pixels.")] = None,
-    start: Annotated[
-        int | None, typer.Option(min=1, help="Labels at the start; as many as --budget by default.")
+    data: Annotated[Path, typer.Option(metavar="DIR", help="The folder with pictures and labels.")],
+    budget: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, help="How many pictures, regions or pixels are labelled per round.")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder of the simulation; the same one continues a stopped one.")
+    ],
+    strategies: Annotated[
+        str, typer.Option(metavar="NAMES", help="Names of strategies, separated by commas (docs/active.md).")
+    ] = "random,mixed",
+    unit: Annotated[
+        str | None, typer.Option(metavar="UNIT", help="What is labelled: pictures (the default), regions or pixels.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds after the start.")] = 5,
-    seeds: Annotated[int, typer.Option(min=1, help="Repetitions with another start and other weights.")] = 3,
-    recipe: Annotated[str | None, typer.Option(help="A model, a recipe's name, or a YAML file.")] = None,
-    layout: Annotated[str, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = "auto",
-    epochs: Annotated[float | None, typer.Option(min=0.0001, help="Epochs per training run.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes per training run.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the recipe.")] = None,
+    start: Annotated[
+        int | None,
+        typer.Option(metavar="COUNT", min=1, help="Labels at the start; by default as many as --budget."),
+    ] = None,
+    rounds: Annotated[int, typer.Option(metavar="COUNT", min=1, help="How many rounds follow the start.")] = 5,
+    seeds: Annotated[
+        int, typer.Option(metavar="COUNT", min=1, help="How many repetitions with another start and other weights.")
+    ] = 3,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="A network, a recipe's name, or a YAML file.")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(metavar="LAYOUT", help="Layout of the data (docs/data.md); auto recognises it.")
+    ] = "auto",
+    epochs: Annotated[
+        float | None, typer.Option(metavar="EPOCHS", min=0.0001, help="Epochs of each training run.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="MINUTES", min=0.01, help="Minutes of each training run.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; may be repeated."),
+    ] = None,
 ) -> None:
     """Compare strategies of labelling on data that is labelled: score against labels, in one report."""
     from pixelwise import api

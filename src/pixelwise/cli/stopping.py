@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
 import typer
+
+from pixelwise.cli.messages import print_error
 
 P = ParamSpec("P")
 STOPPED = 130
@@ -22,7 +23,7 @@ def stoppable(verb: Callable[P, None]) -> Callable[P, None]:
         try:
             verb(*args, **kwargs)
         except KeyboardInterrupt as stop:
-            print(f"pixelwise: {stop}" if str(stop) else "pixelwise: stopped.", file=sys.stderr)
+            print_error(str(stop) or "stopped.")
             raise typer.Exit(STOPPED) from None
 
     return wrapped

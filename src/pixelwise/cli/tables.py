@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.table import Table
 
 from pixelwise.report import blocks, cells
 from pixelwise.report.limits import limit_lines
+from pixelwise.terminal import Column, Listing, Prose, show
 
 if TYPE_CHECKING:
     from pixelwise.training.run import Run
@@ -22,26 +21,24 @@ def number(value: float | None) -> str:
 
 def print_blocks(parts: Sequence[blocks.Block]) -> None:
     """Prints headings, tables and paragraphs of a report on a terminal."""
-    console = Console()
     for part in parts:
         if isinstance(part, blocks.Table):
-            console.print(_table(part))
+            show(_listing(part))
         elif isinstance(part, blocks.Heading):
-            console.print(part.text, style="bold", highlight=False)
+            show(Prose(part.text, style="bold"))
         elif isinstance(part, blocks.Text):
             strong = any(isinstance(cell, cells.Strong) for cell in part.cells)
             text = "".join(plain(cell) for cell in part.cells)
-            console.print(text, style="bold" if strong else None, highlight=False, markup=False)
+            bullet = "- " if text.startswith("- ") else ""
+            show(Prose(text.removeprefix(bullet), bullet, " " * len(bullet), "bold" if strong else ""))
 
 
-def _table(part: blocks.Table) -> Table:
-    table = Table(box=None, header_style="bold")
-    for index, column in enumerate(part.columns):
-        # The name of a row is never cut; it folds if the terminal is narrow.
-        table.add_column(column.title, justify="right" if column.right else "left", overflow="fold", no_wrap=index > 0)
-    for row in part.rows:
-        table.add_row(*map(plain, row))
-    return table
+def _listing(part: blocks.Table) -> Listing:
+    columns = [
+        Column(column.title, "right" if column.right else "left", folds=not column.right, optional=column.optional)
+        for column in part.columns
+    ]
+    return Listing(columns, [[plain(cell) for cell in row] for row in part.rows])
 
 
 def plain(cell: cells.Cell) -> str:
@@ -65,4 +62,12 @@ def print_result(run: Run) -> None:
     if rank() == 0:
         print_blocks(api.tables(run.path, run.metrics))
         print_blocks(limit_lines(run.limits))
-        print(f"report: {run.report}\nnext:   {run.path / 'next.txt'}")
+        print_files(run)
+
+
+def print_files(run: Run, **folders: Path) -> None:
+    """Prints the files to look at, each on a line of its own, and the first of the commands that may follow."""
+    listed = run.path / "next.txt"
+    commands = [line for line in listed.read_text().splitlines() if line and not line.startswith("#")]
+    for name, value in {"report": run.report, **folders, "commands": listed, "next": commands[0]}.items():
+        print(f"{name + ':':<9} {value}")

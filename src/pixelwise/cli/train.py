@@ -18,30 +18,50 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            metavar="MODEL_OR_RECIPE", help="A model, a recipe's name, or a YAML file; default: chosen by the labels."
+            metavar="MODEL_OR_RECIPE", help="A model, a recipe, or a YAML file; by default the labels decide."
         ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with pictures and masks.")] = None,
-    layout: Annotated[str | None, typer.Option(help="Layout of the data; auto recognises it (docs/data.md).")] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DATA", help="The folder with pictures and labels.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(metavar="LAYOUT", help="Layout of the data (docs/data.md); auto recognises it.")
+    ] = None,
     unlabelled: Annotated[
-        Path | None, typer.Option(help="Folder with unlabelled pictures, for methods that use them.")
+        Path | None, typer.Option(metavar="DIR", help="A folder of pictures without labels, for methods that use them.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes for everything, report included.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="MINUTES", min=0.01, help="Time for everything, the report included.")
+    ] = None,
     epochs: Annotated[
-        float | None, typer.Option(min=0.0001, help="Passes over the data; repeatable to the byte.")
+        float | None,
+        typer.Option(
+            metavar="EPOCHS",
+            min=0.0001,
+            help="Passes over the data, instead of a time; such a run repeats to the byte.",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; default runs/RECIPE-DATA.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The new run folder; by default a folder below runs/.")
+    ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override the recipe: optimizer.lr=0.001")
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override the recipe, for example optimizer.lr=0.001; the option may be repeated.",
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and crops.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="SEED", min=0, help="Seed of the first weights, the order of pictures, and their crops."),
+    ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Continue a stopped run; --data only if the data moved.")
+        Path | None, typer.Option(metavar="RUN", help="Continue a stopped run; add --data only if the data moved.")
     ] = None,
 ) -> None:
     """Train on a folder: plan from the data, train, measure, report.
 
-    Ctrl-C saves; `--resume RUN` continues. The plan is in RUN/recipe.yaml, the next commands are in RUN/next.txt.
+    Ctrl-C saves the run, and --resume RUN continues it. RUN/recipe.yaml is the plan; RUN/next.txt lists the commands
+    that may follow.
     """
     from pixelwise import api
 
@@ -59,13 +79,14 @@ def train(
         extra = [name for name, value in given.items() if value is not None]
         if extra:
             raise UserError(
-                f"--resume continues the run exactly as it was started, so it takes no {' and no '.join(extra)}; "
-                f"for another run, start from RUN/recipe.yaml."
+                "--resume continues the run exactly as it was started, so it cannot be combined with "
+                f"{', '.join(extra)}. For another run, start from RUN/recipe.yaml."
             )
         run = api.resume(resume, data=data, unlabelled=unlabelled, progress=True)
     elif recipe is None and data is None:
         raise UserError(
-            "what to train? Give a folder (`pixelwise train --data DATA`), a recipe with a folder, or --resume RUN."
+            "nothing to train on: give a folder (`pixelwise train --data DATA`), a recipe that names one, or "
+            "--resume RUN."
         )
     else:
         run = api.train(
@@ -96,19 +117,14 @@ def print_run(run: Run) -> None:
 
 def print_variants(run: Run) -> None:
     """Prints one row per variant, and the files to look at."""
-    from rich.console import Console
-    from rich.table import Table
+    from pixelwise.cli.tables import number, print_files
+    from pixelwise.terminal import Column, Listing, show
 
-    from pixelwise.cli.tables import number
-
-    table = Table(box=None, header_style="bold")
-    table.add_column("variant")
-    for title in ("training", "validation", "gap", "epochs", "kept", "of epoch"):
-        table.add_column(title, justify="right")
+    titles = ("training", "validation", "gap", "epochs", "kept", "of epoch")
+    columns = [Column("variant"), *(Column(title, "right") for title in titles)]
+    rows = []
     for name, row in run.metrics["variants"].items():
         scores = [number(row[key]) for key in ("training", "validation", "gap")]
-        table.add_row(name, *scores, f"{row['epochs']:.1f}", number(row["kept"]), f"{row['kept_epoch']:.1f}")
-    console = Console()
-    console.print(table)
-    console.print(run.metrics["definition"], highlight=False)
-    print(f"report: {run.report}\nruns:   {run.path / 'variants'}\nnext:   {run.path / 'next.txt'}")
+        rows.append([name, *scores, f"{row['epochs']:.1f}", number(row["kept"]), f"{row['kept_epoch']:.1f}"])
+    show(Listing(columns, rows, run.metrics["definition"]))
+    print_files(run, runs=run.path / "variants")

@@ -10,19 +10,18 @@ import typer
 
 
 def weights(
-    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="A network; default all.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help="The network; by default all of them.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """List published weights for a network: name, licence, where they are on this machine, and their normalisation."""
-    from rich.console import Console
     from rich.text import Text
 
     from pixelwise.catalog import SYSTEMS
-    from pixelwise.cli.listing import Column, print_listing
     from pixelwise.errors import unknown
     from pixelwise.models.classify.table import ENCODERS
     from pixelwise.models.known_weights import KNOWN, known_weights
     from pixelwise.models.published import at_hand, in_folder
+    from pixelwise.terminal import Column, Listing, show
 
     if model is not None and model not in {*SYSTEMS, *ENCODERS}:
         raise unknown("model", model, {*SYSTEMS, *ENCODERS})
@@ -31,12 +30,10 @@ def weights(
         listed = [{**asdict(known), "address": known.address, "here": at_hand(known)} for known in found]
         print(json.dumps(listed, indent=2))
         return
-    console = Console()
     if not found:
-        console.print(
+        show(
             f"No published weights are known for {model}; its encoder may have some (`pixelwise weights` lists all). "
-            "You can also start from your own run or file: --set model.weights=FILE",
-            highlight=False,
+            "You can also start from your own run or file: --set model.weights=FILE"
         )
         return
     columns = [Column(title) for title in ("model", "weights", "licence", "here", "mean", "std")]
@@ -51,15 +48,14 @@ def weights(
         ]
         for known in found
     ]
-    print_listing(console, [*columns, Column("", folds=True)], rows)
+    show(Listing([*columns, Column("", folds=True)], rows))
     fitting = in_folder(model) if model is not None else None
     if fitting is not None:
-        console.print(f"Training a {model} starts from {fitting}.", highlight=False, soft_wrap=True)
-    console.print(
+        show(f"Training a {model} starts from {fitting}.")
+    show(
         "All weights were trained on ImageNet's 1,000 classes; mean and std are for 8-bit RGB and are set for you. "
         "Training starts from weights that are here: in the folder $PIXELWISE_WEIGHTS, or in the cache of the Hugging "
         "Face hub. If there are none, weights with a slash in their name are downloaded from the hub. The others are "
         "files of download.pytorch.org/models: download one into that folder, or give its path (--set "
-        "model.weights=FILE); its digest is checked.",
-        highlight=False,
+        "model.weights=FILE); its digest is checked."
     )

@@ -175,7 +175,7 @@ class ClassCoding(Coding):
         """
         raise UserError(
             f"{record.picture}: the picture has one class as a whole and no mask, so no network can learn the class of "
-            "each pixel from it; train a classifier (pixelwise train resnet18), or add masks."
+            "each pixel from it; train a classifier (`pixelwise train resnet18`), or add masks."
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:

@@ -65,7 +65,7 @@ class PeopleCoding(Coding):
         """
         raise UserError(
             f"{record.labels[0]}: holds joints of people, not masks, so no network can learn the class of each pixel "
-            "from it; train a network for poses (pixelwise train hourglass_pose), or add masks."
+            "from it; train a network for poses (`pixelwise train hourglass_pose`), or add masks."
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:

@@ -36,8 +36,9 @@ def absent_classes(confusion: ConfusionMatrix, learned: Sequence[int]) -> list[L
         advice = "Label it in some training pictures, or remove it from the classes."
         limits.append(Limit("classes-not-in-training", sentence, advice))
     if unjudged:
-        sentence = f"No validation label shows {some(unjudged, 3)}, so it is not known how well that is found."
-        advice = "Hold out pictures that show it."
+        they, them = ("it", "it") if len(unjudged) == 1 else ("they", "them")
+        sentence = f"No validation label shows {some(unjudged, 3)}, so {they} cannot be measured."
+        advice = f"Hold out pictures that show {them}."
         limits.append(Limit("classes-not-in-validation", sentence, advice))
     return limits
 

@@ -129,7 +129,7 @@ class History:
             f"A short run: {counted(steps, 'step', 'steps')} of {recipe.train.batch_size} crops, {self.epochs[-1]:.1f} "
             "passes over the training pictures"
         )
-        advice = f"Train on from these weights for {counted(longer, 'minute', 'minutes')}"
+        advice = f"Start from these weights and train for {counted(longer, 'minute', 'minutes')}"
         flags = self._onwards(longer, run)
         if validating >= 0.5 and recipe.train.validations > FEW_VALIDATIONS:
             sentence += f"; validations took {rounded_percent(validating)} of the time"
@@ -159,7 +159,7 @@ class History:
         return Limit(
             "still-improving",
             sentence,
-            f"Train on from these weights for {counted(minutes, 'minute', 'minutes')}.",
+            f"Start from these weights and train for {counted(minutes, 'minute', 'minutes')}.",
             self._onwards(minutes, run),
         )
 

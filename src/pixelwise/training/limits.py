@@ -213,7 +213,9 @@ def nothing(history: History, gap: Gap | None, pictures: int) -> Limit:
     measured = []
     if gain is not None:
         signed = gain if history.headline.higher else -gain
-        measured.append(f"twice the time would bring about {signed:+.2g}, as the last validations suggest")
+        small = abs(gain) < material(history.headline, history.scores[-1]) / 10
+        about = "next to nothing" if small else f"about {signed:+.2g}"
+        measured.append(f"twice the time would bring {about}, as the last validations suggest")
     if gap is not None:
         measured.append(f"{gap.words}")
     longer = gain is not None and (gap is None or gain > gap.size / 2)

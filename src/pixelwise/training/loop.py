@@ -249,7 +249,9 @@ def _validate(
             raise _disk_error(run, error) from error
     _log(run, "validation", position, loader, {**scores, "best": better})
     labels = {headline.key: headline.label for headline in validation.headlines}
-    labels |= {f"raw_{key}": f"{label} of the last weights" for key, label in labels.items()}
+    labels |= {f"raw_{key}": f"{label} of the last weights" for key, label in labels.items()} | {
+        f"training_{key}": f"training {label}" for key, label in labels.items()
+    }
     words = ", ".join(f"{labels.get(name, name.replace('_', ' '))} {value:.4f}" for name, value in scores.items())
     epoch = position.step * loader.batch_size / len(loader.records)
     display.say(f"step {position.step}, epoch {epoch:.1f}: validation {words}{' (best so far)' if better else ''}")
@@ -295,7 +297,7 @@ def _save(run: Run, method: Method, position: Position) -> None:
 def _disk_error(run: Run, error: OSError) -> UserError:
     return UserError(
         f"{run.path}: the state could not be written ({error.strerror or error}); the files saved before are intact. "
-        f"Make room, then continue with: {run.resume_command}"
+        f"Make room, then continue with: `{run.resume_command}`"
     )
 
 

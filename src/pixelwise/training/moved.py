@@ -66,7 +66,7 @@ def check_places(run: Run) -> None:
         flags = " ".join(f"--{'data' if key == 'path' else key} NEW_PLACE" for key in gone)
         raise UserError(
             f"{' and '.join(gone.values())}: the data of the run {run.path} is no longer there; put it back, or give "
-            f"its new place: pixelwise train --resume {shlex.quote(str(run.path))} {flags}"
+            f"its new place: `pixelwise train --resume {shlex.quote(str(run.path))} {flags}`"
         )
 
 

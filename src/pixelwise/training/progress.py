@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Protocol
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
+
+from pixelwise.terminal import Prose, console
+
+BAR = 24
+"""Width of the bar in characters, if there is room."""
+MIN_BAR = 8
 
 
 class Display(Protocol):
@@ -73,7 +80,9 @@ class Bar:
     """A live line at the bottom of a terminal; `say` prints above it."""
 
     def __init__(self, console: Console) -> None:
-        columns = (TextColumn("training"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"), _Status())
+        self._console = console
+        self._bar = BarColumn(bar_width=BAR)
+        columns = (TextColumn("training"), self._bar, TextColumn("{task.percentage:>3.0f} %"), _Status())
         self._progress = Progress(*columns, console=console)
         self._task = self._progress.add_task("training", total=1.0, status="")
 
@@ -85,16 +94,22 @@ class Bar:
         self._progress.stop()
 
     def step(self, progress: float, values: Mapping[str, float], rate: float, left: float) -> None:
-        self._progress.update(self._task, completed=progress, status=status(values, rate, left))
+        room = self._console.width - len("training   100 %   ")
+        text = next(
+            (fitting for fitting in _shorter(values, rate, left) if cell_len(fitting) + MIN_BAR <= room),
+            f"{clock(left)} left",
+        )
+        self._bar.bar_width = max(min(BAR, room - cell_len(text)), 1)
+        self._progress.update(self._task, completed=progress, status=text)
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False, markup=False)
+        self._progress.console.print(Prose(text), soft_wrap=True)
 
 
 def make_display() -> Display:
     """A bar on a terminal, lines elsewhere."""
-    console = Console()
-    return Bar(console) if console.is_terminal and sys.stdout.isatty() else Lines()
+    stream = console()
+    return Bar(stream) if stream.is_terminal and sys.stdout.isatty() else Lines()
 
 
 def status(values: Mapping[str, float], rate: float, left: float) -> str:
@@ -103,6 +118,13 @@ def status(values: Mapping[str, float], rate: float, left: float) -> str:
     if rate > 0:
         parts.append(f"{rate:.1f} pictures/s")
     return "  ".join([*parts, f"{clock(left)} left"])
+
+
+def _shorter(values: Mapping[str, float], rate: float, left: float) -> Iterator[str]:
+    """The status, then without the rate, then with fewer and fewer values."""
+    yield status(values, rate, left)
+    for count in range(len(values), -1, -1):
+        yield status(dict(list(values.items())[:count]), 0.0, left)
 
 
 def clock(seconds: float) -> str:

@@ -53,7 +53,7 @@ class Run:
     def _repr_html_(self) -> str:
         """What a notebook shows: the scores of a finished run, what limits them, and where the report is."""
         if not self.metrics_file.exists():
-            return notebook.paragraph(f"{self.path}: not finished; continue with {self.resume_command}")
+            return notebook.paragraph(f"{self.path}: not finished; continue with `{self.resume_command}`")
         metrics = self.metrics
         scores = [(key, f"{value:.4g}") for key, value in metrics.items() if isinstance(value, float)]
         head = (
@@ -160,7 +160,7 @@ class Run:
         try:
             metrics = json.loads(self.metrics_file.read_text())
         except FileNotFoundError:
-            raise UserError(f"{self.path}: no metrics.json yet; finish with: {self.resume_command}") from None
+            raise UserError(f"{self.path}: no metrics.json yet; finish with: `{self.resume_command}`") from None
         except (OSError, ValueError) as error:
             metrics, reason = None, str(error)
         else:
@@ -168,7 +168,7 @@ class Run:
         if not isinstance(metrics, dict) or "definition" not in metrics:
             raise UserError(
                 f"{self.metrics_file}: cannot be read as a run's scores ({reason}); remove the file, then have it "
-                f"written again: {self.resume_command}"
+                f"written again: `{self.resume_command}`"
             )
         return metrics
 
@@ -220,7 +220,7 @@ def check_free(out: Path | str) -> None:
     path = Path(out)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UserError(
-            f"{path}: exists already; give another --out, remove it, or continue it: {Run(path).resume_command}"
+            f"{path}: exists already; give another --out, remove it, or continue it: `{Run(path).resume_command}`"
         )
 
 
@@ -286,5 +286,5 @@ def without_weights(run: Run) -> UserError:
     """The error for a run without `best.safetensors`. The first validation writes it, so after one the file is lost."""
     if any(entry["kind"] == "validation" for entry in run.log()):
         again = f"pixelwise train {shlex.quote(str(run.recipe_file))} --out NEW_RUN"
-        return UserError(f"{run.path}: best.safetensors is gone; put it back, or train again: {again}")
-    return UserError(f"{run.path}: no best.safetensors yet; continue with: {run.resume_command}")
+        return UserError(f"{run.path}: best.safetensors is gone; put it back, or train again: `{again}`")
+    return UserError(f"{run.path}: no best.safetensors yet; continue with: `{run.resume_command}`")

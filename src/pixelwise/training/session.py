@@ -221,8 +221,8 @@ def changed_data(run: Run, facts: Fingerprint) -> UserError:
 
 def _from_its_weights(run: Run) -> str:
     return (
-        f"start a new run from its weights: pixelwise train {shlex.quote(str(run.recipe_file))} "
-        f"--set model.weights={shlex.quote(str(run.path))} --out NEW_RUN"
+        f"start a new run from its weights: `pixelwise train {shlex.quote(str(run.recipe_file))} "
+        f"--set model.weights={shlex.quote(str(run.path))} --out NEW_RUN`"
     )
 
 
@@ -383,7 +383,7 @@ def _gentler(recipe: PlannedRecipe, command: str, out: str = "") -> str:
     """The advice to start a diverged run again, with a command and its last flag."""
     slower = min(recipe.optimizer.lr / 10, 1e-3)
     return (
-        f"Start again with a smaller learning rate and stronger clipping: {command} --set optimizer.lr={slower:.3g} "
-        f"--set optimizer.clip_norm=1{out}; if that does not help, look for pictures with NaN or extreme values: "
-        f"pixelwise check {shlex.quote(str(recipe.data.path))}"
+        f"Start again with a smaller learning rate and stronger clipping: `{command} --set optimizer.lr={slower:.3g} "
+        f"--set optimizer.clip_norm=1{out}`; if that does not help, look for pictures with NaN or extreme values: "
+        f"`pixelwise check {shlex.quote(str(recipe.data.path))}`"
     )

@@ -55,7 +55,7 @@ def balance(ex: Examination) -> Findings:
                 "warning",
                 "class-absent-from-split",
                 f"{some(absent)} {'never occurs' if len(absent) == 1 else 'never occur'} in {split} and {consequence}; "
-                "add pictures, or move some here from another split.",
+                f"add pictures, or move some from another split to {split}.",
             )
         if split == "val":
             continue

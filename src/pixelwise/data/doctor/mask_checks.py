@@ -234,7 +234,7 @@ def classes(ex: Examination) -> Findings:
                     "class-absent-from-split",
                     f"{some(absent)} {'never occurs' if len(absent) == 1 else 'never occur'} in {split} and "
                     f"{consequence}; label pictures that show {'it' if len(absent) == 1 else 'them'}, or move some "
-                    "here from another split.",
+                    f"from another split to {split}.",
                 )
     train = np.stack(
         [counts[name][:classes] for name in ex.splits.get("train", counts) if name in counts] or [pixels[:classes]]

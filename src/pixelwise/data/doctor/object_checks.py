@@ -44,7 +44,7 @@ def numbers(ex: Examination) -> Findings:
                 "warning",
                 "class-absent-from-split",
                 f"{some(absent)} {'never occurs' if len(absent) == 1 else 'never occur'} in {split} and {consequence}; "
-                "label pictures that show such objects, or move some here from another split.",
+                f"label pictures that show such objects, or move some from another split to {split}.",
             )
         if few and split == "train":
             yield Finding(

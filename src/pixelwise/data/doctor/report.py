@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from pixelwise.data.doctor.diagnosis import SEVERITIES, Diagnosis, Finding, Severity, Summary
+from pixelwise.terminal import Column, Listing, Prose
 
 SHOWN_FILES = 5
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
@@ -17,8 +16,8 @@ _BAR = 24
 
 
 def render(diagnosis: Diagnosis) -> RenderableType:
-    """The data in numbers, then the findings by severity, each with its first files; for `rich.print`."""
-    parts: list[RenderableType] = [_facts(diagnosis.root, diagnosis.summary)]
+    """The data in numbers, then the findings by severity, each with its first files; for `terminal.show`."""
+    parts: list[RenderableType] = [*_facts(diagnosis.root, diagnosis.summary)]
     if sum(diagnosis.summary.class_pixels):
         parts += ["", _classes(diagnosis.summary)]
     for severity in SEVERITIES:
@@ -30,10 +29,7 @@ def render(diagnosis: Diagnosis) -> RenderableType:
     return Group(*parts)
 
 
-def _facts(root: str, summary: Summary) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
+def _facts(root: str, summary: Summary) -> list[Prose]:
     splits = ", ".join(f"{count:,} {split}" for split, count in summary.splits.items()) or "none"
     labels = {
         "classify": "a class",
@@ -42,7 +38,7 @@ def _facts(root: str, summary: Summary) -> Table:
         "detect": "labels of objects that can be read",
     }
     label = labels.get(summary.task, "a mask that can be read")
-    rows = {
+    facts = {
         "folder": f"{root} (layout {summary.layout})",
         "pictures": f"{summary.pictures:,}, {summary.labelled:,} of them with {label}",
         "splits": splits + (" (made, as the folder gives none)" if summary.split_made and summary.splits else ""),
@@ -50,12 +46,8 @@ def _facts(root: str, summary: Summary) -> Table:
         "height": _range(summary.height),
         "form": ", ".join(f"{count:,} {mode}" for mode, count in summary.modes.items()),
     }
-    for name, value in rows.items():
-        if value:
-            table.add_row(name, Text(value))
-    for note in summary.notes:
-        table.add_row("reading", Text(note))
-    return table
+    rows = [*facts.items(), *(("reading", note) for note in summary.notes)]
+    return [Prose(value, f"{name:<10}", " " * 10, first_style="dim") for name, value in rows if value]
 
 
 def _range(sizes: tuple[int, int, int]) -> str:
@@ -65,24 +57,26 @@ def _range(sizes: tuple[int, int, int]) -> str:
     return f"{low:,} pixels" if low == high else f"{low:,} to {high:,} pixels, median {median:,}"
 
 
-def _classes(summary: Summary) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("id", justify="right")
-    table.add_column("class")
+def _classes(summary: Summary) -> Listing:
     shared = {"classify": "pictures", "detect": "objects"}.get(summary.task, "pixels")
-    table.add_column(f"share of {shared}", justify="right")
-    table.add_column("")
+    columns = [
+        Column("id", "right"),
+        Column("class", folds=True),
+        Column(f"share of {shared}", "right"),
+        Column("", optional=True),
+    ]
     total = sum(summary.class_pixels) + summary.void_pixels
     largest = max(summary.class_pixels) / total
     rows = [(str(class_id), name, pixels) for class_id, (name, pixels) in enumerate(_by_class(summary))]
     if summary.void_pixels:
         rows.append(("255", "void", summary.void_pixels))
+    cells: list[list[str | Text]] = []
     for class_id, name, pixels in rows:
         share = pixels / total
         length = min(share / largest, 1.0) * _BAR
         bar = "█" * int(length) + ("▌" if length % 1 >= 0.5 or 0 < length < 0.5 else "")
-        table.add_row(class_id, Text(name), _percent(share), Text(bar, style="dim" if name == "void" else "green"))
-    return table
+        cells.append([class_id, name, _percent(share), Text(bar, style="dim" if name == "void" else "green")])
+    return Listing(columns, cells)
 
 
 def _by_class(summary: Summary) -> list[tuple[str, int]]:
@@ -95,11 +89,11 @@ def _percent(share: float) -> str:
 
 def _finding(finding: Finding) -> list[RenderableType]:
     head = Text.assemble((finding.severity, _STYLES[finding.severity]), "  ", (finding.code, "bold"))
-    lines: list[RenderableType] = [head, Padding(Text(finding.sentence), (0, 0, 0, 2))]
+    lines: list[RenderableType] = [head, Prose(finding.sentence, "  ", "  ")]
     for file in finding.files[:SHOWN_FILES]:
-        lines.append(Padding(Text(file, style="dim", overflow="fold"), (0, 0, 0, 4)))
+        lines.append(Text(f"    {file}", "dim"))
     if len(finding.files) > SHOWN_FILES:
-        lines.append(Padding(Text(f"and {len(finding.files) - SHOWN_FILES:,} more", style="dim"), (0, 0, 0, 4)))
+        lines.append(Text(f"    and {len(finding.files) - SHOWN_FILES:,} more", "dim"))
     return lines
 
 
