@@ -134,7 +134,10 @@ def test_help_takes_a_fraction_of_importing_torch() -> None:
         (["sample", "RUN", "--out", "OUT"], "was trained for the task 'segment' and makes no pictures"),
         (["sample", "nowhere", "--out", "OUT"], "nowhere"),
         (["train", "mlp", "--data", "DATA", "--unlabelled", "nowhere"], "nowhere"),
-        (["train", "unet", "--data", "DATA", "--unlabelled", "DATA"], "set method.name to a method that does (fixmatch, "),
+        (
+            ["train", "unet", "--data", "DATA", "--unlabelled", "DATA"],
+            "set method.name to a method that does (fixmatch, ",
+        ),
         (["models", "--task", "segmnt"], "did you mean 'segment'"),
         (["check", "nowhere"], "nowhere"),
     ],

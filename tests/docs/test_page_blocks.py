@@ -118,8 +118,12 @@ def nothing(digits: Path) -> Names:
     return {}
 
 
+def nothing(digits: Path) -> Names:
+    return {}
+
+
 PREPARED: dict[str, Callable[[Path], Names]] = {
-    "README": own_folder, "active": nothing, "classify": sorted_pictures, "data": folder, "deeplab": weights_of_deeplab,
+    "active": nothing, "README": own_folder, "active": nothing, "classify": sorted_pictures, "data": folder, "deeplab": weights_of_deeplab,
     "explain": unet, "localization": classifier, "losses": logits, "metrics": batches, "overfeat": overfeat,
     "predict": unet, "refinement": unet, "regression": distances, "transfer": vgg,
 }  # fmt: skip
