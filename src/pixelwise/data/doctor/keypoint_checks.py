@@ -55,8 +55,8 @@ def outside(ex: Examination) -> Findings:
             "warning" if len(beside) > COMMON * boxes else "note",
             "joint-outside-box",
             f"{len(beside)} of {counted(boxes, 'person', 'people')} {'has' if len(beside) == 1 else 'have'} joints far "
-            f"outside the box (by more than {100 * BESIDE:.0f} % of its longer side), as if box and joints belonged to two "
-            "people; look at some.",
+            f"outside the box (by more than {100 * BESIDE:.0f} % of its longer side), as if box and joints belonged "
+            "to two people; look at some.",
             tuple(beside),
         )
 
