@@ -18,7 +18,7 @@ WHOLE = re.compile(
     r"|--[a-z][a-z-]*[ =]'[^'\n]*'"  # an option whose value is quoted for the shell
     r"|--[a-z][a-z-]* [^\s(]\S*"  # an option and its value
     r"|(?<![^\s(])'[^'\n]+'(?![^\s.,;:?!)])"  # a quoted name or path
-    r"|^ *\S*/[^:;,(\n]*:(?= )"  # the path that a message begins with
+    r"|^ *(?:\S+ ){0,2}\S*/[^:;,(\n]*:(?= )"  # the path that a message begins with
     r"|\d %",
     re.MULTILINE,
 )

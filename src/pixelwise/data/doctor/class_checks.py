@@ -11,7 +11,7 @@ from pixelwise.data.doctor.examination import Examination
 from pixelwise.data.listing import counted, some
 
 FEW = 10
-"""A class with fewer training pictures than this is hardly learnt from random weights."""
+"""A class with fewer training pictures than this is hardly learned from random weights."""
 MAX_UNEQUAL = 20
 """A warning is given where one class has this many times fewer pictures than another."""
 
@@ -44,7 +44,7 @@ def balance(ex: Examination) -> Findings:
     if ex.coding.kind != "classes":
         return
     class_of = {look.record.name: look.record.class_id for look in ex.looks if look.usable}
-    for split, consequence in (("train", "cannot be learnt"), ("val", "cannot be measured")):
+    for split, consequence in (("train", "cannot be learned"), ("val", "cannot be measured")):
         ids = [class_of[name] for name in ex.splits.get(split, ()) if name in class_of]
         if not ids:
             continue

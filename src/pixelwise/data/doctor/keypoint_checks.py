@@ -54,8 +54,9 @@ def outside(ex: Examination) -> Findings:
         yield Finding(
             "warning" if len(beside) > COMMON * boxes else "note",
             "joint-outside-box",
-            f"{counted(len(beside), 'person', 'people')} of {boxes} with joints far outside the box (by more than "
-            f"{100 * BESIDE:.0f} % of its longer side), as if box and joints belonged to two people; look at some.",
+            f"{len(beside)} of {counted(boxes, 'person', 'people')} {'has' if len(beside) == 1 else 'have'} joints far "
+            f"outside the box (by more than {100 * BESIDE:.0f} % of its longer side), as if box and joints belonged "
+            "to two people; look at some.",
             tuple(beside),
         )
 

@@ -221,7 +221,7 @@ def classes(ex: Examination) -> Findings:
     classes = len(ex.class_names)
     pixels = np.sum(list(counts.values()), axis=0)
     yield from _void(ex, counts, pixels)
-    for split, consequence in (("train", "cannot be learnt"), ("val", "cannot be measured")):
+    for split, consequence in (("train", "cannot be learned"), ("val", "cannot be measured")):
         names = [name for name in ex.splits.get(split, ()) if name in counts]
         if names:
             there = np.sum([counts[name] for name in names], axis=0)[:classes]
@@ -244,12 +244,15 @@ def classes(ex: Examination) -> Findings:
     if frequent != rarest and ratio >= MAX_UNEQUAL:
         present = (train.sum(axis=1, keepdims=True) * (train > 0)).sum(axis=0)
         weights = sqrt_median_frequency_weights(train.sum(axis=0).tolist(), present.tolist())
-        listed = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(ex.class_names, weights, strict=True))
+        lightest, *_, heaviest = sorted(
+            (weight, name) for weight, name in zip(weights, ex.class_names, strict=True) if weight
+        )
         yield Finding(
             "warning",
             "imbalance",
             f"{ex.class_names[rarest]} has {ratio:,.0f} times fewer pixels than {ex.class_names[frequent]}; training "
-            f"will use class weights, the square roots of those of median frequency balancing: {listed}.",
+            f"will use class weights, the square roots of those of median frequency balancing, from "
+            f"{lightest[0]:.3g} for {lightest[1]} to {heaviest[0]:.3g} for {heaviest[1]}.",
         )
 
 

@@ -13,7 +13,7 @@ from pixelwise.data.listing import counted, some
 from pixelwise.data.oddities import SeenObjects
 
 FEW = 10
-"""A class with fewer training objects than this is hardly learnt."""
+"""A class with fewer training objects than this is hardly learned."""
 ENOUGH = 20
 """With at least this many objects in a class, their sizes show what is usual."""
 FACTOR = 10.0
@@ -33,7 +33,7 @@ def numbers(ex: Examination) -> Findings:
     if ex.coding.kind != "shapes":
         return
     boxes = ex.boxes_alone
-    for split, consequence in (("train", "cannot be learnt"), ("val", "cannot be measured")):
+    for split, consequence in (("train", "cannot be learned"), ("val", "cannot be measured")):
         counts = _counts(ex, split)
         if counts is None:
             continue

@@ -287,7 +287,7 @@ def _write(plan: _Plan, out: Path) -> list[str]:
     if plan.left_out:
         lines = "".join(f"{file}\t{reason}\n" for file, reason in sorted(plan.left_out.items()))
         (out / "left_out.txt").write_text(lines, encoding="utf-8")
-        done.append(f"{len(plan.left_out)} files are left out; left_out.txt says which and why.")
+        done.append(f"{len(plan.left_out)} files are left out; left_out.txt lists them with the reasons.")
     return done
 
 

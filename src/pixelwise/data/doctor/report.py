@@ -97,10 +97,9 @@ def _finding(finding: Finding) -> list[RenderableType]:
     return lines
 
 
-def _verdict(ok: bool, counts: Mapping[Severity, int]) -> Text:
+def _verdict(ok: bool, counts: Mapping[Severity, int]) -> Prose:
     found = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for severity, count in counts.items() if count)
     if ok:
-        return Text(
-            f"Ready for training ({found}).\n" if found else "Ready for training: nothing found.\n", "bold green"
-        )
-    return Text(f"Not ready for training: {found}.\n", "bold red")
+        words = f"Ready for training ({found})." if found else "Ready for training: nothing found."
+        return Prose(words, style="bold green")
+    return Prose(f"Not ready for training: {found}.", style="bold red")

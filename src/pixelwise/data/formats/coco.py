@@ -208,7 +208,7 @@ def _notes(root: Path, files: list[Path], reading: CocoReading, drawings: Mappin
     bare = sum(not drawing.shapes for drawing in drawings.values())
     notes = [
         f"{some([relative(root, file) for file in files], 3)}: {len(shapes) - boxes} outlines on {len(drawings)} "
-        f"pictures, {bare} of them without any object, which show background.",
+        f"pictures{f', {bare} of them without any object, which show background' if bare else ''}.",
         f"Category ids {some(list(reading.categories), 3)} become the classes from 1 on in the order of {order}; 0 is "
         "background, which no outline covers.",
     ]

@@ -208,8 +208,9 @@ def complete_splits(
             sides[kind].add(record.name in held_out)
         everywhere = bool(sides) and all(len(side) == 2 for side in sides.values())
         notes.append(
-            f"No validation split is given, so {len(splits['val'])} of {len(pool)} labelled pictures are held out, "
-            f"{group_note}{', with all kinds of picture in both parts' if everywhere else ''}; "
+            f"No validation split is given, so {len(splits['val'])} of {len(pool)} labelled pictures "
+            f"{'is' if len(splits['val']) == 1 else 'are'} held out, {group_note}"
+            f"{', with all kinds of picture in both parts' if everywhere else ''}; "
             "the same ones every time (write train.txt and val.txt to choose them yourself)."
         )
     elif "train" not in splits:

@@ -50,12 +50,11 @@ def test_an_apostrophe_begins_no_quotation() -> None:
 
 
 def test_a_path_with_spaces_at_the_beginning_of_a_message_stays_whole() -> None:
-    lines = wrap("2 mistakes:\n  /tmp/my new run: exists already; give another --out.\n  nowhere: no such folder.", 30)
+    lines = wrap("2 mistakes:\n  my new/run: exists already; give another --out.\n  nowhere: no such folder.", 30)
     assert lines == [
         "2 mistakes:",
-        "  /tmp/my new run: exists",
-        "    already; give another",
-        "    --out.",
+        "  my new/run: exists already;",
+        "    give another --out.",
         "  nowhere: no such folder.",
     ]
 
