@@ -323,7 +323,7 @@ def _options(path: PathLike, given: Mapping[str, Any]) -> Any:
     for name in wanted:
         if name not in task.options.model_fields:
             raise UserError(
-                f"{path}: a {spec.model} that was trained for the task '{task.name}' has no option --{name}; leave "
+                f"{path}: {spec.model}, trained for the task '{task.name}', has no option --{name}; leave "
                 f"it out (it has {', '.join(sorted(task.options.model_fields))})."
             )
     try:
@@ -623,7 +623,7 @@ def sample(run: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -> l
     model, spec = load_model(model_file(run))
     task = task_of(spec)
     if not task.samples:
-        raise UserError(f"{run}: a {spec.model} was trained for the task '{task.name}' and makes no pictures.")
+        raise UserError(f"{run}: {spec.model} was trained for the task '{task.name}' and makes no pictures.")
     return task.write_samples(model, spec, Path(out), count=count, seed=seed)
 
 

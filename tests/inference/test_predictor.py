@@ -260,7 +260,7 @@ def small_unet() -> tuple[nn.Module, ModelSpec]:
         ({"overlap": -1}, "overlap.*greater than or equal to 0, found -1"),
         ({"batch": 0}, "batch.*greater than or equal to 1, found 0"),
         ({"flips": "both"}, "flips.*both"),
-        ({"heatmap": "class 1"}, "unet that was trained for the task 'segment' has no option --heatmap"),
+        ({"heatmap": "class 1"}, "unet, trained for the task 'segment', has no option --heatmap"),
         ({"tiel": 64}, "has no option --tiel"),
     ],
 )

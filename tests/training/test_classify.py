@@ -75,7 +75,7 @@ def test_one_bad_picture_does_not_stop_the_others(run: Path, digits_folder: Path
 @pytest.mark.parametrize("option", [{"scales": (0.5, 1.0)}, {"refine": "crf"}, {"tile": 64}])
 def test_options_of_other_networks_are_refused(run: Path, option: dict[str, object]) -> None:
     with pytest.raises(
-        UserError, match=f"lenet5 that was trained for the task 'classify' has no option --{next(iter(option))};"
+        UserError, match=f"lenet5, trained for the task 'classify', has no option --{next(iter(option))};"
     ):
         api.load(run, **option)
 

@@ -190,7 +190,7 @@ def test_prediction_in_pixels_of_the_picture(run: Path, squares_folder: Path, tm
 @pytest.mark.parametrize("option", [{"scales": (0.5, 1.0)}, {"refine": "crf"}, {"tile": 64}, {"flips": "horizontal"}])
 def test_options_of_other_networks_are_refused(run: Path, option: dict[str, Any]) -> None:
     with pytest.raises(
-        UserError, match=f"localizer that was trained for the task 'detect' has no option --{next(iter(option))};"
+        UserError, match=f"localizer, trained for the task 'detect', has no option --{next(iter(option))};"
     ):
         api.load(run, **option)
 

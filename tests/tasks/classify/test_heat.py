@@ -78,7 +78,7 @@ def test_what_makes_no_sense_is_said(classifier: Path, pictures: Path, tmp_path:
     network = create_model("unet", num_classes=3, width=4)
     options = {"num_classes": 3, "in_channels": 3, "width": 4}
     save_model(dense, network.state_dict(), ModelSpec("unet", options, NAMES, PictureFormat(), (0.0,) * 3, (1.0,) * 3))
-    with pytest.raises(UserError, match="unet that was trained for the task 'segment' has no option --heatmap"):
+    with pytest.raises(UserError, match="unet, trained for the task 'segment', has no option --heatmap"):
         api.predict(dense, pictures, tmp_path / "out2", heatmap="dog")
     with pytest.raises(UserError, match="does not classify whole pictures"):
         heat.SlidingClassifier(*load_model(dense), "dog")
@@ -101,7 +101,7 @@ def test_a_detector_is_not_taken_for_a_classifier(tmp_path: Path, pictures: Path
     with pytest.raises(UserError, match="'localizer' does not classify whole pictures"):
         heat.SlidingClassifier(network, spec, "dog")
     save_model(tmp_path / "box.safetensors", network.state_dict(), spec)
-    with pytest.raises(UserError, match="localizer that was trained for the task 'detect' has no option --heatmap"):
+    with pytest.raises(UserError, match="localizer, trained for the task 'detect', has no option --heatmap"):
         api.predict(tmp_path / "box.safetensors", pictures, tmp_path / "out", heatmap="dog")
 
 

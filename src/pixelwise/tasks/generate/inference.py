@@ -145,7 +145,7 @@ class SampleInference(PictureModel[PairPrediction]):
 
     def predict(self, raster: Raster, picture: Picture) -> PairPrediction:
         raise UserError(
-            f"{raster.name}: a {self.spec.model} generates new pictures and cannot predict from given ones; use "
+            f"{raster.name}: {self.spec.model} generates new pictures and cannot predict from given ones; use "
             "`pixelwise sample`."
         )
 
