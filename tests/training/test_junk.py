@@ -178,5 +178,7 @@ def test_weights_that_are_gone_cannot_be_resumed_into_being(run: Path, tmp_path:
     for gone in (None, "metrics.json"):
         if gone is not None:
             (folder / gone).unlink()
-        with pytest.raises(UserError, match=r"best\.safetensors is gone; put it back, or train again: `pixelwise train"):
+        with pytest.raises(
+            UserError, match=r"best\.safetensors is gone; put it back, or train again: `pixelwise train"
+        ):
             api.evaluate(folder) if gone is None else api.resume(folder)
