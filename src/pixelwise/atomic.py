@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -47,6 +48,30 @@ def replace_folder(new: Path, final: Path, previous: Path) -> None:
         os.rename(final, previous)
     os.rename(new, final)
     sync_folder(final.parent)
+
+
+@contextlib.contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """A folder to fill, which appears as `final` when the block ends, and is removed if the block fails.
+
+    Args:
+        final: a folder that is new or empty; its parents are made.
+
+    Raises:
+        OSError: as the system raises it.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.with_name(f".{final.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        yield partial
+        if final.exists():
+            final.rmdir()
+        os.rename(partial, final)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from pixelwise.data.formats.survey import Survey
 from pixelwise.data.idx import read_idx
 from pixelwise.data.listing import counted, some
 from pixelwise.data.record import Record
+from pixelwise.data.same_pictures import SamePictures
 from pixelwise.errors import UserError
 
 
@@ -59,8 +58,8 @@ def open_pool(folder: Path, labelled: Dataset | None, needs: Set[str], class_nam
         notes.append(_left_out(len(inside), "labels in this folder", [record.name for record in inside]))
     labelled_names = {record.name for record in inside}
     free = [record for record in survey.records if record.name not in labelled_names]
-    known = _contents(() if labelled is None else (record for record in labelled.records if record.labelled))
-    twice = [record for record in free if _is_known(record, known)]
+    known = SamePictures(() if labelled is None else (record for record in labelled.records if record.labelled))
+    twice = [record for record in free if record in known]
     if twice:
         notes.append(_left_out(len(twice), "labels in the data of the run", [record.name for record in twice]))
         names = {record.name for record in twice}
@@ -87,27 +86,3 @@ def _has_label(record: Record, survey: Survey, needs: Set[str], class_names: Col
 
 def _left_out(count: int, where: str, names: list[str]) -> str:
     return f"{counted(count, 'picture has', 'pictures have')} {where} and will not be suggested ({some(names, 3)})."
-
-
-def _contents(records: Iterable[Record]) -> dict[int, set[str]]:
-    """Size of the content -> digests of the labelled pictures of this size."""
-    known: dict[int, set[str]] = defaultdict(set)
-    for record in records:
-        size, digest = _content(record)
-        known[size].add(digest)
-    return known
-
-
-def _is_known(record: Record, known: dict[int, set[str]]) -> bool:
-    """Whether a picture is one of the labelled ones; only files of a size that occurs there are read."""
-    if record.position is None and record.picture.stat().st_size not in known:
-        return False
-    size, digest = _content(record)
-    return digest in known.get(size, ())
-
-
-def _content(record: Record) -> tuple[int, str]:
-    content = (
-        record.picture.read_bytes() if record.position is None else np.ascontiguousarray(pixels_of(record)).tobytes()
-    )
-    return len(content), hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pixelwise.active.output import Suggested, write_suggestions
 from pixelwise.active.pool import Pool, open_pool
 from pixelwise.active.selection import Selected
 from pixelwise.active.strategies import DEFAULT, STRATEGIES, Strategy
+from pixelwise.atomic import new_folder
 from pixelwise.catalog import load_model, task_of
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.record import Record
@@ -195,16 +194,5 @@ def _written(suggested: list[Suggested], unit: str, task: Task, spec: ModelSpec,
     by_picture: dict[str, list[Suggested]] = defaultdict(list)
     for each in suggested:
         by_picture[each.picture].append(each)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir()
-        done = write_suggestions(suggested, list(by_picture.values()), unit, task, spec, partial)
-        if out.exists():
-            out.rmdir()
-        os.rename(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return done
+    with new_folder(out) as partial:
+        return write_suggestions(suggested, list(by_picture.values()), unit, task, spec, partial)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from pixelwise.atomic import new_folder
 from pixelwise.data.class_table import ClassTable, class_table
 from pixelwise.data.codings import MaskCoding, read_values
 from pixelwise.data.doctor.colours import frequent, ids_of, nearest
@@ -83,18 +83,8 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Orde
             f"{root}: {len(plan.kept)} pictures can be used together with their masks, but at least two are needed, so "
             "there is nothing to write; `pixelwise check DATA` says what is wrong with the others."
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        done = _write(plan, partial)
-        if out.exists():
-            out.rmdir()
-        os.rename(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return done
+    with new_folder(out) as partial:
+        return _write(plan, partial)
 
 
 @dataclass(slots=True)
@@ -263,7 +253,7 @@ def _write(plan: _Plan, out: Path) -> list[str]:
     ex = plan.ex
     names = new_names([look.record for look in plan.kept])
     masks = "labels" if plan.objects else "masks"
-    (out / "images").mkdir(parents=True)
+    (out / "images").mkdir()
     for look in plan.kept:
         _write_picture(look, out / "images", names[look.record.name])
         ids = _objects_of(look) if plan.objects else _ids_of(plan, look)

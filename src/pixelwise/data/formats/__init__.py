@@ -5,8 +5,6 @@ A layout is a module with `detect(root) -> bool` and `survey(root) -> Survey`; a
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +36,7 @@ from pixelwise.data.formats.yolo_config import is_config
 from pixelwise.data.listing import picture_files
 from pixelwise.data.order import Order
 from pixelwise.data.record import Record
+from pixelwise.data.same_pictures import SamePictures
 from pixelwise.errors import UserError, unknown
 
 LAYOUTS: dict[str, ModuleType] = {
@@ -110,23 +109,12 @@ def _with_unlabelled(dataset: Dataset, folder: Path) -> Dataset:
 
 
 def _known_pictures(dataset: Dataset, folder: Path, records: Sequence[Record]) -> Iterator[str]:
-    """Sentences on unlabelled pictures whose files are, byte by byte, pictures of the labelled splits."""
-    files = [record.picture for record in records if record.position is None]
+    """Sentences on unlabelled pictures that are, byte by byte, pictures of the labelled splits."""
     for split, role in (("train", "training"), ("val", "held-out validation"), ("test", "held-out test")):
-        known = dataset.split(split) if split in dataset.splits else []
-        of_size: dict[int, list[Path]] = defaultdict(list)
-        for record in known:
-            of_size[record.picture.stat().st_size].append(record.picture)
-        same = [file for file in files if file.stat().st_size in of_size]  # most need not be read
-        digests = {_digest(each) for file in same for each in of_size[file.stat().st_size]} if same else set()
-        count = sum(_digest(file) in digests for file in same)
+        known = SamePictures(dataset.split(split) if split in dataset.splits else ())
+        count = sum(record in known for record in records)
         if count:
             yield f"{count} of the {len(records)} pictures in {folder} are also among the {role} pictures."
-
-
-def _digest(file: Path) -> bytes:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "blake2b").digest()
 
 
 def survey_folder(root: Path, layout: str = "auto", rle_order: Order = "columns") -> Survey:

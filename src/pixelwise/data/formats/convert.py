@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pixelwise.atomic import new_folder
 from pixelwise.data.dataset import UNLABELLED, Dataset
 from pixelwise.data.formats import (
     coco,
@@ -115,20 +114,10 @@ def convert(
     records = tuple(record for record in dataset.records if not splits or record.name in wanted)
     alone = "train" not in chosen  # a dataset of only held-out pictures has no splits
     export = Export(dataset, records, plain_names(records), {} if alone else chosen, points_per_picture)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir()
+    with new_folder(out) as partial:
         added = writer(export, partial)
         if not (partial / CLASSES).exists():
             export.write_classes(partial)
-        if out.exists():
-            out.rmdir()
-        os.rename(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     if to not in OF_BOXES and isinstance(dataset.coding, ShapeCoding) and dataset.coding.bare_boxes:
         added.append(
             f"{dataset.coding.bare_boxes} objects of {root} have a box but no outline; {to} cannot hold them, and "

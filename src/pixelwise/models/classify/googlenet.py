@@ -182,12 +182,15 @@ class GoogLeNet(Encoder):
         """The logits, and those of the auxiliary heads if there are any."""
         if not self.auxiliary_weights:
             return (self.logits(images),)
-        behind: dict[nn.Module, GoogLeNetAuxiliaryHead] = {self.inception4a: self.aux1, self.inception4d: self.aux2}
+        auxiliary_of: dict[nn.Module, GoogLeNetAuxiliaryHead] = {
+            self.inception4a: self.aux1,
+            self.inception4d: self.aux2,
+        }
         maps, auxiliary = images, []
         for block in chain.from_iterable(self.stages()):
             maps = block(maps)
-            if block in behind:
-                auxiliary.append(behind[block](maps))
+            if block in auxiliary_of:
+                auxiliary.append(auxiliary_of[block](maps))
         return self._classify(maps), *auxiliary
 
     def _classify(self, maps: Tensor) -> Tensor:
