@@ -30,8 +30,14 @@ def test_each_picture_of_the_set_is_read_once_even_if_all_have_one_size(
 
 def test_a_new_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     final = tmp_path / "deep" / "out"
-    with pytest.raises(FileExistsError), new_folder(final) as partial:
-        (partial / "a").mkdir(exist_ok=(partial / "a").mkdir() is not None)  # fails with the folder half full
+
+    def fail_halfway() -> None:
+        with new_folder(final) as partial:
+            (partial / "a").write_text("half")
+            raise ValueError("stopped")
+
+    with pytest.raises(ValueError, match="stopped"):
+        fail_halfway()
     assert list(final.parent.iterdir()) == []
     with new_folder(final) as partial:
         (partial / "a").write_text("whole")
