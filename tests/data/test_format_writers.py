@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-import pixelwise.data.formats.convert as converting
 from pixelwise import api
 from pixelwise.cli import app
 from pixelwise.data.dataset import Dataset
@@ -524,7 +523,7 @@ class TestRefusals:
         def stopped(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(converting.os, "rename", stopped)
+        monkeypatch.setattr("os.rename", stopped)
         write_folder(tmp_path / "data", special_masks(False))
         with pytest.raises(KeyboardInterrupt):
             convert(data, "coco", tmp_path / "copy")
