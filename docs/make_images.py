@@ -47,6 +47,7 @@ from pixelwise.data.pictures import write_png
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import CLASS_NAMES, large_scene, scene, write_scenes
 from pixelwise.data.turning import Turn
+from pixelwise.data.value_colours import coloured
 from pixelwise.explain import (
     Fields,
     Subject,
@@ -89,7 +90,6 @@ from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
 from pixelwise.tasks.generate.task import sheet
 from pixelwise.tasks.objects.inference import ObjectPrediction
 from pixelwise.tasks.objects.report import draw_objects, judged
-from pixelwise.tasks.regress.inference import coloured
 from pixelwise.tasks.regress.objects import objects_of_distances
 from pixelwise.training.finish import compare_variants
 from pixelwise.training.run import Run

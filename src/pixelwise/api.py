@@ -37,7 +37,8 @@ from pixelwise.recipe.recipe import Recipe
 from pixelwise.report.blocks import Block
 from pixelwise.report.page import write_page
 from pixelwise.tasks.base import Task
-from pixelwise.terminal import console
+from pixelwise.tasks.sampling import SampleRequest
+from pixelwise.terminal import console, show
 from pixelwise.training import parts, recipes, stages, variants
 from pixelwise.training.finish import evaluate_split, finish, finish_variants
 from pixelwise.training.lock import locked
@@ -343,6 +344,7 @@ def evaluate(
     refine: str = "none",
     instances: str | None = None,
     rle_order: Order | None = None,
+    against: PathLike | None = None,
     progress: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
@@ -358,6 +360,8 @@ def evaluate(
             `tasks.segment.instances.INSTANCES`, or `best` for the one with the highest F1. None means `best` if all
             labels are objects, otherwise objects are not compared.
         rle_order: order in which run lengths count the pixels, for data other than the run's; None for the run's order.
+        against: a folder of other pictures; the summary then says how well the scores of single pictures separate
+            them from the measured ones. For networks that give pictures a probability.
 
     Returns:
         The summary of the scores. If the data is not the run's data, `notes` holds sentences on how it was read.
@@ -373,6 +377,10 @@ def evaluate(
     dataset, own = _evaluation_data(run, task, data, layout, rle_order)
     if split == "all":
         dataset = replace(dataset, splits={**dataset.splits, "all": tuple(record.name for record in dataset.records)})
+    if against is not None and not task.compares:
+        raise UserError(
+            f"{run}: {spec.model} gives pictures no probability, so `against` has nothing to compare; leave it out."
+        )
     if not task.needs <= dataset.knows:
         raise UserError(
             f"{dataset.root}: the labels do not show what {spec.model} predicts, which was trained for the task "
@@ -383,8 +391,15 @@ def evaluate(
     with bar("measuring", progress) as advance:
         folder = model_file(run).parent
         evaluation = evaluate_split(predictor, task, dataset, split, folder, completed, advance)
+    compared = {}
+    if against is not None:
+        others = open_dataset(Path(against), labels=False, to_measure=True)
+        others = replace(others, splits={"other": tuple(record.name for record in others.records)})
+        with bar("measuring the other pictures", progress) as advance:
+            other = evaluate_split(predictor, task, others, "other", folder, completed, advance)
+        compared = task.against(evaluation, other)
     notes = () if own else (*evaluation.dataset.notes, *(f"warning: {guess}" for guess in dataset.guesses))
-    return {**evaluation.summary, **({"notes": list(notes)} if notes else {})}
+    return {**evaluation.summary, **compared, **({"notes": list(notes)} if notes else {})}
 
 
 def _evaluation_data(
@@ -607,24 +622,57 @@ def not_read(pictures: PathLike | Iterable[PathLike]) -> str:
     return f"Files of formats that cannot be read: {named(files)} ({some(files, 3)}); save them as PNG or TIFF."
 
 
-def sample(run: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -> list[Path]:
+def sample(
+    run: PathLike,
+    out: PathLike,
+    *,
+    count: int = 64,
+    seed: int = 0,
+    temperature: float = 1.0,
+    complete: PathLike | None = None,
+    keep: str = "top-half",
+    interpolate: tuple[PathLike, PathLike] | None = None,
+    arithmetic: tuple[PathLike, PathLike, PathLike] | None = None,
+    progress: bool = False,
+) -> list[Path]:
     """Makes pictures with a generative network: one sheet, and one file per picture.
 
     Args:
         out: the folder for the results, which must not exist there yet.
-        seed: seed of the noise; the same seed gives the same pictures.
+        count, seed, temperature, complete, keep, interpolate, arithmetic: see `SampleRequest`.
+        progress: whether to print how to read the sheet.
 
     Returns:
         The sheet, then the single pictures.
 
     Raises:
-        UserError: the network makes no pictures, or a result exists already.
+        UserError: the network cannot make such pictures, a given picture cannot be read, a result exists already, or
+            more than one of `complete`, `interpolate` and `arithmetic` is given.
     """
+    if sum(given is not None for given in (complete, interpolate, arithmetic)) > 1:
+        raise UserError("give at most one of complete, interpolate and arithmetic.")
+    if count < 1 or not temperature > 0:
+        raise UserError(f"found count {count} and temperature {temperature:g}; both must be above 0.")
+    request = SampleRequest(
+        count,
+        seed,
+        temperature,
+        None if complete is None else Path(complete),
+        keep,
+        None if interpolate is None else (Path(interpolate[0]), Path(interpolate[1])),
+        None if arithmetic is None else (Path(arithmetic[0]), Path(arithmetic[1]), Path(arithmetic[2])),
+    )
     model, spec = load_model(model_file(run))
     task = task_of(spec)
-    if not task.samples:
-        raise UserError(f"{run}: {spec.model} was trained for the task '{task.name}' and makes no pictures.")
-    return task.write_samples(model, spec, Path(out), count=count, seed=seed)
+    if request.kind not in task.samples:
+        others = f"; it can make {' and '.join(sorted(task.samples))}" if task.samples else ""
+        raise UserError(
+            f"{run}: {spec.model} was trained for the task '{task.name}' and makes no {request.kind}{others}."
+        )
+    files, words = task.write_samples(model, spec, Path(out), request)
+    if progress and words:
+        show(words)
+    return files
 
 
 def _pictures(paths: Iterable[Path]) -> tuple[list[Path], Path]:

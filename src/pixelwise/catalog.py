@@ -24,7 +24,7 @@ from pixelwise.models.classify.cut import Cut
 from pixelwise.models.classify.table import CLASSIFIERS, ENCODERS
 from pixelwise.models.construct import construct, keywords
 from pixelwise.models.detect import fast_rcnn, faster_rcnn, localizer, mask_rcnn, overfeat, rcnn, yolo
-from pixelwise.models.generate import dcgan, vae
+from pixelwise.models.generate import dcgan, gated_pixelcnn, pixelcnn, pixelrnn, vae
 from pixelwise.models.known_weights import known_weights
 from pixelwise.models.pose.hourglass import HourglassPose
 from pixelwise.models.published import published_tensors
@@ -49,7 +49,7 @@ from pixelwise.nn.shapes import shapes_only
 from pixelwise.tasks.base import Task
 from pixelwise.tasks.classify.task import Classify
 from pixelwise.tasks.detect.task import WholePictures, Windows
-from pixelwise.tasks.generate.task import Bounded, Reconstructed, Sampled
+from pixelwise.tasks.generate.task import Bounded, Likelihood, Reconstructed, Sampled
 from pixelwise.tasks.objects.proposed import ClassifyProposals, ReadProposals
 from pixelwise.tasks.objects.task import FindObjects, GridObjects, OutlineObjects
 from pixelwise.tasks.pose.task import FindJoints
@@ -110,6 +110,7 @@ OUTLINES = (OutlineObjects(),)
 POSE = (FindJoints(),)
 PROPOSED = (ClassifyProposals(),)
 READ = (ReadProposals(),)
+LIKELIHOOD = (Likelihood(),)
 RECONSTRUCTED = (Reconstructed(binarised=False),)
 SAMPLED = (Sampled(),)
 WHOLE = (WholePictures(),)
@@ -286,6 +287,13 @@ SYSTEMS: dict[str, System] = {
         parameters=(({"num_classes": 21}, 28_478_933),),
         tiny={"encoder": "vgg11", "width": 32},
     ),
+    "gated_pixelcnn": System(
+        gated_pixelcnn.GatedPixelCNN,
+        LIKELIHOOD,
+        "van den Oord et al., NIPS 2016, arXiv:1606.05328",
+        parameters=(({}, 176_193),),
+        tiny={"size": (10, 12), "width": 4, "layers": 2, "head": 6},
+    ),
     "googlenet": System(
         CLASSIFIERS["googlenet"],
         CLASSIFY,
@@ -406,6 +414,27 @@ SYSTEMS: dict[str, System] = {
         f"{SERMANET_2014}; smaller than the paper's networks",
         parameters=(({"regression": True}, 552_012),),
         tiny={"width": 6, "regression": True},
+    ),
+    "pixelcnn": System(
+        pixelcnn.PixelCNN,
+        LIKELIHOOD,
+        "van den Oord et al., ICML 2016, arXiv:1601.06759",
+        parameters=(({}, 88_065),),
+        tiny={"size": (10, 12), "width": 4, "blocks": 2, "head": 6},
+    ),
+    "pixelrnn_diagonal": System(
+        pixelrnn.PixelRNNDiagonal,
+        LIKELIHOOD,
+        "van den Oord et al., ICML 2016, arXiv:1601.06759",
+        parameters=(({}, 65_825),),
+        tiny={"size": (10, 12), "width": 4, "layers": 2, "head": 6},
+    ),
+    "pixelrnn_row": System(
+        pixelrnn.PixelRNNRow,
+        LIKELIHOOD,
+        "van den Oord et al., ICML 2016, arXiv:1601.06759",
+        parameters=(({}, 72_545),),
+        tiny={"size": (10, 12), "width": 4, "layers": 2, "head": 6},
     ),
     "pspnet": System(
         pspnet.pspnet,

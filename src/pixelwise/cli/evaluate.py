@@ -46,6 +46,12 @@ def evaluate(
             metavar="ORDER", help="Order in which run lengths in the tables of --data count pixels: columns or rows."
         ),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Also measure how well the probability of a picture separates these pictures from DATA."
+        ),
+    ] = None,
 ) -> None:
     """Measure a trained network on labelled pictures."""
     from pixelwise import api
@@ -63,6 +69,7 @@ def evaluate(
         refine=refine,
         instances=instances,
         rle_order=rle_order,
+        against=against,
         progress=not as_json,
     )
     if as_json:

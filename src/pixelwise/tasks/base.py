@@ -30,6 +30,7 @@ from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
 from pixelwise.tasks.insight import Insight
 from pixelwise.tasks.labelling import Asked, Known
+from pixelwise.tasks.sampling import SampleRequest
 
 P = TypeVar("P", bound=Prediction)
 Snapshots = Callable[[str], Sequence[tuple[int, Path]]]
@@ -120,7 +121,10 @@ class Task(ABC):
         validation_batch: how many samples are validated together.
         options: the options of prediction.
         any_size: whether a network can also be trained on crops at half their height and width.
-        predicts, samples: whether `pixelwise predict` and `pixelwise sample` work for this task.
+        predicts: whether `pixelwise predict` works for this task.
+        samples: the kinds of `tasks.sampling.SampleRequest` that `pixelwise sample` makes; empty for none.
+        compares: whether `pixelwise evaluate --against` works: whether scores say for single pictures how unlike the
+            training pictures they are.
         explains: whether networks have an output that `pixelwise explain` can trace back to pixels.
         label_units: what `pixelwise suggest` can ask to label, the default first: words of `tasks.labelling.UNITS`;
             empty for tasks whose networks have no strategies.
@@ -141,7 +145,8 @@ class Task(ABC):
     options: ClassVar[type[InferenceOptions]]
     any_size: ClassVar[bool] = False
     predicts: ClassVar[bool] = True
-    samples: ClassVar[bool] = False
+    samples: ClassVar[frozenset[str]] = frozenset()
+    compares: ClassVar[bool] = False
     explains: ClassVar[bool] = True
     label_units: ClassVar[tuple[str, ...]] = ()
     again: ClassVar[tuple[str, str] | None] = None
@@ -290,11 +295,16 @@ class Task(ABC):
             UserError: impossible options, or a network of another task.
         """
 
-    def write_samples(self, network: nn.Module, spec: ModelSpec, out: Path, *, count: int, seed: int) -> list[Path]:
-        """Writes pictures that the network makes, as one sheet and one file per picture; only if `samples`.
+    def write_samples(
+        self, network: nn.Module, spec: ModelSpec, out: Path, request: SampleRequest
+    ) -> tuple[list[Path], str]:
+        """Writes pictures that the network makes, as one sheet and one file per picture; only for kinds in `samples`.
+
+        Returns:
+            The sheet and the single pictures, and a sentence on how to read the sheet.
 
         Raises:
-            UserError: a result that exists already.
+            UserError: a result that exists already, or a given picture that cannot be read.
         """
         raise NotImplementedError(f"networks of the task '{self.name}' make no pictures")
 
@@ -348,6 +358,10 @@ class Task(ABC):
         key = validation.scores.headlines[0].key
         first, second = (each.summary.get(key) for each in (training, validation))
         return (math.nan if first is None else first), (math.nan if second is None else second)
+
+    def against(self, own: Evaluation, other: Evaluation) -> dict[str, Any]:
+        """How well scores separate other pictures from held-out ones; only if the task `compares`."""
+        raise NotImplementedError(f"the task '{self.name}' has no scores of single pictures")
 
     def limits(self, outcome: Outcome) -> list[Limit]:
         """Findings on what limits the result that depend on the task; `training.limits` has those of every task."""

@@ -29,6 +29,7 @@ from pixelwise.report.page import write_page
 from pixelwise.report.run_page import RunContent, run_page
 from pixelwise.report.variants import VariantOutcome, VariantsContent, variants_page
 from pixelwise.tasks.base import Evaluation, Outcome, Task
+from pixelwise.tasks.sampling import NEW
 from pixelwise.training.limits import find_limits, sample_size
 from pixelwise.training.progress import Display
 from pixelwise.training.recipes import load_recipe, run_name, task_named
@@ -274,7 +275,7 @@ def next_commands(run: Run, dataset: Dataset, task: Task, summary: Mapping[str, 
         commands.append(
             (what, f"pixelwise predict {path} {picture} --out {path}/predictions{task.predict_flags(summary)}")
         )
-    if task.samples:
+    if NEW in task.samples:
         commands.append(("make pictures", f"pixelwise sample {path} --count 64 --out {path}/samples"))
     if "test" in dataset.splits:
         commands.append(("measure on the test split, once", f"pixelwise evaluate {path} --data {data} --split test"))

@@ -143,7 +143,7 @@ def test_snapshots_are_the_pictures_that_are_made(vae: Path, dcgan: Path, tmp_pa
 
 def test_a_network_that_makes_no_pictures_cannot_be_sampled(digits: Path, tmp_path: Path) -> None:
     run = api.train("mlp", data=digits, epochs=1, out=tmp_path / "run", overrides={"model.hidden": [4]})
-    with pytest.raises(UserError, match="makes no pictures"):
+    with pytest.raises(UserError, match="makes no new pictures"):
         api.sample(run.path, tmp_path / "out")
 
 
@@ -155,7 +155,7 @@ def test_an_autoencoder_rebuilds_and_draws_nothing(digits: Path, tmp_path: Path)
     assert "Reconstructions" in run.report.read_text()
     assert not (run.path / "snapshots").exists()
     assert api.predict(run.path, next(digits.rglob("*.png")), tmp_path / "out")
-    with pytest.raises(UserError, match="makes no pictures"):
+    with pytest.raises(UserError, match="makes no new pictures"):
         api.sample(run.path, tmp_path / "samples")
 
 

@@ -71,9 +71,13 @@ class DCGAN(nn.Module):
         return on_device(torch.randn(count, self.latent, generator=generator), weight.device).to(weight)
 
     @torch.no_grad()
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Generates pictures (count, C, size, size) in -1..1."""
-        return self(self.noise(count, generator))
+    def sample(self, count: int, generator: torch.Generator | None = None, *, temperature: float = 1.0) -> Tensor:
+        """Generates pictures (count, C, size, size) in -1..1.
+
+        Args:
+            temperature: the standard deviation of the codes.
+        """
+        return self(temperature * self.noise(count, generator))
 
 
 class Generator(nn.Module):

@@ -16,7 +16,7 @@ from pixelwise.nn.causal import Causal, Cursor, Mask, MaskedConv2d, RowsAbove
 class GatedPixelCNN(Autoregressive):
     """Gated layers (figure 2), the first with 7x7 kernels and mask A, and two 1x1 layers.
 
-    1 channel, 1 level, width 32, 8 layers: parameters as in the catalog.
+    1 channel, 1 level, width 32, 8 layers: 176,193 parameters.
 
     Args:
         in_channels, levels, size: see `Autoregressive`.

@@ -19,7 +19,7 @@ class PixelCNN(Autoregressive):
     The paper's networks have 15 blocks of 128 channels for CIFAR-10. The default, 6 blocks of 32, is for small grey
     pictures on a CPU.
 
-    1 channel, 1 level, width 32, 6 blocks: 86,081 parameters.
+    1 channel, 1 level, width 32, 6 blocks: 88,065 parameters.
 
     Args:
         in_channels, levels, size: see `Autoregressive`.

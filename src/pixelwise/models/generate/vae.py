@@ -147,15 +147,19 @@ class VAE(nn.Module):
         weights = []
         for _ in range(samples):
             z = _draw(mean, log_variance, generator)
-            log_p = -_cross_entropy(self.decode(z), images) + gaussian_log_density(z)
+            log_p = -_cross_entropy(self.decode(z), images).flatten(1).sum(1) + gaussian_log_density(z)
             weights.append(log_p - gaussian_log_density(z, mean, log_variance))
         return torch.stack(weights).logsumexp(0) - math.log(samples)
 
     @torch.no_grad()
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """(count, C, H, W) in 0..1: the means of the pixels, decoded from codes drawn from the prior."""
+    def sample(self, count: int, generator: torch.Generator | None = None, *, temperature: float = 1.0) -> Tensor:
+        """(count, C, H, W) in 0..1: the means of the pixels, decoded from codes drawn from the prior.
+
+        Args:
+            temperature: the standard deviation of the codes.
+        """
         zeros = next(self.parameters()).new_zeros(count, self.latent)
-        return self.decode(_draw(zeros, zeros, generator)).sigmoid()
+        return self.decode(temperature * _draw(zeros, zeros, generator)).sigmoid()
 
     def _drawn(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """One binary draw of each picture; without binarisation the pictures themselves."""
@@ -169,7 +173,12 @@ class VAE(nn.Module):
         images = self._drawn(images, generator)
         mean, log_variance = self.encode(images)
         logits = self.decode(_draw(mean, log_variance, generator))
-        return _cross_entropy(logits, images), gaussian_kl(mean, log_variance)
+        return _cross_entropy(logits, images).flatten(1).sum(1), gaussian_kl(mean, log_variance)
+
+    def surprise(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The negative log-probability of each value given the posterior's mean, in nats; (N, C, H, W)."""
+        images = self._drawn(images, generator)
+        return _cross_entropy(self.decode(self.codes(images)), images)
 
 
 class Autoencoder(nn.Module):
@@ -213,8 +222,12 @@ class Autoencoder(nn.Module):
 
     def terms(self, images: Tensor, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Reconstruction error per picture in nats, and 0 in place of the KL divergence; each (N,)."""
-        errors = _cross_entropy(self(images).logits, images)
+        errors = self.surprise(images).flatten(1).sum(1)
         return errors, torch.zeros_like(errors)
+
+    def surprise(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The cross entropy of each value and its reconstruction in nats; (N, C, H, W)."""
+        return _cross_entropy(self(images).logits, images)
 
     def losses(self, images: Tensor, targets: object = None) -> dict[str, Tensor]:
         """The cross entropy of the pictures' values 0..1 in nats per picture, as `loss` and as `reconstruction`."""
@@ -284,6 +297,5 @@ def _device(values: Tensor, generator: torch.Generator | None) -> torch.device:
 
 
 def _cross_entropy(logits: Tensor, images: Tensor) -> Tensor:
-    """-log p(x | z) per picture in nats: the sum over the values of a picture; (N,), float32."""
-    errors = F.binary_cross_entropy_with_logits(logits.float(), images.float(), reduction="none")
-    return errors.flatten(1).sum(1)
+    """-log p(x | z) of each value in nats; (N, C, H, W), float32."""
+    return F.binary_cross_entropy_with_logits(logits.float(), images.float(), reduction="none")

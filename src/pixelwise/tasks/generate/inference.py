@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from pixelwise.data.fit import Centre
 from pixelwise.data.pictures import FULL_RANGE, as_dtype, convert, write_png
+from pixelwise.data.value_colours import coloured_over
+from pixelwise.data.values import write_map
 from pixelwise.errors import UserError
 from pixelwise.inference.engine import device_and_dtype
 from pixelwise.inference.forms import check_form
@@ -36,18 +39,29 @@ class BoundPrediction(Prediction):
         reconstruction, kl: terms of the negative ELBO in nats.
         bound: importance-weighted bound on the log-likelihood in nats; NaN if it was not computed.
         code: (D,) float32, the mean of the code's distribution.
-        picture: (H, W, C), the reconstruction in the units of the files; None in validation.
+        seen: (H, W, C), the picture at the network's size, in the units of the files; None in validation.
+        picture: (H, W, C), its reconstruction; None in validation.
+        surprise: (H, W) float32, the negative log-probability of each pixel given the code, in nats, summed over
+            colours; None in validation.
     """
 
     reconstruction: float
     kl: float
     bound: float = math.nan
     code: np.ndarray | None = None
+    seen: np.ndarray | None = None
     picture: np.ndarray | None = None
+    surprise: np.ndarray | None = None
 
     def rows(self) -> list[list[str]]:
         values = (self.reconstruction + self.kl, *(self.code if self.code is not None else ()))
         return [[f"{value:.6g}" for value in values]]
+
+    def overlay(self) -> np.ndarray:
+        """(H, W, 3) uint8: the surprise in colours over the picture, bright for the most surprising pixel."""
+        assert self.seen is not None
+        assert self.surprise is not None
+        return coloured_over(self.seen, self.surprise, 0.0, float(self.surprise.max()))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +75,8 @@ class PairPrediction(Prediction):
 class GenerateOptions(InferenceOptions):
     """Options of inference by generative models."""
 
+    overlay: bool = Field(False, description="also write NAME_overlay.png, the surprise in colours over the picture")
+
 
 class PictureModel(Inference[P]):
     """Base class of inference by generative models: conversion of pictures to the network's form and back."""
@@ -71,12 +87,22 @@ class PictureModel(Inference[P]):
         if spec.input_size is None or not (hasattr(model, "sample") or hasattr(model, "decode")):
             raise UserError(f"'{spec.model}' does not generate pictures; give a network of the task `generate`.")
         super().__init__(spec)
+        self.options = options
         self.device, _ = device_and_dtype(options.device, options.precision)
         self.model: Any = model.eval().to(self.device)
         self._fit = Centre(spec.input_size)
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         return self._fit.image(image)
+
+    def write_surprise(self, found: P, target: Path) -> list[Path]:
+        """Writes the surprise of a prediction as a float32 TIFF, and with the option `overlay` over its picture."""
+        out = target.with_name(f"{target.name}_surprise.tif")
+        write_map(out, found.surprise)  # type: ignore[attr-defined]
+        if not self.options.overlay:
+            return [out]
+        self.write_overlay(found, target)
+        return [out, target.with_name(f"{target.name}_overlay.png")]
 
     def seen(self, prepared: Sequence[np.ndarray]) -> Tensor:
         """Pictures from `prepare` -> (N, C, H, W) float32, normalised for the network."""
@@ -88,26 +114,37 @@ class PictureModel(Inference[P]):
 class BoundInference(PictureModel[BoundPrediction]):
     """Inference by a model with codes (VAE, autoencoder): reconstructions, codes, and bounds on the likelihood.
 
-    `pixelwise predict` writes each picture's reconstruction, and a table of codes.
+    `pixelwise predict` writes each picture's reconstruction, `NAME_surprise.tif` with the nats of each pixel, and a
+    table of codes.
     """
 
     table = "codes.csv"
-    suffixes = {"": (".png",)}  # noqa: RUF012 (a constant)
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: GenerateOptions) -> None:
         super().__init__(model, spec, options)
         self.columns = ("negative_elbo", *(f"z{number}" for number in range(self.model.latent)))
         self._bounded = 0
 
+    @property
+    def suffixes(self) -> dict[str, tuple[str, ...]]:
+        return {"": (".png",), **surprise_suffixes(self.options)}
+
     def predict(self, raster: Raster, picture: Picture) -> BoundPrediction:
         pixels = raster.read(0, raster.height, 0, raster.width)
-        images = self.seen([self.prepare(convert(pixels, self.spec.form, raster.name))])
+        prepared = self.prepare(convert(pixels, self.spec.form, raster.name))
+        images = self.seen([prepared])
         with torch.inference_mode():
             reconstruction, kl = check_answer(self.model.terms(images, torch.Generator().manual_seed(0)))
             code = self.model.codes(images)
             made = self.model.decode(code).sigmoid()
+            surprise = self.model.surprise(images, torch.Generator().manual_seed(0))
         return BoundPrediction(
-            float(reconstruction[0]), float(kl[0]), code=code[0].cpu().numpy(), picture=as_pictures(made, self.spec)[0]
+            float(reconstruction[0]),
+            float(kl[0]),
+            code=code[0].cpu().numpy(),
+            seen=prepared,
+            picture=as_pictures(made, self.spec)[0],
+            surprise=surprise[0].sum(0).cpu().numpy(),
         )
 
     def measured(self, prepared: Sequence[np.ndarray]) -> list[BoundPrediction]:
@@ -121,8 +158,8 @@ class BoundInference(PictureModel[BoundPrediction]):
                 self._bounded += len(images)
                 bounds = self.model.log_likelihood_bound(images, SAMPLES, generator).tolist()
         return [
-            BoundPrediction(reconstruction, kl, bound, code)
-            for (reconstruction, kl), bound, code in zip(terms, bounds, codes, strict=True)
+            BoundPrediction(reconstruction, kl, bound, code, seen)
+            for (reconstruction, kl), bound, code, seen in zip(terms, bounds, codes, prepared, strict=True)
         ]
 
     def write(self, file: Path, target: Path, progress: Progress) -> Written:
@@ -133,7 +170,7 @@ class BoundInference(PictureModel[BoundPrediction]):
         out = target.with_name(f"{target.name}.png")
         out.parent.mkdir(parents=True, exist_ok=True)
         write_png(out, writable(found.picture))
-        return Written((out,), found.rows())
+        return Written((out, *self.write_surprise(found, target)), found.rows())
 
 
 class SampleInference(PictureModel[PairPrediction]):
@@ -158,6 +195,11 @@ class SampleInference(PictureModel[PairPrediction]):
         with open_raster(file) as raster:
             self.predict(raster, file)
         return Written()
+
+
+def surprise_suffixes(options: GenerateOptions) -> dict[str, tuple[str, ...]]:
+    """The files of `PictureModel.write_surprise`, for `Inference.suffixes`."""
+    return {"surprise": (".tif",), **({"overlay": (".png",)} if options.overlay else {})}
 
 
 def pairs(network: Any, images: Tensor, *, seed: int) -> list[PairPrediction]:

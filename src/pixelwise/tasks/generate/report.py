@@ -13,6 +13,7 @@ from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
 from pixelwise.data.draw import palette, to_rgb
+from pixelwise.data.value_colours import coloured
 from pixelwise.metrics.headline import Headline
 from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import Block, Figure, Figures, Grid, Numbers, Picture, Section, Text
@@ -22,14 +23,20 @@ from pixelwise.report.scores import definitions, headline_text, other_numbers, t
 from pixelwise.report.values import sentence
 from pixelwise.tasks.base import Evaluation, Snapshots
 from pixelwise.tasks.generate.inference import as_pictures
+from pixelwise.tasks.generate.likelihood import NATS as LIKELIHOOD
+from pixelwise.tasks.generate.sampling import between
 from pixelwise.tasks.generate.scores import DISTANCES, NATS
 
+NAT = "The unit of information with natural logarithms: 1 nat is 1.44 bits."
 SIDE = 112  # pixels of the small pictures on the page
 SHOWN = 32
 RECONSTRUCTED = 12
 STRIP = 10
 """Pictures of an interpolation, including its ends."""
 SNAPSHOTS = 6
+SURPRISED = 200
+"""Held-out pictures from which the shown ones are chosen by their probability."""
+COMPLETED = 4
 SCATTERED = 1500
 """Number of codes in the scatter plot."""
 
@@ -44,7 +51,7 @@ def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section
         codes = model.codes(seen)
         rebuilt = as_pictures(model.decode(codes[:RECONSTRUCTED]).sigmoid(), spec)
         strips = [
-            as_pictures(model.decode(_between(codes[first], codes[second])).sigmoid(), spec)
+            as_pictures(model.decode(between(codes[first], codes[second], STRIP)).sigmoid(), spec)
             for first, second in _far_apart(codes)
         ]
     pairs = [picture for pair in zip(prepared[:RECONSTRUCTED], rebuilt, strict=True) for picture in pair]
@@ -86,8 +93,70 @@ def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section
                 ),
             ],
         ),
-        definitions(NATS, {"nat": "The unit of information with natural logarithms: 1 nat is 1.44 bits."}),
+        definitions(NATS, {"nat": NAT}),
     ]
+
+
+def likelihood_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section]:
+    """Sections with scores, samples, surprise and completions of a model that gives pictures an exact probability."""
+    prepared, _ = _pictures(evaluation, SURPRISED)
+    inference: Any = evaluation.predictor.inference
+    found = sorted(inference.measured(prepared), key=lambda one: one.nats)
+    middle = len(found) // 2
+    chosen = [found[0], *found[middle : middle + 1], *found[1:][-2:]]
+    highest = max(float(one.surprise.max()) for one in chosen)
+    maps = [
+        _picture(picture, f"{one.nats:.1f} nats", (f"{one.nats:.1f} nats",) if number == 0 else ())
+        for one in chosen
+        for number, picture in enumerate((one.picture, coloured(one.surprise, 0.0, highest)))
+    ]
+    return [
+        _scores(evaluation, LIKELIHOOD),
+        _samples(evaluation, inference.model, snapshots),
+        Section(
+            "surprise",
+            "Surprise",
+            [
+                Grid(maps, columns=8, narrow=4),
+                Text(
+                    f"Held-out pictures, from the most to the least probable of {len(found)}, and beside each the "
+                    "negative log-probability of its pixels given the earlier ones: dark is expected, bright is a "
+                    "surprise.",
+                    soft=True,
+                ),
+            ],
+        ),
+        Section(
+            "completions",
+            "Completions",
+            [
+                *(_strip(strip) for strip in _completions(inference, prepared[:COMPLETED])),
+                Text(
+                    "Each row begins with a held-out picture and its upper half. The rest are completions: the lower "
+                    "half is sampled, given the upper one.",
+                    soft=True,
+                ),
+            ],
+        ),
+        definitions(LIKELIHOOD, {"nat": NAT}),
+    ]
+
+
+def _completions(inference: Any, prepared: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Rows of STRIP pictures (STRIP, H, W, C): the picture, its upper half, and completions of it."""
+    model = inference.model
+    count = STRIP - 2
+    seen = model.discrete(inference.seen(prepared), torch.Generator().manual_seed(0))
+    keep = torch.zeros(seen.shape[2:], dtype=torch.bool)
+    keep[: len(keep) // 2] = True
+    made = model.sample(
+        count * len(seen), torch.Generator().manual_seed(0), given=seen.repeat_interleave(count, 0), keep=keep
+    )
+    upper = seen * keep.to(seen)
+    rows = [
+        torch.cat([seen[[row]], upper[[row]], made[row * count : (row + 1) * count]]) for row in range(len(prepared))
+    ]
+    return [as_pictures(row, inference.spec) for row in rows]
 
 
 def sample_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section]:
@@ -97,9 +166,9 @@ def sample_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Sectio
     prepared, _ = _pictures(evaluation, SHOWN)
     with torch.inference_mode():
         ends = model.noise(6, torch.Generator().manual_seed(1))
-        # Along the sphere on which nearly all codes of a Gaussian lie; a straight line passes through its empty middle.
         strips = [
-            as_pictures(model(_between(ends[first], ends[first + 1], spherical=True)), spec) for first in (0, 2, 4)
+            as_pictures(model(between(ends[first], ends[first + 1], STRIP, spherical=True)), spec)
+            for first in (0, 2, 4)
         ]
     return [
         _scores(evaluation, DISTANCES),
@@ -164,9 +233,9 @@ def _strip(pictures: np.ndarray) -> Grid:
     return Grid([_picture(one, "a step of an interpolation") for one in pictures], columns=STRIP, narrow=STRIP // 2)
 
 
-def _picture(image: np.ndarray, alt: str) -> Picture:
+def _picture(image: np.ndarray, alt: str, captions: tuple[str, ...] = ()) -> Picture:
     size = fitted_size(image, SIDE, enlarge=True)
-    return Picture(jpeg(np.ascontiguousarray(resized(to_rgb(image), size))), size, (), alt)
+    return Picture(jpeg(np.ascontiguousarray(resized(to_rgb(image), size))), size, captions, alt)
 
 
 def _pictures(evaluation: Evaluation, most: int) -> tuple[list[np.ndarray], np.ndarray | None]:
@@ -185,16 +254,6 @@ def _far_apart(codes: torch.Tensor, count: int = 3) -> list[tuple[int, int]]:
     few = min(count, len(codes))
     distances = torch.cdist(codes[:few].float(), codes.float())
     return [(number, int(distances[number].argmax())) for number in range(few)]
-
-
-def _between(first: torch.Tensor, second: torch.Tensor, *, spherical: bool = False) -> torch.Tensor:
-    """Interpolates between two codes (D,) and (D,) -> (STRIP, D)."""
-    shares = torch.linspace(0, 1, STRIP, device=first.device)[:, None]
-    if not spherical:
-        return (1 - shares) * first + shares * second
-    cosine = torch.nn.functional.cosine_similarity(first, second, dim=0)
-    angle = torch.arccos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
-    return (torch.sin((1 - shares) * angle) * first + torch.sin(shares * angle) * second) / torch.sin(angle)
 
 
 def code_scatter(codes: np.ndarray, classes: np.ndarray | None, names: Sequence[str]) -> Drawing:
@@ -221,10 +280,21 @@ def code_scatter(codes: np.ndarray, classes: np.ndarray | None, names: Sequence[
 
 def tables(summary: Mapping[str, Any]) -> list[Block]:
     """The scores as a terminal shows them."""
-    known = [(headline.label, summary[headline.key]) for headline in (*NATS, *DISTANCES) if headline.key in summary]
+    known = [
+        (headline.label, summary[headline.key])
+        for headline in (*LIKELIHOOD, *NATS, *DISTANCES)
+        if headline.key in summary
+    ]
     if "importance_weighted_bound" in summary:
         known.append(("importance-weighted bound", summary["importance_weighted_bound"]))
     return [
         headline_text(known),
+        *([_outliers(summary)] if "auc" in summary else []),
         Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"),
     ]
+
+
+def _outliers(summary: Mapping[str, Any]) -> Text:
+    names = {"auc": "by probability", "auc_corrected": "less complexity", "auc_reconstruction": "by reconstruction"}
+    areas = ", ".join(f"{words} {summary[key]:.3f}" for key, words in names.items() if key in summary)
+    return Text(f"ROC AUC of separating {summary['other_pictures']} other pictures from these: {areas}")

@@ -13,9 +13,11 @@ from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.kid import frechet_distance, kernel_distance
+from pixelwise.models.generate.autoregressive import bits_per_dimension
 from pixelwise.tasks.base import Scores
 from pixelwise.tasks.generate.features import Features
 from pixelwise.tasks.generate.inference import BoundPrediction, PairPrediction
+from pixelwise.tasks.generate.outliers import complexity
 
 NATS = (
     Headline(
@@ -56,8 +58,8 @@ DISTANCES = (
         unit="squared discrepancy",
     ),
     Headline(
-        "frechet",
-        "Fréchet distance",
+        "fid",
+        "Fréchet distance (FID)",
         higher=False,
         definition="The distance between two Gaussians, fitted to the features of generated and of real pictures "
         "(Heusel et al. 2017).",
@@ -71,43 +73,66 @@ class BoundScores(Scores[BoundPrediction]):
 
     Args:
         binarised: whether the network draws a binary picture from each picture.
+        bound: what kind of bound on the negative log-likelihood the terms are; empty for none.
     """
 
     headlines: Sequence[Headline] = NATS
 
-    def __init__(self, *, binarised: bool) -> None:
+    def __init__(self, *, binarised: bool, bound: str = "") -> None:
         self.binarised = binarised
-        self.pictures = 0
-        self._sums = np.zeros(2)
+        self.bound = bound
+        self._terms: list[tuple[float, float]] = []
+        self._complexities: list[float] = []
         self._bounds: list[float] = []
+        self._values = 1
 
     def update(self, prediction: BoundPrediction, sample: Sample) -> None:
-        self.pictures += 1
-        self._sums += (prediction.reconstruction, prediction.kl)
+        self._terms.append((prediction.reconstruction, prediction.kl))
+        if prediction.seen is not None:
+            self._values = prediction.seen.size
+            self._complexities.append(complexity(prediction.seen))
         if not math.isnan(prediction.bound):
             self._bounds.append(prediction.bound)
 
     def merge(self, other: BoundScores) -> None:
-        self.pictures += other.pictures
-        self._sums += other._sums
+        self._terms += other._terms
+        self._complexities += other._complexities
         self._bounds += other._bounds
+        self._values = max(self._values, other._values)
 
     def values(self) -> dict[str, float]:
-        reconstruction, kl = self._sums / self.pictures if self.pictures else (math.nan, math.nan)
+        reconstruction, kl = np.mean(self._terms, 0) if self._terms else (math.nan, math.nan)
         return {
             "negative_elbo": float(reconstruction + kl),
             "reconstruction": float(reconstruction),
             "kl": float(kl),
         }
 
+    def evidence(self) -> dict[str, np.ndarray]:
+        reconstruction, kl = np.array(self._terms).T
+        bounds = reconstruction + kl
+        return {
+            "auc": bounds,
+            "auc_corrected": bounds - np.array(self._complexities),
+            "auc_reconstruction": reconstruction,
+        }
+
     def summary(self, split: str) -> dict[str, Any]:
-        if not self.pictures:
+        if not self._terms:
             raise UserError(f"no picture in the split '{split}', so there is nothing to measure.")
         drawn = ", binary pictures drawn with the values as probabilities" if self.binarised else ""
-        summary: dict[str, Any] = {"split": split, "pictures": self.pictures, **self.values()}
+        values = self.values()
+        summary: dict[str, Any] = {
+            "split": split,
+            "pictures": len(self._terms),
+            **values,
+        }
+        if self.bound:
+            nats = values["negative_elbo"]
+            summary |= {"nats": nats, "bits_per_dim": bits_per_dimension(nats, self._values), "bound": self.bound}
         definition = (
-            f"nats per picture, summed over values and code dimensions, averaged over {self.pictures} pictures of the "
-            f"{split} split{drawn}; one sample of the code per picture"
+            f"nats per picture, summed over values and code dimensions, averaged over {len(self._terms)} pictures "
+            f"of the {split} split{drawn}; one sample of the code per picture"
         )
         if self._bounds:
             summary["importance_weighted_bound"] = -math.fsum(self._bounds) / len(self._bounds)
@@ -145,9 +170,9 @@ class DistanceScores(Scores[PairPrediction]):
 
     def _measured(self, features: Features) -> dict[str, float]:
         if len(self._real) < 2:
-            return {"kid": math.nan, "frechet": math.nan}
+            return {"kid": math.nan, "fid": math.nan}
         real, generated = (features(np.stack(pictures)) for pictures in (self._real, self._generated))
-        return {"kid": kernel_distance(generated, real).mean, "frechet": frechet_distance(generated, real)}
+        return {"kid": kernel_distance(generated, real).mean, "fid": frechet_distance(generated, real)}
 
     def summary(self, split: str) -> dict[str, Any]:
         if len(self._real) < 2:

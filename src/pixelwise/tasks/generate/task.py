@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from pixelwise.data.fit import Centre
 from pixelwise.data.pictures import FULL_RANGE, write_png
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
-from pixelwise.hardware import default_device
 from pixelwise.inference.many import refuse_to_overwrite
 from pixelwise.methods.base import Forward
 from pixelwise.models.spec import ModelSpec
@@ -35,14 +34,21 @@ from pixelwise.tasks.generate.inference import (
     GenerateOptions,
     PairPrediction,
     SampleInference,
-    as_pictures,
     pairs,
     writable,
 )
+from pixelwise.tasks.generate.likelihood import LikelihoodScores, SurpriseInference, SurprisePrediction, surprises
+from pixelwise.tasks.generate.outliers import told_apart
+from pixelwise.tasks.generate.sampling import completions, from_codes, new_pictures
 from pixelwise.tasks.generate.scores import BoundScores, DistanceScores
+from pixelwise.tasks.sampling import CODES, COMPLETIONS, NEW, SampleRequest
 
 LONGEST = 64
 """Default for the longer side of generated pictures; larger pictures take hours on a CPU."""
+LEVELS = 256
+BLACK_AND_WHITE = 0.7
+"""Share of the variance of black-and-white pictures from which an autoregressive network learns binary pictures: MNIST
+has 0.84, natural pictures have 0.2 to 0.4."""
 SNAPSHOT = 64
 """Pictures in a snapshot, always from the same noise."""
 
@@ -62,7 +68,7 @@ class Generate(Task):
     crops = 120_000
     validation_batch = 64
     options = GenerateOptions
-    samples = True
+    samples = frozenset({NEW})
     explains = False
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
@@ -128,16 +134,34 @@ class Generate(Task):
         levels = ((images.float() - low) / (high - low) * 255).round().clamp(0, 255).byte()
         return {"samples": sheet(levels.permute(0, 2, 3, 1).cpu().numpy())}
 
-    def write_samples(self, network: nn.Module, spec: ModelSpec, out: Path, *, count: int, seed: int) -> list[Path]:
-        digits = max(len(str(count - 1)), 3)
-        files = [out / "samples.png", *(out / f"{number:0{digits}d}.png" for number in range(count))]
+    def write_samples(
+        self, network: nn.Module, spec: ModelSpec, out: Path, request: SampleRequest
+    ) -> tuple[list[Path], str]:
+        inference: Any = self.inference(network, spec, self.options())
+        if request.kind == COMPLETIONS:
+            pictures = completions(inference, request)
+            made, columns = pictures[1:], 8
+            words = "the first picture of the sheet is the given one, as the network sees it"
+        elif request.kind == CODES:
+            pictures = from_codes(inference, request)
+            columns = len(pictures) // 2
+            made = pictures[columns:]
+            words = "above are the given pictures, below what the network makes of their codes"
+            if not hasattr(network, "codes"):
+                words += "; the network has no encoder, so the codes were found by optimisation"
+        else:
+            pictures = made = new_pictures(inference, request)
+            columns, words = 8, ""
+        digits = max(len(str(len(made) - 1)), 3)
+        files = [out / "samples.png", *(out / f"{number:0{digits}d}.png" for number in range(len(made)))]
         refuse_to_overwrite(files)
-        model: Any = network.eval().to(default_device())
-        pictures = as_pictures(check_answer(model.sample(count, torch.Generator().manual_seed(seed))), spec)
-        write_png(files[0], sheet(pictures))
-        for file, picture in zip(files[1:], pictures, strict=True):
+        write_png(files[0], sheet(pictures, columns))
+        for file, picture in zip(files[1:], made, strict=True):
             write_png(file, writable(picture))
-        return files
+        return files, words
+
+    def against(self, own: Evaluation, other: Evaluation) -> dict[str, Any]:
+        return {"other_pictures": other.summary["pictures"], **told_apart(own.scores, other.scores)}
 
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:
         from pixelwise.tasks.generate import report
@@ -148,6 +172,10 @@ class Generate(Task):
 class Bounded(Generate):
     """Task of networks with codes and a bound on the likelihood (the VAE), or without the bound (the autoencoder)."""
 
+    compares = True
+    samples = frozenset({NEW, CODES})
+    bound: ClassVar[str] = "ELBO: an upper bound, from one sample of the code per picture"
+
     def __init__(self, *, binarised: bool = True) -> None:
         """Args:
         binarised: whether networks draw binary pictures by default (option `binarise`).
@@ -157,7 +185,7 @@ class Bounded(Generate):
     def scores(
         self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: Any = None
     ) -> Scores[Any]:
-        return BoundScores(binarised=bool(spec.options.get("binarise", self.binarised)))
+        return BoundScores(binarised=bool(spec.options.get("binarise", self.binarised)), bound=self.bound)
 
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
@@ -179,16 +207,57 @@ class Bounded(Generate):
 class Reconstructed(Bounded):
     """Task of networks whose codes have no known distribution, so that none can be sampled: the autoencoder."""
 
-    samples = False
+    samples = frozenset({CODES})
+    bound = ""
 
     def snapshots(self, network: nn.Module) -> Mapping[str, np.ndarray]:
         return {}
+
+
+class Likelihood(Generate):
+    """Task of networks that give the exact probability of a picture (PixelRNN, PixelCNN)."""
+
+    compares = True
+    samples = frozenset({NEW, COMPLETIONS})
+
+    def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
+        levels = 1 if black_and_white(facts) >= BLACK_AND_WHITE else LEVELS
+        return {"levels": levels, **super().network_options(recipe, facts)}
+
+    def plan(self, draft: Draft) -> None:
+        super().plan(draft)
+        model, network = draft.values["model"], draft.network
+        if "levels" not in model:
+            model["levels"] = network.levels
+            share = f"the values have {black_and_white(draft.facts):.0%} of the variance of black-and-white pictures"
+            draft.reasons["model.levels"] = f"{share}; 1 from {BLACK_AND_WHITE:.0%} on, for binary pictures, else 256"
+
+    def scores(
+        self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: Any = None
+    ) -> Scores[Any]:
+        return LikelihoodScores(levels=int(spec.options.get("levels", 1)))
+
+    def predictions(
+        self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
+    ) -> list[SurprisePrediction]:
+        return surprises(network, forward.normalised(images))
+
+    def inference(self, network: nn.Module, spec: ModelSpec, options: GenerateOptions) -> SurpriseInference:
+        return SurpriseInference(network, spec, options)
+
+    def sections(
+        self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
+    ) -> list[Section]:
+        from pixelwise.tasks.generate import report
+
+        return report.likelihood_sections(evaluation, snapshots)
 
 
 class Sampled(Generate):
     """Task of networks that only generate pictures (GANs), which are compared with real pictures by features."""
 
     predicts = False
+    samples = frozenset({NEW, CODES})
 
     def companions(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache, folder: Path) -> None:
         if "classes" in dataset.knows:
@@ -214,6 +283,13 @@ class Sampled(Generate):
         from pixelwise.tasks.generate import report
 
         return report.sample_sections(evaluation, snapshots)
+
+
+def black_and_white(facts: Fingerprint) -> float:
+    """The variance of the pictures' values, as a share of what black-and-white pictures of the same mean would have."""
+    full = FULL_RANGE.get(facts.form.dtype, 1.0)
+    mean, std = np.array(facts.mean) / full, np.array(facts.std) / full
+    return float(np.mean(std**2 / np.maximum(mean * (1 - mean), 1e-9)))
 
 
 def sheet(pictures: np.ndarray, columns: int = 8) -> np.ndarray:

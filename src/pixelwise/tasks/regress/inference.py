@@ -8,11 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from pydantic import Field
 
-from pixelwise.data.draw import to_rgb
+from pixelwise.data.value_colours import coloured_over
 from pixelwise.data.values import write_map
 from pixelwise.errors import UserError
 from pixelwise.inference.dense import DenseInference, DenseOptions
@@ -23,8 +22,6 @@ from pixelwise.inference.rasters import Picture, Raster, open_raster
 from pixelwise.inference.tiles import Merger, as_they_are
 from pixelwise.inference.writer import MaskWriter
 from pixelwise.models.spec import ModelSpec
-
-UNKNOWN = 128  # grey of pixels without a value
 
 
 class RegressOptions(DenseOptions):
@@ -136,20 +133,3 @@ class RegressInference(DenseInference[ValuePrediction]):
 def rescaled(answer: np.ndarray, spec: ModelSpec) -> np.ndarray:
     """Converts a network's output from standard deviations around the mean to the data's unit; float32."""
     return (answer * np.float32(spec.notes["std"]) + np.float32(spec.notes["mean"])).astype(np.float32)
-
-
-def coloured(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """(H, W) -> (H, W, 3) uint8 in the colours of viridis, grey where there is no value."""
-    from matplotlib import colormaps
-
-    shares = (np.nan_to_num(values, nan=low) - low) / (high - low if high > low else 1.0)
-    colours = colormaps["viridis"](np.clip(shares, 0, 1), bytes=True)[:, :, :3].copy()
-    colours[~np.isfinite(values)] = UNKNOWN
-    return colours
-
-
-def coloured_over(image: np.ndarray, values: np.ndarray, low: float, high: float, alpha: float = 0.6) -> np.ndarray:
-    """(H, W, 3) uint8: the values in colours over the greyed picture."""
-    grey = cv2.cvtColor(to_rgb(image), cv2.COLOR_RGB2GRAY)
-    under = np.repeat(grey[:, :, None], 3, axis=2)
-    return cv2.addWeighted(coloured(values, low, high), alpha, under, 1 - alpha, 0)

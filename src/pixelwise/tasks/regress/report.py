@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from pixelwise.data.draw import to_rgb
+from pixelwise.data.value_colours import coloured
 from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import Block, ColourBar, Figure, Figures, Heading, Numbers, Panels, Picture, Section, Text
 from pixelwise.report.cells import Number, Strong
@@ -20,7 +21,6 @@ from pixelwise.report.run_page import missing
 from pixelwise.report.scores import comparison, definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence
 from pixelwise.tasks.base import Evaluation
-from pixelwise.tasks.regress.inference import coloured
 from pixelwise.tasks.regress.scores import HEADLINES
 
 LONG_SIDE = 480  # pixels of the pictures on the page
