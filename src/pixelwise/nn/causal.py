@@ -119,6 +119,7 @@ class MaskedConv2d(Causal):
         rows, columns = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
         self.padding = (rows // 2, columns // 2)
         conv = nn.Conv2d(in_channels, features * repeats, (rows, columns))
+        assert conv.bias is not None
         self.weight, self.bias = conv.weight, conv.bias
         groups = colour_groups(in_channels, colours), colour_groups(features, colours, repeats)
         self.register_buffer("mask", causal_mask((rows, columns), mask, *groups), persistent=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-NEW, COMPLETIONS, CODES = "new pictures", "completions", "codes"
+NEW, COMPLETIONS, CODES = "new pictures", "completions", "pictures from codes"
 """Kinds of requests: pictures from noise; pictures of which a part is given; pictures between the codes of given ones.
 """
 KEPT = ("top-half", "bottom-half", "left-half", "right-half")

@@ -130,7 +130,7 @@ def likelihood_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Se
             "completions",
             "Completions",
             [
-                *(_strip(strip) for strip in _completions(inference, prepared[:COMPLETED])),
+                *(_strip(strip) for strip in _completions(inference, prepared[:: -(-len(prepared) // COMPLETED)])),
                 Text(
                     "Each row begins with a held-out picture and its upper half. The rest are completions: the lower "
                     "half is sampled, given the upper one.",
@@ -280,11 +280,9 @@ def code_scatter(codes: np.ndarray, classes: np.ndarray | None, names: Sequence[
 
 def tables(summary: Mapping[str, Any]) -> list[Block]:
     """The scores as a terminal shows them."""
-    known = [
-        (headline.label, summary[headline.key])
-        for headline in (*LIKELIHOOD, *NATS, *DISTANCES)
-        if headline.key in summary
-    ]
+    likelihood = LIKELIHOOD[1:] if "negative_elbo" in summary else LIKELIHOOD  # the bound stands in for the first
+    headlines = (*NATS, *likelihood, *DISTANCES)
+    known = [(headline.label, summary[headline.key]) for headline in headlines if headline.key in summary]
     if "importance_weighted_bound" in summary:
         known.append(("importance-weighted bound", summary["importance_weighted_bound"]))
     return [
