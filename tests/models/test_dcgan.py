@@ -57,7 +57,7 @@ def test_the_rules(size: int, channels: int) -> None:
     images = network(network.noise(3))
     assert images.shape == (3, channels, size, size)
     assert images.abs().max() <= 1
-    assert network.discriminate(images).shape == (3,)
+    assert network.discriminator(images).shape == (3,)
     assert network.input_range == (-1.0, 1.0)
 
 
@@ -95,10 +95,10 @@ def test_samples_depend_on_the_generator_alone() -> None:
 def test_a_gradient_reaches_every_parameter() -> None:
     network = DCGAN(size=16, latent=5, width=4)
     fake = network(network.noise(4))
-    generator_loss(network.discriminate(fake)).backward()
+    generator_loss(network.discriminator(fake)).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
     network.zero_grad()
-    discriminator_loss(network.discriminate(fake.detach()), network.discriminate(fake.detach())).backward()
+    discriminator_loss(network.discriminator(fake.detach()), network.discriminator(fake.detach())).backward()
     assert all(p.grad is None for p in network.generator.parameters())
 
 

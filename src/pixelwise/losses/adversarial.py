@@ -1,11 +1,13 @@
-"""Losses of a generative adversarial network (Goodfellow et al., NeurIPS 2014) from the discriminator's logits.
+"""Losses of generative adversarial networks from the discriminator's logits.
 
 Logits may have any shape: one per picture, or one per patch. Losses are computed in float32 whatever the logits' dtype
-(float64 stays), as softplus, so they are finite for logits of any magnitude. In a run of several processes the means
-are over the logits of all processes.
+(float64 stays). Logarithms are computed as softplus, so losses are finite for logits of any magnitude. In a run of
+several processes the means are over the logits of all processes.
 """
 
 from __future__ import annotations
+
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -13,14 +15,34 @@ from torch.nn import functional as F
 
 from pixelwise.distributed import total
 
+Kind = Literal["non_saturating", "minimax", "wasserstein", "least_squares"]
+"""The cost of a logit, where D is its sigmoid:
 
-def generator_loss(fake_logits: Tensor) -> Tensor:
-    """The non-saturating loss -log D(G(z)), averaged over logits (section 3); log 2 if D cannot tell real from fake."""
-    return _mean(_real_cost(_precise(fake_logits)))
+- non_saturating: -log D for real and -log(1 - D) for generated pictures; the generator minimises -log D (Goodfellow et
+  al., NIPS 2014, section 3).
+- minimax: the same, but the generator maximises -log(1 - D) (equation 1), whose gradient vanishes where the
+  discriminator is certain.
+- wasserstein: the logit itself (Arjovsky et al., ICML 2017, arXiv:1701.07875).
+- least_squares: the squared distance of the logit to 1 for real and 0 for generated pictures (Mao et al., ICCV 2017,
+  arXiv:1611.04076).
+"""
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """-log D(x) - log(1 - D(G(z))), each averaged over its logits (equation 1); 2 log 2 if D cannot tell them apart.
+def generator_loss(fake_logits: Tensor, kind: Kind = "non_saturating") -> Tensor:
+    """The generator's loss, averaged over logits; log 2 if a logarithmic discriminator cannot tell real from fake."""
+    fake = _precise(fake_logits)
+    if kind == "minimax":
+        return -_mean(_fake_cost(fake, kind))
+    return _mean(_real_cost(fake, kind))
+
+
+def discriminator_loss(
+    real_logits: Tensor, fake_logits: Tensor, kind: Kind = "non_saturating", *, label_smoothing: float = 0.0
+) -> Tensor:
+    """The discriminator's loss: the costs of real and of generated pictures, each averaged over its logits.
+
+    It is 2 log 2 if a logarithmic discriminator cannot tell them apart.
 
     Args:
         label_smoothing: a, if real pictures have the target 1 - a. Fakes keep the target 0 (one-sided label smoothing,
@@ -32,18 +54,22 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, *, label_smooth
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"label_smoothing: found {label_smoothing}, expected at least 0 and less than 1")
     real, fake = _precise(real_logits), _precise(fake_logits)
-    real_cost = (1 - label_smoothing) * _real_cost(real) + label_smoothing * _fake_cost(real)
-    return _mean(real_cost) + _mean(_fake_cost(fake))
+    real_cost = (1 - label_smoothing) * _real_cost(real, kind) + label_smoothing * _fake_cost(real, kind)
+    return _mean(real_cost) + _mean(_fake_cost(fake, kind))
 
 
-def _real_cost(logits: Tensor) -> Tensor:
-    """-log D, the cost of each logit for the target 1."""
-    return F.softplus(-logits)
+def _real_cost(logits: Tensor, kind: Kind) -> Tensor:
+    """The cost of each logit for the target 1."""
+    if kind == "wasserstein":
+        return -logits
+    return (logits - 1).square() if kind == "least_squares" else F.softplus(-logits)
 
 
-def _fake_cost(logits: Tensor) -> Tensor:
-    """-log(1 - D), the cost of each logit for the target 0."""
-    return F.softplus(logits)
+def _fake_cost(logits: Tensor, kind: Kind) -> Tensor:
+    """The cost of each logit for the target 0."""
+    if kind == "wasserstein":
+        return logits
+    return logits.square() if kind == "least_squares" else F.softplus(logits)
 
 
 def _precise(logits: Tensor) -> Tensor:

@@ -4,35 +4,68 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pixelwise.data.loader import Batch
+from pixelwise.distributed import buffers_from_first, world_size
 from pixelwise.errors import UserError
-from pixelwise.losses.adversarial import discriminator_loss, generator_loss
+from pixelwise.losses.adversarial import KINDS, Kind, discriminator_loss, generator_loss
+from pixelwise.losses.gradient_penalty import gradient_penalty
 from pixelwise.methods.base import Method, MethodOptions, Scalar, Setup, Stream, as_scalars
 from pixelwise.methods.optimised import Optimised
+from pixelwise.methods.unrolled import UnrolledAdamW
+from pixelwise.nn.spectral_norm import SpectralNorm
+from pixelwise.recipe.draft import Draft
 
 PICTURES = Stream("labelled", targets=False)
 """The training pictures in the same order as for supervised training; their labels are not read."""
+MORE_PICTURES = Stream("discriminator", targets=False)
+"""The training pictures in another order, for the further steps of the discriminator."""
+CRITIC_STEPS = 5
+"""Steps of a critic with a gradient penalty per step of the generator (Gulrajani et al., algorithm 1)."""
+Lipschitz = Literal["none", "gradient_penalty", "spectral_norm"]
 
 
 class AdversarialOptions(MethodOptions):
     """Options of adversarial training."""
 
-    discriminator_steps: int = Field(1, ge=1, description="steps of the discriminator per step of the generator")
+    loss: Kind = Field("non_saturating", description=f"the losses of both players: {', '.join(KINDS)}")
+    lipschitz: Lipschitz = Field(
+        "none", description="what bounds the discriminator's slope: none, gradient_penalty or spectral_norm"
+    )
+    penalty: float = Field(10.0, gt=0, description="factor of the gradient penalty")
+    discriminator_steps: int | None = Field(
+        None, ge=1, description="steps of the discriminator per step of the generator, each on other pictures"
+    )
+    unrolled_steps: int = Field(
+        0, ge=0, description="further steps of the discriminator that the generator's loss looks ahead"
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="how far below 1 the target for real pictures is")
 
 
 class Adversarial(Method):
-    """Trains two networks with one optimiser each, with the non-saturating losses.
+    """Trains two networks with one optimiser each.
 
-    The network has a `generator` and a `discriminator`. `noise(count)` draws the input of the generator;
-    `discriminate(pictures)` returns the logits (N,) or (N, ...) of the discriminator. Averaging (`ema_decay`,
-    `swa_start`) applies to the generator; the averaged generator makes the pictures afterwards.
+    The network has a `generator` and a `discriminator`, whose logits are (N,) or (N, ...). `noise(count)` draws the
+    input of the generator. A network that grows during the run has `grow(progress)`, and `at_size(pictures)` brings
+    real pictures to its present form. Averaging (`ema_decay`, `swa_start`) applies to the generator; the averaged
+    generator makes the pictures afterwards.
+
+    Lipschitz control: `gradient_penalty` (Gulrajani et al., NIPS 2017) adds `penalty` times the squared deviation of
+    the discriminator's gradient norm from 1; `spectral_norm` (Miyato et al., ICLR 2018) divides its weights by their
+    largest singular values. With `unrolled_steps`, the generator's loss is that of the discriminator after so many
+    further updates, and the gradient flows through them (Metz et al., ICLR 2017); the discriminator itself stays.
+
+    Raises:
+        UserError: the network is not such a pair, a gradient penalty for a discriminator with batch norm, label
+            smoothing for a loss without labels, or unrolling with an optimiser other than AdamW or in several
+            processes.
     """
 
     Options = AdversarialOptions
@@ -46,37 +79,117 @@ class Adversarial(Method):
                 f"{setup.recipe.model.name} is not such a pair; leave it out."
             )
         self.options: AdversarialOptions = setup.options
+        self._refuse(setup)
         network: Any = setup.network
         self.generator = Optimised.planned(network.generator, setup.recipe)
         averaging_off = {"ema_decay": None, "swa_start": None}
         unaveraged = setup.recipe.model_copy(update={"train": setup.recipe.train.model_copy(update=averaging_off)})
         self.discriminator = Optimised.planned(network.discriminator, unaveraged)
+        self.spectral_norm = (
+            SpectralNorm(network.discriminator).to(self.forward.device)
+            if self.options.lipschitz == "spectral_norm"
+            else None
+        )
+        if self.spectral_norm is not None:
+            buffers_from_first(self.spectral_norm)
+        self._steps = self.options.discriminator_steps or 1
+        if self._steps > 1:
+            self.streams = (PICTURES, MORE_PICTURES)  # type: ignore[misc]
         self._averaged = copy.copy(network)
         self._averaged._modules = dict(network._modules)  # the same discriminator, another generator
 
+    def _refuse(self, setup: Setup) -> None:
+        options, network = self.options, setup.network.discriminator
+        if options.lipschitz == "gradient_penalty" and any(isinstance(each, _BatchNorm) for each in network.modules()):
+            raise UserError(
+                "method.lipschitz: a gradient penalty needs a discriminator that treats each picture alone, and that "
+                f"of {setup.recipe.model.name} has batch norm; set model.discriminator_norm to none."
+            )
+        if options.label_smoothing and options.loss in ("wasserstein", "least_squares"):
+            raise UserError(f"method.label_smoothing: the loss {options.loss} has no labels to smooth; leave it out.")
+        if options.unrolled_steps and (setup.recipe.optimizer.name != "adamw" or world_size() > 1):
+            raise UserError(
+                "method.unrolled_steps: updates can be unrolled for the optimiser adamw in a single process only; set "
+                "optimizer.name to adamw, or unrolled_steps to 0."
+            )
+
+    @classmethod
+    def plan(cls, draft: Draft) -> None:
+        penalised = draft.values["method"]["lipschitz"] == "gradient_penalty"
+        why = "as in WGAN-GP" if penalised else "the players take turns"
+        draft.derive("method", "discriminator_steps", CRITIC_STEPS if penalised else 1, why)
+
+    def batch_sizes(self, batch_size: int) -> dict[str, int]:
+        return {PICTURES.name: batch_size, MORE_PICTURES.name: batch_size * (self._steps - 1)}
+
     def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, Scalar]:
-        batch = batches[PICTURES.name].to(self.forward.device)
         network: Any = self.network
+        if hasattr(network, "grow"):
+            network.grow(progress)
         self.generator.train()
         self.discriminator.train()
-        real = self.forward.normalised(batch.images)
+        names = batches[PICTURES.name].names
+        real = [self._real(batches[PICTURES.name])]
+        if self._steps > 1:
+            real += self._real(batches[MORE_PICTURES.name]).chunk(self._steps - 1)
         scalars: dict[str, Scalar] = {}
-        for _ in range(self.options.discriminator_steps):
-            with self.forward.autocast():
-                with torch.no_grad():
-                    fake = network.generator(network.noise(len(real)))
-                logits = network.discriminate(real), network.discriminate(fake)
-            loss = discriminator_loss(*logits, label_smoothing=self.options.label_smoothing)
-            done = self.discriminator.step(loss, progress, batch.names)
-            scalars = {
-                **as_scalars({"discriminator_loss": loss}),
-                "discriminator_gradient_norm": done["gradient_norm"],
-            }
-        with self.forward.autocast():
-            fooled = network.discriminate(network.generator(network.noise(len(real))))
-        loss = generator_loss(fooled)
-        done = self.generator.step(loss, progress, batch.names)
+        for pictures in real:
+            with torch.no_grad():
+                fake = self._fake(len(pictures))
+            loss, scalars = self._discriminator_loss(pictures, fake)
+            done = self.discriminator.step(loss, progress, names)
+            scalars["discriminator_gradient_norm"] = done["gradient_norm"]
+        loss = generator_loss(self._looked_ahead(real[0]), self.options.loss)
+        done = self.generator.step(loss, progress, names)
         return {**as_scalars({"loss": loss}), **scalars, **done}
+
+    def _real(self, batch: Batch) -> Tensor:
+        pictures = self.forward.normalised(batch.to(self.forward.device).images)
+        return self.network.at_size(pictures) if hasattr(self.network, "at_size") else pictures
+
+    def _fake(self, count: int) -> Tensor:
+        network: Any = self.network
+        with self.forward.autocast():
+            return network.generator(network.noise(count))
+
+    def _logits(self, pictures: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """The discriminator's logits.
+
+        Args:
+            weights: parameters and buffers by name that take the place of its own.
+        """
+        network = self.discriminator.network
+        replaced = dict(weights or {})
+        if self.spectral_norm is not None:
+            replaced |= self.spectral_norm.normalised({**dict(network.named_parameters()), **replaced})
+        with self.forward.autocast():
+            return functional_call(network, replaced, (pictures,)) if replaced else network(pictures)
+
+    def _discriminator_loss(
+        self, real: Tensor, fake: Tensor, weights: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Scalar]]:
+        options = self.options
+        logits = self._logits(real, weights), self._logits(fake, weights)
+        loss = discriminator_loss(*logits, options.loss, label_smoothing=options.label_smoothing)
+        terms = {"discriminator_loss": loss}
+        if options.lipschitz == "gradient_penalty":
+            terms["gradient_penalty"] = gradient_penalty(
+                lambda pictures: self._logits(pictures, weights).float(), real.float(), fake.float()
+            )
+            loss = loss + options.penalty * terms["gradient_penalty"]
+        return loss, as_scalars(terms)
+
+    def _looked_ahead(self, real: Tensor) -> Tensor:
+        """The logits of generated pictures, by the discriminator after `unrolled_steps` further updates."""
+        fake = self._fake(len(real))
+        if not self.options.unrolled_steps:
+            return self._logits(fake)
+        ahead = UnrolledAdamW(self.discriminator)
+        buffers = {name: value.clone() for name, value in self.discriminator.network.named_buffers()}
+        for _ in range(self.options.unrolled_steps):
+            loss, _ = self._discriminator_loss(real, fake, {**ahead.parameters, **buffers})
+            ahead.step(loss)
+        return self._logits(fake, {**ahead.parameters, **buffers})
 
     def check(self) -> None:
         self.discriminator.check()
@@ -90,8 +203,13 @@ class Adversarial(Method):
         return self._averaged
 
     def state_dict(self) -> dict[str, Any]:
-        return {"generator": self.generator.state_dict(), "discriminator": self.discriminator.state_dict()}
+        state = {"generator": self.generator.state_dict(), "discriminator": self.discriminator.state_dict()}
+        if self.spectral_norm is not None:
+            state["spectral_norm"] = self.spectral_norm.state_dict()
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
+        if self.spectral_norm is not None:
+            self.spectral_norm.load_state_dict(state["spectral_norm"])

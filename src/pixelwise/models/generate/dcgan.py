@@ -9,6 +9,8 @@ which the last convolution of the discriminator returns one logit.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,7 @@ class DCGAN(nn.Module):
             are raised to the next power of two that covers them.
         latent: dimensions of the code z, drawn from N(0, I).
         width: channels of the maps at half the size.
+        discriminator_norm: `batch`, or `none` for a critic with a gradient penalty.
 
     Attributes:
         size: height and width of the generated pictures.
@@ -41,18 +44,28 @@ class DCGAN(nn.Module):
     input_range = (-1.0, 1.0)
 
     def __init__(
-        self, *, in_channels: int = 3, size: int | tuple[int, int] = 64, latent: int = 100, width: int = 64
+        self,
+        *,
+        in_channels: int = 3,
+        size: int | tuple[int, int] = 64,
+        latent: int = 100,
+        width: int = 64,
+        discriminator_norm: Literal["batch", "none"] = "batch",
     ) -> None:
         super().__init__()
+        if discriminator_norm not in ("batch", "none"):
+            raise ValueError(f"discriminator_norm: found {discriminator_norm!r}, expected 'batch' or 'none'")
         longest = max(size) if isinstance(size, tuple | list) else size
         side = max(SMALLEST, 1 << (longest - 1).bit_length())
         self.size = (side, side)
         self.latent = latent
         self.generator = Generator(in_channels, side, latent, width)
-        self.discriminator = Discriminator(in_channels, side, width)
+        self.discriminator = Discriminator(in_channels, side, width, batch_norm=discriminator_norm == "batch")
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.normal_(module.weight, 0.0, 0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.normal_(module.weight, 1.0, 0.02)
                 nn.init.zeros_(module.bias)
@@ -60,10 +73,6 @@ class DCGAN(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Codes (N, latent) -> pictures (N, C, size, size) in -1..1."""
         return self.generator(z)
-
-    def discriminate(self, images: Tensor) -> Tensor:
-        """Pictures (N, C, size, size) in -1..1 -> logits (N,) of being real."""
-        return self.discriminator(images)
 
     def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """(count, latent) codes from N(0, I), drawn on the CPU, so that a seed gives the same codes on every device."""
@@ -103,14 +112,15 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """The generator's mirror image; a 4x4 convolution without padding turns the last maps into one logit."""
 
-    def __init__(self, in_channels: int, size: int, width: int) -> None:
+    def __init__(self, in_channels: int, size: int, width: int, *, batch_norm: bool = True) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 4, stride=2, padding=1, bias=False)]
         layers.append(nn.LeakyReLU(0.2, inplace=True))
         channels = width
         while channels < width * size // COARSEST // 2:
-            layers.append(nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1, bias=False))
-            layers += [nn.BatchNorm2d(2 * channels), nn.LeakyReLU(0.2, inplace=True)]
+            layers.append(nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1, bias=not batch_norm))
+            layers += [nn.BatchNorm2d(2 * channels)] if batch_norm else []
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
             channels *= 2
         layers.append(nn.Conv2d(channels, 1, COARSEST, bias=False))  # from (N, 512, 4, 4) to (N, 1, 1, 1)
         self.main = nn.Sequential(*layers)
