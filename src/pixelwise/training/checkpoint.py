@@ -58,7 +58,7 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest complete checkpoint of a run, or None where none was written yet.
+    """The newest complete checkpoint of a run, or None if none was written yet.
 
     Raises:
         UserError: there are checkpoints, but each of them is damaged.

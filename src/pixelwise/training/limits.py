@@ -127,7 +127,7 @@ def few_pictures(pictures: int, gap: Gap | None) -> Limit | None:
         return None
     sentence = f"Only {counted(pictures, 'training picture', 'training pictures')}"
     if gap is not None and wide:
-        sentence += f": {gap.words}, so the network learned these pictures better than what they have in common"
+        sentence += f": {gap.words}, so the network memorises these pictures instead of generalising"
     more = max(FEW_PICTURES, 2 * pictures) - pictures
     return Limit(
         "few-pictures",

@@ -42,7 +42,7 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long to train: a number of steps, or the minutes of wall clock that the whole command takes.
+    """How long to train: a number of steps, or the minutes of wall-clock time that the whole command takes.
 
     A run with a number of steps repeats to the byte on the same processor with the same number of threads. A run with a
     number of minutes does not.
@@ -297,7 +297,7 @@ def _save(run: Run, method: Method, position: Position) -> None:
 def _disk_error(run: Run, error: OSError) -> UserError:
     return UserError(
         f"{run.path}: the state could not be written ({error.strerror or error}); the files saved before are intact. "
-        f"Make room, then continue with: `{run.resume_command}`"
+        f"Free some disk space, then continue with: `{run.resume_command}`"
     )
 
 

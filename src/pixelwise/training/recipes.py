@@ -81,7 +81,7 @@ def load_planned(path: Path) -> PlannedRecipe:
 
 
 def stage_recipes(recipe: Recipe) -> list[Recipe]:
-    """The recipe of each stage, with its share of the budget where the recipe has one.
+    """The recipe of each stage, with its share of the budget if the recipe has one.
 
     Raises:
         UserError: naming the stage and the key that is wrong.
@@ -173,7 +173,7 @@ def _number_or_yaml(text: str) -> Any:
 
 
 def _assign(values: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a nested key. Where the recipe leaves loss.terms to its default, the value is added to that default."""
+    """Sets a nested key. If the recipe leaves loss.terms to its default, the value is added to that default."""
     *sections, last = key.split(".")
     here = values
     for section in sections:

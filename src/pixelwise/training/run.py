@@ -236,7 +236,7 @@ def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Ru
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{path}: cannot be made ({error.strerror}); give another --out.") from None
+            raise UserError(f"{path}: cannot be created ({error.strerror}); give another --out.") from None
         return Run(path)
     stem = f"{Path(recipe_name).stem}-{Path(data).resolve().name}"
     for number in range(1, 10_000):
@@ -249,7 +249,7 @@ def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Ru
                 continue
             raise UserError("runs: is a file, not a folder; move it, or give --out.") from None
         except OSError as error:
-            raise UserError(f"{path}: cannot be made ({error.strerror}); give --out.") from None
+            raise UserError(f"{path}: cannot be created ({error.strerror}); give --out.") from None
     raise UserError(f"runs/{stem}: ten thousand runs of this name; give another --out.")
 
 

@@ -20,7 +20,7 @@ def sessions(run: Run, opened: Data | None = None, begun: float | None = None) -
     """The unfinished variants of a run, each with its description. Each must finish before the next is taken.
 
     Args:
-        opened: the data that `parts.begin` returned; variants that read the same need not read it again.
+        opened: the data that `parts.begin` returned; variants that read the same data need not read it again.
         begun: when the command began, by `time.monotonic`; None for now.
 
     Raises:
