@@ -65,7 +65,7 @@ def _surface(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _cutting(folder: str, shape: tuple[int, int, int], dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
-    """A random part of a random picture, enlarged where the picture is too small."""
+    """A random part of a random picture, enlarged if the picture is too small."""
     height, width, channels = shape
     files = _pictures(folder)
     picture = _read(files[rng.integers(len(files))], channels, str(dtype))

@@ -23,7 +23,7 @@ def read_idx(path: Path) -> np.ndarray:
     """The array of a file, read-only, in the machine's byte order; cached, because it is needed for every picture.
 
     Raises:
-        UserError: missing, damaged, or not an idx file.
+        UserError: the file is missing, damaged, or not an idx file.
     """
     try:
         status = path.stat()

@@ -78,9 +78,10 @@ def _files(root: Path, suffixes: Collection[str], *, hidden: bool = False) -> It
 
 
 def _refuse(error: OSError) -> None:
-    """
+    """Reports a folder that cannot be read, which `os.walk` would skip.
+
     Raises:
-        UserError: always; `os.walk` would skip a folder that cannot be read.
+        UserError: always.
     """
     raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions, or move it away.")
 
@@ -112,7 +113,7 @@ def read_text(path: Path) -> str:
     """The text of a file in UTF-8, or in UTF-16 or UTF-32 (Windows' Notepad, PowerShell's `>`).
 
     Raises:
-        UserError: another encoding.
+        UserError: the text has another encoding.
     """
     data = path.read_bytes()
     try:

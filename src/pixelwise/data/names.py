@@ -214,10 +214,9 @@ class Finder:
         """The records that the entries of a file mean.
 
         A bare name (`2.jpg`) means the picture of the file's own split, or at the file's home (`_home`), if the names
-        in the file occur there.
-        Where names repeat from folder to folder and the file has pictures at its home, a bare name that is missing
-        there means no picture: a picture of that name in another folder is a different one. Where most bare names fit
-        several pictures, those that fit only one are treated as ambiguous, too.
+        in the file occur there. If names repeat from folder to folder and the file has pictures at its home, a bare
+        name that is missing there means no picture: a picture of that name in another folder is a different one. If
+        most bare names fit several pictures, those that fit only one are treated as ambiguous, too.
 
         Args:
             file: the annotation file.

@@ -144,7 +144,7 @@ def without_suffix(path: str) -> str:
 
 
 def record_names(pictures: Collection[PurePosixPath]) -> dict[PurePosixPath, str]:
-    """Picture -> its path without the suffix, or with it where others differ only in their suffix."""
+    """Picture -> its path without the suffix, or with it if other pictures differ only in their suffix."""
     counts = Counter(without_suffix(str(picture)) for picture in pictures)
     return {
         picture: name if counts[name := without_suffix(str(picture))] == 1 else str(picture) for picture in pictures

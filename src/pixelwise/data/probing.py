@@ -26,7 +26,7 @@ def probe(path: Path | str) -> Header:
     """Reads only the header of a file.
 
     Raises:
-        UserError: missing, empty, or not a picture.
+        UserError: the file is missing, empty, or not a picture.
     """
     path = Path(path)
     try:

@@ -128,7 +128,7 @@ def write_scenes(
 
     Raises:
         UserError: as `scene`.
-        OSError: as the system gives it.
+        OSError: as the system raises it.
     """
     out = Path(out)
     names: dict[str, list[str]] = {"train": [], "val": []}
@@ -169,7 +169,7 @@ def write_coco_scenes(
 
     Raises:
         UserError: as `scene`.
-        OSError: as the system gives it.
+        OSError: as the system raises it.
     """
     out = Path(out)
     (out / "annotations").mkdir(parents=True, exist_ok=True)
@@ -331,7 +331,7 @@ def _place(glyph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _paste(window: np.ndarray, coverage: np.ndarray, rng: np.random.Generator, pool: str) -> np.ndarray:
     """Pastes a digit like a sticker, in place: a soft shadow, a white rim, and ink of any hue darker than the rim.
 
-    The rim belongs to the background, also where it lies on another digit. It makes every digit readable on every
+    The rim belongs to the background, even where it covers another digit. It makes every digit readable on every
     photograph, so that neither the ink nor the photograph is needed to see the digit.
 
     Args:

@@ -78,12 +78,12 @@ class Drawing:
 class ShapeCoding(Coding):
     """Shapes by the name of the record. Pixels that no shape covers are of class 0.
 
-    Crowds are painted first, then larger shapes before smaller ones, so that small things stay on top of what they lie
-    on; among equals the later is on top. Below them all, a box without an outline is void: there is an object somewhere
-    in it.
+    Crowds are painted first, then larger shapes before smaller ones, so that small things are not covered; of two
+    shapes of one size the later one is on top. Boxes without an outline are void, below all shapes, because an object
+    is somewhere in them.
 
     Attributes:
-        joints: of the objects that have keypoints; None if none has.
+        joints: the joints of the objects that have keypoints; None if none has.
     """
 
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
@@ -210,7 +210,7 @@ class _Objects:
     """Collects the objects of a picture while its shapes are painted one after the other.
 
     Args:
-        joints: of the objects that have keypoints; None if none has.
+        joints: the joints of the objects that have keypoints; None if none has.
 
     Attributes:
         shapes: the shapes that were added.

@@ -40,9 +40,9 @@ def make_splits(
 
     The result depends only on names, groups, strata, fraction and seed, and neither on the order of the records nor on
     the platform. A picture that is added later moves few others, because every group has a fixed position in the order
-    (a hash). No group is torn apart. Within each stratum, groups are held out as long as that brings their number
-    nearer to the fraction of all records so far, so that the total is off by no more than half a group; of each stratum
-    with two groups or more, at least one is held out.
+    (a hash). No group is divided. Within each stratum, groups are held out as long as that brings their number nearer
+    to the fraction of all records so far, so that the total is off by no more than half a group; of each stratum with
+    two groups or more, at least one is held out.
 
     Args:
         records: the records to split; those of one `group` stay together, and an empty group stands for itself.

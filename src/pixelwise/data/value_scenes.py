@@ -29,7 +29,7 @@ def write_value_scenes(
 
     Raises:
         UserError: as `scenes.scene`.
-        OSError: as the system gives it.
+        OSError: as the system raises it.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -124,7 +124,7 @@ def _untimed(recipe: Recipe) -> Recipe:
 
 
 def _settle_weights(values: dict[str, Any], name: str, weights: Weights) -> None:
-    """Makes the weights of a recipe and of its parts concrete, so that all parts use the same ones, even after a resume."""
+    """Makes the weights of a recipe and of its parts concrete: all parts use the same weights, even after a resume."""
     whole = build_recipe(values, name)
     settled = weights.settle(whole).model
     own = settled.options.get("weights")

@@ -140,7 +140,7 @@ class LabelledPart:
     """A region of one class: an object, or pixels whose division into objects is not known.
 
     Attributes:
-        is_object: true also for a crowd and a difficult object.
+        is_object: true for crowds and difficult objects as well.
         patch: its pixels; empty if only the box is known.
         box: the box of an object without an outline.
     """

@@ -45,7 +45,7 @@ def _with_other_masks(pairing: Pairing, keys: Set[str]) -> Pairing:
     """Reports other masks that may be meant: second masks of pictures, or masks in folders named after masks.
 
     Args:
-        keys: of the pictures that have a mask.
+        keys: the keys of the pictures that have a mask.
     """
     spare = [
         file for file in pairing.orphans if {parse_path(file).key, without_mask_suffix(parse_path(file).key)} & keys

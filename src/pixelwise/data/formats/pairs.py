@@ -43,9 +43,10 @@ def make_pairing(
     ignored: Sequence[PurePosixPath],
     layers: Mapping[PurePosixPath, str],
 ) -> Pairing:
-    """
+    """Sorts files into pairs, masks without a picture, and files that are neither.
+
     Args:
-        pictures, masks: with the meaning of their paths.
+        pictures, masks: the files, with the meaning of their paths.
         chosen: picture -> its masks.
         ignored, layers: as in `Pairing`.
     """

@@ -134,7 +134,7 @@ def _dtype(file: Path) -> np.dtype:
     """The type of a map's numbers, from the header of its file.
 
     Raises:
-        UserError: unreadable, several channels, or 8-bit numbers.
+        UserError: a file that cannot be read, several channels, or 8-bit numbers.
     """
     if file.suffix.lower() == ".npy":
         return read_map(file).dtype

@@ -39,7 +39,8 @@ class Classes:
     source: str = ""
 
     def name(self, class_id: int) -> str:
-        """
+        """The name of an id; `class N` if no file gives names.
+
         Raises:
             UserError: an id without a name.
         """
