@@ -203,7 +203,7 @@ def resume(
         data, unlabelled: the new folders of the run's data, if it was moved; they are written into the run.
 
     Raises:
-        UserError: not a run; its recipe or data changed; its data is missing; or another process is training it.
+        UserError: not a run, changed recipe or data, missing data, or a run that another process is training.
     """
     existing = open_run(Path(run)).whole
     engine()
@@ -295,8 +295,8 @@ def load(
             networks do not have must keep their defaults.
 
     Raises:
-        UserError: not a run, a run that has not reached its first validation, or options that the network's task does
-            not have.
+        UserError: a folder that is not a run, a run that has not reached its first validation, or options that the
+            network's task does not have.
     """
     given = {"flips": flips, "scales": tuple(scales), "refine": refine, "tile": tile, "device": device,
              "precision": precision, **options}  # fmt: skip
@@ -664,7 +664,7 @@ def parse_scales(text: str) -> tuple[float, ...]:
     """Parses `0.75,1,1.25` into numbers.
 
     Raises:
-        UserError: not a list of numbers.
+        UserError: the text is not a list of numbers.
     """
     try:
         return tuple(float(part) for part in text.split(","))

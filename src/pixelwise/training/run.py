@@ -213,9 +213,10 @@ class Run:
 
 
 def check_free(out: Path | str) -> None:
-    """
+    """Checks that a new run can be written to a folder.
+
     Raises:
-        UserError: the folder for a new run exists and is not empty.
+        UserError: the folder exists and is not empty.
     """
     path = Path(out)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -257,7 +258,7 @@ def open_run(path: Path | str) -> Run:
     """An existing run.
 
     Raises:
-        UserError: not a run folder.
+        UserError: the path is not a run folder.
     """
     run = Run(Path(path))
     if not any(file.exists() for file in (run.recipe_file, run.stages_file, run.variants_file)):
@@ -269,7 +270,8 @@ def model_file(path: str | os.PathLike[str]) -> Path:
     """The model file of a run folder, or the given file itself.
 
     Raises:
-        UserError: not a run, a run with several variants, or a run that has not reached its first validation.
+        UserError: a folder that is not a run, a run with several variants, or a run that has not reached its first
+            validation.
     """
     file = Path(path)
     if file.is_dir():
