@@ -14,7 +14,8 @@ HINT = (
 
 
 def check_objects(dataset: Dataset, stock: Stock) -> None:
-    """
+    """Checks that there are objects to learn from and to measure on.
+
     Raises:
         UserError: the training split or the validation split has no object.
     """

@@ -202,7 +202,7 @@ def ranked_boxes(network: Any, logits: Tensor, boxes: Tensor) -> tuple[np.ndarra
 
     Returns:
         Boxes (M, 4) float32, their classes (M,) int64 and probabilities (M,) float32: all boxes with the most probable
-        class, or, with one box per class, the boxes of all classes in falling order of probability.
+        class, or, with one box per class, the boxes of all classes in descending order of probability.
     """
     probabilities = logits.float().softmax(0)
     ranked = probabilities.argsort(descending=True, stable=True)
