@@ -112,11 +112,11 @@ def power_bald(probabilities: Array, *, seed: int, beta: float = 1.0) -> Array:
     """PowerBALD: the logarithm of `bald` plus Gumbel noise (Kirsch et al., TMLR 2023, arXiv:2106.12059, section 3).
 
     The pictures with the largest values are a sample without replacement in which each is drawn with a probability
-    proportional to `bald ** beta`. A batch of it repeats itself less than the pictures with the largest `bald`.
+    proportional to `bald ** beta`. Such a batch is less redundant than the pictures with the largest `bald`.
 
     Args:
         probabilities: (T, N, K, ...) of T passes.
-        seed: of the noise; the same seed gives the same values.
+        seed: seed of the noise; the same seed gives the same values.
         beta: large values approach the order of `bald`, 0 is random.
 
     Returns:
