@@ -58,9 +58,10 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        """
+        """Reads the text that `to_json` writes.
+
         Raises:
-            ValueError: the text is not what `to_json` writes.
+            ValueError: the text has a different form.
         """
         values = json.loads(text)
         if isinstance(values, dict) and "view" in values:  # the field's name in files of version 0.1

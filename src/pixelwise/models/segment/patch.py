@@ -84,7 +84,7 @@ class PatchClassifier(DenseModel):
         """(N, C, H, W) -> logits (N, K, H, W), one window after the other; a slow equivalent of `forward`.
 
         Args:
-            rows: of the picture; None for all H of them.
+            rows: rows of the picture; None for all H of them.
             batch: windows that are classified together.
         """
         number, _, height, width = images.shape
