@@ -2,8 +2,8 @@
 
 Berman, Triki & Blaschko, The Lovász-Softmax loss, CVPR 2018. The Jaccard loss of a class as a function of the set of
 mispredicted pixels is submodular; its Lovász extension is a piecewise linear function of the pixels' errors. With the
-errors in falling order it is sum(errors * weights). A pixel's weight is the amount by which it raises the Jaccard loss
-of the pixels before it (equations 8 and 9), and the weights are the gradient.
+errors in descending order it is sum(errors * weights). A pixel's weight is the amount by which it raises the Jaccard
+loss of the pixels before it (equations 8 and 9), and the weights are the gradient.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def jaccard_weights(errors: Tensor, foreground: Tensor) -> Tensor:
 
 
 def _ranked(errors: Tensor, foreground: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """The indices of the kept pixels in order of falling error, and whether each is foreground.
+    """The indices of the kept pixels in order of decreasing error, and whether each is foreground.
 
     The bits of non-negative floats sort like integers, which torch sorts ten times as fast on the CPU. The last bit
     marks the background, so that the class need not be looked up; errors that differ only in this bit count as equal.
