@@ -40,7 +40,7 @@ class Prediction:
     """The prediction for one picture.
 
     Attributes:
-        columns: of `rows`.
+        columns: the names of the columns of `rows`.
     """
 
     columns: ClassVar[Sequence[str]] = ()
@@ -274,7 +274,8 @@ def _results(name: str, suffixes: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 
 def _refuse_collisions(names: Sequence[str], suffixes: Mapping[str, tuple[str, ...]]) -> None:
-    """
+    """Checks that all results have different names.
+
     Raises:
         UserError: an additional result of one picture has the name of another picture's result.
     """

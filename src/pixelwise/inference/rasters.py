@@ -104,7 +104,7 @@ def open_raster(picture: Picture) -> Raster:
     Large TIFFs are decoded block by block; every other file is decoded once, as a whole.
 
     Raises:
-        UserError: missing, damaged, empty, or larger than can be read.
+        UserError: the picture is missing, damaged, empty, or larger than can be read.
     """
     if isinstance(picture, np.ndarray):
         return _in_memory(_from_array(picture))
