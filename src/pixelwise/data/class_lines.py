@@ -4,7 +4,7 @@
     road              1: road            road 1            car #00008e           ["background", "road", "car"]
 
 Tables with a header (`name,r,g,b`; `Pixel Value, Class`), CVAT's `road:128,64,128::`, JSON and YAML with names by id,
-ids by name or a list, which may stand below `names`, `labels` or `classes`.
+ids by name or a list, which may be below a key `names`, `labels` or `classes`.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def virtual_adversarial_perturbation(
 ) -> Tensor:
     """r_adv: approximately the perturbation of length epsilon that changes the prediction most (algorithm 1).
 
-    Only the gradient with respect to the perturbation is computed; parameters receive none. Passes run in float32, also
+    Only the gradient with respect to the perturbation is computed; parameters receive none. Passes run in float32, even
     under autocast, because bfloat16's rounding hides the divergence at a small perturbation. The state of torch's
     random numbers does not change, except that without a generator the random start is drawn from it.
 

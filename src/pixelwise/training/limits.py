@@ -58,7 +58,7 @@ class Commands:
     data: Path
 
     def again(self, flags: str, name: str) -> str:
-        """The whole command; the folder of the new run lies beside the folder of this one."""
+        """The whole command; the folder of the new run is next to the folder of this run."""
         run, data = (shlex.quote(str(path.resolve())) for path in (self.run, self.data))
         return f"pixelwise train {run}/recipe.yaml --data {data} {flags} --out {run}-{name}"
 

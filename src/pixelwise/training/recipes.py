@@ -262,7 +262,7 @@ def _check_names(recipe: Recipe | PlannedRecipe, source: str) -> None:
 
 
 def task_named(model: str, name: str | None) -> Task:
-    """The task with this name, of those that a network of the catalog can be trained for; None for its usual one.
+    """The task with this name, of those that a network of the catalog can be trained for; None for its usual task.
 
     Raises:
         UserError: the network cannot be trained for that task.

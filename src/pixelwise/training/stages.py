@@ -1,6 +1,7 @@
 """Runs in stages: each stage is a run that starts from the best weights of the stage before.
 
-The run of the last stage is the folder itself, so a run in stages is used like any other. The other stages lie below.
+The run of the last stage is the folder itself, so a run in stages is used like any other. The runs of the other stages
+are in `stages/` below the folder.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Variants of a recipe: the same recipe with some keys set differently. Each variant is a run, and all are compared.
 
-No variant starts from another one's weights. The runs lie in `variants/NAME` below the folder and are used like any
+No variant starts from the weights of another. The runs are in `variants/NAME` below the folder and are used like any
 other run; the folder itself holds the comparison.
 """
 

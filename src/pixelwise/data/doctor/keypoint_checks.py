@@ -72,7 +72,7 @@ def few(ex: Examination) -> Findings:
         yield Finding(
             "note",
             "no-joints",
-            f"{counted(none, 'person has', 'people have')} no annotated joint: neither learned nor counted.",
+            f"{counted(none, 'person has', 'people have')} no annotated joint and will be neither learned nor counted.",
         )
     little = tuple(
         f"{name}, {person.entry} ({known})" for name, person, known in people if 0 < known < FEW * len(joints)

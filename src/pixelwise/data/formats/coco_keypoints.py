@@ -101,7 +101,9 @@ class Keypoints:
             names = ", ".join(f"'{name}'" for name in self.others)
             notes.append(f"The keypoints of {names} have other joints and are not read.")
         if self.beside:
-            notes.append(f"{len(self.beside)} annotations with keypoints have no outline or box of their id: not read.")
+            notes.append(
+                f"{len(self.beside)} annotations with keypoints have no outline or box of their id and are not read."
+            )
         return notes
 
 

@@ -1,4 +1,4 @@
-"""Writes a dataset of any layout in another one. The originals are only read."""
+"""Writes a dataset of any layout in another layout. The originals are only read."""
 
 from __future__ import annotations
 

@@ -70,7 +70,8 @@ def _is_damaged_utf8(content: bytes) -> bool:
 
 
 def _looks_chinese(content: bytes) -> bool:
-    """Whether the bytes are GB18030 and give Chinese characters, few of which take a Latin letter or stand between two.
+    """Whether the bytes are GB18030 and give Chinese characters, most of which neither end in the byte of a Latin
+    letter nor are between two Latin letters.
 
     Two bytes make a character. If the text were Western, a lone accented letter and the Latin letter after it would
     become one Chinese character, and two accented letters would become one in the middle of a word.
