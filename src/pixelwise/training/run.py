@@ -285,7 +285,7 @@ def model_file(path: str | os.PathLike[str]) -> Path:
 
 
 def without_weights(run: Run) -> UserError:
-    """The error for a run without `best.safetensors`. After the first validation, which writes it, the file was lost."""
+    """The error for a run without `best.safetensors`: a validation wrote it and it was lost, or none has run yet."""
     if any(entry["kind"] == "validation" for entry in run.log()):
         again = f"pixelwise train {shlex.quote(str(run.recipe_file))} --out NEW_RUN"
         return UserError(f"{run.path}: best.safetensors is gone; put it back, or train again: `{again}`")
