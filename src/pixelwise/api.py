@@ -623,7 +623,10 @@ def sample(run: PathLike, out: PathLike, *, count: int = 64, seed: int = 0) -> l
     model, spec = load_model(model_file(run))
     task = task_of(spec)
     if not task.samples:
-        raise UserError(f"{run}: {spec.model} was trained for the task '{task.name}' and makes no pictures.")
+        raise UserError(
+            f"{run}: {spec.model} was trained for the task '{task.name}' and makes no pictures; give a run of a "
+            "generative network."
+        )
     return task.write_samples(model, spec, Path(out), count=count, seed=seed)
 
 

@@ -229,7 +229,8 @@ class Simulation:
         candidates = measuring.candidates(lambda number: None)
         if len(candidates) < budget:
             raise UserError(
-                f"round {key[1]}: {len(candidates)} {unit} are left to buy, fewer than the budget of {budget}."
+                f"round {key[1]}: {len(candidates)} {unit} are left to buy, fewer than the budget of {budget}; give "
+                "fewer --rounds or a smaller --budget."
             )
         points = []
         if isinstance(observer, Observer) and strategy.features and unit == "pictures":

@@ -80,7 +80,9 @@ def _cutting(folder: str, shape: tuple[int, int, int], dtype: np.dtype, rng: np.
 def _pictures(folder: str) -> tuple[Path, ...]:
     files = tuple(Path(folder) / file for file in picture_files(Path(folder)))
     if not files:
-        raise UserError(f"augment.backgrounds: {folder} holds no pictures (PNG, JPEG, TIFF, BMP or WebP).")
+        raise UserError(
+            f"augment.backgrounds: {folder} holds no pictures (PNG, JPEG, TIFF, BMP or WebP); give another."
+        )
     return files
 
 

@@ -144,7 +144,7 @@ def _target(out: PathLike | None, run: Path) -> Path:
     if target.suffix not in (".html", ".htm"):
         raise UserError(f"{target}: the name of the page must end in .html, such as {target}.html.")
     if not target.parent.is_dir():
-        raise UserError(f"{target}: there is no folder {target.parent} to write it into.")
+        raise UserError(f"{target}: there is no folder {target.parent} to write it into; create it, or give another.")
     return target
 
 
@@ -152,7 +152,7 @@ def _searched(folder: Path) -> list[Path]:
     """The pictures below a folder, except those in folders of masks."""
     found = [folder / file for file in picture_files(folder) if parse_path(PurePosixPath(file)).role != "mask"]
     if not found:
-        raise UserError(f"{folder}: no pictures in this folder.")
+        raise UserError(f"{folder}: no pictures in this folder; give another.")
     return found
 
 

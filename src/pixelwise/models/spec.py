@@ -156,7 +156,7 @@ def _opened(path: Path | str) -> Iterator[Any]:
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such model file.") from None
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
+        raise UserError(f"{path}: damaged or not a safetensors file ({error}); {AGAIN}") from None
 
 
 def _digest(tensors: Mapping[str, Tensor], spec: Mapping[str, Any]) -> str:

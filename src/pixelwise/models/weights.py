@@ -180,7 +180,7 @@ def _read(path: Path) -> _Contents:
     check_digest(path)
     tensors, metadata = _torch_file(path) if path.suffix in TORCH_SUFFIXES else _safetensors_file(path)
     if not tensors:
-        raise UserError(f"{path}: holds no tensors.")
+        raise UserError(f"{path}: holds no tensors; give another file.")
     return MappingProxyType(torchvision_names(tensors)), MappingProxyType(metadata)
 
 
@@ -204,7 +204,10 @@ def _torch_file(path: Path, *, shapes_only: bool = False) -> tuple[dict[str, Ten
             mmap=shapes_only and is_zipfile(path),  # older files are not archives and cannot be mapped
         )
     except Exception as error:  # unpickling a damaged file can raise almost anything
-        raise UserError(f"{path}: not a file of tensors that can be read safely ({type(error).__name__}).") from None
+        raise UserError(
+            f"{path}: not a file of tensors that can be read safely ({type(error).__name__}); save the state dict of "
+            "the network, or give another file."
+        ) from None
     nested = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
     return {_present_name(name): value for name, value in nested.items() if isinstance(value, Tensor)}, {}
 
@@ -219,7 +222,7 @@ def _safetensors_file(path: Path, *, shapes_only: bool = False) -> tuple[dict[st
                 return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}, metadata
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
+        raise UserError(f"{path}: damaged or not a safetensors file ({error}); download or copy it again.") from None
     check_unchanged(path, tensors, metadata)
     return tensors, metadata
 

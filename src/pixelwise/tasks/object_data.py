@@ -21,4 +21,7 @@ def check_objects(dataset: Dataset, stock: Stock) -> None:
     """
     for split, what in (("train", "there is nothing to find"), ("val", "nothing could be measured")):
         if stock.objects[split] is None:
-            raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
+            raise UserError(
+                f"{dataset.root}: no object in the pictures of the split '{split}', so {what}; label some, or move "
+                "labelled pictures there from another split."
+            )

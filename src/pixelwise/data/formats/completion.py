@@ -216,7 +216,10 @@ def complete_splits(
     elif "train" not in splits:
         rest = tuple(sorted(set(labelled) - taken))
         if not rest:
-            raise UserError(f"{survey.root}: every labelled picture is held out, none is left to train on.")
+            raise UserError(
+                f"{survey.root}: every labelled picture is held out, so none is left to train on; move some of them to "
+                "train."
+            )
         splits["train"] = rest
         notes.append(f"No training split is given, so it is the {len(rest)} labelled pictures in no other split.")
     return {split: splits[split] for split in SPLITS if split in splits}, notes

@@ -46,7 +46,9 @@ class PatchClassifier(DenseModel):
     ) -> None:
         super().__init__()
         if window not in KERNELS:
-            raise UserError(f"window {window}: the patch classifier has windows of {' or '.join(map(str, KERNELS))}.")
+            raise UserError(
+                f"window {window}: the patch classifier has windows of {' or '.join(map(str, KERNELS))} pixels."
+            )
         self.num_classes = num_classes
         self.window = window
         self.margin = window // 2

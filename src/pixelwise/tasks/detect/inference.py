@@ -110,7 +110,7 @@ class BoxInference(Inference[BoxPrediction]):
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: DetectOptions) -> None:
         if not isinstance(model, Localizer | OverFeat) or spec.input_size is None:
-            raise UserError(f"'{spec.model}' predicts no boxes.")
+            raise UserError(f"'{spec.model}' predicts no boxes; give a network of the task `detect`.")
         super().__init__(spec)
         self.options = options
         self.device, self.dtype = device_and_dtype(options.device, options.precision)

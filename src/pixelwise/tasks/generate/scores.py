@@ -102,7 +102,7 @@ class BoundScores(Scores[BoundPrediction]):
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self.pictures:
-            raise UserError(f"no picture in the split '{split}', so there is nothing to measure.")
+            raise UserError(f"no picture in the split '{split}', so there is nothing to measure; choose another.")
         drawn = ", binary pictures drawn with the values as probabilities" if self.binarised else ""
         summary: dict[str, Any] = {"split": split, "pictures": self.pictures, **self.values()}
         definition = (
@@ -151,7 +151,10 @@ class DistanceScores(Scores[PairPrediction]):
 
     def summary(self, split: str) -> dict[str, Any]:
         if len(self._real) < 2:
-            raise UserError(f"fewer than two pictures in the split '{split}', so there is nothing to compare with.")
+            raise UserError(
+                f"fewer than two pictures in the split '{split}', so there is nothing to compare with; choose "
+                "another split."
+            )
         features = Features(self.folder)
         definition = (
             f"{len(self._real)} generated pictures compared with as many of the {split} split by {features.words}; "

@@ -162,7 +162,7 @@ class ObjectInference(Inference[ObjectPrediction]):
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: ObjectOptions) -> None:
         if not isinstance(model, Detector):
-            raise UserError(f"'{spec.model}' does not find objects.")
+            raise UserError(f"'{spec.model}' does not find objects; give a network of the task `detect`.")
         if options.instances is not None and options.instances != MASKS:
             raise unknown("way to separate objects", options.instances, [MASKS])
         if options.instances is not None and not model.outlines:

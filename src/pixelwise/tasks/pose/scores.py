@@ -178,7 +178,8 @@ class PoseScores(Scores[PosePrediction]):
     def summary(self, split: str) -> dict[str, Any]:
         if not self.people:
             raise UserError(
-                f"no person with a joint in the pictures of the split '{split}', so there is nothing to measure."
+                f"no person with a joint in the pictures of the split '{split}', so there is nothing to measure; "
+                "choose another split."
             )
         torso, torso_weighted = self.score("torso", TORSO_SHARE)
         summary: dict[str, Any] = {
