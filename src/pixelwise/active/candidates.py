@@ -32,7 +32,7 @@ UNCERTAIN = 0.05
 """The share of a picture's pixels, the most uncertain ones, from which pixels are drawn (Shin et al., PixelPick, ICCV
 2021 workshops, section 3.2)."""
 PIXELS_APART = 0.3
-"""Two pixels of a picture are at least this share of the spacing apart that they would have in a square grid of as many
+"""The least distance between two chosen pixels of a picture, as a share of the spacing of a square grid with as many
 pixels as the picture may get."""
 
 

@@ -46,7 +46,7 @@ def farthest_first(
     The first distance is infinite if nothing was chosen before.
 
     Raises:
-        ValueError: as `k_centre`.
+        ValueError: as in `k_centre`.
     """
     points = _checked(features)
     centres = np.unique(np.asarray(chosen, np.int64).reshape(-1)).tolist()

@@ -58,7 +58,7 @@ def suggest(
         What was done, in sentences.
 
     Raises:
-        UserError: as `api.suggest`.
+        UserError: as in `api.suggest`.
     """
     network, spec = load_model(model_file(run))
     task = task_of(spec)

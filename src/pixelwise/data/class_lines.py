@@ -47,7 +47,7 @@ def read_class_lines(file: Path) -> list[ClassLine]:
     """The classes that a file names, in its order.
 
     Raises:
-        UserError: as `read_text`.
+        UserError: as in `read_text`.
         ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError: JSON, YAML or a table with another content.
     """
     text = read_text(file)

@@ -52,7 +52,7 @@ def read_classes(root: Path) -> tuple[str, ...] | None:
     """The class names in order of id, or None if no file gives them.
 
     Raises:
-        UserError: as `class_table`.
+        UserError: as in `class_table`.
     """
     table = class_table(root)
     return table.names if table.given else None
@@ -132,7 +132,7 @@ def _table(file: Path, lines: Sequence[ClassLine]) -> ClassTable:
     """Checks the lines and brings them into the order of their ids.
 
     Raises:
-        UserError: as `class_table`.
+        UserError: as in `class_table`.
     """
     lines = [line for line in lines if line.name != "__ignore__"]
     void = [line.name for line in lines if line.number == VOID]

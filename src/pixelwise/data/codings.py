@@ -77,7 +77,7 @@ class Coding(ABC):
         """Only the mask, which is quicker if there are many objects.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
 
 
@@ -143,7 +143,7 @@ class MaskCoding(Coding):
         """Only the mask, which is quicker if there are many objects.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         if self.kind == "objects":
             return (_label_map(record.labels, height, width) > 0).astype(np.uint8)
@@ -183,7 +183,7 @@ class ClassCoding(Coding):
         """Refuses to make a mask.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         return self.decode(record, height, width)[0]
 

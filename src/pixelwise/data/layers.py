@@ -42,7 +42,7 @@ class LayerCoding(Coding):
         """Only the mask.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         mask = np.zeros((height, width), np.uint8)
         layers = []

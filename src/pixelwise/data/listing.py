@@ -126,7 +126,7 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a text file, stripped; blank ones and those that begin with `#` are left out.
 
     Raises:
-        UserError: as `read_text`.
+        UserError: as in `read_text`.
     """
     lines = (line.strip() for line in read_text(path).splitlines())
     return [line for line in lines if line and not line.startswith("#")]

@@ -73,7 +73,7 @@ class PeopleCoding(Coding):
         """Refuses to make a mask.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         return self.decode(record, height, width)[0]
 

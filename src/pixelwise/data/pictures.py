@@ -97,7 +97,7 @@ def read_filled(path: Path | str, form: PictureFormat | None = None) -> tuple[np
     channels, or None.
 
     Raises:
-        UserError: as `read_picture`.
+        UserError: as in `read_picture`.
     """
     path = Path(path)
     header = probe(path)

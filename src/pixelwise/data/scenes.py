@@ -99,7 +99,7 @@ def large_scene(
         density: digits per area, relative to an average `scene`.
 
     Raises:
-        UserError: as `scene`.
+        UserError: as in `scene`.
     """
     rng = np.random.default_rng(seed)
     height, width = size
@@ -127,7 +127,7 @@ def write_scenes(
     maps of the digits) and `boxes.json` (COCO's object-detection format) are written in addition.
 
     Raises:
-        UserError: as `scene`.
+        UserError: as in `scene`.
         OSError: as the system raises it.
     """
     out = Path(out)
@@ -168,7 +168,7 @@ def write_coco_scenes(
     """Writes scenes with objects as labels, in COCO's layout with outlines; the same bytes for the same arguments.
 
     Raises:
-        UserError: as `scene`.
+        UserError: as in `scene`.
         OSError: as the system raises it.
     """
     out = Path(out)

@@ -143,7 +143,7 @@ class ShapeCoding(Coding):
         """Only the mask.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         mask = np.full((height, width), self.blank, np.uint8)
         for shape, patch in self.drawn(record, height, width):
@@ -187,7 +187,7 @@ class ShapeCoding(Coding):
         """The shapes and their pixels in the order in which they are painted.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         drawing = self.drawings[record.name]
         if drawing.size is not None and drawing.size != (height, width):

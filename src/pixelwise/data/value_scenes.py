@@ -28,7 +28,7 @@ def write_value_scenes(
         size: height and width in pixels.
 
     Raises:
-        UserError: as `scenes.scene`.
+        UserError: as in `scenes.scene`.
         OSError: as the system raises it.
     """
     out = Path(out)

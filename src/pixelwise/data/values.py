@@ -85,7 +85,7 @@ class ValueCoding(Coding):
         """Refuses to make a mask.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         return self.decode(record, height, width)[0]
 

@@ -74,8 +74,8 @@ def _match(
 ) -> tuple[dict[PurePosixPath, list[ParsedFile]], dict[PurePosixPath, str]]:
     """Picture -> its masks, and mask -> the name of its layer.
 
-    By the exact key, then without the mask's suffix, then by the last part of the key. If no key is equal, the part
-    that a mask's name or folder adds to the picture's counts, if that leaves no more masks aside."""
+    Masks are found by the exact key, then without the mask's suffix, then by the last part of the key. If no key is
+    equal, the part that a mask's name or folder adds to the picture's counts, if that leaves no more masks aside."""
     chosen, layers = _by_key(pictures, masks)
     taken = {mask for found in chosen.values() for mask, _ in found}
     by_last = _by_last_part(

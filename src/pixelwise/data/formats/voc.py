@@ -98,7 +98,7 @@ def palette_of(root: Path) -> dict[int, int]:
     """0xRRGGBB -> class id: as in classes.txt, colors.txt or a similar file, else VOC's.
 
     Raises:
-        UserError: as `class_table`.
+        UserError: as in `class_table`.
     """
     named = class_table(root).palette() or {colour: class_id for class_id, colour in enumerate(voc_palette(VOID))}
     red, green, blue = VOC_VOID
