@@ -193,7 +193,7 @@ class Sample:
         return replace(self, mask=mask, values=values)
 
     def window(self, top: int, left: int, height: int, width: int) -> Sample:
-        """A rectangle of the picture with all its labels, smaller where it would reach beyond the picture.
+        """A rectangle of the picture with all its labels, smaller if it would reach beyond the picture.
 
         The class of the picture as a whole is kept; the other picture of a pair is not.
         """

@@ -59,7 +59,7 @@ class Prediction:
         raise NotImplementedError(f"a {type(self).__name__} has no positions to draw over the picture")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the prediction drawn over the picture where it has positions, and its rows."""
+        """What a notebook shows: the prediction drawn over the picture if it has positions, and its rows."""
         drawn = type(self).overlay is not Prediction.overlay
         picture = notebook.picture(self.overlay(), "the prediction over the picture") if drawn else ""
         return picture + (notebook.table(self.columns, self.rows()) if self.columns else "")

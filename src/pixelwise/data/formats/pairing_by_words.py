@@ -75,7 +75,9 @@ def _match(
     """Picture -> its masks, and mask -> the name of its layer.
 
     Masks are found by the exact key, then without the mask's suffix, then by the last part of the key. If no key is
-    equal, the part that a mask's name or folder adds to the picture's counts, if that leaves no more masks aside."""
+    equal, masks are found by the part that their name or folder adds to the picture's key, provided that no more masks
+    are left over than by the other ways.
+    """
     chosen, layers = _by_key(pictures, masks)
     taken = {mask for found in chosen.values() for mask, _ in found}
     by_last = _by_last_part(
