@@ -15,12 +15,12 @@ from pixelwise.distributed import total
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:
-    """The non-saturating loss -log D(G(z)), averaged over logits (section 3); log 2 for a D that cannot decide."""
+    """The non-saturating loss -log D(G(z)), averaged over logits (section 3); log 2 if D cannot decide."""
     return _mean(_real_cost(_precise(fake_logits)))
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """-log D(x) - log(1 - D(G(z))), each averaged over its logits (equation 1); 2 log 2 for a D that cannot decide.
+    """-log D(x) - log(1 - D(G(z))), each averaged over its logits (equation 1); 2 log 2 if D cannot decide.
 
     Args:
         label_smoothing: a, if real pictures have the target 1 - a. Fakes keep the target 0 (one-sided label smoothing,

@@ -122,7 +122,7 @@ class PictureGenerator(nn.Module):
     The output is stretched to the range that each channel has in the first batch, and cut to the size in the middle.
 
     Args:
-        channels: channels of the pictures.
+        channels: number of channels of the pictures.
         size: height and width.
         latent: dimensions of the noise.
         width: channels of DCGAN's maps at half the size; an MLP has 8 times as many units in both of its layers.

@@ -98,8 +98,8 @@ class Cut(Classifier):
             `avgpool`, if it ends in maps, and `dense classes`.
         size: height and width, or the side of a square, of the pictures. None stands for the network's own `window` if
             it has one, for 224 if the head flattens maps, and else for any size.
-        options: options of the network's constructor (`width`).
-        weights: weights of the network, as for an encoder.
+        options: further options of the network's constructor (`width`).
+        weights: pretrained weights of the network, as for an encoder.
 
     Attributes:
         notes: one sentence about the layers that were added to the given head, if any were.
@@ -218,7 +218,7 @@ def cut_behind(network: Classifier, layer: str, name: str) -> fx.GraphModule:
     """The part of a classifier that leads up to the output of one of its layers; it shares modules and their names.
 
     Args:
-        name: name of the network, for messages.
+        name: the network's name, for messages.
 
     Raises:
         UserError: as in `Cut`, about the layer.

@@ -159,7 +159,7 @@ class YOLOv1(Detector):
         num_classes: number of classes of objects, without the background.
         encoder: a name in `models.encoders.ENCODERS`, whose last map is averaged to the grid; None for the paper's
             24 convolutions.
-        weights: weights of the encoder: a file, a run, or a name on the Hugging Face hub.
+        weights: pretrained weights of the encoder: a file, a run, or a name on the Hugging Face hub.
         size: side of the pictures in pixels; 448 in the paper.
         cells, boxes: S, the number of cells along each side, and B, the number of boxes per cell.
         hidden: units of the first dense layer.

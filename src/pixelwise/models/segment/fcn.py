@@ -42,8 +42,8 @@ class FCN(DenseModel):
         prediction_stride: stride of the finest map that is scored: 32, 16 or 8.
         width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
         dropout: after fc6 and fc7.
-        weights: weights of a VGG-16 classifier, including the fully connected layers if the file has them; see
-            `load_vgg16`.
+        weights: pretrained weights of a VGG-16 classifier, including the fully connected layers if the file has them;
+            see `load_vgg16`.
 
     Raises:
         UserError: the weights do not fit.

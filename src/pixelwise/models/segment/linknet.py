@@ -19,7 +19,7 @@ class LinkNet(DenseModel):
 
     Args:
         encoder: name of an encoder.
-        weights: weights of the encoder.
+        weights: pretrained weights of the encoder.
 
     Raises:
         UserError: the encoder is unknown, or the weights do not fit.

@@ -86,7 +86,7 @@ class PatchClassifier(DenseModel):
         """(N, C, H, W) -> logits (N, K, H, W), one window after the other; a slow equivalent of `forward`.
 
         Args:
-            rows: rows of the picture; None for all H of them.
+            rows: the rows of the picture to classify; None for all.
             batch: windows that are classified together.
         """
         number, _, height, width = images.shape

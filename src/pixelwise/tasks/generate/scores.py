@@ -122,7 +122,7 @@ class DistanceScores(Scores[PairPrediction]):
     """Distances between the features of real pictures and of equally many generated pictures.
 
     Args:
-        folder: folder of the run; it may hold the classifier whose features are compared.
+        folder: the run's folder; it may hold the classifier whose features are compared.
     """
 
     headlines: Sequence[Headline] = DISTANCES

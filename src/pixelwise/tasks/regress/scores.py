@@ -59,7 +59,7 @@ class RegressScores(Scores[ValuePrediction]):
             measured too.
 
     Attributes:
-        errors: errors of all pixels.
+        errors: the accumulated errors of all pixels.
         pictures: errors of single pictures, in the order of the updates.
     """
 
