@@ -104,9 +104,9 @@ def groups(
 
     In this order: `groups.csv` at the root (`picture,group` per line); the sub-folder below the folder of pictures; the
     name before its trailing number (`0001TP` of `0001TP_006690`). The last two count only if they give at least four
-    groups with two pictures on average, none of which holds more than half of all pictures, and if they do not name the
-    class or the kind: a group that has a class to itself would remove this class from the other side of the split.
-    Otherwise each picture is its own group, except that pictures that differ only in their suffix stay together.
+    groups with two pictures on average, and none of them holds more than half of all pictures. They must not name the
+    class or the kind either: a group that has a class to itself would remove this class from the other side of the
+    split. Otherwise each picture is its own group, except that pictures that differ only in their suffix stay together.
 
     Args:
         within: the part of a record's name in which groups are looked for; None for the whole name.

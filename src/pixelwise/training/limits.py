@@ -66,8 +66,8 @@ class Commands:
 def sample_size(pictures: int, held_out: int, seconds: float, trained: float) -> int:
     """How many training pictures are measured at the end of a run.
 
-    At most 64, at most as many as there are validation pictures, and at most what can be measured in 2 % of the
-    training time or one second, whichever is longer. 0 if that leaves fewer than two.
+    The number is at most 64, at most that of the validation pictures, and at most what can be measured in 2 % of the
+    training time or one second, whichever is longer. It is 0 if that leaves fewer than two.
 
     Args:
         pictures, held_out: how many training and validation pictures there are.

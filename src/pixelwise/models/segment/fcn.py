@@ -80,7 +80,7 @@ class FCN(DenseModel):
         he_normal(self.fc6, self.fc7)
         for pooling in self.poolings:
             for parameter in self.head[f"score_{pooling}"].parameters():
-                nn.init.zeros_(parameter)  # section 4.2: the net starts with unmodified predictions
+                nn.init.zeros_(parameter)  # section 4.2: the network starts with unmodified predictions
         if weights is not None:
             load_vgg16(self, weights)
 
