@@ -104,7 +104,7 @@ class PlannedWindows(WindowsSection):
 
 class OptimizerSection(Section):
     name: Literal["adamw", "sgd", "rmsprop"] = "adamw"
-    lr: float | None = Field(None, gt=0, description="peak learning rate; null: the optimizer's usual rate")
+    lr: float | None = Field(None, gt=0, description="peak learning rate; null: the optimiser's usual rate")
     encoder_lr_factor: float | None = Field(
         None, ge=0, description="factor of the encoder's learning rate; null: 0.3 if it alone is pretrained, else 1"
     )

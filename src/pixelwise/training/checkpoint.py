@@ -95,7 +95,7 @@ def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         tensors[path] = value.detach().cpu().contiguous().clone()
         return {"tensor": path}
     if isinstance(value, Mapping):
-        # Keys may be numbers (torch's optimizer state); JSON would turn them into strings.
+        # Keys may be numbers (torch's optimiser state); JSON would turn them into strings.
         return {
             "dict": [
                 [key, _split(inner, f"{path}/{key}" if path else str(key), tensors)] for key, inner in value.items()
