@@ -41,7 +41,7 @@ def k_centre(features: Tensor | np.ndarray, chosen: Sequence[int] | np.ndarray |
 def farthest_first(
     features: Tensor | np.ndarray, chosen: Sequence[int] | np.ndarray | Tensor, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `k_centre`, with the distance (count,) of each new centre from the centres before it.
+    """The result of `k_centre`, and the distance (count,) of each new centre from the centres before it.
 
     The first distance is infinite if nothing was chosen before.
 

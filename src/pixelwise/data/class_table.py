@@ -44,7 +44,7 @@ class ClassTable:
         return self.file is not None
 
     def palette(self) -> dict[int, int]:
-        """0xRRGGBB -> class id."""
+        """The colours as a palette, 0xRRGGBB -> class id."""
         return {red << 16 | green << 8 | blue: class_id for (red, green, blue), class_id in self.colours.items()}
 
 

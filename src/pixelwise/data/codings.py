@@ -74,7 +74,7 @@ class Coding(ABC):
 
     @abstractmethod
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Only the mask, which is quicker if there are many objects.
+        """The mask alone, which is quicker if there are many objects.
 
         Raises:
             UserError: as in `decode`.
@@ -140,7 +140,7 @@ class MaskCoding(Coding):
         return (ids > 0).astype(np.uint8), Instances.from_label_map(ids.astype(np.int64))
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Only the mask, which is quicker if there are many objects.
+        """The mask alone, which is quicker if there are many objects.
 
         Raises:
             UserError: as in `decode`.

@@ -23,7 +23,7 @@ DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413),
 
 
 def background_class(class_names: Sequence[str]) -> int | None:
-    """0 if the first class is named as a background (`background`, `other`, ...), else None."""
+    """The id of the background: 0 if the first class is named as one (`background`, `other`, ...), else None."""
     return 0 if class_names and class_names[0].strip().lower() in BACKGROUND_NAMES else None
 
 

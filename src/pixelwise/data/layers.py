@@ -39,7 +39,7 @@ class LayerCoding(Coding):
         return self.decode_mask(record, height, width), None
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Only the mask.
+        """The mask alone.
 
         Raises:
             UserError: as in `decode`.

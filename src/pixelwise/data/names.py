@@ -180,7 +180,7 @@ def _spellings(entry: str) -> list[str]:
 
 
 def _upwards(folder: str) -> list[str]:
-    """`["a/b", "a"]` for `a/b`: a folder and those above it, without the root."""
+    """A folder and those above it, without the root: `["a/b", "a"]` for `a/b`."""
     parts = folder.split("/") if folder else []
     return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
@@ -191,7 +191,7 @@ def _tails(name: str) -> list[str]:
 
 
 def _common_folders(names: Sequence[str]) -> str:
-    """`data/` if all names are in that folder and it names neither a role nor a split."""
+    """The folder that all names are in, such as `data/`; empty if there is none, or if it names a role or a split."""
     columns = zip(*(_spelled(name).split("/")[:-1] for name in names), strict=False)
     shared = (column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
     return "".join(

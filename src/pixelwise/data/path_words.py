@@ -122,7 +122,7 @@ def _folder_meaning(folder: str) -> tuple[str, str] | None:
 
 
 def without_mask_suffix(key: str) -> str:
-    """`a/x` of `a/x_mask` and `a/x_mask_1`, and empty if there is no such suffix."""
+    """A key without the suffix of a mask: `a/x` for `a/x_mask` and `a/x_mask_1`; empty if there is no such suffix."""
     match = _MASK_SUFFIX.match(key)
     return match["stem"] if match else ""
 

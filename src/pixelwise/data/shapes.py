@@ -99,7 +99,7 @@ class ShapeCoding(Coding):
 
     @property
     def knows(self) -> frozenset[str]:
-        """Without any outline, only the objects are known."""
+        """Words of `KNOWLEDGE`; if no shape has an outline, only the objects are known."""
         joints = frozenset() if self.joints is None else frozenset({"keypoints"})
         return frozenset({"objects"} if self._boxes_alone else {"pixels", "objects", "outlines"}) | joints
 
@@ -140,7 +140,7 @@ class ShapeCoding(Coding):
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Only the mask.
+        """The mask alone.
 
         Raises:
             UserError: as in `decode`.

@@ -191,7 +191,7 @@ def words_before_numbers(records: Sequence[Record], within: Callable[[Record], s
 
 
 def _word_before_number(key: PurePosixPath) -> str:
-    """`crack` of `crack_07`, `rolled-in_scale` of `rolled-in_scale_3`; empty if it has digits, or too few letters."""
+    """The word before the number of a name: `crack` in `crack_07`; empty if it has digits, or too few letters."""
     match = re.match(r"^([^\W\d_]{3}[^\d]*?)[_\-. (]*\d+\)?$", key.name)
     return match[1] if match else ""
 

@@ -84,14 +84,14 @@ class _PiecewiseLinear(Function):
 
 
 def _softmax_errors(probability: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
-    """|y - p| and its derivative."""
+    """The errors |y - p| and their derivatives."""
     # Rounding can raise a probability above 1.
     errors = torch.where(foreground, 1 - probability, probability).clamp_min_(0)
     return errors, torch.where(foreground, -1.0, 1.0).to(errors.dtype)
 
 
 def _hinge_errors(margin: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
-    """max(0, 1 - s m) and its derivative, s the sign of the truth."""
+    """The errors max(0, 1 - s m) and their derivatives, with s the sign of the truth and m the margin."""
     sign = torch.where(foreground, 1.0, -1.0).to(margin.dtype)
     errors = (1 - sign * margin).clamp_min_(0)
     return errors, -sign * (errors > 0)
@@ -120,7 +120,7 @@ def _mean_of_extensions(
     errors_of: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     only_present: bool,
 ) -> Tensor:
-    """sum(errors * weights), averaged over classes and over pictures, or over classes for the whole batch at once.
+    """The extension sum(errors * weights), averaged over classes and pictures, or over classes for the whole batch.
 
     Args:
         scores: (N, K, H, W), probabilities or margins of the last K classes of `x`.

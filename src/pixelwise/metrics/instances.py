@@ -137,7 +137,7 @@ class InstanceScore:
         self._jaccards.append(_aggregated_jaccard(found))
 
     def f1(self, threshold: float = 0.5) -> float:
-        """2 TP / (2 TP + FP + FN), counted over the objects of all pictures; NaN if there are none.
+        """F1, 2 TP / (2 TP + FP + FN), counted over the objects of all pictures; NaN if there are none.
 
         Raises:
             ValueError: the threshold is not one of those that were counted.

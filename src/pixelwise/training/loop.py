@@ -83,7 +83,7 @@ class Position:
     done: bool = False
 
     def progress(self, budget: Budget) -> float:
-        """0 at the start, 1 when the budget is used up."""
+        """How much of the budget is used up: 0 at the start, 1 at the end."""
         if budget.steps is not None:
             return min(self.step / budget.steps, 1.0)
         assert budget.minutes is not None
@@ -312,7 +312,7 @@ class Speed:
 
     @property
     def rate(self) -> float:
-        """0 until two steps are done."""
+        """Pictures per second; 0 until two steps are done."""
         if len(self._ticks) < 2:
             return 0.0
         elapsed = self._ticks[-1][1] - self._ticks[0][1]

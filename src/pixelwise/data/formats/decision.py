@@ -107,7 +107,7 @@ def _sampled_values(masks: Sequence[Path]) -> set[int]:
 
 
 def coding_from_values(found: set[int], class_names: tuple[str, ...] | None) -> Decision:
-    """As `decide_coding`, from the distinct values of the masks."""
+    """The decision of `decide_coding`, from the distinct values of the masks."""
     notes: list[str] = []
     if class_names is not None and len(class_names) == 1:
         class_names = ("background", class_names[0])

@@ -38,7 +38,7 @@ def _meaning(root: Path) -> Meaning:
 
 
 def survey(root: Path) -> Survey:
-    """As the folder layout, but every value other than 0 is an object."""
+    """The survey of the folder layout, but every value other than 0 is an object."""
     found, meaning = folder.survey(root), _meaning(root)
     names = found.class_names or ("background", "object")
     return replace(

@@ -95,7 +95,7 @@ def _match(
 def _by_key(
     pictures: Sequence[ParsedFile], masks: Sequence[ParsedFile]
 ) -> tuple[dict[PurePosixPath, list[ParsedFile]], dict[PurePosixPath, str]]:
-    """As `_match`, by the whole key."""
+    """The result of `_match` by the whole key."""
     chosen: dict[PurePosixPath, list[ParsedFile]] = {}
     exact = _index((spelling, (file, where)) for file, where in masks for spelling in spellings(where.key))
     suffixed = _index((without_mask_suffix(where.key), (file, where)) for file, where in masks)

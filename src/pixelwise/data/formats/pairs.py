@@ -80,7 +80,7 @@ def how_paired(looked: Sequence[tuple[Path, Path]], root: Path, by: str) -> str:
 
 
 def spellings(key: str) -> tuple[str, ...]:
-    """`x.jpg` and `x` of a mask called x.jpg.png."""
+    """The keys that the name of a mask may state: `x.jpg` and `x` for a mask called x.jpg.png."""
     return tuple(dict.fromkeys((key, without_suffix(key))))
 
 
