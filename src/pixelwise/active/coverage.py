@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 ROWS = 4096
-"""Pictures whose distances to a centre are computed at a time."""
+"""Number of pictures whose distances to a centre are computed at a time."""
 
 
 def k_centre(features: Tensor | np.ndarray, chosen: Sequence[int] | np.ndarray | Tensor, count: int) -> np.ndarray:

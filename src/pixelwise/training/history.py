@@ -21,11 +21,11 @@ SHORT_STEPS = 300
 MAX_LONGER = 10
 """The longest run that is advised, in lengths of the present run."""
 FEW_VALIDATIONS = 3
-"""The number of validations that is advised to a run that spends half of its time on them."""
+"""The number of validations that is advised for a run that spends half of its time on validations."""
 MATERIAL = 0.01
 """Smallest difference of scores that matters, for scores between 0 and 1."""
 RELATIVE = 0.02
-"""The same for other scores, as a part of their value."""
+"""Smallest difference of other scores that matters, as a part of their value."""
 GAP = 10
 """Smallest gap between training and validation scores that is reported, in differences that matter."""
 

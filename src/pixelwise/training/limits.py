@@ -34,11 +34,11 @@ FEW_PICTURES = 30
 FEW_WITH_GAP = 100
 """With fewer training pictures, a gap between training and validation score is put down to their number."""
 SAMPLE_PICTURES = 64
-"""The most training pictures that are measured, and never more than there are validation pictures."""
+"""The most training pictures that are measured, provided that there are as many validation pictures."""
 SAMPLE_SHARE = 0.02
-"""Part of the training time that measuring them may take."""
+"""Part of the training time that measuring training pictures may take."""
 SAMPLE_SECONDS = 1.0
-"""Seconds that measuring them may take in any case."""
+"""Seconds that measuring training pictures may take in any case."""
 MIN_SAMPLE = 2
 SMALL_VALIDATION = 30
 """With fewer validation pictures, the score's uncertainty is reported if it is at least three times `MATERIAL`."""

@@ -66,7 +66,8 @@ AFTER_SECONDS = 6.0
 MIN_SHARE = 0.5
 """The part of a budget that training gets even if everything else would use up the budget."""
 AFTER_VALIDATIONS = 4.0
-"""Time to measure the best weights, in validations. It is more thorough, and includes some training pictures."""
+"""Time to measure the best weights, in validations: the measurement is more thorough than a validation, and includes
+some training pictures."""
 
 
 @dataclass(slots=True)

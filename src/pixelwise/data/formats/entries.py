@@ -11,7 +11,7 @@ import numpy as np
 from pixelwise.errors import UserError
 
 FARTHEST = 1e9
-"""In pixels: larger numbers are not coordinates of a picture."""
+"""Numbers above this are not coordinates of a picture in pixels."""
 _WHOLE = re.compile(r"(\d+)(\.0*)?")
 
 
