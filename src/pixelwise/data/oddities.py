@@ -85,7 +85,7 @@ def oddities(coding: ShapeCoding, record: Record, height: int, width: int) -> Od
 
 
 SAME = 0.95
-"""Two annotations are of one object if the IoU of their boxes and the ratio of their areas are at least this."""
+"""Two annotations mean one object if the IoU of their boxes and the ratio of their areas are at least this."""
 
 
 def _seen(objects: Sequence[Drawn], height: int, width: int) -> SeenObjects:

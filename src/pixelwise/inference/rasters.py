@@ -28,7 +28,7 @@ TILE_CACHE_BYTES = 1 << 25
 """Cache for decoded tiles of a TIFF, which the next blocks need again: two rows of tiles of 256 pixels over a width of
 20,000 pixels."""
 STRIP_CACHE_BYTES = 1 << 28
-"""The same for strips. A strip crosses the picture, so every block of a row needs it again."""
+"""Cache for decoded strips of a TIFF. A strip crosses the picture, so every block of a row needs it again."""
 SEGMENT_BYTES = 1 << 29
 """A strip or tile of a TIFF that decodes to more than this is not read."""
 SAMPLES = 4

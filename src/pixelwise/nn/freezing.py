@@ -9,7 +9,7 @@ from torch import nn
 from pixelwise.errors import UserError, unknown
 
 TRUNK = "trunk"
-"""Stands for everything but the heads."""
+"""The word for everything but the heads."""
 
 
 def weight_layers(network: nn.Module) -> list[tuple[str, list[nn.Module]]]:

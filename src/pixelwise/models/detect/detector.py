@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 SMALLEST = 1e-3
-"""Pixels: a box that is narrower or lower than this does not count as a box."""
+"""A box whose width or height in pixels is below this does not count as a box."""
 
 
 class Detections(NamedTuple):
