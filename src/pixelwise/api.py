@@ -204,7 +204,7 @@ def resume(
         data, unlabelled: the new folders of the run's data, if it was moved; they are written into the run.
 
     Raises:
-        UserError: not a run; its recipe or data changed; its data is missing; or another process is training it.
+        UserError: not a run, changed recipe or data, missing data, or a run that another process is training.
     """
     existing = open_run(Path(run)).whole
     engine()
@@ -296,8 +296,8 @@ def load(
             networks do not have must keep their defaults.
 
     Raises:
-        UserError: not a run, a run that has not reached its first validation, or options that the network's task does
-            not have.
+        UserError: a folder that is not a run, a run that has not reached its first validation, or options that the
+            network's task does not have.
     """
     given = {"flips": flips, "scales": tuple(scales), "refine": refine, "tile": tile, "device": device,
              "precision": precision, **options}  # fmt: skip
@@ -383,8 +383,8 @@ def evaluate(
         )
     if not task.needs <= dataset.knows:
         raise UserError(
-            f"{dataset.root}: the labels do not show what {spec.model} predicts, which was trained for the task "
-            f"'{task.name}'; give other data."
+            f"{dataset.root}: {spec.model} was trained for the task '{task.name}', and the labels do not show what it "
+            "predicts; give other data."
         )
     completed = task.evaluation_options(dataset, completed)
     predictor = Predictor(task.inference(model, spec, completed))
@@ -511,10 +511,10 @@ def suggest(
         pool: a folder with pictures. Pictures that have labels there or in the run's data are left out, with a note.
         out: a new or empty folder.
         budget: how many pictures, regions or pixels, in all.
-        unit: `pictures`, or for networks that label pixels `regions` or `pixels`; None for pictures.
+        unit: `pictures`, or, for networks that label pixels, `regions` or `pixels`; None for pictures.
         strategy: a name in `active.strategies.STRATEGIES`.
-        seed: of everything random; the same seed gives the same suggestions.
-        passes: how many with Monte Carlo dropout, for the strategies that use it.
+        seed: seed of everything random; the same seed gives the same suggestions.
+        passes: number of forward passes with Monte Carlo dropout, for the strategies that use it.
 
     Returns:
         What was done, in sentences.
@@ -545,17 +545,17 @@ def simulate(
     overrides: Sequence[str] | Mapping[str, Any] = (),
     progress: bool = False,
 ) -> list[dict[str, Any]]:
-    """Plays active learning against labels that exist, and compares strategies.
+    """Simulates active learning on a labelled dataset, and compares strategies.
 
     Each strategy starts with the same labels, drawn at random, trains a network, buys more labels with it, trains a new
     network, and so on. Networks are measured on the split `test`, or on every other picture of `val` if there is none;
     the best weights are chosen on the other pictures of `val`. Writes `simulation.csv` and `report.html`. A simulation
-    that was stopped goes on where it was, if it is started with the same `out`.
+    that was stopped continues where it was if it is started again with the same `out`.
 
     Args:
         budget: how many pictures, regions or pixels each strategy buys per round.
-        start: how many are bought at random before the first round; as many as per round by default.
-        recipe, layout, epochs, minutes, overrides: of every training run, as for `train`.
+        start: how many are bought at random before the first round; by default as many as per round.
+        recipe, layout, epochs, minutes, overrides: settings of every training run, as for `train`.
 
     Returns:
         The rows of `simulation.csv`.
@@ -604,7 +604,7 @@ def simulate(
     try:
         points = simulation.run()
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("stopped; what is finished is saved. Give the same command again to go on.") from None
+        raise KeyboardInterrupt("stopped; what is finished is saved. Run the same command to continue.") from None
     headline = task.scores(
         ModelSpec("", {}, opened.dataset.class_names, opened.dataset.form, (), ()), Path(out)
     ).headlines[0]
@@ -665,9 +665,9 @@ def sample(
     model, spec = load_model(model_file(run))
     task = task_of(spec)
     if request.kind not in task.samples:
-        others = f"; it can make {' and '.join(sorted(task.samples))}" if task.samples else ""
+        others = f"it can make {' and '.join(sorted(task.samples))}" if task.samples else "give a generative network"
         raise UserError(
-            f"{run}: {spec.model} was trained for the task '{task.name}' and makes no {request.kind}{others}."
+            f"{run}: {spec.model} was trained for the task '{task.name}' and makes no {request.kind}; {others}."
         )
     files, words = task.write_samples(model, spec, Path(out), request)
     if progress and words:
@@ -712,7 +712,7 @@ def parse_scales(text: str) -> tuple[float, ...]:
     """Parses `0.75,1,1.25` into numbers.
 
     Raises:
-        UserError: not a list of numbers.
+        UserError: the text is not a list of numbers.
     """
     try:
         return tuple(float(part) for part in text.split(","))

@@ -683,7 +683,7 @@ def load_model(path: Path | str) -> tuple[nn.Module, ModelSpec]:
     """Builds the network of a model file and loads its weights, in evaluation mode.
 
     Raises:
-        UserError: missing, damaged, not written by pixelwise, or with weights that are NaN or infinite.
+        UserError: the file is missing, damaged, or not written by pixelwise, or its weights are NaN or infinite.
     """
     spec = read_spec(path)
     tensors = read_tensors(path)

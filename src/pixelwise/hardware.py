@@ -23,7 +23,7 @@ def default_device() -> torch.device:
 
 
 def preferred_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 if the processor multiplies it natively, else float32."""
+    """The number format of networks: bfloat16 if the processor multiplies it natively, else float32."""
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     if device.type == "cpu":

@@ -83,7 +83,7 @@ def test_a_stopped_simulation_goes_on_to_the_same_table(
 
     monkeypatch.setattr(api, "train", stopping)
     options = {"budget": 5, "start": 12, "rounds": 2, "strategies": ["random", "mixed"], **MLP}
-    with pytest.raises(KeyboardInterrupt, match="Give the same command again"):
+    with pytest.raises(KeyboardInterrupt, match="Run the same command to continue"):
         api.simulate(digits_folder, tmp_path / "out", seeds=2, **options)  # type: ignore[arg-type]
     assert calls == 6
     api.simulate(digits_folder, tmp_path / "out", seeds=2, **options)  # type: ignore[arg-type]

@@ -172,7 +172,7 @@ HALF = np.repeat([[0], [1]], 24, axis=0) * np.ones((1, 48), int)
     ("masks", "classes", "words"),
     [
         ([HALF], None, "one"),
-        ([np.zeros((48, 48))] * 6, "a\nb\n", "nothing to tell apart"),
+        ([np.zeros((48, 48))] * 6, "a\nb\n", "nothing to distinguish"),
         ([np.full((48, 48), 255)] * 6, "a\nb\nc\n", "only void"),
         ([HALF * 4] * 6, "a\nb\n", "class id 4 found"),
     ],

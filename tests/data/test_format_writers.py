@@ -400,7 +400,7 @@ class TestObjects:
         said = convert(boxes, to, tmp_path / "copy")
         copy = open_dataset(tmp_path / "copy")
         assert (copy.layout, copy.class_names, copy.knows) == (to, source.class_names, {"objects"})
-        assert not [guess for guess in copy.guesses if "taken for not labelled yet" not in guess]
+        assert not [guess for guess in copy.guesses if "as not labelled yet" not in guess]
         assert {split: [below(name) for name in names] for split, names in copy.splits.items()} == {
             split: [below(name) for name in names] for split, names in source.splits.items()
         }

@@ -129,7 +129,7 @@ def test_tasks_and_data_must_agree(digits_folder: Path, scenes_folder: Path, run
     ):
         api.train("resnet18", data=scenes_folder, out=tmp_path / "b")
     with pytest.raises(
-        UserError, match="labels do not show what lenet5 predicts, which was trained for the task 'classify'"
+        UserError, match="lenet5 was trained for the task 'classify', and the labels do not show what it predicts"
     ):
         api.evaluate(run, data=scenes_folder)
     assert not list(tmp_path.iterdir())

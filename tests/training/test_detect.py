@@ -345,7 +345,7 @@ def test_tasks_and_data_must_agree(
     with pytest.raises(UserError, match=r"give a class per pixel, but localizer learns from.*--to coco"):
         api.train("localizer", data=scenes_folder, out=tmp_path / "b")
     with pytest.raises(
-        UserError, match="labels do not show what localizer predicts, which was trained for the task 'detect'"
+        UserError, match="localizer was trained for the task 'detect', and the labels do not show what it predicts"
     ):
         api.evaluate(run, data=digits_folder)
     with pytest.raises(UserError, match="unknown loss of unet: 'box_l2'"):

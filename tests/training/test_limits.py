@@ -128,7 +128,7 @@ def test_declining() -> None:
     assert "worse by 0.1, to 0.5 at the end: the learning rate may be too high" in found.sentence
     by_heart = history(scores).declining(gap(0.9, 0.6))
     assert by_heart is not None
-    assert "by heart" in by_heart.sentence
+    assert "memorises" in by_heart.sentence
     assert history([0.3, 0.5, 0.6, 0.6, 0.59, 0.59]).declining(None) is None
     assert history([0.3, 0.4, 0.5, 0.6, 0.5]).declining(None) is None, "late"
 

@@ -1,4 +1,4 @@
-"""What of a picture could be labelled: the picture itself, regions of it, or single pixels, with their scores.
+"""What could be labelled in a picture: the picture as a whole, regions of it, or single pixels, with their scores.
 
 Regions and pixels of one picture are spread apart: after the best one, those close to it are left out, because they
 show much the same.
@@ -32,8 +32,8 @@ UNCERTAIN = 0.05
 """The share of a picture's pixels, the most uncertain ones, from which pixels are drawn (Shin et al., PixelPick, ICCV
 2021 workshops, section 3.2)."""
 PIXELS_APART = 0.3
-"""The distance between two pixels of a picture is at least this share of that in a square grid of as many pixels as the
-picture may get."""
+"""The least distance between two chosen pixels of a picture, as a share of the spacing of a square grid with as many
+pixels as the picture may get."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

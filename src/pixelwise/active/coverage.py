@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 ROWS = 4096
-"""Pictures whose distances to a centre are computed at a time."""
+"""Number of pictures whose distances to a centre are computed at a time."""
 
 
 def k_centre(features: Tensor | np.ndarray, chosen: Sequence[int] | np.ndarray | Tensor, count: int) -> np.ndarray:
@@ -41,12 +41,12 @@ def k_centre(features: Tensor | np.ndarray, chosen: Sequence[int] | np.ndarray |
 def farthest_first(
     features: Tensor | np.ndarray, chosen: Sequence[int] | np.ndarray | Tensor, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `k_centre`, with the distance (count,) of each new centre from the centres before it.
+    """The result of `k_centre`, and the distance (count,) of each new centre from the centres before it.
 
     The first distance is infinite if nothing was chosen before.
 
     Raises:
-        ValueError: as `k_centre`.
+        ValueError: as in `k_centre`.
     """
     points = _checked(features)
     centres = np.unique(np.asarray(chosen, np.int64).reshape(-1)).tolist()

@@ -19,7 +19,7 @@ from pixelwise.report.figures import INK, STYLE
 from pixelwise.report.pictures import svg
 
 MAX_BANDS = 3
-"""Most strategies whose curves have a band of one standard deviation; more bands hide each other."""
+"""The most strategies whose curves have a band of one standard deviation; more bands hide each other."""
 ENOUGH = 0.95
 """The part of the score with all labels that strategies are compared by."""
 

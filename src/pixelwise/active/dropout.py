@@ -37,10 +37,10 @@ class MonteCarloDropout(nn.Module):
 def with_monte_carlo_dropout(network: nn.Module) -> nn.Module:
     """A copy of a network in evaluation mode, except for its dropout, which stays random (Gal & Ghahramani, ICML 2016).
 
-    Random are `nn.Dropout` and `nn.Dropout2d` with a rate above 0, and nothing else: batch norm uses its running
-    statistics and does not change them. A network without such layers gets dropout at one place, on the input of its
-    `heads` (the layers whose tensors depend on the number of classes), with a rate of 0.5 (as before the last layers of
-    Bayesian SegNet, Kendall et al., BMVC 2017, section 4).
+    Only `nn.Dropout` and `nn.Dropout2d` with a rate above 0 are random: batch norm uses its running statistics and does
+    not change them. A network without such layers gets dropout at one place, on the input of its `heads` (the layers
+    whose tensors depend on the number of classes), with a rate of 0.5 (as before the last layers of Bayesian SegNet,
+    Kendall et al., BMVC 2017, section 4).
 
     Raises:
         UserError: a network without dropout whose heads are unknown.

@@ -19,9 +19,9 @@ from pixelwise.errors import UserError
 from pixelwise.inference.rasters import Picture, open_raster
 
 PER_PICTURE = 4
-"""How many times its share of the budget a picture may get of regions or pixels."""
+"""A picture may get at most this many times its equal share of the budget, in regions or pixels."""
 MAX_PIXELS = 50_000_000
-"""Pixels of a picture in which regions or pixels can be suggested."""
+"""The most pixels of a picture in which regions or pixels can be suggested."""
 
 
 class Observes(Protocol):
@@ -35,10 +35,10 @@ class Measuring:
     """Measures pictures one after the other and keeps only what could be labelled, in bounded memory.
 
     Args:
-        form: of the pictures that are divided into regions.
+        form: the form of the pictures that are divided into regions.
         unit: a word of `tasks.labelling.UNITS`.
-        budget: of all pictures together.
-        seed: of the pixels that are drawn.
+        budget: the budget of all pictures together.
+        seed: seed of the pixels that are drawn.
         taken: number of a picture -> (H, W) bool, the pixels that are labelled already; None if there are none.
 
     Attributes:

@@ -53,7 +53,7 @@ class Observation:
         size: height and width.
         scores: (H, W) float32, a score per pixel, NaN where the picture has no value; or () for the whole picture. None
             if the strategy does not use predictions.
-        features: of the parts of the picture; empty if the strategy does not use them.
+        features: the features of the parts of the picture; empty if the strategy does not use them.
     """
 
     size: tuple[int, int]
@@ -95,10 +95,10 @@ class Observer:
     Pictures are read as for a prediction: in tiles if they are large, resized if the network has one input size.
 
     Args:
-        network: in evaluation mode; it is not changed.
+        network: a network in evaluation mode; it is not changed.
         task: a task whose networks output class logits.
         passes: the number of passes with Monte Carlo dropout.
-        seed: of the dropout.
+        seed: seed of the dropout.
 
     Raises:
         UserError: the strategy needs features or dropout, and the network does not name its head.
@@ -209,7 +209,7 @@ class Observer:
         """The scores (N,) or (N, H, W), and the features (N, F, h, w), of pictures (N, H, W, C) in the spec's form.
 
         Args:
-            number, tile: of the first picture in the pool and of its tile, for the seeds of the dropout.
+            number, tile: number of the first picture in the pool and of its tile, for the seeds of the dropout.
 
         Raises:
             UserError: NaN or infinite numbers in the network's output.

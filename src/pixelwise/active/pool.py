@@ -43,7 +43,7 @@ def open_pool(folder: Path, labelled: Dataset | None, needs: Set[str], class_nam
 
     Args:
         labelled: the data of the run. Pictures with the same content as a labelled one count as labelled.
-        needs: what labels must tell to count, see `Task.needs`.
+        needs: what must be known from the labels so that they count, see `Task.needs`.
         class_names: the classes of the network. Folders with other names do not label pictures.
 
     Raises:

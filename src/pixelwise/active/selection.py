@@ -37,7 +37,7 @@ class Selected:
     Attributes:
         indices: (B,) in the order of their ranks.
         values: (B,) the number by which each was chosen.
-        distances: (B,) the distance of each from the nearest one chosen before or labelled, where features decided;
+        distances: (B,) the distance of each from the nearest candidate chosen before or labelled, if features decided;
             infinite for the first if nothing was chosen before.
     """
 

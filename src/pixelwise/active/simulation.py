@@ -1,4 +1,4 @@
-"""Plays active learning against labels that exist: buys labels round by round, trains, measures on other pictures."""
+"""Simulates active learning on labelled data: buys labels round by round, trains, and measures on other pictures."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Point:
 
 
 class Simulation:
-    """The rounds of all strategies and seeds, each in a folder of its own, so that a stopped simulation goes on.
+    """The rounds of all strategies and seeds, each in a separate folder, so that a stopped simulation can continue.
 
     Args:
         out: the folder of the results.
@@ -133,7 +133,7 @@ class Simulation:
                 key = differing[0]
                 raise UserError(
                     f"{self._out}: holds a simulation with {key} {before.get(key)}, now it is {plan.fixed[key]}; give "
-                    "another --out, or the same settings to go on."
+                    "another --out, or the same settings to continue it."
                 )
         elif self._out.exists() and any(self._out.iterdir()):
             raise UserError(f"{self._out}: holds other files; give a new folder for the simulation.")
@@ -229,7 +229,8 @@ class Simulation:
         candidates = measuring.candidates(lambda number: None)
         if len(candidates) < budget:
             raise UserError(
-                f"round {key[1]}: {len(candidates)} {unit} are left to buy, fewer than the budget of {budget}."
+                f"round {key[1]}: {len(candidates)} {unit} are left to buy, fewer than the budget of {budget}; give "
+                "fewer --rounds or a smaller --budget."
             )
         points = []
         if isinstance(observer, Observer) and strategy.features and unit == "pictures":

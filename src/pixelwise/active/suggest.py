@@ -39,7 +39,7 @@ class Settings:
         budget: how many pictures, regions or pixels to suggest, in all.
         unit: a word of `tasks.labelling.UNITS`; None for the task's default.
         strategy: a name in `STRATEGIES`.
-        passes: with Monte Carlo dropout.
+        passes: number of passes with Monte Carlo dropout.
     """
 
     budget: int
@@ -58,7 +58,7 @@ def suggest(
         What was done, in sentences.
 
     Raises:
-        UserError: as `api.suggest`.
+        UserError: as in `api.suggest`.
     """
     network, spec = load_model(model_file(run))
     task = task_of(spec)
@@ -102,7 +102,7 @@ def check_strategy(name: str, unit: str | None, task: Task, where: str) -> str:
     """The unit; the task's default if it is None.
 
     Args:
-        name: of the strategy.
+        name: name of the strategy.
         where: the run or the data, for messages.
 
     Raises:

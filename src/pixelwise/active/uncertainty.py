@@ -54,7 +54,7 @@ def margin(probabilities: Array) -> Array:
         (N, ...), 0 to 1.
 
     Raises:
-        ValueError: as `entropy`.
+        ValueError: as in `entropy`.
     """
     checked = _checked(probabilities, 2)
     best = checked.topk(min(2, checked.shape[1]), dim=1).values
@@ -77,7 +77,7 @@ def variation_ratio(probabilities: Array) -> Array:
         (N, ...), 0 to 1.
 
     Raises:
-        ValueError: as `entropy`.
+        ValueError: as in `entropy`.
     """
     return _like(probabilities, 1 - _checked(probabilities, 2).amax(1))
 
@@ -100,11 +100,11 @@ def bald(probabilities: Array) -> Array:
         (N, ...), 0 to log min(T, K).
 
     Raises:
-        ValueError: as `entropy`, or no pass.
+        ValueError: as in `entropy`, or no pass.
     """
     passes = Passes()
     for each in _checked(probabilities, 3):
-        passes.add(each.double())  # in float64 the sum of equal passes is exact, so that they disagree by nothing
+        passes.add(each.double())  # in float64 the sum of equal passes is exact, so their disagreement is 0
     return _like(probabilities, passes.bald())
 
 
@@ -112,18 +112,18 @@ def power_bald(probabilities: Array, *, seed: int, beta: float = 1.0) -> Array:
     """PowerBALD: the logarithm of `bald` plus Gumbel noise (Kirsch et al., TMLR 2023, arXiv:2106.12059, section 3).
 
     The pictures with the largest values are a sample without replacement in which each is drawn with a probability
-    proportional to `bald ** beta`. A batch of it repeats itself less than the pictures with the largest `bald`.
+    proportional to `bald ** beta`. Such a batch is less redundant than the pictures with the largest `bald`.
 
     Args:
         probabilities: (T, N, K, ...) of T passes.
-        seed: of the noise; the same seed gives the same values.
+        seed: seed of the noise; the same seed gives the same values.
         beta: large values approach the order of `bald`, 0 is random.
 
     Returns:
         (N, ...); minus infinity where `bald` is 0.
 
     Raises:
-        ValueError: as `bald`.
+        ValueError: as in `bald`.
     """
     return _like(probabilities, gumbel_power(torch.as_tensor(bald(probabilities)), seed=seed, beta=beta))
 

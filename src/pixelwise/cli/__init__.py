@@ -126,7 +126,7 @@ def main() -> None:
 
 
 def _lay_out_help() -> None:
-    """Help fits the terminal; in a pipe, each option is one line."""
+    """Fits help to the width of the terminal; in a pipe, each option is one line."""
     width = min(shutil.get_terminal_size().columns, HELP_WIDTH) if sys.stdout.isatty() else UNLIMITED
     app.info.context_settings = {"help_option_names": ["-h", "--help"], "terminal_width": width}
 
@@ -137,7 +137,7 @@ def _usage(error: typer.BadParameter, arguments: Sequence[str]) -> str:
     wrong = re.sub(r" \(Possible options: (.*)\)", r"; did you mean \1?", wrong)
     end = "" if wrong.endswith((".", "?")) else "."
     verb = next((argument for argument in arguments if argument in VERBS), None)
-    return f"{wrong[0].lower()}{wrong[1:]}{end} `pixelwise {f'{verb} ' if verb else ''}--help` lists what there is."
+    return f"{wrong[0].lower()}{wrong[1:]}{end} `pixelwise {f'{verb} ' if verb else ''}--help` lists what is possible."
 
 
 def _fail(sentence: str, debug: bool, status: int = 1) -> None:

@@ -16,7 +16,7 @@ def demo(
         str,
         typer.Argument(
             metavar="LESSON",
-            help="scenes shows all steps from data to report; overfitting shows what that is and its remedies.",
+            help="scenes shows all steps from data to report; overfitting shows what overfitting is and what helps.",
         ),
     ] = "scenes",
     minutes: Annotated[

@@ -16,7 +16,7 @@ def simulate(
         int, typer.Option(metavar="COUNT", min=1, help="How many pictures, regions or pixels are labelled per round.")
     ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder of the simulation; the same one continues a stopped one.")
+        Path, typer.Option(metavar="DIR", help="The folder of the simulation; a stopped simulation continues there.")
     ],
     strategies: Annotated[
         str, typer.Option(metavar="NAMES", help="Names of strategies, separated by commas (docs/active.md).")

@@ -16,7 +16,7 @@ STOPPED = 130
 
 
 def stoppable(verb: Callable[P, None]) -> Callable[P, None]:
-    """The command, which now ends on Ctrl-C with a sentence: what was saved, and how to continue."""
+    """Wraps a command so that Ctrl-C ends it with a sentence: what was saved, and how to continue."""
 
     @functools.wraps(verb)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -29,7 +29,7 @@ def _rising(pair: tuple[float, float]) -> tuple[float, float]:
 
 
 MARGIN = 1.2
-"""Where an object fills a crop, the object's box is enlarged by this factor (Noh et al., ICCV 2015, section 4.2)."""
+"""If an object fills a crop, the object's box is enlarged by this factor (Noh et al., ICCV 2015, section 4.2)."""
 
 Side = Annotated[int, Field(ge=1)]
 Factor = Annotated[float, Field(gt=0)]
@@ -49,7 +49,7 @@ class Augmentation(BaseModel):
     elastic: float = Field(0.0, ge=0, description="standard deviation in pixels of displacements on a 3 x 3 grid")
     brightness: float = Field(0.0, ge=0, le=1, description="gain drawn within 1 +- this")
     contrast: float = Field(0.0, ge=0, le=1, description="contrast about the picture's mean, within 1 +- this")
-    saturation: float = Field(0.0, ge=0, le=1, description="of colour pictures, within 1 +- this")
+    saturation: float = Field(0.0, ge=0, le=1, description="saturation of colour pictures, within 1 +- this")
     noise: float = Field(0.0, ge=0, le=1, description="largest standard deviation, as a share of the full range")
     blur: float = Field(0.0, ge=0, description="largest gaussian standard deviation in pixels, for half of the crops")
     sharpen: float = Field(0.0, ge=0, description="largest amount of unsharp masking, for half of the crops")
@@ -120,7 +120,7 @@ class Augmentation(BaseModel):
     def draw_warp(self, size: tuple[int, int], rng: np.random.Generator, box: np.ndarray | None = None) -> Warp:
         """Draws the geometry of one crop of a picture of `size` (height, width).
 
-        The crop lies inside the magnified picture where it fits; where it is larger than the picture, it contains it.
+        A crop that fits into the magnified picture lies inside it; a larger crop contains the whole picture.
 
         Args:
             box: (4,) xyxy of an object that fills the crop, with a margin (`MARGIN`). At a scale of 1 box and margin
@@ -128,7 +128,7 @@ class Augmentation(BaseModel):
                 stays in the middle.
         """
         # These numbers are drawn whatever the settings, so that changing one setting leaves the others' draws alone.
-        # The elastic field, below, is drawn only where it is used.
+        # The elastic field, below, is drawn only if it is used.
         scale = float(np.exp(rng.uniform(*np.log(self.scale))))
         angle = np.deg2rad(rng.uniform(-self.rotate, self.rotate))
         mirror = rng.random(2) < 0.5
@@ -198,7 +198,7 @@ class Warp:
         return bool(np.linalg.det(self.matrix[:, :2]) < 0)
 
     def displaced(self, displacement: np.ndarray) -> Warp:
-        """The same warp after another one: each pixel of the crop first moves by (height, width, 2) of its pixels."""
+        """This warp after a displacement (height, width, 2) of each pixel of the crop, in pixels of the crop."""
         in_picture = displacement @ self.matrix[:, :2].T
         if self.displacement is not None:
             in_picture = in_picture + self.displacement
@@ -240,7 +240,7 @@ class Warp:
         )
 
     def _move_values(self, values: np.ndarray, maps: np.ndarray | None) -> np.ndarray:
-        """(H, W) numbers at the crop's pixels, linear between known ones; NaN outside and nearest to void ones."""
+        """(H, W) numbers at the crop's pixels, linear between known numbers; NaN outside and where void prevails."""
         known = np.isfinite(values).astype(np.float32)
         filled = np.where(known > 0, values, 0).astype(np.float32)
         moved = self._resample(filled, maps, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
@@ -249,7 +249,7 @@ class Warp:
         return np.where((weight > 0.5) & (inside > 0), moved / np.maximum(weight, 0.5), np.nan).astype(np.float32)
 
     def _maps(self) -> tuple[np.ndarray | None, np.ndarray]:
-        """Where each pixel of the crop comes from, (height, width, 2) float32 for OpenCV, or None where only the matrix
+        """Where each pixel of the crop comes from, (height, width, 2) float32 for OpenCV, or None if the matrix alone
         determines it; and (height, width) bool, the pixels about which nothing is known.
 
         OpenCV's coordinates have pixel centres at whole numbers.
@@ -294,7 +294,7 @@ class Warp:
         return self.located(points)[0]
 
     def located(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `forward`, and whether each point (...) faces the viewer rather than being turned out of sight."""
+        """The result of `forward`, and for each point (...) whether it faces the viewer or is turned out of sight."""
         inverse = np.linalg.inv(self.matrix[:, :2])
         moved = (points - self.matrix[:, 2]) @ inverse.T
         if self.displacement is not None:
@@ -366,7 +366,7 @@ def elastic_field(size: tuple[int, int], sigma: float, rng: np.random.Generator)
 
 
 def erased(crop: Sample, rng: np.random.Generator) -> Sample:
-    """Covers a rectangle of 2 to 20 % of a crop  with noise; its pixels get no label (Zhong et al., AAAI 2020).
+    """Covers a rectangle of 2 to 20 % of a crop with noise; its pixels get no label (Zhong et al., AAAI 2020).
 
     Objects keep their boxes, as when something stands in front of them.
     """

@@ -65,7 +65,7 @@ def _surface(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _cutting(folder: str, shape: tuple[int, int, int], dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
-    """A random part of a random picture, enlarged where the picture is too small."""
+    """A random part of a random picture, enlarged if the picture is too small."""
     height, width, channels = shape
     files = _pictures(folder)
     picture = _read(files[rng.integers(len(files))], channels, str(dtype))
@@ -80,7 +80,9 @@ def _cutting(folder: str, shape: tuple[int, int, int], dtype: np.dtype, rng: np.
 def _pictures(folder: str) -> tuple[Path, ...]:
     files = tuple(Path(folder) / file for file in picture_files(Path(folder)))
     if not files:
-        raise UserError(f"augment.backgrounds: {folder} holds no pictures (PNG, JPEG, TIFF, BMP or WebP).")
+        raise UserError(
+            f"augment.backgrounds: {folder} holds no pictures (PNG, JPEG, TIFF, BMP or WebP); give another."
+        )
     return files
 
 

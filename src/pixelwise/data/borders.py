@@ -45,7 +45,7 @@ def border_weights(ids: np.ndarray, *, weight: float, sigma: float) -> np.ndarra
 
 @dataclass(frozen=True, slots=True)
 class WithBorderWeights:
-    """Adds `weights` of 1 and more between the objects to the crops of another transform.
+    """Adds `weights` to the crops of another transform: more than 1 between objects, 1 elsewhere.
 
     The objects are those that the dataset distinguishes; otherwise the connected parts of everything but class 0.
     """

@@ -36,7 +36,7 @@ class SampleCache:
         """Returns the prepared sample of a record.
 
         Raises:
-            UserError: as `Dataset.load`.
+            UserError: as in `Dataset.load`.
         """
         sample = self._samples.get(record.name)
         return self.keep(record, self.dataset.load(record, objects=self.objects)) if sample is None else sample
@@ -77,7 +77,7 @@ class SampleCache:
         """Reads every record once, so that an unusable file is found before anything depends on it.
 
         Raises:
-            UserError: as `load`, for the first record that cannot be used.
+            UserError: as in `load`, for the first record that cannot be used.
         """
         with ThreadPoolExecutor(thread_name_prefix="pixelwise-check") as pool:
             for _ in pool.map(self.load, records):

@@ -4,7 +4,7 @@
     road              1: road            road 1            car #00008e           ["background", "road", "car"]
 
 Tables with a header (`name,r,g,b`; `Pixel Value, Class`), CVAT's `road:128,64,128::`, JSON and YAML with names by id,
-ids by name or a list, which may stand below `names`, `labels` or `classes`.
+ids by name or a list, which may be below a key `names`, `labels` or `classes`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BELOW = ("names", "labels", "classes", "categories", "id2label")
 
 @dataclass(frozen=True, slots=True)
 class ClassLine:
-    """One class: its name, and its id and colour where the file states them."""
+    """One class: its name, and its id and colour if the file states them."""
 
     name: str
     number: int | None = None
@@ -47,7 +47,7 @@ def read_class_lines(file: Path) -> list[ClassLine]:
     """The classes that a file names, in its order.
 
     Raises:
-        UserError: as `read_text`.
+        UserError: as in `read_text`.
         ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError: JSON, YAML or a table with another content.
     """
     text = read_text(file)
@@ -116,7 +116,7 @@ def _unquoted(name: str) -> str:
 
 
 def _of_cvat(lines: Sequence[str]) -> list[ClassLine]:
-    """`name:r,g,b:parts:actions`; empty if any line has another form."""
+    """`name:r,g,b:parts:actions`; empty if any line has a different form."""
     rows = [line.split(":") for line in lines]
     if not all(len(row) == 4 for row in rows):
         return []
@@ -124,7 +124,7 @@ def _of_cvat(lines: Sequence[str]) -> list[ClassLine]:
 
 
 def _of_table(lines: Sequence[str], *, certain: bool) -> list[ClassLine]:
-    """A table with a header: a column of names, perhaps one of ids, perhaps r, g and b; empty where there is none.
+    """A table with a header: a column of names, perhaps one of ids, perhaps r, g and b; empty if there is none.
 
     Args:
         certain: whether the file is known to be a table; otherwise a column of ids or of colours must be present.

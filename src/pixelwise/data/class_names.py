@@ -1,4 +1,4 @@
-"""Finds the classes of a dataset by name among those of a network, which may list them in another order."""
+"""Finds the classes of a dataset by name among those of a network, which may list them in a different order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pixelwise.data.draw import BACKGROUND_NAMES
 from pixelwise.errors import UserError
 
 GENERIC = re.compile(r"class \d+|object|foreground")
-"""Names that are used where data names no classes. They tell no more than the id does."""
+"""Names that are used if the data names no classes. They say no more about a class than its id does."""
 
 MAX_NAMES = 12
 """How many names a message lists."""
@@ -21,9 +21,9 @@ MAX_NAMES = 12
 def with_class_names(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
     """The dataset with the class ids of another list of names, which must contain each of the dataset's classes.
 
-    Classes are found by name, in any order; upper and lower case do not matter. Where both lists have a background and
-    one further class, and at most one of the lists gives that class a name (`GENERIC`), it is taken to be the same
-    class. A note says what was done unless the lists are equal.
+    Classes are found by name, in any order; upper and lower case do not matter. If both lists have a background and one
+    further class, and at most one of the lists gives that class a name (`GENERIC`), it is taken to be the same class. A
+    note says what was done unless the lists are equal.
 
     Raises:
         UserError: classes that are not in the list, or that cannot be matched by their names.

@@ -1,8 +1,8 @@
 """The names, ids and colours of the classes, from whatever text file people keep next to their masks.
 
-`classes.txt` counts first; where there is none, `class_names.txt` and `labels.txt` of LabelMe's tools, `labelmap.txt`
-of CVAT, `_classes.csv`, `class_dict.csv`, `codes.txt`, `label_colors.txt`, nnU-Net's `dataset.json` and others do.
-`class_lines` reads their spellings.
+`classes.txt` takes precedence. Without it, the classes come from `class_names.txt` and `labels.txt` of LabelMe's tools,
+`labelmap.txt` of CVAT, `_classes.csv`, `class_dict.csv`, `codes.txt`, `label_colors.txt`, nnU-Net's `dataset.json` and
+others. `class_lines` reads their spellings.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class ClassTable:
     """The classes of a dataset as one file lists them.
 
     Attributes:
-        file: its path; None where there is none.
+        file: its path; None if there is none.
         names: by class id.
-        colours: RGB -> class id; empty where the file gives no colours.
-        guesses: what was decided where the file is ambiguous.
+        colours: RGB -> class id; empty if the file gives no colours.
+        guesses: what was decided because the file is ambiguous.
         listed: the names without those that only fill gaps between ids.
     """
 
@@ -44,15 +44,15 @@ class ClassTable:
         return self.file is not None
 
     def palette(self) -> dict[int, int]:
-        """0xRRGGBB -> class id."""
+        """The colours as a palette, 0xRRGGBB -> class id."""
         return {red << 16 | green << 8 | blue: class_id for (red, green, blue), class_id in self.colours.items()}
 
 
 def read_classes(root: Path) -> tuple[str, ...] | None:
-    """The class names in order of id, or None where no file gives them.
+    """The class names in order of id, or None if no file gives them.
 
     Raises:
-        UserError: as `class_table`.
+        UserError: as in `class_table`.
     """
     table = class_table(root)
     return table.names if table.given else None
@@ -61,13 +61,13 @@ def read_classes(root: Path) -> tuple[str, ...] | None:
 def class_table(root: Path) -> ClassTable:
     """The class names of a dataset and their colours.
 
-    `classes.txt` at the root counts first, then the other files named above, at the root or in the folders `train`,
-    `annotations` and `meta`. A folder that holds the whole dataset counts as the root. Where that file has no colours,
-    `colors.txt` or `colours.txt` adds them, by name or else by line.
+    `classes.txt` at the root takes precedence over the other files named above, which may be at the root or in the
+    folders `train`, `annotations` and `meta`. A folder that holds the whole dataset counts as the root. If the file has
+    no colours, `colors.txt` or `colours.txt` adds them, by name or else by line.
 
     Raises:
         UserError: a `classes.txt` or `colors.txt` that is not text, or that names no class, more than 255 classes or
-            one class twice. Other files that cannot be understood are taken for something else.
+            one class twice. Other files that cannot be understood are ignored, since they may hold something else.
     """
     table = _names(root)
     found = [file for home in homes_of(root) for file in _files(home, ("colors.txt", "colours.txt"))]
@@ -132,7 +132,7 @@ def _table(file: Path, lines: Sequence[ClassLine]) -> ClassTable:
     """Checks the lines and brings them into the order of their ids.
 
     Raises:
-        UserError: as `class_table`.
+        UserError: as in `class_table`.
     """
     lines = [line for line in lines if line.name != "__ignore__"]
     void = [line.name for line in lines if line.number == VOID]
@@ -170,7 +170,7 @@ def _table(file: Path, lines: Sequence[ClassLine]) -> ClassTable:
 def _by_number(lines: Sequence[ClassLine]) -> Sequence[ClassLine]:
     """The lines in the order of the ids that they state, if all of them state one; gaps are filled with `class N`.
 
-    Where ids begin at 1, 0 is the background.
+    If ids begin at 1, 0 is the background.
     """
     stated = {line.number: line for line in lines if line.number is not None}
     if not lines or len(stated) < len(lines):

@@ -47,7 +47,7 @@ class Coding(ABC):
     @property
     @abstractmethod
     def knows(self) -> frozenset[str]:
-        """Words of `KNOWLEDGE`: what the labels tell about a picture."""
+        """Words of `KNOWLEDGE`: what is known about a picture from its labels."""
 
     def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
         """The sample with its labels.
@@ -66,7 +66,7 @@ class Coding(ABC):
 
     @abstractmethod
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
-        """The mask as (H, W) uint8 class ids, 255 = void, and the objects where the coding knows them.
+        """The mask as (H, W) uint8 class ids, 255 = void, and the objects if the coding knows them.
 
         Raises:
             UserError: labels that are unreadable, or cannot belong to a picture of that size.
@@ -74,10 +74,10 @@ class Coding(ABC):
 
     @abstractmethod
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Only the mask, which is quicker where there are many objects.
+        """The mask alone, which is quicker if there are many objects.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
 
 
@@ -107,7 +107,7 @@ class MaskCoding(Coding):
         return max(self.mapping, default=0) > 255
 
     def in_a_byte(self, stored: np.ndarray) -> np.ndarray:
-        """Stored values; where `mapping` has values beyond 255, the values that it knows are replaced already."""
+        """Stored values; if `mapping` has values beyond 255, the values that it maps are replaced by class ids."""
         if not self._wide:
             return stored
         values, where = np.unique(stored, return_inverse=True)
@@ -129,10 +129,10 @@ class MaskCoding(Coding):
         return _OF_MASKS.get(self.kind, frozenset({"pixels"}))
 
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
-        """The mask as (H, W) uint8 class ids, and the objects where the coding knows them.
+        """The mask as (H, W) uint8 class ids, and the objects if the coding knows them.
 
         Raises:
-            UserError: a file that is unreadable, has another size than its picture, or holds values that are not ids.
+            UserError: a file that cannot be read, differs in size from its picture, or holds values that are not ids.
         """
         if self.kind != "objects":
             return self.decode_mask(record, height, width), None
@@ -140,10 +140,10 @@ class MaskCoding(Coding):
         return (ids > 0).astype(np.uint8), Instances.from_label_map(ids.astype(np.int64))
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Only the mask, which is quicker where there are many objects.
+        """The mask alone, which is quicker if there are many objects.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         if self.kind == "objects":
             return (_label_map(record.labels, height, width) > 0).astype(np.uint8)
@@ -169,7 +169,8 @@ class ClassCoding(Coding):
         return sample  # the record's class is the only label
 
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
-        """
+        """Refuses to make a mask.
+
         Raises:
             UserError: always, because there is no mask.
         """
@@ -179,9 +180,10 @@ class ClassCoding(Coding):
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """
+        """Refuses to make a mask.
+
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         return self.decode(record, height, width)[0]
 
@@ -211,7 +213,7 @@ def read_values(file: Path, palette: Mapping[int, int]) -> np.ndarray:
         palette: 0xRRGGBB -> value; empty to refuse colour pictures.
 
     Raises:
-        UserError: unreadable, or a colour that is not in the palette.
+        UserError: a file that cannot be read, or a colour that is not in the palette.
     """
     if not palette or probe(file).mode not in ("RGB", "RGBA"):
         return read_ids(file)

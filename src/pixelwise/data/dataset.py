@@ -39,7 +39,7 @@ class Dataset:
         coding: how labels are stored.
         notes: sentences on what was assumed while reading (mapped ids, an automatic split, ...).
         guesses: sentences on what was decided by the look of the files, and how to overrule it.
-        renumbering: id in the labels -> class id, where the two differ (`class_names.with_class_names`); else empty.
+        renumbering: id in the labels -> class id, if the two differ (`class_names.with_class_names`); else empty.
     """
 
     root: Path
@@ -66,7 +66,7 @@ class Dataset:
 
     @property
     def knows(self) -> frozenset[str]:
-        """Words of `KNOWLEDGE`: what the labels tell about a picture."""
+        """Words of `KNOWLEDGE`: what is known about a picture from its labels."""
         return self.coding.knows
 
     @property
@@ -78,15 +78,15 @@ class Dataset:
         """One record's picture, (H, W, C), in the dataset's form, with its gaps filled: see `data.gaps`.
 
         Raises:
-            UserError: unreadable.
+            UserError: the picture cannot be read.
         """
         return self.read_known(record)[0]
 
     def read_known(self, record: Record) -> tuple[np.ndarray, np.ndarray | None]:
-        """As `read`, and (H, W) bool, where the picture has no value; None if it has a value everywhere.
+        """The picture as `read` returns it, and (H, W) bool, the pixels without a value; None if all have one.
 
         Raises:
-            UserError: unreadable.
+            UserError: the picture cannot be read.
         """
         if record.position is None:
             image, gaps = read_filled(record.picture, self.form)
@@ -97,7 +97,7 @@ class Dataset:
         """Height and width of one record's picture, from the file's header.
 
         Raises:
-            UserError: unreadable.
+            UserError: the picture cannot be read.
         """
         if record.position is None:
             header = probe(record.picture)
@@ -112,7 +112,7 @@ class Dataset:
             objects: whether the objects are needed; separating many of them takes longer than everything else.
 
         Raises:
-            UserError: unreadable, sizes that differ, or ids beyond the classes.
+            UserError: a file that cannot be read, sizes that differ, or ids beyond the classes.
         """
         return self.label(record, *self.read_known(record), objects=objects)
 
@@ -120,7 +120,7 @@ class Dataset:
         """Adds the labels to a record's picture, as `read_known` returns it; void where the picture has no value.
 
         Raises:
-            UserError: labels that are unreadable, of another size, or with ids beyond the classes.
+            UserError: labels that cannot be read, differ in size from the picture, or hold ids beyond the classes.
         """
         sample = Sample(record.name, image, class_id=record.class_id)
         if record.labels:
@@ -140,7 +140,7 @@ class Dataset:
         """The class ids of a labelled record, (H, W) uint8; the picture is decoded only if it may have gaps.
 
         Raises:
-            UserError: unreadable, sizes that differ, or ids beyond the classes.
+            UserError: a file that cannot be read, sizes that differ, or ids beyond the classes.
         """
         mask = self._checked(self.coding.decode_mask(record, *self.size(record)), record)
         if record.position is not None or not probe(record.picture).may_have_gaps:
@@ -165,7 +165,7 @@ class Dataset:
         return "".join(parts)
 
     def _drawn(self, record: Record) -> np.ndarray:
-        """(H, W, 3) uint8: a picture tinted by its mask, where it has one."""
+        """(H, W, 3) uint8: a picture, tinted by its mask if it has one."""
         sample = self.load(record)
         if sample.mask is None:
             return to_rgb(sample.image)

@@ -17,7 +17,7 @@ def write_digits(out: Path | str, train: int = 10, val: int | None = None) -> No
         val: digits of each class to validate on; None for all remaining ones, 1,697 with 100 to train on.
 
     Raises:
-        OSError: as the system gives it.
+        OSError: as the system raises it.
     """
     from sklearn.datasets import load_digits
 

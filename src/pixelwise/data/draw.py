@@ -23,12 +23,12 @@ DEUTERANOPIA = ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413),
 
 
 def background_class(class_names: Sequence[str]) -> int | None:
-    """0 where the first class is named as a background (`background`, `other`, ...), else None."""
+    """The id of the background: 0 if the first class is named as one (`background`, `other`, ...), else None."""
     return 0 if class_names and class_names[0].strip().lower() in BACKGROUND_NAMES else None
 
 
 def palette(num_classes: int, background: int | None = 0) -> np.ndarray:
-    """Colours that people with and without red-green colour blindness can tell apart.
+    """Colours that people with and without red-green colour blindness can distinguish.
 
     The first seven are Okabe and Ito's. Each later one is chosen from a grid of colours that are neither dull nor
     glaring: the colour farthest from all before it in CIELAB, where the smallest distance among three kinds of eye

@@ -34,7 +34,7 @@ class ValueFacts:
 
     Attributes:
         pixels: how many pixels have a number.
-        mean, std, low, high: of these numbers.
+        mean, std, low, high: mean, standard deviation, minimum and maximum of these numbers.
         name, unit: what the numbers are, as the dataset states it; may be empty.
     """
 
@@ -52,21 +52,21 @@ class Fingerprint:
     """What a dataset is like; the statistics describe its `train` split.
 
     Attributes:
-        pictures: number of pictures by split; with the key `unlabelled` where there are such pictures.
+        pictures: number of pictures by split; with the key `unlabelled` if there are such pictures.
         unlabelled: pictures without labels.
         height, width: (smallest, median, largest) over all pictures, in pixels.
         form: the form to which pictures are converted.
         mean, std: per channel over all pixels that have a value, in the units of `form.dtype`.
         class_names: by class id.
-        class_pixels: pixels by class; where each picture has one class, pictures.
+        class_pixels: pixels by class; if each picture has one class, pictures by class.
         class_pictures: pictures that have the class.
-        present_pixels: by class, labelled pixels of the pictures that contain the class; where each picture has one
-            class, all labelled pictures.
+        present_pixels: by class, labelled pixels of the pictures that contain the class; if each picture has one class,
+            all labelled pictures.
         void_fraction: share of pixels without a label.
         digest: hexadecimal; it changes with any file, name, class or split.
-        objects: facts about the objects of the training pictures, where the task is about objects.
-        values: facts about the numbers of the training pictures, where the data has a number per pixel.
-        joints: the joints of the objects, where the data has keypoints.
+        objects: facts about the objects of the training pictures, if the data has objects.
+        values: facts about the numbers of the training pictures, if the data has a number per pixel.
+        joints: the joints of the objects, if the data has keypoints.
     """
 
     pictures: Mapping[str, int]
@@ -100,7 +100,7 @@ class Fingerprint:
         return median_frequency_weights(self.class_pixels, self.present_pixels)
 
     def sqrt_median_frequency_weights(self) -> tuple[float, ...]:
-        """The square roots of these weights, which training uses for imbalanced classes by default."""
+        """The square roots of the median frequency weights, the default of training for imbalanced classes."""
         return sqrt_median_frequency_weights(self.class_pixels, self.present_pixels)
 
     def to_dict(self) -> dict[str, Any]:
@@ -136,9 +136,9 @@ class Stock:
 
     Attributes:
         facts: see `Fingerprint`.
-        class_counts: split -> pixels by class id, (256,); pictures by class, (K,), where each picture has one class.
-        objects: split -> facts about its objects; None where there are none.
-        values: split -> facts about its numbers per pixel; None where there are none.
+        class_counts: split -> pixels by class id, (256,); pictures by class, (K,), if each picture has one class.
+        objects: split -> facts about its objects; None if there are none.
+        values: split -> facts about its numbers per pixel; None if there are none.
         notes: sentences on what is unusual.
     """
 
@@ -152,7 +152,7 @@ class Stock:
 def fingerprint(dataset: Dataset) -> Fingerprint:
     """Measures a dataset: headers of all pictures, pixels of at most 200 and masks of at most 1000 training pictures.
 
-    Where each picture has one class, all pictures are counted.
+    If each picture has one class, all pictures are counted.
 
     Raises:
         UserError: a file that cannot be read, or labels that do not fit their picture or the classes.

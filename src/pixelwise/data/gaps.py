@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 CONVENTIONS = (-9999.0, -99999.0, -32767.0, -32768.0, -2147483648.0)
-"""Numbers that stand for "no value" in pictures of floats and signed integers, even where no tag says so."""
+"""Numbers that stand for "no value" in pictures of floats and signed integers, even if no tag says so."""
 HUGE = 1e18
 """Floats of this size and beyond stand for "no value": -3.4e38 is the lowest float32, 1e20 fills climate data."""
 LONE_SHARE = 0.005

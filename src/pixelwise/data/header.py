@@ -54,10 +54,10 @@ class Header:
         mode: Pillow's mode (`L`, `RGB`, `P`, `CMYK`, ...), or `multichannel`.
         orientation: 1 (upright) to 8, as EXIF and TIFF number them.
         has_alpha: one of the channels is alpha.
-        nodata: the stored value that stands for "no value", where the file states one (GDAL's tag).
+        nodata: the stored value that stands for "no value", if the file states one (GDAL's tag).
         frames: number of pictures in the file, of an animation or in several sizes; one of them is read.
         pages: number of pages of equal size in a TIFF that form the picture together.
-        meaning: what several pages are: `channels` or `slices`; `unknown` where the file does not say and the pages are
+        meaning: what several pages are: `channels` or `slices`; `unknown` if the file does not say and the pages are
             few enough to be channels.
     """
 
@@ -107,7 +107,7 @@ def open_image(file: Path | str | BinaryIO) -> Image.Image:
     lifted for that moment only: `read_picture` checks sizes against `MAX_PIXELS` before anything is decoded.
 
     Raises:
-        OSError: as Pillow gives it: missing, or not a picture (`PIL.UnidentifiedImageError`).
+        OSError: as Pillow raises it: the file is missing, or not a picture (`PIL.UnidentifiedImageError`).
     """
     with _opening:  # one thread at a time, so that each thread restores the limit it found
         limit = Image.MAX_IMAGE_PIXELS

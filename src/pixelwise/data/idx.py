@@ -23,7 +23,7 @@ def read_idx(path: Path) -> np.ndarray:
     """The array of a file, read-only, in the machine's byte order; cached, because it is needed for every picture.
 
     Raises:
-        UserError: missing, damaged, or not an idx file.
+        UserError: the file is missing, damaged, or not an idx file.
     """
     try:
         status = path.stat()
@@ -40,7 +40,7 @@ def _read(path: Path, modified: int, size: int) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({error}); download it again.") from None
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _TYPES:
-        raise UserError(f"{path}: not an idx file (it begins with {data[:4].hex() or 'nothing'}).")
+        raise UserError(f"{path}: not an idx file (it begins with {data[:4].hex() or 'nothing'}); download it again.")
     dtype, dimensions = np.dtype(_TYPES[data[2]]), data[3]
     start = 4 + 4 * dimensions
     shape = np.frombuffer(data[4:start].ljust(4 * dimensions, b"\0"), ">i4").tolist()

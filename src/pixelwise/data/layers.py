@@ -34,15 +34,15 @@ class LayerCoding(Coding):
         """The mask as (H, W) uint8 class ids; no objects.
 
         Raises:
-            UserError: a file that is unreadable or of another size than its picture.
+            UserError: a file that cannot be read or differs in size from its picture.
         """
         return self.decode_mask(record, height, width), None
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Only the mask.
+        """The mask alone.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         mask = np.zeros((height, width), np.uint8)
         layers = []
@@ -63,7 +63,7 @@ def foreground(file: Path) -> np.ndarray:
     """The pixels that a black-and-white mask marks, (H, W) bool: all but 0, or with soft edges, all above half.
 
     Raises:
-        UserError: unreadable, or a colour picture.
+        UserError: a file that cannot be read, or a colour picture.
     """
     values = read_ids(file)
     top = int(values.max(initial=0))

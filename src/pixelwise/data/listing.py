@@ -78,9 +78,10 @@ def _files(root: Path, suffixes: Collection[str], *, hidden: bool = False) -> It
 
 
 def _refuse(error: OSError) -> None:
-    """
+    """Reports a folder that cannot be read, which `os.walk` would skip.
+
     Raises:
-        UserError: always; `os.walk` would skip a folder that cannot be read.
+        UserError: always.
     """
     raise UserError(f"{error.filename}: cannot be read ({error.strerror}); check its permissions, or move it away.")
 
@@ -112,7 +113,7 @@ def read_text(path: Path) -> str:
     """The text of a file in UTF-8, or in UTF-16 or UTF-32 (Windows' Notepad, PowerShell's `>`).
 
     Raises:
-        UserError: another encoding.
+        UserError: the text has another encoding.
     """
     data = path.read_bytes()
     try:
@@ -125,7 +126,7 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a text file, stripped; blank ones and those that begin with `#` are left out.
 
     Raises:
-        UserError: as `read_text`.
+        UserError: as in `read_text`.
     """
     lines = (line.strip() for line in read_text(path).splitlines())
     return [line for line in lines if line and not line.startswith("#")]

@@ -218,7 +218,7 @@ def prefetch(load: Callable[[Record], T], records: Sequence[Record], workers: in
     """The result of `load` for each record, in order, read ahead by threads; a few at a time are kept in memory.
 
     Raises:
-        UserError: as `load`, when the record with the problem is reached.
+        UserError: as in `load`, when the record with the problem is reached.
     """
     workers = workers or min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers, thread_name_prefix="pixelwise-loader") as pool:

@@ -180,7 +180,7 @@ def _spellings(entry: str) -> list[str]:
 
 
 def _upwards(folder: str) -> list[str]:
-    """`["a/b", "a"]` for `a/b`: a folder and those above it, without the root."""
+    """A folder and those above it, without the root: `["a/b", "a"]` for `a/b`."""
     parts = folder.split("/") if folder else []
     return ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
@@ -191,7 +191,7 @@ def _tails(name: str) -> list[str]:
 
 
 def _common_folders(names: Sequence[str]) -> str:
-    """`data/` if all names are in that folder and it names neither a role nor a split."""
+    """The folder that all names are in, such as `data/`; empty if there is none, or if it names a role or a split."""
     columns = zip(*(_spelled(name).split("/")[:-1] for name in names), strict=False)
     shared = (column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
     return "".join(
@@ -214,10 +214,9 @@ class Finder:
         """The records that the entries of a file mean.
 
         A bare name (`2.jpg`) means the picture of the file's own split, or at the file's home (`_home`), if the names
-        in the file occur there.
-        Where names repeat from folder to folder and the file has pictures at its home, a bare name that is missing
-        there means no picture: a picture of that name in another folder is a different one. Where most bare names fit
-        several pictures, those that fit only one are treated as ambiguous, too.
+        in the file occur there. If names repeat from folder to folder and the file has pictures at its home, a bare
+        name that is missing there means no picture: a picture of that name in another folder is a different one. If
+        most bare names fit several pictures, those that fit only one are treated as ambiguous, too.
 
         Args:
             file: the annotation file.

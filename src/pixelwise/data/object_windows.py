@@ -36,7 +36,7 @@ class ObjectWindows:
     Attributes:
         side: side of the windows in pixels, after resizing to the network's input.
         scales: shorter sides to which pictures are resized when they are searched (`tasks.detect.merging.localise`).
-        background: share of windows without an object, where a picture has room for any.
+        background: share of windows without an object, if a picture has room for any.
         augment: further variation within a window; None for none.
     """
 
@@ -66,7 +66,7 @@ class ObjectWindows:
             yield plain(sample, rng)
 
     def _of_object(self, sample: Sample, rng: np.random.Generator) -> Sample | None:
-        """A window around one of the objects; None if it shows too little of it, or another object nearer."""
+        """A window around an object; None if it shows too little of it, or another object is nearer the middle."""
         assert sample.instances is not None
         if not len(sample.instances):
             return None

@@ -39,7 +39,7 @@ def object_sizes(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
 
 
 def object_facts(sizes: Iterable[tuple[np.ndarray, np.ndarray]], num_classes: int) -> ObjectFacts | None:
-    """Facts about the objects of pictures, from the `object_sizes` of each; None where there is no object."""
+    """Facts about the objects of pictures, from the `object_sizes` of each; None if there is no object."""
     found = [(classes, sides) for classes, sides in sizes if len(classes)]
     if not found:
         return None
@@ -65,7 +65,7 @@ def boxes_alone(sample: Sample) -> Sample:
 
 
 def largest_first(sample: Sample) -> Sample:
-    """A sample with the class of its largest object, and with its objects sorted by falling area."""
+    """A sample with the class of its largest object, and with its objects sorted by decreasing area."""
     assert sample.instances is not None
     objects = sample.instances.select(np.argsort(-box_areas(sample.instances.boxes), kind="stable"))
     class_id = int(objects.classes[0]) if len(objects) else NO_CLASS

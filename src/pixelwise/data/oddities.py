@@ -62,7 +62,7 @@ def oddities(coding: ShapeCoding, record: Record, height: int, width: int) -> Od
     """Finds the shapes of a picture that are probably mistakes.
 
     Raises:
-        UserError: as `ShapeCoding.decode`.
+        UserError: as in `ShapeCoding.decode`.
     """
     drawn = [(shape, patch, int(np.count_nonzero(patch.mask))) for shape, patch in coding.drawn(record, height, width)]
     objects = [(shape, patch, pixels) for shape, patch, pixels in drawn if pixels and shape.class_id not in (0, VOID)]
@@ -85,7 +85,7 @@ def oddities(coding: ShapeCoding, record: Record, height: int, width: int) -> Od
 
 
 SAME = 0.95
-"""Two annotations are of one object if the IoU of their boxes and the ratio of their areas are at least this."""
+"""Two annotations mean one object if the IoU of their boxes and the ratio of their areas are at least this."""
 
 
 def _seen(objects: Sequence[Drawn], height: int, width: int) -> SeenObjects:

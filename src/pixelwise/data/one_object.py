@@ -15,8 +15,8 @@ BACKGROUND = 0
 
 
 def with_objects(sample: Sample) -> Sample:
-    """A sample with its objects. Where the data does not distinguish objects, they are the boxes of the connected
-    regions of each class but `BACKGROUND`."""
+    """A sample with its objects. If the data does not distinguish objects, they are the boxes of the connected regions
+    of each class but `BACKGROUND`."""
     if sample.instances is not None or sample.mask is None:
         return sample
     boxes, classes = [], []
@@ -64,7 +64,8 @@ def draw_object(sample: Sample, rng: np.random.Generator, *, alone: bool) -> tup
 
 
 def _largest_region(there: np.ndarray) -> np.ndarray:
-    """(h, w) bool -> the region with the largest box. Of all regions inside a region's box, it is the region itself."""
+    """(h, w) bool -> (h, w) bool, the connected region with the largest box. In the box of an object, which smaller
+    regions of its class may share, this is the object."""
     labels, stats = cv2.connectedComponentsWithStats(there.astype(np.uint8), connectivity=8)[1:3]
     if len(stats) == 1:
         return there

@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Literal
 
 Order = Literal["columns", "rows"]
-"""Down the columns, as in most tables, or along the rows."""
+"""The order of a picture's pixels: down the columns, as in most tables, or along the rows."""

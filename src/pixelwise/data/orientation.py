@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 TAG = 0x0112
-"""The number of this tag in both EXIF and TIFF."""
+"""The number of the orientation tag in both EXIF and TIFF."""
 
 # Orientation -> whether rows and columns change places, and whether the rows and the columns are then reversed.
 _STEPS = {

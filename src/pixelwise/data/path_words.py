@@ -122,7 +122,7 @@ def _folder_meaning(folder: str) -> tuple[str, str] | None:
 
 
 def without_mask_suffix(key: str) -> str:
-    """`a/x` of `a/x_mask` and `a/x_mask_1`, and empty if there is no such suffix."""
+    """A key without the suffix of a mask: `a/x` for `a/x_mask` and `a/x_mask_1`; empty if there is no such suffix."""
     match = _MASK_SUFFIX.match(key)
     return match["stem"] if match else ""
 
@@ -144,7 +144,7 @@ def without_suffix(path: str) -> str:
 
 
 def record_names(pictures: Collection[PurePosixPath]) -> dict[PurePosixPath, str]:
-    """Picture -> its path without the suffix, or with it where others differ only in their suffix."""
+    """Picture -> its path without the suffix, or with it if other pictures differ only in their suffix."""
     counts = Counter(without_suffix(str(picture)) for picture in pictures)
     return {
         picture: name if counts[name := without_suffix(str(picture))] == 1 else str(picture) for picture in pictures

@@ -24,8 +24,8 @@ class Person:
 
     Attributes:
         keypoints: (J, 3) float32 x, y in pixels and `HIDDEN`, `VISIBLE` or 0 for a joint that is not annotated.
-        box: (4,) float32 xyxy in pixels; None where only the joints are known.
-        head_box: (4,) float32 xyxy around the head; None where it is not known.
+        box: (4,) float32 xyxy in pixels; None if only the joints are known.
+        head_box: (4,) float32 xyxy around the head; None if it is not known.
         entry: the person's entry in the file, for messages.
     """
 
@@ -59,7 +59,8 @@ class PeopleCoding(Coding):
         return replace(sample, instances=instances_of(self.people_of(record.name), self.joints, self.head_boxes))
 
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
-        """
+        """Refuses to make a mask.
+
         Raises:
             UserError: always, because joints are not masks.
         """
@@ -69,18 +70,19 @@ class PeopleCoding(Coding):
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """
+        """Refuses to make a mask.
+
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         return self.decode(record, height, width)[0]
 
 
 def instances_of(people: tuple[Person, ...], joints: Joints, head_boxes: bool = False) -> Instances:
-    """People as objects: the box of each person, or the box around the joints where only joints are known.
+    """People as objects: the box of each person, or the box around the joints if only joints are known.
 
     Args:
-        head_boxes: whether people have a head box, which is NaN where it is not known.
+        head_boxes: whether people have a head box, which is NaN if it is not known.
     """
     keypoints = np.zeros((len(people), len(joints), 3), np.float32)
     for number, person in enumerate(people):
@@ -102,7 +104,7 @@ def instances_of(people: tuple[Person, ...], joints: Joints, head_boxes: bool = 
 
 
 def box_of_joints(keypoints: np.ndarray) -> np.ndarray:
-    """(N, J, 3) -> (N, 4) float32 xyxy around the annotated joints of each person; zeros where there are none."""
+    """(N, J, 3) -> (N, 4) float32 xyxy around the annotated joints of each person; zeros if there are none."""
     known = keypoints[..., 2:] > 0
     low = np.where(known, keypoints[..., :2], np.inf).min(1, initial=np.inf)
     high = np.where(known, keypoints[..., :2], -np.inf).max(1, initial=-np.inf)

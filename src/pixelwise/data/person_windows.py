@@ -21,7 +21,7 @@ class PersonWindow:
     """A square around a person, and its resized picture that a network sees; proportions are kept.
 
     Attributes:
-        left, top, side: of the square, in pixels of the picture; it may reach beyond the picture.
+        left, top, side: position and side of the square in pixels of the picture; it may reach beyond the picture.
         size: height and width of the network's input.
     """
 
@@ -99,7 +99,7 @@ class PersonWindows:
 class PersonCrops:
     """Random crops of samples of `people_alone`, each of one person, who fills the crop at a scale of 1.
 
-    The person is first cut out with as much of the surroundings as any crop may show, and reduced where the picture has
+    The person is first cut out with as much of the surroundings as any crop may show, and reduced if the picture has
     more pixels than the crop. So everything beyond the picture is plain, rather than a mirror image with extra limbs.
     """
 

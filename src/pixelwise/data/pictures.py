@@ -72,7 +72,7 @@ class PictureFormat:
 
 
 def as_dtype(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Converts computed values back to a picture's type: rounded and clipped to its range, where it has one."""
+    """Converts computed values back to a picture's type: rounded and clipped to its range, if it has one."""
     if str(dtype) not in FULL_RANGE:
         return values.astype(dtype)
     return np.clip(np.rint(values), 0, FULL_RANGE[str(dtype)]).astype(dtype)
@@ -86,16 +86,18 @@ def read_picture(path: Path | str, form: PictureFormat | None = None) -> np.ndar
     type. Pixels without a value are filled, see `gaps`.
 
     Raises:
-        UserError: missing, empty, truncated, not a picture, a stack of slices, too large, or not convertible to `form`.
+        UserError: the file is missing, empty, truncated, not a picture, a stack of slices, too large, or cannot be
+            converted to `form`.
     """
     return read_filled(path, form)[0]
 
 
 def read_filled(path: Path | str, form: PictureFormat | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-    """As `read_picture`, and where values were missing: (H, W, C) bool in the file's own channels, or None.
+    """The picture as `read_picture` returns it, and which values were missing: (H, W, C) bool in the file's own
+    channels, or None.
 
     Raises:
-        UserError: as `read_picture`.
+        UserError: as in `read_picture`.
     """
     path = Path(path)
     header = probe(path)
@@ -215,14 +217,14 @@ def convert(image: np.ndarray, form: PictureFormat, path: Path | str = "picture"
 def read_ids(path: Path | str) -> np.ndarray:
     """A mask's stored values as (H, W) integers from 0; palette pictures give their palette indices.
 
-    For colour pictures with three equal channels, one of them is returned; where only the alpha channel varies, it is
-    the mask.
+    For colour pictures with three equal channels, one of them is returned; if only the alpha channel varies, it is the
+    mask.
 
-    Where a file states a no-data value other than 0, pixels with that value are void (255), or 0 in a map of objects.
+    If a file states a no-data value other than 0, pixels with that value are void (255), or 0 in a map of objects.
 
     Raises:
-        UserError: unreadable, in colour, which stores no ids, several pages (code `stack`), or fractions, negative
-            numbers, NaN or infinity (code `mask-values`).
+        UserError: a file that cannot be read, a colour picture, which stores no ids, several pages (code `stack`), or
+            fractions, negative numbers, NaN or infinity (code `mask-values`).
     """
     path = Path(path)
     header = probe(path)
@@ -284,7 +286,7 @@ def _unscaled(ids: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _whole_ids(ids: np.ndarray, nodata: float | None, path: Path) -> np.ndarray:
-    """Stored numbers as uint8, uint16, int32 or, where they are larger, int64.
+    """Stored numbers as uint8, uint16, int32 or, if they are larger, int64.
 
     Raises:
         UserError: numbers that are not ids.
@@ -325,7 +327,7 @@ def write_png(path: Path | str, array: np.ndarray) -> None:
     Creates the folder if necessary.
 
     Raises:
-        OSError: as the system gives it.
+        OSError: as the system raises it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from pixelwise.errors import UserError
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 GREY_WITH_ALPHA = 4
-"""The number of this colour type in a PNG's header."""
+"""The number of the colour type grey with alpha in a PNG's header."""
 TAIL_BYTES = 1 << 16
 """A PNG's EXIF is looked for in this many last bytes if it does not precede the pixels."""
 _ANIMATED = frozenset({"GIF", "PNG", "WEBP", "AVIF"})
@@ -26,7 +26,7 @@ def probe(path: Path | str) -> Header:
     """Reads only the header of a file.
 
     Raises:
-        UserError: missing, empty, or not a picture.
+        UserError: the file is missing, empty, or not a picture.
     """
     path = Path(path)
     try:

@@ -103,7 +103,8 @@ class Points:
     pixels: np.ndarray
 
     def draw(self, height: int, width: int) -> Patch:
-        """
+        """The pixels themselves.
+
         Raises:
             UserError: a pixel outside the picture.
         """
@@ -207,7 +208,8 @@ class Broken:
     why: str
 
     def draw(self, height: int, width: int) -> Patch:
-        """
+        """Reports what is wrong with the entry.
+
         Raises:
             UserError: always.
         """

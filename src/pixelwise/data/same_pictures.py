@@ -13,7 +13,7 @@ from pixelwise.data.record import Record
 class SamePictures:
     """A set of pictures; a picture is in it if one of them has the same bytes.
 
-    Only pictures of a size that occurs on both sides are read, and each of the set at most once.
+    Pictures are read only if their sizes in bytes agree, and each picture of the set is read at most once.
 
     Args:
         records: the pictures of the set.

@@ -22,14 +22,14 @@ class Instances:
         classes: (N,) int64 class ids.
         ids: (H, W) int32 label map, 0 where there is no object, i + 1 on the pixels of object i; None for boxes alone.
             Objects of which only the box is known have no pixels in it, and come last.
-        keypoints: (N, J, 3) float32 `(x, y, visible)`: 0 where the joint is not annotated, 1 where it is but hidden, 2
-            where it is seen; None where there are none.
+        keypoints: (N, J, 3) float32 `(x, y, visible)`: 0 if the joint is not annotated, 1 if it is annotated but
+            hidden, 2 if it is seen; None if there are none.
         sides: pairs of joints (left, right), as indices into the J keypoints, that change places when the picture is
             mirrored: the left wrist of the person in the mirror image is the right wrist of the real person.
         extents: (N, 4) float32, the boxes moved with the picture but not cut off at the edges of a crop; None if
             nothing needs to know how much of an object is inside the crop.
-        head_boxes: (N, 4) float32 xyxy around the head of each person, NaN where it is not known; None where the data
-            has none, and in random crops.
+        head_boxes: (N, 4) float32 xyxy around the head of each person, NaN if it is not known; None if the data has
+            none, and in random crops.
         ignored: crowds and difficult objects, which are neither right nor wrong to find: they are not counted, and
             training learns neither objects nor background where they are. None if there are none.
         crowd: (N,) bool, which of the ignored objects stand for many objects each; None for other objects.
@@ -115,11 +115,11 @@ class Instances:
 
     @classmethod
     def from_label_map(cls, ids: np.ndarray, classes: np.ndarray | int = 1) -> Instances:
-        """Objects with the boxes of a label map. Ids are renumbered 1..N without gaps, in rising order of the old ids.
+        """Objects with the boxes of a label map. Ids are renumbered 1..N without gaps, in the order of the old ids.
 
         Args:
             ids: (H, W) integers, 0 = no object.
-            classes: one class id for all objects, or (N,) in rising order of id.
+            classes: one class id for all objects, or (N,) in ascending order of id.
         """
         if ids.max(initial=0) > ids.size:  # ids that are hashes or codes: number them before counting
             ids = np.unique(np.append(ids, 0), return_inverse=True)[1][:-1].reshape(ids.shape)
@@ -163,8 +163,8 @@ class Sample:
         instances: the objects, if the format knows them.
         weights: (H, W) float32 factors of the loss; None for 1 everywhere.
         class_id: class of the picture as a whole, if the data is sorted into classes; None otherwise, or if unknown.
-        values: (H, W) float32, one number per pixel, NaN = void; None where the data has none.
-        partner: (H, W, C), the other picture of a pair; None where the data has no pairs.
+        values: (H, W) float32, one number per pixel, NaN = void; None if the data has none.
+        partner: (H, W, C), the other picture of a pair; None if the data has no pairs.
         proposals: (P, 4) float32 xyxy in pixels, boxes that may hold an object, the best first; None if nothing needs
             any.
     """
@@ -193,7 +193,7 @@ class Sample:
         return replace(self, mask=mask, values=values)
 
     def window(self, top: int, left: int, height: int, width: int) -> Sample:
-        """A rectangle of the picture with all its labels, smaller where it would reach beyond the picture.
+        """A rectangle of the picture with all its labels, smaller if it would reach beyond the picture.
 
         The class of the picture as a whole is kept; the other picture of a pair is not.
         """

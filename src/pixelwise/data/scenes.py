@@ -99,7 +99,7 @@ def large_scene(
         density: digits per area, relative to an average `scene`.
 
     Raises:
-        UserError: as `scene`.
+        UserError: as in `scene`.
     """
     rng = np.random.default_rng(seed)
     height, width = size
@@ -127,8 +127,8 @@ def write_scenes(
     maps of the digits) and `boxes.json` (COCO's object-detection format) are written in addition.
 
     Raises:
-        UserError: as `scene`.
-        OSError: as the system gives it.
+        UserError: as in `scene`.
+        OSError: as the system raises it.
     """
     out = Path(out)
     names: dict[str, list[str]] = {"train": [], "val": []}
@@ -168,8 +168,8 @@ def write_coco_scenes(
     """Writes scenes with objects as labels, in COCO's layout with outlines; the same bytes for the same arguments.
 
     Raises:
-        UserError: as `scene`.
-        OSError: as the system gives it.
+        UserError: as in `scene`.
+        OSError: as the system raises it.
     """
     out = Path(out)
     (out / "annotations").mkdir(parents=True, exist_ok=True)
@@ -331,7 +331,7 @@ def _place(glyph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _paste(window: np.ndarray, coverage: np.ndarray, rng: np.random.Generator, pool: str) -> np.ndarray:
     """Pastes a digit like a sticker, in place: a soft shadow, a white rim, and ink of any hue darker than the rim.
 
-    The rim belongs to the background, also where it lies on another digit. It makes every digit readable on every
+    The rim belongs to the background, even where it covers another digit. It makes every digit readable on every
     photograph, so that neither the ink nor the photograph is needed to see the digit.
 
     Args:

@@ -78,12 +78,12 @@ class Drawing:
 class ShapeCoding(Coding):
     """Shapes by the name of the record. Pixels that no shape covers are of class 0.
 
-    Crowds are painted first, then larger shapes before smaller ones, so that small things stay on top of what they lie
-    on; among equals the later is on top. Below them all, a box without an outline is void: there is an object somewhere
-    in it.
+    Crowds are painted first, then larger shapes before smaller ones, so that small things are not covered; of two
+    shapes of one size the later one is on top. Boxes without an outline are void, below all shapes, because an object
+    is somewhere in them.
 
     Attributes:
-        joints: of the objects that have keypoints; None if none has.
+        joints: the joints of the objects that have keypoints; None if none has.
     """
 
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class ShapeCoding(Coding):
 
     @property
     def knows(self) -> frozenset[str]:
-        """Without any outline, only the objects are known."""
+        """Words of `KNOWLEDGE`; if no shape has an outline, only the objects are known."""
         joints = frozenset() if self.joints is None else frozenset({"keypoints"})
         return frozenset({"objects"} if self._boxes_alone else {"pixels", "objects", "outlines"}) | joints
 
@@ -140,10 +140,10 @@ class ShapeCoding(Coding):
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Only the mask.
+        """The mask alone.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         mask = np.full((height, width), self.blank, np.uint8)
         for shape, patch in self.drawn(record, height, width):
@@ -187,7 +187,7 @@ class ShapeCoding(Coding):
         """The shapes and their pixels in the order in which they are painted.
 
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         drawing = self.drawings[record.name]
         if drawing.size is not None and drawing.size != (height, width):
@@ -210,7 +210,7 @@ class _Objects:
     """Collects the objects of a picture while its shapes are painted one after the other.
 
     Args:
-        joints: of the objects that have keypoints; None if none has.
+        joints: the joints of the objects that have keypoints; None if none has.
 
     Attributes:
         shapes: the shapes that were added.

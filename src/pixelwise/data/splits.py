@@ -40,9 +40,9 @@ def make_splits(
 
     The result depends only on names, groups, strata, fraction and seed, and neither on the order of the records nor on
     the platform. A picture that is added later moves few others, because every group has a fixed position in the order
-    (a hash). No group is torn apart. Within each stratum, groups are held out as long as that brings their number
-    nearer to the fraction of all records so far, so that the total is off by no more than half a group; of each stratum
-    with two groups or more, at least one is held out.
+    (a hash). No group is divided. Within each stratum, groups are held out as long as that brings their number nearer
+    to the fraction of all records so far, so that the total is off by no more than half a group; of each stratum with
+    two groups or more, at least one is held out.
 
     Args:
         records: the records to split; those of one `group` stay together, and an empty group stands for itself.
@@ -104,9 +104,9 @@ def groups(
 
     In this order: `groups.csv` at the root (`picture,group` per line); the sub-folder below the folder of pictures; the
     name before its trailing number (`0001TP` of `0001TP_006690`). The last two count only if they give at least four
-    groups with two pictures on average, none of which holds more than half of all pictures, and if they do not name the
-    class or the kind: a group that has a class to itself would remove this class from the other side of the split.
-    Otherwise each picture is its own group, except that pictures that differ only in their suffix stay together.
+    groups with two pictures on average, and none of them holds more than half of all pictures. They must not name the
+    class or the kind either: a group that has a class to itself would remove this class from the other side of the
+    split. Otherwise each picture is its own group, except that pictures that differ only in their suffix stay together.
 
     Args:
         within: the part of a record's name in which groups are looked for; None for the whole name.
@@ -191,7 +191,7 @@ def words_before_numbers(records: Sequence[Record], within: Callable[[Record], s
 
 
 def _word_before_number(key: PurePosixPath) -> str:
-    """`crack` of `crack_07`, `rolled-in_scale` of `rolled-in_scale_3`; empty if it has digits, or too few letters."""
+    """The word before the number of a name: `crack` in `crack_07`; empty if it has digits, or too few letters."""
     match = re.match(r"^([^\W\d_]{3}[^\d]*?)[_\-. (]*\d+\)?$", key.name)
     return match[1] if match else ""
 

@@ -104,7 +104,7 @@ class ObjectTargets(Targets):
             outlines.
         keypoints: (N, M, J, 3) float32 `(x, y, visible)`; None if no sample has keypoints.
         proposals: (N, P, 4) float32 xyxy in pixels of the crop, boxes that may hold an object, the best first, with
-            rows of NaN where a picture has fewer; None if no sample has any.
+            rows of NaN if a picture has fewer; None if no sample has any.
         ignored: (N, I, 4) float32 xyxy of crowds and difficult objects, which count neither as objects nor as
             background, NaN beyond a picture's own; None if no sample has any.
     """
@@ -143,7 +143,7 @@ class ObjectTargets(Targets):
         return cls(boxes, classes, masks, keypoints, proposals, _ignored(known))
 
     def ignored_boxes(self) -> list[Tensor]:
-        """For each picture (I, 4) `ignored`, padding included; (0, 4) where no picture has any."""
+        """For each picture (I, 4) `ignored`, padding included; (0, 4) if no picture has any."""
         return list(self.boxes[:, :0] if self.ignored is None else self.ignored)
 
 

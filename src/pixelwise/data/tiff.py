@@ -182,7 +182,8 @@ def find_picture(tiff: tifffile.TiffFile) -> TiffPicture:
 
 
 def probe_tiff(path: Path) -> Header:
-    """
+    """The header of a TIFF's picture.
+
     Raises:
         Exception: one of `header.DAMAGE`.
     """
@@ -229,7 +230,7 @@ def read_tiff_plane(path: Path) -> np.ndarray:
 
 
 def is_stack(path: Path | str, header: Header) -> UserError:
-    """The error for a file of several pages where one picture is expected."""
+    """The error for a file of several pages in place of one picture."""
     return UserError(
         f"{path}: a stack of {header.pages} pages (slices) of {header.width} x {header.height} pixels, but one picture "
         "per file is expected; split it, pictures and masks alike, into one file per slice (in Fiji: Save As > Image "
@@ -239,9 +240,10 @@ def is_stack(path: Path | str, header: Header) -> UserError:
 
 
 def check_segments(page: tifffile.TiffPage | tifffile.TiffFrame) -> None:
-    """
+    """Checks that a page's directory lists all of its tiles or strips.
+
     Raises:
-        ValueError: a directory that lists fewer tiles or strips than the page's size needs.
+        ValueError: it lists fewer than the page's size needs.
     """
     expected, listed = math.prod(page.keyframe.chunked), len(page.dataoffsets)
     if listed < expected:

@@ -15,7 +15,8 @@ import numpy as np
 NEARNESS = 0.1
 """Half the width of the object over its distance from the camera, for a head at 80 cm: nearer parts look larger."""
 GRAZING = 0.1
-"""A point is visible if it is at least this far before the outline, in units of z: its surface is stretched tenfold."""
+"""A point is visible if it is nearer to the camera than the outline by this much in z: its surface is then stretched
+tenfold."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +51,7 @@ class Turn:
     def backward(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Points (..., 2) of the turned picture -> earlier positions (..., 2), and whether each was visible (...).
 
-        A point that was out of sight gets the position of the visible point before it, which mirrors the surface.
+        A point that was out of sight gets the position of the visible point in front of it, which mirrors the surface.
         """
         return self._moved(points, self._rotation().T, 0.0)
 

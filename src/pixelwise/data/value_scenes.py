@@ -28,8 +28,8 @@ def write_value_scenes(
         size: height and width in pixels.
 
     Raises:
-        UserError: as `scenes.scene`.
-        OSError: as the system gives it.
+        UserError: as in `scenes.scene`.
+        OSError: as the system raises it.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ STATEMENTS = "values.txt"
 
 @dataclass(frozen=True, slots=True)
 class ValueCoding(Coding):
-    """How stored numbers become values: `stored * scale`, void where they are `void` or missing (see `data.gaps`).
+    """How stored numbers become values: `stored * scale`, or void if they are `void` or missing (see `data.gaps`).
 
     Attributes:
         scale: value of one stored step; None if `values.txt` states none, which means 1 for floats.
@@ -52,7 +52,7 @@ class ValueCoding(Coding):
         """A record's values as (H, W) float32, NaN where they are unknown.
 
         Raises:
-            UserError: a file that is unreadable, has another size than its picture, or holds integers without a scale.
+            UserError: a file that cannot be read, differs in size from its picture, or holds integers without a scale.
         """
         file = record.labels[0]
         stored = read_map(file)
@@ -71,7 +71,8 @@ class ValueCoding(Coding):
         return np.where(known, values, np.nan).astype(np.float32)
 
     def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
-        """
+        """Refuses to make a mask.
+
         Raises:
             UserError: always, because values are not class ids.
         """
@@ -81,9 +82,10 @@ class ValueCoding(Coding):
         )
 
     def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """
+        """Refuses to make a mask.
+
         Raises:
-            UserError: as `decode`.
+            UserError: as in `decode`.
         """
         return self.decode(record, height, width)[0]
 
@@ -133,7 +135,7 @@ def read_map(path: Path) -> np.ndarray:
     """The numbers that a file stores, (H, W): float32 or float64, or uint16 of a 16-bit PNG or TIFF.
 
     Raises:
-        UserError: unreadable, several channels, or 8-bit numbers, which belong to a picture.
+        UserError: a file that cannot be read, several channels, or 8-bit numbers, which belong to a picture.
     """
     if path.suffix.lower() == ".npy":
         try:

@@ -102,7 +102,7 @@ def answer(network: nn.Module, images: Tensor, layer: str = "") -> Any:
     """The output of the network, or of one of its layers, for pictures (N, C, H, W).
 
     Raises:
-        UserError: as `capture`.
+        UserError: as in `capture`.
     """
     if not layer:
         return network(images)
@@ -118,7 +118,7 @@ def outputs(network: nn.Module, images: Tensor, layers: Iterable[str]) -> dict[s
     torch.Size([1, 8, 6, 6])
 
     Raises:
-        UserError: as `capture`.
+        UserError: as in `capture`.
     """
     with frozen(network), torch.no_grad(), capture(network, layers) as found:
         network(images)

@@ -1,4 +1,4 @@
-"""Gradient, deconvnet and guided backpropagation: three ways from a feature back to the pixels that differ in one rule.
+"""Gradient, deconvnet and guided backpropagation: three ways back from a feature to the pixels, with one rule each.
 
 The backward pass of a convolution is the transposed convolution, that of max pooling is unpooling to the switches, and
 batch norm and shortcuts are linear. All three methods share these steps. They differ in what becomes of a value R that

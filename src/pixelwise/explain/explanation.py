@@ -55,11 +55,11 @@ def explain(
     Args:
         run: a run folder, a model file, or `NAME:WEIGHTS` for published weights of a classifier; see `open_subject`.
         pictures: picture files to explain the network on; may be empty.
-        out: file name of the page, or a folder for `explain.html`; default the run folder, or the current folder if
+        out: file name of the page, or a folder for `explain.html`; by default the run folder, or the current folder if
             `run` is not a folder.
-        layers: names of the layers whose maps are shown and whose channels are maximised; default the last layer at
+        layers: names of the layers whose maps are shown and whose channels are maximised; by default the last layer at
             each size.
-        classes: names or ids of the classes to explain; default the predicted ones.
+        classes: names or ids of the classes to explain; by default the predicted classes.
         data: a folder of pictures to search for the patches that the maximised channels respond to most.
         quick: use fewer steps and larger squares, which takes about a third of the time.
         seed: seed of the noise that maximised pictures start from; the same seed gives the same page.
@@ -144,7 +144,7 @@ def _target(out: PathLike | None, run: Path) -> Path:
     if target.suffix not in (".html", ".htm"):
         raise UserError(f"{target}: the name of the page must end in .html, such as {target}.html.")
     if not target.parent.is_dir():
-        raise UserError(f"{target}: there is no folder {target.parent} to write it into.")
+        raise UserError(f"{target}: there is no folder {target.parent} to write it into; create it, or give another.")
     return target
 
 
@@ -152,7 +152,7 @@ def _searched(folder: Path) -> list[Path]:
     """The pictures below a folder, except those in folders of masks."""
     found = [folder / file for file in picture_files(folder) if parse_path(PurePosixPath(file)).role != "mask"]
     if not found:
-        raise UserError(f"{folder}: no pictures in this folder.")
+        raise UserError(f"{folder}: no pictures in this folder; give another.")
     return found
 
 

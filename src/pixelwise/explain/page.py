@@ -113,7 +113,7 @@ def explain_page(content: PageContent) -> Page:
         blocks = [Text(what, soft=True)]
         for name, panels in content.patches:
             blocks += [Heading(name), Grid([_picture(panel) for panel in panels], columns=len(panels))]
-        sections.append(Section("patches", "Where it found it", blocks))
+        sections.append(Section("patches", "What it responds to in the data", blocks))
     sections.append(Section("methods", "How this was made", [Definitions({**content.terms, **METHODS})]))
     return Page(f"Inside {content.title}", sections)
 

@@ -29,7 +29,7 @@ from pixelwise.training.run import model_file
 LONGEST = 512
 """Longer side in pixels to which larger pictures are reduced if the network takes any size."""
 VIEW = (224, 224)
-"""Height and width of the pictures of a published classifier, unless it takes another size only."""
+"""Height and width of the pictures of a published classifier, unless it only takes another size."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,7 +61,9 @@ class DenseInference(Inference[P]):
         averaged: AveragedCopies | None = None,
     ) -> None:
         if not isinstance(model, DenseModel):
-            raise UserError(f"'{spec.model}' does not predict every pixel, so it cannot be used for this.")
+            raise UserError(
+                f"'{spec.model}' does not predict every pixel; give a network of the task `segment` or `regress`."
+            )
         super().__init__(spec)
         self.channels = channels
         self.engine = TorchEngine(model, spec, device=options.device, precision=options.precision)

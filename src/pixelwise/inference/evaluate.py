@@ -72,5 +72,8 @@ def measurable(dataset: Dataset, split: str, needs: frozenset[str]) -> list[Reco
     """
     records = [record for record in dataset.split(split) if record.labelled or not needs]
     if not records:
-        raise UserError(f"{dataset.root}: no labelled picture in the split '{split}', so there is nothing to measure.")
+        raise UserError(
+            f"{dataset.root}: no labelled picture in the split '{split}', so there is nothing to measure; choose "
+            "another split."
+        )
     return records

@@ -14,7 +14,8 @@ FARTHEST = 50
 
 
 def check_form(raster: Raster, spec: ModelSpec) -> None:
-    """
+    """Checks that a picture suits a model.
+
     Raises:
         UserError: the picture's channels or range of values differ from those that the model was trained on.
     """

@@ -30,9 +30,14 @@ def each(files: Sequence[Path], work: Callable[[int, Path], None], progress: Cal
 
 
 def complain(failed: Sequence[str], count: int) -> None:
-    """
+    """Reports the pictures that failed, if there are any.
+
+    Args:
+        failed: a message per picture that failed.
+        count: the number of all pictures.
+
     Raises:
-        UserError: some of `count` pictures failed.
+        UserError: some pictures failed.
     """
     if failed:
         done = f"{count - len(failed)} of {count} pictures predicted; these failed:"
@@ -40,7 +45,8 @@ def complain(failed: Sequence[str], count: int) -> None:
 
 
 def refuse_to_overwrite(files: Iterable[Path]) -> None:
-    """
+    """Checks that no result would overwrite a file.
+
     Raises:
         UserError: one of the files exists already.
     """

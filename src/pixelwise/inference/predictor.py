@@ -40,7 +40,7 @@ class Prediction:
     """The prediction for one picture.
 
     Attributes:
-        columns: of `rows`.
+        columns: the names of the columns of `rows`.
     """
 
     columns: ClassVar[Sequence[str]] = ()
@@ -59,7 +59,7 @@ class Prediction:
         raise NotImplementedError(f"a {type(self).__name__} has no positions to draw over the picture")
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the prediction drawn over the picture where it has positions, and its rows."""
+        """What a notebook shows: the prediction drawn over the picture if it has positions, and its rows."""
         drawn = type(self).overlay is not Prediction.overlay
         picture = notebook.picture(self.overlay(), "the prediction over the picture") if drawn else ""
         return picture + (notebook.table(self.columns, self.rows()) if self.columns else "")
@@ -274,7 +274,8 @@ def _results(name: str, suffixes: Mapping[str, tuple[str, ...]]) -> list[str]:
 
 
 def _refuse_collisions(names: Sequence[str], suffixes: Mapping[str, tuple[str, ...]]) -> None:
-    """
+    """Checks that all results have different names.
+
     Raises:
         UserError: an additional result of one picture has the name of another picture's result.
     """

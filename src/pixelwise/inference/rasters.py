@@ -28,7 +28,7 @@ TILE_CACHE_BYTES = 1 << 25
 """Cache for decoded tiles of a TIFF, which the next blocks need again: two rows of tiles of 256 pixels over a width of
 20,000 pixels."""
 STRIP_CACHE_BYTES = 1 << 28
-"""The same for strips. A strip crosses the picture, so every block of a row needs it again."""
+"""Cache for decoded strips of a TIFF. A strip crosses the picture, so every block of a row needs it again."""
 SEGMENT_BYTES = 1 << 29
 """A strip or tile of a TIFF that decodes to more than this is not read."""
 SAMPLES = 4
@@ -104,7 +104,7 @@ def open_raster(picture: Picture) -> Raster:
     Large TIFFs are decoded block by block; every other file is decoded once, as a whole.
 
     Raises:
-        UserError: missing, damaged, empty, or larger than can be read.
+        UserError: the picture is missing, damaged, empty, or larger than can be read.
     """
     if isinstance(picture, np.ndarray):
         return _in_memory(_from_array(picture))

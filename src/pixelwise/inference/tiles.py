@@ -28,7 +28,7 @@ from torch import Tensor
 from pixelwise.errors import UserError
 
 LONGEST_RAMP = 32
-"""Pixels: enough to hide a seam, and few enough to keep probabilities for."""
+"""Longest ramp in pixels: enough to hide a seam, and few enough to keep probabilities for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def mask_path(path: Path | str, height: int, width: int) -> Path:
 
 
 def output_names(pictures: Sequence[Path], root: Path) -> list[str]:
-    """A name without suffix for each picture's result; all names differ, also if case is ignored.
+    """A name without suffix for each picture's result; all names differ, even if case is ignored.
 
     The name is the path below `root`. Pictures that differ only in their suffix keep it: `a/x.png` alone gives `a/x`;
     `a/x.png` and `a/x.jpg` give `a/x_png` and `a/x_jpg`. So does `a/x.tif.png` (`a/x.tif_png`), since `mask_path` would
@@ -140,7 +140,7 @@ class MaskWriter:
 
     def _unwritable(self, error: OSError) -> UserError:
         return UserError(
-            f"{self.path}: cannot be written ({error.strerror or error}); make room or choose another place."
+            f"{self.path}: cannot be written ({error.strerror or error}); free some disk space or choose another place."
         )
 
 
@@ -208,7 +208,7 @@ class _Tiff:
             self._tiles(self._waiting)
         self._append(b"\0" * (self._end % 2))  # a directory starts at an even offset
         height, width = self._size
-        # Tag, type (3 = uint16, 4 = uint32, 16 = uint64) and values, in rising order of tags.
+        # Tag, type (3 = uint16, 4 = uint32, 16 = uint64) and values, in ascending order of tags.
         wide = 16 if self._big else 4
         entries = [
             (256, 4, [width]),

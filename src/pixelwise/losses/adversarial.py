@@ -30,7 +30,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def generator_loss(fake_logits: Tensor, kind: Kind = "non_saturating") -> Tensor:
-    """The generator's loss, averaged over logits; log 2 if a logarithmic discriminator cannot tell real from fake."""
+    """The generator's loss, averaged over logits; log 2 for a logarithmic one if D cannot decide."""
     fake = _precise(fake_logits)
     if kind == "minimax":
         return -_mean(_fake_cost(fake, kind))
@@ -42,7 +42,7 @@ def discriminator_loss(
 ) -> Tensor:
     """The discriminator's loss: the costs of real and of generated pictures, each averaged over its logits.
 
-    It is 2 log 2 if a logarithmic discriminator cannot tell them apart.
+    It is 2 log 2 for a logarithmic one if D cannot decide.
 
     Args:
         label_smoothing: a, if real pictures have the target 1 - a. Fakes keep the target 0 (one-sided label smoothing,

@@ -16,8 +16,8 @@ from pixelwise.losses.sums import LossSum
 def box_l2(boxes: Tensor, target: Tensor, present: Tensor, size: tuple[float, float]) -> Tensor:
     """The sum of the squared errors of a box's four edges, averaged over the boxes that have a target.
 
-    Edges are measured as shares of the picture, so that the loss means the same for pictures of any size: 0.01 is a box
-    that is off by a twentieth of the picture at each edge. Source: Sermanet et al., ICLR 2014, arXiv:1312.6229, section
+    Edges are measured as shares of the picture, so that the loss means the same for pictures of any size: at 0.01, a
+    box is off by a twentieth of the picture at each edge. Source: Sermanet et al., ICLR 2014, arXiv:1312.6229, section
     4.2 (an l2 loss). In a run of several processes the mean is over the boxes of all of them. The loss is 0 with zero
     gradient if no box has a target.
 

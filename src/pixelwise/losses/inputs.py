@@ -28,8 +28,8 @@ class Inputs:
         target: (N, H, W) class ids.
         weights: (K,) class weights.
         foreground_only: whether losses that average over classes use the foreground alone; true for one logit.
-        label_smoothing: of cross entropy.
-        gamma: of the focal loss.
+        label_smoothing: how far the targets of cross entropy are smoothed, 0 to 1.
+        gamma: exponent of the focal loss.
         per_image: whether Lovász losses are averaged over pictures, rather than computed once for all pixels of the
             batch.
         only_present: whether the Lovász losses leave out classes without a pixel in the target.

@@ -2,8 +2,8 @@
 
 Berman, Triki & Blaschko, The Lovász-Softmax loss, CVPR 2018. The Jaccard loss of a class as a function of the set of
 mispredicted pixels is submodular; its Lovász extension is a piecewise linear function of the pixels' errors. With the
-errors in falling order it is sum(errors * weights). A pixel's weight is the amount by which it raises the Jaccard loss
-of the pixels before it (equations 8 and 9), and the weights are the gradient.
+errors in descending order it is sum(errors * weights). A pixel's weight is the amount by which it raises the Jaccard
+loss of the pixels before it (equations 8 and 9), and the weights are the gradient.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def jaccard_weights(errors: Tensor, foreground: Tensor) -> Tensor:
 
 
 def _ranked(errors: Tensor, foreground: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """The indices of the kept pixels in order of falling error, and whether each is foreground.
+    """The indices of the kept pixels in order of decreasing error, and whether each is foreground.
 
     The bits of non-negative floats sort like integers, which torch sorts ten times as fast on the CPU. The last bit
     marks the background, so that the class need not be looked up; errors that differ only in this bit count as equal.
@@ -84,14 +84,14 @@ class _PiecewiseLinear(Function):
 
 
 def _softmax_errors(probability: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
-    """|y - p| and its derivative."""
+    """The errors |y - p| and their derivatives."""
     # Rounding can raise a probability above 1.
     errors = torch.where(foreground, 1 - probability, probability).clamp_min_(0)
     return errors, torch.where(foreground, -1.0, 1.0).to(errors.dtype)
 
 
 def _hinge_errors(margin: Tensor, foreground: Tensor) -> tuple[Tensor, Tensor]:
-    """max(0, 1 - s m) and its derivative, s the sign of the truth."""
+    """The errors max(0, 1 - s m) and their derivatives, with s the sign of the truth and m the margin."""
     sign = torch.where(foreground, 1.0, -1.0).to(margin.dtype)
     errors = (1 - sign * margin).clamp_min_(0)
     return errors, -sign * (errors > 0)
@@ -120,7 +120,7 @@ def _mean_of_extensions(
     errors_of: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     only_present: bool,
 ) -> Tensor:
-    """sum(errors * weights), averaged over classes and over pictures, or over classes for the whole batch at once.
+    """The extension sum(errors * weights), averaged over classes and pictures, or over classes for the whole batch.
 
     Args:
         scores: (N, K, H, W), probabilities or margins of the last K classes of `x`.

@@ -69,7 +69,7 @@ def bce_log_dice(
     Jaccard J rank predictions in the same order, J = D / (2 - D).
 
     Args:
-        class_weights, label_smoothing: of the cross entropy.
+        class_weights, label_smoothing: options of the cross entropy.
     """
     return bce_log_dice_term(
         prepare(logits, target, ignore_index, class_weights=class_weights, label_smoothing=label_smoothing)

@@ -17,7 +17,7 @@ from torch import Tensor
 from pixelwise.distributed import total
 
 LARGEST_ERROR = 1e15
-"""The sum of its square over the 10^8 values of a large batch is still within the range of float32."""
+"""Largest error that counts in full: the sum of its square over the 10^8 values of a large batch fits into float32."""
 
 
 def l1(prediction: Tensor, target: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def virtual_adversarial_perturbation(
 ) -> Tensor:
     """r_adv: approximately the perturbation of length epsilon that changes the prediction most (algorithm 1).
 
-    Only the gradient with respect to the perturbation is computed; parameters receive none. Passes run in float32, also
+    Only the gradient with respect to the perturbation is computed; parameters receive none. Passes run in float32, even
     under autocast, because bfloat16's rounding hides the divergence at a small perturbation. The state of torch's
     random numbers does not change, except that without a generator the random start is drawn from it.
 
@@ -60,8 +60,8 @@ def virtual_adversarial_perturbation(
         xi: length of the perturbation at which the gradient is taken. The paper's 1e-6 needs float64; in float32 about
             a tenth of epsilon works. With larger values the direction is that of a finite step.
         iterations: K; one is enough according to the paper.
-        generator: of the random start, on the CPU.
-        logits: of `images` without a perturbation, if known; otherwise they are computed.
+        generator: draws the random start, on the CPU; None for the global random state.
+        logits: the network's logits for `images` without a perturbation, if known; otherwise they are computed.
 
     Returns:
         r in the shape and dtype of `images`, detached; the norm of every picture's r is epsilon. If the gradient is 0,

@@ -26,9 +26,9 @@ class FixMatchOptions(SemiSupervisedOptions):
 
 
 class FixMatch(TeacherStudent):
-    """Cross entropy of the network's prediction for a strong copy with the teacher's confident labels.
+    """Cross entropy between the network's prediction for a strong copy and the teacher's confident labels.
 
-    The weak copy is the crop with the augmentation of the recipe. The strong copy is that crop under another light,
+    The weak copy is the crop with the augmentation of the recipe. The strong copy is that crop in different light,
     blurred and noisy. If the network labels pixels, a box of the next picture is pasted into it, and pseudo-labels and
     confidences move with the box. If it labels pictures, the box becomes 0, the mean of all pictures (Cutout).
     """

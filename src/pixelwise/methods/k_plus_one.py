@@ -41,7 +41,7 @@ class KPlusOneOptions(SemiSupervisedOptions):
 
 
 class KPlusOne(SemiSupervised):
-    """Trains a classifier to know real pictures from generated ones, and a generator by feature matching.
+    """Trains a classifier to distinguish real pictures from generated ones, and a generator by feature matching.
 
     The logit of class K + 1 is fixed to 0, so the network keeps its K outputs. A step updates the classifier, then the
     generator, which brings the mean features of its pictures closer to those of real ones (section 3.1). The features
@@ -122,7 +122,7 @@ class PictureGenerator(nn.Module):
     The output is stretched to the range that each channel has in the first batch, and cut to the size in the middle.
 
     Args:
-        channels: of the pictures.
+        channels: number of channels of the pictures.
         size: height and width.
         latent: dimensions of the noise.
         width: channels of DCGAN's maps at half the size; an MLP has 8 times as many units in both of its layers.

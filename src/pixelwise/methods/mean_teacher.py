@@ -27,10 +27,11 @@ class MeanTeacherOptions(SemiSupervisedOptions):
 
 
 class MeanTeacher(TeacherStudent):
-    """Adds the squared distance of the network's probabilities from the teacher's, for all pixels or pictures.
+    """Adds the squared distance between the probabilities of network and teacher, for all pixels or pictures.
 
-    Each sees the picture with Gaussian noise of its own, in addition to dropout. The weight rises as exp(-5 (1 - t)^2)
-    (section 3.1). The paper's weight of 100 for the mean over 10 classes is 10 for the sum over classes.
+    Network and teacher see the picture with different Gaussian noise, in addition to dropout. The weight rises as
+    exp(-5 (1 - t)^2) (section 3.1). The paper's weight of 100 for the mean over 10 classes is 10 for the sum over
+    classes.
     """
 
     Options = MeanTeacherOptions

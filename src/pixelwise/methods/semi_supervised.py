@@ -83,7 +83,7 @@ class SemiSupervised(Supervised):
 
         Args:
             images: (N, C, H, W), as the network takes them; the network is in training mode.
-            names: of the pictures.
+            names: the pictures' names.
         """
 
     def logits(self, network: nn.Module, images: Tensor) -> Tensor:

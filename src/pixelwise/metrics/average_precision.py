@@ -25,7 +25,7 @@ def voc_average_precision(
     compared in binary floats, as in the challenge's own program, so a recall of 3/10 does not reach its 0.3.
 
     Args:
-        correct: whether each detection is right, in falling order of confidence.
+        correct: whether each detection is right, in descending order of confidence.
         positives: number of true objects of the class.
 
     Raises:
@@ -54,9 +54,10 @@ def voc_average_precision(
 class VocScore:
     """Collects detections picture by picture and scores them as the challenge does.
 
-    Detections are taken in falling order of confidence. Each one is assigned to the object of its class in its picture
-    that it overlaps most. It is right if their IoU is above the threshold and no more confident detection was assigned
-    to the object. Box coordinates are continuous; for boxes of whole pixels this equals the challenge's pixel count.
+    Detections are taken in descending order of confidence. Each one is assigned to the object of its class in its
+    picture that it overlaps most. It is right if their IoU is above the threshold and no more confident detection was
+    assigned to the object. Box coordinates are continuous; for boxes of whole pixels this equals the challenge's pixel
+    count.
 
     Attributes:
         classes: ids of the classes that are scored.

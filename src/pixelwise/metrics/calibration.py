@@ -15,7 +15,7 @@ on the order of the pixels or on how they are batched."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationTable:
-    """Contents of the bins, in rising order of confidence.
+    """Contents of the bins, in ascending order of confidence.
 
     Attributes:
         confidence: (B,) float64 mean confidence of a bin's predictions, NaN for an empty bin.

@@ -33,7 +33,7 @@ class ConfusionMatrix:
             void: 255, the id that is not counted, or None if everything counts, as for pictures with one class each.
 
         Raises:
-            ValueError: too many classes, a number of names other than that of classes, or another `void`.
+            ValueError: too many classes, not one name per class, or an unknown value of `void`.
         """
         if void not in (None, VOID):
             raise ValueError(f"void is {void}; expected {VOID}, or None if every id counts")

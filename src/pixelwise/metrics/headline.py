@@ -1,4 +1,4 @@
-"""Headline scores: the scores that tables, curves and pages show first, with what one needs to read them."""
+"""Headline scores: the scores that tables, curves and pages show first, and what is needed to read them."""
 
 from __future__ import annotations
 

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-DENSE = 1 << 22  # up to so many pairs of objects, the counts of all pairs are held in one table
+DENSE = 1 << 22  # up to this many pairs of objects, the counts of all pairs are held in one table
 
 
 class Overlaps(NamedTuple):
     """The pairs of a true and a predicted object that share pixels.
 
     Attributes:
-        true, predicted: (M,) indices of the two objects, counted from 0 in rising order of their ids.
+        true, predicted: (M,) indices of the two objects, counted from 0 in ascending order of their ids.
         shared: (M,) number of pixels that both objects cover.
         true_areas: (T,) number of pixels of each true object.
         predicted_areas: (P,) number of pixels of each predicted object.
@@ -119,8 +119,8 @@ class InstanceScore:
 
         Args:
             predicted, true: (H, W) label maps, 0 = no object.
-            classes: class ids of the predicted and of the true objects, in rising order of their object ids; objects of
-                different classes do not match. None if all objects have the same class.
+            classes: class ids of the predicted and of the true objects, in ascending order of their object ids; objects
+                of different classes do not match. None if all objects have the same class.
 
         Raises:
             ValueError: the sizes differ, an id is negative, or there are not as many classes as objects.
@@ -137,7 +137,7 @@ class InstanceScore:
         self._jaccards.append(_aggregated_jaccard(found))
 
     def f1(self, threshold: float = 0.5) -> float:
-        """2 TP / (2 TP + FP + FN), counted over the objects of all pictures; NaN if there are none.
+        """F1, 2 TP / (2 TP + FP + FN), counted over the objects of all pictures; NaN if there are none.
 
         Raises:
             ValueError: the threshold is not one of those that were counted.

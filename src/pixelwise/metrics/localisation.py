@@ -121,9 +121,9 @@ class LocalisationScore:
 class DetectionScore:
     """Counts objects by whether a box of the right class was found for them, and boxes by whether they are right.
 
-    In each picture the boxes are taken in falling order of confidence. Each box is matched to the object of its class
-    that it overlaps most, among the objects that no more confident box has (Everingham et al., IJCV 2010, section 4.4).
-    Boxes below the least confidence do not count.
+    In each picture the boxes are taken in descending order of confidence. Each box is matched to the object of its
+    class that it overlaps most, among the objects that no more confident box has (Everingham et al., IJCV 2010, section
+    4.4). Boxes below the least confidence do not count.
 
     Attributes:
         confidence: least confidence of a box that counts.

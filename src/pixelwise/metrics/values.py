@@ -76,7 +76,7 @@ class ValueScore:
         return math.sqrt(self._squared / self.pixels) if self.pixels else math.nan
 
     def r2(self) -> float:
-        """1 minus the sum of squared errors over the sum of squared deviations of the true values from their mean.
+        """R², 1 minus the sum of squared errors over the sum of squared deviations of the true values from their mean.
 
         1 is perfect; predicting the mean of the true values everywhere scores 0. NaN if the true values do not vary.
         """

@@ -46,7 +46,7 @@ class FullyConvolutional(nn.Module):
     def heat_map(self, images: Tensor) -> Tensor:
         """(N, C, H, W), at least a window -> class probabilities (N, K, H, W).
 
-        Each window's softmax stands at the middle of the window and is interpolated bilinearly in between. Pixels
+        Each window's softmax is placed at the middle of the window and interpolated bilinearly in between. Pixels
         beyond the outermost middles take the probabilities of the nearest window.
         """
         probabilities = self(images).softmax(1)

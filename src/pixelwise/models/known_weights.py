@@ -28,7 +28,7 @@ class KnownWeights:
         model: name in the catalog.
         name: name on the Hugging Face hub (`owner/repo`), or name of the file that torchvision publishes.
         licence: as the publisher states it.
-        mean, std: of 8-bit RGB; the network's input is `(picture - mean) / std`.
+        mean, std: per channel of 8-bit RGB; the network's input is `(picture - mean) / std`.
         note: what is special about these weights.
     """
 

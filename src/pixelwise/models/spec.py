@@ -58,9 +58,10 @@ class ModelSpec:
 
     @classmethod
     def from_json(cls, text: str) -> ModelSpec:
-        """
+        """Reads the text that `to_json` writes.
+
         Raises:
-            ValueError: the text is not what `to_json` writes.
+            ValueError: the text has a different form.
         """
         values = json.loads(text)
         if isinstance(values, dict) and "view" in values:  # the field's name in files of version 0.1
@@ -155,7 +156,7 @@ def _opened(path: Path | str) -> Iterator[Any]:
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"{path}: no such model file.") from None
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
+        raise UserError(f"{path}: damaged or not a safetensors file ({error}); {AGAIN}") from None
 
 
 def _digest(tensors: Mapping[str, Tensor], spec: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ def variant(
     `inspect.signature` shows the remaining options with their defaults; the catalog checks options against it.
 
     Args:
-        name: of the constructor, as in its module.
+        name: the constructor's name, as in its module.
         family: the constructor of the whole family.
         about: the docstring, which states this member's parameter counts.
         defaults: defaults that differ from the family's.

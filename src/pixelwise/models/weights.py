@@ -35,7 +35,8 @@ class WeightsFile:
     """The contents of a weights file: tensors by name, input normalisation, and the network's name.
 
     Attributes:
-        mean, std: of the input, `(picture - mean) / std` for 8-bit pictures; None for a network of float pictures.
+        mean, std: normalisation of the input, `(picture - mean) / std` for 8-bit pictures; None for a network of float
+            pictures.
         model: the network's name in the catalog, if the file states it (a run's `best.safetensors` does).
     """
 
@@ -54,7 +55,7 @@ class LoadReport:
         loaded: the network's tensors that came from the file.
         kept: the network's tensors that are not in the file.
         unused: the file's tensors that the network does not have.
-        adapted: loaded tensors that were changed to fit another number of input channels.
+        adapted: loaded tensors that were changed to fit a different number of input channels.
     """
 
     loaded: tuple[str, ...]
@@ -179,7 +180,7 @@ def _read(path: Path) -> _Contents:
     check_digest(path)
     tensors, metadata = _torch_file(path) if path.suffix in TORCH_SUFFIXES else _safetensors_file(path)
     if not tensors:
-        raise UserError(f"{path}: holds no tensors.")
+        raise UserError(f"{path}: holds no tensors; give another file.")
     return MappingProxyType(torchvision_names(tensors)), MappingProxyType(metadata)
 
 
@@ -203,7 +204,10 @@ def _torch_file(path: Path, *, shapes_only: bool = False) -> tuple[dict[str, Ten
             mmap=shapes_only and is_zipfile(path),  # older files are not archives and cannot be mapped
         )
     except Exception as error:  # unpickling a damaged file can raise almost anything
-        raise UserError(f"{path}: not a file of tensors that can be read safely ({type(error).__name__}).") from None
+        raise UserError(
+            f"{path}: not a file of tensors that can be read safely ({type(error).__name__}); save the state dict of "
+            "the network, or give another file."
+        ) from None
     nested = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else {}
     return {_present_name(name): value for name, value in nested.items() if isinstance(value, Tensor)}, {}
 
@@ -218,7 +222,7 @@ def _safetensors_file(path: Path, *, shapes_only: bool = False) -> tuple[dict[st
                 return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}, metadata
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise UserError(f"{path}: damaged or not a safetensors file ({error}).") from None
+        raise UserError(f"{path}: damaged or not a safetensors file ({error}); download or copy it again.") from None
     check_unchanged(path, tensors, metadata)
     return tensors, metadata
 
@@ -250,16 +254,16 @@ def load_weights(
     """Copies the tensors of a file into a network, by name.
 
     The file may also be that of a larger network that contains this one under a prefix (`encoder.` in a segmentation
-    run). If the first convolution has another number of input channels, it is adapted: summed to one channel, or
+    run). If the first convolution has a different number of input channels, it is adapted: summed to one channel, or
     repeated and rescaled, so that a grey picture gives the same output with one channel as with three equal ones. The
     report of what was loaded is returned, and logged unless the tensors have no numbers (on the device `meta`).
 
     Args:
-        new_head: the network's `heads` (see `DenseModel` and `Encoder`) keep their own tensors if the file's are for
-            another number of classes.
+        new_head: the network's `heads` (see `DenseModel` and `Encoder`) keep their own tensors if the file's are for a
+            different number of classes.
 
     Raises:
-        UserError: too few names match, or a tensor has another shape.
+        UserError: too few names match, or a tensor has a different shape.
     """
     file = weights if isinstance(weights, WeightsFile) else read_weights(weights)
     own = network.state_dict()
@@ -324,7 +328,7 @@ def _differs_in_input(found: Tensor, wanted: Tensor) -> bool:
 
 
 def adapt_channels(weight: Tensor, channels: int) -> Tensor:
-    """Adapts the weight (O, I, kH, kW) of a first convolution to another number of input channels.
+    """Adapts the weight (O, I, kH, kW) of a first convolution to a different number of input channels.
 
     For one channel the filters are summed, so that a grey picture gives the output of the same picture repeated I
     times. For other numbers the filters are repeated in turn and scaled by I / channels, so that equal channels give

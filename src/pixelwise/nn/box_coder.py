@@ -25,7 +25,7 @@ class BoxCoder:
     each times its weight. The reference (0, 0, 10, 20) and the box (5, 0, 15, 20) give (0.5, 0, 0, 0).
 
     Attributes:
-        weights: of dx, dy, dw and dh; they bring the offsets of good references to a standard deviation of about 1.
+        weights: factors of dx, dy, dw and dh; they give the offsets of good references a standard deviation of about 1.
     """
 
     weights: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)

@@ -117,7 +117,7 @@ class DenseCRF:
     number of pixels.
 
     Args:
-        iterations: of mean field.
+        iterations: number of updates of mean field.
         exact: compute the kernels by their definition; time and memory grow with the square of the number of pixels.
     """
 

@@ -21,8 +21,8 @@ class DenseModel(nn.Module):
         auxiliary_weights: factor of the training loss of each auxiliary head (deep supervision); empty for a network
             with one output.
         heads: names of the modules, at any depth, whose tensors depend on the number of classes.
-        global_context: whether a logit depends on the whole picture (by pooling over all of it), so that a crop has
-            other logits than the picture, however far its border is.
+        global_context: whether a logit depends on the whole picture (by pooling over all of it), so that the logits of
+            a crop differ from those of the picture, however far its border is.
     """
 
     num_classes: int

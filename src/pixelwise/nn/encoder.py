@@ -93,9 +93,9 @@ class Encoder(Classifier):
             before = rate
             for module in stage.modules():
                 if isinstance(module, nn.Conv2d):
-                    # A filter that strode still reads the grid before it, and so does a filter that strode in parallel.
+                    # A filter that had a stride still reads the grid before it, and so do strided filters in parallel.
                     # Filters after it read a finer grid than the one for which they were made. The 1x1 convolutions of
-                    # shortcuts stride in parallel to the filter, not before it.
+                    # shortcuts are strided in parallel to the filter, not before it.
                     strode = max(module.stride) > 1
                     module.stride = (1, 1)
                     if max(module.kernel_size) > 1:

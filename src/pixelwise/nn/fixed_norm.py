@@ -32,7 +32,7 @@ class _WithNorm:
 
     _parameters: dict[str, nn.Parameter | None]
     norm_after: tuple[FixedNorm2d]
-    """In a tuple, so that the norm is not registered as a submodule of the convolution."""
+    """The batch norm, in a tuple, so that it is not registered as a submodule of the convolution."""
 
     @property
     def weight(self) -> Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 from pixelwise.errors import UserError, unknown
 
 TRUNK = "trunk"
-"""Stands for everything but the heads."""
+"""The word for everything but the heads."""
 
 
 def weight_layers(network: nn.Module) -> list[tuple[str, list[nn.Module]]]:
@@ -46,7 +46,9 @@ def freeze(network: nn.Module, what: int | str | Sequence[str]) -> list[nn.Modul
     layers = weight_layers(network)
     if isinstance(what, int):
         if what > len(layers):
-            raise UserError(f"freeze: found {what}, but the {type(network).__name__} has only {len(layers)} layers.")
+            raise UserError(
+                f"freeze: found {what}, but the {type(network).__name__} has only {len(layers)} layers; freeze fewer."
+            )
         frozen = [module for _, modules in layers[:what] for module in modules]
     elif what == TRUNK:
         heads = getattr(network, "heads", ())

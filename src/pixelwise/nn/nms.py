@@ -16,7 +16,7 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, groups: Tensor | None =
         groups: (N,) integers, such as class ids: only boxes of one group suppress each other. None for one group.
 
     Returns:
-        (K,) int64 indices of the kept boxes, in falling order of confidence.
+        (K,) int64 indices of the kept boxes, in descending order of confidence.
     """
     order = scores.argsort(descending=True, stable=True)
     corners = boxes.detach().float()[order].cpu().numpy().astype(np.float64)
@@ -32,7 +32,7 @@ BLOCK = 128
 
 
 def _greedy(boxes: np.ndarray, threshold: float) -> np.ndarray:
-    """(N, 4) float64 in falling order of confidence -> indices of the kept boxes.
+    """(N, 4) float64 in descending order of confidence -> indices of the kept boxes.
 
     It works block by block. A box can suppress others only after it is known whether it is kept itself, and this
     depends only on the boxes before it.

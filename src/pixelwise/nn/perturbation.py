@@ -24,7 +24,7 @@ AREA = 0.1, 0.5
 
 
 def strongly_lit(images: Tensor) -> Tensor:
-    """Pictures (N, C, H, W) under another light each: contrast, brightness, colours, blur and noise.
+    """Pictures (N, C, H, W), each in different light: contrast, brightness, colours, blur and noise.
 
     Nothing moves, so labels of pixels stay valid. The changes are those of FixMatch's strong augmentation that keep
     positions (Sohn et al., NeurIPS 2020, appendix D), with blur as usual for segmentation.

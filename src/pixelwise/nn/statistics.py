@@ -11,10 +11,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @contextmanager
 def held_statistics(network: nn.Module) -> Iterator[None]:
-    """In this context, forward passes in training mode normalise by their batch but do not change running statistics.
+    """Context in which forward passes in training mode normalise by their batch but keep running statistics unchanged.
 
     It is meant for passes over perturbed or generated pictures, whose statistics differ from those of the data. Each
-    batch norm works on copies of its buffers. The original buffers are put back on exit, also after an error; since
+    batch norm works on copies of its buffers. The original buffers are put back on exit, even after an error; since
     nothing is written to them, they stay the same to the bit, and graphs that were built before stay valid.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]

@@ -96,7 +96,7 @@ _in_full = ContextVar("_in_full", default=False)
 
 @contextmanager
 def in_full() -> Iterator[None]:
-    """Enlarges maps before `conv_of_enlarged` convolves them, for those who follow positions through the network."""
+    """Context in which `conv_of_enlarged` builds the enlarged map, so that positions can be traced through it."""
     token = _in_full.set(True)
     try:
         yield

@@ -69,7 +69,11 @@ class Draft:
             self.reasons[f"{section}.{key}"] = why
 
     def refuse(self, section: str, key: str, why: str) -> None:
-        """
+        """Refuses a setting that the network or the task cannot follow.
+
+        Args:
+            why: the reason, as the beginning of the message.
+
         Raises:
             UserError: the recipe sets this key.
         """

@@ -1,6 +1,6 @@
 """The sections of a recipe: the settings of a run, with their defaults and limits.
 
-Where a description has `null:`, `None` usually means "derive it from the data"; the `Planned` sections have no such
+If a description has `null:`, `None` usually means "derive it from the data"; the `Planned` sections have no such
 open fields. Elsewhere `None` switches something off.
 """
 
@@ -104,7 +104,7 @@ class PlannedWindows(WindowsSection):
 
 class OptimizerSection(Section):
     name: Literal["adamw", "sgd", "rmsprop"] = "adamw"
-    lr: float | None = Field(None, gt=0, description="peak learning rate; null: the optimizer's usual rate")
+    lr: float | None = Field(None, gt=0, description="peak learning rate; null: the optimiser's usual rate")
     encoder_lr_factor: float | None = Field(
         None, ge=0, description="factor of the encoder's learning rate; null: 0.3 if it alone is pretrained, else 1"
     )
@@ -114,9 +114,9 @@ class OptimizerSection(Section):
     freeze: int | str | tuple[str, ...] | None = Field(
         None, description="what is not trained: a number of first layers, trunk (all but the last), or module names"
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd; rmsprop has none")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd; rmsprop has none")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
-        (0.9, 0.999), description="of adamw: decay of the averages of the gradient and of its square"
+        (0.9, 0.999), description="for adamw: decay of the averages of the gradient and of its square"
     )
     weight_decay: float = Field(0.02, ge=0, description="for weights; biases and norms have none")
     clip_norm: float | None = Field(5.0, gt=0, description="largest gradient norm")
@@ -149,7 +149,7 @@ class PlannedSchedule(ScheduleSection):
 class TrainSection(Section):
     epochs: float | None = Field(None, gt=0, description="passes over the training pictures; repeatable to the byte")
     minutes: float | None = Field(
-        None, gt=0, description="of wall clock instead of epochs, from the start of the command to its report"
+        None, gt=0, description="wall-clock time instead of epochs, from the start of the command to its report"
     )
     batch_size: int | None = Field(None, ge=1, description="crops per step, of all processes together")
     seed: int = Field(0, ge=0)
@@ -161,7 +161,7 @@ class TrainSection(Section):
         None, ge=0, lt=1, description="share of the run after which weights are averaged equally (SWA), instead of EMA"
     )
     validations: int | None = Field(
-        None, ge=1, description="evenly spaced over the run; null: 10, or as many as take 6 % of the time"
+        None, ge=1, description="number, evenly spaced over the run; null: 10, or as many as take 6 % of the time"
     )
     patience: int | None = Field(None, ge=1, description="stop after this many validations without a better score")
     fixed_norms: bool | None = Field(

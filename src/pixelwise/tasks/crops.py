@@ -10,7 +10,7 @@ from pixelwise.data.fit import Cover
 from pixelwise.recipe.draft import Draft, Pace
 
 CROP_SIDE = 384
-"""Longest side of a crop on a CPU: larger crops cost time without more context that such a network could use."""
+"""Longest side of a crop on a CPU: larger crops cost time without adding context that such a network could use."""
 ROOM = 0.85
 """A crop's side as a share of the picture's side, so that the crop has room to move."""
 SHORT_OF_TIME = 160
@@ -55,7 +55,7 @@ def plan_dense_crop(draft: Draft, least: int, most: int, share: float = ROOM) ->
 def plan_half_size(draft: Draft) -> None:
     """Decides whether the run begins with crops at half the height and width.
 
-    A short run from random weights gains by that, since large shapes can be learned from a quarter of the pixels.
+    A short run from random weights benefits from this, since large shapes can be learned from a quarter of the pixels.
     """
     if draft.pace is None or draft.values["model"].get("weights") is not None or min(draft.crop) < LARGE_SIDE:
         return

@@ -31,7 +31,7 @@ class Known:
     pixels: np.ndarray | None = None
 
     def place_picture(self, dataset: Dataset, target: Path) -> None:
-        """Puts the picture into a folder: a link to its file where the file system has links, else a copy.
+        """Puts the picture into a folder: a link to its file if the file system has links, else a copy.
 
         Args:
             target: the new file without suffix.

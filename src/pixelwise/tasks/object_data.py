@@ -14,10 +14,14 @@ HINT = (
 
 
 def check_objects(dataset: Dataset, stock: Stock) -> None:
-    """
+    """Checks that there are objects to learn from and to measure on.
+
     Raises:
         UserError: the training split or the validation split has no object.
     """
     for split, what in (("train", "there is nothing to find"), ("val", "nothing could be measured")):
         if stock.objects[split] is None:
-            raise UserError(f"{dataset.root}: no object in the pictures of the split '{split}', so {what}.")
+            raise UserError(
+                f"{dataset.root}: no object in the pictures of the split '{split}', so {what}; label some, or move "
+                "labelled pictures there from another split."
+            )

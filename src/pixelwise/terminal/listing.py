@@ -15,7 +15,7 @@ from pixelwise.terminal.prose import Prose, wrap
 MIN_FOLDED = 16
 """The least width of a folded column in characters. If there is less room, each row becomes a paragraph."""
 GAP = "  "
-"""Between two columns."""
+"""The space between two columns."""
 
 
 @dataclass(frozen=True, slots=True)

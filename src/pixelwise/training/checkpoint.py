@@ -58,7 +58,7 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest complete checkpoint of a run, or None where none was written yet.
+    """The newest complete checkpoint of a run, or None if none was written yet.
 
     Raises:
         UserError: there are checkpoints, but each of them is damaged.
@@ -95,7 +95,7 @@ def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         tensors[path] = value.detach().cpu().contiguous().clone()
         return {"tensor": path}
     if isinstance(value, Mapping):
-        # Keys may be numbers (torch's optimizer state); JSON would turn them into strings.
+        # Keys may be numbers (torch's optimiser state); JSON would turn them into strings.
         return {
             "dict": [
                 [key, _split(inner, f"{path}/{key}" if path else str(key), tensors)] for key, inner in value.items()

@@ -21,11 +21,11 @@ SHORT_STEPS = 300
 MAX_LONGER = 10
 """The longest run that is advised, in lengths of the present run."""
 FEW_VALIDATIONS = 3
-"""The number of validations that is advised to a run that spends half of its time on them."""
+"""The number of validations that is advised for a run that spends half of its time on validations."""
 MATERIAL = 0.01
 """Smallest difference of scores that matters, for scores between 0 and 1."""
 RELATIVE = 0.02
-"""The same for other scores, as a part of their value."""
+"""Smallest difference of other scores that matters, as a part of their value."""
 GAP = 10
 """Smallest gap between training and validation scores that is reported, in differences that matter."""
 
@@ -36,7 +36,7 @@ class Gap:
 
     Attributes:
         pictures: how many pictures the sample has.
-        margin: the uncertainty of the validation score; NaN where it is not known.
+        margin: the uncertainty of the validation score; NaN if it is not known.
     """
 
     headline: Headline
@@ -188,7 +188,7 @@ class History:
         if lost < 2 * material(self.headline, self.scores[self.best]):
             return None
         why = (
-            "the network learns the training pictures by heart"
+            "the network memorises the training pictures"
             if gap is not None and gap.tells
             else "the learning rate may be too high"
         )
@@ -233,7 +233,7 @@ class History:
 
 
 def validation_share(log: Sequence[Mapping[str, Any]], recipe: PlannedRecipe) -> float:
-    """The part of a run's time that validations took; 0 where no step was logged.
+    """The part of a run's time that validations took; 0 if no step was logged.
 
     It is the time that remains after the steps, which are counted at the logged speed, or at the speed of the first
     step if the run was too short to log a speed.

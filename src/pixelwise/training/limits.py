@@ -34,11 +34,11 @@ FEW_PICTURES = 30
 FEW_WITH_GAP = 100
 """With fewer training pictures, a gap between training and validation score is put down to their number."""
 SAMPLE_PICTURES = 64
-"""The most training pictures that are measured, and never more than there are validation pictures."""
+"""The most training pictures that are measured, provided that there are as many validation pictures."""
 SAMPLE_SHARE = 0.02
-"""Part of the training time that measuring them may take."""
+"""Part of the training time that measuring training pictures may take."""
 SAMPLE_SECONDS = 1.0
-"""Seconds that measuring them may take in any case."""
+"""Seconds that measuring training pictures may take in any case."""
 MIN_SAMPLE = 2
 SMALL_VALIDATION = 30
 """With fewer validation pictures, the score's uncertainty is reported if it is at least three times `MATERIAL`."""
@@ -58,7 +58,7 @@ class Commands:
     data: Path
 
     def again(self, flags: str, name: str) -> str:
-        """The whole command; the folder of the new run lies beside the folder of this one."""
+        """The whole command; the folder of the new run is next to the folder of this run."""
         run, data = (shlex.quote(str(path.resolve())) for path in (self.run, self.data))
         return f"pixelwise train {run}/recipe.yaml --data {data} {flags} --out {run}-{name}"
 
@@ -66,8 +66,8 @@ class Commands:
 def sample_size(pictures: int, held_out: int, seconds: float, trained: float) -> int:
     """How many training pictures are measured at the end of a run.
 
-    At most 64, at most as many as there are validation pictures, and at most what can be measured in 2 % of the
-    training time or one second, whichever is longer. 0 if that leaves fewer than two.
+    The number is at most 64, at most that of the validation pictures, and at most what can be measured in 2 % of the
+    training time or one second, whichever is longer. It is 0 if that leaves fewer than two.
 
     Args:
         pictures, held_out: how many training and validation pictures there are.
@@ -127,7 +127,7 @@ def few_pictures(pictures: int, gap: Gap | None) -> Limit | None:
         return None
     sentence = f"Only {counted(pictures, 'training picture', 'training pictures')}"
     if gap is not None and wide:
-        sentence += f": {gap.words}, so the network learned these pictures better than what they have in common"
+        sentence += f": {gap.words}, so the network memorises these pictures instead of generalising"
     more = max(FEW_PICTURES, 2 * pictures) - pictures
     return Limit(
         "few-pictures",

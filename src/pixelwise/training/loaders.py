@@ -94,6 +94,7 @@ def stream_records(dataset: Dataset, stream: Stream) -> list[Record]:
     records = [record for split in stream.splits if split in dataset.splits for record in dataset.split(split)]
     if not records:
         raise UserError(
-            f"{dataset.root}: no pictures for the stream '{stream.name}' (splits {', '.join(stream.splits)})."
+            f"{dataset.root}: no pictures for the stream '{stream.name}' (splits {', '.join(stream.splits)}); add "
+            "some to one of these splits."
         )
     return records

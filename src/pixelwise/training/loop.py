@@ -42,7 +42,7 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long to train: a number of steps, or the minutes of wall clock that the whole command takes.
+    """How long to train: a number of steps, or the minutes of wall-clock time that the whole command takes.
 
     A run with a number of steps repeats to the byte on the same processor with the same number of threads. A run with a
     number of minutes does not.
@@ -66,7 +66,8 @@ AFTER_SECONDS = 6.0
 MIN_SHARE = 0.5
 """The part of a budget that training gets even if everything else would use up the budget."""
 AFTER_VALIDATIONS = 4.0
-"""Time to measure the best weights, in validations. It is more thorough, and includes some training pictures."""
+"""Time to measure the best weights, in validations: the measurement is more thorough than a validation, and includes
+some training pictures."""
 
 
 @dataclass(slots=True)
@@ -83,7 +84,7 @@ class Position:
     done: bool = False
 
     def progress(self, budget: Budget) -> float:
-        """0 at the start, 1 when the budget is used up."""
+        """How much of the budget is used up: 0 at the start, 1 at the end."""
         if budget.steps is not None:
             return min(self.step / budget.steps, 1.0)
         assert budget.minutes is not None
@@ -297,7 +298,7 @@ def _save(run: Run, method: Method, position: Position) -> None:
 def _disk_error(run: Run, error: OSError) -> UserError:
     return UserError(
         f"{run.path}: the state could not be written ({error.strerror or error}); the files saved before are intact. "
-        f"Make room, then continue with: `{run.resume_command}`"
+        f"Free some disk space, then continue with: `{run.resume_command}`"
     )
 
 
@@ -312,7 +313,7 @@ class Speed:
 
     @property
     def rate(self) -> float:
-        """0 until two steps are done."""
+        """Pictures per second; 0 until two steps are done."""
         if len(self._ticks) < 2:
             return 0.0
         elapsed = self._ticks[-1][1] - self._ticks[0][1]

@@ -54,9 +54,10 @@ def move_data(run: Run, folders: Mapping[str, Path]) -> None:
 
 
 def check_places(run: Run) -> None:
-    """
+    """Checks that the data of a run is still where it was.
+
     Raises:
-        UserError: the data of a run is no longer where it was; the message gives the command that takes a new folder.
+        UserError: it is not; the message gives the command that takes a new folder.
     """
     _, whole = _whole(run)
     gone = {

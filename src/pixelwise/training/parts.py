@@ -27,7 +27,7 @@ from pixelwise.training.session import Session, check_out, engine, restart, star
 
 @dataclass(slots=True)
 class Reading:
-    """Data that was read for one recipe, and is used again if the next recipe reads the same.
+    """Data that was read for one recipe, and is used again if the next recipe reads the same data.
 
     Attributes:
         begun: when the command began, by `time.monotonic`; the minutes of the first session count from there. None
@@ -112,7 +112,7 @@ def _to_be_tried(whole: Recipe) -> Iterator[tuple[str, Recipe]]:
 
 
 def _with_one_seed(whole: Recipe) -> Recipe:
-    """The recipe with the first of its seeds: the runs of a variant differ in nothing else."""
+    """The recipe with the first of its seeds; the runs of a variant differ only in the seed."""
     return whole.model_copy(update={"seeds": whole.seeds[:1]})
 
 
@@ -124,7 +124,7 @@ def _untimed(recipe: Recipe) -> Recipe:
 
 
 def _settle_weights(values: dict[str, Any], name: str, weights: Weights) -> None:
-    """Makes the weights of a recipe and of its parts concrete, so that all parts use the same, also after a resume."""
+    """Makes the weights of a recipe and of its parts concrete: all parts use the same weights, even after a resume."""
     whole = build_recipe(values, name)
     settled = weights.settle(whole).model
     own = settled.options.get("weights")

@@ -32,7 +32,7 @@ class Display(Protocol):
 
 
 class Silent:
-    """Shows nothing: for tests, and for all processes but the first."""
+    """Shows nothing; for tests, and for all processes but the first."""
 
     def __enter__(self) -> Silent:
         return self

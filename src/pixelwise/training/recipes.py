@@ -63,7 +63,7 @@ def data_section(values: Mapping[str, Any]) -> DataSection:
     """The section `data` of a recipe whose other sections are not known yet.
 
     Raises:
-        UserError: naming the key, what was found and what is allowed.
+        UserError: a wrong key or value; the message says what was found and what is allowed.
     """
     try:
         return DataSection.model_validate(dict(values))
@@ -81,10 +81,10 @@ def load_planned(path: Path) -> PlannedRecipe:
 
 
 def stage_recipes(recipe: Recipe) -> list[Recipe]:
-    """The recipe of each stage, with its share of the budget where the recipe has one.
+    """The recipe of each stage, with its share of the budget if the recipe has one.
 
     Raises:
-        UserError: naming the stage and the key that is wrong.
+        UserError: a wrong key or value; the message names the stage.
     """
     whole = sum(stage.share for stage in recipe.stages)
     return [
@@ -100,7 +100,7 @@ def variant_recipes(recipe: Recipe) -> dict[str, Recipe]:
     all with the next one.
 
     Raises:
-        UserError: naming the variant and the key that is wrong.
+        UserError: a wrong key or value; the message names the variant.
     """
     return {
         run_name(name, seed): _part_recipe(recipe, variant, f"variant {name}", seed=seed)
@@ -173,7 +173,7 @@ def _number_or_yaml(text: str) -> Any:
 
 
 def _assign(values: dict[str, Any], key: str, value: Any) -> None:
-    """Sets a nested key. Where the recipe leaves loss.terms to its default, the value is added to that default."""
+    """Sets a nested key. If the recipe leaves loss.terms to its default, the value is added to that default."""
     *sections, last = key.split(".")
     here = values
     for section in sections:
@@ -199,7 +199,7 @@ def build_recipe(values: Mapping[str, Any], source: str) -> Recipe:
     """Checks plain values against the recipe's sections, the network's options, its losses and its method.
 
     Raises:
-        UserError: naming the key, what was found and what is allowed.
+        UserError: a wrong key or value; the message says what was found and what is allowed.
     """
     return _checked(Recipe, values, source)
 
@@ -208,7 +208,7 @@ def build_planned(values: Mapping[str, Any], source: str) -> PlannedRecipe:
     """Like `build_recipe`, for a recipe that leaves nothing open.
 
     Raises:
-        UserError: naming the key, what was found and what is allowed.
+        UserError: a wrong key or value; the message says what was found and what is allowed.
     """
     values = {name: value for name, value in values.items() if name not in {"stages", "variants", "seeds"}}
     model = values.get("model")
@@ -262,7 +262,7 @@ def _check_names(recipe: Recipe | PlannedRecipe, source: str) -> None:
 
 
 def task_named(model: str, name: str | None) -> Task:
-    """The task with this name, of those that a network of the catalog can be trained for; None for its usual one.
+    """The task with this name, of those that a network of the catalog can be trained for; None for its usual task.
 
     Raises:
         UserError: the network cannot be trained for that task.
@@ -291,7 +291,7 @@ def method_options(name: str, options: Mapping[str, Any], source: str) -> BaseMo
     """The options of a method, with its defaults for those that are not given.
 
     Raises:
-        UserError: naming the option, what was found and what is allowed.
+        UserError: a wrong option or value; the message says what was found and what is allowed.
     """
     kind = METHODS[name].Options
     try:

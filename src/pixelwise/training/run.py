@@ -213,9 +213,10 @@ class Run:
 
 
 def check_free(out: Path | str) -> None:
-    """
+    """Checks that a new run can be written to a folder.
+
     Raises:
-        UserError: the folder for a new run exists and is not empty.
+        UserError: the folder exists and is not empty.
     """
     path = Path(out)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -236,7 +237,7 @@ def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Ru
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{path}: cannot be made ({error.strerror}); give another --out.") from None
+            raise UserError(f"{path}: cannot be created ({error.strerror}); give another --out.") from None
         return Run(path)
     stem = f"{Path(recipe_name).stem}-{Path(data).resolve().name}"
     for number in range(1, 10_000):
@@ -249,7 +250,7 @@ def create_run(out: Path | str | None, recipe_name: str, data: Path | str) -> Ru
                 continue
             raise UserError("runs: is a file, not a folder; move it, or give --out.") from None
         except OSError as error:
-            raise UserError(f"{path}: cannot be made ({error.strerror}); give --out.") from None
+            raise UserError(f"{path}: cannot be created ({error.strerror}); give --out.") from None
     raise UserError(f"runs/{stem}: ten thousand runs of this name; give another --out.")
 
 
@@ -257,7 +258,7 @@ def open_run(path: Path | str) -> Run:
     """An existing run.
 
     Raises:
-        UserError: not a run folder.
+        UserError: the path is not a run folder.
     """
     run = Run(Path(path))
     if not any(file.exists() for file in (run.recipe_file, run.stages_file, run.variants_file)):
@@ -269,7 +270,8 @@ def model_file(path: str | os.PathLike[str]) -> Path:
     """The model file of a run folder, or the given file itself.
 
     Raises:
-        UserError: not a run, a run with several variants, or a run that has not reached its first validation.
+        UserError: a folder that is not a run, a run with several variants, or a run that has not reached its first
+            validation.
     """
     file = Path(path)
     if file.is_dir():
@@ -283,7 +285,7 @@ def model_file(path: str | os.PathLike[str]) -> Path:
 
 
 def without_weights(run: Run) -> UserError:
-    """The error for a run without `best.safetensors`. The first validation writes it, so after one the file is lost."""
+    """The error for a run without `best.safetensors`: a validation wrote it and it was lost, or none has run yet."""
     if any(entry["kind"] == "validation" for entry in run.log()):
         again = f"pixelwise train {shlex.quote(str(run.recipe_file))} --out NEW_RUN"
         return UserError(f"{run.path}: best.safetensors is gone; put it back, or train again: `{again}`")

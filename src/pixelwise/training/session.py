@@ -168,9 +168,10 @@ def _pace(recipe: PlannedRecipe, data: Data, network: nn.Module, device: torch.d
 
 
 def check_out(out: str | None) -> None:
-    """
+    """Checks that several processes have a folder to share.
+
     Raises:
-        UserError: several processes, and no `out` for them to share.
+        UserError: there are several processes, and `out` is None.
     """
     if world_size() > 1 and out is None:
         raise UserError("several processes need to share one run folder; give --out.")

@@ -1,6 +1,7 @@
 """Runs in stages: each stage is a run that starts from the best weights of the stage before.
 
-The run of the last stage is the folder itself, so a run in stages is used like any other. The other stages lie below.
+The run of the last stage is the folder itself, so a run in stages is used like any other. The runs of the other stages
+are in `stages/` below the folder.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def sessions(run: Run, opened: Data | None = None, begun: float | None = None) -
     """The unfinished stages of a run, each with its description. Each must finish before the next is taken.
 
     Args:
-        opened: the data that `parts.begin` returned; stages that read the same need not read it again.
+        opened: the data that `parts.begin` returned; stages that read the same data need not read it again.
         begun: when the command began, by `time.monotonic`; None for now.
 
     Raises:

@@ -1,6 +1,6 @@
 """Variants of a recipe: the same recipe with some keys set differently. Each variant is a run, and all are compared.
 
-No variant starts from another one's weights. The runs lie in `variants/NAME` below the folder and are used like any
+No variant starts from the weights of another. The runs are in `variants/NAME` below the folder and are used like any
 other run; the folder itself holds the comparison.
 """
 
@@ -20,7 +20,7 @@ def sessions(run: Run, opened: Data | None = None, begun: float | None = None) -
     """The unfinished variants of a run, each with its description. Each must finish before the next is taken.
 
     Args:
-        opened: the data that `parts.begin` returned; variants that read the same need not read it again.
+        opened: the data that `parts.begin` returned; variants that read the same data need not read it again.
         begun: when the command began, by `time.monotonic`; None for now.
 
     Raises:

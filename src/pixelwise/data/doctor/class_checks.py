@@ -13,7 +13,7 @@ from pixelwise.data.listing import counted, some
 FEW = 10
 """A class with fewer training pictures than this is hardly learned from random weights."""
 MAX_UNEQUAL = 20
-"""A warning is given where one class has this many times fewer pictures than another."""
+"""A warning is given if one class has this many times fewer pictures than another."""
 
 
 def contradictions(ex: Examination) -> Findings:

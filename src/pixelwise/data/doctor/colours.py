@@ -70,10 +70,10 @@ def frequent(counts: Mapping[int, int]) -> list[int]:
 
 
 def ids_of(colours: Sequence[int], named: ClassTable) -> dict[int, int]:
-    """0xRRGGBB -> class id.
+    """The class ids of colours, 0xRRGGBB -> class id.
 
-    Named colours take the ids of their names. Otherwise, greys that count from 0 are ids already (255 is void where
-    there are three or more), four colours or more that all belong to Pascal VOC take its ids, and any other colours are
+    Named colours take the ids of their names. Otherwise, greys that count from 0 are ids already (255 is void if there
+    are three or more), four colours or more that all belong to Pascal VOC take its ids, and any other colours are
     numbered by red, green and blue, so that black comes first.
     """
     known = named.palette()

@@ -17,6 +17,7 @@ SAME_PICTURE = 0.9995
 
 
 def copies(ex: Examination) -> Findings:
+    """Pictures in two splits, pictures that occur more than once, and held-out pictures that resemble training ones."""
     split_of = {name: split for split, names in ex.survey.given.items() for name in names}
     same = defaultdict(list)
     for look in ex.looks:

@@ -24,7 +24,7 @@ class Finding:
             `note` explains how something unusual is read.
         code: in kebab-case, for scripts; docs/data.md lists them.
         sentence: what is wrong, and what to do.
-        files: where, relative to the dataset's folder.
+        files: the files concerned, relative to the dataset's folder.
     """
 
     severity: Severity
@@ -41,8 +41,8 @@ class Summary:
     """The dataset in numbers, as far as it can be read.
 
     Attributes:
-        task: the task that the labels fit: `segment`, `classify` where each picture has one class, `detect` where
-            objects have only boxes, `regress` where pixels have values, or `pose` where people have joints.
+        task: the task that the labels fit: `segment`, `classify` if each picture has one class, `detect` if objects
+            have only boxes, `regress` if pixels have values, or `pose` if people have joints.
         layout: how the folder is read.
         pictures: all of them, labelled or not, readable or not.
         labelled: those with a readable picture and readable labels.

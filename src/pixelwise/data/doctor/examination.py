@@ -33,8 +33,8 @@ class Examination:
     Attributes:
         survey: pictures paired with labels.
         looks: one per record.
-        coding, class_names: how the sound masks would be read; no names where there is no sound mask.
-        splits: names of the labelled pictures by split, empty where no split can be made; `split_made` says whether the
+        coding, class_names: how the sound masks would be read; no names if there is no sound mask.
+        splits: names of the labelled pictures by split, empty if no split can be made; `split_made` says whether the
             folder gives none.
         notes: what reading the folder would assume.
         obstacles: why text files could not be understood.
@@ -55,7 +55,7 @@ class Examination:
 
     @property
     def task(self) -> str:
-        """The task that the labels fit: `detect` where only the boxes of the objects are known."""
+        """The task that the labels fit: `detect` if only the boxes of the objects are known."""
         return "detect" if self.boxes_alone else self.coding.task
 
     @property
@@ -70,12 +70,12 @@ class Examination:
 
     @property
     def mapping(self) -> Mapping[int, int]:
-        """Stored value -> class id, where masks are files whose values are not the class ids themselves."""
+        """Stored value -> class id, if masks are files whose values are not the class ids themselves."""
         return self.coding.mapping if isinstance(self.coding, MaskCoding) else {}
 
     @property
     def palette(self) -> Mapping[int, int]:
-        """0xRRGGBB -> stored value, where masks may be colour pictures."""
+        """0xRRGGBB -> stored value, if masks may be colour pictures."""
         return self.coding.palette if isinstance(self.coding, MaskCoding) else {}
 
     @property
@@ -96,9 +96,9 @@ class Examination:
         return file.relative_to(self.root).as_posix()
 
     def class_counts(self, look: Look) -> np.ndarray | None:
-        """Pixels per class id, (256,), as the mask is read; None where it holds no ids.
+        """Pixels per class id, (256,), as the mask is read; None if it holds no ids.
 
-        Where each picture has one class: 1 at that class, (K,). For detection: the number of objects per class, (K,).
+        If each picture has one class: 1 at that class, (K,). For detection: the number of objects per class, (K,).
         """
         if not look.usable or look.size is None or self.coding.kind == "keypoints":
             return None

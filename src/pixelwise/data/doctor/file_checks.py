@@ -18,11 +18,12 @@ from pixelwise.data.shapes import ShapeCoding
 
 
 def enough(ex: Examination) -> Findings:
+    """Too few pictures, or too few with labels, to train and to validate."""
     if not ex.looks:
         yield Finding(
             "error",
             "no-pictures",
-            "No PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000 or AVIF picture lies in this folder.",
+            "There is no PNG, JPEG, TIFF, BMP, GIF, WebP, PNM, JPEG 2000 or AVIF picture in this folder.",
         )
     elif not ex.masks and ex.has_masks:
         yield Finding(
@@ -42,11 +43,13 @@ def enough(ex: Examination) -> Findings:
 
 
 def guesses(ex: Examination) -> Findings:
+    """What was decided by the look of the files."""
     for sentence in ex.survey.guesses:
         yield Finding("warning", "guess", sentence)
 
 
 def damaged(ex: Examination) -> Findings:
+    """Files that are empty, truncated or unreadable, stacks of pages, and masks that hold no ids."""
     damaged = defaultdict(list)
     for look in ex.looks:
         damaged[look.damage].append(ex.relative(look.record.picture))
@@ -96,6 +99,7 @@ def unread(ex: Examination) -> Findings:
 
 
 def unpaired(ex: Examination) -> Findings:
+    """Pictures without labels, labels without a picture, and files that are not read."""
     if ex.masks:
         bare = tuple(ex.relative(look.record.picture) for look in ex.looks if not look.masks)
         if bare:
@@ -178,6 +182,7 @@ def _labels_of(ex: Examination, look: Look) -> Hashable:
 
 
 def suffixes(ex: Examination) -> Findings:
+    """Files whose format is not that of their suffix."""
     files = [(look.record.picture, look.header) for look in ex.looks]
     files += [(mask.file, mask.header) for mask in ex.masks]
     lying = tuple(
@@ -189,13 +194,14 @@ def suffixes(ex: Examination) -> Findings:
         yield Finding(
             "warning",
             "lying-extension",
-            f"{counted(len(lying), 'file has', 'files have')} another format (in brackets) than the suffix suggests. "
+            f"{counted(len(lying), 'file has', 'files have')} a different format (in brackets) from the suffix. "
             f"pixelwise reads the true format, but other programs may fail: rename, or let {FIX} do it in a copy.",
             lying,
         )
 
 
 def sizes(ex: Examination) -> Findings:
+    """Masks that differ in size from their pictures."""
     wrong, turned = [], 0
     for look in ex.looks:
         for mask in look.masks:
@@ -213,7 +219,7 @@ def sizes(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "size-mismatch",
-            f"{counted(len(wrong), 'mask has', 'masks have')} another size than the picture (width x height); export "
+            f"{counted(len(wrong), 'mask differs', 'masks differ')} in size from the picture (width x height); export "
             f"again at the picture's size.{hint}",
             tuple(wrong),
         )

@@ -21,11 +21,11 @@ COMMON = 0.1
 FEW = 0.25
 """A person with less than this share of the joints teaches little."""
 DECIDED = 0.7
-"""A person decides whether limbs are swapped if the shorter of the two pairings is at most this times the longer."""
+"""A person shows whether limbs are swapped if the shorter of the two pairings is at most this times the longer."""
 SWAPPED_SHARE = 0.5
-"""From this share of the decided people on, a swap counts as systematic."""
+"""From this share of the people in whom a swap would show, swaps count as systematic."""
 ENOUGH = 10
-"""With fewer decided people than this, nothing is concluded."""
+"""With fewer such people than this, nothing is concluded."""
 
 
 def outside(ex: Examination) -> Findings:
@@ -72,7 +72,7 @@ def few(ex: Examination) -> Findings:
         yield Finding(
             "note",
             "no-joints",
-            f"{counted(none, 'person has', 'people have')} no annotated joint: neither learned nor counted.",
+            f"{counted(none, 'person has', 'people have')} no annotated joint and will be neither learned nor counted.",
         )
     little = tuple(
         f"{name}, {person.entry} ({known})" for name, person, known in people if 0 < known < FEW * len(joints)
@@ -90,12 +90,12 @@ def few(ex: Examination) -> Findings:
 def sides(ex: Examination) -> Findings:
     """Pairs of joints that look as if left and right were swapped.
 
-    Two signs show a swap, and neither is visible in every person. First, where both eyes and the nose are visible, the
+    Two signs show a swap, and neither is visible in every person. First, if both eyes and the nose are visible, the
     face is seen from the front, and the left eye is on the right of the picture unless the person is upside down.
-    Second, a limb connects joints of the same side: where the left knee and the right ankle, and the right knee and the
-    left ankle, are much nearer than joints of the same side, one of the pairs is swapped, or the legs are crossed. A
-    body whose pairs are all swapped together keeps its limbs, so without a face such a swap, as after mirroring only
-    the pictures, cannot be detected.
+    Second, a limb connects joints of the same side: if the left knee and the right ankle, and the right knee and the
+    left ankle, are much nearer to each other than joints of the same side, one of the pairs is swapped, or the legs are
+    crossed. If all pairs of a body are swapped together, as after mirroring only the pictures, its limbs stay whole,
+    so such a swap can only be detected by the face.
     """
     joints = _joints(ex)
     if joints is None:
@@ -127,7 +127,7 @@ def sides(ex: Examination) -> Findings:
 
 
 Decision = tuple[str, bool | None]
-"""Where a person is, and whether the pair looks swapped; None where this cannot be judged."""
+"""Where a person is, and whether the pair looks swapped; None if this cannot be judged."""
 
 
 def _faces(joints: Joints, people: list[tuple[str, Person]]) -> Iterator[tuple[str, list[Decision]]]:

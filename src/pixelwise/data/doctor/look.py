@@ -39,15 +39,15 @@ class MaskLook:
     Attributes:
         file: its path.
         damage: `zero-byte`, `truncated`, `unreadable`, `stack`, `mask-values`, `undrawn`, or empty.
-        header: None where it cannot be read, and for files of shapes.
+        header: None if it cannot be read, and for files of shapes.
         size: (height, width) as decoded.
         values: (256,) pixels per value; None for colour masks, masks with values beyond 0 to 255, and damaged ones.
         nonzero: pixels that are not 0.
         top: the largest value; -1 for colour and damaged masks.
         colours: 0xRRGGBB -> pixels, for colour pictures and for lossy masks (there, only pixels inside even areas).
         lossy: the mask was smoothed or saved as JPEG, so values lie between the ids.
-        troubles: why shapes cannot be drawn or values cannot be read, where `damage` is `undrawn`, or why a sound file
-            is not a mask.
+        troubles: why shapes cannot be drawn or values cannot be read, if `damage` is `undrawn`, or why a sound file is
+            not a mask.
         odd: the shapes that are probably mistakes; empty for files of pixels.
     """
 
@@ -84,8 +84,8 @@ class Look:
 
     Attributes:
         record: the record of the picture.
-        damage: of the picture: `zero-byte`, `truncated`, `unreadable`, `stack`, or empty.
-        header: None where it cannot be read.
+        damage: the picture's damage: `zero-byte`, `truncated`, `unreadable`, `stack`, or empty.
+        header: None if it cannot be read.
         size: (height, width) as decoded, upright.
         pixels: digest of the decoded pixels, the same for copies in any lossless file format.
         thumbnail: (256,) grey, zero mean, unit length: the scalar product of two is their correlation; zeros if flat.
@@ -122,13 +122,14 @@ def look_at_all(records: Sequence[Record], coding: Coding | None) -> list[Look]:
     """Decodes every picture and its labels once.
 
     Args:
-        coding: how labels are stored, where the layout determines it.
+        coding: how labels are stored, if the layout determines it.
     """
     with ThreadPoolExecutor() as pool:
         return list(pool.map(partial(look_at, coding=coding), records))
 
 
 def look_at(record: Record, coding: Coding | None) -> Look:
+    """Decodes a picture and its labels; the arguments are those of `look_at_all`."""
     if record.position is not None:
         return _described(record, read_idx(record.picture)[record.position][:, :, None])
     if isinstance(coding, PeopleCoding):  # joints are judged without their pictures

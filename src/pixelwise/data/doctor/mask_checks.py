@@ -16,6 +16,7 @@ MAX_UNEQUAL = 100
 
 
 def coloured_masks(ex: Examination) -> Findings:
+    """Masks that are colour pictures, and masks with colours or values between the classes."""
     # Objects may have soft edges, and soft edges between black and white are split at half of the range.
     soft = ex.coding.kind in ("objects", "layers") or ex.halved
     lossy = [mask for mask in ex.masks if mask.lossy and (mask.in_colour or not (soft or _named(ex, mask.top)))]
@@ -88,6 +89,7 @@ ODD_SHAPES: tuple[tuple[str, Severity, str, str, str, str], ...] = (
 
 
 def shapes(ex: Examination) -> Findings:
+    """Shapes that cannot be drawn, and shapes that are probably mistakes."""
     if ex.coding.kind not in ("shapes", "points"):
         return
     broken = [(look, mask) for look in ex.looks for mask in look.masks if mask.troubles]
@@ -121,6 +123,7 @@ def _named(ex: Examination, top: int) -> bool:
 
 
 def ids(ex: Examination) -> Findings:
+    """Ids beyond the classes, ids with gaps like those of shades of grey, and what 255 means."""
     if ex.coding.kind in ("objects", "layers", "shapes", "points", "values", "keypoints"):
         return
     clean = [mask for mask in ex.masks if not (mask.damage or mask.lossy or mask.in_colour)]
@@ -213,6 +216,7 @@ def mixed_binary(ex: Examination) -> bool:
 
 
 def classes(ex: Examination) -> Findings:
+    """Classes that are missing from a split or rare, and masks without a labelled pixel or with a single class."""
     if not ex.has_masks or ex.boxes_alone:
         return
     counts = {look.record.name: found for look in ex.looks if (found := ex.class_counts(look)) is not None}

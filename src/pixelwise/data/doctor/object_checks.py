@@ -24,12 +24,12 @@ standard deviation is estimated from the median deviation."""
 NORMAL = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 WHOLE, SMALL, SELDOM = 0.99, 0.1, 0.02
-"""A box over more than the first share of its picture is unusual where half of the class cover less than `SMALL` of
-their pictures, and no more than the share `SELDOM` cover all of theirs."""
+"""A box over more than the first share of its picture is unusual if half of the class's objects cover less than `SMALL`
+of their pictures, and no more than the share `SELDOM` of them cover all of theirs."""
 
 
 def numbers(ex: Examination) -> Findings:
-    """Classes with few training objects, and, where only boxes are known, classes without any."""
+    """Classes with few training objects and, if only boxes are known, classes without any."""
     if ex.coding.kind != "shapes":
         return
     boxes = ex.boxes_alone

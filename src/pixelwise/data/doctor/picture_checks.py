@@ -15,7 +15,7 @@ from pixelwise.data.listing import counted
 from pixelwise.data.pictures import FULL_RANGE
 
 APART = 50
-"""A picture of floats has another range if its largest value is this many times above or below that of most."""
+"""A picture of floats has a different range if its largest value is this many times above or below that of most."""
 DARK = 1 / 8
 """A 16-bit picture is dark if all of its values lie below this part of the range."""
 
@@ -40,8 +40,8 @@ def forms(ex: Examination) -> Findings:
         yield Finding(
             "error",
             "channels",
-            f"{counted(len(odd), 'picture has', 'pictures have')} another number of channels than the {usual} of most, "
-            "and there is no natural conversion; convert or move out.",
+            f"{counted(len(odd), 'picture differs', 'pictures differ')} in the number of channels from most pictures, "
+            f"which have {usual}, and there is no natural conversion; convert or move out.",
             odd,
         )
     if cmyk:
@@ -178,7 +178,7 @@ def _among_floats(ex: Examination, looks: list[Look]) -> Findings:
         yield Finding(
             "warning",
             "depths",
-            f"{counted(len(odd), 'picture holds', 'pictures hold')} floats of another range than most (up to about "
+            f"{counted(len(odd), 'picture holds', 'pictures hold')} floats in a different range from most (up to about "
             f"{usual:.3g}), as if 0 to 1 stood for 0 to 255; bring all pictures to one range.",
             _named(ex, odd),
         )

@@ -175,7 +175,7 @@ def _without_copies(ex: Examination, looks: list[Look], left_out: dict[str, str]
 
 
 def _split_of(ex: Examination, name: str) -> str:
-    """The split that names a picture; the held-out one where several do."""
+    """The split that names a picture; the held-out one if several do."""
     return next((split for split in HELD_OUT_FIRST if name in ex.survey.given.get(split, ())), "")
 
 
@@ -282,7 +282,7 @@ def _write(plan: _Plan, out: Path) -> list[str]:
 
 
 def _write_picture(look: Look, folder: Path, name: str) -> None:
-    """Copies the bytes where they are fine, else writes the pixels without loss."""
+    """Copies the file's bytes if they can be used as they are, else writes the pixels without loss."""
     assert look.header is not None
     header = look.header
     suffix = KIND_SUFFIXES.get(header.kind, (look.record.picture.suffix.lower(),))[0]

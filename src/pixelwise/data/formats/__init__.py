@@ -75,7 +75,7 @@ def open_dataset(
     Args:
         path: the dataset's folder, or one of its data.yaml files for YOLO.
         layout: a name in `LAYOUTS`, or `auto`.
-        val_fraction: the share of labelled pictures that is held out where the folder gives no split.
+        val_fraction: the share of labelled pictures that is held out if the folder gives no split.
         seed: chooses which pictures those are.
         labels: whether the splits contain only labelled pictures; False for methods that need no labels.
         unlabelled: a folder of further pictures for the split `unlabelled`, whose labels are not read.

@@ -32,7 +32,7 @@ class Pictures:
 
     Attributes:
         records: without labels, sorted by name.
-        by_folder: name -> split, where a folder states it.
+        by_folder: name -> split, if a folder states it.
         ignored: picture files in folders of masks.
         notes: on names that needed their suffix.
     """
@@ -230,7 +230,7 @@ def survey_of(
         if given and "train" not in given and {name for names in given.values() for name in names} >= set(drawings):
             notes.append(
                 f"All labelled pictures are in a file named {' or '.join(given)}, which leaves none to train on, so "
-                "the name is not taken for a split."
+                "the name is not read as a split."
             )
             given = {}
     if not given:

@@ -1,4 +1,4 @@
-"""Whether a file looks like a mask or like a picture, where folders and names do not decide it."""
+"""Whether a file looks like a mask or like a picture, for folders whose names do not decide it."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _SIDE = 512
 def second_are_masks(pairs: Sequence[tuple[Path, Path]], *, strict: bool = False) -> bool:
     """Whether the second files of pairs are masks of the first: flat areas next to pictures that are less flat.
 
-    Judged by `SAMPLE` of them, spread evenly, nearly all of which must agree.
+    `SAMPLE` of the pairs, spread evenly, are looked at, and nearly all of them must agree.
 
     Args:
-        strict: also require few values in the masks and many in the pictures, where no name says that these are masks.
+        strict: also require few values in the masks and many in the pictures, if no name says that these are masks.
     """
     looked = [_looks(pair, strict=strict) for pair in even_sample(pairs, SAMPLE)]
     return bool(looked) and sum(looked) >= 0.8 * len(looked)

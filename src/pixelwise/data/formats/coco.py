@@ -221,9 +221,9 @@ def write(export: Export, out: Path) -> list[str]:
     """`images/` and `annotations/instances_SPLIT.json`, every outline as a compressed run-length encoding.
 
     An annotation is an object or, if objects are not known, a connected region of one class; if they are known, pixels
-    outside them are a crowd. Objects without an outline have only a box. Class 0 is where no annotation is, and void is
-    the category `__ignore__`. Difficult objects are written as crowds, because programs that do not know difficult
-    objects leave crowds out, and have the additional key `difficult`.
+    outside them are a crowd. Objects without an outline have only a box. Class 0 is where there is no annotation, and
+    void is the category `__ignore__`. Difficult objects are written as crowds, because programs that do not know
+    difficult objects leave crowds out, and have the additional key `difficult`.
     """
     export.copy_pictures(out / "images")
     (out / "annotations").mkdir()
@@ -257,7 +257,7 @@ def write(export: Export, out: Path) -> list[str]:
     for split, content in contents.items():
         file = out / "annotations" / (f"instances_{split}.json" if split else "instances.json")
         file.write_text(json.dumps({**content, "categories": categories}), encoding="utf-8")
-    notes = [f"Void is written as the category {IGNORE}, which other programs take for a class."] if void else []
+    notes = [f"Void is written as the category {IGNORE}, which other programs read as a class."] if void else []
     if difficult:
         notes.append(f"{difficult} difficult objects are written as crowds (iscrowd), with the key 'difficult' added.")
     return notes

@@ -22,7 +22,7 @@ class Keypoints:
     """The keypoints of all files.
 
     Attributes:
-        joints: of the first category that names some; None before it is found.
+        joints: the joints of the first category that names some; None before it is found.
         category: its name.
         others: names of further categories, whose joints differ and are not read.
         beside: keypoints from files that hold nothing else, by annotation, until the annotation is found.
@@ -67,7 +67,7 @@ class Keypoints:
         """The keypoints of an annotation, (J, 3) float32; None if it has none.
 
         Raises:
-            UserError: another number of keypoints than the category names, or something other than numbers.
+            UserError: not as many keypoints as the category names, or something other than numbers.
         """
         found = annotation.get("keypoints")
         if found is None and annotation.get("id") is not None:
@@ -101,7 +101,9 @@ class Keypoints:
             names = ", ".join(f"'{name}'" for name in self.others)
             notes.append(f"The keypoints of {names} have other joints and are not read.")
         if self.beside:
-            notes.append(f"{len(self.beside)} annotations with keypoints have no outline or box of their id: not read.")
+            notes.append(
+                f"{len(self.beside)} annotations with keypoints have no outline or box of their id and are not read."
+            )
         return notes
 
 

@@ -31,7 +31,7 @@ class CocoReading:
         categories: ids of all files.
         unread: sentences on categories that are not read.
         listed: how many pictures the files list.
-        keypoints: of the annotations, and the joints that the categories name.
+        keypoints: the keypoints of the annotations, and the joints that the categories name.
     """
 
     sources: Sources

@@ -16,7 +16,7 @@ def region_of(annotation: dict[str, Any]) -> Region:
     """The outline or, if there is none, the box.
 
     Raises:
-        UserError: neither, or something that is not a region.
+        UserError: there is neither, or something that is not a region.
     """
     segmentation, bbox = (entries.parsed(annotation.get(key)) for key in ("segmentation", "bbox"))
     if isinstance(segmentation, dict):

@@ -133,7 +133,7 @@ def with_kinds(survey: Survey) -> Survey:
         return replace(survey, stratify=lambda record: kind_of.get(record.name, "")) if kind_of else survey
     of_name = dict(zip((record.name for record in survey.records), kinds, strict=True))
     guess = (
-        f"Names begin with words ({some(sorted(set(kinds) - {''}))}), which are taken for kinds of picture, so each is "
+        f"Names begin with words ({some(sorted(set(kinds) - {''}))}), which are read as kinds of picture, so each is "
         "on both sides of the automatic split; if the pictures of one word belong together (a patient, a video), say "
         "so in groups.csv."
     )
@@ -216,7 +216,10 @@ def complete_splits(
     elif "train" not in splits:
         rest = tuple(sorted(set(labelled) - taken))
         if not rest:
-            raise UserError(f"{survey.root}: every labelled picture is held out, none is left to train on.")
+            raise UserError(
+                f"{survey.root}: every labelled picture is held out, so none is left to train on; move some of them to "
+                "train."
+            )
         splits["train"] = rest
         notes.append(f"No training split is given, so it is the {len(rest)} labelled pictures in no other split.")
     return {split: splits[split] for split in SPLITS if split in splits}, notes

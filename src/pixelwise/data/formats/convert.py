@@ -1,4 +1,4 @@
-"""Writes a dataset of any layout in another one. The originals are only read."""
+"""Writes a dataset of any layout in another layout. The originals are only read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ OF_BOXES = ("coco", "voc_xml", "yolo", "labelme")
 
 
 def _writer_of_people(dataset: Dataset, to: str) -> Callable[[Export, Path], list[str]]:
-    """
+    """The function that writes people with joints, if the format can hold them.
+
     Raises:
         UserError: a format that cannot hold joints.
     """
@@ -84,8 +85,8 @@ def convert(
         What was done, in sentences.
 
     Raises:
-        UserError: an unknown format or split, an option of another format, `out` holds files or lies inside `data`,
-            or data that cannot be read.
+        UserError: an unknown format or split, an option of a different format, an `out` that holds files or is inside
+            `data`, or data that cannot be read.
     """
     root, out = Path(data), Path(out)
     if to not in WRITERS:

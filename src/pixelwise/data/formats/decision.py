@@ -21,7 +21,7 @@ def values_of(mask: Path) -> np.ndarray:
     """The distinct values of a mask, ascending.
 
     Raises:
-        UserError: unreadable, or not ids.
+        UserError: a file that cannot be read, or values that are not ids.
     """
     ids = read_ids(mask)
     if ids.dtype == np.uint8:
@@ -74,7 +74,7 @@ def decide_coding(masks: Sequence[Path], class_names: tuple[str, ...] | None) ->
         class_names: as given, or None.
 
     Raises:
-        UserError: a mask that is unreadable, in colour, lossy, or with values beyond 255.
+        UserError: a mask that cannot be read, is in colour or lossy, or holds values beyond 255.
     """
     if class_names is not None and len(class_names) > 2:
         return coding_from_values(_sampled_values(masks), class_names)
@@ -107,7 +107,7 @@ def _sampled_values(masks: Sequence[Path]) -> set[int]:
 
 
 def coding_from_values(found: set[int], class_names: tuple[str, ...] | None) -> Decision:
-    """As `decide_coding`, from the distinct values of the masks."""
+    """The decision of `decide_coding`, from the distinct values of the masks."""
     notes: list[str] = []
     if class_names is not None and len(class_names) == 1:
         class_names = ("background", class_names[0])
@@ -121,7 +121,7 @@ def coding_from_values(found: set[int], class_names: tuple[str, ...] | None) -> 
         names = class_names or tuple(f"grey {value}" for value in levels)
         void = " 255 is void." if VOID in found and VOID not in levels else ""
         guess = (
-            f"The values {', '.join(map(str, levels))} of the masks are taken for shades of grey and read as classes 0 "
+            f"The values {', '.join(map(str, levels))} of the masks look like shades of grey and are read as classes 0 "
             f"to {len(levels) - 1} in this order: {', '.join(names)}.{void} If they are class ids, name all "
             f"{levels[-1] + 1} in classes.txt."
         )

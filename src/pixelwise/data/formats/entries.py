@@ -11,7 +11,7 @@ import numpy as np
 from pixelwise.errors import UserError
 
 FARTHEST = 1e9
-"""In pixels: larger numbers are not coordinates of a picture."""
+"""Numbers above this are not coordinates of a picture in pixels."""
 _WHOLE = re.compile(r"(\d+)(\.0*)?")
 
 
@@ -19,7 +19,7 @@ def entries_of(content: dict[str, Any], key: str) -> list[Any]:
     """The entries of a list, or of an object whose keys are their ids.
 
     Raises:
-        UserError: neither.
+        UserError: neither a list nor an object.
     """
     found = content.get(key)
     if isinstance(found, dict):
@@ -33,7 +33,7 @@ def mapping(entry: Any) -> dict[str, Any]:
     """Returns the entry itself.
 
     Raises:
-        UserError: not a JSON object.
+        UserError: the entry is not a JSON object.
     """
     if not isinstance(entry, dict):
         raise UserError(f"a JSON object expected, {type(entry).__name__} found.")
@@ -44,7 +44,7 @@ def identity(entry: dict[str, Any], key: str) -> int | str:
     """An id: 7, 7.0, "7" and "7.0" are the same.
 
     Raises:
-        UserError: missing, or neither a whole number nor text.
+        UserError: the key is missing, or its value is neither a whole number nor text.
     """
     value = _given(entry, key)
     if isinstance(value, float) and value.is_integer():
@@ -60,7 +60,7 @@ def name(entry: dict[str, Any], key: str) -> str:
     """A text without blanks around it; whole numbers are accepted as names.
 
     Raises:
-        UserError: missing, empty, or something else.
+        UserError: the key is missing, or its value is neither text nor a whole number, or is empty.
     """
     value = _given(entry, key)
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
@@ -120,7 +120,7 @@ def ring(points: Any) -> np.ndarray:
     """A polygon's corners (N, 2) from pairs `[[x, y], ...]` or one list `[x, y, x, y, ...]`.
 
     Raises:
-        UserError: not pairs of finite numbers, or fewer than three.
+        UserError: something other than pairs of finite numbers, or fewer than three pairs.
     """
     corners = numbers(points, "outline") if isinstance(points, list) else np.zeros(())
     if corners.ndim == 1 and len(corners) % 2 == 0:

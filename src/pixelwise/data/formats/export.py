@@ -113,7 +113,7 @@ def new_names(records: Sequence[Record]) -> dict[str, str]:
 
 
 def plain_names(records: Sequence[Record]) -> dict[str, str]:
-    """As `new_names`, and no name is the end of another (`a/x` of `b/a/x`), which a reader could confuse with it."""
+    """The names of `new_names`, changed so that no reader confuses one with the end of another (`a/x` of `b/a/x`)."""
     names = new_names(records)
     ends = {"/".join(name.split("/")[start:]) for name in names.values() for start in range(1, name.count("/") + 1)}
     if ends & set(names.values()):
@@ -140,7 +140,7 @@ class LabelledPart:
     """A region of one class: an object, or pixels whose division into objects is not known.
 
     Attributes:
-        is_object: true also for a crowd and a difficult object.
+        is_object: true for crowds and difficult objects as well.
         patch: its pixels; empty if only the box is known.
         box: the box of an object without an outline.
     """

@@ -207,7 +207,7 @@ def _mark_one_thing(root: Path, masks: Sequence[PurePosixPath]) -> bool:
 
 
 def _class_of_layer(layer: str) -> str:
-    """`cat` of `cat` and `cat_2`, and nothing for a number or a word for masks."""
+    """The class that the name of a layer states: `cat` for `cat` and `cat_2`; empty for numbers and words for masks."""
     name = re.sub(r"[_\-. ]?\d+$", "", layer)
     return "" if name.lower() in (*MASK_WORDS, *_OBJECT_WORDS) else name
 

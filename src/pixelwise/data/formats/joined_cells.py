@@ -39,7 +39,7 @@ def _parted(row: Row, finder: Finder, file: Path) -> Row:
 
 
 def _of_the_lost(row: Row, pictures: dict[str, set[str]]) -> Row:
-    """The row; if the end of its class is a class of several pictures, with the beginning moved to the picture."""
+    """The row; if its class ends in a class of several pictures, the beginning of the class moves to the picture."""
     parts = row.label.split("_")
     for start in range(1, len(parts)):
         label = "_".join(parts[start:])

@@ -38,7 +38,7 @@ def _meaning(root: Path) -> Meaning:
 
 
 def survey(root: Path) -> Survey:
-    """As the folder layout, where every value but 0 is an object."""
+    """The survey of the folder layout, but every value other than 0 is an object."""
     found, meaning = folder.survey(root), _meaning(root)
     names = found.class_names or ("background", "object")
     return replace(
@@ -86,7 +86,7 @@ def write(export: Export, out: Path) -> list[str]:
     names = export.dataset.class_names
     lines = names if len(names) == 2 else ("background", "object")
     (out / CLASSES).write_text("".join(f"{name}\n" for name in lines), encoding="utf-8")
-    notes = ["If the numbers of few objects are taken for class ids, read the copy with --layout labelmap."]
+    notes = ["The numbers of few objects may look like class ids; read the copy with --layout labelmap then."]
     if len(names) > 2:
         notes.append(f"Label maps hold no classes: all {len(names) - 1} are merged into one, object.")
     if void:
@@ -100,6 +100,6 @@ def _guess(meaning: Meaning) -> tuple[str, ...]:
     if meaning.kind != "objects" or not meaning.why:
         return ()
     return (
-        f"The values of the masks are taken for numbers of objects, because {meaning.why}; if they are class ids, give "
+        f"The values of the masks are read as numbers of objects, because {meaning.why}; if they are class ids, give "
         "the layout `folder`, or name the classes in classes.txt.",
     )

@@ -115,7 +115,7 @@ def _read(file: Path, name: str, encodings: Encodings, finder: Finder) -> dict[s
     A file that has neither shapes nor a picture of its name or path is of another kind.
 
     Raises:
-        UserError: not JSON, or shapes that are not a list.
+        UserError: the file is not JSON, or its shapes are not a list.
     """
     content = read_json(file, name, encodings)
     if not isinstance(content, dict) or content.keys().isdisjoint(KEYS):
@@ -178,7 +178,7 @@ def write(export: Export, out: Path) -> list[str]:
     A shape is a connected part of an object or, if objects are not known, a connected region of one class. It is a
     polygon if it has no hole and the polygon covers exactly its pixels, else a mask. The parts of one object share a
     `group_id`. An object without an outline is a rectangle with the flag `box`; crowds and difficult objects have flags
-    of these names. Class 0 is where no shape is, and void is `__ignore__`.
+    of these names. Class 0 is where there is no shape, and void is `__ignore__`.
     """
     export.copy_pictures(out / "images")
     for record, sample in export.samples(export.records):

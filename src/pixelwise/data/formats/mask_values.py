@@ -65,7 +65,7 @@ class _Mask:
         looked: how many values were looked at.
         deep: more than 8 bits per pixel.
         lossy: the mask was smoothed or saved lossily, so values lie between the ids.
-        filled: of a lossy mask, (256,) pixels per value that hardly differ from their neighbours.
+        filled: for a lossy mask, (256,) pixels per value that hardly differ from their neighbours.
     """
 
     counts: dict[int, int]

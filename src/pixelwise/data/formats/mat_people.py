@@ -37,7 +37,7 @@ _DAMAGE = (
 )
 """What scipy raises for damaged files, and for files of version 7.3."""
 PERSON_HEIGHT = 200.0
-"""In pixels: a person of MPII is `scale` times as tall (Andriluka et al., CVPR 2014, the data's own description)."""
+"""Height in pixels of a person of MPII whose `scale` is 1 (Andriluka et al., CVPR 2014, the data's own description)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +82,7 @@ def _variable(file: Path) -> str:
     """The variable that holds the people; empty if there is none.
 
     Raises:
-        UserError: damaged, or of MATLAB's version 7.3.
+        UserError: the file is damaged, or of MATLAB's version 7.3.
     """
     from scipy.io import whosmat  # imported where it is used: few folders hold such files
 
@@ -101,9 +101,10 @@ def _unreadable(file: Path, error: Exception) -> UserError:
 
 
 def read_mat(file: Path) -> MatFile:
-    """
+    """Reads the people of a file of LSP, MPII or FLIC.
+
     Raises:
-        UserError: damaged, or of a shape that none of the data sets has.
+        UserError: the file is damaged, or its arrays have a shape that none of the data sets has.
     """
     from scipy.io import loadmat
 

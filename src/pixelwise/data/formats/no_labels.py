@@ -1,4 +1,4 @@
-"""Describes what was found where labels were looked for, so that "no masks" never hides labels of another kind."""
+"""Describes what was found in place of labels, so that "no masks" never hides labels of a different kind."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def kind_of(picture: Path) -> tuple[str, str]:
     the 2018 bowl, the three kinds are clearly separated.
 
     Raises:
-        UserError: unreadable.
+        UserError: the picture cannot be read.
     """
     image = read_picture(picture, PictureFormat(3, "uint8"))
     small = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BILINEAR), np.float32) / 255

@@ -1,11 +1,11 @@
 """Pairs masks with pictures: by folders and names and, if these do not decide, by the look of the files.
 
-Three ways are tried, and the first that finds masks for pictures counts:
+Three ways are tried, and the first that finds masks for pictures is used:
 
 1. words: folders called `images` and `masks` or similar, or masks next to pictures with a suffix such as `_mask`, whose
    names are those of the pictures;
 2. parts of words: folders and names that contain such a word (`crack_masks/`, `gtFine/`, `x_sat.jpg`). Names are paired
-   by their remainder without the common beginning and end, or else by the one number or word that only one picture and
+   by what remains without their common beginning and end, or else by the one number or word that only one picture and
    one mask share;
 3. looks: two files of one name in a folder, two files in each folder, two folders with the same names, or names that
    add the same to others (`x.jpg`, `x_outline.png`), where one file of each pair is flat like a mask.

@@ -20,6 +20,7 @@ Pairs = list[tuple[PurePosixPath, PurePosixPath]]
 
 
 def by_looks(root: Path, files: Sequence[PurePosixPath]) -> Pairing:
+    """Pairs by the first way of naming that fits most files and in which one file of each pair looks like a mask."""
     for candidates in (_twins(files), _duos(files), _like_folders(files)):
         if 2 * len(candidates) < MAX_FILES * len(files) or len(candidates) < 2:
             continue
@@ -37,7 +38,8 @@ def _are_masks(root: Path, pairs: Pairs) -> bool:
 
 
 def _pairing(root: Path, files: Sequence[PurePosixPath], layers: Mapping[str, Pairs]) -> Pairing:
-    """
+    """Pictures with their masks, and the guess that they belong together.
+
     Args:
         layers: pictures with masks, by the part that the names of the masks add to those of the pictures.
     """

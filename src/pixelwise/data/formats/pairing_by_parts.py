@@ -44,6 +44,7 @@ class _Named:
 
 
 def by_parts_of_words(root: Path, files: Sequence[PurePosixPath]) -> Pairing:
+    """Pairs by the rest of the names or by shared words; none if the masks do not look like masks."""
     named: dict[str, list[_Named]] = {"picture": [], "mask": [], "": []}
     for file in files:
         role, one = _named(file)

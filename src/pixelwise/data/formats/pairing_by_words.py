@@ -45,7 +45,7 @@ def _with_other_masks(pairing: Pairing, keys: Set[str]) -> Pairing:
     """Reports other masks that may be meant: second masks of pictures, or masks in folders named after masks.
 
     Args:
-        keys: of the pictures that have a mask.
+        keys: the keys of the pictures that have a mask.
     """
     spare = [
         file for file in pairing.orphans if {parse_path(file).key, without_mask_suffix(parse_path(file).key)} & keys
@@ -74,8 +74,10 @@ def _match(
 ) -> tuple[dict[PurePosixPath, list[ParsedFile]], dict[PurePosixPath, str]]:
     """Picture -> its masks, and mask -> the name of its layer.
 
-    By the exact key, then without the mask's suffix, then by the last part of the key. If no key is equal, the part
-    that a mask's name or folder adds to the picture's counts, if that leaves no more masks aside."""
+    Masks are found by the exact key, then without the mask's suffix, then by the last part of the key. If no key is
+    equal, masks are found by the part that their name or folder adds to the picture's key, provided that no more masks
+    are left over than by the other ways.
+    """
     chosen, layers = _by_key(pictures, masks)
     taken = {mask for found in chosen.values() for mask, _ in found}
     by_last = _by_last_part(
@@ -93,7 +95,7 @@ def _match(
 def _by_key(
     pictures: Sequence[ParsedFile], masks: Sequence[ParsedFile]
 ) -> tuple[dict[PurePosixPath, list[ParsedFile]], dict[PurePosixPath, str]]:
-    """As `_match`, by the whole key."""
+    """The result of `_match` by the whole key."""
     chosen: dict[PurePosixPath, list[ParsedFile]] = {}
     exact = _index((spelling, (file, where)) for file, where in masks for spelling in spellings(where.key))
     suffixed = _index((without_mask_suffix(where.key), (file, where)) for file, where in masks)

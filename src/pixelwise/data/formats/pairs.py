@@ -43,9 +43,10 @@ def make_pairing(
     ignored: Sequence[PurePosixPath],
     layers: Mapping[PurePosixPath, str],
 ) -> Pairing:
-    """
+    """Sorts files into pairs, masks without a picture, and files that are neither.
+
     Args:
-        pictures, masks: with the meaning of their paths.
+        pictures, masks: the files, with the meaning of their paths.
         chosen: picture -> its masks.
         ignored, layers: as in `Pairing`.
     """
@@ -79,7 +80,7 @@ def how_paired(looked: Sequence[tuple[Path, Path]], root: Path, by: str) -> str:
 
 
 def spellings(key: str) -> tuple[str, ...]:
-    """`x.jpg` and `x` of a mask called x.jpg.png."""
+    """The keys that the name of a mask may state: `x.jpg` and `x` for a mask called x.jpg.png."""
     return tuple(dict.fromkeys((key, without_suffix(key))))
 
 

@@ -182,7 +182,7 @@ def _rows_of(file: Path, name: str, columns: _Columns, encodings: Encodings) -> 
     """The rows of a table.
 
     Raises:
-        UserError: not text, or not a csv file.
+        UserError: the file is not text, or not a csv file.
     """
     text = encodings.read(file, name)
     try:

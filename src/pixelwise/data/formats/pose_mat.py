@@ -91,7 +91,8 @@ class _Reading:
         """Reads one file.
 
         Raises:
-            UserError: damaged, of a shape that none of the data sets has, or with other joints than an earlier file.
+            UserError: the file is damaged, its arrays have a shape that none of the data sets has, or its joints differ
+                from those of an earlier file.
         """
         found = read_mat(file)
         if self.joints.names and self.joints.names != found.joints.names:

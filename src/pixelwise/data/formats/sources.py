@@ -1,9 +1,9 @@
 """Pictures that several places in the annotation files describe: repeated entries count once, versions are detected.
 
-A source is one place that describes a picture: an entry of COCO's `images`, a LabelMe JSON, the rows of a table. Where
-a picture has several sources,
+A source is one place that describes a picture: an entry of COCO's `images`, a LabelMe JSON, the rows of a table. If a
+picture has several sources,
 
-- a shape (label and region) that is written twice counts once, also within one source;
+- a shape (label and region) that is written twice counts once, even within one source;
 - two files that share a shape of any picture are versions of each other: if each holds shapes that the other lacks, it
   is not known which of them is right, which is a fault, and the picture is broken;
 - two files that share no shape add up, like files for one class each.

@@ -25,7 +25,7 @@ class Survey:
         root: the folder.
         layout: the name of the layout that paired them.
         records: every picture, labelled or not, sorted by name.
-        given: splits that the folder itself states (lists or sub-folders) -> names; may overlap where lists do.
+        given: splits that the folder itself states (lists or sub-folders) -> names; they may overlap if lists do.
         class_names: by class id; None if they must be counted in the masks.
         coding: how labels are stored; None if the values of masks must decide.
         orphans: masks that belong to no picture, relative to `root`.

@@ -37,7 +37,7 @@ DOUBTFUL = frozenset({"encoding", "annotation", "mask"})
 """Columns that may also hold something else, such as the masks' files: their first cell must hold runs."""
 CLASS_COLUMNS = ("classname", "class", "label", "labelname", "categoryname", "category", "classid",
                  "labelid", "categoryid")  # fmt: skip
-"""Words for a column without capitals, blanks and marks, the most telling first."""
+"""Words for a column without capitals, blanks and marks, the most specific first."""
 JOINED_COLUMNS = tuple(picture + label for picture in PICTURE_COLUMNS for label in CLASS_COLUMNS)
 """One column for both picture and class, as in `ImageId_ClassId`: `x.jpg_1`."""
 HEIGHT_COLUMNS = ("imageheight", "imgheight", "heightpixels", "height")
@@ -159,7 +159,7 @@ def rows_of(file: Path, name: str, columns: Columns, encodings: Encodings) -> li
         name: the name of the file in the sentences of `encodings`.
 
     Raises:
-        UserError: not text, or not a csv file.
+        UserError: the file is not text, or not a csv file.
     """
     text = encodings.read(file, name)
     try:

@@ -32,7 +32,7 @@ class Encodings:
             name: the name of the file in `guesses`.
 
         Raises:
-            UserError: not text.
+            UserError: the file is not text.
         """
         content = file.read_bytes()
         encoding = encoding_of(content)
@@ -70,10 +70,11 @@ def _is_damaged_utf8(content: bytes) -> bool:
 
 
 def _looks_chinese(content: bytes) -> bool:
-    """Whether the bytes are GB18030 and give Chinese characters, few of which take a Latin letter or stand between two.
+    """Whether the bytes are GB18030 and give Chinese characters, most of which neither end in the byte of a Latin
+    letter nor are between two Latin letters.
 
-    Two bytes make a character. In Western text, a lone accented letter would take the next Latin letter along, and two
-    of them would make a character in the middle of a word.
+    Two bytes make a character. If the text were Western, a lone accented letter and the Latin letter after it would
+    become one Chinese character, and two accented letters would become one in the middle of a word.
     """
     try:
         text = content.decode("gb18030")
@@ -113,7 +114,7 @@ def read_json(file: Path, name: str, encodings: Encodings) -> Any:
         name: the name of the file in the sentences of `encodings`, which decodes it.
 
     Raises:
-        UserError: not text, or not JSON.
+        UserError: the file is not text, or not JSON.
     """
     text = encodings.read(file, name)
     try:

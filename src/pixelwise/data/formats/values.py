@@ -27,7 +27,7 @@ from pixelwise.data.values import STATEMENTS, VALUE_SUFFIXES, ValueCoding, lacks
 from pixelwise.errors import UserError
 
 VALUE_WORDS = ("values", "depth", "heights", "density", "distance", "maps", "targets")
-"""Names of the folder with the maps; of several, the first in this list counts."""
+"""Names of the folder with the maps; if there are several, the first in this list is used."""
 
 
 def detect(root: Path) -> bool:
@@ -134,7 +134,7 @@ def _dtype(file: Path) -> np.dtype:
     """The type of a map's numbers, from the header of its file.
 
     Raises:
-        UserError: unreadable, several channels, or 8-bit numbers.
+        UserError: a file that cannot be read, several channels, or 8-bit numbers.
     """
     if file.suffix.lower() == ".npy":
         return read_map(file).dtype

@@ -55,7 +55,7 @@ FOLDERS = ("JPEGImages", "SegmentationClass")
 
 
 def voc_palette(colours: int = len(CLASS_NAMES)) -> list[int]:
-    """0xRRGGBB of Pascal VOC's classes: bit k of the class id goes to channel k mod 3, from the top bit down."""
+    """The colours of Pascal VOC's classes, 0xRRGGBB: bit k of the id goes to channel k mod 3, from the top bit down."""
     palette = []
     for class_id in range(colours):
         channels = [0, 0, 0]
@@ -79,7 +79,7 @@ def detect(root: Path) -> bool:
 
 
 def survey(root: Path) -> Survey:
-    """As the folder layout, with VOC's class names and colours unless classes.txt or a similar file gives others."""
+    """The survey of the folder layout, with VOC's classes and colours unless a file like classes.txt gives others."""
     found = folder.survey(root)
     names = found.class_names or CLASS_NAMES
     if len(names) == 1:
@@ -95,10 +95,10 @@ def survey(root: Path) -> Survey:
 
 
 def palette_of(root: Path) -> dict[int, int]:
-    """0xRRGGBB -> class id: as in classes.txt, colors.txt or a similar file, else VOC's.
+    """The palette of the masks, 0xRRGGBB -> class id: that of classes.txt, colors.txt or a similar file, else VOC's.
 
     Raises:
-        UserError: as `class_table`.
+        UserError: as in `class_table`.
     """
     named = class_table(root).palette() or {colour: class_id for class_id, colour in enumerate(voc_palette(VOID))}
     red, green, blue = VOC_VOID

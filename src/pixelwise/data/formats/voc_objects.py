@@ -47,7 +47,7 @@ class Corners:
 
     @property
     def first(self) -> int:
-        """The number of the first pixel. Where it is 0, xmax and ymax are edges rather than the last pixels."""
+        """The number of the first pixel. If it is 0, xmax and ymax are edges rather than the last pixels."""
         return 0 if self.zeros > self.ones else 1
 
     def guesses(self) -> Iterator[str]:
@@ -121,7 +121,7 @@ def _region(element: Element, corners: Corners) -> Region:
     """The polygons of an object or, if there are none, its box.
 
     Raises:
-        UserError: neither, or something that is not a region.
+        UserError: there is neither, or something that is not a region.
     """
     polygons = element.findall("polygon")
     if polygons:

@@ -118,9 +118,10 @@ def survey(root: Path) -> Survey:
 
 
 def _read(file: Path, name: str, encodings: Encodings) -> ElementTree.Element:
-    """
+    """The root of an XML file.
+
     Raises:
-        UserError: not text, or not XML.
+        UserError: the file is not text, or not XML.
     """
     text = encodings.read(file, name)
     try:

@@ -102,9 +102,10 @@ def survey(root: Path, config_file: Path | None = None) -> Survey:
 
 
 def _given(file: Path) -> Config:
-    """
+    """The data.yaml that the user gave.
+
     Raises:
-        UserError: not YAML, or YAML that names no classes.
+        UserError: the file is not YAML, or names no classes.
     """
     config = read_config(file)
     if config is None:
@@ -185,6 +186,6 @@ def _without_file(pictures: Pictures, drawings: Mapping[str, Drawing]) -> list[s
         return []
     return [
         f"{counted(len(names), 'picture has', 'pictures have')} no text file where others have one ({some(names, 3)}), "
-        f"and {'is' if len(names) == 1 else 'are'} taken for not labelled yet; a picture without objects needs an "
+        f"and {'counts' if len(names) == 1 else 'count'} as not labelled yet; a picture without objects needs an "
         "empty file."
     ]

@@ -80,7 +80,7 @@ def read_config(file: Path) -> Config | None:
     """The content of the file; None if it names no classes.
 
     Raises:
-        UserError: not text, not YAML, or names that are neither a list nor an object by id.
+        UserError: the file is not text or not YAML, or its names are neither a list nor an object by id.
     """
     try:
         content = yaml.safe_load(read_text(file))

@@ -16,7 +16,7 @@ from pixelwise.data.regions import Box, Broken, Polygons, Region
 from pixelwise.errors import UserError
 
 FARTHEST = 2.0
-"""In sides of the picture: larger coordinates are pixels rather than shares of the sides."""
+"""Coordinates above this are pixels rather than shares of the picture's sides."""
 _LINE = re.compile(r"\s*\d+(\.0*)?(\s+[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?){4,}\s*", re.IGNORECASE)
 
 
@@ -39,7 +39,8 @@ class Classes:
     source: str = ""
 
     def name(self, class_id: int) -> str:
-        """
+        """The name of an id; `class N` if no file gives names.
+
         Raises:
             UserError: an id without a name.
         """

@@ -2,7 +2,7 @@
 NIPS 2014, arXiv:1411.1792).
 
 The first layers of a network are useful for nearly any picture, the last ones only for the task that it was trained on.
-So a network that was trained on many pictures is cut where its layers become too special, and gets a head for the new
+So a network that was trained on many pictures is cut where its layers become too specific, and gets a head for the new
 classes there.
 """
 
@@ -98,16 +98,16 @@ class Cut(Classifier):
             `avgpool`, if it ends in maps, and `dense classes`.
         size: height and width, or the side of a square, of the pictures. None stands for the network's own `window` if
             it has one, for 224 if the head flattens maps, and else for any size.
-        options: of the network's constructor (`width`).
-        weights: of the network, as for an encoder.
+        options: further options of the network's constructor (`width`).
+        weights: pretrained weights of the network, as for an encoder.
 
     Attributes:
         notes: one sentence about the layers that were added to the given head, if any were.
 
     Raises:
         UserError: the network, layer or word is unknown; the layer is at the end of the network, or is not called on
-            the way there; the words do not fit together, or end in another number than that of the classes; the weights
-            are of another network.
+            the way there; the words do not fit together, or do not end in one value per class; the weights are of
+            another network.
     """
 
     heads = ("head",)  # everything that is new, so that `freeze: trunk` keeps the pretrained layers
@@ -218,7 +218,7 @@ def cut_behind(network: Classifier, layer: str, name: str) -> fx.GraphModule:
     """The part of a classifier that leads up to the output of one of its layers; it shares modules and their names.
 
     Args:
-        name: of the network, for messages.
+        name: the network's name, for messages.
 
     Raises:
         UserError: as in `Cut`, about the layer.

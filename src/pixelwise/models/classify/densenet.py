@@ -126,20 +126,20 @@ class DenseNet(Encoder):
 
 
 def densenet121(*, in_channels: int = 3, num_classes: int = 1000, growth_rate: int = 32) -> DenseNet:
-    """121 layers: 7,978,856 parameters with 1,000 classes."""
+    """DenseNet with 121 layers: 7,978,856 parameters with 1,000 classes."""
     return DenseNet(blocks=(6, 12, 24, 16), growth_rate=growth_rate, in_channels=in_channels, num_classes=num_classes)
 
 
 def densenet161(*, in_channels: int = 3, num_classes: int = 1000, growth_rate: int = 48) -> DenseNet:
-    """161 layers of growth rate 48: 28,681,000 parameters with 1,000 classes."""
+    """DenseNet with 161 layers and growth rate 48: 28,681,000 parameters with 1,000 classes."""
     return DenseNet(blocks=(6, 12, 36, 24), growth_rate=growth_rate, in_channels=in_channels, num_classes=num_classes)
 
 
 def densenet169(*, in_channels: int = 3, num_classes: int = 1000, growth_rate: int = 32) -> DenseNet:
-    """169 layers: 14,149,480 parameters with 1,000 classes."""
+    """DenseNet with 169 layers: 14,149,480 parameters with 1,000 classes."""
     return DenseNet(blocks=(6, 12, 32, 32), growth_rate=growth_rate, in_channels=in_channels, num_classes=num_classes)
 
 
 def densenet201(*, in_channels: int = 3, num_classes: int = 1000, growth_rate: int = 32) -> DenseNet:
-    """201 layers: 20,013,928 parameters with 1,000 classes."""
+    """DenseNet with 201 layers: 20,013,928 parameters with 1,000 classes."""
     return DenseNet(blocks=(6, 12, 48, 32), growth_rate=growth_rate, in_channels=in_channels, num_classes=num_classes)

@@ -61,7 +61,7 @@ class Inception(nn.Module):
     """Four parallel branches: 1x1; 1x1 and 3x3; 1x1 and 3x3 again; pooling and 1x1 (figure 2, b).
 
     Args:
-        widths: of the branches' convolutions, as in a row of table 1.
+        widths: channels of the branches' convolutions, as in a row of table 1.
     """
 
     def __init__(self, inputs: int, widths: Sequence[int]) -> None:

@@ -117,25 +117,25 @@ class ResNet(Encoder):
 
 
 def resnet18(*, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
-    """18 layers: 11,689,512 parameters with 1,000 classes."""
+    """ResNet with 18 layers: 11,689,512 parameters with 1,000 classes."""
     return ResNet(block=BasicBlock, layers=(2, 2, 2, 2), in_channels=in_channels, num_classes=num_classes)
 
 
 def resnet34(*, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
-    """34 layers: 21,797,672 parameters with 1,000 classes."""
+    """ResNet with 34 layers: 21,797,672 parameters with 1,000 classes."""
     return ResNet(block=BasicBlock, layers=(3, 4, 6, 3), in_channels=in_channels, num_classes=num_classes)
 
 
 def resnet50(*, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
-    """50 layers: 25,557,032 parameters with 1,000 classes."""
+    """ResNet with 50 layers: 25,557,032 parameters with 1,000 classes."""
     return ResNet(block=Bottleneck, layers=(3, 4, 6, 3), in_channels=in_channels, num_classes=num_classes)
 
 
 def resnet101(*, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
-    """101 layers: 44,549,160 parameters with 1,000 classes."""
+    """ResNet with 101 layers: 44,549,160 parameters with 1,000 classes."""
     return ResNet(block=Bottleneck, layers=(3, 4, 23, 3), in_channels=in_channels, num_classes=num_classes)
 
 
 def resnet152(*, in_channels: int = 3, num_classes: int = 1000) -> ResNet:
-    """152 layers: 60,192,808 parameters with 1,000 classes."""
+    """ResNet with 152 layers: 60,192,808 parameters with 1,000 classes."""
     return ResNet(block=Bottleneck, layers=(3, 8, 36, 3), in_channels=in_channels, num_classes=num_classes)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 SMALLEST = 1e-3
-"""Pixels: a box that is narrower or lower than this does not count as a box."""
+"""A box whose width or height in pixels is below this does not count as a box."""
 
 
 class Detections(NamedTuple):
@@ -41,7 +41,7 @@ class DetectionLimits(NamedTuple):
 
     Attributes:
         score: boxes with a confidence up to this value are left out.
-        overlap: two boxes of one class with a larger IoU are taken for one object.
+        overlap: two boxes of one class with a larger IoU count as the same object.
         objects: largest number of objects per picture.
         area: number of pixels of a crop in training, for which the numbers of objects and proposals are meant. A larger
             picture has proportionally more of both. None to use the same numbers for pictures of any size.

@@ -75,7 +75,7 @@ class FastRCNN(Detector):
 
     Args:
         encoder: a name in `models.encoders.ENCODERS`.
-        weights: weights of the encoder: a file, a run, or a name on the Hugging Face hub.
+        weights: pretrained weights of the encoder: a file, a run, or a name on the Hugging Face hub.
         scale: pictures are enlarged by this factor before the encoder; the paper's have a shorter side of 600 pixels.
         stride: pixels of the enlarged picture per position of the map that regions are read from, the output of the
             encoder's last convolution; coarser stages are dilated. For VGG-16 it is 16, as in the paper.

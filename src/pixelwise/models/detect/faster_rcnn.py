@@ -224,7 +224,7 @@ class FasterRCNN(Detector):
 
     Args:
         encoder: a name in `models.encoders.ENCODERS`.
-        weights: weights of the encoder: a file, a run, or a name on the Hugging Face hub.
+        weights: pretrained weights of the encoder: a file, a run, or a name on the Hugging Face hub.
         width: channels of the pyramid.
         hidden: units of the dense layers on a region.
         anchor_sizes: side of the square anchor of each level in pixels, finest first: one for each map of the encoder

@@ -58,7 +58,7 @@ class Localizer(nn.Module):
 
     Args:
         encoder: a name in `models.encoders.ENCODERS`.
-        weights: weights of the encoder: a file, a run, or a name on the Hugging Face hub.
+        weights: pretrained weights of the encoder: a file, a run, or a name on the Hugging Face hub.
         hidden: units of the box head's dense layers; 4096 and 1024 in the paper.
         boxes: number of boxes: 1, or one for each of several objects that every picture has.
         per_class: predict one box per class instead; only the box of the right class is trained (the paper's per-class

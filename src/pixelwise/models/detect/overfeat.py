@@ -208,7 +208,7 @@ class OverFeat(nn.Module):
         """(N, C, window, window) -> the last map of each window (N, F, side, side).
 
         Raises:
-            UserError: the pictures have another size.
+            UserError: the pictures have a different size.
         """
         if images.shape[-2:] != self.window:
             raise UserError(

@@ -80,7 +80,7 @@ class RCNN(Detector):
 
     Args:
         encoder: a name in `models.encoders.ENCODERS`.
-        weights: weights of the encoder: a file, a run, or a name on the Hugging Face hub.
+        weights: pretrained weights of the encoder: a file, a run, or a name on the Hugging Face hub.
         size: side of the warped proposals in pixels.
         context: pixels on each side of a warped proposal that show its surroundings (appendix A).
         pool: the encoder's last map is max-pooled to this number of rows and columns.

@@ -88,8 +88,8 @@ def yolo_loss(
 ) -> dict[str, Tensor]:
     """Squared errors, summed over cells and averaged over pictures (section 2.2, equation 3).
 
-    In a cell with an object's centre, the box with the largest IoU with the object is responsible for it; if no box
-    overlaps the object, the one with the smallest root mean squared error. The target of its confidence is that IoU,
+    In a cell with an object's centre, the box with the largest IoU with the object is responsible for it. If no box
+    overlaps the object, the box with the smallest root mean squared error is. The target of its confidence is that IoU,
     which is treated as a constant. The target of every other box is 0; boxes that lie mostly on an ignored object are
     left out. A cell has one object; if several centres fall into it, the last one counts.
 
@@ -159,7 +159,7 @@ class YOLOv1(Detector):
         num_classes: number of classes of objects, without the background.
         encoder: a name in `models.encoders.ENCODERS`, whose last map is averaged to the grid; None for the paper's
             24 convolutions.
-        weights: weights of the encoder: a file, a run, or a name on the Hugging Face hub.
+        weights: pretrained weights of the encoder: a file, a run, or a name on the Hugging Face hub.
         size: side of the pictures in pixels; 448 in the paper.
         cells, boxes: S, the number of cells along each side, and B, the number of boxes per cell.
         hidden: units of the first dense layer.

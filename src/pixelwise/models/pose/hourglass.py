@@ -145,7 +145,8 @@ class HourglassPose(StackedHourglass):
     ) -> None:
         if min(num_joints, stacks, depth) < 1:
             raise UserError(
-                f"num_joints {num_joints}, stacks {stacks}, depth {depth}: a network for poses has at least 1 of each."
+                f"num_joints {num_joints}, stacks {stacks}, depth {depth}: a network for poses has at least 1 of "
+                "each; give larger numbers."
             )
         super().__init__(stacks=stacks, outputs=num_joints, in_channels=in_channels, features=features, depth=depth)
         self.num_joints = num_joints

@@ -32,7 +32,7 @@ class DeconvNet(DenseModel):
 
     Args:
         width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
-        weights: of VGG-16 with batch norm, including the fully connected layers if the file has them.
+        weights: pretrained weights of VGG-16 with batch norm and, if the file has them, of its fully connected layers.
 
     Raises:
         UserError: the weights do not fit.

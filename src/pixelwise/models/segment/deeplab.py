@@ -39,7 +39,7 @@ class DeepLabV1(DenseModel):
     Args:
         width: channels of VGG's first block; fc6 and fc7 have 16 times as many.
         dropout: after fc6 and fc7.
-        weights: of a VGG-16; its fully connected layers have other sizes and are not used.
+        weights: pretrained weights of a VGG-16; its fully connected layers have other sizes and are not used.
 
     Raises:
         UserError: the weights do not fit.
@@ -114,7 +114,7 @@ class ASPP(nn.Module):
     A 1x1 convolution, three atrous 3x3 convolutions and image pooling run in parallel; a 1x1 convolution joins them.
 
     Args:
-        rates: of the 3x3 branches.
+        rates: dilation of each 3x3 branch.
         branch: makes a branch from (inputs, outputs, kernel, rate).
         dropout: after the last convolution.
     """

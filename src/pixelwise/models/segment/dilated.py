@@ -36,7 +36,7 @@ class ContextModule(nn.Sequential):
     `large`.
 
     Args:
-        widths: of the 3x3 layers, in multiples of C.
+        widths: channels of the 3x3 layers, in multiples of C.
     """
 
     def __init__(self, channels: int, widths: Sequence[int]) -> None:
@@ -84,7 +84,7 @@ class DilatedNet(DenseModel):
         context: a name in `CONTEXTS`, or None for the front end alone.
         width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
         dropout: after fc6 and fc7.
-        weights: of a VGG-16 classifier or encoder.
+        weights: pretrained weights of a VGG-16 classifier or encoder.
 
     Raises:
         UserError: the context is unknown, or the weights do not fit.

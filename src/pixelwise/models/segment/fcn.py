@@ -42,8 +42,8 @@ class FCN(DenseModel):
         prediction_stride: stride of the finest map that is scored: 32, 16 or 8.
         width: channels of VGG's first block; fc6 and fc7 have 64 times as many.
         dropout: after fc6 and fc7.
-        weights: of a VGG-16 classifier, including the fully connected layers if the file has them; see
-            `load_vgg16`.
+        weights: pretrained weights of a VGG-16 classifier, including the fully connected layers if the file has them;
+            see `load_vgg16`.
 
     Raises:
         UserError: the weights do not fit.
@@ -80,7 +80,7 @@ class FCN(DenseModel):
         he_normal(self.fc6, self.fc7)
         for pooling in self.poolings:
             for parameter in self.head[f"score_{pooling}"].parameters():
-                nn.init.zeros_(parameter)  # section 4.2: the net starts with unmodified predictions
+                nn.init.zeros_(parameter)  # section 4.2: the network starts with unmodified predictions
         if weights is not None:
             load_vgg16(self, weights)
 

@@ -30,7 +30,8 @@ class FeaturePyramid(nn.Module):
     """Maps of one width at every stride, each combined with the coarser ones (Lin et al., section 3).
 
     Args:
-        channels: of the encoder's maps, finest first; each map has half the resolution of the one before it.
+        channels: number of channels of each map of the encoder, finest first; each map has half the resolution of the
+            map before it.
         width: channels of every output map.
     """
 

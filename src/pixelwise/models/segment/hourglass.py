@@ -30,7 +30,9 @@ class HourglassNet(DenseModel):
     ) -> None:
         super().__init__()
         if stacks < 1 or depth < 1:
-            raise UserError(f"stacks {stacks}, depth {depth}: an hourglass network has at least 1 of each.")
+            raise UserError(
+                f"stacks {stacks}, depth {depth}: an hourglass network has at least 1 of each; give 1 or more."
+            )
         self.num_classes = num_classes
         self.trunk = StackedHourglass(
             stacks=stacks, outputs=num_classes, in_channels=in_channels, features=4 * width, depth=depth

@@ -19,7 +19,7 @@ class LinkNet(DenseModel):
 
     Args:
         encoder: name of an encoder.
-        weights: of the encoder.
+        weights: pretrained weights of the encoder.
 
     Raises:
         UserError: the encoder is unknown, or the weights do not fit.
@@ -59,7 +59,7 @@ class LinkNet(DenseModel):
         *blocks, first = self.decoder
         for block in blocks:
             maps = block(maps) + links.pop()
-        return self.head(self.last(first(maps)))  # from (N, 64, H/4, W/4) by (N, 32, H/2, W/2)
+        return self.head(self.last(first(maps)))  # from (N, 64, H/4, W/4) over (N, 32, H/2, W/2)
 
 
 def decoder_block(inputs: int, outputs: int, factor: int) -> nn.Sequential:

@@ -46,7 +46,9 @@ class PatchClassifier(DenseModel):
     ) -> None:
         super().__init__()
         if window not in KERNELS:
-            raise UserError(f"window {window}: the patch classifier has windows of {' or '.join(map(str, KERNELS))}.")
+            raise UserError(
+                f"window {window}: the patch classifier has windows of {' or '.join(map(str, KERNELS))} pixels."
+            )
         self.num_classes = num_classes
         self.window = window
         self.margin = window // 2
@@ -84,7 +86,7 @@ class PatchClassifier(DenseModel):
         """(N, C, H, W) -> logits (N, K, H, W), one window after the other; a slow equivalent of `forward`.
 
         Args:
-            rows: of the picture; None for all H of them.
+            rows: the rows of the picture to classify; None for all.
             batch: windows that are classified together.
         """
         number, _, height, width = images.shape

@@ -41,7 +41,7 @@ class PyramidPooling(nn.Module):
     level then uses its running statistics, in training too.
 
     Args:
-        bins: of each level, along a side.
+        bins: number of bins along a side, for each level.
         pooling: a name in `POOLINGS`.
         reduction: reduces each level to 1 / len(bins) of the channels, so that all levels together are as wide as the
             map (DR in table 1).
@@ -84,7 +84,7 @@ class PSPNet(DenseModel):
 
     Args:
         encoder: dilated; the auxiliary classifier reads its map before the last (section 4: conv4 of a ResNet).
-        bins: of the pyramid's levels; empty for the network without pyramid (the baseline of table 1).
+        bins: see `PyramidPooling`; empty for the network without pyramid (the baseline of table 1).
         pooling, reduction: see `PyramidPooling`.
         auxiliary: adds a second classifier, of weight 0.4 in the loss, which is not computed in prediction.
     """

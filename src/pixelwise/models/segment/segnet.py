@@ -27,7 +27,7 @@ class SegNet(DenseModel):
 
     Args:
         width: channels of VGG's first block.
-        weights: of VGG-16 with batch norm, a classifier's or an encoder's.
+        weights: pretrained weights of VGG-16 with batch norm, a classifier's or an encoder's.
 
     Raises:
         UserError: the weights do not fit.

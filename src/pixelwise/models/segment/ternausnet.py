@@ -21,7 +21,7 @@ class TernausNet(DenseModel):
 
     Args:
         width: channels of VGG's first block; the decoder's channels scale with it.
-        weights: of VGG-11, a classifier's or an encoder's.
+        weights: pretrained weights of VGG-11, a classifier's or an encoder's.
 
     Raises:
         UserError: the weights do not fit.

@@ -238,10 +238,10 @@ def unet(
 
     Args:
         encoder: name of an encoder (`resnet18`, `mobilenet_v2`, ...); None for the paper's contracting path.
-        weights: of the encoder: a file, a run, or a name on the Hugging Face hub.
-        width, batch_norm: of the network without encoder; None for 64 and True. 3 channels and 11 classes: 31,038,283
-            parameters, 31,032,395 without batch norm.
-        decoder_channels, deep_supervision: of the network with encoder, see `EncoderUNet`; ignored without encoder.
+        weights: pretrained weights of the encoder: a file, a run, or a name on the Hugging Face hub.
+        width, batch_norm: options of the network without encoder; None for 64 and True. 3 channels and 11 classes:
+            31,038,283 parameters, 31,032,395 without batch norm.
+        decoder_channels, deep_supervision: options of the network with encoder, see `EncoderUNet`; ignored without it.
         upsampling: a name in `nn.upsampling.UPSAMPLINGS`; None for `transposed` without and `nearest` with encoder.
 
     Raises:

@@ -44,8 +44,8 @@ class ClassPrediction(Prediction):
     Attributes:
         probabilities: (K,) float32, summing to 1.
         class_names: in the order of the class ids.
-        best: ids of the five most probable classes, or of all if there are fewer, in falling order; None to derive them
-            from the probabilities. Logits of 16 bits are often equal; their order is then the one chosen by the caller.
+        best: ids of the five most probable classes, or of all if there are fewer, best first; None to derive them from
+            the probabilities. Logits of 16 bits are often equal; their order is then the one chosen by the caller.
     """
 
     probabilities: np.ndarray
@@ -54,7 +54,7 @@ class ClassPrediction(Prediction):
 
     @property
     def ranking(self) -> tuple[int, ...]:
-        """`best`, or the ids by falling probability, where of equally probable classes the lower id comes first."""
+        """`best`, or the ids by decreasing probability; of equally probable classes the lower id comes first."""
         if self.best is not None:
             return self.best
         return tuple(np.argsort(-self.probabilities, kind="stable")[:RANKS].tolist())

@@ -24,9 +24,9 @@ def classify_limits(outcome: Outcome) -> list[Limit]:
 
 
 def disputed_limit(outcome: Outcome) -> Limit | None:
-    """Pictures for which another class than the label's has a probability of 0.95 or more.
+    """Pictures for which a class other than the label's has a probability of 0.95 or more.
 
-    At most five are named, in falling order of probability. There is a finding only if 95 % of all predictions with
+    At most five are named, in descending order of probability. There is a finding only if 95 % of all predictions with
     such a probability are right.
     """
     both = [outcome.validation, *([] if outcome.training is None else [outcome.training])]

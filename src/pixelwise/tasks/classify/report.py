@@ -45,7 +45,7 @@ class ClassExample:
     """One picture with the classifier's prediction.
 
     Attributes:
-        name: of the picture.
+        name: name of the picture.
         image: (H, W, C), any depth.
         truth, predicted: class names.
         confidence: the probability of the predicted class.
@@ -71,7 +71,7 @@ def sections(
     Args:
         summary: the values of `metrics.json`; numbers that are not headline scores are listed.
         confusion: counts of pictures.
-        calibration: of the confidences on the same split; None if they were not kept.
+        calibration: calibration of the confidences on the same split; None if they were not kept.
         examples: title of a group -> its pictures, in the order in which they are shown.
         headlines: the headline scores, which come first.
     """

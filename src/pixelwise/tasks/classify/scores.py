@@ -99,7 +99,9 @@ class ClassScores(Scores[ClassPrediction]):
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self.confusion.pixels:
-            raise UserError(f"no picture of the split '{split}' has a class, so there is nothing to measure.")
+            raise UserError(
+                f"no picture of the split '{split}' has a class, so there is nothing to measure; choose another."
+            )
         summary: dict[str, Any] = {
             "split": split,
             "pictures": self.confusion.pixels,

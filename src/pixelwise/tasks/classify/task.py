@@ -41,6 +41,8 @@ none."""
 
 
 class Classify(Task):
+    """Classification of whole pictures."""
+
     name = "classify"
     needs = frozenset({"classes"})
     hint = (
@@ -66,7 +68,7 @@ class Classify(Task):
                 if len(found):
                     held = f"all pictures of the split '{split}' are of the class '{dataset.class_names[found[0]]}'"
                 raise UserError(
-                    f"{dataset.root}: {held}, so there is nothing to tell apart; give at least two classes, each with "
+                    f"{dataset.root}: {held}, so there is nothing to distinguish; give at least two classes, each with "
                     "at least two pictures."
                 )
 

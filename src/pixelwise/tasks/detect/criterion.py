@@ -36,8 +36,8 @@ class ClassAndBox:
     The class of a crop is that of its largest object (`data.objects`) or of the object that it was cut around
     (`data.object_windows`). A crop without a class contributes only to the loss of boxes, if it has any. A single box
     is compared with the box of that object. Several boxes are compared with the largest objects of that class, in
-    falling order of size. With one box per class, each is compared with the largest object of its class. Boxes without
-    a true box have no part in the loss.
+    descending order of size. With one box per class, each is compared with the largest object of its class. Boxes
+    without a true box have no part in the loss.
 
     The terms of the loss decide what is learned: the class, the boxes, or both at once. The paper trains them one after
     the other (Sermanet et al., ICLR 2014, section 4.2), which here is a recipe with two stages, where the second

@@ -110,7 +110,7 @@ class BoxInference(Inference[BoxPrediction]):
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: DetectOptions) -> None:
         if not isinstance(model, Localizer | OverFeat) or spec.input_size is None:
-            raise UserError(f"'{spec.model}' predicts no boxes.")
+            raise UserError(f"'{spec.model}' predicts no boxes; give a network of the task `detect`.")
         super().__init__(spec)
         self.options = options
         self.device, self.dtype = device_and_dtype(options.device, options.precision)
@@ -202,7 +202,7 @@ def ranked_boxes(network: Any, logits: Tensor, boxes: Tensor) -> tuple[np.ndarra
 
     Returns:
         Boxes (M, 4) float32, their classes (M,) int64 and probabilities (M,) float32: all boxes with the most probable
-        class, or, with one box per class, the boxes of all classes in falling order of probability.
+        class, or, with one box per class, the boxes of all classes in descending order of probability.
     """
     probabilities = logits.float().softmax(0)
     ranked = probabilities.argsort(descending=True, stable=True)

@@ -40,7 +40,7 @@ class ScoredBoxes:
         return len(self.boxes)
 
     def by_confidence(self) -> ScoredBoxes:
-        """The same boxes in falling order of confidence; boxes of equal confidence keep their order."""
+        """The same boxes in descending order of confidence; boxes of equal confidence keep their order."""
         order = self.scores.argsort(descending=True, stable=True)
         return ScoredBoxes(self.boxes[order], self.classes[order], self.scores[order])
 

@@ -58,7 +58,7 @@ def overfeat_figure(
             every.boxes.tolist(), every.classes.tolist(), every.scores.tolist(), strict=True
         ):
             _rectangle(boxes, box, colours[class_id], opacity=0.1 + 0.5 * score, width=0.8)
-        shown = int((merged.scores >= share * merged.scores[:1]).sum())  # sorted by falling score
+        shown = int((merged.scores >= share * merged.scores[:1]).sum())  # sorted by decreasing score
         selected = f" ({shown} shown)" if len(merged) > shown else ""
         _backdrop(result, picture, f"merged: {len(merged)}{selected}")
         for index in reversed(range(shown)):

@@ -140,7 +140,10 @@ class BoxScores(Scores[BoxPrediction]):
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self.confusion.pixels:
-            raise UserError(f"the pictures of the split '{split}' have no objects, so there is nothing to measure.")
+            raise UserError(
+                f"the pictures of the split '{split}' have no objects, so there is nothing to measure; choose "
+                "another split."
+            )
         scores = self.largest.summary(split)
         summary: dict[str, Any] = {"split": split, **class_summary(self.confusion, split), **scores}
         summary["pictures"] = len(self.pictures)

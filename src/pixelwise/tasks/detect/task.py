@@ -43,7 +43,7 @@ STEP = 1.35  # factor between scales; an object fits windows over nearly twice t
 
 
 class Detect(Task):
-    """Base of the tasks for networks that learn from objects with a class and a box."""
+    """Base of the tasks of networks that learn from objects with a class and a box."""
 
     name = "detect"
     needs = frozenset({"objects"})
@@ -143,7 +143,7 @@ class Detect(Task):
 
 
 class WholePictures(Detect):
-    """For networks that see the whole picture at once (`Localizer`)."""
+    """Task of networks that see the whole picture at once (`Localizer`)."""
 
     crops = 10_000
 
@@ -175,7 +175,7 @@ class WholePictures(Detect):
 
 
 class Windows(Detect):
-    """For networks that see one window of a picture (`OverFeat`)."""
+    """Task of networks that see one window of a picture (`OverFeat`)."""
 
     crops = 100_000
     validation_batch = 64

@@ -76,7 +76,7 @@ class Features:
     """The features by which pictures are compared.
 
     Args:
-        folder: of the run; it holds the classifier if the data has classes.
+        folder: the run's folder; it holds the classifier if the data has classes.
 
     Attributes:
         words: description of the features, for the definition of a score.

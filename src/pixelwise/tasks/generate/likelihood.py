@@ -153,7 +153,7 @@ class LikelihoodScores(Scores[SurprisePrediction]):
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self.nats:
-            raise UserError(f"no picture in the split '{split}', so there is nothing to measure.")
+            raise UserError(f"no picture in the split '{split}', so there is nothing to measure; choose another.")
         what = (
             "of binary pictures, drawn with the values as probabilities (dynamic binarisation)"
             if self.levels == 1

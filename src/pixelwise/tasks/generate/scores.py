@@ -119,7 +119,7 @@ class BoundScores(Scores[BoundPrediction]):
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self._terms:
-            raise UserError(f"no picture in the split '{split}', so there is nothing to measure.")
+            raise UserError(f"no picture in the split '{split}', so there is nothing to measure; choose another.")
         drawn = ", binary pictures drawn with the values as probabilities" if self.binarised else ""
         values = self.values()
         summary: dict[str, Any] = {
@@ -147,7 +147,7 @@ class DistanceScores(Scores[PairPrediction]):
     """Distances between the features of real pictures and of equally many generated pictures.
 
     Args:
-        folder: of the run; it may hold the classifier whose features are compared.
+        folder: the run's folder; it may hold the classifier whose features are compared.
     """
 
     headlines: Sequence[Headline] = DISTANCES
@@ -176,7 +176,10 @@ class DistanceScores(Scores[PairPrediction]):
 
     def summary(self, split: str) -> dict[str, Any]:
         if len(self._real) < 2:
-            raise UserError(f"fewer than two pictures in the split '{split}', so there is nothing to compare with.")
+            raise UserError(
+                f"fewer than two pictures in the split '{split}', so there is nothing to compare with; choose "
+                "another split."
+            )
         features = Features(self.folder)
         definition = (
             f"{len(self._real)} generated pictures compared with as many of the {split} split by {features.words}; "

@@ -36,9 +36,9 @@ BACKGROUND = 0
 """Class id of the background."""
 TILE = 1024
 OVERLAP = 256
-"""Pixels: an object up to this length is certain to lie whole in one of the tiles of a large picture."""
+"""Pixels that neighbouring tiles share: an object up to this length is whole in one of the tiles of a large picture."""
 MASKS = "masks"
-"""The only value of the option `instances`: objects are told apart by their masks."""
+"""The only value of the option `instances`: objects are distinguished by their masks."""
 MAX_OBJECTS = np.iinfo(np.uint16).max
 """Number of objects that fit a label map of 16 bits."""
 CONFIDENCE = 0.5
@@ -55,7 +55,7 @@ class ObjectOptions(InferenceOptions):
         None, gt=0, lt=1, description="least confidence of an object; null: the best one on the validation pictures"
     )
     overlay: bool = Field(False, description="also write NAME_overlay.png, the objects drawn over the picture")
-    instances: str | None = Field(None, description="also write NAME_instances.png, a label map of the objects: masks")
+    instances: str | None = Field(None, description="masks: also write NAME_instances.png, a label map of the objects")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +162,7 @@ class ObjectInference(Inference[ObjectPrediction]):
 
     def __init__(self, model: nn.Module, spec: ModelSpec, options: ObjectOptions) -> None:
         if not isinstance(model, Detector):
-            raise UserError(f"'{spec.model}' does not find objects.")
+            raise UserError(f"'{spec.model}' does not find objects; give a network of the task `detect`.")
         if options.instances is not None and options.instances != MASKS:
             raise unknown("way to separate objects", options.instances, [MASKS])
         if options.instances is not None and not model.outlines:

@@ -26,7 +26,7 @@ LARGEST_SCALE = 4.0
 
 
 class ClassifyProposals(FindObjects):
-    """For networks that classify the boxes that selective search finds (`RCNN`, `FastRCNN`).
+    """Task of networks that classify the boxes that selective search finds (`RCNN`, `FastRCNN`).
 
     Selective search takes up to a second per picture. For training it runs once, when a picture is read, and each crop
     gets the parts of the boxes that lie inside it. On whole pictures the network runs selective search itself.
@@ -45,7 +45,7 @@ class ClassifyProposals(FindObjects):
 
 
 class ReadProposals(ClassifyProposals):
-    """For networks that read the proposals from one map of the picture (`FastRCNN`)."""
+    """Task of networks that read the proposals from one map of the picture (`FastRCNN`)."""
 
     def _largest_batch(self, draft: Draft) -> int:
         network: Any = draft.network

@@ -43,7 +43,7 @@ LARGEST_ANCHORS = (32, 64, 128, 256, 512)
 
 
 class FindObjects(Task):
-    """For networks that predict the boxes of all objects (`FasterRCNN`)."""
+    """Task of networks that predict the boxes of all objects (`FasterRCNN`)."""
 
     name = "detect"
     needs = frozenset({"objects"})
@@ -181,7 +181,7 @@ class FindObjects(Task):
 
 
 class GridObjects(FindObjects):
-    """For networks that see the whole picture at one size (`YOLOv1`) and have no class for the background."""
+    """Task of networks that see the whole picture at one size (`YOLOv1`) and have no class for the background."""
 
     paper_options = MappingProxyType({"num_classes": 20})
     validation_batch = 16
@@ -217,7 +217,7 @@ class GridObjects(FindObjects):
 
 
 class OutlineObjects(FindObjects):
-    """For networks that predict the masks of all objects (`MaskRCNN`)."""
+    """Task of networks that predict the masks of all objects (`MaskRCNN`)."""
 
     needs = frozenset({"outlines"})
     masks = True

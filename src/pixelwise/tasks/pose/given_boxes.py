@@ -69,7 +69,7 @@ def read_boxes(file: Path) -> GivenBoxes:
         content = json.loads(text)
         return _of_coco(file, entries.mapping(content))
     except ValueError as error:
-        raise UserError(f"{file}: not valid JSON ({error}).") from None
+        raise UserError(f"{file}: not valid JSON ({error}); write it again.") from None
     except UserError as error:
         raise UserError(f"{file}: {error} Expected COCO's JSON with images, annotations and categories.") from None
 

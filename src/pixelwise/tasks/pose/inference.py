@@ -136,7 +136,8 @@ class PoseInference(Inference[PosePrediction]):
         return self.measured([(image, boxes)])[0]
 
     def measured(self, prepared: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[PosePrediction]:
-        """
+        """The joints of the people in each picture, from `prepare_sample`.
+
         Raises:
             NotFinite: the network returns NaN or infinite numbers.
         """

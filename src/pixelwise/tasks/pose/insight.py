@@ -39,7 +39,7 @@ class PoseInsight(Insight):
     terms: ClassVar[Mapping[str, str]] = {
         "Heatmaps": "Each stack predicts one heatmap per joint. Its target is 1 at the joint and falls to 0 around it "
         "(Newell et al. 2016). The peak of the last stack's heatmap is the predicted joint. Two peaks in one heatmap "
-        "show two positions that the network cannot tell apart, such as the left and the right knee.",
+        "show two positions that the network cannot distinguish, such as the left and the right knee.",
         "Why a joint is there": "All methods below explain the value of the last stack's heatmap at its peak. "
         f"Grad-CAM weights the maps of {LAYER}, which are the input of the first hourglass.",
     }

@@ -100,7 +100,7 @@ class PoseScores(Scores[PosePrediction]):
             if true.shape[1] != len(self.joints) or people.sides != self.joints.sides:
                 raise UserError(
                     f"{sample.name}: has {true.shape[1]} joints, which are not the {len(self.joints)} joints of the "
-                    f"network or have another order; give data with these joints: {', '.join(self.joints.names)}."
+                    f"network or have a different order; give data with these joints: {', '.join(self.joints.names)}."
                 )
             known = true[..., 2] > 0
             if self.torso is None:
@@ -137,7 +137,7 @@ class PoseScores(Scores[PosePrediction]):
         Args:
             size: `torso` or `head`.
             threshold: as a share of this size.
-            stack: of the network; the last stack is the prediction.
+            stack: index of the network's stack; the last stack is the prediction.
         """
         if not self._true:
             return np.full(len(self.joints), np.nan), np.zeros(len(self.joints), np.int64)
@@ -178,7 +178,8 @@ class PoseScores(Scores[PosePrediction]):
     def summary(self, split: str) -> dict[str, Any]:
         if not self.people:
             raise UserError(
-                f"no person with a joint in the pictures of the split '{split}', so there is nothing to measure."
+                f"no person with a joint in the pictures of the split '{split}', so there is nothing to measure; "
+                "choose another split."
             )
         torso, torso_weighted = self.score("torso", TORSO_SHARE)
         summary: dict[str, Any] = {

@@ -70,7 +70,8 @@ class FindJoints(Task):
         for split, what in (("train", "there is nothing to learn"), ("val", "nothing could be measured")):
             if not self.training_records(dataset, dataset.split(split)):
                 raise UserError(
-                    f"{dataset.root}: no joint of a person in the pictures of the split '{split}', so {what}."
+                    f"{dataset.root}: no joint of a person in the pictures of the split '{split}', so {what}; "
+                    "annotate some, or move annotated pictures there from another split."
                 )
 
     def plan(self, draft: Draft) -> None:

@@ -15,7 +15,7 @@ def objects_of_distances(
     Args:
         distances: (H, W) in pixels, predicted or true; 0 or less outside of objects.
         least: pixels with a larger distance belong to objects.
-        min_depth: two hills are two objects if every path between them descends by at least so many pixels.
+        min_depth: two hills are two objects if every path between them descends by at least this many pixels.
         min_pixels: smaller objects are left out.
 
     Returns:

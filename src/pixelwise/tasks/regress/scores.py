@@ -55,10 +55,11 @@ class RegressScores(Scores[ValuePrediction]):
     """Accumulates errors over all pixels with a known value.
 
     Args:
-        unit, name: of the values. For the name `density` the sum of a map is a count, and its error is measured too.
+        unit, name: unit and name of the values. For the name `density` the sum of a map is a count, and its error is
+            measured too.
 
     Attributes:
-        errors: of all pixels.
+        errors: the accumulated errors of all pixels.
         pictures: errors of single pictures, in the order of the updates.
     """
 

@@ -57,7 +57,10 @@ class Regress(Task):
         for split, what in (("train", "there is nothing to learn"), ("val", "nothing could be measured")):
             facts = stock.values[split]
             if facts is None:
-                raise UserError(f"{dataset.root}: no pixel of the split '{split}' has a value, so {what}.")
+                raise UserError(
+                    f"{dataset.root}: no pixel of the split '{split}' has a value, so {what}; add maps to some of its "
+                    "pictures, or move pictures there from another split."
+                )
             if split == "train" and facts.std == 0:
                 raise UserError(
                     f"{dataset.root}: every pixel of the split 'train' has the value {facts.mean:g}, so {what}; check "

@@ -48,7 +48,7 @@ def watershed(mask: np.ndarray, class_id: int, min_pixels: int = 0, min_depth: f
 
 
 def label_objects(mask: np.ndarray, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
-    """The objects of all classes but 0, in rising order of their classes.
+    """The objects of all classes but 0, in ascending order of their classes.
 
     Args:
         mask: (H, W) class ids, 255 = void.

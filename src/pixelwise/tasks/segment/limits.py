@@ -32,7 +32,7 @@ BEHIND = 0.2
 LEARNED = 0.1
 """If the IoU on training pictures is higher by this, the class was learned but does not carry over to others."""
 THIN = 4.0
-"""Largest width in pixels of a thin class: most networks' logits have half the resolution, so two pixels of it."""
+"""Largest width in pixels of a thin class: two pixels at half the resolution, which most networks' logits have."""
 RARE = 0.02
 """A class with a smaller share of the labelled pixels is rare."""
 FEW_WITH_CLASS = 10

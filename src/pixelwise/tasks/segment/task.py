@@ -42,6 +42,8 @@ from pixelwise.tasks.segment.scores import SegmentScores
 
 
 class Segment(Task):
+    """Segmentation by any dense network: a class per pixel."""
+
     name = "segment"
     needs = frozenset({"pixels"})
     hint = "leave out the network, to train one that suits the labels (`pixelwise train --data FOLDER`), or add masks"
@@ -61,7 +63,7 @@ class Segment(Task):
         return SampleCache(dataset, objects=recipe.loss.border_weight > 0 or fills_crops(recipe))
 
     def check(self, dataset: Dataset, stock: Stock) -> None:
-        for split, what in (("train", "there is nothing to tell apart"), ("val", "nothing could be measured")):
+        for split, what in (("train", "there is nothing to distinguish"), ("val", "nothing could be measured")):
             counts = stock.class_counts[split]
             found = [name for name, pixels in zip(dataset.class_names, counts, strict=False) if pixels]
             if len(found) < (2 if split == "train" else 1):
