@@ -99,7 +99,7 @@ class Adversarial(Method):
         self._averaged._modules = dict(network._modules)  # the same discriminator, another generator
 
     def _refuse(self, setup: Setup) -> None:
-        options, network = self.options, setup.network.discriminator
+        options, network = self.options, setup.network.get_submodule("discriminator")
         if options.lipschitz == "gradient_penalty" and any(isinstance(each, _BatchNorm) for each in network.modules()):
             raise UserError(
                 "method.lipschitz: a gradient penalty needs a discriminator that treats each picture alone, and that "
@@ -144,8 +144,9 @@ class Adversarial(Method):
         return {**as_scalars({"loss": loss}), **scalars, **done}
 
     def _real(self, batch: Batch) -> Tensor:
+        network: Any = self.network
         pictures = self.forward.normalised(batch.to(self.forward.device).images)
-        return self.network.at_size(pictures) if hasattr(self.network, "at_size") else pictures
+        return network.at_size(pictures) if hasattr(network, "at_size") else pictures
 
     def _fake(self, count: int) -> Tensor:
         network: Any = self.network
