@@ -94,7 +94,7 @@ class Adversarial(Method):
             buffers_from_first(self.spectral_norm)
         self._steps = self.options.discriminator_steps or 1
         if self._steps > 1:
-            self.streams = (PICTURES, MORE_PICTURES)  # type: ignore[misc]
+            self.streams = (PICTURES, MORE_PICTURES)  # type: ignore[misc, assignment]
         self._averaged = copy.copy(network)
         self._averaged._modules = dict(network._modules)  # the same discriminator, another generator
 
