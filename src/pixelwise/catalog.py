@@ -24,7 +24,7 @@ from pixelwise.models.classify.cut import Cut
 from pixelwise.models.classify.table import CLASSIFIERS, ENCODERS
 from pixelwise.models.construct import construct, keywords
 from pixelwise.models.detect import fast_rcnn, faster_rcnn, localizer, mask_rcnn, overfeat, rcnn, yolo
-from pixelwise.models.generate import dcgan, gated_pixelcnn, pixelcnn, pixelrnn, vae
+from pixelwise.models.generate import dcgan, gated_pixelcnn, pixelcnn, pixelrnn, progressive_gan, vae
 from pixelwise.models.known_weights import known_weights
 from pixelwise.models.pose.hourglass import HourglassPose
 from pixelwise.models.published import published_tensors
@@ -435,6 +435,14 @@ SYSTEMS: dict[str, System] = {
         "van den Oord et al., ICML 2016, arXiv:1601.06759",
         parameters=(({}, 72_545),),
         tiny={"size": (10, 12), "width": 4, "layers": 2, "head": 6},
+    ),
+    "progressive_gan": System(
+        progressive_gan.ProgressiveGAN,
+        SAMPLED,
+        "Karras et al., ICLR 2018, arXiv:1710.10196",
+        method="adversarial",
+        parameters=(({}, 23_079_115 + 23_087_249),),
+        tiny={"size": 16, "latent": 8, "width": 8, "base": 64},
     ),
     "pspnet": System(
         pspnet.pspnet,

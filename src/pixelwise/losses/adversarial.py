@@ -33,8 +33,8 @@ def generator_loss(fake_logits: Tensor, kind: Kind = "non_saturating") -> Tensor
     """The generator's loss, averaged over logits; log 2 for a logarithmic one if D cannot decide."""
     fake = _precise(fake_logits)
     if kind == "minimax":
-        return -_mean(_fake_cost(fake, kind))
-    return _mean(_real_cost(fake, kind))
+        return -mean(_fake_cost(fake, kind))
+    return mean(_real_cost(fake, kind))
 
 
 def discriminator_loss(
@@ -55,7 +55,7 @@ def discriminator_loss(
         raise ValueError(f"label_smoothing: found {label_smoothing}, expected at least 0 and less than 1")
     real, fake = _precise(real_logits), _precise(fake_logits)
     real_cost = (1 - label_smoothing) * _real_cost(real, kind) + label_smoothing * _fake_cost(real, kind)
-    return _mean(real_cost) + _mean(_fake_cost(fake, kind))
+    return mean(real_cost) + mean(_fake_cost(fake, kind))
 
 
 def _real_cost(logits: Tensor, kind: Kind) -> Tensor:
@@ -76,5 +76,6 @@ def _precise(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _mean(costs: Tensor) -> Tensor:
+def mean(costs: Tensor) -> Tensor:
+    """The mean over the logits of all processes."""
     return total(costs.sum()) / total(costs.new_full((), costs.numel()))

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pixelwise.data.loader import Batch
 from pixelwise.distributed import buffers_from_first, world_size
 from pixelwise.errors import UserError
-from pixelwise.losses.adversarial import KINDS, Kind, discriminator_loss, generator_loss
+from pixelwise.losses.adversarial import KINDS, Kind, discriminator_loss, generator_loss, mean
 from pixelwise.losses.gradient_penalty import gradient_penalty
 from pixelwise.methods.base import Method, MethodOptions, Scalar, Setup, Stream, as_scalars
 from pixelwise.methods.optimised import Optimised
@@ -40,6 +40,7 @@ class AdversarialOptions(MethodOptions):
         "none", description="what bounds the discriminator's slope: none, gradient_penalty or spectral_norm"
     )
     penalty: float = Field(10.0, gt=0, description="factor of the gradient penalty")
+    drift: float = Field(0.0, ge=0, description="factor of the squared logits of real pictures; it keeps them near 0")
     discriminator_steps: int | None = Field(
         None, ge=1, description="steps of the discriminator per step of the generator, each on other pictures"
     )
@@ -178,6 +179,8 @@ class Adversarial(Method):
                 lambda pictures: self._logits(pictures, weights).float(), real.float(), fake.float()
             )
             loss = loss + options.penalty * terms["gradient_penalty"]
+        if options.drift:
+            loss = loss + options.drift * mean(logits[0].float().square())
         return loss, as_scalars(terms)
 
     def _looked_ahead(self, real: Tensor) -> Tensor:
