@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from scipy import linalg
 
 from pixelwise.metrics import kid
-from pixelwise.metrics.kid import frechet_distance, gaussian_frechet_distance, kernel_distance
+from pixelwise.metrics.kid import (
+    diversity,
+    frechet_distance,
+    gaussian_frechet_distance,
+    jackknife_error,
+    kernel_distance,
+)
 
 
 def features(seed: int, count: int, dimensions: int = 5, shift: float = 0.0) -> np.ndarray:
@@ -86,3 +94,33 @@ def test_wrong_use() -> None:
             measure(np.zeros((1, 4)), np.zeros((3, 4)))
     with pytest.raises(ValueError, match="subsets"):
         kernel_distance(np.zeros((3, 4)), np.zeros((3, 4)), subsets=2, subset_size=1)
+
+
+def test_the_error_of_a_mean_is_that_of_statistics() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(400, 1)), rng.normal(size=(400, 1))
+    found = [
+        jackknife_error(lambda a, b: float(a.mean() - b.mean()), *(rng.normal(size=(400, 1)) for _ in range(2)))
+        for _ in range(50)
+    ]
+    assert np.mean(found) == pytest.approx(math.sqrt(2 / 400), rel=0.15)
+    assert math.isnan(jackknife_error(lambda a, b: 0.0, x[:29], y))
+
+
+def test_the_error_covers_the_distance_of_two_samples() -> None:
+    expected = kernel_distance(features(0, 5000), features(1, 5000, shift=0.5)).mean
+    errors = []
+    for seed in range(2, 42, 2):
+        x, y = features(seed, 300), features(seed + 1, 300, shift=0.5)
+        error = jackknife_error(lambda a, b: kernel_distance(a, b).mean, x, y)
+        errors.append((kernel_distance(x, y).mean - expected) / error)
+    assert np.abs(errors).max() < 5
+    assert 0.5 < np.std(errors) < 2
+
+
+def test_diversity_is_1_for_equal_spread_and_0_for_equal_rows() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(500, 4))
+    assert diversity(rows, rows) == pytest.approx(1)
+    assert diversity(0.5 * rows + 7, rows) == pytest.approx(0.5)
+    assert diversity(np.repeat(rows[:1], 9, 0), rows) == 0

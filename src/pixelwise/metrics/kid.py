@@ -7,6 +7,7 @@ digits takes its place. Two distances are comparable only if the same network co
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,41 @@ def kernel_distance(
         for _ in range(subsets)
     ]
     return KernelDistance(float(np.mean(estimates)), float(np.std(estimates)))
+
+
+def jackknife_error(
+    distance: Callable[[np.ndarray, np.ndarray], float], features: np.ndarray, others: np.ndarray, parts: int = 10
+) -> float:
+    """The standard error of a distance over random choices of pictures, by the delete-a-group jackknife.
+
+    The distance is computed once without each of `parts` equal parts of both sets (Efron and Tibshirani, An
+    Introduction to the Bootstrap, 1993, equation 11.5).
+
+    Args:
+        features, others: (M, D) and (N, D), with at least three rows per part.
+
+    Returns:
+        NaN if there are fewer rows.
+    """
+    if min(len(features), len(others)) < 3 * parts:
+        return float("nan")
+    left = [
+        distance(*(rows[np.arange(len(rows)) % parts != part] for rows in (features, others))) for part in range(parts)
+    ]
+    return float(np.sqrt((parts - 1) * np.var(left)))
+
+
+def diversity(features: np.ndarray, others: np.ndarray) -> float:
+    """How far the rows of one set differ from each other, as a share of how far the rows of the other set do.
+
+    It is the ratio of the root mean square distances between two rows: 1 if both sets vary equally, 0 if all rows of
+    the first are equal, as those of a collapsed generator are.
+
+    Args:
+        features, others: (M, D) and (N, D), at least two rows each.
+    """
+    x, y = _checked(features, others)
+    return float(np.sqrt(x.var(0, ddof=1).sum() / max(y.var(0, ddof=1).sum(), 1e-30)))
 
 
 def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:

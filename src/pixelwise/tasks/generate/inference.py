@@ -25,7 +25,7 @@ from pixelwise.inference.rasters import Picture, Raster, open_raster
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.finite import check_answer
 
-SAMPLES = 64
+SAMPLES = 100
 """Codes that are sampled per picture for the importance-weighted bound."""
 BOUNDED = 256
 """Number of pictures for which an evaluation computes this bound."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.metrics.headline import Headline
-from pixelwise.metrics.kid import frechet_distance, kernel_distance
+from pixelwise.metrics.kid import diversity, frechet_distance, jackknife_error, kernel_distance
 from pixelwise.models.generate.autoregressive import bits_per_dimension
+from pixelwise.report.limits import Limit
 from pixelwise.tasks.base import Scores
 from pixelwise.tasks.generate.features import Features
-from pixelwise.tasks.generate.inference import BoundPrediction, PairPrediction
+from pixelwise.tasks.generate.inference import SAMPLES, BoundPrediction, PairPrediction
 from pixelwise.tasks.generate.outliers import complexity
 
 NATS = (
@@ -66,6 +67,12 @@ DISTANCES = (
         limits=(0.0, None),
     ),
 )
+
+
+LEAST_DIVERSITY = 0.5
+"""A generator whose pictures differ less from each other, as a share of how far real ones do, has collapsed."""
+CONSTANT_SHARE = 0.5
+"""So has one whose KID is at least this share of the KID of a constant picture."""
 
 
 class BoundScores(Scores[BoundPrediction]):
@@ -137,7 +144,7 @@ class BoundScores(Scores[BoundPrediction]):
         if self._bounds:
             summary["importance_weighted_bound"] = -math.fsum(self._bounds) / len(self._bounds)
             definition += (
-                f"; importance_weighted_bound: the tighter bound from 64 samples of the code (Burda et al. 2016), "
+                f"; importance_weighted_bound: the tighter bound from {SAMPLES} samples of the code (Burda et al. 2016), "
                 f"averaged over the first {len(self._bounds)} pictures"
             )
         return {**summary, "definition": definition}
@@ -166,28 +173,55 @@ class DistanceScores(Scores[PairPrediction]):
         self._generated += other._generated
 
     def values(self) -> dict[str, float]:
-        return self._measured(Features(self.folder))
-
-    def _measured(self, features: Features) -> dict[str, float]:
         if len(self._real) < 2:
             return {"kid": math.nan, "fid": math.nan}
-        real, generated = (features(np.stack(pictures)) for pictures in (self._real, self._generated))
+        real, generated = self._features(Features(self.folder))
         return {"kid": kernel_distance(generated, real).mean, "fid": frechet_distance(generated, real)}
+
+    def _features(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
+        return features(np.stack(self._real)), features(np.stack(self._generated))
 
     def summary(self, split: str) -> dict[str, Any]:
         if len(self._real) < 2:
-            raise UserError(
-                f"fewer than two pictures in the split '{split}', so there is nothing to compare with; choose "
-                "another split."
-            )
+            raise UserError(f"fewer than two pictures in the split '{split}', so there is nothing to compare with.")
         features = Features(self.folder)
+        real, generated = self._features(features)
+        constant = features(np.repeat(np.mean(self._real, 0, keepdims=True), len(self._real), 0))
+        half = len(real) // 2
         definition = (
             f"{len(self._real)} generated pictures compared with as many of the {split} split by {features.words}; "
-            "comparable only with distances that use the same features"
+            "comparable only with distances that use the same features. kid_error and fid_error are standard errors "
+            "(jackknife over ten parts); kid_constant is the distance of pictures that all equal the mean picture, "
+            "kid_real that of one half of the real pictures from the other; diversity is how far generated pictures "
+            "differ from each other, as a share of how far real ones do"
         )
         return {
             "split": split,
             "pictures": len(self._real),
-            **self._measured(features),
+            "kid": kernel_distance(generated, real).mean,
+            "fid": frechet_distance(generated, real),
+            "kid_error": _or_none(jackknife_error(lambda x, y: kernel_distance(x, y).mean, generated, real)),
+            "fid_error": _or_none(jackknife_error(frechet_distance, generated, real)),
+            "kid_constant": kernel_distance(constant, real).mean,
+            "kid_real": kernel_distance(real[:half], real[half:]).mean if half > 1 else None,
+            "diversity": diversity(generated, real),
             "definition": definition,
         }
+
+
+def collapsed(summary: Mapping[str, Any]) -> Limit | None:
+    """The finding that a generator makes always the same, or nothing like the data; None if it does neither."""
+    varied, kid, constant = summary["diversity"], summary["kid"], summary["kid_constant"]
+    if varied >= LEAST_DIVERSITY and kid < CONSTANT_SHARE * constant:
+        return None
+    alike = f"generated pictures differ from each other {varied:.0%} as far as real ones do"
+    return Limit(
+        "collapsed",
+        f"The generator has collapsed: {alike}, and their KID is {kid:.3g} (a constant picture has {constant:.3g}).",
+        "Control the discriminator's slope, or train longer; look at the samples over time first.",
+        "--set method.lipschitz=spectral_norm",
+    )
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value

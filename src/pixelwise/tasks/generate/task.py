@@ -25,7 +25,8 @@ from pixelwise.nn.finite import check_answer
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
-from pixelwise.tasks.base import Evaluation, Scores, Snapshots, Task
+from pixelwise.report.limits import Limit
+from pixelwise.tasks.base import Evaluation, Outcome, Scores, Snapshots, Task
 from pixelwise.tasks.crops import covering
 from pixelwise.tasks.generate.features import train_features
 from pixelwise.tasks.generate.inference import (
@@ -40,7 +41,7 @@ from pixelwise.tasks.generate.inference import (
 from pixelwise.tasks.generate.likelihood import LikelihoodScores, SurpriseInference, SurprisePrediction, surprises
 from pixelwise.tasks.generate.outliers import told_apart
 from pixelwise.tasks.generate.sampling import completions, from_codes, new_pictures
-from pixelwise.tasks.generate.scores import BoundScores, DistanceScores
+from pixelwise.tasks.generate.scores import BoundScores, DistanceScores, collapsed
 from pixelwise.tasks.sampling import CODES, COMPLETIONS, NEW, SampleRequest
 
 LONGEST = 64
@@ -276,6 +277,10 @@ class Sampled(Generate):
 
     def inference(self, network: nn.Module, spec: ModelSpec, options: GenerateOptions) -> SampleInference:
         return SampleInference(network, spec, options)
+
+    def limits(self, outcome: Outcome) -> list[Limit]:
+        found = collapsed(outcome.validation.summary)
+        return [] if found is None else [found]
 
     def sections(
         self, evaluation: Evaluation, baselines: Mapping[str, float | None], snapshots: Snapshots
