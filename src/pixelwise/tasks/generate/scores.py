@@ -144,8 +144,8 @@ class BoundScores(Scores[BoundPrediction]):
         if self._bounds:
             summary["importance_weighted_bound"] = -math.fsum(self._bounds) / len(self._bounds)
             definition += (
-                f"; importance_weighted_bound: the tighter bound from {SAMPLES} samples of the code (Burda et al. 2016), "
-                f"averaged over the first {len(self._bounds)} pictures"
+                f"; importance_weighted_bound: the tighter bound from {SAMPLES} samples of the code (Burda et al. "
+                f"2016), averaged over the first {len(self._bounds)} pictures"
             )
         return {**summary, "definition": definition}
 
