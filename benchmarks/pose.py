@@ -1,4 +1,4 @@
-"""Joints of people on LSP's extension, from random weights: PCK@0.2 by joint and by stack.
+"""Joints of people on LSP's extension, from random weights and from an encoder's: PCK@0.2 by joint and by stack.
 
     python benchmarks/pose.py [--rows ...]
     python benchmarks/pose.py --show
@@ -24,7 +24,16 @@ from rows import Rows, by_row, command, finished, mean, median, table
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
 MINUTES = 20
 HELD_OUT = 200
-ROWS: dict[str, dict[str, Any]] = {"1 stack": {"model.stacks": 1}, "2 stacks": {"model.stacks": 2}}
+PRETRAINED = {
+    "model.encoder": "mobilenet_v2_tf",
+    "model.weights": str(SHARED / "weights" / "mobilenet_v2_imagenet.safetensors"),
+}
+ROWS: dict[str, dict[str, Any]] = {
+    "1 stack": {"model.stacks": 1},
+    "2 stacks": {"model.stacks": 2},
+    "1 stack over MobileNetV2": {"model.stacks": 1, **PRETRAINED},
+    "2 stacks over MobileNetV2": {"model.stacks": 2, **PRETRAINED},
+}
 
 
 def split_data(folder: Path) -> Path:

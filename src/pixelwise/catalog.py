@@ -326,6 +326,7 @@ SYSTEMS: dict[str, System] = {
             ({"num_joints": 14, "stacks": 1}, 3_586_446),
             ({"num_joints": 14, "stacks": 2}, 6_729_372),
             ({"num_joints": 14}, 25_586_928),
+            ({"stacks": 1, "features": 128, "encoder": "mobilenet_v2"}, 2_795_280),
         ),
         tiny={"stacks": 2, "features": 16, "depth": 2},
     ),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
 from pixelwise.catalog import create_model
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.errors import UserError
+from pixelwise.models.encoders import create_encoder
 from pixelwise.models.pose.hourglass import Hourglass, Residual, StackedHourglass
 from pixelwise.nn.heatmaps import peaks
 
@@ -170,3 +174,29 @@ def test_pictures_without_a_joint_have_a_loss_of_0(keypoints: torch.Tensor) -> N
 def test_impossible_sizes_are_one_sentence() -> None:
     with pytest.raises(UserError, match="stacks 0, depth 4"):
         create_model("hourglass_pose", stacks=0)
+
+
+def test_an_encoder_takes_the_place_of_the_first_layers() -> None:
+    torch.manual_seed(0)
+    network = create_model("hourglass_pose", stacks=2, features=16, depth=2, num_joints=5, encoder="mobilenet_v2")
+    assert network.stride == 32  # the encoder's; hourglasses of depth 2 would need 16
+    images = torch.rand(2, 3, 64, 96)
+    heatmaps = network(images)
+    assert [each.shape for each in heatmaps] == [(2, 5, 16, 24)] * 2
+    sum(each.square().mean() for each in heatmaps).backward()
+    unused = [name for name, value in network.named_parameters() if value.grad is None]
+    assert unused == []
+    assert not hasattr(network, "conv1")
+
+
+def test_weights_fill_the_encoder_or_else_the_whole_network(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    options = {"stacks": 1, "features": 16, "depth": 2}
+    whole = create_model("hourglass_pose", **options)
+    save_file(whole.state_dict(), tmp_path / "whole.safetensors")
+    again = create_model("hourglass_pose", **options, weights=tmp_path / "whole.safetensors")
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole.state_dict().items())
+    encoder = create_encoder("mobilenet_v2")
+    save_file(encoder.state_dict(), tmp_path / "encoder.safetensors")
+    over = create_model("hourglass_pose", **options, encoder="mobilenet_v2", weights=tmp_path / "encoder.safetensors")
+    assert torch.equal(next(over.encoder.parameters()), next(encoder.parameters()))

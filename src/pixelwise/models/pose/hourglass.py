@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.errors import UserError
+from pixelwise.models.encoders import create_encoder
+from pixelwise.models.weights import load_weights
+from pixelwise.nn.encoder import Encoder
 from pixelwise.nn.heatmaps import gaussians, heatmap_loss
 from pixelwise.nn.pooled_norm import pooled_norm
+from pixelwise.nn.pyramid import top_down
 
 
 class Residual(nn.Module):
@@ -97,27 +105,40 @@ class StackedHourglass(nn.Module):
         outputs: number of heatmaps: joints, or classes.
         features: channels of all layers after the first ones, 256 in the paper.
         depth: halvings in an hourglass.
+        encoder: takes the place of the layers before the first hourglass; None for the paper's layers.
 
     Attributes:
         stride: heights and widths of the pictures must be multiples of this.
     """
 
-    def __init__(self, *, stacks: int, outputs: int, in_channels: int = 3, features: int = 256, depth: int = 4) -> None:
+    def __init__(
+        self,
+        *,
+        stacks: int,
+        outputs: int,
+        in_channels: int = 3,
+        features: int = 256,
+        depth: int = 4,
+        encoder: Encoder | None = None,
+    ) -> None:
         super().__init__()
         self.stride = 4 * 2**depth
-        self.conv1 = nn.Conv2d(in_channels, features // 4, 7, 2, 3)
-        self.bn1 = nn.BatchNorm2d(features // 4)
-        self.residual1 = Residual(features // 4, features // 2)
-        self.residual2 = Residual(features // 2, features)
-        self.residual3 = Residual(features, features)
+        if encoder is None:
+            self.conv1 = nn.Conv2d(in_channels, features // 4, 7, 2, 3)
+            self.bn1 = nn.BatchNorm2d(features // 4)
+            self.residual1 = Residual(features // 4, features // 2)
+            self.residual2 = Residual(features // 2, features)
+            self.residual3 = Residual(features, features)
+        else:
+            self.encoder = encoder
+            self.stride = math.lcm(self.stride, max(encoder.feature_strides))
+            self.quarter = QuarterMap(encoder, features)
         self.stacks = nn.ModuleList(Stack(depth, features, outputs) for _ in range(stacks))
         self.remaps = nn.ModuleList(Remap(features, outputs) for _ in range(stacks - 1))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """(N, C, H, W), multiples of `stride` -> heatmaps (N, outputs, H/4, W/4) of each stack, in order."""
-        maps = F.relu(self.bn1(self.conv1(images)))  # (N, 64, H/2, W/2)
-        maps = F.max_pool2d(self.residual1(maps), 2)  # (N, 128, H/4, W/4)
-        maps = self.residual3(self.residual2(maps))  # (N, 256, H/4, W/4)
+        maps = self._features(images)
         all_heatmaps: list[Tensor] = []
         for number, stack in enumerate(self.stacks):
             made, heatmaps = stack(maps)
@@ -126,6 +147,36 @@ class StackedHourglass(nn.Module):
                 maps = self.remaps[number](maps, made, heatmaps)
         return all_heatmaps
 
+    def _features(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> the first stack's input, (N, features, H/4, W/4)."""
+        if hasattr(self, "quarter"):
+            return self.quarter(self.encoder.pyramid(images))
+        maps = F.relu(self.bn1(self.conv1(images)))  # (N, 64, H/2, W/2)
+        maps = F.max_pool2d(self.residual1(maps), 2)  # (N, 128, H/4, W/4)
+        return self.residual3(self.residual2(maps))  # (N, 256, H/4, W/4)
+
+
+class QuarterMap(nn.Module):
+    """The finest map of a feature pyramid (Lin et al., CVPR 2017, section 3), at a quarter of the resolution.
+
+    Args:
+        encoder: its maps of stride 4 or more are merged.
+        features: channels of the result.
+    """
+
+    def __init__(self, encoder: Encoder, features: int) -> None:
+        super().__init__()
+        # Stride -> level. Of several maps of one stride this takes the last, which has the largest receptive field.
+        last = {stride: number for number, stride in enumerate(encoder.feature_strides) if stride >= 4}
+        self.levels = tuple(last.values())
+        self.lateral = nn.ModuleList(nn.Conv2d(encoder.feature_channels[level], features, 1) for level in self.levels)
+        self.smooth = nn.Conv2d(features, features, 3, padding=1)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """The encoder's maps, finest first -> (N, features, H/4, W/4)."""
+        merged = top_down([maps[level] for level in self.levels], self.lateral, [nn.Identity()] * len(self.levels))
+        return self.smooth(merged[0])
+
 
 class HourglassPose(StackedHourglass):
     """The stacked hourglass as the paper trains it: a heatmap per joint, and a loss at every stack.
@@ -133,23 +184,44 @@ class HourglassPose(StackedHourglass):
     Args:
         num_joints: 16 in MPII.
         stacks: number of hourglasses in sequence, 8 in the paper's best network.
+        encoder: a name in `models.encoders.ENCODERS`. A pyramid over its maps then takes the place of the layers before
+            the first hourglass, so that a run can start from weights learned on ImageNet. None for the paper's layers.
+        weights: pretrained weights of the encoder, or of the whole network if there is none: a file, a run, or a name
+            on the Hugging Face hub.
 
     Raises:
-        UserError: there is no stack, no halving, or no joint.
+        UserError: there is no stack, no halving, or no joint; unknown encoder, or weights that do not fit.
     """
 
     heads: tuple[str, ...] = ("head",)
 
     def __init__(
-        self, *, num_joints: int = 16, in_channels: int = 3, stacks: int = 8, features: int = 256, depth: int = 4
+        self,
+        *,
+        num_joints: int = 16,
+        in_channels: int = 3,
+        stacks: int = 8,
+        features: int = 256,
+        depth: int = 4,
+        encoder: str | None = None,
+        weights: Any = None,
     ) -> None:
         if min(num_joints, stacks, depth) < 1:
             raise UserError(
                 f"num_joints {num_joints}, stacks {stacks}, depth {depth}: a network for poses has at least 1 of "
                 "each; give larger numbers."
             )
-        super().__init__(stacks=stacks, outputs=num_joints, in_channels=in_channels, features=features, depth=depth)
+        super().__init__(
+            stacks=stacks,
+            outputs=num_joints,
+            in_channels=in_channels,
+            features=features,
+            depth=depth,
+            encoder=None if encoder is None else create_encoder(encoder, in_channels=in_channels, weights=weights),
+        )
         self.num_joints = num_joints
+        if encoder is None and weights is not None:
+            load_weights(self, weights)
 
     def losses(self, images: Tensor, targets: ObjectTargets) -> dict[str, Tensor]:
         """The mean squared error of each stack's heatmaps (`stack_1`, ...), and their sum as `loss`.
