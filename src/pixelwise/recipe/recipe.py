@@ -148,9 +148,9 @@ def inline(value: Any) -> str:
 
 
 def digest(recipe: PlannedRecipe) -> str:
-    """A digest of a recipe's settings, without its provenance, its `about`, and the folders of its data."""
+    """A digest of a recipe's settings, without its provenance, its `about`, and the places of its data."""
     values = recipe.model_dump_json(
-        exclude={"provenance": True, "about": True, "data": {"path": True, "unlabelled": True}}
+        exclude={"provenance": True, "about": True, "data": {"path": True, "unlabelled": True, "labelled": True}}
     ).encode()
     return hashlib.blake2b(values, digest_size=16).hexdigest()
 

@@ -53,6 +53,9 @@ class DataSection(Section):
     path: str | None = Field(None, description="folder of the data; --data sets it")
     layout: str = Field("auto", description="format of the folder; auto recognises it")
     unlabelled: str | None = Field(None, description="folder of pictures without labels; --unlabelled sets it")
+    labelled: Annotated[int, Field(ge=1)] | str | None = Field(
+        None, description="how many training pictures keep their labels, or a list of them; null: all"
+    )
     rle_order: Order = Field("columns", description="order in which run lengths in tables count the pixels")
     val_fraction: float = Field(0.2, gt=0, lt=1, description="share held out if the data has no validation split")
     split_seed: int = Field(0, ge=0, description="chooses the held-out pictures; independent of train.seed")

@@ -82,6 +82,7 @@ def _opened(data: DataSection, *, labels: bool = True) -> Dataset:
         seed=data.split_seed,
         labels=labels,
         unlabelled=data.unlabelled,
+        labelled=data.labelled,
         rle_order=data.rle_order,
     )
 

@@ -79,9 +79,10 @@ def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data, lis
     values["data"]["path"] = str(dataset.root.resolve())
     if values["train"]["minutes"] is None and values["train"]["epochs"] is None:
         values["train"]["epochs"] = default_epochs(data.task, data.facts.pictures["train"])
-    unlabelled = values["data"]["unlabelled"]
-    if unlabelled is not None:
-        values["data"]["unlabelled"] = str(Path(unlabelled).resolve())
+    for key in ("unlabelled", "labelled"):
+        given = values["data"][key]
+        if isinstance(given, str):
+            values["data"][key] = str(Path(given).resolve())
     weights = Weights()
     _settle_weights(values, name, weights)
     whole = build_recipe(values, name)

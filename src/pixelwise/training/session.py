@@ -16,6 +16,8 @@ from pixelwise.atomic import write_text
 from pixelwise.catalog import METHODS, create_model
 from pixelwise.data.dataset import UNLABELLED
 from pixelwise.data.fingerprint import Fingerprint, changes
+from pixelwise.data.labelled_list import FILE as LABELLED_FILE
+from pixelwise.data.labelled_list import write_labelled
 from pixelwise.distributed import barrier, leave_at_exit, rank, world_size
 from pixelwise.errors import NotFinite, UserError
 from pixelwise.methods.base import Forward, Method, Setup, TrainingDiverged
@@ -114,9 +116,9 @@ def start(
             data = _prepared(plan, read)
     forget_weights()
     values = plan.recipe.model_dump(mode="json")
-    for key in ("path", "unlabelled"):
+    for key in ("path", "unlabelled", "labelled"):
         path = values["data"][key]
-        if path is not None and Path(path).exists():
+        if isinstance(path, str) and Path(path).exists():
             values["data"][key] = str(Path(path).resolve())  # the run can be resumed from another folder
     values["provenance"] = {
         "recipe_digest": digest(build_planned(values, "the plan")),
@@ -132,6 +134,8 @@ def start(
     if rank() == 0:
         run = into or create_run(out, name, data.dataset.root)
         write_text(run.recipe_file, to_yaml(planned, {**plan.reasons, **settled.reasons}))
+        if planned.data.labelled is not None:
+            write_labelled(run.path / LABELLED_FILE, data.dataset.splits["train"])
     barrier()
     if rank() != 0:
         run = into or open_run(str(out))

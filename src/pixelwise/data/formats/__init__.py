@@ -33,6 +33,7 @@ from pixelwise.data.formats.completion import complete
 from pixelwise.data.formats.left_aside import left_aside
 from pixelwise.data.formats.survey import Survey
 from pixelwise.data.formats.yolo_config import is_config
+from pixelwise.data.labelled_list import keep_labels
 from pixelwise.data.listing import picture_files
 from pixelwise.data.order import Order
 from pixelwise.data.record import Record
@@ -67,6 +68,7 @@ def open_dataset(
     seed: int = 0,
     labels: bool = True,
     unlabelled: Path | str | None = None,
+    labelled: int | str | None = None,
     rle_order: Order = "columns",
     to_measure: bool = False,
 ) -> Dataset:
@@ -79,15 +81,19 @@ def open_dataset(
         seed: chooses which pictures those are.
         labels: whether the splits contain only labelled pictures; False for methods that need no labels.
         unlabelled: a folder of further pictures for the split `unlabelled`, whose labels are not read.
+        labelled: how many training pictures keep their labels, chosen by the seed, or the path of a list of them; the
+            others move to the split `unlabelled`. None for all.
         rle_order: the direction in which the run lengths of tables count the pixels.
         to_measure: whether nothing is trained on, so that a single labelled picture is enough.
 
     Raises:
         UserError: no such folder or layout, no pictures, no masks, fewer than two labelled pictures, or masks that
-            hold no class ids; `pixelwise.data.doctor.examine` reports all errors at once.
+            hold no class ids (`pixelwise.data.doctor.examine` reports all errors at once); or as in `keep_labels`.
     """
     survey = survey_folder(Path(path), layout, rle_order)
     dataset = complete(survey, val_fraction=val_fraction, seed=seed, labels=labels, to_measure=to_measure)
+    if labelled is not None:
+        dataset = keep_labels(dataset, labelled, seed)
     return dataset if unlabelled is None else _with_unlabelled(dataset, Path(unlabelled))
 
 
