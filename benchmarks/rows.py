@@ -145,8 +145,13 @@ def mean(name: str, form: str) -> Cell:
 
 
 def median(name: str, form: str, factor: float = 1.0) -> Cell:
-    """A column with the median of a number over the seeds, times a factor."""
-    return lambda results: format(factor * statistics.median(result[name] for result in results), form)
+    """A column with the median of a number over the seeds, times a factor; empty for rows without it."""
+
+    def cell(results: list[Result]) -> str:
+        values = [result[name] for result in results if result.get(name) is not None]
+        return format(factor * statistics.median(values), form) if values else ""
+
+    return cell
 
 
 SEEDS: dict[str, Cell] = {"seeds": lambda results: str(len(results))}
