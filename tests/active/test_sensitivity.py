@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pixelwise.active import adversarial_distance, margin_sensitivity, with_monte_carlo_dropout
-from pixelwise.active.dropout import MonteCarloDropout
+from pixelwise.active.dropout import MonteCarloDropout, heads_of
 from pixelwise.catalog import SYSTEMS, create_model, list_models
 from pixelwise.errors import UserError
 
@@ -106,7 +106,7 @@ class TestMonteCarloDropout:
         mean = torch.stack([random(images) for _ in range(3000)]).mean(0)  # the layers after dropout are linear
         assert torch.allclose(mean, network(images), atol=0.1)
 
-    @pytest.mark.parametrize("name", sorted({*list_models("segment"), *list_models("classify")} - {"hourglass"}))
+    @pytest.mark.parametrize("name", sorted({*list_models("segment"), *list_models("classify")}))
     def test_every_network_gets_dropout_at_its_own_layers_or_before_its_head(self, name: str) -> None:
         network = create_model(name, num_classes=3, **SYSTEMS[name].tiny).eval()
         window = getattr(network, "window", None)
@@ -115,9 +115,12 @@ class TestMonteCarloDropout:
         assert draws_random_numbers(with_monte_carlo_dropout(network), images)
 
     def test_a_network_that_names_no_head_is_refused(self) -> None:
-        hourglass = create_model("hourglass", num_classes=3, **SYSTEMS["hourglass"].tiny)
-        with pytest.raises(UserError, match="HourglassNet does not name the layers of its head"):
-            with_monte_carlo_dropout(hourglass)
+        with pytest.raises(UserError, match="Conv2d does not name the layers of its head"):
+            with_monte_carlo_dropout(nn.Conv2d(3, 2, 1))
+
+    def test_a_stacked_hourglass_gets_it_before_the_logits_of_each_stack(self) -> None:
+        hourglass = create_model("hourglass", num_classes=3, **{**SYSTEMS["hourglass"].tiny, "stacks": 3})
+        assert heads_of(hourglass) == [hourglass.trunk.stacks[number].head for number in (2, 1, 0)]
 
 
 def draws_random_numbers(network: nn.Module, images: torch.Tensor) -> bool:

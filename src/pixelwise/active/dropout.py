@@ -38,8 +38,8 @@ def with_monte_carlo_dropout(network: nn.Module) -> nn.Module:
     """A copy of a network in evaluation mode, except for its dropout, which stays random (Gal & Ghahramani, ICML 2016).
 
     Only `nn.Dropout` and `nn.Dropout2d` with a rate above 0 are random: batch norm uses its running statistics and does
-    not change them. A network without such layers gets dropout at one place, on the input of its `heads` (the layers
-    whose tensors depend on the number of classes), with a rate of 0.5 (as before the last layers of Bayesian SegNet,
+    not change them. A network without such layers gets dropout at one place, on the input of its last layers (those
+    that return class logits, see `heads_of`), with a rate of 0.5 (as before the last layers of Bayesian SegNet,
     Kendall et al., BMVC 2017, section 4).
 
     Raises:
@@ -69,13 +69,13 @@ class _Before:
 
 
 def heads_of(network: nn.Module) -> list[nn.Module]:
-    """The last layers of a network, whose tensors depend on the number of classes, in the order of its `heads`.
+    """The last layers of a network, which return class logits, in the order of its `last_layers` or `heads`.
 
     Raises:
         UserError: the network does not name them.
     """
     modules = dict(network.named_modules())
-    names: tuple[str, ...] = getattr(network, "heads", ())
+    names: tuple[str, ...] = getattr(network, "last_layers", ()) or getattr(network, "heads", ())
     found = [layer for name in names if name in modules for layer in _called(modules[name])]
     if not found:
         raise UserError(

@@ -21,6 +21,7 @@ class DenseModel(nn.Module):
         auxiliary_weights: factor of the training loss of each auxiliary head (deep supervision); empty for a network
             with one output.
         heads: names of the modules, at any depth, whose tensors depend on the number of classes.
+        last_layers: dotted names of those heads that return logits, the network's output first; empty for all `heads`.
         global_context: whether a logit depends on the whole picture (by pooling over all of it), so that the logits of
             a crop differ from those of the picture, however far its border is.
     """
@@ -31,6 +32,7 @@ class DenseModel(nn.Module):
     offset: int = 0
     auxiliary_weights: tuple[float, ...] = ()
     heads: tuple[str, ...] = ("head",)
+    last_layers: tuple[str, ...] = ()
     global_context: bool = False
 
     def logits(self, images: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ class HourglassNet(DenseModel):
         )
         self.stride = self.trunk.stride
         self.auxiliary_weights = (1.0,) * (stacks - 1)
+        self.last_layers = tuple(f"trunk.stacks.{number}.head" for number in reversed(range(stacks)))
 
     def logits(self, images: Tensor) -> Tensor:
         """(N, C, H, W), multiples of the stride -> (N, K, H, W)."""
