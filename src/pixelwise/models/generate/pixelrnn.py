@@ -127,7 +127,8 @@ class DiagonalBiLSTM(LSTMLayer):
     Each state depends on the state beside it and the one above it. In a skewed map, in which each row is shifted by one
     position against the row above, both are in the previous column, so that all rows of a diagonal are computed at
     once. The map of the right-to-left direction is shifted down by one row before it is added to the other, so that no
-    position sees later ones. Together they see all earlier values.
+    position sees later ones. Together they see all earlier values except the last one of the row above, which enters
+    the maps only at the next position, in the row itself.
     """
 
     def __init__(self, width: int, colours: int) -> None:

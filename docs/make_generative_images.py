@@ -1,0 +1,98 @@
+"""Makes the pictures of the pages on models of pictures.
+
+python docs/make_generative_images.py contexts
+python docs/make_generative_images.py completions runs/gated_pixelcnn-mnist mnist-test/7/0.png mnist-test/2/1.png
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from figures import IMAGES, save
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from PIL import Image
+from torch import nn
+
+import pixelwise
+from pixelwise.catalog import create_model
+from pixelwise.data.draw import to_rgb
+from pixelwise.data.pictures import write_png
+from pixelwise.tasks.generate.task import sheet
+
+SIDE, ROW, COLUMN = 17, 11, 8
+"""Side of the map, and the position whose prediction is asked for."""
+LATER, SEEN, UNSEEN, ITSELF = range(4)
+COLOURS = ("#eeeeee", "#56b4e9", "#e69f00", "#000000")
+NETWORKS = {
+    "PixelCNN": ("pixelcnn", {"blocks": 12, "width": 8, "head": 16}),
+    "gated PixelCNN": ("gated_pixelcnn", {"layers": 12, "width": 8, "head": 16}),
+    "Row LSTM": ("pixelrnn_row", {"layers": 1, "width": 8, "head": 16}),
+    "Diagonal BiLSTM": ("pixelrnn_diagonal", {"layers": 1, "width": 8, "head": 16}),
+}
+
+
+def context(name: str, options: dict[str, int]) -> np.ndarray:
+    """(SIDE, SIDE): what the prediction at one position depends on, by the gradient of networks with random weights."""
+    seen = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    for seed in range(4):  # each leaves other units dead under ReLU
+        torch.manual_seed(seed)
+        network = create_model(name, size=(SIDE, SIDE), **options).double()
+        for parameter in network.parameters():
+            nn.init.normal_(parameter, std=0.3)
+        images = torch.rand(1, 1, SIDE, SIDE, dtype=torch.float64, requires_grad=True)
+        (gradient,) = torch.autograd.grad(network(images)[0, 0, 0, ROW, COLUMN], images)
+        seen |= gradient[0, 0] != 0
+    order = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+    found = np.where(order < order[ROW, COLUMN], UNSEEN, LATER)
+    found[seen.numpy()] = SEEN
+    found[ROW, COLUMN] = ITSELF
+    return found
+
+
+def draw_context(axes: Axes, title: str, found: np.ndarray) -> None:
+    """Draws a map of `context` with its grid."""
+    axes.imshow(found, cmap=ListedColormap(COLOURS), vmin=0, vmax=3)
+    axes.set_xticks(np.arange(SIDE + 1) - 0.5, [])
+    axes.set_yticks(np.arange(SIDE + 1) - 0.5, [])
+    axes.grid(color="white", linewidth=0.8)
+    axes.tick_params(length=0)
+    axes.set_title(f"{title}\n{np.sum(found == UNSEEN)} of {ROW * SIDE + COLUMN} unseen", fontsize=9)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def contexts() -> None:
+    """What each autoregressive network sees of the earlier pixels (figures 2 and 4 of the papers, measured)."""
+    drawing = Figure(figsize=(8.4, 2.9), layout="constrained")
+    for axes, (title, (name, options)) in zip(drawing.subplots(1, 4), NETWORKS.items(), strict=True):
+        draw_context(axes, title, context(name, options))
+    words = ("later pixels", "seen", "earlier, but unseen", "the predicted pixel")
+    patches = [Patch(color=colour, label=label) for colour, label in zip(COLOURS, words, strict=True)]
+    drawing.legend(handles=patches, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    save(drawing, "pixelcnn_contexts")
+
+
+def completions(run: Path, pictures: list[Path]) -> None:
+    """Completions of the lower halves of pictures, a row per picture."""
+    rows = []
+    for picture in pictures:
+        with tempfile.TemporaryDirectory() as folder:
+            pixelwise.sample(run, folder, count=9, complete=picture)
+            made = [np.asarray(Image.open(file)) for file in sorted(Path(folder).glob("[0-9]*.png"))]
+        given = np.asarray(Image.open(picture))
+        rows += [to_rgb(given), *(to_rgb(each) for each in made)]
+    write_png(IMAGES / "completions.png", sheet(np.stack(rows), columns=10))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["completions"]:
+        completions(Path(sys.argv[2]), [Path(picture) for picture in sys.argv[3:]])
+    else:
+        {"contexts": contexts}[sys.argv[1]]()
