@@ -178,9 +178,9 @@ def test_overfitting() -> None:
 
 
 def test_a_gap_of_errors_is_relative() -> None:
-    assert Gap(MAE, 3.0, 4.0, 20).tells
-    assert not Gap(MAE, 3.5, 4.0, 20).tells
-    assert not Gap(MAE, 4.0, 3.0, 20).tells
+    assert Gap(MAE, 3.0, 4.0, 20).significant
+    assert not Gap(MAE, 3.5, 4.0, 20).significant
+    assert not Gap(MAE, 4.0, 3.0, 20).significant
 
 
 def model(**options: Any) -> PlannedRecipe:

@@ -201,7 +201,7 @@ def read_tiff(path: Path) -> np.ndarray:
     with tifffile.TiffFile(path) as tiff:
         picture = find_picture(tiff)
         if picture.header.meaning == "slices":
-            raise is_stack(path, picture.header)
+            raise stack_error(path, picture.header)
         if picture.is_subsampled:
             return _read_subsampled(path)
         return upright(picture.pixels(_stored(picture)), picture.header.orientation)
@@ -225,11 +225,11 @@ def read_tiff_plane(path: Path) -> np.ndarray:
     with tifffile.TiffFile(path) as tiff:
         picture = find_picture(tiff)
         if picture.header.pages > 1:
-            raise is_stack(path, picture.header)
+            raise stack_error(path, picture.header)
         return upright(picture.plane(_stored(picture)), picture.header.orientation)
 
 
-def is_stack(path: Path | str, header: Header) -> UserError:
+def stack_error(path: Path | str, header: Header) -> UserError:
     """The error for a file of several pages in place of one picture."""
     return UserError(
         f"{path}: a stack of {header.pages} pages (slices) of {header.width} x {header.height} pixels, but one picture "

@@ -19,7 +19,7 @@ from pixelwise.data.gaps import channel_means, fill, find_gaps, valueless
 from pixelwise.data.header import DAMAGE, unreadable
 from pixelwise.data.orientation import stored_window, upright
 from pixelwise.data.pictures import MAX_PIXELS, Header, from_pillow, probe, read_filled
-from pixelwise.data.tiff import check_segments, find_picture, is_stack
+from pixelwise.data.tiff import check_segments, find_picture, stack_error
 from pixelwise.errors import UserError
 
 AT_ONCE_BYTES = 1 << 27
@@ -192,7 +192,7 @@ class TiffRaster(Raster):
         self.name = str(path)
         self._header = header or probe(path)
         if self._header.meaning == "slices":
-            raise is_stack(path, self._header)
+            raise stack_error(path, self._header)
         self.height, self.width, self.pages = self._header.height, self._header.width, self._header.pages
         try:
             self._tiff = tifffile.TiffFile(path)

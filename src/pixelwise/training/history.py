@@ -52,7 +52,7 @@ class Gap:
         return max(difference if self.headline.higher else -difference, 0.0)
 
     @property
-    def tells(self) -> bool:
+    def significant(self) -> bool:
         """Whether the gap is 10 points or more (20 % for scores that are not between 0 and 1), and above the margin."""
         least = GAP * material(self.headline, self.validation)
         return self.size >= max(least, 0.0 if math.isnan(self.margin) else self.margin)
@@ -189,7 +189,7 @@ class History:
             return None
         why = (
             "the network memorises the training pictures"
-            if gap is not None and gap.tells
+            if gap is not None and gap.significant
             else "the learning rate may be too high"
         )
         return Limit(

@@ -122,7 +122,7 @@ def find_limits(
 
 def few_pictures(pictures: int, gap: Gap | None) -> Limit | None:
     """There are fewer than 30 training pictures; or fewer than 100, and a gap between training and validation score."""
-    wide = gap is not None and gap.tells
+    wide = gap is not None and gap.significant
     if pictures >= (FEW_WITH_GAP if wide else FEW_PICTURES):
         return None
     sentence = f"Only {counted(pictures, 'training picture', 'training pictures')}"
@@ -138,7 +138,7 @@ def few_pictures(pictures: int, gap: Gap | None) -> Limit | None:
 
 def overfitting(pictures: int, gap: Gap | None, recipe: PlannedRecipe, facts: Fingerprint) -> Limit | None:
     """The validation score is far worse than the training score, with 100 training pictures or more."""
-    if gap is None or not gap.tells or pictures < FEW_WITH_GAP:
+    if gap is None or not gap.significant or pictures < FEW_WITH_GAP:
         return None
     advice, flags = "Label more pictures of other scenes", ""
     stronger = stronger_augmentation(recipe, facts)

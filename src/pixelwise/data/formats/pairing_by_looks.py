@@ -13,7 +13,7 @@ from pixelwise.data.formats.pairing_layers import named_layers
 from pixelwise.data.formats.pairs import Pairing, ParsedFile, how_paired, make_pairing
 from pixelwise.data.path_words import PathMeaning, parse_path
 
-MAX_FILES = 0.8
+MIN_SHARE = 0.8
 """The pairs of one way of naming must include at least this share of the files."""
 
 Pairs = list[tuple[PurePosixPath, PurePosixPath]]
@@ -22,7 +22,7 @@ Pairs = list[tuple[PurePosixPath, PurePosixPath]]
 def by_looks(root: Path, files: Sequence[PurePosixPath]) -> Pairing:
     """Pairs by the first way of naming that fits most files and in which one file of each pair looks like a mask."""
     for candidates in (_twins(files), _duos(files), _like_folders(files)):
-        if 2 * len(candidates) < MAX_FILES * len(files) or len(candidates) < 2:
+        if 2 * len(candidates) < MIN_SHARE * len(files) or len(candidates) < 2:
             continue
         for ordered in (candidates, [(second, first) for first, second in candidates]):
             contradicted = any(
@@ -120,4 +120,4 @@ def _additions(files: Sequence[PurePosixPath]) -> dict[str, Pairs]:
     rest = set(files) - {mask for pairs in found.values() for _, mask in pairs}
     if 2 * len(pictures) < len(rest):
         return {}
-    return {layer: pairs for layer, pairs in found.items() if len(pairs) >= max(MAX_FILES * len(pictures), 2)}
+    return {layer: pairs for layer, pairs in found.items() if len(pairs) >= max(MIN_SHARE * len(pictures), 2)}

@@ -126,7 +126,7 @@ class Cut(Classifier):
     ) -> None:
         super().__init__()
         whole = _classifier(network, in_channels, num_classes, options or {})
-        left = cut_behind(whole, layer, network)
+        left = cut_after(whole, layer, network)
         if weights is not None:
             if isinstance(whole, Encoder):
                 # `load_weights` adapts this layer to other numbers of channels.
@@ -214,7 +214,7 @@ class Cut(Classifier):
         return self.head(self.trunk(images))
 
 
-def cut_behind(network: Classifier, layer: str, name: str) -> fx.GraphModule:
+def cut_after(network: Classifier, layer: str, name: str) -> fx.GraphModule:
     """The part of a classifier that leads up to the output of one of its layers; it shares modules and their names.
 
     Args:
