@@ -13,6 +13,7 @@ from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
 from pixelwise.data.draw import palette, to_rgb
+from pixelwise.data.splits import even_sample
 from pixelwise.data.value_colours import coloured
 from pixelwise.metrics.headline import Headline
 from pixelwise.notebook import jpeg
@@ -34,6 +35,10 @@ RECONSTRUCTED = 12
 STRIP = 10
 """Pictures of an interpolation, including its ends."""
 SNAPSHOTS = 6
+NEAREST = 8
+"""Generated pictures beside the nearest training picture."""
+COMPARED = 1000
+"""The most training pictures that are compared with them, evenly spread."""
 SURPRISED = 200
 """Held-out pictures from which the shown ones are chosen by their probability."""
 COMPLETED = 4
@@ -217,7 +222,28 @@ def _samples(evaluation: Evaluation, model: Any, snapshots: Snapshots) -> Sectio
             Text("The same noise at each step of the training run:", soft=True),
             Grid([_snapshot(step, file) for step, file in dict(chosen).items()], columns=SNAPSHOTS),
         ]
+    blocks += _nearest(evaluation, made[:NEAREST])
     return Section("samples", "Samples", blocks)
+
+
+def _nearest(evaluation: Evaluation, made: np.ndarray) -> list[Block]:
+    """Generated pictures (N, H, W, C) and the training picture most like each; nothing without a training split."""
+    dataset, inference = evaluation.dataset, evaluation.predictor.inference
+    if "train" not in dataset.splits:
+        return []
+    records = even_sample(dataset.split("train"), COMPARED)
+    known = np.stack([inference.prepare(dataset.read(record)) for record in records])
+    distances = np.stack([np.square(known.astype(np.float32) - each).mean((1, 2, 3)) for each in made])
+    pairs = [picture for each, row in zip(made, distances, strict=True) for picture in (each, known[row.argmin()])]
+    words = f"{len(known):,} training pictures" if len(known) < len(dataset.split("train")) else "all training pictures"
+    return [
+        Text(
+            f"Eight of them, and beside each the one of {words} with the smallest squared difference. If the two are "
+            "the same picture, the network has memorised it:",
+            soft=True,
+        ),
+        Grid([_picture(one, "a generated picture or its nearest") for one in pairs], columns=8, narrow=4),
+    ]
 
 
 def _snapshot(step: int, file: Path) -> Picture:
