@@ -235,11 +235,11 @@ def _nearest(evaluation: Evaluation, made: np.ndarray) -> list[Block]:
     known = np.stack([inference.prepare(dataset.read(record)) for record in records])
     distances = np.stack([np.square(known.astype(np.float32) - each).mean((1, 2, 3)) for each in made])
     pairs = [picture for each, row in zip(made, distances, strict=True) for picture in (each, known[row.argmin()])]
-    words = f"{len(known):,} training pictures" if len(known) < len(dataset.split("train")) else "all training pictures"
+    which = f" (of {len(known):,})" if len(known) < len(dataset.split("train")) else ""
     return [
         Text(
-            f"Eight of them, and beside each the one of {words} with the smallest squared difference. If the two are "
-            "the same picture, the network has memorised it:",
+            f"Eight samples, and beside each the training picture{which} with the smallest squared difference. If the "
+            "two are the same, the network has memorised it:",
             soft=True,
         ),
         Grid([_picture(one, "a generated picture or its nearest") for one in pairs], columns=8, narrow=4),

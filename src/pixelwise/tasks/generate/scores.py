@@ -187,7 +187,6 @@ class DistanceScores(Scores[PairPrediction]):
         features = Features(self.folder)
         real, generated = self._features(features)
         constant = features(np.repeat(np.mean(self._real, 0, keepdims=True), len(self._real), 0))
-        half = len(real) // 2
         definition = (
             f"{len(self._real)} generated pictures compared with as many of the {split} split by {features.words}; "
             "comparable only with distances that use the same features. kid_error and fid_error are standard errors "
@@ -203,7 +202,7 @@ class DistanceScores(Scores[PairPrediction]):
             "kid_error": _or_none(jackknife_error(lambda x, y: kernel_distance(x, y).mean, generated, real)),
             "fid_error": _or_none(jackknife_error(frechet_distance, generated, real)),
             "kid_constant": kernel_distance(constant, real).mean,
-            "kid_real": kernel_distance(real[:half], real[half:]).mean if half > 1 else None,
+            "kid_real": kernel_distance(real[::2], real[1::2]).mean if len(real) > 3 else None,
             "diversity": diversity(generated, real),
             "definition": definition,
         }
