@@ -235,6 +235,8 @@ def test_yolo_sees_the_whole_picture_and_answers_in_its_pixels(data: Path, tmp_p
     assert (found.boxes[:, [0, 2]] <= 120).all()
     assert (found.boxes[:, [1, 3]] <= 40).all()
     assert found.boxes[:, 2].max() > 64, "in pixels of the picture, not of what the network saw"
+    with pytest.raises(UserError, match="--tile: 'yolo_v1' brings each picture to 64 x 64 pixels as a whole"):
+        api.load(run.path, tile=128)
     with pytest.raises(UserError, match="takes pictures of 64 x 64"):
         api.train("yolo_v1", data=data, epochs=1, overrides={**small, "augment.crop": [32, 32]})
 

@@ -169,6 +169,13 @@ class ObjectInference(Inference[ObjectPrediction]):
             raise UserError(
                 f"'{spec.model}' predicts boxes without masks, so it has no label map; leave out --instances."
             )
+        given = options.model_fields_set & {"tile", "overlap"}
+        if given and spec.input_size is not None:
+            height, width = spec.input_size
+            raise UserError(
+                f"--{min(given)}: '{spec.model}' brings each picture to {height} x {width} pixels as a whole, so there are "
+                "no tiles; leave it out, or cut large pictures yourself."
+            )
         super().__init__(spec)
         self.options = options
         limit_by_area(model, spec)
