@@ -173,8 +173,8 @@ class ObjectInference(Inference[ObjectPrediction]):
         if given and spec.input_size is not None:
             height, width = spec.input_size
             raise UserError(
-                f"--{min(given)}: '{spec.model}' brings each picture to {height} x {width} pixels as a whole, so there are "
-                "no tiles; leave it out, or cut large pictures yourself."
+                f"--{min(given)}: '{spec.model}' brings each picture to {height} x {width} pixels as a whole, so there "
+                "are no tiles; leave it out, or cut large pictures yourself."
             )
         super().__init__(spec)
         self.options = options
