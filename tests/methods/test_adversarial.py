@@ -30,12 +30,12 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def began(digits: Path, out: Path, **options: Any) -> session.Session:
+def began(digits: Path, out: Path, recipe: str = "dcgan", **options: Any) -> session.Session:
     overrides = {
         "data.path": str(digits), "model.width": 4, "model.latent": 8, "train.batch_size": 10, "train.epochs": 1,
         "train.validations": 2, "train.seed": 1, **options,
     }  # fmt: skip
-    return session.start(load_recipe("dcgan", overrides), name="gan", out=str(out))
+    return session.start(load_recipe(recipe, overrides), name="gan", out=str(out))
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,9 @@ def began(digits: Path, out: Path, **options: Any) -> session.Session:
         {"method.unrolled_steps": 2},
         {"method.unrolled_steps": 1, "method.lipschitz": "spectral_norm", "method.loss": "minimax"},
         {"method.loss": "least_squares"},
+        {"recipe": "progressive_gan", "model.base": 32},
     ],
-    ids=["wgan-gp", "spectral norm", "unrolled", "unrolled with spectral norm", "least squares"],
+    ids=["wgan-gp", "spectral norm", "unrolled", "unrolled with spectral norm", "least squares", "growing"],
 )
 def test_a_stopped_run_ends_with_the_same_bytes(
     options: dict[str, Any], digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -149,3 +150,25 @@ def test_a_critic_takes_five_steps_on_other_pictures(digits: Path, tmp_path: Pat
 def test_what_cannot_work_is_one_sentence(options: dict[str, Any], words: str, digits: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=words):
         began(digits, tmp_path / "run", **options)
+
+
+def test_a_network_grows_during_the_run_and_makes_pictures_of_one_size(digits: Path, tmp_path: Path) -> None:
+    run = began(digits, tmp_path / "run", "progressive_gan", **{"model.base": 32, "train.batch_size": 6})
+    network: Any = run.method.network
+    sides: list[int] = []
+    original = Adversarial._real
+
+    def real(self: Adversarial, batch: Any) -> torch.Tensor:
+        pictures = original(self, batch)
+        sides.append(pictures.shape[-1])
+        return pictures
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Adversarial, "_real", real)
+        session.execute(run, Silent())
+    assert sides == sorted(sides)
+    assert (sides[0], sides[-1]) == (4, 8)
+    assert run.method.shipped().generator.growth == 1  # the averaged generator grows, too
+    _, *made = api.sample(run.run.path, tmp_path / "made", count=3)
+    assert network.size == (8, 8)
+    assert len(made) == 3

@@ -26,8 +26,7 @@ def network() -> ProgressiveGAN:
 
 
 def grown(network: ProgressiveGAN, growth: float) -> ProgressiveGAN:
-    network.generator.growth.fill_(growth)
-    network.discriminator.growth.fill_(growth)
+    network.generator.growth = network.discriminator.growth = growth
     return network
 
 
@@ -43,15 +42,15 @@ def test_at_the_ends_of_a_fade_the_outputs_are_those_of_the_two_sizes(network: P
     z, images = torch.randn(5, 8).double(), torch.randn(5, 2, 4 << stage, 4 << stage).double()
     small = grown(network, stage - 1)
     smaller, before = small.generator(z), small.discriminator(F.avg_pool2d(images, 2))
-    begun = grown(network, stage - 1 + 1e-6)
-    torch.testing.assert_close(begun.generator(z), doubled(smaller), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(begun.discriminator(images), before, atol=1e-4, rtol=1e-4)
+    begun = grown(network, stage - 1 + 2e-5)
+    torch.testing.assert_close(begun.generator(z), doubled(smaller), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(begun.discriminator(images), before, atol=1e-3, rtol=1e-3)
     large = grown(network, stage)
     larger, after = large.generator(z), large.discriminator(images)
     assert larger.shape == images.shape
-    done = grown(network, stage - 1e-6)
-    torch.testing.assert_close(done.generator(z), larger, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(done.discriminator(images), after, atol=1e-4, rtol=1e-4)
+    done = grown(network, stage - 2e-5)
+    torch.testing.assert_close(done.generator(z), larger, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(done.discriminator(images), after, atol=1e-3, rtol=1e-3)
     half = grown(network, stage - 0.5).generator(z)
     torch.testing.assert_close(half, (doubled(smaller) + larger) / 2)
 
@@ -61,7 +60,7 @@ def test_growth_follows_the_run_without_jumps(network: ProgressiveGAN) -> None:
     found = []
     for progress in steps:
         network.grow(progress)
-        found.append(float(network.generator.growth))
+        found.append(network.generator.growth)
         assert network.discriminator.growth == network.generator.growth
     growth = torch.tensor(found)
     assert (growth[0], growth[-1]) == (0, 3)

@@ -20,6 +20,8 @@ from pixelwise.hardware import on_device
 COARSEST = 4
 GROWING_SHARE = 0.6
 """Share of the run in which the networks grow; the rest is for the final size."""
+TICKS = 1 << 16
+"""Parts of a block in which growth is counted."""
 GROUP = 4
 """Pictures whose standard deviation the discriminator sees together."""
 
@@ -93,32 +95,57 @@ class ProgressiveGAN(nn.Module):
         time = min(progress / GROWING_SHARE, 1.0) * 2 * last
         whole, part = divmod(time, 2)
         growth = min(whole + max(part - 1, 0.0), last)
-        self.generator.growth.fill_(growth)
-        self.discriminator.growth.fill_(growth)
+        self.generator.growth = self.discriminator.growth = growth
 
     def at_size(self, images: Tensor) -> Tensor:
         """Real pictures (N, C, size, size) at the present size, blended with smaller ones while a block fades in."""
-        stage, share = stage_of(self.generator.growth)
+        stage, share = self.generator.stage
         images = F.adaptive_avg_pool2d(images, COARSEST << stage)
         if share == 1:
             return images
         return torch.lerp(doubled(F.avg_pool2d(images, 2)), images, share)
 
 
-class GrowingGenerator(nn.Module):
+class Growing(nn.Module):
+    """A network that is used up to one of its blocks.
+
+    The growth is stored as a whole number of `TICKS`, because an average of weights copies whole numbers as they are.
+
+    Args:
+        blocks: number of blocks beyond the first.
+    """
+
+    ticks: Tensor
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.register_buffer("ticks", torch.tensor(blocks * TICKS))
+
+    @property
+    def growth(self) -> float:
+        """Number of blocks beyond the first that are used; the fraction is the share of the last that is faded in."""
+        return int(self.ticks) / TICKS
+
+    @growth.setter
+    def growth(self, value: float) -> None:
+        self.ticks.fill_(round(value * TICKS))
+
+    @property
+    def stage(self) -> tuple[int, float]:
+        """The number of blocks beyond the first, and the share of the last of them in 0..1 (excluding 0)."""
+        stage = math.ceil(self.growth)
+        return stage, 1.0 - (stage - self.growth)
+
+
+class GrowingGenerator(Growing):
     """(N, latent) -> (N, C, side, side), where the side follows from `growth`.
 
     Args:
-        channels: of the maps from 4 x 4 on.
-
-    Attributes:
-        growth: number of blocks beyond the first; the fraction is the share of the block that is fading in.
+        channels: channels of the maps from 4 x 4 on.
     """
 
-    growth: Tensor
-
     def __init__(self, out_channels: int, latent: int, channels: list[int]) -> None:
-        super().__init__()
+        super().__init__(len(channels) - 1)
         self.dense = EqualisedDense(latent, channels[0] * COARSEST**2, gain=math.sqrt(2) / 4, bias=channels[0])
         self.first = EqualisedConv(channels[0], channels[0], 3)
         self.blocks = nn.ModuleList(
@@ -129,11 +156,10 @@ class GrowingGenerator(nn.Module):
             for before, after in pairwise(channels)
         )  # fmt: skip
         self.to_rgb = nn.ModuleList(EqualisedConv(each, out_channels, 1, gain=1.0) for each in channels)
-        self.register_buffer("growth", torch.tensor(float(len(channels) - 1)))
         self._norm = PixelNorm()
 
     def forward(self, z: Tensor) -> Tensor:
-        stage, share = stage_of(self.growth)
+        stage, share = self.stage
         maps = self.dense(self._norm(z)).unflatten(1, (-1, COARSEST, COARSEST))  # (N, 512, 4, 4)
         maps = self._norm(F.leaky_relu(maps, 0.2))
         maps = self._norm(F.leaky_relu(self.first(maps), 0.2))
@@ -147,17 +173,11 @@ class GrowingGenerator(nn.Module):
         return torch.lerp(doubled(self.to_rgb[stage - 1](before)), images, share)
 
 
-class GrowingDiscriminator(nn.Module):
-    """(N, C, side, side) -> logits (N,); the generator's mirror image. The side must fit `growth`.
-
-    Attributes:
-        growth: as for the generator.
-    """
-
-    growth: Tensor
+class GrowingDiscriminator(Growing):
+    """(N, C, side, side) -> logits (N,); the generator's mirror image. The side must fit `growth`."""
 
     def __init__(self, in_channels: int, channels: list[int]) -> None:
-        super().__init__()
+        super().__init__(len(channels) - 1)
         self.from_rgb = nn.ModuleList(EqualisedConv(in_channels, each, 1) for each in channels)
         self.blocks = nn.ModuleList(
             nn.Sequential(
@@ -171,10 +191,9 @@ class GrowingDiscriminator(nn.Module):
             EqualisedDense(channels[0] * COARSEST**2, channels[0]), nn.LeakyReLU(0.2),
             EqualisedDense(channels[0], 1, gain=1.0),
         )  # fmt: skip
-        self.register_buffer("growth", torch.tensor(float(len(channels) - 1)))
 
     def forward(self, images: Tensor) -> Tensor:
-        stage, share = stage_of(self.growth)
+        stage, share = self.stage
         maps = F.leaky_relu(self.from_rgb[stage](images), 0.2)
         for number in range(stage, 0, -1):
             maps = self.blocks[number - 1](maps)
@@ -242,10 +261,3 @@ def batch_deviation(maps: Tensor) -> Tensor:
 def doubled(maps: Tensor) -> Tensor:
     """Each pixel becomes 2 x 2 pixels."""
     return F.interpolate(maps, scale_factor=2)
-
-
-def stage_of(growth: Tensor) -> tuple[int, float]:
-    """The number of blocks beyond the first, and the share of the last of them in 0..1 (excluding 0)."""
-    value = float(growth)
-    stage = math.ceil(value)
-    return stage, 1.0 if stage == value else value - (stage - 1)
