@@ -71,7 +71,7 @@ def network_figure(diagram: Diagram) -> Figure:
     for box in boxes.values():
         draw_box(axes, box, boxes)
     parts = {part for box in boxes.values() for part, _ in pieces(box, boxes)}
-    names = {part: diagram.decoder if part is Part.DECODER else part.value for part in Part if part in parts}
+    names = {part: diagram.legend(part) for part in Part if part in parts}
     draw_legend(axes, names, {kind for kind, _ in arrows}, bottom + LINE)
     return figure
 

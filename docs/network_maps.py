@@ -80,7 +80,7 @@ class Diagram:
         size: height and width of the picture.
         columns: maps from left to right; maps of one column lie above each other.
         options: of the network.
-        decoder: what the legend calls the part between encoder and head.
+        encoder, decoder, head: what the legend calls these parts.
         step: height that a map gains when its resolution doubles, in pixels of the figure.
         run: network, images (1, C, H, W) -> the result, (1, K, h, w) or (1, K).
     """
@@ -89,9 +89,16 @@ class Diagram:
     size: tuple[int, int]
     columns: Sequence[Map | Sequence[Map]]
     options: Mapping[str, Any] = field(default_factory=dict)
+    encoder: str = Part.ENCODER.value
     decoder: str = Part.DECODER.value
+    head: str = Part.HEAD.value
     step: float = 40
     run: Callable[[Any, Tensor], Tensor] = run_logits
+
+    def legend(self, part: Part) -> str:
+        """The name of a part in the legend."""
+        names = {Part.ENCODER: self.encoder, Part.DECODER: self.decoder, Part.HEAD: self.head}
+        return names.get(part, part.value)
 
     def stacks(self) -> list[list[Map]]:
         """The maps of each column."""

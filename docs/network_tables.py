@@ -9,7 +9,7 @@ import torch
 from network_maps import LOGITS, PICTURE, Diagram, Kind, Map, Part
 from torch import Tensor
 
-ENCODER, DECODER, HEAD = Part.ENCODER, Part.DECODER, Part.HEAD
+PICTURES, ENCODER, DECODER, HEAD = Part.PICTURE, Part.ENCODER, Part.DECODER, Part.HEAD
 CONCATENATION, SUM, INDICES, LAYERS = Kind.CONCATENATION, Kind.SUM, Kind.INDICES, Kind.LAYERS
 INPUT = Map(PICTURE, Part.PICTURE, words="picture")
 Column = Map | Sequence[Map]
@@ -29,6 +29,16 @@ def cells(network: Any, images: Tensor) -> Tensor:
     """YOLO's boxes and classes as a map (1, 5 B + C, S, S)."""
     boxes, classes = network.grids(images)
     return torch.cat([boxes.flatten(3), classes], -1).permute(0, 3, 1, 2)
+
+
+def reconstruct(network: Any, images: Tensor) -> Tensor:
+    """The logits of a VAE's reconstruction."""
+    return network(images).logits
+
+
+def judge(network: Any, images: Tensor) -> Tensor:
+    """The discriminator's logit of a generated picture, (1, 1)."""
+    return network.discriminator(network.generator(images.new_ones(1, network.latent)))[:, None]
 
 
 def encoder_maps(*names: str, prefix: str = "encoder.") -> list[Map]:
@@ -305,6 +315,36 @@ def localizer() -> Diagram:
     return Diagram("localizer", (224, 224), columns, {"num_classes": 1000}, step=26, run=localise)
 
 
+def vae() -> Diagram:
+    """Figure 1 of Kingma & Welling, with the layers of the two networks."""
+    columns: list[Column] = [
+        INPUT,
+        *encoder_maps("convolutions.1", "convolutions.3"),
+        Map("encoder.hidden", ENCODER, {"encoder.convolutions.3": LAYERS}, words="dense"),
+        Map("encoder.head", ENCODER, words="mean, variance"),
+        Map("decoder.hidden<", HEAD, {"encoder.head": LAYERS}, words="code z"),
+        Map("decoder.hidden", DECODER, words="dense"),
+        Map("decoder.unflatten", DECODER, {"decoder.hidden": LAYERS}),
+        Map("decoder.convolutions.1", DECODER),
+        Map(LOGITS, PICTURES),
+    ]
+    return Diagram("vae", (28, 28), columns, {"width": 16}, head="code", step=26, run=reconstruct)
+
+
+def dcgan() -> Diagram:
+    """Figure 1 of Radford et al., and the discriminator after it."""
+    columns: list[Column] = [
+        Map("generator.main.0<", HEAD, words="noise z"),
+        Map("generator.main.0", DECODER, {"generator.main.0<": LAYERS}),
+        *(Map(f"generator.main.{layer}", DECODER) for layer in (3, 6, 9)),
+        Map("generator.main.13", PICTURES, words="generated picture"),
+        *encoder_maps("0", "2", "5", "8", prefix="discriminator.main."),
+        Map("discriminator.main.11", HEAD, {"discriminator.main.8": LAYERS}, words="real?"),
+    ]
+    names = {"decoder": "generator", "encoder": "discriminator", "head": "noise and decision"}
+    return Diagram("dcgan", (64, 64), columns, step=24, run=judge, **names)
+
+
 DIAGRAMS: dict[str, Diagram] = {
     diagram.network: diagram
     for diagram in (
@@ -324,6 +364,8 @@ DIAGRAMS: dict[str, Diagram] = {
         localizer(),
         lenet5(),
         resnet18(),
+        vae(),
+        dcgan(),
     )
 }
 """Name of a network in the catalog -> its diagram."""

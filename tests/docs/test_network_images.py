@@ -33,6 +33,8 @@ PAGES = {
     "localizer": "localization",
     "lenet5": "classifiers",
     "resnet18": "classifiers",
+    "vae": "generate",
+    "dcgan": "generate",
 }
 """Network -> its page, if the page has another name."""
 SMALL: dict[str, dict[str, Any]] = {
@@ -48,7 +50,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "unet_original": {"width": 8},
     "yolo_v1": {"size": 128, "cells": 2, "hidden": 16},
 }
-SIDES = {"lenet5": 32, "unet_original": 188, "patch": 95, "yolo_v1": 128}
+SIDES = {"lenet5": 32, "unet_original": 188, "patch": 95, "vae": 28, "yolo_v1": 128}
 """Side of the picture for the small network; 64 for all others."""
 EACH = pytest.mark.parametrize("name", DIAGRAMS)
 
@@ -102,7 +104,7 @@ def independently_traced(diagram: Diagram) -> dict[str, tuple[int, int, int]]:
 
     def note(name: str, tensor: Any) -> None:
         if isinstance(tensor, Tensor):
-            size = (*tensor.shape[1:], 1, 1)[:3]
+            size = (*tensor.shape[1:], 1, 1, 1)[:3]
             shapes[name] = (int(size[0]), int(size[1]), int(size[2]))
 
     for key, module in modules.items():
