@@ -269,8 +269,8 @@ def _facts(
     return Fingerprint(
         pictures={split: len(names) for split, names in dataset.splits.items()},
         unlabelled=sum(not record.labelled for record in dataset.records),
-        height=_low_median_high([height for height, _ in sizes]),
-        width=_low_median_high([width for _, width in sizes]),
+        height=low_median_high([height for height, _ in sizes]),
+        width=low_median_high([width for _, width in sizes]),
         form=dataset.form,
         mean=tuple(mean.tolist()),
         std=tuple(np.sqrt(np.maximum(square - mean**2, 0)).tolist()),
@@ -377,5 +377,6 @@ def _value_facts(dataset: Dataset, seen: Sequence[_Seen]) -> ValueFacts | None:
     )
 
 
-def _low_median_high(sizes: Sequence[int]) -> tuple[int, int, int]:
-    return min(sizes), int(np.median(sizes)), max(sizes)
+def low_median_high(sizes: Sequence[int]) -> tuple[int, int, int]:
+    """The smallest, the median and the largest number; zeros if there are none."""
+    return (min(sizes), int(np.median(sizes)), max(sizes)) if sizes else (0, 0, 0)

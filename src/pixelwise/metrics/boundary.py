@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from pixelwise.data.sample import VOID
+from pixelwise.metrics.json_values import or_none
 
 DIAGONAL_SHARE = 0.0075
 """Tolerance of Csurka et al., as a share of the picture's diagonal."""
@@ -139,7 +140,7 @@ class BoundaryScore:
         else:
             within = f"{self.tolerance:g} pixels"
         return {
-            "mean_f": _or_none(self.mean_f()),
+            "mean_f": or_none(self.mean_f()),
             "f": self._by_name(self.f()),
             "precision": self._by_name(self.precision()),
             "recall": self._by_name(self.recall()),
@@ -149,7 +150,7 @@ class BoundaryScore:
         }
 
     def _by_name(self, scores: np.ndarray) -> dict[str, float | None]:
-        return {name: _or_none(score) for name, score in zip(self.class_names, scores.tolist(), strict=True)}
+        return {name: or_none(score) for name, score in zip(self.class_names, scores.tolist(), strict=True)}
 
 
 def _near(these: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.ndarray], tolerance: float) -> int:
@@ -171,7 +172,3 @@ def _near(these: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.nda
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
-
-
-def _or_none(score: float) -> float | None:
-    return None if score != score else score

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.data.sample import VOID
+from pixelwise.metrics.json_values import or_none
 
 IDS = 256  # class ids and void fit in a byte
 
@@ -171,10 +172,10 @@ class ConfusionMatrix:
         if absent:
             classes = f"{counted} of {classes} ({absent} absent from truth and prediction, not counted)"
         return {
-            "mean_iou": _or_none(self.mean_iou()),
-            "pixel_accuracy": _or_none(self.pixel_accuracy()),
-            "mean_accuracy": _or_none(self.mean_accuracy()),
-            "mean_dice": _or_none(self.mean_dice()),
+            "mean_iou": or_none(self.mean_iou()),
+            "pixel_accuracy": or_none(self.pixel_accuracy()),
+            "mean_accuracy": or_none(self.mean_accuracy()),
+            "mean_dice": or_none(self.mean_dice()),
             "iou": self._by_name(self.iou()),
             "dice": self._by_name(self.dice()),
             "precision": self._by_name(self.precision()),
@@ -185,11 +186,7 @@ class ConfusionMatrix:
         }
 
     def _by_name(self, scores: Tensor) -> dict[str, float | None]:
-        return {name: _or_none(score) for name, score in zip(self.class_names, scores.tolist(), strict=True)}
-
-
-def _or_none(score: float) -> float | None:
-    return None if score != score else score
+        return {name: or_none(score) for name, score in zip(self.class_names, scores.tolist(), strict=True)}
 
 
 def _as_bytes(ids: Tensor | np.ndarray, what: str) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference.evaluate import measurable, measure
 from pixelwise.inference.predictor import Predictor
 from pixelwise.metrics.headline import Headline
+from pixelwise.metrics.json_values import or_none
 from pixelwise.models.spec import read_spec, read_tensors, save_model
 from pixelwise.recipe.recipe import reasoned
 from pixelwise.report.limits import Limit, settings
@@ -164,9 +164,9 @@ def compare_variants(run: Run) -> VariantsContent:
                 name=name,
                 about=whole.variants[variant_of[name]].about,
                 variant=variant_of[name],
-                training=_defined(log[-1].get(f"training_{score.key}")),
-                validation=_defined(log[-1][score.key]),
-                kept=_defined(run.variant(name).metrics[score.key]),
+                training=or_none(log[-1].get(f"training_{score.key}")),
+                validation=or_none(log[-1][score.key]),
+                kept=or_none(run.variant(name).metrics[score.key]),
                 epochs=log[-1]["epoch"],
                 kept_epoch=kept["epoch"],
                 log=log,
@@ -196,10 +196,6 @@ def _first_headline(run: Run) -> Headline:
     """The headline score, which chooses the best weights of a run."""
     spec, recipe = read_spec(run.best), run.planned
     return task_named(spec.model, recipe.task).scores(spec, run.path, recipe).headlines[0]
-
-
-def _defined(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
 
 
 def _run_content(session: Session, evaluation: Evaluation, commands: Sequence[str]) -> RunContent:

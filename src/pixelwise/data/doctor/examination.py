@@ -13,6 +13,7 @@ import numpy as np
 from pixelwise.data.codings import Coding, MaskCoding
 from pixelwise.data.doctor.diagnosis import Finding, Summary
 from pixelwise.data.doctor.look import Look, MaskLook, look_at_all
+from pixelwise.data.fingerprint import low_median_high
 from pixelwise.data.formats import folder, survey_folder
 from pixelwise.data.formats.completion import complete_splits, grouped, with_kinds
 from pixelwise.data.formats.decision import Decision, coding_from_values
@@ -138,8 +139,8 @@ class Examination:
             labelled=len(self.sound),
             splits={split: len(names) for split, names in self.splits.items()},
             split_made=self.split_made,
-            height=_low_median_high([height for height, _ in sizes]),
-            width=_low_median_high([width for _, width in sizes]),
+            height=low_median_high([height for height, _ in sizes]),
+            width=low_median_high([width for _, width in sizes]),
             modes=dict(modes.most_common()),
             class_names=self.class_names,
             class_pixels=tuple(pixels[: len(self.class_names)].tolist()),
@@ -207,7 +208,3 @@ def _read_coding(survey: Survey, looks: tuple[Look, ...]) -> Decision:
     if not total.any():
         return Decision(MaskCoding(), survey.class_names or ())
     return coding_from_values(set(np.flatnonzero(total).tolist()), survey.class_names)
-
-
-def _low_median_high(sizes: list[int]) -> tuple[int, int, int]:
-    return (min(sizes), int(np.median(sizes)), max(sizes)) if sizes else (0, 0, 0)

@@ -12,6 +12,7 @@ import numpy as np
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.metrics.headline import Headline
+from pixelwise.metrics.json_values import or_none
 from pixelwise.metrics.kid import diversity, frechet_distance, jackknife_error, kernel_distance
 from pixelwise.models.generate.autoregressive import bits_per_dimension
 from pixelwise.report.limits import Limit
@@ -199,8 +200,8 @@ class DistanceScores(Scores[PairPrediction]):
             "pictures": len(self._real),
             "kid": kernel_distance(generated, real).mean,
             "fid": frechet_distance(generated, real),
-            "kid_error": _or_none(jackknife_error(lambda x, y: kernel_distance(x, y).mean, generated, real)),
-            "fid_error": _or_none(jackknife_error(frechet_distance, generated, real)),
+            "kid_error": or_none(jackknife_error(lambda x, y: kernel_distance(x, y).mean, generated, real)),
+            "fid_error": or_none(jackknife_error(frechet_distance, generated, real)),
             "kid_constant": kernel_distance(constant, real).mean,
             "kid_real": kernel_distance(real[::2], real[1::2]).mean if len(real) > 3 else None,
             "diversity": diversity(generated, real),
@@ -220,7 +221,3 @@ def collapsed(summary: Mapping[str, Any]) -> Limit | None:
         "Control the discriminator's slope, or train longer; look at the samples over time first.",
         "--set method.lipschitz=spectral_norm",
     )
-
-
-def _or_none(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -15,6 +15,7 @@ from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.metrics.bootstrap import mean_margin
 from pixelwise.metrics.headline import Headline
+from pixelwise.metrics.json_values import or_none
 from pixelwise.metrics.keypoints import distance_between, head_sizes, means_over_joints, pck
 from pixelwise.tasks.base import Scores
 from pixelwise.tasks.pose.inference import PosePrediction
@@ -186,31 +187,31 @@ class PoseScores(Scores[PosePrediction]):
             "split": split,
             "pictures": len(self.pictures),
             "people": self.people,
-            "pck": _defined(torso),
-            "pck_weighted": _defined(torso_weighted),
+            "pck": or_none(torso),
+            "pck_weighted": or_none(torso_weighted),
         }
         with_head = PCKH in self.headlines
         if with_head:
             head, head_weighted = self.score("head", HEAD_SHARE)
-            summary |= {"pckh": _defined(head), "pckh_weighted": _defined(head_weighted)}
+            summary |= {"pckh": or_none(head), "pckh_weighted": or_none(head_weighted)}
         shares, counts = self.by_joint("torso", TORSO_SHARE)
         head_shares, _ = self.by_joint("head", HEAD_SHARE)
         summary["joints"] = {
             name: {
-                "pck": _defined(float(shares[joint])),
-                **({"pckh": _defined(float(head_shares[joint]))} if with_head else {}),
+                "pck": or_none(float(shares[joint])),
+                **({"pckh": or_none(float(head_shares[joint]))} if with_head else {}),
                 "people": int(counts[joint]),
             }
             for joint, name in enumerate(self.joints.names)
         }
-        summary["pck_by_threshold"] = {f"{each:g}": _defined(self.score("torso", each)[0]) for each in TORSO_CURVE}
+        summary["pck_by_threshold"] = {f"{each:g}": or_none(self.score("torso", each)[0]) for each in TORSO_CURVE}
         if with_head:
-            summary["pckh_by_threshold"] = {f"{each:g}": _defined(self.score("head", each)[0]) for each in HEAD_CURVE}
+            summary["pckh_by_threshold"] = {f"{each:g}": or_none(self.score("head", each)[0]) for each in HEAD_CURVE}
         summary["stacks"] = [
             {
                 "stack": number + 1,
-                "pck": _defined(self.score("torso", TORSO_SHARE, number)[0]),
-                **({"pckh": _defined(self.score("head", HEAD_SHARE, number)[0])} if with_head else {}),
+                "pck": or_none(self.score("torso", TORSO_SHARE, number)[0]),
+                **({"pckh": or_none(self.score("head", HEAD_SHARE, number)[0])} if with_head else {}),
             }
             for number in range(self.stacks)
         ]
@@ -251,7 +252,3 @@ def _share(found: np.ndarray, true: np.ndarray, torsos: np.ndarray) -> tuple[flo
         return math.nan, 0
     near = np.linalg.norm(found - true[..., :2], axis=-1) <= TORSO_SHARE * np.nan_to_num(torsos)[:, None]
     return float(near[known].mean()), int(known.sum())
-
-
-def _defined(value: float) -> float | None:
-    return None if math.isnan(value) else value
