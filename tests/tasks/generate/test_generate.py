@@ -56,6 +56,12 @@ def dcgan(digits: Path) -> Path:
     return api.train("dcgan", data=digits, epochs=2, out=digits.parent / "dcgan", overrides=overrides).path
 
 
+@pytest.mark.parametrize("size", ["(28, 28)", [28], [28, 0], [28.5, 28]])
+def test_a_size_that_is_none_is_one_sentence(size: object, digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model.size: found .*, expected height and width"):
+        api.train("vae", data=digits, epochs=1, out=tmp_path / "run", overrides={**TINY, "model.size": size})
+
+
 def test_a_folder_of_plain_pictures_is_enough(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for number in range(5):

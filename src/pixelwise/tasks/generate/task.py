@@ -73,11 +73,21 @@ class Generate(Task):
     explains = False
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
+        """
+        Raises:
+            UserError: a size other than height and width.
+        """
         crop = getattr(recipe.augment, "crop", None)
         if crop is None:
             scale = min(1.0, LONGEST / max(facts.height[1], facts.width[1]))
             crop = tuple(max(round(scale * side), 1) for side in (facts.height[1], facts.width[1]))
-        return {"size": tuple(crop), **recipe.model.options, "in_channels": facts.form.channels}
+        options = {"size": tuple(crop), **recipe.model.options, "in_channels": facts.form.channels}
+        sides = options["size"] if isinstance(options["size"], tuple | list) else [options["size"]] * 2
+        if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+            raise UserError(
+                f"model.size: found {options['size']!r}, expected height and width in pixels, such as [28, 28]."
+            )
+        return {**options, "size": tuple(sides)}
 
     def class_names(self, facts: Fingerprint) -> tuple[str, ...]:
         return ()
