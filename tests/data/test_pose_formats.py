@@ -233,6 +233,23 @@ def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="joints of people, which labelme cannot hold; write them as coco"):
         convert(tmp_path / "a", "labelme", tmp_path / "b")
     write_coco(tmp_path / "c")
-    assert "The keypoints of the objects are not written." in convert(tmp_path / "c", "coco", tmp_path / "d")
+    lost = "The keypoints of the objects are not written, because labelme cannot hold them; coco can."
+    assert lost in convert(tmp_path / "c", "labelme", tmp_path / "d")
     said = convert(write_mpii(tmp_path / "e"), "coco", tmp_path / "f")
     assert any(note.startswith("Head boxes are not written") for note in said)
+
+
+def test_joints_are_written_with_the_outline_of_their_object(tmp_path: Path) -> None:
+    before = open_dataset(write_coco(tmp_path / "a"))
+    convert(tmp_path / "a", "coco", tmp_path / "b")
+    after = open_dataset(tmp_path / "b")
+    assert after.knows == before.knows
+    assert after.coding.joints == before.coding.joints  # type: ignore[attr-defined]
+    for one, two in zip(before.records, after.records, strict=True):
+        own, again = before.load(one).instances, after.load(two).instances
+        assert own is not None
+        assert again is not None
+        assert again.classes.tolist() == own.classes.tolist()
+        assert own.keypoints is not None
+        assert again.keypoints is not None
+        np.testing.assert_allclose(again.keypoints, own.keypoints, atol=1e-3)

@@ -29,6 +29,7 @@ from pixelwise.data.formats.annotations import (
     split_in,
     survey_of,
 )
+from pixelwise.data.formats.coco_people import entry_of, names_of
 from pixelwise.data.formats.coco_reader import KEYS, CocoReading, InstancesFile
 from pixelwise.data.formats.export import Export
 from pixelwise.data.formats.sources import Sources
@@ -223,8 +224,10 @@ def write(export: Export, out: Path) -> list[str]:
     An annotation is an object or, if objects are not known, a connected region of one class; if they are known, pixels
     outside them are a crowd. Objects without an outline have only a box. Class 0 is where there is no annotation, and
     void is the category `__ignore__`. Difficult objects are written as crowds, because programs that do not know
-    difficult objects leave crowds out, and have the additional key `difficult`.
+    difficult objects leave crowds out, and have the additional key `difficult`. Joints are written with their object.
     """
+    joints = export.dataset.coding.joints if isinstance(export.dataset.coding, ShapeCoding) else None
+    jointed: set[int] = set()
     export.copy_pictures(out / "images")
     (out / "annotations").mkdir()
     written, image_id = 0, 0
@@ -240,6 +243,8 @@ def write(export: Export, out: Path) -> list[str]:
                 void += part.class_id == VOID
                 difficult += part.difficult
                 written += 1
+                if part.keypoints is not None:
+                    jointed.add(part.class_id)
                 crowd = part.crowd or part.difficult or (sample.instances is not None and not part.is_object)
                 annotations.append(
                     {
@@ -249,11 +254,15 @@ def write(export: Export, out: Path) -> list[str]:
                         **(_box(part.box) if part.box is not None else _outline(part.patch, height, width)),
                         "iscrowd": int(crowd),
                         **({"difficult": 1} if part.difficult else {}),
+                        **({} if part.keypoints is None else entry_of(part.keypoints)),
                     }
                 )
         contents[split] = {"images": images, "annotations": annotations}
     names = [*export.dataset.class_names[1:], *([IGNORE] if void else [])]
-    categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
+    categories = [
+        {"id": number, "name": name, **(names_of(joints) if joints is not None and number in jointed else {})}
+        for number, name in enumerate(names, start=1)
+    ]
     for split, content in contents.items():
         file = out / "annotations" / (f"instances_{split}.json" if split else "instances.json")
         file.write_text(json.dumps({**content, "categories": categories}), encoding="utf-8")

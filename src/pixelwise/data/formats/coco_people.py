@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pixelwise.data.formats.export import Export
 from pixelwise.data.joints import Joints
 from pixelwise.data.people import PERSON
@@ -35,8 +37,7 @@ def write(export: Export, out: Path) -> list[str]:
                     "category_id": PERSON,
                     "bbox": [left, top, right - left, bottom - top],
                     "area": (right - left) * (bottom - top),
-                    "keypoints": [number for x, y, known in keypoints.tolist() for number in (x, y, int(known))],
-                    "num_keypoints": int((keypoints[:, 2] > 0).sum()),
+                    **entry_of(keypoints),
                     "iscrowd": 0,
                 }
             )
@@ -48,9 +49,17 @@ def write(export: Export, out: Path) -> list[str]:
 
 def category_of(joints: Joints) -> dict[str, Any]:
     """COCO's category of people with these joints."""
+    return {"id": PERSON, "name": "person", **names_of(joints)}
+
+
+def names_of(joints: Joints) -> dict[str, Any]:
+    """What COCO adds to a category whose objects have joints."""
+    return {"keypoints": list(joints.names), "skeleton": [[one + 1, other + 1] for one, other in joints.skeleton]}
+
+
+def entry_of(keypoints: np.ndarray) -> dict[str, Any]:
+    """What COCO adds to an annotation with joints (J, 3)."""
     return {
-        "id": PERSON,
-        "name": "person",
-        "keypoints": list(joints.names),
-        "skeleton": [[one + 1, other + 1] for one, other in joints.skeleton],
+        "keypoints": [number for x, y, known in keypoints.tolist() for number in (x, y, int(known))],
+        "num_keypoints": int((keypoints[:, 2] > 0).sum()),
     }

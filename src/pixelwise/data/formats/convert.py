@@ -124,8 +124,8 @@ def convert(
             f"{dataset.coding.bare_boxes} objects of {root} have a box but no outline; {to} cannot hold them, and "
             "their pixels are void."
         )
-    if isinstance(dataset.coding, ShapeCoding) and dataset.coding.joints is not None:
-        added.append("The keypoints of the objects are not written.")
+    if to != "coco" and isinstance(dataset.coding, ShapeCoding) and dataset.coding.joints is not None:
+        added.append(f"The keypoints of the objects are not written, because {to} cannot hold them; coco can.")
     labelled = sum(record.labelled for record in records)
     counts = ", ".join(f"{len(members)} {split}" for split, members in chosen.items())
     return [

@@ -143,6 +143,7 @@ class LabelledPart:
         is_object: true for crowds and difficult objects as well.
         patch: its pixels; empty if only the box is known.
         box: the box of an object without an outline.
+        keypoints: (J, 3) x, y and whether each joint is annotated, for an object with joints.
     """
 
     class_id: int
@@ -151,6 +152,7 @@ class LabelledPart:
     box: Box | None = None
     crowd: bool = False
     difficult: bool = False
+    keypoints: np.ndarray | None = None
 
     @property
     def edges(self) -> tuple[float, float, float, float]:
@@ -167,7 +169,8 @@ def _bare_boxes(instances: Instances | None) -> Iterator[LabelledPart]:
     for objects, ignored in _with_ignored(instances):
         for number in range(objects.outlined, len(objects)):
             box = Box(*objects.boxes[number].tolist())
-            yield LabelledPart(int(objects.classes[number]), True, NO_PIXELS, box, *_flags(objects, number, ignored))
+            class_id, flags = int(objects.classes[number]), _flags(objects, number, ignored)
+            yield LabelledPart(class_id, True, NO_PIXELS, box, *flags, _keypoints(objects, number))
 
 
 def parts_of(
@@ -193,7 +196,8 @@ def parts_of(
             rest[patch.window][seen] = 0
             if whole or seen.any():
                 shown = patch if whole else Patch(top, left, seen)
-                parts.append(LabelledPart(class_id, True, shown, None, *_flags(objects, number, ignored)))
+                flags = _flags(objects, number, ignored)
+                parts.append(LabelledPart(class_id, True, shown, None, *flags, _keypoints(objects, number)))
     for class_id in np.unique(rest[rest > 0]).tolist():
         of_class = (rest == class_id).astype(np.uint8)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(of_class, connectivity=4)
@@ -222,3 +226,10 @@ def _flags(objects: Instances, number: int, ignored: bool) -> tuple[bool, bool]:
     """Whether an object is a crowd, and whether it is difficult."""
     crowd = ignored and objects.crowd is not None and bool(objects.crowd[number])
     return crowd, ignored and not crowd
+
+
+def _keypoints(objects: Instances, number: int) -> np.ndarray | None:
+    """The joints of an object; None if none is annotated."""
+    if objects.keypoints is None or not (objects.keypoints[number, :, 2] > 0).any():
+        return None
+    return objects.keypoints[number]
