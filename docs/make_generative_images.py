@@ -2,6 +2,8 @@
 
 python docs/make_generative_images.py contexts
 python docs/make_generative_images.py completions runs/gated_pixelcnn-mnist mnist-test/7/0.png mnist-test/2/1.png
+python docs/make_generative_images.py codes runs/autoencoder-mnist runs/vae-mnist
+python docs/make_generative_images.py growth runs/progressive_gan-mnist
 """
 
 from __future__ import annotations
@@ -24,10 +26,17 @@ import pixelwise
 from pixelwise.catalog import create_model
 from pixelwise.data.draw import to_rgb
 from pixelwise.data.pictures import write_png
+from pixelwise.data.splits import even_sample
+from pixelwise.tasks.generate.report import draw_codes
 from pixelwise.tasks.generate.task import sheet
+from pixelwise.training.opening import open_recipe_data
 
 SIDE, ROW, COLUMN = 17, 11, 8
 """Side of the map, and the position whose prediction is asked for."""
+PLOTTED = 1500
+"""Held-out pictures whose codes are drawn."""
+STAGES = 5
+"""Moments of a run in the figure of its growth."""
 LATER, SEEN, UNSEEN, ITSELF = range(4)
 COLOURS = ("#eeeeee", "#56b4e9", "#e69f00", "#000000")
 NETWORKS = {
@@ -91,8 +100,41 @@ def completions(run: Path, pictures: list[Path]) -> None:
     write_png(IMAGES / "completions.png", sheet(np.stack(rows), columns=10))
 
 
+def codes(runs: list[Path]) -> None:
+    """Codes of held-out pictures on their two principal components, a network beside the other, by class."""
+    drawing = Figure(figsize=(8.4, 3.9), layout="constrained")
+    for axes, run in zip(drawing.subplots(1, len(runs)), runs, strict=True):
+        predictor = pixelwise.load(run)
+        dataset = open_recipe_data(pixelwise.open_run(run).planned)
+        records = even_sample(dataset.split("val"), PLOTTED)
+        prepared = [predictor.inference.prepare(dataset.read(record)) for record in records]
+        found = np.concatenate(
+            [
+                [each.code for each in predictor.inference.measured(prepared[start : start + 100])]
+                for start in range(0, len(prepared), 100)
+            ]
+        )
+        draw_codes(axes, found, np.array([record.class_id for record in records]), dataset.class_names)
+        axes.set_title(f"{predictor.spec.model}: standard deviation of the codes {found.std():.2f}", fontsize=9)
+    drawing.legend(*drawing.axes[-1].get_legend_handles_labels(), loc="outside right", markerscale=2, fontsize=8)
+    save(drawing, "codes")
+
+
+def growth(run: Path) -> None:
+    """Pictures of the same noise over a run, from coarse to fine."""
+    files = [file for _, file in pixelwise.open_run(run).snapshots("samples")]
+    chosen = [files[round(number)] for number in np.linspace(0, len(files) - 1, STAGES)]
+    sheets = [np.asarray(Image.open(file).convert("RGB")) for file in chosen]
+    side = sheets[0].shape[0] // 2
+    write_png(IMAGES / "growth.png", np.hstack([each[:side, :side] for each in sheets]))
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["completions"]:
+    if sys.argv[1:2] == ["codes"]:
+        codes([Path(run) for run in sys.argv[2:]])
+    elif sys.argv[1:2] == ["growth"]:
+        growth(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["completions"]:
         completions(Path(sys.argv[2]), [Path(picture) for picture in sys.argv[3:]])
     else:
         {"contexts": contexts}[sys.argv[1]]()

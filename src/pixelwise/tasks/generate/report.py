@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
@@ -284,24 +285,29 @@ def _far_apart(codes: torch.Tensor, count: int = 3) -> list[tuple[int, int]]:
 
 def code_scatter(codes: np.ndarray, classes: np.ndarray | None, names: Sequence[str]) -> Drawing:
     """Draws codes (N, D) on their two principal components, in the colours of their classes (N,) if these are known."""
+    with matplotlib.rc_context(STYLE):
+        drawing = Drawing(figsize=(5.4, 4.2), layout="constrained")
+        axes = drawing.add_subplot()
+        draw_codes(axes, codes, classes, names)
+        if classes is not None and len(names) <= 20:
+            axes.legend(fontsize=8, markerscale=2, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return drawing
+
+
+def draw_codes(axes: Axes, codes: np.ndarray, classes: np.ndarray | None, names: Sequence[str]) -> None:
+    """Draws codes (N, D) into axes, see `code_scatter`."""
     centred = codes - codes.mean(0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     points = np.zeros((len(codes), 2))
     points[:, : min(2, len(directions))] = centred @ directions[:2].T
-    with matplotlib.rc_context(STYLE):
-        drawing = Drawing(figsize=(5.4, 4.2), layout="constrained")
-        axes = drawing.add_subplot()
-        if classes is None:
-            axes.scatter(points[:, 0], points[:, 1], s=6, linewidths=0)
-        else:
-            colours = palette(len(names), None) / 255
-            for class_id, name in enumerate(names):
-                own = points[classes == class_id]
-                axes.scatter(own[:, 0], own[:, 1], s=6, linewidths=0, color=[colours[class_id]], label=name)
-            if len(names) <= 20:
-                axes.legend(fontsize=8, markerscale=2, loc="center left", bbox_to_anchor=(1.0, 0.5))
-        axes.set(xlabel="first principal component", ylabel="second", aspect="equal")
-    return drawing
+    if classes is None:
+        axes.scatter(points[:, 0], points[:, 1], s=6, linewidths=0)
+    else:
+        colours = palette(len(names), None) / 255
+        for class_id, name in enumerate(names):
+            own = points[classes == class_id]
+            axes.scatter(own[:, 0], own[:, 1], s=6, linewidths=0, color=[colours[class_id]], label=name)
+    axes.set(xlabel="first principal component", ylabel="second", aspect="equal")
 
 
 def tables(summary: Mapping[str, Any]) -> list[Block]:
