@@ -29,8 +29,8 @@ PRETRAINED = {
     "model.weights": str(SHARED / "weights" / "mobilenet_v2_imagenet.safetensors"),
 }
 ROWS: dict[str, dict[str, Any]] = {
-    "1 stack": {"model.stacks": 1},
-    "2 stacks": {"model.stacks": 2},
+    "1 stack": {"model.stacks": 1, "model.encoder": None},
+    "2 stacks": {"model.stacks": 2, "model.encoder": None},
     "1 stack over MobileNetV2": {"model.stacks": 1, **PRETRAINED},
     "2 stacks over MobileNetV2": {"model.stacks": 2, **PRETRAINED},
 }
