@@ -36,8 +36,8 @@ from pixelwise.training import loop
 from pixelwise.training.run import Run
 
 SMALL = {
-    "model.features": 16, "model.depth": 2, "model.stacks": 2, "model.encoder": None, "augment.crop": [64, 64], "train.batch_size": 4,
-    "train.validations": 2, "optimizer.lr": 0.005, "augment.rotate": 0.0, "augment.flip": "none",
+    "model.features": 16, "model.depth": 2, "model.stacks": 2, "model.encoder": None, "augment.crop": [64, 64],
+    "train.batch_size": 4, "train.validations": 2, "optimizer.lr": 0.005, "augment.rotate": 0.0, "augment.flip": "none",
 }  # fmt: skip
 
 
