@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ from pixelwise.training.recipes import load_recipe
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))
 
-from pose_files import SIZE, draw, figure, write_lsp
+from pose_files import draw, figure, write_lsp
 
 Writer = Callable[[str], object]
 SIDE = (64, 96)
@@ -42,7 +43,7 @@ DATA: dict[str, Writer] = {
 PICTURES: dict[str, Callable[[], np.ndarray]] = {
     "classify": lambda: np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8),
     "generate": lambda: np.random.default_rng(0).integers(0, 256, (8, 8), np.uint8),
-    "pose": lambda: draw(figure(0), SIZE),
+    "pose": lambda: draw(figure(0)),
 }
 """Kind of data -> a picture like those of the data; a scene for all other kinds."""
 KINDS = {"regression": "regress", "mask_rcnn": "objects", "rcnn": "objects", "yolo": "objects"}
@@ -51,8 +52,12 @@ SKIPPED = {
     "demo": "the demo is tested for itself",
     "weights": "lists what the hub and the folder of weights hold",
     "cat.jpg": "needs a file of published weights",
+    "finetune": "needs published weights",
+    "another.png": "takes a minute; explain is tested on smaller pictures",
 }
 """A word of a command -> why the command is not run."""
+SHORT_SIMULATION = ("--budget", "2", "--rounds", "1", "--seeds", "1", "--epochs", "1")
+"""The last value of an option counts."""
 PLACEHOLDER = re.compile(r"^model\.weights=([A-Z_0-9]+(\.\w+)?|\w+/\S+)$")
 """Weights that a reader has, or that the hub has."""
 PAGES = sorted(page.stem for page in DOCS.glob("*.md"))
@@ -81,7 +86,8 @@ def shortened(words: list[str]) -> list[str]:
     name = next((word for word in words[1:2] if not word.startswith("--")), None)
     kept: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
-        if word == "--minutes" or before == "--minutes" or (before == "--set" and PLACEHOLDER.match(word)):
+        unwanted = PLACEHOLDER.match(word) or word.startswith("model.width=")
+        if word == "--minutes" or before == "--minutes" or (before == "--set" and unwanted):
             if kept and kept[-1] == "--set":
                 kept.pop()
             continue
@@ -91,9 +97,12 @@ def shortened(words: list[str]) -> list[str]:
     if name is not None and not name.endswith(".yaml"):
         recipe = load_recipe(name)
         of_task = system(recipe.model.name).task.decided_options
+        tiny = SYSTEMS[recipe.model.name].tiny
+        if "encoder" not in tiny and ("model.encoder" in given or "encoder" in recipe.model.options):
+            tiny = {}  # the options are those of the network without encoder
         settings |= {
             f"model.{key}": json.dumps(value)
-            for key, value in SYSTEMS[recipe.model.name].tiny.items()
+            for key, value in tiny.items()
             if key not in of_task and f"model.{key}" not in given
         }
         if recipe.seeds:
@@ -111,14 +120,19 @@ def kind_of(words: list[str]) -> str:
 
 
 def prepare(words: list[str], kind: str) -> None:
-    """Writes the data, the pictures and the runs that a command names, unless they are there."""
-    for option in ("--data", "--unlabelled", "--pool", "--against"):
-        folder = value_of(words, option)
-        if folder and not Path(folder).exists():
-            DATA[kind](folder)
-    if words[0] == "check" and not Path(words[1]).exists():
-        DATA[kind](words[1])
+    """Writes the data and the pictures that a command names, unless they are there; `kind` is noted beside the data."""
     picture = PICTURES.get(kind, lambda: scene(np.random.default_rng(5), SIDE).image)()
+    for folder in (value_of(words, "--data"), words[1] if words[0] == "check" else None):
+        note = None if folder is None else Path(f"{Path(folder).name}.kind")
+        if folder and note and not (Path(folder).exists() and note.read_text() == kind):
+            shutil.rmtree(folder, ignore_errors=True)
+            DATA[kind](folder)
+            note.write_text(kind)
+    for option in ("--unlabelled", "--pool", "--against"):
+        folder = value_of(words, option)
+        if folder:
+            for number in range(8):
+                write_png(Path(folder) / f"{number}.png", np.roll(picture, number, 1))
     for word in words[2:]:
         if re.search(r"\.(png|jpe?g|tif)$", word) and not Path(word).exists():
             cv2.imwrite(word, picture)
@@ -135,7 +149,8 @@ def run(words: list[str]) -> None:
 @pytest.mark.parametrize("page", WITH_COMMANDS)
 def test_the_commands_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    kind = KINDS.get(page, "segment")
+    trained = [kind_of(words) for _, words in commands_of(page) if words[0] == "train"]  # decides for `check`, before
+    kind = KINDS.get(page) or (trained[0] if trained else "segment")
     ran = 0
     for line, words in commands_of(page):
         if any(word in SKIPPED for word in words):
@@ -148,6 +163,9 @@ def test_the_commands_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pyte
         elif words[0] in ("predict", "evaluate", "explain", "sample", "suggest"):
             needed(words[1], kind)
             words = [word if word != "RUN" else "runs/RUN" for word in words]
+        elif words[0] == "simulate":
+            kind = kind_of(["train", value_of(words, "--recipe") or "unet_fpn"])
+            words = [*words, *SHORT_SIMULATION]
         prepare(words, kind)
         run(words)
         ran += 1

@@ -223,7 +223,9 @@ def _maximised_channels(
 ) -> tuple[str, list[Panel]]:
     size = subject.spec.input_size or (SIDE, SIDE)
     if getattr(subject.network, "window", None) is None:
-        size = (min(size[0], SIDE), min(size[1], SIDE))
+        stride = int(getattr(subject.network, "stride", 1))
+        height, width = (max(min(side, SIDE) // stride, 1) * stride for side in size)
+        size = (height, width)
     pictures = _maximise(subject, channels, layer, size, effort, seed, progress)
     panels = [Panel(f"channel {channel}", picture) for channel, picture in zip(channels, pictures, strict=True)]
     return f"Channels of {layer}", panels

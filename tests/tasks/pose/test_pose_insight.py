@@ -75,3 +75,16 @@ def test_the_page_of_a_model(network: nn.Module, spec: ModelSpec, tmp_path: Path
     assert "14, joints of the person" in text
     with pytest.raises(UserError, match="did you mean 'left_knee'"):
         explain(tmp_path / "best.safetensors", tmp_path / "tall.png", out=tmp_path / "q.html", classes=["left_kne"])
+
+
+@pytest.mark.parametrize("encoder", [None, "mobilenet_v2"])
+def test_the_layer_of_a_reason_is_the_input_of_the_first_hourglass(encoder: str | None, spec: ModelSpec) -> None:
+    torch.manual_seed(0)
+    network = create_model("hourglass_pose", **OPTIONS, encoder=encoder).eval()
+    seen: list[Tensor] = []
+    network.stacks[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    network.get_submodule(network.before_stacks).register_forward_hook(lambda _, given, result: seen.append(result))
+    with torch.no_grad():
+        findings = PoseInsight(network, spec).examine(np.zeros((64, 64, 3), np.uint8), torch.randn(1, 3, 64, 64), [5])
+    assert findings.reasons[0].layer == network.before_stacks
+    assert torch.equal(seen[0], seen[1])

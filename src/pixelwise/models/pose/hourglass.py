@@ -109,6 +109,7 @@ class StackedHourglass(nn.Module):
 
     Attributes:
         stride: heights and widths of the pictures must be multiples of this.
+        before_stacks: name of the layer whose output is the input of the first hourglass.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class StackedHourglass(nn.Module):
     ) -> None:
         super().__init__()
         self.stride = 4 * 2**depth
+        self.before_stacks = "residual3" if encoder is None else "quarter"
         if encoder is None:
             self.conv1 = nn.Conv2d(in_channels, features // 4, 7, 2, 3)
             self.bn1 = nn.BatchNorm2d(features // 4)
@@ -149,7 +151,7 @@ class StackedHourglass(nn.Module):
 
     def _features(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> the first stack's input, (N, features, H/4, W/4)."""
-        if hasattr(self, "quarter"):
+        if self.before_stacks == "quarter":
             return self.quarter(self.encoder.pyramid(images))
         maps = F.relu(self.bn1(self.conv1(images)))  # (N, 64, H/2, W/2)
         maps = F.max_pool2d(self.residual1(maps), 2)  # (N, 128, H/4, W/4)

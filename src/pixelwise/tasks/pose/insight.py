@@ -23,9 +23,6 @@ COLUMNS = 5
 """Heatmaps per row of the page."""
 SIDE = 384
 """Pixels to which the picture is enlarged before anything is drawn over it."""
-LAYER = "residual3"
-"""The layer for Grad-CAM. Its map is the input of the first hourglass, the last map on which each position depends only
-on a part of the picture."""
 
 
 class PoseInsight(Insight):
@@ -41,7 +38,8 @@ class PoseInsight(Insight):
         "(Newell et al. 2016). The peak of the last stack's heatmap is the predicted joint. Two peaks in one heatmap "
         "show two positions that the network cannot distinguish, such as the left and the right knee.",
         "Why a joint is there": "All methods below explain the value of the last stack's heatmap at its peak. "
-        f"Grad-CAM weights the maps of {LAYER}, which are the input of the first hourglass.",
+        "Grad-CAM weights the maps that are the input of the first hourglass, the last on which a position depends on "
+        "a part of the picture only.",
     }
 
     def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
@@ -101,7 +99,7 @@ class PoseInsight(Insight):
             title=f"Why is the {name} there?",
             network=self.trunk,
             score=_height(joint, row, column),
-            layer=LAYER,
+            layer=self.network.before_stacks,
             lay=lambda maps: F.interpolate(maps[None], image.shape[:2], mode="bilinear")[0],
             panels=[skeleton],
         )
