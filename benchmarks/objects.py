@@ -7,9 +7,9 @@
 watershed of its mask; its split is stratified by kind of picture. `steel` finds defects of six kinds as boxes. `scenes`
 finds digits in embedded scenes; after the last row, it times all networks on the same pictures, in turn in one process.
 `coco` shows that learning works, by scores on 16 training pictures without augmentation, beside those on held-out
-ones, for which so few pictures do not suffice. The result of a row is appended to `benchmarks/results/objects-TABLE.jsonl`,
-and finished rows are not run again. Data and the weights of MobileNetV2 are read from $PIXELWISE_SHARED (default
-../shared). Run one command at a time, on an otherwise idle machine.
+ones, for which so few pictures do not suffice. The result of a row is appended to
+`benchmarks/results/objects-TABLE.jsonl`, and finished rows are not run again. Data and the weights of MobileNetV2 are
+read from $PIXELWISE_SHARED (default ../shared). Run one command at a time, on an otherwise idle machine.
 """
 
 from __future__ import annotations
