@@ -386,6 +386,8 @@ def evaluate(
             f"{dataset.root}: {spec.model} was trained for the task '{task.name}', and the labels do not show what it "
             "predicts; give other data."
         )
+    if not own:
+        dataset = task.arranged(dataset, spec.options)
     completed = task.evaluation_options(dataset, completed)
     predictor = Predictor(task.inference(model, spec, completed))
     with bar("measuring", progress) as advance:
@@ -418,14 +420,13 @@ def _evaluation_data(
         raise UserError(f"{path}: the data of the run {run} is no longer there; give its new place with --data.")
     if settings is None:
         path, order = Path(path), rle_order or "columns"
-        return open_dataset(path, layout or "auto", labels=bool(task.needs), rle_order=order, to_measure=True), False
+        return _measured_data(task, path, layout or "auto", order), False
     order = rle_order or settings.data.rle_order
     own = Path(path).resolve() == Path(settings.data.path or "").resolve()
     if own and layout in (None, settings.data.layout) and order == settings.data.rle_order:
         return open_recipe_data(settings), True
     try:
-        path, layout_read = Path(path), layout or settings.data.layout
-        return open_dataset(path, layout_read, labels=bool(task.needs), rle_order=order, to_measure=True), False
+        return _measured_data(task, Path(path), layout or settings.data.layout, order), False
     except UserError as error:
         if layout is not None or settings.data.layout == "auto":
             raise
@@ -433,6 +434,11 @@ def _evaluation_data(
             f"{error} (It was read as '{settings.data.layout}', the layout of the run's data; --layout sets another, "
             "and --layout auto recognises the layout.)"
         ) from None
+
+
+def _measured_data(task: Task, path: Path, layout: str, order: Order) -> Dataset:
+    """Data that a network is measured on and was not trained on."""
+    return open_dataset(path, layout, labels=bool(task.needs), rle_order=order, to_measure=True, preferred=task.layouts)
 
 
 def tables(run: PathLike, summary: Mapping[str, Any]) -> list[Block]:

@@ -25,8 +25,8 @@ from pixelwise.training.history import Gap, History, material, rising_loss, vali
 
 ORDER = (
     "no-improvement", "rising-loss", "declining", "stopped-early", "short", "still-improving", "disputed-labels",
-    "random-weights", "few-pictures", "overfitting", "classes-not-found", "weak-classes", "large-objects",
-    "small-validation", "classes-not-in-training", "classes-not-in-validation", "none",
+    "same-translations", "random-weights", "few-pictures", "overfitting", "classes-not-found", "weak-classes",
+    "large-objects", "small-validation", "classes-not-in-training", "classes-not-in-validation", "none",
 )  # fmt: skip
 """Codes of all findings, in the order in which they are listed: first what went wrong, last what cannot be judged."""
 FEW_PICTURES = 30

@@ -52,7 +52,10 @@ def complete(
     elif survey.coding is None:
         coding, class_names = NoCoding(), ()
     else:
-        coding, class_names = survey.coding, survey.class_names or ("background", "object")
+        coding, class_names = (
+            survey.coding,
+            survey.class_names or (("background", "object") if survey.coding.has_classes else ()),
+        )
     records, group_note = grouped(survey)
     taking_part = tuple(record for record in records if record.labelled or not labels)
     splits = _held_out(survey, taking_part) if to_measure else {}
@@ -146,6 +149,8 @@ def grouped(survey: Survey) -> tuple[tuple[Record, ...], str]:
     Raises:
         UserError: a groups.csv that cannot be understood.
     """
+    if any(record.group for record in survey.records):
+        return survey.records, "and records that share a picture are on one side"
     # If the split is given, groups are not used, and no mask need be read to judge them.
     classes_of = None if _gives_validation(survey) else partial(_classes_of, survey)
     ids, note = groups(survey.root, survey.records, survey.within, classes_of)
@@ -233,7 +238,7 @@ def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: boo
     sorts = (
         (unlabelled, "pictures without labels, which only methods that learn from such pictures use"),
         (unlisted, "labelled pictures that are in no split, which are not used"),
-        (survey.orphans, "masks without a picture, which are not read"),
+        (survey.orphans, f"{_orphans(survey)}, which are not read"),
         (survey.ignored, "picture files outside the folders of the dataset, which are not read"),
         (survey.missing, "entries of split lists or annotation files without a picture here"),
         (survey.ambiguous, "entries of split lists or annotation files that may mean several pictures"),
@@ -241,6 +246,12 @@ def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: boo
     unread = unread_files(survey.root, survey.records)
     added = [f"{len(names)} {what}: {some(names, 3)}." for names, what in sorts if names]
     return added + ([f"Files of formats that are not read: {named(unread)}."] if unread else [])
+
+
+def _orphans(survey: Survey) -> str:
+    """What label files without a picture are."""
+    pairs = survey.coding is not None and survey.coding.kind == "pairs"
+    return "pictures of b without one of that name in a" if pairs else "masks without a picture"
 
 
 def unread_files(root: Path, records: Iterable[Record] = ()) -> tuple[PurePosixPath, ...]:

@@ -1,0 +1,270 @@
+"""Translation of pictures of any size and depth, and what an evaluation of it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pixelwise import notebook
+from pixelwise.data.domain import Domain
+from pixelwise.data.draw import to_rgb
+from pixelwise.data.pictures import FULL_RANGE, as_dtype
+from pixelwise.data.sample import Sample
+from pixelwise.data.splits import even_sample
+from pixelwise.errors import UserError
+from pixelwise.inference.dense import OVERLAP, DenseInference, DenseOptions
+from pixelwise.inference.forms import check_form
+from pixelwise.inference.half_raster import HalfRaster
+from pixelwise.inference.predictor import Inference, Prediction, Progress, Written
+from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.inference.tiles import LONGEST_RAMP, Merger, TileGrid, as_they_are
+from pixelwise.inference.writer import MaskWriter
+from pixelwise.models.spec import ModelSpec
+from pixelwise.models.translate.translator import Direction, Translator
+from pixelwise.nn.dense import DenseModel
+from pixelwise.nn.picture_norm import statistics_of_all
+
+MEASURED_TILES = 16
+"""The most tiles of a picture on which the statistics of its norms are measured."""
+
+
+class TranslateOptions(DenseOptions):
+    """Options of prediction by networks that translate pictures."""
+
+    direction: Direction | None = Field(
+        None, description="a-to-b or b-to-a; null: as trained, and a-to-b for networks that translate both ways"
+    )
+    half: Literal["none", "left", "right"] = Field(
+        "none", description="which half of each picture is translated, for files of two pictures side by side"
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TranslatePrediction(Prediction):
+    """The translation of one picture.
+
+    Attributes:
+        picture: (H, W, C), the translation at the picture's own size, in the form of the pictures of the target kind.
+        rebuilt: (H, W, C), the translation translated back; None for networks that translate one way.
+        other, other_rebuilt: the translation of the sample's other picture, and this translated back; None likewise,
+            and outside of evaluations.
+    """
+
+    picture: np.ndarray
+    rebuilt: np.ndarray | None = None
+    other: np.ndarray | None = None
+    other_rebuilt: np.ndarray | None = None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the translation."""
+        return notebook.picture(to_rgb(self.picture), "the translated picture")
+
+
+class OneWay(DenseInference[TranslatePrediction]):
+    """Translation by one generator.
+
+    Args:
+        spec: the pictures that the generator takes.
+        target: the pictures that it makes.
+
+    Raises:
+        UserError: as in `DenseInference`, or bfloat16 for pictures of more than 8 bits.
+    """
+
+    def __init__(self, generator: DenseModel, spec: ModelSpec, target: Domain, options: TranslateOptions) -> None:
+        deep = {spec.form.dtype, target.form.dtype} != {"uint8"}
+        if deep and options.precision == "bfloat16":
+            raise UserError(
+                "precision: bfloat16 keeps 8 bits, and these pictures have more; use float32, or leave it out."
+            )
+        reach = getattr(generator, "reach", 0)
+        overlap = max(OVERLAP, 2 * reach + LONGEST_RAMP if reach else 0, generator.stride)
+        given = options.model_copy(
+            update={
+                "precision": "float32" if deep else options.precision,
+                "overlap": overlap if options.overlap is None else options.overlap,
+            }
+        )
+        super().__init__(generator, spec, given, channels=target.form.channels)
+        self.target = target
+
+    def predict(self, raster: Raster, picture: Picture) -> TranslatePrediction:
+        return TranslatePrediction(self.translated(raster))
+
+    def write(self, file: Path, target: Path, progress: Progress) -> Written:
+        raise NotImplementedError("files are written by TranslateInference")
+
+    def translated(self, raster: Raster) -> np.ndarray:
+        """The whole translation, (H, W, C) in the target's form."""
+        return np.concatenate(list(self.bands(raster)))
+
+    def bands(self, raster: Raster, progress: Progress | None = None) -> Iterator[np.ndarray]:
+        """Yields finished rows (n, W, C) of the translation from the top, in the target's form.
+
+        Pixels without a value in any channel of the picture get none in translations of floats (NaN).
+        """
+        grid = self.grid(raster.height, raster.width)
+        merger = Merger(grid, self.channels, classes=False, blended=True, activation=as_they_are)
+        with self._statistics(raster, grid):
+            for answer in self.outputs(raster, grid, None, progress):
+                band = merger.add(answer)
+                if band is None:
+                    continue
+                assert band.blended is not None
+                rows = decoded(band.blended.transpose(1, 2, 0), self.target)
+                lost = raster.unknown(band.top, band.top + len(rows), 0, raster.width)
+                if lost is not None and rows.dtype == np.float32:
+                    rows[lost] = np.nan
+                yield rows
+
+    def _statistics(self, raster: Raster, grid: TileGrid) -> AbstractContextManager[None]:
+        """The context in which all tiles are normalised alike; nothing for a picture of one tile."""
+        if len(grid) == 1:
+            return nullcontext()
+        tiles = even_sample(list(grid), MEASURED_TILES)
+        return statistics_of_all(
+            self.engine.network, lambda: (self._read(raster, [tile], None) for tile in tiles), self.engine.run
+        )
+
+
+class TranslateInference(Inference[TranslatePrediction]):
+    """Translation in one direction; for networks that translate both ways an evaluation also translates back.
+
+    Args:
+        domains: the pictures of a and of b, if the network was trained on `a-to-b`; otherwise of b and of a.
+
+    Raises:
+        UserError: a network of another task, a direction that the network does not have, or impossible options.
+    """
+
+    batch_size = 1
+
+    def __init__(
+        self, model: object, spec: ModelSpec, options: TranslateOptions, domains: tuple[Domain, Domain]
+    ) -> None:
+        if not isinstance(model, Translator):
+            raise UserError(f"'{spec.model}' does not translate pictures; give a network of the task `translate`.")
+        trained: Direction = getattr(model, "direction", "a-to-b")
+        self.direction: Direction = options.direction or trained
+        self.options = options
+        self.turned = self.direction != trained
+        generator = model.generator_for(self.direction)
+        source, target = domains[::-1] if self.turned else domains
+        forms = (turned(spec, domains[1]), spec) if self.turned else (spec, turned(spec, domains[1]))
+        super().__init__(forms[0])
+        self.forwards = OneWay(generator, forms[0], target, options)
+        self.backwards: OneWay | None = None
+        if model.both_ways:
+            back: Direction = "b-to-a" if self.direction == "a-to-b" else "a-to-b"
+            self.backwards = OneWay(model.generator_for(back), forms[1], source, options)
+
+    @property
+    def suffixes(self) -> dict[str, tuple[str, ...]]:
+        return {"": (".png", ".tif")}
+
+    @property
+    def target(self) -> Domain:
+        """The pictures that are made."""
+        return self.forwards.target
+
+    def grid(self, height: int, width: int) -> TileGrid:
+        return self.forwards.grid(height, width)
+
+    def prepare_sample(self, sample: Sample) -> Sample:
+        return sample
+
+    def predict(self, raster: Raster, picture: Picture) -> TranslatePrediction:
+        return TranslatePrediction(self.forwards.translated(self._part(raster)))
+
+    def measured(self, prepared: Sequence[Sample]) -> list[TranslatePrediction]:
+        found = []
+        for sample in prepared:
+            source, other = (sample.partner, sample.image) if self.turned else (sample.image, sample.partner)
+            assert source is not None
+            picture = translated(self.forwards, source)
+            if self.backwards is None or other is None:
+                found.append(TranslatePrediction(picture))
+                continue
+            made = translated(self.backwards, other)
+            rebuilt = translated(self.backwards, picture), translated(self.forwards, made)
+            found.append(TranslatePrediction(picture, rebuilt[0], made, rebuilt[1]))
+        return found
+
+    def write(self, file: Path, target: Path, progress: Progress) -> Written:
+        return Written((self.predict_file(file, target, progress=progress),))
+
+    def predict_file(self, path: Path | str, out: Path | str, progress: Progress | None = None) -> Path:
+        """Translates a file of any size without ever holding the whole picture or its translation in memory.
+
+        Args:
+            out: the result. Without .png or .tif at its end it becomes a PNG, or a TIFF if the translation is huge, of
+                floats, or has other than 1 or 3 channels.
+
+        Raises:
+            UserError: the picture cannot be read or does not suit the network, or the result cannot be written or would
+                overwrite the picture.
+        """
+        path, out = Path(path), Path(out)
+        form = self.target.form
+        if out.suffix.lower() not in (".png", ".tif", ".tiff") and not fits_png(self.target):
+            out = out.with_name(f"{out.name}.tif")
+        if out.suffix.lower() == ".png" and not fits_png(self.target):
+            raise UserError(
+                f"{out}: a PNG holds 1 or 3 channels of integers, but the translation has {form.channels} of "
+                f"{form.dtype}; write a .tif."
+            )
+        if out.resolve() == path.resolve():
+            raise UserError(f"{path}: the result would overwrite the picture itself; write it to another path.")
+        with ExitStack() as stack:
+            raster = stack.enter_context(open_raster(path))
+            check_form(raster, self.spec)
+            part = self._part(raster)
+            writer = stack.enter_context(MaskWriter(out, part.height, part.width, np.dtype(form.dtype), form.channels))
+            for rows in self.forwards.bands(part, progress):
+                writer.write(rows)
+        return writer.path
+
+    def _part(self, raster: Raster) -> Raster:
+        return raster if self.options.half == "none" else HalfRaster(raster, self.options.half)
+
+
+def translated(way: OneWay, picture: np.ndarray) -> np.ndarray:
+    """The translation of a picture (H, W, C) in memory."""
+    with open_raster(picture) as raster:
+        return way.translated(raster)
+
+
+def turned(spec: ModelSpec, domain: Domain) -> ModelSpec:
+    """The spec of a network that takes the pictures of another kind, normalised to -1..1."""
+    channels = domain.form.channels
+    return replace(
+        spec,
+        form=domain.form,
+        mean=((domain.low + domain.high) / 2,) * channels,
+        std=(domain.span / 2,) * channels,
+    )
+
+
+def decoded(answer: np.ndarray, domain: Domain) -> np.ndarray:
+    """A generator's output in -1..1, of any shape -> values in the domain's dtype, rounded if these are integers."""
+    values = (answer.astype(np.float64) + 1) * (domain.span / 2) + domain.low
+    return as_dtype(values, np.dtype(domain.form.dtype))
+
+
+def pictures_of(answers: Tensor, domain: Domain) -> list[np.ndarray]:
+    """Generators' outputs (N, C, H, W) in -1..1 -> N pictures (H, W, C) in the domain's dtype."""
+    with torch.no_grad():
+        return [decoded(one, domain) for one in answers.float().permute(0, 2, 3, 1).cpu().numpy()]
+
+
+def fits_png(domain: Domain) -> bool:
+    """Whether pictures of a domain can be stored as PNG."""
+    return domain.form.channels in (1, 3) and domain.form.dtype in FULL_RANGE
