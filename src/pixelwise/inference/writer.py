@@ -171,7 +171,8 @@ class _Png:
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, dtype.itemsize * 8, colour_type, 0, 0, 0))
 
     def write(self, rows: np.ndarray) -> None:
-        values = rows.astype(rows.dtype.newbyteorder(">"), copy=False).view(np.uint8).reshape(len(rows), -1)
+        length = math.prod(rows.shape[1:]) * rows.itemsize
+        values = rows.astype(rows.dtype.newbyteorder(">"), copy=False).view(np.uint8).reshape(len(rows), length)
         lines = np.zeros((len(rows), 1 + values.shape[1]), np.uint8)
         lines[:, 1:] = values
         self._chunk(b"IDAT", self._deflate.compress(lines.data))

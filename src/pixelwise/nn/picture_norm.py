@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,23 +10,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ROUNDS = 2
-"""Passes over the tiles of a picture that measure its statistics. The first pass is exact for the first norm alone,
-since the norms before a later one still use the statistics of tiles."""
-
 
 @dataclass(frozen=True, slots=True)
-class _Moments:
-    """Sums over the positions of maps: their number, and per channel (C,) the sum and the sum of squares in float64."""
+class Tile:
+    """A tile of a picture, as a network takes it.
 
-    count: int
-    total: Tensor
-    square: Tensor
+    Attributes:
+        images: (1, C, H, W).
+        top, bottom, left, right: the part that is counted, as shares of the height and of the width, so that what
+            neighbouring tiles share is counted once.
+    """
 
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and variance, (C,) float32 each."""
-        mean = self.total / self.count
-        return mean.float(), (self.square / self.count - mean.square()).clamp_min(0).float()
+    images: Tensor
+    top: float = 0.0
+    bottom: float = 1.0
+    left: float = 0.0
+    right: float = 1.0
+
+    def counted(self, maps: Tensor) -> Tensor:
+        """The part of maps (1, C, h, w) of the tile that is counted; at least one position."""
+        height, width = maps.shape[2:]
+        top, left = (min(round(share * size), size - 1) for share, size in ((self.top, height), (self.left, width)))
+        bottom, right = (round(share * size) for share, size in ((self.bottom, height), (self.right, width)))
+        return maps[:, :, top : max(bottom, top + 1), left : max(right, left + 1)]
 
 
 class PictureNorm2d(nn.Module):
@@ -47,14 +53,12 @@ class PictureNorm2d(nn.Module):
         self.weight = nn.Parameter(torch.ones(channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
         self._held: tuple[Tensor, Tensor] | None = None
-        self._measured: list[_Moments] | None = None
+        self._tiles: Sequence[Tile] = ()
 
     def forward(self, maps: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, C, H, W)"""
-        if self._measured is not None:
-            values = maps.detach().double()
-            count = values.numel() // self.channels
-            self._measured.append(_Moments(count, values.sum((0, 2, 3)), values.square().sum((0, 2, 3))))
+        if self._tiles:
+            self._held = _statistics([tile.counted(one) for tile, one in zip(self._tiles, maps.split(1), strict=True)])
         if self._held is not None:
             mean, variance = (part.to(maps.device) for part in self._held)
             return F.batch_norm(
@@ -84,37 +88,37 @@ class PictureNorm2d(nn.Module):
 
 
 @contextmanager
-def statistics_of_all(
-    network: nn.Module, tiles: Callable[[], Iterable[Tensor]], run: Callable[[Tensor], object]
-) -> Iterator[None]:
+def statistics_of_all(network: nn.Module, tiles: Sequence[Tile], run: Callable[[Tensor], object]) -> Iterator[None]:
     """Context in which the norms of a network use the statistics of a whole picture, measured on its tiles.
 
-    With its own statistics, each tile of a sky or of a wall would be stretched to the same contrast, and tiles would
-    not fit together. With common ones, the network is the same function of the pixels in every tile.
+    With statistics of its own, each tile of a sky or of a wall would be stretched to the same contrast, and tiles would
+    not fit together. With common ones, the network is the same function of the pixels in every tile. They are measured
+    in one pass over all the tiles together, because the statistics of a norm are those of its input only if all norms
+    before it already use common ones.
 
     Args:
         network: its norms (`PictureNorm2d`) are changed inside the context.
-        tiles: called once per round, returns the inputs of the network for all tiles, or for an even sample of them.
-        run: the forward pass of the network for one such input.
+        tiles: all tiles of the picture, or an even sample of them, of one size.
+        run: the forward pass of the network.
     """
     norms = [module for module in network.modules() if isinstance(module, PictureNorm2d)]
     try:
-        for _ in range(ROUNDS if norms else 0):
-            for norm in norms:
-                norm._measured = []
-            for tile in tiles():
-                run(tile)
-            for norm in norms:
-                norm._held, norm._measured = _combined(norm._measured or []).statistics(), None
+        for norm in norms:
+            norm._tiles = tiles
+        if norms:
+            run(torch.cat([tile.images for tile in tiles]))
+        for norm in norms:
+            norm._tiles = ()
         yield
     finally:
         for norm in norms:
-            norm._held = norm._measured = None
+            norm._tiles, norm._held = (), None
 
 
-def _combined(parts: list[_Moments]) -> _Moments:
-    return _Moments(
-        sum(part.count for part in parts),
-        torch.stack([part.total for part in parts]).sum(0),
-        torch.stack([part.square for part in parts]).sum(0),
-    )
+def _statistics(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and variance per channel, (C,) float32, over all positions of maps (1, C, h, w), summed in float64."""
+    values = [part.detach().double() for part in parts]
+    count = sum(part[0, 0].numel() for part in values)
+    mean = torch.stack([part.sum((0, 2, 3)) for part in values]).sum(0) / count
+    squares = [(part - mean[:, None, None]).square().sum((0, 2, 3)) for part in values]
+    return mean.float(), (torch.stack(squares).sum(0) / count).float()

@@ -9,8 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pixelwise.models.translate.patchgan import PatchGAN
-from pixelwise.models.translate.translator import Direction, Translator, check_direction, initialise
-from pixelwise.nn.dense import DenseModel
+from pixelwise.models.translate.translator import Direction, Generator, Translator, check_direction, initialise
 from pixelwise.nn.picture_norm import PictureNorm2d
 
 
@@ -50,7 +49,7 @@ class CycleGAN(Translator):
         self.discriminator_b = PatchGAN(in_channels, width=width, affine=False)
         initialise(self)
 
-    def generator_for(self, direction: Direction) -> DenseModel:
+    def generator_for(self, direction: Direction) -> Generator:
         check_direction(direction)
         return self.generator_a if direction == "a-to-b" else self.generator_b
 
@@ -59,17 +58,13 @@ class CycleGAN(Translator):
         return self.generator_a(images)
 
 
-class ResNetGenerator(DenseModel):
+class ResNetGenerator(Generator):
     """Two halvings, residual blocks at a quarter of the resolution, and two doublings; borders are mirrored.
 
     Tensors have the names and shapes of the authors' PyTorch code.
-
-    Attributes:
-        reach: pixels on each side that a pixel of the output depends on, apart from the statistics of the norms.
     """
 
     stride = 4
-    global_context = True
 
     def __init__(self, in_channels: int, out_channels: int, *, blocks: int, width: int) -> None:
         super().__init__()

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from pixelwise.errors import UserError
 from pixelwise.models.translate.patchgan import SLOPE, PatchGAN
-from pixelwise.models.translate.translator import Direction, Translator, check_direction, initialise
-from pixelwise.nn.dense import DenseModel
+from pixelwise.models.translate.translator import Direction, Generator, Translator, check_direction, initialise
 from pixelwise.nn.picture_norm import PictureNorm2d
 
 SHALLOWEST = 2
@@ -56,7 +55,7 @@ class Pix2Pix(Translator):
         self.discriminator = PatchGAN(in_channels + out_channels, width=width, affine=True)
         initialise(self)
 
-    def generator_for(self, direction: Direction) -> DenseModel:
+    def generator_for(self, direction: Direction) -> Generator:
         if direction != self.direction:
             raise UserError(
                 f"direction: this network was trained to translate {self.direction}, not {direction}; train another "
@@ -69,18 +68,17 @@ class Pix2Pix(Translator):
         return self.generator(images)
 
 
-class UNetGenerator(DenseModel):
+class UNetGenerator(Generator):
     """A U-Net of 4x4 convolutions with stride 2, from the picture down to one position per `2**depth` pixels and back.
 
     Tensors have the names and shapes of the authors' PyTorch code.
     """
 
-    global_context = True
-
     def __init__(self, in_channels: int, out_channels: int, *, depth: int, width: int, dropout: float) -> None:
         super().__init__()
         self.num_classes = out_channels
         self.stride = 2**depth
+        self.reach = 3 * self.stride
         channels = [width * min(2**level, 8) for level in range(depth)]  # 64, 128, 256, 512, 512, 512, 512, 512
         block: nn.Module | None = None
         for level in reversed(range(1, depth)):

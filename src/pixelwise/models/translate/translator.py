@@ -26,6 +26,17 @@ def check_direction(direction: str) -> None:
         raise unknown("direction", direction, DIRECTIONS)
 
 
+class Generator(DenseModel):
+    """Base class of generators; their `logits` are pictures in -1..1.
+
+    Attributes:
+        reach: pixels on each side that a pixel of the output depends on, apart from the statistics of the norms.
+    """
+
+    global_context = True
+    reach: int
+
+
 class Translator(nn.Module):
     """Base class of the networks of the task `translate`.
 
@@ -48,7 +59,7 @@ class Translator(nn.Module):
             raise ValueError(f"target_range: found {target_range}, expected two rising numbers")
         self.target_range = (float(low), float(high))
 
-    def generator_for(self, direction: Direction) -> DenseModel:
+    def generator_for(self, direction: Direction) -> Generator:
         """The generator that translates in a direction.
 
         Raises:

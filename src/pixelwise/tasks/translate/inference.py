@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
@@ -25,15 +26,17 @@ from pixelwise.inference.forms import check_form
 from pixelwise.inference.half_raster import HalfRaster
 from pixelwise.inference.predictor import Inference, Prediction, Progress, Written
 from pixelwise.inference.rasters import Picture, Raster, open_raster
-from pixelwise.inference.tiles import LONGEST_RAMP, Merger, TileGrid, as_they_are
+from pixelwise.inference.tiles import LONGEST_RAMP, Merger, Span, TileGrid, as_they_are
 from pixelwise.inference.writer import MaskWriter
 from pixelwise.models.spec import ModelSpec
-from pixelwise.models.translate.translator import Direction, Translator
-from pixelwise.nn.dense import DenseModel
-from pixelwise.nn.picture_norm import statistics_of_all
+from pixelwise.models.translate.translator import Direction, Generator, Translator
+from pixelwise.nn.dense import mirror_pad
+from pixelwise.nn.picture_norm import Tile, statistics_of_all
 
-MEASURED_TILES = 16
-"""The most tiles of a picture on which the statistics of its norms are measured."""
+WIDEST_OVERLAP = 256
+"""The most pixels that neighbouring tiles share by default, unless the stride of a network is larger."""
+MEASURED_PASSES = 4
+"""How many passes' worth of pixels measure the statistics of a picture of many tiles, at once and in as much memory."""
 
 
 class TranslateOptions(DenseOptions):
@@ -79,14 +82,15 @@ class OneWay(DenseInference[TranslatePrediction]):
         UserError: as in `DenseInference`, or bfloat16 for pictures of more than 8 bits.
     """
 
-    def __init__(self, generator: DenseModel, spec: ModelSpec, target: Domain, options: TranslateOptions) -> None:
+    def __init__(self, generator: Generator, spec: ModelSpec, target: Domain, options: TranslateOptions) -> None:
         deep = {spec.form.dtype, target.form.dtype} != {"uint8"}
         if deep and options.precision == "bfloat16":
             raise UserError(
                 "precision: bfloat16 keeps 8 bits, and these pictures have more; use float32, or leave it out."
             )
-        reach = getattr(generator, "reach", 0)
-        overlap = max(OVERLAP, 2 * reach + LONGEST_RAMP if reach else 0, generator.stride)
+        overlap = max(OVERLAP, min(2 * generator.reach + LONGEST_RAMP, WIDEST_OVERLAP), generator.stride)
+        if options.tile is not None:
+            overlap = max(min(overlap, options.tile // 3 // generator.stride * generator.stride), generator.stride)
         given = options.model_copy(
             update={
                 "precision": "float32" if deep else options.precision,
@@ -129,10 +133,28 @@ class OneWay(DenseInference[TranslatePrediction]):
         """The context in which all tiles are normalised alike; nothing for a picture of one tile."""
         if len(grid) == 1:
             return nullcontext()
-        tiles = even_sample(list(grid), MEASURED_TILES)
-        return statistics_of_all(
-            self.engine.network, lambda: (self._read(raster, [tile], None) for tile in tiles), self.engine.run
-        )
+        spans = list(grid)
+        side = tuple(max(self._padded(span[axis]) for span in spans) for axis in (0, 1))
+        most = max(MEASURED_PASSES * self._area // math.prod(side), 2)
+        tiles = [self._counted(raster, ys, xs, side) for ys, xs in even_sample(spans, most)]
+        return statistics_of_all(self.engine.network, tiles, self.engine.run)
+
+    def _counted(self, raster: Raster, ys: Span, xs: Span, side: tuple[int, ...]) -> Tile:
+        """A tile, mirrored outwards to a size, of which the part that it adds to the picture is counted.
+
+        The parts end at multiples of the stride, so that maps of all resolutions are divided without remainder.
+        """
+        images = self._read(raster, [(ys, xs)], None)
+        padding = (0, side[1] - images.shape[3], 0, side[0] - images.shape[2])
+        shares = []
+        for span, size, length in zip((ys, xs), (raster.height, raster.width), side, strict=True):
+            ends = [round(end / self.engine.stride) * self.engine.stride - span.start for end in (span.begin, span.end)]
+            shares += [ends[0] / length, (self._padded(span) if span.stop == size else ends[1]) / length]
+        return Tile(mirror_pad(images, padding), *shares)
+
+    def _padded(self, span: Span) -> int:
+        """The length of a tile after the network's own padding."""
+        return -(-(span.stop - span.start) // self.engine.stride) * self.engine.stride
 
 
 class TranslateInference(Inference[TranslatePrediction]):

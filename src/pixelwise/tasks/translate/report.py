@@ -37,6 +37,8 @@ from pixelwise.tasks.translate.scores import CYCLE, L1, LABELS, PSNR, PictureErr
 LONG_SIDE = 480  # pixels of the pictures on the page
 BRIGHTEST = 64
 """The difference in grey levels that has the brightest colour."""
+UNTRANSLATED = {"unchanged_l1": "the input, unchanged", "constant_l1": "the best single colour"}
+"""Keys of the summary with the errors of methods that need no network -> their names."""
 HEADLINES = (CYCLE, L1, PSNR, LABELS)
 TERMS = {
     "difference": "The mean over channels of the absolute difference between translation and truth, in grey levels of "
@@ -53,7 +55,7 @@ def evaluation_sections(evaluation: Evaluation, baselines: Mapping[str, float | 
     scores: TranslateScores = evaluation.scores
     summary = evaluation.summary
     shown: list[Block] = []
-    for title, pictures in scores.examples():
+    for title, pictures in scores.examples(2 if scores.both_ways else 3):
         shown += [Heading(title), *_examples(evaluation, pictures)]
     classes = [] if scores.confusion is None or not scores.confusion.pixels else [_classes(scores)]
     return [
@@ -69,11 +71,10 @@ def _scores(summary: Mapping[str, Any], scores: TranslateScores, baselines: Mapp
     blocks: list[Block] = [
         Numbers(tiles(summary, scores.headlines, NO_PAIRS)),
         Text(sentence(summary.get("definition", "")), soft=True),
-        *other_numbers(summary, {*keys, "pictures", "unchanged_l1"}),
+        *other_numbers(summary, {*keys, "pictures", *UNTRANSLATED}),
     ]
     rows = dict(baselines)
-    if summary.get("unchanged_l1") is not None:
-        rows["the input, unchanged"] = summary["unchanged_l1"]
+    rows |= {name: summary[key] for key, name in UNTRANSLATED.items() if summary.get(key) is not None}
     if rows and summary.get(L1.key) is not None:
         blocks += [
             Heading("Compared with methods that need no network"),

@@ -16,7 +16,7 @@ from pixelwise.errors import UserError
 from pixelwise.metrics.bootstrap import mean_margin
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
-from pixelwise.metrics.pictures import PictureScore
+from pixelwise.metrics.pictures import ConstantScore, PictureScore
 from pixelwise.tasks.base import Scores
 from pixelwise.tasks.translate.inference import TranslatePrediction
 
@@ -83,6 +83,7 @@ class TranslateScores(Scores[TranslatePrediction]):
         self.both_ways, self.turned = both_ways, turned
         self.pictures: list[PictureError] = []
         self.errors, self.cycle, self.unchanged = PictureScore(), PictureScore(), PictureScore()
+        self.constant = ConstantScore()
         table = target.colours
         self.confusion = None if table is None else ConfusionMatrix(len(table.names), table.names)
         self._thumbnails: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
@@ -104,6 +105,7 @@ class TranslateScores(Scores[TranslatePrediction]):
             self._thumbnails[1].append(_thumbnail(other, self.target))
         if other is not None and sample.paired:
             own.update(prediction.picture, other, self.target.span)
+            self.constant.update(other, self.target.low, self.target.span)
             if source.shape == other.shape:
                 shares = (source.astype(np.float64) - self.source.low) / self.source.span
                 self.unchanged.update(shares * self.target.span + self.target.low, other, self.target.span)
@@ -118,6 +120,7 @@ class TranslateScores(Scores[TranslatePrediction]):
         self.errors.merge(other.errors)
         self.cycle.merge(other.cycle)
         self.unchanged.merge(other.unchanged)
+        self.constant.merge(other.constant)
         self.pictures += other.pictures
         for mine, theirs in zip(self._thumbnails, other._thumbnails, strict=True):
             mine.extend(theirs)
@@ -156,7 +159,13 @@ class TranslateScores(Scores[TranslatePrediction]):
         words.append("errors in grey levels of 0 to 255")
         if self.unchanged.values:
             words.append("unchanged_l1: the error of pictures that are not translated at all")
-        extra: dict[str, Any] = {"unchanged_l1": self.unchanged.l1(), "diversity": self.diversity()}
+        if pairs:
+            words.append("constant_l1: the error of the best single colour for all pictures")
+        extra: dict[str, Any] = {
+            "unchanged_l1": self.unchanged.l1(),
+            "constant_l1": self.constant.l1(),
+            "diversity": self.diversity(),
+        }
         if self.confusion is not None:
             extra["label_miou"] = self.confusion.mean_iou()
             words.append("label accuracy and label_miou: classes by the nearest colour")

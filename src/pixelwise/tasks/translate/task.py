@@ -137,14 +137,24 @@ class Translate(Task):
         return TranslateInference(network, spec, options, domains_of(spec))
 
     def limits(self, outcome: Outcome) -> list[Limit]:
-        diversity = outcome.validation.summary.get("diversity")
-        if diversity is None or diversity >= SAME:
+        summary = outcome.validation.summary
+        diversity, error, constant = (summary.get(key) for key in ("diversity", "l1", "constant_l1"))
+        found = []
+        if diversity is not None and diversity < SAME:
+            found.append(
+                f"they are nearly the same for all pictures, since they differ from one another only {diversity:.0%} "
+                "as much as real pictures do"
+            )
+        if error is not None and constant is not None and error >= constant:
+            found.append(
+                f"their L1 of {error:.1f} grey levels is not below that of the best single colour ({constant:.1f})"
+            )
+        if not found:
             return []
         return [
             Limit(
                 "same-translations",
-                f"The translations are nearly the same for all pictures: they differ from one another {diversity:.0%} "
-                "as much as real pictures do, so the generator ignores its input.",
+                f"The translations say little about their pictures: {', and '.join(found)}.",
                 "Start again with another seed (--set train.seed=1), or train for longer.",
                 "--set train.seed=1",
             )
