@@ -122,6 +122,8 @@ class Task(ABC):
         crops: how many crops a run without a budget sees.
         validation_batch: how many samples are validated together.
         options: the options of prediction.
+        keeps_last: whether the weights of the last validation are kept instead of those with the best score, since no
+            score says how good pictures look.
         any_size: whether a network can also be trained on crops at half their height and width.
         predicts: whether `pixelwise predict` works for this task.
         samples: the kinds of `tasks.sampling.SampleRequest` that `pixelwise sample` makes; empty for none.
@@ -146,6 +148,7 @@ class Task(ABC):
     crops: ClassVar[int]
     validation_batch: ClassVar[int]
     options: ClassVar[type[InferenceOptions]]
+    keeps_last: ClassVar[bool] = False
     any_size: ClassVar[bool] = False
     predicts: ClassVar[bool] = True
     samples: ClassVar[frozenset[str]] = frozenset()

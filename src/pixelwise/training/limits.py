@@ -99,11 +99,11 @@ def find_limits(
     history = History.of(log, headline)
     pictures = facts.pictures["train"]
     found = [
-        history.no_improvement(recipe),
-        history.declining(gap),
+        None if task.keeps_last else history.no_improvement(recipe),
+        None if task.keeps_last else history.declining(gap),
         history.stopped_early(recipe),
         history.short(recipe, run, validation_share(log, recipe)) or history.still_improving(recipe, run),
-        rising_loss(log, recipe) if task.needs else None,
+        rising_loss(log, recipe) if task.needs and not task.keeps_last else None,
         few_pictures(pictures, gap) if task.needs else None,
         overfitting(pictures, gap, recipe, facts),
         random_weights(recipe, facts),

@@ -53,11 +53,11 @@ def survey(root: Path) -> Survey:
             records.append(record)
             splits[record.name] = split
     counts = {domain: sum(place.domain == domain for place in places.values()) for domain in DOMAINS}
-    note = (
-        f"{counts['a']} pictures of a and {counts['b']} of b, read as two kinds that are no pairs; if they are pairs, "
-        "give the layout `pairs`."
+    guess = (
+        f"{counts['a']} pictures of a and {counts['b']} of b are read as two kinds of pictures that are no pairs; if "
+        "they are pairs, give the layout `pairs`; if a and b are parts of one split, give the layout `folder`."
     )
-    return survey_of_pairs(root, "unpaired", records, splits, faults, paired=False, ignored=others, notes=(note,))
+    return survey_of_pairs(root, "unpaired", records, splits, faults, paired=False, ignored=others, guesses=(guess,))
 
 
 def _records(

@@ -47,6 +47,7 @@ class Translate(Task):
     crops = 20_000
     validation_batch = 1
     options = TranslateOptions
+    keeps_last = True
     explains = False
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
