@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -30,6 +31,9 @@ from pixelwise.models.translate.translator import Generator
 from pixelwise.tasks.translate.inference import TranslateInference, TranslateOptions, TranslatePrediction, turned
 from pixelwise.tasks.translate.scores import TranslateScores
 from pixelwise.tasks.translate.task import Apart
+from pixelwise.training import session
+from pixelwise.training.progress import Silent
+from pixelwise.training.recipes import load_recipe
 
 TINY = {
     "pix2pix": {"model.depth": 3, "model.width": 4},
@@ -274,6 +278,22 @@ def test_a_generator_that_ignores_its_input_is_found_out(data: Path, tmp_path: P
     run = train("pix2pix", data, tmp_path / "run", **{"optimizer.lr": 1e-9, "train.ema_decay": None})
     codes = [limit["code"] for limit in json.loads(run.limits_file.read_text())]
     assert "same-translations" in codes
+
+
+def test_the_weights_of_the_last_validation_are_kept(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the score is; here each validation is worse than the one before."""
+    worse = itertools.count(1.0)
+    monkeypatch.setattr(TranslateScores, "values", lambda self: {"l1": next(worse)})
+    values = {"model": {"name": "pix2pix", "depth": 3, "width": 4}, "data": {"path": str(data)}}
+    settings = {"epochs": 4, "validations": 4, "ema_decay": None}
+    (tmp_path / "r.yaml").write_text(json.dumps({**values, "train": settings}))
+    began = session.start(load_recipe(tmp_path / "r.yaml"), name="r", out=str(tmp_path / "run"))
+    session.execute(began, Silent())
+    assert [entry["l1"] for entry in began.run.log() if entry["kind"] == "validation"] == [1, 2, 3, 4]
+    kept = load_model(began.run.best)[0].state_dict()
+    assert all(torch.equal(value, kept[key]) for key, value in began.method.network.state_dict().items())
 
 
 def test_pairs_move_together_and_kinds_apart() -> None:
