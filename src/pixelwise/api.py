@@ -289,7 +289,7 @@ def load(
 
     `predictor(picture)` returns the prediction of the network's task: `.mask`, (H, W) class ids, for a network that
     labels pixels; `.class_name` for a classifier; `.boxes`, (M, 4) in pixels, for a network that finds objects;
-    `.values`, (H, W) numbers, for a regression.
+    `.values`, (H, W) numbers, for a regression; `.picture`, (H, W, C), for a translator.
 
     Args:
         flips, scales, refine, tile, device, precision, options: see the task's `InferenceOptions`; options that its
@@ -464,7 +464,8 @@ def predict(
 ) -> list[Path]:
     """Predicts files, or all pictures below folders, in bounded memory, and writes the results of the network's task.
 
-    A network that labels pixels writes one mask per picture, a regression one float TIFF per picture. A classifier
+    A network that labels pixels writes one mask per picture, a regression one float TIFF per picture, a translator the
+    translated picture. A classifier
     writes one table, `predictions.csv`: the picture, its class, the probability, and the next best classes with their
     probabilities. A network that finds objects writes `boxes.csv`: the picture, the class, the confidence, and the
     edges x0, y0, x1, y1 of the box in pixels of the picture. Bad pictures do not stop the others; they are listed at

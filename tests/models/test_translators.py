@@ -156,3 +156,22 @@ def test_one_pair_is_learned() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.3 * losses[0]
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])
+def test_gradients_in_bfloat16_are_those_of_float32(name: str) -> None:
+    """Those of every convolution, as trained: autocast, channels last."""
+    torch.manual_seed(0)
+    options = {"depth": 4, "width": 16, "dropout": 0.0} if name == "pix2pix" else {"blocks": 2, "width": 16}
+    generator = create_model(name, **options).generator_for("a-to-b").to(memory_format=torch.channels_last)
+    images = torch.randn(1, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    wanted = torch.rand(1, 3, 64, 64) * 2 - 1
+    weights = {key: value for key, value in generator.named_parameters() if value.dim() == 4}
+    found = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            made = generator(images)
+        found.append(torch.autograd.grad((made.float() - wanted).square().mean(), list(weights.values())))
+    for key, expected, gradient in zip(weights, *found, strict=True):
+        one, other = (each.double().flatten() / each.double().norm() for each in (expected, gradient))
+        assert float(one @ other) > 0.9, f"{key}: {float(one @ other)}"

@@ -93,7 +93,13 @@ def test_a_run_has_scores_report_and_commands(name: str, runs: dict[str, api.Run
     assert ("cycle_l1" in metrics) == (name == "cyclegan")
     assert 0 < metrics["l1"] < 255
     page = PageReader(run.report.read_text())
-    for words in ("Translation", "Truth", "Classes by colour", "the input, unchanged", "discriminator_loss"):
+    for words in (
+        "Translation",
+        "Truth",
+        "Classes by colour",
+        "the input, unchanged",
+        "Generator against discriminator",
+    ):
         assert words in page.text, words
     first = "pixelwise predict"
     assert first in (run.path / "next.txt").read_text()

@@ -107,6 +107,8 @@ def _refuse_useless(survey: Survey, labels: bool, to_measure: bool) -> None:
         raise UserError(f"{root}: {len(survey.records)} pictures found but no masks. {missing_labels(survey)}")
     if len(labelled) == 1 and not to_measure:
         what, fix = ("has a mask", "label another one") if labels else ("is there", "add another one")
+        if labels and _of_pairs(survey):
+            what, fix = "has a partner", "add another pair"
         raise UserError(
             f"{root}: only one picture {what} ({labelled[0].name}), and at least two are needed: one for training "
             f"and one for validation; {fix}."
@@ -250,8 +252,11 @@ def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: boo
 
 def _orphans(survey: Survey) -> str:
     """What label files without a picture are."""
-    pairs = survey.coding is not None and survey.coding.kind == "pairs"
-    return "pictures of b without one of that name in a" if pairs else "masks without a picture"
+    return "pictures of b without one of that name in a" if _of_pairs(survey) else "masks without a picture"
+
+
+def _of_pairs(survey: Survey) -> bool:
+    return survey.coding is not None and survey.coding.kind == "pairs"
 
 
 def unread_files(root: Path, records: Iterable[Record] = ()) -> tuple[PurePosixPath, ...]:
