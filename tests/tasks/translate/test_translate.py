@@ -26,8 +26,10 @@ from pixelwise.errors import UserError
 from pixelwise.explain import explain
 from pixelwise.inference import dense
 from pixelwise.inference.predictor import Predictor
+from pixelwise.inference.rasters import Raster
 from pixelwise.models.spec import ModelSpec, read_spec
 from pixelwise.models.translate.translator import Generator
+from pixelwise.tasks.translate import inference as translate
 from pixelwise.tasks.translate.inference import TranslateInference, TranslateOptions, TranslatePrediction, turned
 from pixelwise.tasks.translate.scores import TranslateScores
 from pixelwise.tasks.translate.task import Apart
@@ -204,6 +206,23 @@ def test_tiles_leave_no_seams(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     answers = [Predictor(each)(picture).picture.astype(int) for each in (whole, tiled)]
     assert np.ptp(answers[0]) > 40
     assert np.abs(answers[0] - answers[1]).max() <= 1
+
+
+def test_a_picture_of_very_many_tiles_is_measured_on_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How it is divided afterwards makes no difference, so there are no seams."""
+    torch.manual_seed(0)
+    network = create_model("cyclegan", blocks=1, width=4).eval()
+    picture = np.random.default_rng(0).integers(0, 256, (600, 600, 3)).astype(np.uint8)
+    monkeypatch.setattr(translate, "MEASURED_BYTES", 1)
+    found = []
+    for tile in (240, 340):
+        divided = inference(network, COLOUR, COLOUR, tile=tile, overlap=80, precision="float32")
+        spans, side = divided.forwards._measured(Raster(picture), divided.grid(600, 600))
+        assert len(spans) == 4
+        assert side == (240, 240)
+        found.append(Predictor(divided)(picture).picture.astype(int))
+    assert np.ptp(found[0]) > 40
+    assert np.abs(found[0] - found[1]).max() <= 1
 
 
 def test_a_tiff_of_floats_has_no_value_where_the_picture_has_none(tmp_path: Path) -> None:

@@ -19,14 +19,13 @@ from pixelwise.data.domain import Domain
 from pixelwise.data.draw import to_rgb
 from pixelwise.data.pictures import FULL_RANGE, as_dtype
 from pixelwise.data.sample import Sample
-from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
-from pixelwise.inference.dense import OVERLAP, DenseInference, DenseOptions
+from pixelwise.inference.dense import ACTIVATION_BYTES, OVERLAP, DenseInference, DenseOptions
 from pixelwise.inference.forms import check_form
 from pixelwise.inference.half_raster import HalfRaster
 from pixelwise.inference.predictor import Inference, Prediction, Progress, Written
 from pixelwise.inference.rasters import Picture, Raster, open_raster
-from pixelwise.inference.tiles import LONGEST_RAMP, Merger, Span, TileGrid, as_they_are
+from pixelwise.inference.tiles import LONGEST_RAMP, Merger, Span, TileGrid, as_they_are, square_grid
 from pixelwise.inference.writer import MaskWriter
 from pixelwise.models.spec import ModelSpec
 from pixelwise.models.translate.translator import Direction, Generator, Translator
@@ -35,8 +34,10 @@ from pixelwise.nn.picture_norm import Tile, statistics_of_all
 
 WIDEST_OVERLAP = 256
 """The most pixels that neighbouring tiles share by default, unless the stride of a network is larger."""
-MEASURED_PASSES = 4
-"""How many passes' worth of pixels measure the statistics of a picture of many tiles, at once and in as much memory."""
+MEASURED_BYTES = 8 * ACTIVATION_BYTES
+"""Memory for the pass over many tiles at once that measures the statistics of a picture."""
+FEWEST_MEASURED = 4
+"""The fewest tiles of such a pass, even if they take more memory."""
 
 
 class TranslateOptions(DenseOptions):
@@ -133,13 +134,36 @@ class OneWay(DenseInference[TranslatePrediction]):
         """The context in which all tiles are normalised alike; nothing for a picture of one tile."""
         if len(grid) == 1:
             return nullcontext()
-        spans = list(grid)
-        side = tuple(max(self._padded(span[axis]) for span in spans) for axis in (0, 1))
-        most = max(MEASURED_PASSES * self._area // math.prod(side), 2)
-        tiles = [self._counted(raster, ys, xs, side) for ys, xs in even_sample(spans, most)]
+        spans, side = self._measured(raster, grid)
+        tiles = [self._counted(raster, ys, xs, side) for ys, xs in spans]
         return statistics_of_all(self.engine.network, tiles, self.engine.run)
 
-    def _counted(self, raster: Raster, ys: Span, xs: Span, side: tuple[int, ...]) -> Tile:
+    def _measured(self, raster: Raster, grid: TileGrid) -> tuple[list[tuple[Span, Span]], tuple[int, int]]:
+        """The tiles that measure the statistics of a picture, and the size to which they are mirrored outwards.
+
+        They are all tiles of the grid if these fit into `MEASURED_BYTES` together; otherwise a random choice among the
+        smallest possible tiles, the same every time.
+        """
+        side = self._side(grid)
+        if len(grid) * self._bytes(side) <= MEASURED_BYTES:
+            return list(grid), side
+        stride = self.engine.stride
+        least = max(3 * -(-self._overlap // stride), 2) * stride
+        spans = list(square_grid(raster.height, raster.width, tile=least, overlap=self._overlap, stride=stride))
+        side = (least, least)
+        number = min(max(int(MEASURED_BYTES // self._bytes(side)), FEWEST_MEASURED), len(spans))
+        chosen = np.random.default_rng(0).choice(len(spans), number, replace=False)
+        return [spans[index] for index in sorted(chosen.tolist())], side
+
+    def _side(self, grid: TileGrid) -> tuple[int, int]:
+        """The height and width of the largest tile of a grid."""
+        return max(map(self._padded, grid.rows)), max(map(self._padded, grid.columns))
+
+    def _bytes(self, side: tuple[int, int]) -> float:
+        """The memory of a pass over a tile."""
+        return math.prod(side) * self.engine.bytes_per_pixel
+
+    def _counted(self, raster: Raster, ys: Span, xs: Span, side: tuple[int, int]) -> Tile:
         """A tile, mirrored outwards to a size, of which the part that it adds to the picture is counted.
 
         The parts end at multiples of the stride, so that maps of all resolutions are divided without remainder.
