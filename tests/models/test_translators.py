@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from pixelwise.catalog import create_model
 from pixelwise.errors import UserError
@@ -46,6 +47,25 @@ def test_tensors_have_the_names_and_shapes_of_the_published_weights() -> None:
     assert resnet["model.26.bias"].shape == (3,)
     assert patch["model.11.weight"].shape == (1, 512, 4, 4)
     assert patch["model.3.weight"].shape == (128,)
+
+
+def test_a_u_net_of_two_levels_by_hand() -> None:
+    """As in the published networks, a skip connection carries the maps after the leaky ReLU of the next level."""
+    torch.manual_seed(0)
+    network = UNetGenerator(3, 2, depth=2, width=4, dropout=0.0)
+    for parameter in network.parameters():
+        nn.init.uniform_(parameter, -0.5, 0.5)
+    weights = dict(network.named_parameters())
+    images = torch.randn(1, 3, 12, 8)
+    first = F.conv2d(images, weights["model.model.0.weight"], stride=2, padding=1)
+    activated = F.leaky_relu(first, 0.2)
+    second = F.conv2d(activated, weights["model.model.1.model.1.weight"], stride=2, padding=1)
+    raised = F.conv_transpose2d(second.relu(), weights["model.model.1.model.3.weight"], stride=2, padding=1)
+    shift = weights["model.model.1.model.4.weight"], weights["model.model.1.model.4.bias"]
+    skipped = torch.cat([activated, F.instance_norm(raised, weight=shift[0], bias=shift[1])], 1)
+    last = weights["model.model.3.weight"], weights["model.model.3.bias"]
+    wanted = F.conv_transpose2d(skipped.relu(), *last, stride=2, padding=1).tanh()
+    torch.testing.assert_close(network(images), wanted, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)

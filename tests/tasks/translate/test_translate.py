@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 from page_reader import PageReader
 from pair_files import discs, write_pairs
 from pixelwise import api
 from pixelwise.catalog import create_model, load_model
+from pixelwise.cli import app
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.colour_table import ColourTable
 from pixelwise.data.domain import Domain
@@ -155,6 +158,19 @@ def test_one_half_of_a_file_is_translated(runs: dict[str, api.Run], tmp_path: Pa
     np.testing.assert_array_equal(predict(tmp_path / "pair.png").picture, api.load(runs["pix2pix"].path)(first).picture)
     right = api.predict(runs["pix2pix"].path, tmp_path / "pair.png", tmp_path / "out", half="right")
     np.testing.assert_array_equal(read_picture(right[0]), api.load(runs["pix2pix"].path)(second).picture)
+
+
+def test_the_suggested_command_translates_the_half_that_was_learned_from(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "data", "side_by_side", size=(40, 40))
+    for direction, half in (("a-to-b", "left"), ("b-to-a", "right")):
+        run = train("pix2pix", tmp_path / "data", tmp_path / half, **{"model.direction": direction})
+        command = (run.path / "next.txt").read_text().splitlines()[1]
+        assert command.endswith(f" --option half={half}")
+        verb, *arguments = shlex.split(command)[1:]
+        assert verb == "predict"
+        done = CliRunner().invoke(app, [verb, *arguments])
+        assert done.exit_code == 0, done.output
+        assert read_picture(run.path / "predictions" / "0.png").shape == (40, 40, 3)
 
 
 def test_16_bits_survive_an_unchanged_translation(tmp_path: Path) -> None:
