@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from torch import nn
 from typer.testing import CliRunner
@@ -124,6 +125,9 @@ def test_predictions_have_the_pictures_own_size_and_repeat(runs: dict[str, api.R
         assert isinstance(predictor, Predictor)
         np.testing.assert_array_equal(predictor(odd).picture, read_picture(written[0]))
         np.testing.assert_array_equal(predictor(odd).picture, predictor(odd).picture)
+        np.testing.assert_array_equal(
+            read_picture(predictor(odd).save(tmp_path / f"{name}-saved")), predictor(odd).picture
+        )
 
 
 def test_both_directions(runs: dict[str, api.Run], data: Path, tmp_path: Path) -> None:
@@ -251,6 +255,9 @@ def test_a_tiff_of_floats_has_no_value_where_the_picture_has_none(tmp_path: Path
     assert np.isnan(found[3, 4])
     assert np.isnan(found).sum() == 1
     np.testing.assert_allclose(found[0], picture[0], atol=1e-3)
+    saved = Predictor(inference(network, floats, floats))(picture).save(tmp_path / "y")
+    assert saved == tmp_path / "y.tif"
+    np.testing.assert_array_equal(np.isnan(tifffile.imread(saved)), np.isnan(picture))
     with pytest.raises(UserError, match="a PNG holds 1 or 3 channels of integers"):
         inference(network, floats, floats).predict_file(tmp_path / "x.png", tmp_path / "y.png")
 

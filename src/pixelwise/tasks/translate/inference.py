@@ -17,7 +17,7 @@ from torch import Tensor
 from pixelwise import notebook
 from pixelwise.data.domain import Domain
 from pixelwise.data.draw import to_rgb
-from pixelwise.data.pictures import FULL_RANGE, as_dtype
+from pixelwise.data.pictures import FULL_RANGE, PictureFormat, as_dtype
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.inference.dense import ACTIVATION_BYTES, OVERLAP, DenseInference, DenseOptions
@@ -26,7 +26,7 @@ from pixelwise.inference.half_raster import HalfRaster
 from pixelwise.inference.predictor import Inference, Prediction, Progress, Written
 from pixelwise.inference.rasters import Picture, Raster, open_raster
 from pixelwise.inference.tiles import LONGEST_RAMP, Merger, Span, TileGrid, as_they_are, square_grid
-from pixelwise.inference.writer import MaskWriter
+from pixelwise.inference.writer import SUFFIXES, MaskWriter
 from pixelwise.models.spec import ModelSpec
 from pixelwise.models.translate.translator import Direction, Generator, Translator
 from pixelwise.nn.dense import mirror_pad
@@ -66,6 +66,18 @@ class TranslatePrediction(Prediction):
     rebuilt: np.ndarray | None = None
     other: np.ndarray | None = None
     other_rebuilt: np.ndarray | None = None
+
+    def save(self, path: Path | str) -> Path:
+        """Writes the translation at its depth; see `MaskWriter`.
+
+        Raises:
+            UserError: the file cannot be written, or is a PNG although a PNG cannot hold such pictures.
+        """
+        height, width, channels = self.picture.shape
+        path = target_path(Path(path), PictureFormat(channels, str(self.picture.dtype)))
+        with MaskWriter(path, height, width, self.picture.dtype, channels) as writer:
+            writer.write(self.picture)
+        return writer.path
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the translation."""
@@ -260,13 +272,7 @@ class TranslateInference(Inference[TranslatePrediction]):
         """
         path, out = Path(path), Path(out)
         form = self.target.form
-        if out.suffix.lower() not in (".png", ".tif", ".tiff") and not fits_png(self.target):
-            out = out.with_name(f"{out.name}.tif")
-        if out.suffix.lower() == ".png" and not fits_png(self.target):
-            raise UserError(
-                f"{out}: a PNG holds 1 or 3 channels of integers, but the translation has {form.channels} of "
-                f"{form.dtype}; write a .tif."
-            )
+        out = target_path(out, form)
         if out.resolve() == path.resolve():
             raise UserError(f"{path}: the result would overwrite the picture itself; write it to another path.")
         with ExitStack() as stack:
@@ -311,6 +317,17 @@ def pictures_of(answers: Tensor, domain: Domain) -> list[np.ndarray]:
         return [decoded(one, domain) for one in answers.float().permute(0, 2, 3, 1).cpu().numpy()]
 
 
-def fits_png(domain: Domain) -> bool:
-    """Whether pictures of a domain can be stored as PNG."""
-    return domain.form.channels in (1, 3) and domain.form.dtype in FULL_RANGE
+def target_path(path: Path, form: PictureFormat) -> Path:
+    """The file of a translation: `path`, with .tif added if it has no suffix and a PNG cannot hold such pictures.
+
+    Raises:
+        UserError: the path ends in .png, and a PNG cannot hold such pictures.
+    """
+    if form.channels in (1, 3) and form.dtype in FULL_RANGE:
+        return path
+    if path.suffix.lower() == ".png":
+        raise UserError(
+            f"{path}: a PNG holds 1 or 3 channels of integers, but the translation has {form.channels} of "
+            f"{form.dtype}; write a .tif."
+        )
+    return path if path.suffix.lower() in SUFFIXES else path.with_name(f"{path.name}.tif")
