@@ -17,6 +17,7 @@ from pixelwise.data.formats.domains import place_of
 from pixelwise.data.pair_scenes import write_pair_scenes
 from pixelwise.data.pairs import swapped
 from pixelwise.data.pictures import write_png
+from pixelwise.data.values import write_map
 from pixelwise.errors import UserError
 
 
@@ -156,6 +157,17 @@ def test_the_doctor_names_every_faulty_pair(tmp_path: Path) -> None:
     assert not diagnosis.ok
     with pytest.raises(UserError, match=r"1\.png: the picture is 20 x 20 but its partner .* is 48 x 40"):
         take_stock(open_dataset(tmp_path, "pairs"), None)
+
+
+def test_missing_values_of_either_picture_are_told(tmp_path: Path) -> None:
+    for index in range(4):
+        first, second = (np.squeeze(one).astype(np.float32) for one in discs(index, deep=True))
+        first[0, 0] = np.nan if index == 1 else 3000
+        second[:4] = np.nan if index == 2 else 21_000
+        for name, picture in (("a", first), ("b", second)):
+            write_map(tmp_path / name / f"{index}.tif", picture)
+    found = [finding.files for finding in examine(tmp_path, "pairs").findings if finding.code == "no-data"]
+    assert sorted(Path(file).name for files in found for file in files) == ["1.tif (0.1%)", "2.tif (10.0%)"]
 
 
 def test_an_odd_width_is_one_sentence(tmp_path: Path) -> None:

@@ -170,8 +170,10 @@ class Dataset:
         return "".join(parts)
 
     def _drawn(self, record: Record) -> np.ndarray:
-        """(H, W, 3) uint8: a picture, tinted by its mask if it has one."""
+        """(H, W, 3) uint8: a picture, tinted by its mask if it has one, and its partner beside it."""
         sample = self.load(record)
+        if sample.partner is not None:
+            return contact_sheet([to_rgb(sample.image), to_rgb(sample.partner)], columns=2, gap=0)
         if sample.mask is None:
             return to_rgb(sample.image)
         return overlay(sample.image, sample.mask, palette(len(self.class_names)))

@@ -31,6 +31,7 @@ CHECKS = (
     object_checks.numbers,
     value_checks.maps,
     pair_checks.partners,
+    pair_checks.gaps,
     pair_checks.halves,
     keypoint_checks.outside,
     keypoint_checks.few,

@@ -16,7 +16,7 @@ from pixelwise.data.codings import Coding, MaskCoding, read_values
 from pixelwise.data.doctor.colours import colour_counts, edges_are_soft
 from pixelwise.data.formats.mask_values import is_lossy
 from pixelwise.data.gaps import lone_extreme
-from pixelwise.data.halves import half_of
+from pixelwise.data.halves import half_of, opposite
 from pixelwise.data.header import Header
 from pixelwise.data.idx import read_idx
 from pixelwise.data.oddities import Oddities, oddities
@@ -49,7 +49,7 @@ class MaskLook:
         colours: 0xRRGGBB -> pixels, for colour pictures and for lossy masks (there, only pixels inside even areas).
         lossy: the mask was smoothed or saved as JPEG, so values lie between the ids.
         troubles: why shapes cannot be drawn or values cannot be read, if `damage` is `undrawn`, or why a sound file is
-            not a mask.
+            not a mask; of a sound partner, how many of its values are missing.
         odd: the shapes that are probably mistakes; empty for files of pixels.
     """
 
@@ -229,9 +229,13 @@ def _look_at_partner(record: Record, coding: PairCoding, look: Look) -> tuple[Ma
             read_picture(file, coding.form)
             return (MaskLook(file),)
         partner = coding.read_partner(record, *look.size)
+        gaps = read_filled(file)[1] if probe(file).may_have_gaps else None
     except UserError as error:
         return (MaskLook(file, damage=error.code or "undrawn", troubles=(str(error),)),)
-    return (MaskLook(file, "", None, partner.shape[:2] if coding.paired else look.size, None, partner.size, 0),)
+    share = 0.0 if gaps is None else float(half_of(gaps, opposite(record.half), file).mean())
+    troubles = (f"{file} ({share:.1%})",) if share else ()
+    size = partner.shape[:2] if coding.paired else look.size
+    return (MaskLook(file, size=size, nonzero=partner.size, top=0, troubles=troubles),)
 
 
 def _look_at_mask(file: Path, coding: MaskCoding) -> MaskLook:

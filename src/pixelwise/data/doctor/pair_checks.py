@@ -24,6 +24,22 @@ def partners(ex: Examination) -> Findings:
         )
 
 
+def gaps(ex: Examination) -> Findings:
+    """Other pictures with values that are missing."""
+    if ex.coding.kind != "pairs":
+        return
+    holed = tuple(dict.fromkeys(trouble for mask in ex.masks if not mask.damage for trouble in mask.troubles))
+    if holed:
+        yield Finding(
+            "warning",
+            "no-data",
+            f"{counted(len(holed), 'picture of the other kind lacks', 'pictures of the other kind lack')} some values: "
+            "NaN, infinite, extreme, or equal to the no-data value. They are filled with the mean of their channel, "
+            "which networks then learn to draw there; crop these pictures, or leave them out.",
+            holed,
+        )
+
+
 def halves(ex: Examination) -> Findings:
     """Files of two pictures side by side that cannot be divided in the middle."""
     odd = tuple(ex.relative(look.record.picture) for look in ex.looks if look.damage == "odd-width")
