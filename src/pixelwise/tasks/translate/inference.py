@@ -46,6 +46,7 @@ class TranslateOptions(DenseOptions):
     direction: Direction | None = Field(
         None, description="a-to-b or b-to-a; null: as trained, and a-to-b for networks that translate both ways"
     )
+    precision: str = Field("auto", description="float32 or bfloat16; auto: float32, which keeps every grey level")
     half: Literal["none", "left", "right"] = Field(
         "none", description="which half of each picture is translated, for files of two pictures side by side"
     )
@@ -106,7 +107,8 @@ class OneWay(DenseInference[TranslatePrediction]):
             overlap = max(min(overlap, options.tile // 3 // generator.stride * generator.stride), generator.stride)
         given = options.model_copy(
             update={
-                "precision": "float32" if deep else options.precision,
+                # bfloat16 has steps of half a grey level, and rounds differently in tiles.
+                "precision": "float32" if options.precision == "auto" else options.precision,
                 "overlap": overlap if options.overlap is None else options.overlap,
             }
         )
