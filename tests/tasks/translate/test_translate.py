@@ -33,8 +33,9 @@ from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.rasters import Raster
 from pixelwise.models.spec import ModelSpec, read_spec
 from pixelwise.models.translate.translator import Generator
-from pixelwise.tasks.translate import inference as translate
-from pixelwise.tasks.translate.inference import TranslateInference, TranslateOptions, TranslatePrediction, turned
+from pixelwise.tasks.translate import one_way
+from pixelwise.tasks.translate.inference import TranslateInference, turned
+from pixelwise.tasks.translate.one_way import TranslateOptions, TranslatePrediction
 from pixelwise.tasks.translate.scores import TranslateScores
 from pixelwise.tasks.translate.task import Apart
 from pixelwise.training import session
@@ -233,7 +234,7 @@ def test_a_picture_of_very_many_tiles_is_measured_on_some(monkeypatch: pytest.Mo
     torch.manual_seed(0)
     network = create_model("cyclegan", blocks=1, width=4).eval()
     picture = np.random.default_rng(0).integers(0, 256, (600, 600, 3)).astype(np.uint8)
-    monkeypatch.setattr(translate, "MEASURED_BYTES", 1)
+    monkeypatch.setattr(one_way, "MEASURED_BYTES", 1)
     found = []
     for tile in (240, 340):
         divided = inference(network, COLOUR, COLOUR, tile=tile, overlap=80, precision="float32")

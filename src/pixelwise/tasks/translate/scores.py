@@ -18,7 +18,7 @@ from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.pictures import ConstantScore, PictureScore
 from pixelwise.tasks.base import Scores
-from pixelwise.tasks.translate.inference import TranslatePrediction
+from pixelwise.tasks.translate.one_way import TranslatePrediction
 
 CYCLE = Headline(
     "cycle_l1",

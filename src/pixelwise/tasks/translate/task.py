@@ -27,7 +27,8 @@ from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
 from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
-from pixelwise.tasks.translate.inference import TranslateInference, TranslateOptions, TranslatePrediction, pictures_of
+from pixelwise.tasks.translate.inference import TranslateInference
+from pixelwise.tasks.translate.one_way import TranslateOptions, TranslatePrediction, pictures_of
 from pixelwise.tasks.translate.scores import TranslateScores
 
 SIDE = 256
