@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from pixelwise.catalog import SYSTEMS
 from pixelwise.data.digits import write_digits
+from pixelwise.data.pair_scenes import write_pair_scenes
 from pixelwise.distributed import average_gradients
 
 SETTINGS = {
@@ -116,11 +117,14 @@ save_file(state, f"{Path(recipe).parent}/{rank()}.safetensors")
 """
 
 
-@pytest.mark.parametrize("method", ["adversarial", "vat"])
+@pytest.mark.parametrize("method", ["adversarial", "vat", "conditional", "cycle"])
 def test_processes_hold_the_same_weights(method: str, tmp_path: Path) -> None:
     """Each draws its own noise, but averages the gradients of every network with the others."""
-    write_digits(tmp_path / "digits", train=6, val=4)
-    network = {"adversarial": "dcgan", "vat": "mlp"}[method]
+    network = {"adversarial": "dcgan", "vat": "mlp", "conditional": "pix2pix", "cycle": "cyclegan"}[method]
+    if SYSTEMS[network].task.name == "translate":
+        write_pair_scenes(tmp_path / "data", train=30, val=4, size=(32, 32))
+    else:
+        write_digits(tmp_path / "data", train=6, val=4)
     tiny = {key: value for key, value in SYSTEMS[network].tiny.items() if key not in {"in_channels", "size"}}
     recipe = {
         "model": {"name": network, **tiny},
@@ -129,7 +133,7 @@ def test_processes_hold_the_same_weights(method: str, tmp_path: Path) -> None:
     }
     (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
     (tmp_path / "program.py").write_text(ALIKE)
-    arguments = [str(tmp_path / name) for name in ("program.py", "recipe.yaml", "digits", "run")]
+    arguments = [str(tmp_path / name) for name in ("program.py", "recipe.yaml", "data", "run")]
     done = subprocess.run(
         [sys.executable, *TWO, *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,

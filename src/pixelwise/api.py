@@ -289,7 +289,7 @@ def load(
 
     `predictor(picture)` returns the prediction of the network's task: `.mask`, (H, W) class ids, for a network that
     labels pixels; `.class_name` for a classifier; `.boxes`, (M, 4) in pixels, for a network that finds objects;
-    `.values`, (H, W) numbers, for a regression.
+    `.values`, (H, W) numbers, for a regression; `.picture`, (H, W, C), for a translator.
 
     Args:
         flips, scales, refine, tile, device, precision, options: see the task's `InferenceOptions`; options that its
@@ -386,6 +386,8 @@ def evaluate(
             f"{dataset.root}: {spec.model} was trained for the task '{task.name}', and the labels do not show what it "
             "predicts; give other data."
         )
+    if not own:
+        dataset = task.arranged(dataset, spec.options)
     completed = task.evaluation_options(dataset, completed)
     predictor = Predictor(task.inference(model, spec, completed))
     with bar("measuring", progress) as advance:
@@ -418,14 +420,13 @@ def _evaluation_data(
         raise UserError(f"{path}: the data of the run {run} is no longer there; give its new place with --data.")
     if settings is None:
         path, order = Path(path), rle_order or "columns"
-        return open_dataset(path, layout or "auto", labels=bool(task.needs), rle_order=order, to_measure=True), False
+        return _measured_data(task, path, layout or "auto", order), False
     order = rle_order or settings.data.rle_order
     own = Path(path).resolve() == Path(settings.data.path or "").resolve()
     if own and layout in (None, settings.data.layout) and order == settings.data.rle_order:
         return open_recipe_data(settings), True
     try:
-        path, layout_read = Path(path), layout or settings.data.layout
-        return open_dataset(path, layout_read, labels=bool(task.needs), rle_order=order, to_measure=True), False
+        return _measured_data(task, Path(path), layout or settings.data.layout, order), False
     except UserError as error:
         if layout is not None or settings.data.layout == "auto":
             raise
@@ -433,6 +434,11 @@ def _evaluation_data(
             f"{error} (It was read as '{settings.data.layout}', the layout of the run's data; --layout sets another, "
             "and --layout auto recognises the layout.)"
         ) from None
+
+
+def _measured_data(task: Task, path: Path, layout: str, order: Order) -> Dataset:
+    """Data that a network is measured on and was not trained on."""
+    return open_dataset(path, layout, labels=bool(task.needs), rle_order=order, to_measure=True, preferred=task.layouts)
 
 
 def tables(run: PathLike, summary: Mapping[str, Any]) -> list[Block]:
@@ -458,7 +464,8 @@ def predict(
 ) -> list[Path]:
     """Predicts files, or all pictures below folders, in bounded memory, and writes the results of the network's task.
 
-    A network that labels pixels writes one mask per picture, a regression one float TIFF per picture. A classifier
+    A network that labels pixels writes one mask per picture, a regression one float TIFF per picture, a translator the
+    translated picture. A classifier
     writes one table, `predictions.csv`: the picture, its class, the probability, and the next best classes with their
     probabilities. A network that finds objects writes `boxes.csv`: the picture, the class, the confidence, and the
     edges x0, y0, x1, y1 of the box in pixels of the picture. Bad pictures do not stop the others; they are listed at

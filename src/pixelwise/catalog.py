@@ -13,6 +13,8 @@ from torch import nn
 from pixelwise.errors import UserError, unknown
 from pixelwise.methods.adversarial import Adversarial
 from pixelwise.methods.base import Method
+from pixelwise.methods.conditional import Conditional
+from pixelwise.methods.cycle import Cycle
 from pixelwise.methods.fixmatch import FixMatch
 from pixelwise.methods.k_plus_one import KPlusOne
 from pixelwise.methods.mean_teacher import MeanTeacher
@@ -43,6 +45,7 @@ from pixelwise.models.segment import (
     unet,
 )
 from pixelwise.models.spec import AGAIN, ModelSpec, read_spec, read_tensors
+from pixelwise.models.translate import cyclegan, pix2pix
 from pixelwise.models.weights import WeightsFile, load_weights, read_weights
 from pixelwise.nn.finite import check_weights
 from pixelwise.nn.shapes import shapes_only
@@ -55,6 +58,7 @@ from pixelwise.tasks.objects.task import FindObjects, GridObjects, OutlineObject
 from pixelwise.tasks.pose.task import FindJoints
 from pixelwise.tasks.regress.task import Regress
 from pixelwise.tasks.segment.task import Segment
+from pixelwise.tasks.translate.task import TranslateKinds, TranslatePairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,8 @@ class System:
 
 METHODS: dict[str, type[Method]] = {
     "adversarial": Adversarial,
+    "conditional": Conditional,
+    "cycle": Cycle,
     "fixmatch": FixMatch,
     "k_plus_one": KPlusOne,
     "mean_teacher": MeanTeacher,
@@ -105,8 +111,10 @@ BOUNDED = (Bounded(),)
 BOXES = (FindObjects(),)
 CLASSIFY = (Classify(),)
 GRID = (GridObjects(),)
+KINDS = (TranslateKinds(),)
 DENSE = (Segment(), Regress())
 OUTLINES = (OutlineObjects(),)
+PAIRS = (TranslatePairs(),)
 POSE = (FindJoints(),)
 PROPOSED = (ClassifyProposals(),)
 READ = (ReadProposals(),)
@@ -157,6 +165,17 @@ SYSTEMS: dict[str, System] = {
         "Yosinski et al., NIPS 2014, arXiv:1411.1792",
         parameters=(({}, 2_274_138),),
         tiny={"network": "resnet18", "layer": "layer2.0", "head": []},
+    ),
+    "cyclegan": System(
+        cyclegan.CycleGAN,
+        KINDS,
+        "Zhu et al., ICCV 2017, arXiv:1703.10593",
+        method="cycle",
+        parameters=(
+            ({}, 2 * (11_378_179 + 2_764_737)),
+            ({"blocks": 6}, 2 * (7_837_699 + 2_764_737)),
+        ),
+        tiny={"blocks": 1, "width": 4},
     ),
     "dcgan": System(
         dcgan.DCGAN,
@@ -416,6 +435,17 @@ SYSTEMS: dict[str, System] = {
         parameters=(({"regression": True}, 552_012),),
         tiny={"width": 6, "regression": True},
     ),
+    "pix2pix": System(
+        pix2pix.Pix2Pix,
+        PAIRS,
+        "Isola et al., CVPR 2017, arXiv:1611.07004",
+        method="conditional",
+        parameters=(
+            ({}, 54_413_955 + 2_768_705),
+            ({"depth": 7}, 41_828_995 + 2_768_705),
+        ),
+        tiny={"depth": 3, "width": 4},
+    ),
     "pixelcnn": System(
         pixelcnn.PixelCNN,
         LIKELIHOOD,
@@ -632,6 +662,8 @@ SYSTEMS: dict[str, System] = {
 DEFAULT_RECIPES: Mapping[str, str] = {
     "pixels": "unet_fpn",
     "values": "unet_fpn",
+    "pairs": "pix2pix",
+    "domains": "cyclegan",
     "keypoints": "hourglass_pose",
     "objects": "faster_rcnn",
     "classes": "resnet18",

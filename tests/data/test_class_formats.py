@@ -350,5 +350,6 @@ def test_lists_count_wherever_they_are_kept(folder: str, held: str, tmp_path: Pa
 
 
 def test_two_halves_of_each_split_are_told(tmp_path: Path) -> None:
-    dataset = open_dataset(write_sorted(tmp_path, ["trainA", "trainB", "testA", "testB"]))
-    assert any("if they hold a split" in guess for guess in dataset.guesses)
+    root = write_sorted(tmp_path, ["trainA", "trainB", "testA", "testB"])
+    assert any("if a and b are parts of one split" in guess for guess in open_dataset(root).guesses)
+    assert any("if they hold a split" in guess for guess in open_dataset(root, "classes").guesses)

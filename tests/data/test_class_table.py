@@ -130,6 +130,12 @@ class TestColours:
         assert any("road and lane have the same colour" in guess for guess in table.guesses)
         assert any("black is read as background" in guess for guess in table.guesses)
 
+    def test_a_number_is_a_name_even_if_its_colour_has_the_same_number(self, tmp_path: Path) -> None:
+        (tmp_path / "colors.txt").write_text("0 230 159 0\n86 86 180 233\n")
+        table = class_table(tmp_path)
+        assert table.names == ("0", "86")
+        assert table.colours == {(230, 159, 0): 0, (86, 180, 233): 1}
+
     def test_a_file_of_colours_adds_to_the_names(self, tmp_path: Path) -> None:
         (tmp_path / "classes.txt").write_text("background\nroad\ncar\n")
         (tmp_path / "colors.txt").write_text("car 0 0 142\nroad 128 64 128\nbackground 0 0 0\n")

@@ -148,7 +148,7 @@ def test_a_window_holds_what_is_in_it(seed: int, ids: bool, top: int, left: int,
     assert found.outlined == sum(bool(pixels) for _, _, pixels in expected)
 
 
-def test_a_window_of_a_sample_is_smaller_at_the_edge_and_keeps_no_partner() -> None:
+def test_a_window_of_a_sample_is_smaller_at_the_edge_and_shows_the_same_part_of_a_partner() -> None:
     image = np.arange(9 * 12).reshape(9, 12, 1)
     whole = Sample("a", image, class_id=3, partner=image, instances=drawn_objects(1, ids=True))
     part = whole.window(6, 7, 10, 10)
@@ -157,5 +157,7 @@ def test_a_window_of_a_sample_is_smaller_at_the_edge_and_keeps_no_partner() -> N
     assert part.instances.ids is not None
     assert part.instances.ids.shape == (3, 5)
     assert part.instances.boxes.max() <= 5
-    assert part.partner is None
+    assert part.partner is not None
+    np.testing.assert_array_equal(part.partner, part.image)
+    assert replace(whole, paired=False).window(6, 7, 10, 10).partner is None
     assert part.class_id == 3

@@ -122,6 +122,7 @@ PREPARED: dict[str, Callable[[Path], Names]] = {
     "README": own_folder, "active": nothing, "classify": sorted_pictures, "data": folder, "deeplab": weights_of_deeplab,
     "explain": unet, "localization": classifier, "losses": logits, "metrics": batches, "overfeat": overfeat,
     "pixelcnn": nothing, "predict": unet, "refinement": unet, "regression": distances, "transfer": vgg,
+    "translate": nothing,
 }  # fmt: skip
 """Page -> what its reader has: writes files into the current folder, and returns the names that the blocks use."""
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pixelwise.data.pictures import read_ids
+from pixelwise.data.pictures import read_ids, read_picture
 from pixelwise.errors import UserError
 from pixelwise.inference import writer as module
 from pixelwise.inference.writer import MaskWriter, mask_path, output_names
@@ -44,6 +44,23 @@ def test_bands_of_any_height_make_the_mask(suffix: str, dtype: str, height: int,
             assert tiff.pages[0].is_tiled
             assert tiff.pages[0].offset % 2 == 0  # as TIFF 6.0 asks
             assert np.array_equal(tiff.asarray(), mask)
+
+
+@pytest.mark.parametrize(("suffix", "channels"), [(".png", 3), (".tif", 2), (".tif", 3), (".tif", 5)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_pictures_of_several_channels_keep_every_value(suffix: str, channels: int, dtype: str, tmp_path: Path) -> None:
+    if (suffix, dtype) == (".png", "float32"):
+        pytest.skip("a PNG holds integers")
+    rng = np.random.default_rng(0)
+    picture = rng.uniform(0, 250 if dtype == "uint8" else 60_000, (300, 270, channels)).astype(dtype)
+    with MaskWriter(tmp_path / f"x{suffix}", 300, 270, np.dtype(dtype), channels) as writer:
+        for top in (0, 100, 101, 290):
+            writer.write(picture[top : {0: 100, 100: 101, 101: 290, 290: 300}[top]])
+        with pytest.raises(ValueError, match="do not fit"):
+            writer.write(picture[:1])
+    np.testing.assert_array_equal(read_picture(writer.path), picture)
+    if suffix == ".tif":
+        np.testing.assert_array_equal(tifffile.imread(writer.path), picture)
 
 
 def test_big_tiff_is_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from pixelwise import api, methods
 from pixelwise.catalog import METHODS, SYSTEMS, create_model, list_models, load_model
 from pixelwise.data.digits import write_digits
+from pixelwise.data.pair_scenes import write_pair_scenes
 from pixelwise.data.pictures import write_png
 from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.errors import UserError
@@ -37,9 +38,18 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def suited(method: str, digits: Path, scenes: Path) -> Path:
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs") / "pairs"
+    write_pair_scenes(folder, train=60, val=4, size=(32, 32))
+    return folder
+
+
+@pytest.fixture
+def suited(method: str, digits: Path, scenes: Path, pairs: Path) -> Path:
     """Data with the labels that the network of `settings` needs."""
-    return scenes if "objects" in SYSTEMS[settings(method)["model"]["name"]].task.needs else digits
+    needs = SYSTEMS[settings(method)["model"]["name"]].task.needs
+    return scenes if "objects" in needs else pairs if needs & {"domains", "pairs"} else digits
 
 
 def taught_by(method: str) -> str:
@@ -67,10 +77,9 @@ def run(method: str, digits: Path, out: Path) -> Path:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_and_resumed_gives_the_same_bytes(
-    method: str, digits: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, suited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = suited(method, digits, scenes)
-    whole = run(method, data, tmp_path / "whole")
+    whole = run(method, suited, tmp_path / "whole")
     steps: list[int] = []
 
     class Killed(Exception):
@@ -88,17 +97,15 @@ def test_killed_and_resumed_gives_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(METHODS[method], "step", step)
         with pytest.raises(Killed):
-            run(method, data, tmp_path / "stopped")
+            run(method, suited, tmp_path / "stopped")
     resumed = api.resume(tmp_path / "stopped")
     assert resumed.best.read_bytes() == (whole / "best.safetensors").read_bytes()
     assert (tmp_path / "stopped" / "metrics.json").read_bytes() == (whole / "metrics.json").read_bytes()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_parameter_moves_and_the_shipped_network_loads(
-    method: str, digits: Path, scenes: Path, tmp_path: Path
-) -> None:
-    out = run(method, suited(method, digits, scenes), tmp_path / "run")
+def test_every_parameter_moves_and_the_shipped_network_loads(method: str, suited: Path, tmp_path: Path) -> None:
+    out = run(method, suited, tmp_path / "run")
     network, spec = load_model(out / "best.safetensors")
     torch.manual_seed(3)
     fresh = create_model(spec.model, **spec.options)

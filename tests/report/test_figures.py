@@ -69,6 +69,23 @@ def test_curves_need_entries() -> None:
     assert figures.loss_curve([{**train, "loss": float("nan")}]) is None
 
 
+def test_players_have_a_figure_of_their_own_that_shows_negative_losses() -> None:
+    terms = [{"adversarial": -3.0 - step, "discriminator_loss": 0.5, "l1": 0.1} for step in range(4)]
+    log = [{"kind": "train", "step": step, "loss": 9.0, **one} for step, one in enumerate(terms)]
+    drawn = figures.players_curve(log)
+    assert drawn is not None
+    low, high = drawn.axes[0].get_ylim()
+    assert low <= -6
+    assert high >= 0.5
+    assert [line.get_label() for line in drawn.axes[0].get_lines()] == ["generator", "discriminator"]
+    whole = figures.loss_curve(log)
+    assert whole is not None
+    assert [line.get_label() for line in whole.axes[0].get_lines()] == ["loss", "l1"]
+    alone = [{key: value for key, value in entry.items() if key != "adversarial"} for entry in log]
+    assert figures.players_curve(alone) is None
+    assert "discriminator_loss" in [line.get_label() for line in figures.loss_curve(alone).axes[0].get_lines()]  # type: ignore[union-attr]
+
+
 def validations(**scores: list[float]) -> list[dict[str, object]]:
     """A log with one entry per score."""
     return [

@@ -52,6 +52,12 @@ def evaluate(
             metavar="DIR", help="Also measure how well the probability of a picture separates these pictures from DATA."
         ),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Set any other option of the network's task; the option may be repeated."
+        ),
+    ] = None,
 ) -> None:
     """Measure a trained network on labelled pictures."""
     from pixelwise import api
@@ -71,6 +77,7 @@ def evaluate(
         rle_order=rle_order,
         against=against,
         progress=not as_json,
+        **api.parse_options(option or ()),
     )
     if as_json:
         print(json.dumps(summary, indent=2))

@@ -104,7 +104,8 @@ def _coloured(text: str) -> ClassLine:
     match = _COLOURED.match(text) or _COLOUR_FIRST.match(text)
     if not match:
         return ClassLine(text)
-    digits = [value for value in match.groups() if value not in (None, match["name"])][-3:]
+    name = match.re.groupindex["name"]
+    digits = [value for group, value in enumerate(match.groups(), 1) if value is not None and group != name][-3:]
     base = 16 if "#" in text[match.end("name") :] else 10
     red, green, blue = (int(value, base) for value in digits)
     return ClassLine(match["name"].strip(), None, (red, green, blue))

@@ -22,6 +22,7 @@ KNOWLEDGE = {
     "objects": "which objects there are",
     "outlines": "the outline of each object",
     "keypoints": "the joints of each object",
+    "domains": "pictures of two kinds",
     "pairs": "pairs of pictures",
     "values": "a number per pixel",
 }
@@ -35,14 +36,16 @@ class Coding(ABC):
 
     Attributes:
         task: the task that the labels fit.
+        has_classes: whether the labels have classes, or names of what they hold.
     """
 
     task: ClassVar[str] = "segment"
+    has_classes: ClassVar[bool] = True
 
     @property
     @abstractmethod
     def kind(self) -> str:
-        """`ids`, `binary`, `objects`, `layers`, `shapes`, `points`, `classes`, `values` or `keypoints`."""
+        """`ids`, `binary`, `objects`, `layers`, `shapes`, `points`, `classes`, `values`, `keypoints` or `pairs`."""
 
     @property
     @abstractmethod

@@ -12,6 +12,7 @@ from pixelwise import notebook
 from pixelwise.data.codings import Coding, MaskCoding
 from pixelwise.data.draw import contact_sheet, overlay, palette, to_rgb
 from pixelwise.data.gaps import valueless
+from pixelwise.data.halves import half_of, half_width
 from pixelwise.data.idx import read_idx
 from pixelwise.data.pictures import PictureFormat, convert, probe, read_filled
 from pixelwise.data.record import Record
@@ -71,7 +72,7 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """The task that the labels fit: `segment`, `classify`, `regress` or `pose`."""
+        """The task that the labels fit: `segment`, `classify`, `regress`, `pose` or `translate`."""
         return self.coding.task
 
     def read(self, record: Record) -> np.ndarray:
@@ -90,7 +91,11 @@ class Dataset:
         """
         if record.position is None:
             image, gaps = read_filled(record.picture, self.form)
-            return image, valueless(gaps)
+            lost = valueless(gaps)
+            if not record.half:
+                return image, lost
+            lost = None if lost is None else half_of(lost, record.half, record.picture)
+            return half_of(image, record.half, record.picture), lost
         return convert(read_idx(record.picture)[record.position][:, :, None], self.form, record.picture), None
 
     def size(self, record: Record) -> tuple[int, int]:
@@ -101,7 +106,7 @@ class Dataset:
         """
         if record.position is None:
             header = probe(record.picture)
-            return header.height, header.width
+            return header.height, half_width(header.width, record.half, record.picture)
         height, width = read_idx(record.picture).shape[1:]
         return height, width
 
@@ -165,8 +170,10 @@ class Dataset:
         return "".join(parts)
 
     def _drawn(self, record: Record) -> np.ndarray:
-        """(H, W, 3) uint8: a picture, tinted by its mask if it has one."""
+        """(H, W, 3) uint8: a picture, tinted by its mask if it has one, and its partner beside it."""
         sample = self.load(record)
+        if sample.partner is not None:
+            return contact_sheet([to_rgb(sample.image), to_rgb(sample.partner)], columns=2, gap=0)
         if sample.mask is None:
             return to_rgb(sample.image)
         return overlay(sample.image, sample.mask, palette(len(self.class_names)))

@@ -13,10 +13,12 @@ import numpy as np
 
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import UNLABELLED, Dataset
+from pixelwise.data.domain import Domain, PairFacts
 from pixelwise.data.joints import Joints
 from pixelwise.data.listing import counted, some
 from pixelwise.data.objects import ObjectFacts, object_facts, object_sizes
-from pixelwise.data.pictures import PICTURE_SUFFIXES, PictureFormat
+from pixelwise.data.pairs import PairCoding
+from pixelwise.data.pictures import FULL_RANGE, PICTURE_SUFFIXES, PictureFormat
 from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID
 from pixelwise.data.splits import even_sample
@@ -67,6 +69,7 @@ class Fingerprint:
         objects: facts about the objects of the training pictures, if the data has objects.
         values: facts about the numbers of the training pictures, if the data has a number per pixel.
         joints: the joints of the objects, if the data has keypoints.
+        pairs: the two kinds of pictures, if the data has partners.
     """
 
     pictures: Mapping[str, int]
@@ -85,6 +88,7 @@ class Fingerprint:
     objects: ObjectFacts | None = None
     values: ValueFacts | None = None
     joints: Joints | None = None
+    pairs: PairFacts | None = None
 
     def class_shares(self) -> tuple[float, ...]:
         """Share of the labelled pixels by class."""
@@ -202,13 +206,14 @@ def _gap_note(names: Sequence[str]) -> tuple[str, ...]:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
     """The facts that are kept of one picture: counts by class, sizes of its objects, moments of its channels and of its
-    values, and whether it has pixels without a value."""
+    values, whether it has pixels without a value, and the ranges of its values and of its partner's."""
 
     classes: np.ndarray
     objects: tuple[np.ndarray, np.ndarray] | None = None
     moments: tuple[int, np.ndarray, np.ndarray] | None = None
     values: tuple[int, float, float, float, float] | None = None
     lost: bool = False
+    ranges: tuple[tuple[float, float], tuple[float, float]] | None = None
 
 
 class _Reader:
@@ -244,6 +249,7 @@ class _Reader:
             _moments(image, lost) if wanted else None,
             None if sample.values is None else _value_moments(sample.values),
             lost is not None,
+            None if sample.partner is None else (_range(image), _range(sample.partner)),
         )
 
     def _with_moments(self, counts: np.ndarray, record: Record) -> _Seen:
@@ -281,6 +287,7 @@ def _facts(
         void_fraction=float(counts[:, VOID].sum() / max(counts.sum(), 1)) if of_pixels else 0.0,
         digest=digest(dataset),
         joints=getattr(dataset.coding, "joints", None),
+        pairs=_pair_facts(dataset, train),
     )
 
 
@@ -375,6 +382,24 @@ def _value_facts(dataset: Dataset, seen: Sequence[_Seen]) -> ValueFacts | None:
         name=getattr(coding, "name", ""),
         unit=getattr(coding, "unit", ""),
     )
+
+
+def _range(image: np.ndarray) -> tuple[float, float]:
+    return float(image.min()), float(image.max())
+
+
+def _pair_facts(dataset: Dataset, train: Sequence[_Seen]) -> PairFacts | None:
+    """The forms, ranges and colours of both kinds of pictures; None if no training picture has a partner."""
+    ranges = [each.ranges for each in train if each.ranges is not None]
+    if not ranges or not isinstance(dataset.coding, PairCoding):
+        return None
+    domains = []
+    for side, form in enumerate((dataset.form, dataset.coding.form)):
+        low, high = min(pair[side][0] for pair in ranges), max(pair[side][1] for pair in ranges)
+        if form.dtype == "uint8":
+            low, high = 0.0, FULL_RANGE["uint8"]
+        domains.append(Domain(form, low, high, dataset.coding.colours[side]))
+    return PairFacts(*domains)
 
 
 def low_median_high(sizes: Sequence[int]) -> tuple[int, int, int]:

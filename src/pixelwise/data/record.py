@@ -18,6 +18,7 @@ class Record:
         group: pictures of one group (frames of a video, slices of a patient) always share a split.
         class_id: the class of the picture as a whole, in data that is sorted into classes.
         position: index of the picture in its file, from 0, if the file holds many (idx); None for a separate file.
+        half: `left` or `right` if the picture is this half of its file; empty for the whole file.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Record:
     group: str = ""
     class_id: int | None = None
     position: int | None = None
+    half: str = ""
 
     @property
     def labelled(self) -> bool:

@@ -165,6 +165,8 @@ class Sample:
         class_id: class of the picture as a whole, if the data is sorted into classes; None otherwise, or if unknown.
         values: (H, W) float32, one number per pixel, NaN = void; None if the data has none.
         partner: (H, W, C), the other picture of a pair; None if the data has no pairs.
+        paired: whether `partner` shows the same thing as `image`, pixel by pixel; otherwise it is any picture of
+            another kind, of any size.
         proposals: (P, 4) float32 xyxy in pixels, boxes that may hold an object, the best first; None if nothing needs
             any.
     """
@@ -178,6 +180,7 @@ class Sample:
     values: np.ndarray | None = None
     partner: np.ndarray | None = None
     proposals: np.ndarray | None = None
+    paired: bool = True
 
     @property
     def nbytes(self) -> int:
@@ -195,12 +198,13 @@ class Sample:
     def window(self, top: int, left: int, height: int, width: int) -> Sample:
         """A rectangle of the picture with all its labels, smaller if it would reach beyond the picture.
 
-        The class of the picture as a whole is kept; the other picture of a pair is not.
+        The class of the picture as a whole is kept; a picture of another kind that is not its partner is not.
         """
         here = np.s_[top : top + height, left : left + width]
         image = self.image[here]
-        mask, weights, values = (
-            None if array is None else array[here] for array in (self.mask, self.weights, self.values)
+        partner = self.partner if self.paired else None
+        mask, weights, values, partner = (
+            None if array is None else array[here] for array in (self.mask, self.weights, self.values, partner)
         )
         instances = None if self.instances is None else self.instances.window(top, left, *image.shape[:2])
         proposals = None
@@ -213,7 +217,7 @@ class Sample:
             weights=weights,
             values=values,
             instances=instances,
-            partner=None,
+            partner=partner,
             proposals=proposals,
         )
 

@@ -162,7 +162,7 @@ def _ignored(known: Sequence[Instances | None]) -> Tensor | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairTargets(Targets):
-    """The other picture of each pair.
+    """The other picture of each sample: its partner, or any picture of another kind.
 
     Attributes:
         pictures: (N, C, H, W), in the units of the files.

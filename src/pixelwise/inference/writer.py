@@ -1,8 +1,10 @@
-"""Writes masks from top to bottom, one band of rows at a time. Only complete files get their final name."""
+"""Writes masks and pictures from top to bottom, one band of rows at a time. Only complete files get their final
+name."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
 import zlib
@@ -63,7 +65,7 @@ def _below(path: Path, root: Path) -> Path:
 
 
 class MaskWriter:
-    """A context manager that writes a mask of known size, band by band.
+    """A context manager that writes a mask or a picture of known size, band by band.
 
     >>> with MaskWriter("mask.png", 4, 6) as writer:  # doctest: +SKIP
     ...     writer.write(np.zeros((3, 6), np.uint8))
@@ -72,14 +74,17 @@ class MaskWriter:
     Args:
         path: see `mask_path`; `writer.path` is the resulting file. Its folder is made if needed.
         dtype: uint8 or uint16; float32 in a TIFF.
+        channels: 1, or 3 for RGB; any number in a TIFF.
 
     Raises:
         UserError: the file cannot be written, for example without space or permission.
     """
 
-    def __init__(self, path: Path | str, height: int, width: int, dtype: np.dtype | type = np.uint8) -> None:
+    def __init__(
+        self, path: Path | str, height: int, width: int, dtype: np.dtype | type = np.uint8, channels: int = 1
+    ) -> None:
         self.path = mask_path(path, height, width)
-        self.shape = (height, width)
+        self.shape = (height, width, channels)
         self.dtype = np.dtype(dtype)
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         self._rows = 0
@@ -90,19 +95,21 @@ class MaskWriter:
             raise self._unwritable(error) from None
         try:
             kind = _Png if self.path.suffix.lower() == ".png" else _Tiff
-            self._format: _Format = kind(self._file, height, width, self.dtype)
+            self._format: _Format = kind(self._file, self.shape, self.dtype)
         except BaseException:
             self._discard()
             raise
 
     def write(self, rows: np.ndarray) -> None:
-        """Adds rows (n, W) below those that were written.
+        """Adds rows (n, W) or (n, W, C) below those that were written.
 
         Raises:
             UserError: as for the class.
-            ValueError: rows of a different width, or more rows than the mask has.
+            ValueError: rows of a different width or number of channels, or more rows than the mask has.
         """
-        if rows.ndim != 2 or rows.shape[1] != self.shape[1] or self._rows + len(rows) > self.shape[0]:
+        if rows.ndim == 2:
+            rows = rows[:, :, None]
+        if rows.shape[1:] != self.shape[1:] or self._rows + len(rows) > self.shape[0]:
             raise ValueError(f"rows {rows.shape} do not fit a mask {self.shape} of which {self._rows} are written")
         try:
             self._format.write(np.ascontiguousarray(rows, self.dtype))
@@ -145,22 +152,27 @@ class MaskWriter:
 
 
 class _Format(Protocol):
+    """Rows are (n, W, C)."""
+
     def write(self, rows: np.ndarray) -> None: ...
 
     def finish(self) -> None: ...
 
 
 class _Png:
-    """Grey PNG (W3C PNG, third edition): one deflate stream of rows, each preceded by filter type 0."""
+    """Grey or RGB PNG (W3C PNG, third edition): one deflate stream of rows, each preceded by filter type 0."""
 
-    def __init__(self, file: BinaryIO, height: int, width: int, dtype: np.dtype) -> None:
+    def __init__(self, file: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype) -> None:
         self._file = file
         self._deflate = zlib.compressobj(LEVEL)
+        height, width, channels = shape
+        colour_type = {1: 0, 3: 2}[channels]
         file.write(b"\x89PNG\r\n\x1a\n")
-        self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, dtype.itemsize * 8, 0, 0, 0, 0))
+        self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, dtype.itemsize * 8, colour_type, 0, 0, 0))
 
     def write(self, rows: np.ndarray) -> None:
-        values = rows.astype(rows.dtype.newbyteorder(">"), copy=False).view(np.uint8)
+        length = math.prod(rows.shape[1:]) * rows.itemsize
+        values = rows.astype(rows.dtype.newbyteorder(">"), copy=False).view(np.uint8).reshape(len(rows), length)
         lines = np.zeros((len(rows), 1 + values.shape[1]), np.uint8)
         lines[:, 1:] = values
         self._chunk(b"IDAT", self._deflate.compress(lines.data))
@@ -176,14 +188,14 @@ class _Png:
 
 
 class _Tiff:
-    """Grey TIFF 6.0 (BigTIFF if offsets need it) with deflate-compressed tiles; the directory comes last."""
+    """TIFF 6.0 (BigTIFF if offsets need it) with deflate-compressed tiles; the directory comes last."""
 
-    def __init__(self, file: BinaryIO, height: int, width: int, dtype: np.dtype) -> None:
+    def __init__(self, file: BinaryIO, shape: tuple[int, int, int], dtype: np.dtype) -> None:
         self._file = file
-        self._size = (height, width)
+        self._shape = shape
         self._dtype = dtype
-        self._big = height * width * dtype.itemsize > CLASSIC_BYTES
-        self._waiting = np.empty((0, width), dtype)
+        self._big = math.prod(shape) * dtype.itemsize > CLASSIC_BYTES
+        self._waiting = np.empty((0, *shape[1:]), dtype)
         self._offsets: list[int] = []
         self._counts: list[int] = []
         # The offset of the directory is filled in at the end.
@@ -207,21 +219,25 @@ class _Tiff:
         if len(self._waiting):
             self._tiles(self._waiting)
         self._append(b"\0" * (self._end % 2))  # a directory starts at an even offset
-        height, width = self._size
+        height, width, channels = self._shape
         # Tag, type (3 = uint16, 4 = uint32, 16 = uint64) and values, in ascending order of tags.
         wide = 16 if self._big else 4
         entries = [
             (256, 4, [width]),
             (257, 4, [height]),
-            (258, 3, [self._dtype.itemsize * 8]),
+            (258, 3, [self._dtype.itemsize * 8] * channels),
             (259, 3, [8]),  # deflate
-            (262, 3, [1]),  # 0 is black
-            (277, 3, [1]),
+            (262, 3, [2 if channels == 3 else 1]),  # RGB, or 0 is black
+            (277, 3, [channels]),
+            (284, 3, [1]),  # the channels of a pixel follow one another
             (322, 3, [TILE]),
             (323, 3, [TILE]),
             (324, wide, self._offsets),
             (325, 4, self._counts),
-            (339, 3, [3 if self._dtype.kind == "f" else 1]),  # float, or unsigned
+            *(
+                [] if channels in (1, 3) else [(338, 3, [0] * (channels - 1))]
+            ),  # what further channels are is not stated
+            (339, 3, [3 if self._dtype.kind == "f" else 1] * channels),  # float, or unsigned
         ]
         count, offset = ("<Q", "<Q") if self._big else ("<H", "<I")
         room = struct.calcsize(offset)
@@ -239,7 +255,7 @@ class _Tiff:
         self._file.write(struct.pack(offset, directory))
 
     def _tiles(self, rows: np.ndarray) -> None:
-        padded = np.zeros((TILE, -(-rows.shape[1] // TILE) * TILE), self._dtype)
+        padded = np.zeros((TILE, -(-rows.shape[1] // TILE) * TILE, rows.shape[2]), self._dtype)
         padded[: len(rows), : rows.shape[1]] = rows
         for left in range(0, padded.shape[1], TILE):
             tile = np.ascontiguousarray(padded[:, left : left + TILE], self._dtype.newbyteorder("<"))

@@ -7,6 +7,7 @@ from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.instances import InstanceScore, Overlaps, overlaps
 from pixelwise.metrics.keypoints import pck, pckh
+from pixelwise.metrics.pictures import PictureScore
 
 __all__ = [
     "BoundaryScore",
@@ -16,6 +17,7 @@ __all__ = [
     "Headline",
     "InstanceScore",
     "Overlaps",
+    "PictureScore",
     "boundaries",
     "overlaps",
     "pck",

@@ -24,7 +24,17 @@ def poly(progress: float) -> float:
     return (1 - progress) ** 0.9
 
 
-SCHEDULES: dict[str, Schedule] = {"constant": constant, "cosine": cosine, "poly": poly}
+def late_linear(progress: float) -> float:
+    """1 in the first half, then linear to 0, as pix2pix's and CycleGAN's code decays (Zhu et al., section 7.1)."""
+    return min(1.0, 2 * (1 - progress))
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "constant": constant,
+    "cosine": cosine,
+    "late_linear": late_linear,
+    "poly": poly,
+}
 
 
 def make_schedule(name: str, *, warmup: float = 0.0, final: float = 0.0) -> Schedule:

@@ -46,6 +46,9 @@ STYLE: dict[Any, Any] = {
 }
 NO_LOSS = frozenset({"kind", "step", "epoch", "seconds", "loss", "learning_rate", "pictures_per_second"})
 
+PLAYERS = {"adversarial": "generator", "discriminator_loss": "discriminator"}
+"""Terms of the loss that two players have of each other -> the player."""
+
 Log = Sequence[Mapping[str, Any]]
 
 
@@ -91,7 +94,12 @@ def loss_curve(log: Log) -> Figure | None:
         figure, axes = _figure(4.0, 2.5)
         losses = np.array([entry["loss"] for entry in entries], float)
         smooth = _smoothed(losses)
-        parts = [name for name, value in entries[0].items() if _is_term(name) and _number(value) is not None]
+        drawn_apart = PLAYERS.keys() if PLAYERS.keys() <= entries[0].keys() else ()
+        parts = [
+            name
+            for name, value in entries[0].items()
+            if _is_term(name) and name not in drawn_apart and _number(value) is not None
+        ]
         if smooth is None:
             axes.plot(steps, losses, color=ACCENT, marker="o", markersize=3, linewidth=1.4, label="loss")
         else:
@@ -106,6 +114,30 @@ def loss_curve(log: Log) -> Figure | None:
         if parts:
             axes.legend(fontsize=8)
         _by_step(axes, "Training loss", (min(0, float(losses.min())), None))
+    return figure
+
+
+def players_curve(log: Log) -> Figure | None:
+    """The generator's and the discriminator's losses of each other by step, smoothed if there are many entries.
+
+    Returns:
+        The figure, or None if the log does not hold `PLAYERS`.
+    """
+    entries = [entry for entry in log if entry.get("kind") == "train" and PLAYERS.keys() <= entry.keys()]
+    if not entries:
+        return None
+    steps = np.array([entry["step"] for entry in entries])
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _figure(4.0, 2.5)
+        for (key, label), colour in zip(PLAYERS.items(), (ACCENT, SECOND), strict=True):
+            losses = np.array([entry[key] for entry in entries], float)
+            smooth = _smoothed(losses)
+            if smooth is not None:
+                axes.plot(steps, losses, color=colour, alpha=0.25, linewidth=0.8)
+            axes.plot(steps, losses if smooth is None else smooth, color=colour, linewidth=1.6, label=label)
+        axes.legend(fontsize=8)
+        lowest = min(entry[key] for entry in entries for key in PLAYERS)  # below 0 for Wasserstein losses
+        _by_step(axes, "Generator against discriminator", (min(0.0, lowest), None))
     return figure
 
 

@@ -107,6 +107,7 @@ def averaged_line(log: Sequence[Mapping[str, Any]], headline: Headline) -> str:
 def _training(content: RunContent) -> Section:
     drawn = (
         (figures.loss_curve(content.log), "training loss by step"),
+        (figures.players_curve(content.log), "losses of generator and discriminator by step"),
         (figures.score_curve(content.log, content.headlines), "validation scores by step"),
         (figures.learning_rate_curve(content.log), "learning rate by step"),
     )

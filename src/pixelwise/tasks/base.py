@@ -111,6 +111,8 @@ class Task(ABC):
         name: the name for `pixelwise models --task`.
         needs: words of `data.codings.KNOWLEDGE` that a dataset must know; empty if the task needs no labels.
         hint: how to prepare other data for this task, as the end of a sentence.
+        layouts: layouts that are chosen wherever they are possible, since the task needs what they hold
+            (`data.formats.open_dataset`).
         targets: the class of a batch's targets; None if batches have pictures only.
         terms: the default loss terms: name -> factor.
         losses: the names of losses that a recipe may use; empty if networks implement their own loss.
@@ -120,6 +122,8 @@ class Task(ABC):
         crops: how many crops a run without a budget sees.
         validation_batch: how many samples are validated together.
         options: the options of prediction.
+        keeps_last: whether the weights of the last validation are kept instead of those with the best score, since no
+            score says how good pictures look.
         any_size: whether a network can also be trained on crops at half their height and width.
         predicts: whether `pixelwise predict` works for this task.
         samples: the kinds of `tasks.sampling.SampleRequest` that `pixelwise sample` makes; empty for none.
@@ -134,6 +138,7 @@ class Task(ABC):
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]]
     hint: ClassVar[str]
+    layouts: ClassVar[tuple[str, ...]] = ()
     targets: ClassVar[type[Targets] | None]
     terms: ClassVar[Mapping[str, float]] = MappingProxyType({})
     losses: ClassVar[frozenset[str]] = frozenset()
@@ -143,6 +148,7 @@ class Task(ABC):
     crops: ClassVar[int]
     validation_batch: ClassVar[int]
     options: ClassVar[type[InferenceOptions]]
+    keeps_last: ClassVar[bool] = False
     any_size: ClassVar[bool] = False
     predicts: ClassVar[bool] = True
     samples: ClassVar[frozenset[str]] = frozenset()
@@ -157,6 +163,14 @@ class Task(ABC):
         """The keywords of the network's constructor: the options of the recipe, and `decided_options`."""
         decided = {"in_channels": facts.form.channels, "num_classes": len(facts.class_names)}
         return {**recipe.model.options, **decided}
+
+    def arranged(self, dataset: Dataset, options: Mapping[str, Any]) -> Dataset:
+        """The dataset as a network with these options takes it.
+
+        Raises:
+            UserError: an impossible option.
+        """
+        return dataset
 
     def class_names(self, facts: Fingerprint) -> tuple[str, ...]:
         """`ModelSpec.class_names`."""

@@ -266,10 +266,11 @@ def next_commands(run: Run, dataset: Dataset, task: Task, summary: Mapping[str, 
         what = "predict your own pictures (files or folders; this one is from the validation split)"
     else:
         picture, what = "PICTURES", "predict your own pictures (replace PICTURES by their files or folders)"
+    half = f" --option half={record.half}" if record.half else ""
     commands = []
     if task.predicts:
         commands.append(
-            (what, f"pixelwise predict {path} {picture} --out {path}/predictions{task.predict_flags(summary)}")
+            (what, f"pixelwise predict {path} {picture} --out {path}/predictions{task.predict_flags(summary)}{half}")
         )
     if NEW in task.samples:
         commands.append(("make pictures", f"pixelwise sample {path} --count 64 --out {path}/samples"))

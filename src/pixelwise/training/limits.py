@@ -25,7 +25,8 @@ from pixelwise.training.history import Gap, History, material, rising_loss, vali
 
 ORDER = (
     "collapsed", "no-improvement", "rising-loss", "declining", "stopped-early", "short", "still-improving",
-    "disputed-labels", "random-weights", "few-pictures", "overfitting", "classes-not-found", "weak-classes",
+    "disputed-labels", "same-translations", "random-weights", "few-pictures", "overfitting", "classes-not-found",
+    "weak-classes",
     "large-objects", "small-validation", "classes-not-in-training", "classes-not-in-validation", "none",
 )  # fmt: skip
 """Codes of all findings, in the order in which they are listed: first what went wrong, last what cannot be judged."""
@@ -99,11 +100,11 @@ def find_limits(
     history = History.of(log, headline)
     pictures = facts.pictures["train"]
     found = [
-        history.no_improvement(recipe),
-        history.declining(gap),
+        None if task.keeps_last else history.no_improvement(recipe),
+        None if task.keeps_last else history.declining(gap),
         history.stopped_early(recipe),
         history.short(recipe, run, validation_share(log, recipe)) or history.still_improving(recipe, run),
-        rising_loss(log, recipe) if task.needs else None,
+        rising_loss(log, recipe) if task.needs and not task.keeps_last else None,
         few_pictures(pictures, gap) if task.needs else None,
         overfitting(pictures, gap, recipe, facts),
         random_weights(recipe, facts),

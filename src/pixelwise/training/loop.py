@@ -108,7 +108,8 @@ def fit(
 ) -> Position:
     """Trains from the run's newest checkpoint, or from the start, to the end of the budget.
 
-    `best.safetensors` holds the weights with the best validation score. The file is complete at every moment.
+    `best.safetensors` holds the weights with the best validation score, or those of the last validation if the task
+    says so (`Task.keeps_last`). The file is complete at every moment.
 
     Args:
         loaders: one per stream of the method, by the stream's name.
@@ -236,19 +237,20 @@ def _validate(
     better = score > position.best_score or position.validations == 0
     if better:
         position.best_score, position.best_step, position.stale = score, position.step, 0
-        if rank() == 0:
-            try:
-                save_model(run.best, method.shipped().state_dict(), spec)
-            except OSError as error:
-                raise _disk_error(run, error) from error
     else:
         position.stale += 1
+    kept = better or validation.task.keeps_last
+    if kept and rank() == 0:
+        try:
+            save_model(run.best, method.shipped().state_dict(), spec)
+        except OSError as error:
+            raise _disk_error(run, error) from error
     if rank() == 0:
         try:
             run.add_snapshots(position.step, validation.snapshots(method))
         except OSError as error:
             raise _disk_error(run, error) from error
-    _log(run, "validation", position, loader, {**scores, "best": better})
+    _log(run, "validation", position, loader, {**scores, "best": kept})
     labels = {headline.key: headline.label for headline in validation.headlines}
     labels |= {f"raw_{key}": f"{label} of the last weights" for key, label in labels.items()} | {
         f"training_{key}": f"training {label}" for key, label in labels.items()

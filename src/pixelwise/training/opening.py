@@ -64,15 +64,19 @@ def _suited_task(recipe: Recipe | PlannedRecipe, dataset: Dataset) -> Task:
 
 
 def open_recipe_data(recipe: Recipe | PlannedRecipe) -> Dataset:
-    """The recipe's dataset, split according to the recipe.
+    """The recipe's dataset, split according to the recipe, and arranged for the first task that it suffices for.
 
     Raises:
-        UserError: no data given, or nothing in the folder that can be read.
+        UserError: no data given, nothing in the folder that can be read, or an impossible option of the network.
     """
-    return _opened(recipe.data, labels=any(task.needs for task in system(recipe.model.name).tasks))
+    tasks = system(recipe.model.name).tasks
+    layouts = tuple(layout for task in tasks for layout in task.layouts)
+    dataset = _opened(recipe.data, labels=any(task.needs for task in tasks), preferred=layouts)
+    suited = next((task for task in tasks if task.needs <= dataset.knows), None)
+    return dataset if suited is None else suited.arranged(dataset, recipe.model.options)
 
 
-def _opened(data: DataSection, *, labels: bool = True) -> Dataset:
+def _opened(data: DataSection, *, labels: bool = True, preferred: tuple[str, ...] = ()) -> Dataset:
     if data.path is None:
         raise UserError("no data: give a folder with --data (or data.path in the recipe).")
     return open_dataset(
@@ -84,6 +88,7 @@ def _opened(data: DataSection, *, labels: bool = True) -> Dataset:
         unlabelled=data.unlabelled,
         labelled=data.labelled,
         rle_order=data.rle_order,
+        preferred=preferred,
     )
 
 

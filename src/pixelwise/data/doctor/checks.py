@@ -11,6 +11,7 @@ from pixelwise.data.doctor import (
     keypoint_checks,
     mask_checks,
     object_checks,
+    pair_checks,
     picture_checks,
     value_checks,
 )
@@ -29,6 +30,9 @@ CHECKS = (
     object_checks.sizes,
     object_checks.numbers,
     value_checks.maps,
+    pair_checks.partners,
+    pair_checks.gaps,
+    pair_checks.halves,
     keypoint_checks.outside,
     keypoint_checks.few,
     keypoint_checks.sides,

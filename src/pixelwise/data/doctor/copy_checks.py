@@ -27,8 +27,9 @@ def copies(ex: Examination) -> Findings:
     copies: list[str] = []
     for looks in same.values():
         splits = {split_of[look.record.name] for look in looks if look.record.name in split_of}
-        if len(looks) > 1:
-            names = some([ex.relative(look.record.picture) for look in looks], 4)
+        files = list(dict.fromkeys((look.record.picture, look.record.position) for look in looks))
+        if len(files) > 1:
+            names = some([ex.relative(file) for file, _ in files], 4)
             (leaks if len(splits) > 1 else copies).append(names)
     if leaks:
         yield Finding(

@@ -66,8 +66,8 @@ class Examination:
 
     @property
     def has_masks(self) -> bool:
-        """Whether labels are ids per pixel or objects, rather than classes of pictures or maps of numbers."""
-        return self.coding.kind not in ("classes", "values", "keypoints")
+        """Whether labels are ids per pixel or objects, rather than classes of pictures, maps of numbers or pictures."""
+        return self.coding.kind not in ("classes", "values", "keypoints", "pairs")
 
     @property
     def mapping(self) -> Mapping[int, int]:
@@ -101,7 +101,7 @@ class Examination:
 
         If each picture has one class: 1 at that class, (K,). For detection: the number of objects per class, (K,).
         """
-        if not look.usable or look.size is None or self.coding.kind == "keypoints":
+        if not look.usable or look.size is None or self.coding.kind in ("keypoints", "pairs"):
             return None
         if self.coding.kind == "classes":
             assert look.record.class_id is not None

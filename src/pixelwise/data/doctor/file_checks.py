@@ -82,7 +82,8 @@ def damaged(ex: Examination) -> Findings:
     }
     for code, (one, many, rest) in sentences.items():
         if damaged[code]:
-            yield Finding("error", code, f"{counted(len(damaged[code]), one, many)} {rest}", tuple(damaged[code]))
+            files = tuple(dict.fromkeys(damaged[code]))  # several records may share a file
+            yield Finding("error", code, f"{counted(len(files), one, many)} {rest}", files)
 
 
 def unread(ex: Examination) -> Findings:
@@ -108,6 +109,7 @@ def unpaired(ex: Examination) -> Findings:
                 "points": "labelled pixel in the table",
                 "values": "map of that name",
                 "keypoints": "joints of a person",
+                "pairs": "picture of that name in b",
             }
             lacking = lacks.get(ex.coding.kind, "mask of that name")
             yield Finding(
@@ -118,7 +120,15 @@ def unpaired(ex: Examination) -> Findings:
                 bare,
             )
     orphans = ex.survey.orphans
-    if orphans:
+    if orphans and ex.coding.kind == "pairs":
+        yield Finding(
+            "warning",
+            "partner-without-picture",
+            f"{counted(len(orphans), 'picture of b has', 'pictures of b have')} no picture of that name in a and will "
+            "not be read; rename one of the two, or move the picture out.",
+            orphans,
+        )
+    elif orphans:
         yield Finding(
             "warning",
             "mask-without-picture",

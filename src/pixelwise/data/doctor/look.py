@@ -16,10 +16,12 @@ from pixelwise.data.codings import Coding, MaskCoding, read_values
 from pixelwise.data.doctor.colours import colour_counts, edges_are_soft
 from pixelwise.data.formats.mask_values import is_lossy
 from pixelwise.data.gaps import lone_extreme
+from pixelwise.data.halves import half_of, opposite
 from pixelwise.data.header import Header
 from pixelwise.data.idx import read_idx
 from pixelwise.data.oddities import Oddities, oddities
 from pixelwise.data.packed import are_grey
+from pixelwise.data.pairs import PairCoding
 from pixelwise.data.people import PeopleCoding
 from pixelwise.data.pictures import PictureFormat as Form
 from pixelwise.data.pictures import convert, probe, read_filled, read_picture
@@ -47,7 +49,7 @@ class MaskLook:
         colours: 0xRRGGBB -> pixels, for colour pictures and for lossy masks (there, only pixels inside even areas).
         lossy: the mask was smoothed or saved as JPEG, so values lie between the ids.
         troubles: why shapes cannot be drawn or values cannot be read, if `damage` is `undrawn`, or why a sound file is
-            not a mask.
+            not a mask; of a sound partner, how many of its values are missing.
         odd: the shapes that are probably mistakes; empty for files of pixels.
     """
 
@@ -84,7 +86,7 @@ class Look:
 
     Attributes:
         record: the record of the picture.
-        damage: the picture's damage: `zero-byte`, `truncated`, `unreadable`, `stack`, or empty.
+        damage: the picture's damage: `zero-byte`, `truncated`, `unreadable`, `stack`, `odd-width`, or empty.
         header: None if it cannot be read.
         size: (height, width) as decoded, upright.
         pixels: digest of the decoded pixels, the same for copies in any lossless file format.
@@ -142,6 +144,9 @@ def look_at(record: Record, coding: Coding | None) -> Look:
     if isinstance(coding, ValueCoding):
         bare = look_at(replace(record, labels=()), None)
         return replace(bare, record=record, masks=_look_at_values(record, coding, bare.size))
+    if isinstance(coding, PairCoding):
+        bare = look_at(replace(record, labels=()), None)
+        return replace(bare, record=record, masks=_look_at_partner(record, coding, bare))
     as_ids = coding if isinstance(coding, MaskCoding) else MaskCoding()
     masks = tuple(_look_at_mask(file, as_ids) for file in record.labels)
     look = partial(Look, record, masks=masks)
@@ -151,6 +156,7 @@ def look_at(record: Record, coding: Coding | None) -> Look:
         return look(damage=_kind_of_damage(record.picture))
     try:
         image, gaps = read_filled(record.picture)
+        image = half_of(image, record.half, record.picture)
     except UserError as error:
         return look(damage=error.code or "truncated", header=header)
     values = None if image.dtype == np.uint8 else (float(image.min()), float(image.max()))
@@ -211,6 +217,25 @@ def _look_at_values(record: Record, coding: ValueCoding, size: tuple[int, int] |
         return (MaskLook(file, damage="undrawn", troubles=(str(error),)),)
     values = np.bincount(np.where(known, 0, VOID).ravel(), minlength=256)
     return (MaskLook(file, "", None, size, values, int(np.count_nonzero(known)), 0),)
+
+
+def _look_at_partner(record: Record, coding: PairCoding, look: Look) -> tuple[MaskLook, ...]:
+    """The other picture of a record; none if it is unlabelled, or if both are in one file that is damaged."""
+    if not record.labels or (look.damage and record.half):
+        return ()
+    file = record.labels[0]
+    try:
+        if look.size is None:
+            read_picture(file, coding.form)
+            return (MaskLook(file),)
+        partner = coding.read_partner(record, *look.size)
+        gaps = read_filled(file)[1] if probe(file).may_have_gaps else None
+    except UserError as error:
+        return (MaskLook(file, damage=error.code or "undrawn", troubles=(str(error),)),)
+    share = 0.0 if gaps is None else float(half_of(gaps, opposite(record.half), file).mean())
+    troubles = (f"{file} ({share:.1%})",) if share else ()
+    size = partner.shape[:2] if coding.paired else look.size
+    return (MaskLook(file, size=size, nonzero=partner.size, top=0, troubles=troubles),)
 
 
 def _look_at_mask(file: Path, coding: MaskCoding) -> MaskLook:

@@ -124,7 +124,7 @@ def _named(ex: Examination, top: int) -> bool:
 
 def ids(ex: Examination) -> Findings:
     """Ids beyond the classes, ids with gaps like those of shades of grey, and what 255 means."""
-    if ex.coding.kind in ("objects", "layers", "shapes", "points", "values", "keypoints"):
+    if ex.coding.kind in ("objects", "layers", "shapes", "points", "values", "keypoints", "pairs"):
         return
     clean = [mask for mask in ex.masks if not (mask.damage or mask.lossy or mask.in_colour)]
     yield from _zero_and_255(ex)

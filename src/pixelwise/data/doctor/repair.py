@@ -72,6 +72,11 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Orde
             f"{root}: joints of people; a corrected copy can only be made of pictures with masks. Correct what "
             "`pixelwise check DATA` names in the annotations."
         )
+    if examination.coding.kind == "pairs":
+        raise UserError(
+            f"{root}: pictures of two kinds; a corrected copy can only be made of pictures with masks. Correct the "
+            "files that `pixelwise check DATA` names."
+        )
     if examination.boxes_alone:
         raise UserError(
             f"{root}: boxes of objects; a corrected copy can only be made of pictures with masks. Correct the entries "

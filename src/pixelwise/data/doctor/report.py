@@ -35,6 +35,7 @@ def _facts(root: str, summary: Summary) -> list[Prose]:
         "classify": "a class",
         "regress": "a map of values that can be read",
         "pose": "joints of a person",
+        "translate": "a picture of the other kind that can be read",
         "detect": "labels of objects that can be read",
     }
     label = labels.get(summary.task, "a mask that can be read")

@@ -21,9 +21,12 @@ from pixelwise.data.formats import (
     labelmap,
     labelme,
     nuclei,
+    picture_pairs,
     points,
     pose_mat,
     rle_csv,
+    side_by_side,
+    unpaired,
     values,
     voc,
     voc_xml,
@@ -54,7 +57,10 @@ LAYOUTS: dict[str, ModuleType] = {
     "voc_xml": voc_xml,
     "yolo": yolo,
     "idx": idx,
+    "unpaired": unpaired,
+    "pairs": picture_pairs,
     "classes": classes,
+    "side_by_side": side_by_side,
     "folder": folder,
 }
 """From the most specific layout to the one that accepts anything: the order in which `auto` tries them."""
@@ -71,6 +77,7 @@ def open_dataset(
     labelled: int | str | None = None,
     rle_order: Order = "columns",
     to_measure: bool = False,
+    preferred: Sequence[str] = (),
 ) -> Dataset:
     """Reads a dataset's folder: pictures, the location of their labels, classes and splits. No picture is decoded.
 
@@ -85,12 +92,13 @@ def open_dataset(
             others move to the split `unlabelled`. None for all.
         rle_order: the direction in which the run lengths of tables count the pixels.
         to_measure: whether nothing is trained on, so that a single labelled picture is enough.
+        preferred: layouts that `auto` chooses wherever they are possible, since the data is used for what they hold.
 
     Raises:
         UserError: no such folder or layout, no pictures, no masks, fewer than two labelled pictures, or masks that
             hold no class ids (`pixelwise.data.doctor.examine` reports all errors at once); or as in `keep_labels`.
     """
-    survey = survey_folder(Path(path), layout, rle_order)
+    survey = survey_folder(Path(path), layout, rle_order, preferred)
     dataset = complete(survey, val_fraction=val_fraction, seed=seed, labels=labels, to_measure=to_measure)
     if labelled is not None:
         dataset = keep_labels(dataset, labelled, seed)
@@ -123,12 +131,15 @@ def _known_pictures(dataset: Dataset, folder: Path, records: Sequence[Record]) -
             yield f"{count} of the {len(records)} pictures in {folder} are also among the {role} pictures."
 
 
-def survey_folder(root: Path, layout: str = "auto", rle_order: Order = "columns") -> Survey:
+def survey_folder(
+    root: Path, layout: str = "auto", rle_order: Order = "columns", preferred: Sequence[str] = ()
+) -> Survey:
     """Pairs pictures and label files without judging them.
 
     Args:
         root: the folder, or a data.yaml in it, which then gives the names and the splits.
         rle_order: for the layout `rle_csv`.
+        preferred: see `open_dataset`; modules with a function `possible(root) -> bool`.
 
     Raises:
         UserError: no such folder or layout, a list file or classes.txt that cannot be read, or an order other than
@@ -147,6 +158,8 @@ def survey_folder(root: Path, layout: str = "auto", rle_order: Order = "columns"
     given = layout != "auto"
     if not given:
         layout = next(name for name, module in LAYOUTS.items() if module.detect(root))
+        if layout not in preferred:
+            layout = next((name for name in preferred if LAYOUTS[name].possible(root)), layout)
     if layout != "rle_csv" and rle_order != "columns":
         raise UserError(
             f"{root}: rle_order is '{rle_order}', but the labels are in the layout '{layout}', which has no tables of "

@@ -52,7 +52,10 @@ def complete(
     elif survey.coding is None:
         coding, class_names = NoCoding(), ()
     else:
-        coding, class_names = survey.coding, survey.class_names or ("background", "object")
+        coding, class_names = (
+            survey.coding,
+            survey.class_names or (("background", "object") if survey.coding.has_classes else ()),
+        )
     records, group_note = grouped(survey)
     taking_part = tuple(record for record in records if record.labelled or not labels)
     splits = _held_out(survey, taking_part) if to_measure else {}
@@ -104,6 +107,8 @@ def _refuse_useless(survey: Survey, labels: bool, to_measure: bool) -> None:
         raise UserError(f"{root}: {len(survey.records)} pictures found but no masks. {missing_labels(survey)}")
     if len(labelled) == 1 and not to_measure:
         what, fix = ("has a mask", "label another one") if labels else ("is there", "add another one")
+        if labels and _of_pairs(survey):
+            what, fix = "has a partner", "add another pair"
         raise UserError(
             f"{root}: only one picture {what} ({labelled[0].name}), and at least two are needed: one for training "
             f"and one for validation; {fix}."
@@ -146,6 +151,8 @@ def grouped(survey: Survey) -> tuple[tuple[Record, ...], str]:
     Raises:
         UserError: a groups.csv that cannot be understood.
     """
+    if any(record.group for record in survey.records):
+        return survey.records, "and records that share a picture are on one side"
     # If the split is given, groups are not used, and no mask need be read to judge them.
     classes_of = None if _gives_validation(survey) else partial(_classes_of, survey)
     ids, note = groups(survey.root, survey.records, survey.within, classes_of)
@@ -233,7 +240,7 @@ def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: boo
     sorts = (
         (unlabelled, "pictures without labels, which only methods that learn from such pictures use"),
         (unlisted, "labelled pictures that are in no split, which are not used"),
-        (survey.orphans, "masks without a picture, which are not read"),
+        (survey.orphans, f"{_orphans(survey)}, which are not read"),
         (survey.ignored, "picture files outside the folders of the dataset, which are not read"),
         (survey.missing, "entries of split lists or annotation files without a picture here"),
         (survey.ambiguous, "entries of split lists or annotation files that may mean several pictures"),
@@ -241,6 +248,15 @@ def _left_aside(survey: Survey, splits: Mapping[str, Sequence[str]], labels: boo
     unread = unread_files(survey.root, survey.records)
     added = [f"{len(names)} {what}: {some(names, 3)}." for names, what in sorts if names]
     return added + ([f"Files of formats that are not read: {named(unread)}."] if unread else [])
+
+
+def _orphans(survey: Survey) -> str:
+    """What label files without a picture are."""
+    return "pictures of b without one of that name in a" if _of_pairs(survey) else "masks without a picture"
+
+
+def _of_pairs(survey: Survey) -> bool:
+    return survey.coding is not None and survey.coding.kind == "pairs"
 
 
 def unread_files(root: Path, records: Iterable[Record] = ()) -> tuple[PurePosixPath, ...]:

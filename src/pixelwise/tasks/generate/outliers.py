@@ -7,7 +7,6 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 
 class Evidence(Protocol):
@@ -30,6 +29,8 @@ def told_apart(own: Evidence, other: Evidence) -> dict[str, float]:
     any kind as probable (Nalisnick et al., ICLR 2019, arXiv:1810.09136). A score that subtracts the complexity of the
     picture corrects for that (Serrà et al., ICLR 2020, arXiv:1909.11480, section 3).
     """
+    from sklearn.metrics import roc_auc_score  # half a second to import
+
     first, second = own.evidence(), other.evidence()
     return {
         name: float(roc_auc_score(np.repeat([0, 1], [len(values), len(second[name])]), [*values, *second[name]]))
