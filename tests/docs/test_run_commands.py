@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from pixelwise.catalog import SYSTEMS, system
 from pixelwise.cli import app
 from pixelwise.data.digits import write_digits
+from pixelwise.data.pair_scenes import write_pair_scenes
 from pixelwise.data.pictures import write_png
 from pixelwise.data.scenes import scene, write_coco_scenes, write_scenes
 from pixelwise.data.value_scenes import write_value_scenes
@@ -38,6 +39,7 @@ DATA: dict[str, Writer] = {
     "objects": lambda folder: write_coco_scenes(folder, train=4, val=2, size=SIDE, digits=(1, 2)),
     "detect": lambda folder: write_coco_scenes(folder, train=4, val=2, size=SIDE, digits=(1, 1)),
     "pose": lambda folder: write_lsp(Path(folder), count=6),
+    "translate": lambda folder: write_pair_scenes(folder, train=4, val=2),
 }
 """Kind of data -> what writes a few pictures of it, with labels, into a folder."""
 PICTURES: dict[str, Callable[[], np.ndarray]] = {
