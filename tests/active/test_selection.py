@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pixelwise.active import k_centre
-from pixelwise.active.selection import SHORTLIST, Measured, cover, mixed, power, random, top
+from pixelwise.active.coverage import principal_subspace
+from pixelwise.active.selection import Measured, cover, cover_subspace, mixed, power, random, top
 from pixelwise.active.strategies import DEFAULT, STRATEGIES
 
 
@@ -39,15 +40,29 @@ def test_cover_counts_labelled_pictures_as_centres(labelled: int) -> None:
 
 @pytest.mark.parametrize("labelled", [0, 4])
 @pytest.mark.parametrize("budget", [2, 10, 60])
-def test_mixed_covers_among_the_largest_scores(budget: int, labelled: int) -> None:
+def test_mixed_takes_the_largest_product_of_score_and_distance(budget: int, labelled: int) -> None:
     measured = candidates(labelled=labelled)
+    assert measured.features is not None
+    points = measured.features if measured.labelled is None else np.concatenate([measured.labelled, measured.features])
+    places = principal_subspace(points).numpy()
+    expected: list[int] = []
+    for _ in range(budget):
+        known = [*range(labelled), *(labelled + number for number in expected)]
+        nearest = np.linalg.norm(places[labelled:, None] - places[None, known], axis=2).min(1) if known else 1.0
+        product = measured.scores * nearest
+        product[expected] = -1
+        expected.append(int(product.argmax()))
     chosen = mixed(measured, budget, 0)
-    assert len(set(chosen.indices.tolist())) == budget
-    size = max(budget, min(SHORTLIST * budget, 30))
-    assert set(chosen.indices.tolist()) <= set(np.argsort(-measured.scores)[:size].tolist())
+    assert chosen.indices.tolist() == expected
     assert chosen.values.tolist() == measured.scores[chosen.indices].tolist()
-    if budget == 2:
-        assert chosen.indices.tolist() != top(measured, 2, 0).indices.tolist()
+
+
+def test_mixed_with_equal_scores_covers_and_never_repeats_a_candidate() -> None:
+    measured = candidates()
+    equal = Measured(np.ones(60), measured.features, measured.labelled)
+    assert mixed(equal, 20, 0).indices.tolist() == cover_subspace(equal, 20, 0).indices.tolist()
+    certain = Measured(np.zeros(60), measured.features, measured.labelled)
+    assert sorted(mixed(certain, 60, 0).indices.tolist()) == list(range(60))
 
 
 @pytest.mark.parametrize("select", [power, random])

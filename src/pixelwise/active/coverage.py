@@ -39,16 +39,24 @@ def k_centre(features: Tensor | np.ndarray, chosen: Sequence[int] | np.ndarray |
 
 
 def farthest_first(
-    features: Tensor | np.ndarray, chosen: Sequence[int] | np.ndarray | Tensor, count: int
+    features: Tensor | np.ndarray,
+    chosen: Sequence[int] | np.ndarray | Tensor,
+    count: int,
+    weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The result of `k_centre`, and the distance (count,) of each new centre from the centres before it.
 
     The first distance is infinite if nothing was chosen before.
 
+    Args:
+        weights: (N,), at least 0; each step takes the largest product of distance and weight. The first centre is then
+            the picture with the largest weight if nothing was chosen before. None for equal weights.
+
     Raises:
         ValueError: as in `k_centre`.
     """
     points = _checked(features)
+    factors = None if weights is None else torch.from_numpy(np.asarray(weights, np.float64)).to(points.device) ** 2
     centres = np.unique(np.asarray(chosen, np.int64).reshape(-1)).tolist()
     if centres and not (centres[0] >= 0 and centres[-1] < len(points)):
         raise ValueError(f"chosen indices from {centres[0]} to {centres[-1]} found, 0 to {len(points) - 1} expected.")
@@ -63,9 +71,12 @@ def farthest_first(
     distances: list[float] = []
     for _ in range(count):
         if centres or found:
-            number = int(squares.argmax())
-        else:
+            reached = squares if factors is None else torch.where(squares < 0, squares.double(), squares * factors)
+            number = int(reached.argmax())
+        elif factors is None:
             number = int(_squares(points, points.mean(0)).argmin())
+        else:
+            number = int(factors.argmax())
         found.append(number)
         distances.append(float(squares[number]) ** 0.5)
         _approach(squares, points, number)

@@ -11,9 +11,6 @@ import torch
 from pixelwise.active.coverage import farthest_first, principal_subspace
 from pixelwise.active.uncertainty import gumbel_power
 
-SHORTLIST = 10
-"""Candidates per unit of the budget that `mixed` keeps; Zhdanov (2019, section 4) tries 10 to 50."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
@@ -82,18 +79,15 @@ def cover_subspace(measured: Measured, budget: int, seed: int) -> Selected:
 
 
 def mixed(measured: Measured, budget: int, seed: int) -> Selected:
-    """Greedy k-centre in the subspace of the features, among the candidates with the largest scores.
+    """Greedy k-centre in the subspace of the features, with each distance multiplied by the candidate's score.
 
-    The shortlist has ten candidates per unit of the budget, but at most half of all, so that scores matter (after
-    Zhdanov, 2019, arXiv:1901.05954, section 4, who clusters a shortlist instead).
+    A candidate is chosen if it is uncertain and unlike everything labelled or chosen before. (Zhdanov, 2019,
+    arXiv:1901.05954, section 4, combines the two by weighted k-means of a shortlist.)
     """
-    count = max(budget, min(SHORTLIST * budget, len(measured.scores) // 2))
-    shortlist = np.sort(np.argsort(-measured.scores, kind="stable")[:count])
     points, labelled = _points(measured)
-    kept = np.concatenate([np.arange(labelled), labelled + shortlist])
-    found = _farthest(principal_subspace(points)[torch.from_numpy(kept)], labelled, budget)
-    indices = shortlist[found.indices]
-    return Selected(indices, measured.scores[indices], found.distances)
+    weights = np.concatenate([np.zeros(labelled), measured.scores.clip(min=0)])
+    indices, distances = farthest_first(principal_subspace(points), range(labelled), budget, weights)
+    return Selected(indices - labelled, measured.scores[indices - labelled], distances)
 
 
 def _points(measured: Measured) -> tuple[np.ndarray, int]:

@@ -56,10 +56,10 @@ def _variation_ratio(passes: Passes) -> Tensor:
 
 STRATEGIES: dict[str, Strategy] = {
     "mixed": Strategy(
-        "the pictures that cover the pool best, among the most uncertain ones",
-        "entropy {:.3f} nats",
+        "uncertain, and far from all others in the space of the features",
+        "1 - margin {:.3f}",
         selection.mixed,
-        score=_entropy,
+        score=_margin,
         features=True,
     ),
     "entropy": Strategy("the entropy of the prediction", "entropy {:.3f} nats", selection.top, score=_entropy),
