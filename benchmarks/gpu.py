@@ -292,7 +292,7 @@ def family(row: str) -> Callable[[Bench], Lines]:
 def _inputs(model: Any, spec: Any) -> Tensor:
     """Makes inputs for a network: normalised pictures, or codes for a generator."""
     generator = torch.Generator().manual_seed(0)
-    if hasattr(model, "discriminate"):
+    if hasattr(model, "discriminator"):
         return model.noise(4, generator)
     size = spec.input_size or getattr(model, "size", (64, 96))
     return torch.rand(4, spec.form.channels, *size, generator=generator)

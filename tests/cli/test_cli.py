@@ -131,7 +131,7 @@ def test_help_takes_a_fraction_of_importing_torch() -> None:
         (["evaluate", "RUN", "--scales", "a,b"], "numbers"),
         (["predict", "RUN", "DATA", "--out", "OUT", "--option", "refin=crf"], "refine"),
         (["predict", "RUN", "DATA", "--out", "OUT", "--option", "refine"], "--option refine"),
-        (["sample", "RUN", "--out", "OUT"], "was trained for the task 'segment' and makes no pictures"),
+        (["sample", "RUN", "--out", "OUT"], "was trained for the task 'segment' and makes no new pictures"),
         (["sample", "nowhere", "--out", "OUT"], "nowhere"),
         (["train", "mlp", "--data", "DATA", "--unlabelled", "nowhere"], "nowhere"),
         (

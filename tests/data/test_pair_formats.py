@@ -221,3 +221,14 @@ def test_the_pairs_of_maps(shared_folder: Path) -> None:
     dataset = open_dataset(shared_folder / "data" / "maps")
     assert (dataset.layout, len(dataset.split("train")), len(dataset.split("val"))) == ("side_by_side", 100, 20)
     assert dataset.size(dataset.records[0]) == (600, 600)
+
+
+def test_folders_called_a_and_b_that_have_masks_are_no_pairs(tmp_path: Path) -> None:
+    for letter in "ab":
+        for number in range(4):
+            picture, _ = discs(number, (40, 48))
+            write_png(tmp_path / "images" / letter / f"{number}.png", picture)
+            write_png(tmp_path / "masks" / letter / f"{number}.png", (picture[:, :, 0] > 128).astype(np.uint8))
+    dataset = open_dataset(tmp_path)
+    assert dataset.layout == "folder"
+    assert len(dataset.records) == 8

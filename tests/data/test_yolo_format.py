@@ -100,7 +100,7 @@ def test_a_missing_file_is_no_empty_one(tmp_path: Path) -> None:
     assert [record.name[-1] for record in dataset.records if record.labelled] == ["a", "b", "c"]
     assert dataset.splits["unlabelled"] == ("images/d",)
     assert (
-        "1 picture has no text file where others have one (images/d), and is taken"
+        "1 picture has no text file where others have one (images/d), and counts as"
         in findings(tmp_path)["guess"].sentence
     )
 

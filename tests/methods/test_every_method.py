@@ -177,8 +177,8 @@ def test_labels_of_real_pictures_alone_are_smoothed(
     ratios: list[float] = []
     original = methods.adversarial.discriminator_loss
 
-    def watched(real: torch.Tensor, fake: torch.Tensor, **options: float) -> torch.Tensor:
-        loss = original(real, fake, **options)
+    def watched(real: torch.Tensor, fake: torch.Tensor, kind: str, **options: float) -> torch.Tensor:
+        loss = original(real, fake, kind, **options)
         targets = torch.cat([torch.full_like(real, 0.75), torch.zeros_like(fake)])
         mean = torch.nn.functional.binary_cross_entropy_with_logits(torch.cat([real, fake]).float(), targets.float())
         ratios.append(float(loss.detach() / mean.detach()))

@@ -27,7 +27,9 @@ def sample(
     complete: Annotated[
         Path | None, typer.Option(metavar="PICTURE", help="Keep a part of this picture and make the rest.")
     ] = None,
-    keep: Annotated[str, typer.Option(metavar="PART", help=f"The part to keep: {', '.join(KEPT)}.")] = KEPT[0],
+    keep: Annotated[
+        str, typer.Option(metavar="PART", help="The half to keep: top, bottom, left or right.", show_default="top")
+    ] = KEPT[0],
     interpolate: Annotated[
         tuple[Path, Path] | None, typer.Option(metavar="A B", help="Lead from one picture to another by their codes.")
     ] = None,

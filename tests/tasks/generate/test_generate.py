@@ -281,8 +281,10 @@ def test_a_part_of_a_picture_is_kept(pixelcnn: Path, digits: Path, tmp_path: Pat
         assert np.abs(found[:, :4] - given[:, :4]).max() <= 1
         assert (found[:, 4:] != given[:, 4:]).any()
     assert len(made) == 3
-    with pytest.raises(UserError, match="unknown part to keep 'top'; did you mean 'top-half'"):
-        api.sample(pixelcnn, tmp_path / "more", complete=picture, keep="top")
+    api.sample(pixelcnn, tmp_path / "same", count=3, complete=picture, keep="left")
+    assert (tmp_path / "same" / "000.png").read_bytes() == made[0].read_bytes()
+    with pytest.raises(UserError, match="unknown part to keep 'tophalf'; did you mean 'top-half'"):
+        api.sample(pixelcnn, tmp_path / "more", complete=picture, keep="tophalf")
 
 
 @pytest.mark.parametrize("network", ["vae", "dcgan"])

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from pixelwise.data.formats.domains import Place, joined, placed, survey_of_pairs
+from pixelwise.data.formats.pairing import pair
 from pixelwise.data.formats.survey import Survey
-from pixelwise.data.listing import Faults
+from pixelwise.data.listing import Faults, picture_files
 from pixelwise.data.path_words import record_names
 from pixelwise.data.pictures import read_picture
 from pixelwise.data.record import Record
@@ -28,12 +29,14 @@ RELATED = 0.1
 
 
 def detect(root: Path) -> bool:
-    """Whether there are folders called a and b, most pictures in a have one of the same name in b, and the edges of
-    such pictures lie in the same places; a and b may also be two classes."""
+    """Whether there are folders called a and b without masks, most pictures in a have one of the same name in b, and
+    the edges of such pictures lie in the same places; a and b may also be two classes, or two parts of other data."""
     places, _ = placed(root)
     pairs, _ = _paired(places)
     inputs = sum(place.domain == "a" for place in places.values())
-    return bool(pairs) and 2 * len(pairs) >= inputs and not joined(list(places)) and _related(root, pairs)
+    if not pairs or 2 * len(pairs) < inputs or joined(list(places)):
+        return False
+    return _related(root, pairs) and not pair(root, picture_files(root), looks=False).masked
 
 
 def possible(root: Path) -> bool:

@@ -51,13 +51,14 @@ def completions(inference: PictureModel[Any], request: SampleRequest) -> np.ndar
 
 
 def kept_part(name: str, height: int, width: int) -> Tensor:
-    """(H, W) bool: the part of a picture with a name in `KEPT`.
+    """(H, W) bool: the part of a picture with a name in `KEPT`, or without its ending: `top`.
 
     Raises:
         UserError: an unknown name.
     """
+    name = name if name in KEPT else f"{name}-half"
     if name not in KEPT:
-        raise unknown("part to keep", name, KEPT)
+        raise unknown("part to keep", name.removesuffix("-half"), KEPT)
     rows, columns = torch.arange(height)[:, None], torch.arange(width)[None]
     side = {"top": rows < height // 2, "bottom": rows >= height // 2}
     side |= {"left": columns < width // 2, "right": columns >= width // 2}
