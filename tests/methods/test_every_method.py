@@ -114,7 +114,7 @@ def test_every_parameter_moves_and_the_shipped_network_loads(method: str, suited
 
 
 def test_a_method_that_cannot_teach_a_network_is_one_sentence(digits: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"adversarial trains a generator .*mlp is not such a pair"):
+    with pytest.raises(UserError, match=r"adversarial trains a generator of pictures .*mlp is not such a pair"):
         api.train("mlp", data=digits, out=tmp_path / "a", overrides={"method.name": "adversarial"})
     with pytest.raises(UserError, match="vat trains networks that predict class probabilities"):
         api.train("vae", data=digits, out=tmp_path / "b", overrides={"method.name": "vat"})
@@ -122,7 +122,11 @@ def test_a_method_that_cannot_teach_a_network_is_one_sentence(digits: Path, tmp_
         api.train("mlp", data=digits, out=tmp_path / "c", overrides={"method.name": "vatt"})
     with pytest.raises(UserError, match=r"unknown key 'method.epsilonn'; did you mean 'method.epsilon'"):
         api.train("mlp", data=digits, out=tmp_path / "d", overrides={"method.name": "vat", "method.epsilonn": 1.0})
-    assert not any((tmp_path / name).exists() for name in "abcd")
+    write_pair_scenes(tmp_path / "pairs", train=2, val=1, size=(32, 32))
+    overrides = {"method.name": "adversarial", "model.depth": 2, "model.width": 4}
+    with pytest.raises(UserError, match=r"adversarial trains a generator .*pix2pix is not such a pair"):
+        api.train("pix2pix", data=tmp_path / "pairs", out=tmp_path / "e", overrides=overrides)
+    assert not any((tmp_path / name).exists() for name in "abcde")
 
 
 def test_adversarial_updates_each_network_by_its_own_optimiser(digits: Path, tmp_path: Path) -> None:

@@ -74,9 +74,9 @@ class Adversarial(Method):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        if not isinstance(getattr(setup.network, "discriminator", None), nn.Module):
+        if not (hasattr(setup.network, "noise") and hasattr(setup.network, "discriminator")):
             raise UserError(
-                "method.name: adversarial trains a generator and a discriminator, and "
+                "method.name: adversarial trains a generator of pictures from noise and a discriminator, and "
                 f"{setup.recipe.model.name} is not such a pair; leave it out."
             )
         self.options: AdversarialOptions = setup.options
