@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from pixelwise.hardware import on_device
+from pixelwise.models.generate.noise import FromNoise
 
 COARSEST = 4
 """Height and width of the first maps after the code."""
@@ -22,7 +21,7 @@ SMALLEST = 16
 """Smallest height and width of pictures: two halvings."""
 
 
-class DCGAN(nn.Module):
+class DCGAN(FromNoise):
     """The generator of figure 1 and its discriminator; both double the channels whenever the maps are halved.
 
     3 channels, 64x64, latent 100, width 64: the generator has 3,576,704 parameters, the discriminator 2,765,568.
@@ -41,8 +40,6 @@ class DCGAN(nn.Module):
         size: height and width of the generated pictures.
     """
 
-    input_range = (-1.0, 1.0)
-
     def __init__(
         self,
         *,
@@ -52,13 +49,10 @@ class DCGAN(nn.Module):
         width: int = 64,
         discriminator_norm: Literal["batch", "none"] = "batch",
     ) -> None:
-        super().__init__()
+        super().__init__(size, SMALLEST, latent)
         if discriminator_norm not in ("batch", "none"):
             raise ValueError(f"discriminator_norm: found {discriminator_norm!r}, expected 'batch' or 'none'")
-        longest = max(size) if isinstance(size, tuple | list) else size
-        side = max(SMALLEST, 1 << (longest - 1).bit_length())
-        self.size = (side, side)
-        self.latent = latent
+        side = self.size[0]
         self.generator = Generator(in_channels, side, latent, width)
         self.discriminator = Discriminator(in_channels, side, width, batch_norm=discriminator_norm == "batch")
         for module in self.modules():
@@ -73,20 +67,6 @@ class DCGAN(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Codes (N, latent) -> pictures (N, C, size, size) in -1..1."""
         return self.generator(z)
-
-    def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """(count, latent) codes from N(0, I), drawn on the CPU, so that a seed gives the same codes on every device."""
-        weight = next(self.parameters())
-        return on_device(torch.randn(count, self.latent, generator=generator), weight.device).to(weight)
-
-    @torch.no_grad()
-    def sample(self, count: int, generator: torch.Generator | None = None, *, temperature: float = 1.0) -> Tensor:
-        """Generates pictures (count, C, size, size) in -1..1.
-
-        Args:
-            temperature: the standard deviation of the codes.
-        """
-        return self(temperature * self.noise(count, generator))
 
 
 class Generator(nn.Module):

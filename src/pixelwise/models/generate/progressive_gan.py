@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pixelwise.hardware import on_device
+from pixelwise.models.generate.noise import FromNoise
 
 COARSEST = 4
 GROWING_SHARE = 0.6
@@ -26,7 +26,7 @@ GROUP = 4
 """Pictures whose standard deviation the discriminator sees together."""
 
 
-class ProgressiveGAN(nn.Module):
+class ProgressiveGAN(FromNoise):
     """The generator and the discriminator of table 2.
 
     3 channels, 1024 x 1024: the generator has 23,079,115 parameters, the discriminator 23,087,249.
@@ -34,17 +34,14 @@ class ProgressiveGAN(nn.Module):
     A new network has its final size. `grow(progress)` sets how far both players have grown.
 
     Args:
-        size: height and width of the final pictures, a power of two from 8 on. Other sizes, and sizes that are not
-            square, are raised to the next power of two that covers them.
-        latent: dimensions of the code z, drawn from N(0, I).
+        size: height and width of the final pictures, at least 8; see `FromNoise`.
+        latent: dimensions of the code; the generator normalises codes to one length (section 4.2).
         width: the most channels of a map.
         base: channels are `base` divided by half the map's side, up to `width`; 8192 gives 16 at 1024 x 1024.
 
     Attributes:
         size: height and width of the final pictures.
     """
-
-    input_range = (-1.0, 1.0)
 
     def __init__(
         self,
@@ -55,12 +52,8 @@ class ProgressiveGAN(nn.Module):
         width: int = 512,
         base: int = 8192,
     ) -> None:
-        super().__init__()
-        longest = max(size) if isinstance(size, tuple | list) else size
-        side = max(2 * COARSEST, 1 << (longest - 1).bit_length())
-        self.size = (side, side)
-        self.latent = latent
-        stages = int(math.log2(side // COARSEST)) + 1
+        super().__init__(size, 2 * COARSEST, latent)
+        stages = int(math.log2(self.size[0] // COARSEST)) + 1
         channels = [min(base // (COARSEST << stage >> 1), width) for stage in range(stages)]
         self.generator = GrowingGenerator(in_channels, latent, channels)
         self.discriminator = GrowingDiscriminator(in_channels, channels)
@@ -68,20 +61,6 @@ class ProgressiveGAN(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Codes (N, latent) -> pictures (N, C, size, size); enlarged ones as long as the generator is smaller."""
         return F.interpolate(self.generator(z), self.size)
-
-    def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """(count, latent) codes from N(0, I), drawn on the CPU, so that a seed gives the same codes on every device."""
-        weight = next(self.parameters())
-        return on_device(torch.randn(count, self.latent, generator=generator), weight.device).to(weight)
-
-    @torch.no_grad()
-    def sample(self, count: int, generator: torch.Generator | None = None, *, temperature: float = 1.0) -> Tensor:
-        """Generates pictures (count, C, size, size), mostly in -1..1, cut to that range.
-
-        Args:
-            temperature: has no effect, since the generator normalises codes to one length (section 4.2).
-        """
-        return self(temperature * self.noise(count, generator)).clamp(-1, 1)
 
     def grow(self, progress: float) -> None:
         """Sets the size of both networks for a moment of the run.

@@ -18,6 +18,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference.forms import check_form
 from pixelwise.inference.predictor import Prediction, Progress, Written
 from pixelwise.inference.rasters import Picture, Raster, open_raster
+from pixelwise.metrics.bootstrap import mean_margin
 from pixelwise.metrics.headline import Headline
 from pixelwise.models.generate.autoregressive import bits_per_dimension
 from pixelwise.models.spec import ModelSpec
@@ -52,6 +53,7 @@ class SurprisePrediction(Prediction):
 
     Attributes:
         nats: the negative log-probability of the picture.
+        values: number of values of the picture, over pixels and colours.
         surprise: (H, W) float32, the negative log-probability of each pixel given the earlier ones, in nats, summed
             over colours; at the network's size.
         picture: (H, W, C), as the network saw it, in the units of the files; None in validation.
@@ -149,7 +151,7 @@ class LikelihoodScores(Scores[SurprisePrediction]):
         return {"auc": np.array(self.nats), "auc_corrected": np.array(self.nats) - np.array(self.complexities)}
 
     def margin(self) -> float:
-        return 1.96 * float(np.std(self.nats)) / math.sqrt(len(self.nats)) if self.nats else math.nan
+        return mean_margin(np.array(self.nats))
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self.nats:

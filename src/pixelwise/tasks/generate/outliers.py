@@ -21,7 +21,7 @@ def complexity(picture: np.ndarray) -> float:
     return sum(len(cv2.imencode(".png", channel)[1]) for channel in np.moveaxis(picture, 2, 0)) * 8 * math.log(2)
 
 
-def told_apart(own: Evidence, other: Evidence) -> dict[str, float]:
+def separation(own: Evidence, other: Evidence) -> dict[str, float]:
     """The area under the ROC curve by score, for telling other pictures from those of the network's own kind.
 
     It is the probability that one of the other pictures has a higher score than one of the own kind: 0.5 for a score

@@ -39,7 +39,7 @@ from pixelwise.tasks.generate.inference import (
     writable,
 )
 from pixelwise.tasks.generate.likelihood import LikelihoodScores, SurpriseInference, SurprisePrediction, surprises
-from pixelwise.tasks.generate.outliers import told_apart
+from pixelwise.tasks.generate.outliers import separation
 from pixelwise.tasks.generate.sampling import completions, from_codes, new_pictures
 from pixelwise.tasks.generate.scores import BoundScores, DistanceScores, collapsed
 from pixelwise.tasks.sampling import CODES, COMPLETIONS, NEW, SampleRequest
@@ -172,7 +172,7 @@ class Generate(Task):
         return files, words
 
     def against(self, own: Evaluation, other: Evaluation) -> dict[str, Any]:
-        return {"other_pictures": other.summary["pictures"], **told_apart(own.scores, other.scores)}
+        return {"other_pictures": other.summary["pictures"], **separation(own.scores, other.scores)}
 
     def tables(self, summary: Mapping[str, Any]) -> list[Block]:
         from pixelwise.tasks.generate import report
