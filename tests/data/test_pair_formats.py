@@ -1,4 +1,4 @@
-"""Pairs of pictures and pictures of two kinds: what is recognised, how it is read, and what the doctor says of it."""
+"""Pairs of pictures and pictures of two kinds: what is recognised, how it is read, and what the doctor reports."""
 
 from __future__ import annotations
 

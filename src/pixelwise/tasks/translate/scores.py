@@ -16,6 +16,7 @@ from pixelwise.errors import UserError
 from pixelwise.metrics.bootstrap import mean_margin
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
+from pixelwise.metrics.json_values import or_none
 from pixelwise.metrics.pictures import ConstantScore, PictureScore
 from pixelwise.tasks.base import Scores
 from pixelwise.tasks.translate.one_way import TranslatePrediction
@@ -170,7 +171,7 @@ class TranslateScores(Scores[TranslatePrediction]):
             extra["label_miou"] = self.confusion.mean_iou()
             words.append("label accuracy and label_miou: classes by the nearest colour")
         words.append("diversity: how much translations differ from one another, relative to real pictures")
-        plain = {key: None if math.isnan(value) else value for key, value in {**scores, **extra}.items()}
+        plain = {key: or_none(value) for key, value in {**scores, **extra}.items()}
         return {
             "split": split,
             "pictures": len(self.pictures),
