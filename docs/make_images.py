@@ -2,6 +2,7 @@
 
 pixelwise demo --out demo && python docs/make_images.py demo demo
 pixelwise demo --out demo --minutes 2 && python docs/make_images.py predict demo
+python docs/make_images.py training demo
 python docs/make_images.py upsampling
 python docs/make_images.py augmentation
 python docs/make_images.py overfeat
@@ -21,6 +22,8 @@ from __future__ import annotations
 import csv
 import sys
 import tempfile
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +87,7 @@ from pixelwise.models.detect.selective_search import (
 from pixelwise.nn.boxes import pairwise_iou
 from pixelwise.nn.upsampling import MaxUnpool, create_upsampling
 from pixelwise.report.boxes import draw_boxes
+from pixelwise.report.figures import learning_rate_curve, loss_curve, score_curve
 from pixelwise.report.variants import curves_sheet
 from pixelwise.tasks.detect.merging import Localised, localise
 from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
@@ -91,6 +95,7 @@ from pixelwise.tasks.generate.task import sheet
 from pixelwise.tasks.objects.inference import ObjectPrediction
 from pixelwise.tasks.objects.report import draw_objects, judged
 from pixelwise.tasks.regress.objects import objects_of_distances
+from pixelwise.tasks.segment.scores import HEADLINES
 from pixelwise.training.finish import compare_variants
 from pixelwise.training.run import Run
 
@@ -450,13 +455,25 @@ def explain_objects(run: Path, picture: Path) -> None:
     write_png(IMAGES / "explain_objects.png", contact_sheet(shown, columns=4))
 
 
+def training(folder: Path) -> None:
+    """The curves of a run's report: loss, validation and learning rate."""
+    run = Run(folder / "run")
+    panels = []
+    for figure in (loss_curve(run.log()), score_curve(run.log(), HEADLINES), learning_rate_curve(run.log())):
+        assert figure is not None
+        stored = BytesIO()
+        figure.savefig(stored, dpi=110)
+        panels.append(np.asarray(Image.open(stored).convert("RGB")))
+    write_png(IMAGES / "training.png", contact_sheet(panels, columns=3))
+
+
 def overfitting(folder: Path) -> None:
     """Accuracy and loss of each variant, on the pictures learnt from and on others."""
     figure = curves_sheet(compare_variants(Run(folder / "run")))
     figure.savefig(IMAGES / "overfitting.png", dpi=150)
 
 
-def generated(runs: list[Path]) -> None:
+def generated(*runs: Path) -> None:
     """Pictures that each network makes of noise, side by side, the first run on the left."""
     sheets = []
     for run in runs:
@@ -684,35 +701,25 @@ def active_curves(folder: Path) -> None:
         print(name, [f"{entry.labels:.0f}: {entry.score:.3f}" for entry in curve])
 
 
-COMMANDS = {
+FIGURES: dict[str, Callable[..., None]] = {
     "active": active,
-    "upsampling": upsampling,
+    "active_curves": active_curves,
     "augmentation": augmentation,
-    "overfeat": overfeat,
+    "demo": demo,
+    "explain": explain,
+    "explain_objects": explain_objects,
+    "generated": generated,
     "hourglass": hourglass,
     "ignored": ignored,
+    "mask_rcnn": mask_rcnn,
+    "overfeat": overfeat,
+    "overfitting": overfitting,
+    "predict": predict,
+    "rcnn": rcnn,
+    "regression": regression,
+    "training": training,
+    "upsampling": upsampling,
 }
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["demo"]:
-        demo(Path(sys.argv[2]))
-    elif sys.argv[1:2] == ["predict"]:
-        predict(Path(sys.argv[2]))
-    elif sys.argv[1:2] == ["active_curves"]:
-        active_curves(Path(sys.argv[2]))
-    elif sys.argv[1:2] == ["overfitting"]:
-        overfitting(Path(sys.argv[2]))
-    elif sys.argv[1:2] == ["explain"]:
-        explain(Path(sys.argv[2]))
-    elif sys.argv[1:2] == ["explain_objects"]:
-        explain_objects(Path(sys.argv[2]), Path(sys.argv[3]))
-    elif sys.argv[1:2] == ["generated"]:
-        generated([Path(run) for run in sys.argv[2:]])
-    elif sys.argv[1:2] == ["regression"]:
-        regression(Path(sys.argv[2]), Path(sys.argv[3]))
-    elif sys.argv[1:2] == ["rcnn"]:
-        rcnn(Path(sys.argv[2]), Path(sys.argv[3]))
-    elif sys.argv[1:2] == ["mask_rcnn"]:
-        mask_rcnn(Path(sys.argv[2]), Path(sys.argv[3]))
-    else:
-        COMMANDS[sys.argv[1]]()
+    FIGURES[sys.argv[1]](*map(Path, sys.argv[2:]))

@@ -1,6 +1,6 @@
-"""Makes the figures at the top of the pages on choosing, few labels, losses, metrics and refinement.
+"""Makes the figures at the top of the pages on choosing, classifying, data, few labels, losses, metrics and refinement.
 
-python docs/make_topic_images.py [choosing few_labels losses metrics refinement]
+python docs/make_topic_images.py [choosing classify few_labels labels losses metrics refinement]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +22,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+import pixelwise
 from pixelwise import losses
+from pixelwise.data.digits import write_digits
+from pixelwise.data.distances import distance_map
 from pixelwise.data.draw import OKABE_ITO, contact_sheet, overlay, palette
 from pixelwise.data.pictures import write_png
 from pixelwise.data.scenes import CLASS_NAMES, scene
 from pixelwise.metrics import ConfusionMatrix
+from pixelwise.report.boxes import draw_boxes
 from pixelwise.report.figures import ACCENT, INK, STYLE
 from pixelwise.tasks.segment.refinement import REFINEMENTS
 
@@ -72,6 +77,68 @@ def few_labels() -> None:
         axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
         axes.set(xlabel="error in % on digits with 50 labels", xlim=(0, None), ylim=(len(rows) - 0.5, -0.5))
         save(drawing, "few_labels.png")
+
+
+def classify() -> None:
+    """Held-out digits and the three most probable classes of each: three that are right, three errors, surest first."""
+    with tempfile.TemporaryDirectory() as place:
+        write_digits(Path(place) / "digits")
+        run = pixelwise.train("lenet5", data=Path(place) / "digits", epochs=20, out=Path(place) / "run")
+        network, dataset = pixelwise.load(run.path), pixelwise.open_dataset(Path(place) / "digits")
+        found = []
+        for record in dataset.split("val"):
+            sample = dataset.load(record)
+            found.append((sample.image, dataset.class_names[sample.class_id], network(sample.image).top(3)))
+    found.sort(key=lambda each: -each[2][0][1])
+    wrong = [each for each in found if each[2][0][0] != each[1]]
+    right = [each for each in found if each[2][0][0] == each[1]]
+    chosen = [each[at * (len(each) - 1) // 2] for each in (right, wrong) for at in range(3)]
+    with matplotlib.rc_context(STYLE):
+        drawing = Figure(figsize=(8.4, 2.7), layout="constrained")
+        pictures, bars = drawing.subplots(2, len(chosen), height_ratios=(1.9, 1))
+        for upper, lower, (image, true, best) in zip(pictures, bars, chosen, strict=True):
+            upper.imshow(image, cmap="gray")
+            upper.set_axis_off()
+            upper.set_title(f"true: {true}", fontsize=9)
+            colours = [ACCENT if name == true else GREY for name, _ in best]
+            lower.barh(range(len(best)), [probability for _, probability in best], color=colours)
+            lower.set_yticks(range(len(best)), [name for name, _ in best])
+            lower.set(xlim=(0, 1), ylim=(len(best) - 0.5, -0.5), xticks=(0, 1))
+            lower.grid(visible=False)
+        save(drawing, "classify.png")
+
+
+def labels() -> None:
+    """One scene, and the kinds of labels that its pixels and objects can have."""
+    sample = scene((1, 3), digits=(5, 5))
+    assert sample.mask is not None
+    assert sample.instances is not None
+    assert sample.instances.ids is not None
+    ids, objects, colours = sample.instances.ids, sample.instances, palette(len(CLASS_NAMES), 0)
+    outlined, clicked = sample.image.copy(), sample.image.copy()
+    for number, class_id in enumerate(objects.classes, 1):
+        colour, alone = colours[class_id].tolist(), (ids == number).astype(np.uint8)
+        contours, _ = cv2.findContours(alone, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(outlined, contours, -1, colour, 2)
+        row, column = divmod(int(distance_map(alone).argmax()), ids.shape[1])
+        cv2.circle(clicked, (column, row), 5, (255, 255, 255), -1, cv2.LINE_AA)
+        cv2.circle(clicked, (column, row), 4, colour, -1, cv2.LINE_AA)
+    names = [CLASS_NAMES[each] for each in objects.classes]
+    panels = {
+        "the picture": sample.image,
+        "a class per pixel": overlay(sample.image, sample.mask, colours, alpha=0.9),
+        "an outline per object": outlined,
+        "a box per object": draw_boxes(sample.image, objects.boxes, objects.classes, names, colours=colours),
+        "a number per pixel": distance_map(ids),
+        "a class at a few points": clicked,
+    }
+    with matplotlib.rc_context(STYLE):
+        drawing = Figure(figsize=(8.4, 4.5), layout="constrained")
+        for axes, (title, panel) in zip(drawing.subplots(2, 3).flat, panels.items(), strict=True):
+            axes.imshow(panel, cmap="magma")
+            axes.set_axis_off()
+            axes.set_title(title, fontsize=10)
+        save(drawing, "labels.png")
 
 
 def loss_of(name: str, probability: torch.Tensor) -> np.ndarray:
@@ -158,7 +225,9 @@ def refinement() -> None:
 
 FIGURES: dict[str, Callable[[], None]] = {
     "choosing": choosing,
+    "classify": classify,
     "few_labels": few_labels,
+    "labels": labels,
     "losses": loss_curves,
     "metrics": metrics,
     "refinement": refinement,
