@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from pixelwise import api
+from pixelwise.cli import app
 from pixelwise.data.medical import export_slices, import_slices
 from pixelwise.data.values import read_map, write_map
 from pixelwise.errors import UserError
@@ -160,22 +162,57 @@ def test_a_missing_package_is_one_sentence(tmp_path: Path, monkeypatch: pytest.M
         export_slices(tmp_path / "ct.nii", tmp_path / "out")
 
 
-def test_a_ct_becomes_an_mr_in_its_geometry(nibabel: Any, tmp_path: Path) -> None:
+def slices(*words: object) -> str:
+    """Runs the command, and returns what it printed."""
+    result = CliRunner().invoke(app, ["slices", *map(str, words)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_window_limits_values(nibabel: Any, tmp_path: Path) -> None:
+    units = volume()
+    units[3, 4, 2] = 20_000  # metal
+    write_nifti(nibabel, tmp_path / "ct.nii", units)
+    slices(tmp_path / "ct.nii", "--out", tmp_path / "slices", "--window", -900, 300)
+    found = np.stack([read_map(file) for file in sorted((tmp_path / "slices").iterdir())])
+    assert (found.min(), found.max()) == (-900, 300)
+    inside = (found > -900) & (found < 300)
+    np.testing.assert_array_equal(found[inside], nibabel.load(tmp_path / "ct.nii").get_fdata().T[inside])
+    with pytest.raises(UserError, match="window is 300 to -900, expected the smaller value first"):
+        slices(tmp_path / "ct.nii", "--out", tmp_path / "other", "--window", 300, -900)
+    with pytest.raises(UserError, match="--window limits what is read from a source; it does not go with --like"):
+        slices(
+            tmp_path / "slices", "--like", tmp_path / "ct.nii", "--out", tmp_path / "back.nii", "--window", -900, 300
+        )
+
+
+def test_a_ct_becomes_an_mr_in_its_geometry(nibabel: Any, shipped: Path, tmp_path: Path) -> None:
     """Synthetic pairs: the MR is a function of the CT, as no real pair is."""
     for split, shape in (("train", (24, 20, 6)), ("val", (24, 20, 3))):
         units = volume(shape)
         write_nifti(nibabel, tmp_path / f"{split}_ct.nii.gz", units)
         write_nifti(nibabel, tmp_path / f"{split}_mr.nii.gz", np.where(units > -500, 900 - 2 * units, 0), intercept=0)
         for kind, folder in (("ct", "a"), ("mr", "b")):
-            export_slices(tmp_path / f"{split}_{kind}.nii.gz", tmp_path / "data" / split / folder, name="p1")
+            slices(tmp_path / f"{split}_{kind}.nii.gz", "--name", "p1", "--out", tmp_path / "data" / split / folder)
     overrides = {"model.depth": 3, "model.width": 8, "optimizer.lr": 5e-3}
-    run = api.train("pix2pix", data=tmp_path / "data", out=tmp_path / "run", epochs=20, overrides=overrides)
+    run = api.train("ct_to_mr", data=tmp_path / "data", out=tmp_path / "run", epochs=20, overrides=overrides)
     assert run.metrics["l1"] < 0.5 * run.metrics["constant_l1"]
-    export_slices(tmp_path / "val_ct.nii.gz", tmp_path / "slices")
+    slices(tmp_path / "val_ct.nii.gz", "--out", tmp_path / "slices")
     api.predict(run.path, tmp_path / "slices", tmp_path / "translated")
-    (written,) = import_slices(tmp_path / "translated", tmp_path / "val_ct.nii.gz", tmp_path / "val_made.nii.gz")
+    written = tmp_path / "val_made.nii.gz"
+    said = slices(tmp_path / "translated", "--like", tmp_path / "val_ct.nii.gz", "--out", written)
+    assert said == f"1 file written: {written}\n"
     made, truth = nibabel.load(written), nibabel.load(tmp_path / "val_mr.nii.gz")
     assert made.shape == truth.shape
     np.testing.assert_array_equal(made.affine, truth.affine)
     error = np.abs(made.get_fdata() - truth.get_fdata()).mean()
     assert error < 0.2 * np.ptp(truth.get_fdata())
+    # The CT of a scanner, with values from elsewhere: its translation has its geometry, too.
+    slices(shipped / "CT_small.dcm", "--out", tmp_path / "patient", "--window", -1000, 200)
+    api.predict(run.path, tmp_path / "patient", tmp_path / "patient_mr")
+    slices(tmp_path / "patient_mr", "--like", shipped / "CT_small.dcm", "--out", tmp_path / "patient_dicom")
+    (found,) = export_slices(tmp_path / "patient_dicom", tmp_path / "again")
+    translated = read_map(tmp_path / "patient_mr" / "CT_small.tif")
+    np.testing.assert_allclose(read_map(found), translated, atol=np.ptp(translated) / 131_070 + 1e-3)

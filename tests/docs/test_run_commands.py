@@ -55,6 +55,7 @@ SKIPPED = {
     "weights": "lists what the hub and the folder of weights hold",
     "cat.jpg": "needs a file of published weights",
     "finetune": "needs published weights",
+    "slices": "needs volumes of scanners; tests/data/test_medical.py runs such commands",
     "another.png": "takes a minute; explain is tested on smaller pictures",
 }
 """A word of a command -> why the command is not run."""

@@ -31,7 +31,9 @@ DIGITS = 4
 """Digits of a slice's number in the name of its file."""
 
 
-def export_slices(source: Path | str, out: Path | str, *, name: str | None = None) -> list[Path]:
+def export_slices(
+    source: Path | str, out: Path | str, *, name: str | None = None, window: tuple[float, float] | None = None
+) -> list[Path]:
     """Writes slices as float32 TIFFs, in the units of the source: its slope and intercept are applied.
 
     Args:
@@ -41,21 +43,27 @@ def export_slices(source: Path | str, out: Path | str, *, name: str | None = Non
         out: the folder of the TIFFs.
         name: names the slices `NAME_0000.tif` and so on, so that those of two sources become pairs; DICOM files are
             numbered in the order of their names. None for the names above.
+        window: the smallest and the largest value that is written; values beyond them are set to them. Networks take
+            the range of their training pictures as the whole range, and the metal in a single slice of a CT would
+            leave all tissue a small part of it. None for all values.
 
     Returns:
         The files that were written.
 
     Raises:
         UserError: a file that cannot be read or holds several pictures or colours, no DICOM file, a result that exists
-            already, or a package that is missing.
+            already, a window without width, or a package that is missing.
     """
     source, out = Path(source), Path(out)
+    low, high = window or (-np.inf, np.inf)
+    if not low < high:
+        raise UserError(f"window is {low:g} to {high:g}, expected the smaller value first, such as -1000 to 2000.")
     if _is_nifti(source):
         volume = _read_volume(source)
         targets = [out / f"{one}.tif" for one in _slice_names(name or _stem(source), volume.shape[2])]
         _refuse_to_overwrite(targets)
         for number, target in enumerate(targets):
-            write_map(target, volume[:, :, number].T)
+            write_map(target, volume[:, :, number].T.clip(low, high))
         return targets
     files = _dicom_files(source)
     targets = [out / f"{one}.tif" for one in _names(files, source, name)]
@@ -63,7 +71,7 @@ def export_slices(source: Path | str, out: Path | str, *, name: str | None = Non
     for file in files:  # so that nothing is written if one of them cannot be read
         _read_dicom(file)
     for file, target in zip(files, targets, strict=True):
-        write_map(target, _values(_read_dicom(file), file))
+        write_map(target, _values(_read_dicom(file), file).clip(low, high))
     return targets
 
 

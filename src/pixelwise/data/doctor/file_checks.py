@@ -94,7 +94,7 @@ def unread(ex: Examination) -> Findings:
             "warning",
             "unread-format",
             f"{counted(len(files), 'file has', 'files have')} a format that is not read ({named(files)}); convert "
-            "them to PNG or TIFF if they belong to the dataset.",
+            "them to PNG or TIFF if they belong to the dataset (`pixelwise slices` converts DICOM and NIfTI).",
             tuple(map(str, files)),
         )
 
