@@ -25,7 +25,7 @@ from pixelwise.methods.supervised import Supervised
 from pixelwise.recipe.schedules import SCHEDULES, make_schedule
 from pixelwise.tasks.segment.scores import SegmentScores
 from pixelwise.training import loop
-from pixelwise.training.loop import AFTER_SECONDS, AFTER_VALIDATIONS, Budget, Position
+from pixelwise.training.loop import AFTER_SECONDS, Budget, Position
 from pixelwise.training.run import open_run
 
 TINY = {
@@ -283,8 +283,8 @@ def test_minutes_are_kept(scenes_folder: Path, tmp_path: Path) -> None:
 
 
 def test_minutes_are_those_of_the_whole_command() -> None:
-    budget = Budget(minutes=10, spent=30)
-    end = 600 - 30 - AFTER_SECONDS - (2 + AFTER_VALIDATIONS) * 12
+    budget = Budget(minutes=10, spent=30, after=3)
+    end = 600 - 30 - AFTER_SECONDS - (2 + 3) * 12
     assert Position(seconds=end / 2, validation_seconds=12).progress(budget) == pytest.approx(0.5)
     assert Position(seconds=end, validation_seconds=12).progress(budget) == 1
     assert Position(seconds=100, validation_seconds=1e6).progress(Budget(minutes=10, spent=0)) == pytest.approx(1 / 3)

@@ -121,6 +121,8 @@ class Task(ABC):
         paper_options: options of constructors with which the sizes of networks are listed.
         crops: how many crops a run without a budget sees.
         validation_batch: how many samples are validated together.
+        final_validations: the time that the measurement at the end of a run takes, in validations: it may be more
+            thorough than a validation, and includes some training pictures.
         options: the options of prediction.
         keeps_last: whether the weights of the last validation are kept instead of those with the best score, since no
             score says how good pictures look.
@@ -147,6 +149,7 @@ class Task(ABC):
     paper_options: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     crops: ClassVar[int]
     validation_batch: ClassVar[int]
+    final_validations: ClassVar[float] = 4.0
     options: ClassVar[type[InferenceOptions]]
     keeps_last: ClassVar[bool] = False
     any_size: ClassVar[bool] = False

@@ -51,6 +51,7 @@ class Budget:
         patience: training ends after this many validations in a row without a better score.
         stop_at: training ends when the headline score is this good or better.
         spent: seconds that the command took before the loop.
+        after: the time to measure the best weights after the loop, in validations.
     """
 
     steps: int | None = None
@@ -59,15 +60,13 @@ class Budget:
     patience: int | None = None
     stop_at: float | None = None
     spent: float = 0.0
+    after: float = 4.0
 
 
 AFTER_SECONDS = 6.0
 """Time after the loop that does not depend on the data: for reading the best weights and drawing the report."""
 MIN_SHARE = 0.5
 """The part of a budget that training gets even if everything else would use up the budget."""
-AFTER_VALIDATIONS = 4.0
-"""Time to measure the best weights, in validations: the measurement is more thorough than a validation, and includes
-some training pictures."""
 
 
 @dataclass(slots=True)
@@ -89,7 +88,7 @@ class Position:
             return min(self.step / budget.steps, 1.0)
         assert budget.minutes is not None
         # The last validation measures the raw weights as well as the averaged ones.
-        after = AFTER_SECONDS + (2 + AFTER_VALIDATIONS) * self.validation_seconds
+        after = AFTER_SECONDS + (2 + budget.after) * self.validation_seconds
         whole = 60 * budget.minutes
         available = max(whole - budget.spent - after, MIN_SHARE * whole)
         return min(self.seconds / available, 1.0)

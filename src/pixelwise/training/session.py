@@ -18,6 +18,7 @@ from pixelwise.data.dataset import UNLABELLED
 from pixelwise.data.fingerprint import Fingerprint, changes
 from pixelwise.data.labelled_list import FILE as LABELLED_FILE
 from pixelwise.data.labelled_list import write_labelled
+from pixelwise.data.splits import even_sample
 from pixelwise.distributed import barrier, leave_at_exit, rank, world_size
 from pixelwise.errors import NotFinite, UserError
 from pixelwise.methods.base import Forward, Method, Setup, TrainingDiverged
@@ -42,6 +43,9 @@ from pixelwise.training.run import Run, create_run, open_run
 from pixelwise.training.validation import Validation
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PROBED = 4
+"""Held-out pictures that are predicted to estimate how long a validation takes, if a batch has no more; their sizes may
+differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,7 @@ def _pace(recipe: PlannedRecipe, data: Data, network: nn.Module, device: torch.d
             model_spec(recipe, data),
             method,
             train_loaders(recipe, dataset, cache, task, method),
-            evaluation_loader(recipe, cache, task, pictures[: task.validation_batch]),
+            evaluation_loader(recipe, cache, task, even_sample(pictures, max(task.validation_batch, PROBED))),
             held_out=len(pictures),
             seconds=seconds,
         )
@@ -367,7 +371,8 @@ def _budget(session: Session) -> Budget:
     train = session.recipe.train
     if train.epochs is None:
         spent = time.monotonic() - session.begun
-        return Budget(None, train.minutes, train.validations, train.patience, train.stop_at, spent=spent)
+        limits = (train.validations, train.patience, train.stop_at)
+        return Budget(None, train.minutes, *limits, spent, session.task.final_validations)
     pictures = len(session.data.dataset.split("train"))
     steps = max(round(train.epochs * pictures / train.batch_size), 1)
     return Budget(steps, None, min(train.validations, steps), train.patience, train.stop_at)

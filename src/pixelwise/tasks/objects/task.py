@@ -52,6 +52,7 @@ class FindObjects(Task):
     paper_options = MappingProxyType({"num_classes": 91})
     crops = 8000
     validation_batch = 1
+    final_validations = 2.0
     options = ObjectOptions
     masks: ClassVar[bool] = False
     """Whether the networks predict masks as well."""
