@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from PIL import Image
 
 from pixelwise import api
 from pixelwise.active import entropy
-from pixelwise.active.observer import Observation, Observer
+from pixelwise.active.measuring import labelled_features
+from pixelwise.active.observer import FeatureMap, Observation, Observer
 from pixelwise.active.strategies import STRATEGIES
 from pixelwise.catalog import SYSTEMS, create_model
 from pixelwise.data.formats import open_dataset
@@ -21,6 +23,7 @@ from pixelwise.data.pictures import PictureFormat, write_png
 from pixelwise.data.sample import VOID
 from pixelwise.data.scenes import write_scenes
 from pixelwise.errors import UserError
+from pixelwise.inference.rasters import Picture
 from pixelwise.models.spec import ModelSpec, save_model
 from pixelwise.tasks.segment.task import Segment
 from tiny_dense import near
@@ -220,6 +223,43 @@ class TestRegions:
             mask = dataset.load_mask(record)
             assert np.array_equal(mask == 1, masks[Path(record.name).name])
             assert set(np.unique(mask)) == {1, VOID}
+
+
+@pytest.mark.parametrize("unit", ["regions", "pixels"])
+def test_regions_and_pixels_are_compared_with_what_is_labelled(
+    segmenter: Path, scenes: Path, tmp_path: Path, unit: str
+) -> None:
+    api.suggest(segmenter, scenes, tmp_path / "next", budget=4, unit=unit, strategy="k_centre")
+    found = rows(tmp_path / "next")
+    assert all("from the nearest labelled or chosen one" in row["reason"] for row in found)
+    distances = [float(row["score"]) for row in found]
+    assert distances == sorted(distances, reverse=True)  # the first is far from what is labelled, too
+
+
+def test_features_of_labels_are_those_of_labelled_pixels(scenes_folder: Path) -> None:
+    """Of maps that hold the row and the column of each position."""
+
+    class Positions:
+        def observe(self, pictures: Iterable[Picture]) -> Iterator[Observation | UserError]:
+            for number, _ in enumerate(pictures):
+                maps = np.stack(np.mgrid[:20, :30]).astype(np.float32)
+                part = FeatureMap(slice(0, 20), slice(0, 30), (0, 20, 0, 30), maps)
+                yield UserError("broken") if number == 2 else Observation((20, 30), None, (part,))
+
+    records = open_dataset(scenes_folder).split("train")[:4]
+    labelled = np.zeros((20, 30), bool)
+    labelled[3:6, 7:30] = True
+    few = np.zeros((20, 30), bool)
+    few[11, 13] = True
+    masks = {0: labelled, 1: few, 3: None}
+    found = labelled_features(Positions(), records, "pixels", masks.get)
+    assert len(found) == 16 + 1 + 16
+    assert all(labelled[tuple(each.astype(int))] for each in found[:16])
+    assert found[16].tolist() == [11, 13]
+    for own in (found[:16], found[17:]):
+        assert len({tuple(each) for each in own}) == 16
+    whole = labelled_features(Positions(), records, "pictures", masks.get)
+    assert np.stack(whole).tolist() == [[9.5, 14.5]] * 3
 
 
 def test_points_wait_for_their_classes(segmenter: Path, scenes: Path, tmp_path: Path) -> None:

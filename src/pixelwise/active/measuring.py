@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from pixelwise.active.candidates import Candidate, of_picture, of_pixels, of_regions
-from pixelwise.active.observer import Observation, Observer
+from pixelwise.active.observer import Observation
 from pixelwise.active.pool import pixels_of
 from pixelwise.active.selection import Measured
 from pixelwise.data.listing import counted
@@ -20,6 +20,8 @@ from pixelwise.inference.rasters import Picture, open_raster
 
 PER_PICTURE = 4
 """A picture may get at most this many times its equal share of the budget, in regions or pixels."""
+PLACES, MAX_PLACES = 16, 4096
+"""How many labelled pixels regions and pixels are compared with: at most per picture, and about in all."""
 MAX_PIXELS = 50_000_000
 """The most pixels of a picture in which regions or pixels can be suggested."""
 
@@ -121,17 +123,38 @@ class Measuring:
         return notes
 
 
-def features_of(observer: Observer, records: Sequence[Record]) -> list[np.ndarray]:
-    """The features (F,) of each picture that can be read."""
-    observations = observer.observe(pixels_of(record) for record in records)
-    return [observed.mean_features for observed in observations if isinstance(observed, Observation)]
+def labelled_features(
+    observer: Observes, records: Sequence[Record], unit: str, labelled: Callable[[int], np.ndarray | None]
+) -> list[np.ndarray]:
+    """The features (F,) of labelled pictures, or of some labelled pixels of each if regions or pixels are suggested.
+
+    Pictures that cannot be read are left out.
+
+    Args:
+        unit: a word of `tasks.labelling.UNITS`.
+        labelled: number of a picture -> (H, W) bool, its labelled pixels; None if it is labelled everywhere.
+    """
+    places = max(1, min(PLACES, MAX_PLACES // max(len(records), 1)))
+    found: list[np.ndarray] = []
+    for number, observed in enumerate(observer.observe(pixels_of(record) for record in records)):
+        if isinstance(observed, UserError):
+            continue
+        if unit == "pictures":
+            found.append(observed.mean_features)
+            continue
+        height, width = observed.size
+        pixels = labelled(number)
+        known = np.arange(height * width) if pixels is None else np.flatnonzero(pixels)
+        drawn = np.random.default_rng(number).choice(known, min(places, len(known)), replace=False)
+        found += [observed.features_at(place % width + 0.5, place // width + 0.5) for place in drawn.tolist()]
+    return found
 
 
 def measured(candidates: Sequence[Candidate], labelled: Sequence[np.ndarray]) -> Measured:
     """Candidates as arrays.
 
     Args:
-        labelled: the features of labelled pictures.
+        labelled: the features of what is labelled already.
     """
     scores = np.array([each.score for each in candidates], np.float64)
     if candidates[0].features is None:

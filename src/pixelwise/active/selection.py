@@ -19,7 +19,7 @@ class Measured:
     Attributes:
         scores: (N,) float64, large ones first.
         features: (N, F); None for strategies that do not compare features.
-        labelled: (L, F), the features of labelled pictures, which count as chosen.
+        labelled: (L, F), the features of what is labelled already, which count as chosen.
     """
 
     scores: np.ndarray
@@ -91,7 +91,7 @@ def mixed(measured: Measured, budget: int, seed: int) -> Selected:
 
 
 def _points(measured: Measured) -> tuple[np.ndarray, int]:
-    """The features of the labelled pictures, then of the candidates, and the number of the former."""
+    """The features of what is labelled, then of the candidates, and the number of the former."""
     assert measured.features is not None
     labelled = measured.features[:0] if measured.labelled is None else measured.labelled
     return np.concatenate([labelled, measured.features]), len(labelled)

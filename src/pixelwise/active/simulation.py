@@ -13,7 +13,7 @@ import numpy as np
 
 from pixelwise.active.candidates import Candidate
 from pixelwise.active.labels import Labels
-from pixelwise.active.measuring import Measuring, features_of, measured
+from pixelwise.active.measuring import Measuring, labelled_features, measured
 from pixelwise.active.observer import Observation, Observer
 from pixelwise.active.selection import random
 from pixelwise.active.strategies import STRATEGIES
@@ -233,8 +233,11 @@ class Simulation:
                 "fewer --rounds or a smaller --budget."
             )
         points = []
-        if isinstance(observer, Observer) and strategy.features and unit == "pictures":
-            points = features_of(observer, [self._pool[index] for index in labels.pictures])
+        if isinstance(observer, Observer) and strategy.features:
+            known = labels.pictures
+            points = labelled_features(
+                observer, [self._pool[index] for index in known], unit, lambda number: labels.pixels(known[number])
+            )
         select = random if isinstance(observer, _Unmeasured) else strategy.select
         chosen = select(measured(candidates, points), budget, _mixed(key))
         bought: list[Candidate] = [candidates[index] for index in chosen.indices.tolist()]

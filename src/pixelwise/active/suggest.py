@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pixelwise.active.candidates import Candidate
-from pixelwise.active.measuring import Measuring, features_of, measured
+from pixelwise.active.measuring import Measuring, labelled_features, measured
 from pixelwise.active.observer import Observer
 from pixelwise.active.output import Suggested, write_suggestions
 from pixelwise.active.pool import Pool, open_pool
@@ -19,6 +21,7 @@ from pixelwise.atomic import new_folder
 from pixelwise.catalog import load_model, task_of
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.record import Record
+from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError, unknown
 from pixelwise.inference.predictor import Progress
 from pixelwise.models.spec import ModelSpec
@@ -70,13 +73,13 @@ def suggest(
     if unit == "pictures" and settings.budget > len(pool.records):
         raise _beyond(settings.budget, unit, len(pool.records), pool)
     observer = Observer(network, spec, task, strategy, passes=settings.passes, seed=settings.seed)
-    compared = _compared(strategy, unit, labelled)
+    compared = [] if labelled is None or not strategy.features else _labelled_records(labelled)
     whole = len(pool.records) + len(compared)
     measuring = Measuring(observer, spec.form, unit, pool.records, budget=settings.budget, seed=settings.seed)
     candidates = measuring.candidates(lambda number: progress(number / whole))
     if len(candidates) < settings.budget:
         raise _beyond(settings.budget, unit, len(candidates), pool, measuring.notes())
-    points = features_of(observer, compared)
+    points = labelled_features(observer, compared, unit, lambda number: _labelled_pixels(labelled, compared[number]))
     progress(1.0)
     chosen = strategy.select(measured(candidates, points), settings.budget, settings.seed)
     suggested = _suggested(candidates, chosen, strategy, pool, "labelled or chosen one" if points else "chosen one")
@@ -151,11 +154,14 @@ def _labelled_data(run: Path) -> tuple[Dataset | None, list[str]]:
         ]
 
 
-def _compared(strategy: Strategy, unit: str, labelled: Dataset | None) -> list[Record]:
-    """The labelled pictures whose features count as chosen; regions and pixels are only compared with each other."""
-    if not strategy.features or unit != "pictures" or labelled is None:
-        return []
+def _labelled_records(labelled: Dataset) -> list[Record]:
+    """The labelled pictures whose features count as chosen."""
     return [record for record in labelled.split("train") if record.labelled]
+
+
+def _labelled_pixels(labelled: Dataset | None, record: Record) -> np.ndarray | None:
+    """(H, W) bool, where a picture is labelled; None if it is labelled everywhere."""
+    return None if labelled is None else labelled.load_mask(record) != VOID
 
 
 def _beyond(budget: int, unit: str, found: int, pool: Pool, notes: Sequence[str] = ()) -> UserError:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from pixelwise.data.loader import TrainLoader
-from pixelwise.distributed import any_process, from_first, rank
+from pixelwise.distributed import any_process, from_first, rank, world_size
 from pixelwise.errors import UserError
 from pixelwise.hardware import reading_waits
 from pixelwise.methods.base import Method, Scalar
@@ -28,6 +28,7 @@ from pixelwise.nn.finite import check_weights
 from pixelwise.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
 from pixelwise.training.progress import Display
 from pixelwise.training.run import Run
+from pixelwise.training.threads import ThreadCount
 from pixelwise.training.validation import Validation
 
 LOG_EVERY = 10
@@ -143,7 +144,9 @@ def fit(
         saved_at = time.monotonic()
         save_cost = saved_at - started
 
+    threads = _thread_count(budget, device)
     with display, stop_signals() as stop, ExitStack() as stack:
+        stack.callback(threads.stop)
         batches = {
             name: stack.enter_context(closing(each.batches(position.step, ahead))) for name, each in loaders.items()
         }
@@ -156,6 +159,7 @@ def fit(
                 torch.manual_seed(step_seed(loader.seed, position.step, rank()))
                 values = method.step({name: next(stream) for name, stream in batches.items()}, progress)
                 position.step += 1
+                threads.tick()
                 for name, value in values.items():
                     sums[name] += value
                 summed += 1
@@ -197,9 +201,16 @@ def fit(
                     )
                 save()
                 speed = Speed()
+                threads.restart()
             elif time.monotonic() - saved_at > max(CHECKPOINT_SECONDS, 30 * save_cost):
                 save()
     return position
+
+
+def _thread_count(budget: Budget, device: torch.device) -> ThreadCount:
+    """The number of threads follows the load of the machine, unless the run is to repeat to the byte."""
+    follows = budget.steps is None and device.type == "cpu" and world_size() == 1
+    return ThreadCount(torch.get_num_threads() if follows else 1)
 
 
 def _reached(scores: Mapping[str, float], monitor: Headline, budget: Budget) -> bool:
