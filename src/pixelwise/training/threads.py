@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 import torch
 
-WINDOW, STEPS = 2.0, 4
+WINDOW, STEPS = 2.0, 2
 """The least seconds and the least steps over which the speed is measured."""
 LOST = 0.3
 """If a run lacks more processor time than this, in cores, other programs may be using a core."""
 BETTER = 1.1
 """Fewer threads have to be this many times as fast as all of them."""
-SETTLING = 2
+SETTLING = 1
 """Steps after a change that are not measured: operations prepare themselves for the new number of threads."""
 PAUSE, MAX_PAUSE = 15.0, 120.0
 """Seconds until the numbers of threads are compared again; they double each time, up to the second number."""
