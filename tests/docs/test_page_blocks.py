@@ -27,6 +27,16 @@ Names = dict[str, Any]
 BUDGET = re.compile(r"(?<=\W)minutes([= ])\d+")
 
 
+WITHOUT_FIGURE = {"README", "architecture", "reliability"}
+
+
+@pytest.mark.parametrize("page", sorted({page.stem for page in DOCS.glob("*.md")} - WITHOUT_FIGURE))
+def test_a_page_begins_with_a_command_and_a_figure(page: str) -> None:
+    beginning = (DOCS / f"{page}.md").read_text(encoding="utf-8").split("\n## ")[0]
+    assert "```" in beginning
+    assert re.search(r"^!\[", beginning, re.MULTILINE)
+
+
 def short(text: str) -> str:
     """One epoch in place of any number of minutes."""
     return BUDGET.sub(r"epochs\g<1>1", text)

@@ -72,9 +72,11 @@ class ThreadCount:
         self._set(self._limit)
 
     def _decide(self, speed: float, lost: float) -> None:
-        """Args:
-        speed: steps per second.
-        lost: cores whose time the threads could have used but did not get, or waited for something else.
+        """Chooses the number of threads after a measurement.
+
+        Args:
+            speed: steps per second.
+            lost: processor time, in cores, that the threads did not use, because they got none or had to wait.
         """
         now = self._clock()
         if self._with_all is not None:
