@@ -1,6 +1,7 @@
 """Makes the pictures of the pages on models of pictures.
 
 python docs/make_generative_images.py contexts
+python docs/make_generative_images.py growing
 python docs/make_generative_images.py completions runs/gated_pixelcnn-mnist mnist-test/7/0.png mnist-test/2/1.png
 python docs/make_generative_images.py codes runs/autoencoder-mnist runs/vae-mnist
 python docs/make_generative_images.py growth runs/progressive_gan-mnist
@@ -11,12 +12,14 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import numpy as np
 import torch
 from figures import IMAGES, save
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from PIL import Image
@@ -27,6 +30,8 @@ from pixelwise.catalog import create_model
 from pixelwise.data.draw import to_rgb
 from pixelwise.data.pictures import write_png
 from pixelwise.data.splits import even_sample
+from pixelwise.models.generate.progressive_gan import COARSEST
+from pixelwise.report.figures import ACCENT, STYLE
 from pixelwise.tasks.generate.report import draw_codes
 from pixelwise.tasks.generate.task import sheet
 from pixelwise.training.opening import open_recipe_data
@@ -35,6 +40,7 @@ SIDE, ROW, COLUMN = 17, 11, 8
 """Side of the map, and the position whose prediction is asked for."""
 PLOTTED = 1500
 """Held-out pictures whose codes are drawn."""
+MOMENTS = 600
 STAGES = 5
 """Moments of a run in the figure of its growth."""
 LATER, SEEN, UNSEEN, ITSELF = range(4)
@@ -120,6 +126,38 @@ def codes(runs: list[Path]) -> None:
     save(drawing, "codes")
 
 
+def growing() -> None:
+    """The blocks that both networks of the progressive GAN use over a run (figure 1 of the paper), asked from them."""
+    network: Any = create_model("progressive_gan")
+    channels = [layer.weight.shape[1] for layer in network.generator.to_rgb]
+    progress = np.linspace(0, 1, MOMENTS)
+    used = np.zeros((len(channels), MOMENTS))
+    for column, moment in enumerate(progress):
+        network.grow(float(moment))
+        stage, share = network.generator.stage
+        used[:stage, column] = 1
+        used[stage, column] = share
+    with matplotlib.rc_context(STYLE):
+        drawing = Figure(figsize=(7.6, 3.4), layout="constrained")
+        axes = drawing.add_subplot()
+        shades = LinearSegmentedColormap.from_list("used", ("white", ACCENT))
+        axes.imshow(
+            used,
+            cmap=shades,
+            origin="lower",
+            aspect="auto",
+            interpolation="nearest",
+            extent=(0, 1, -0.5, len(channels) - 0.5),
+            vmax=1.3,
+        )
+        axes.hlines(np.arange(len(channels)) - 0.5, 0, 1, color="white", linewidth=2)
+        sides = [COARSEST << stage for stage in range(len(channels))]
+        names = [f"{side} x {side}, {count} channels" for side, count in zip(sides, channels, strict=True)]
+        axes.set_yticks(range(len(channels)), names)
+        axes.set(xlabel="share of the run")
+        save(drawing, "growing.png")
+
+
 def growth(run: Path) -> None:
     """Pictures of the same noise over a run, from coarse to fine."""
     files = [file for _, file in pixelwise.open_run(run).snapshots("samples")]
@@ -137,4 +175,4 @@ if __name__ == "__main__":
     elif sys.argv[1:2] == ["completions"]:
         completions(Path(sys.argv[2]), [Path(picture) for picture in sys.argv[3:]])
     else:
-        {"contexts": contexts}[sys.argv[1]]()
+        {"contexts": contexts, "growing": growing}[sys.argv[1]]()
