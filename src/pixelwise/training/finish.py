@@ -35,6 +35,7 @@ from pixelwise.training.progress import Display
 from pixelwise.training.recipes import load_recipe, run_name, task_named
 from pixelwise.training.run import Run, without_weights
 from pixelwise.training.session import Session
+from pixelwise.training.threads import free_cores
 
 
 def evaluate_split(
@@ -88,13 +89,14 @@ def finish(session: Session, display: Display, baselines: Mapping[str, float | N
     model, spec = load_model(run.best)
     options = task.evaluation_options(dataset, task.options())
     predictor = Predictor(task.inference(model, spec, options))
-    started = time.monotonic()
-    evaluation = evaluate_split(predictor, task, dataset, "val", run.path, options)
-    per_picture = (time.monotonic() - started) / evaluation.summary["pictures"]
+    with free_cores(session.recipe.train.minutes, session.device):
+        started = time.monotonic()
+        evaluation = evaluate_split(predictor, task, dataset, "val", run.path, options)
+        per_picture = (time.monotonic() - started) / evaluation.summary["pictures"]
+        limits = _limits(session, evaluation, options, per_picture)
     chosen = task.recommended(evaluation.summary)
     if chosen:
         save_model(run.best, read_tensors(run.best), replace(spec, notes={**spec.notes, **chosen}))
-    limits = _limits(session, evaluation, options, per_picture)
     commands = next_commands(run, dataset, task, evaluation.summary)
     sections = task.sections(evaluation, baselines or {}, run.snapshots)
     content = replace(_run_content(session, evaluation, [command for _, command in commands]), limits=limits)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from pixelwise.data.loader import TrainLoader
-from pixelwise.distributed import any_process, from_first, rank, world_size
+from pixelwise.distributed import any_process, from_first, rank
 from pixelwise.errors import UserError
 from pixelwise.hardware import reading_waits
 from pixelwise.methods.base import Method, Scalar
@@ -28,7 +28,7 @@ from pixelwise.nn.finite import check_weights
 from pixelwise.training.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
 from pixelwise.training.progress import Display
 from pixelwise.training.run import Run
-from pixelwise.training.threads import ThreadCount
+from pixelwise.training.threads import free_cores
 from pixelwise.training.validation import Validation
 
 LOG_EVERY = 10
@@ -144,9 +144,7 @@ def fit(
         saved_at = time.monotonic()
         save_cost = saved_at - started
 
-    threads = _thread_count(budget, device)
-    with display, stop_signals() as stop, ExitStack() as stack:
-        stack.callback(threads.stop)
+    with display, stop_signals() as stop, free_cores(budget.minutes, device) as threads, ExitStack() as stack:
         batches = {
             name: stack.enter_context(closing(each.batches(position.step, ahead))) for name, each in loaders.items()
         }
@@ -205,12 +203,6 @@ def fit(
             elif time.monotonic() - saved_at > max(CHECKPOINT_SECONDS, 30 * save_cost):
                 save()
     return position
-
-
-def _thread_count(budget: Budget, device: torch.device) -> ThreadCount:
-    """The number of threads follows the load of the machine, unless the run is to repeat to the byte."""
-    follows = budget.steps is None and device.type == "cpu" and world_size() == 1
-    return ThreadCount(torch.get_num_threads() if follows else 1)
 
 
 def _reached(scores: Mapping[str, float], monitor: Headline, budget: Budget) -> bool:

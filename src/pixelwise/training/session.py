@@ -40,6 +40,7 @@ from pixelwise.training.pretrained import Weights, check_origin, origin, origin_
 from pixelwise.training.progress import Display, Silent
 from pixelwise.training.recipes import build_planned, method_options
 from pixelwise.training.run import Run, create_run, open_run
+from pixelwise.training.threads import free_cores
 from pixelwise.training.validation import Validation
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -113,7 +114,8 @@ def start(
     data = _prepared(plan, read)
     if plan.recipe.train.minutes is not None:
         seconds = 60 * plan.recipe.train.minutes - (time.monotonic() - begun)
-        pace = _pace(plan.recipe, data, network, device, seconds)
+        with free_cores(plan.recipe.train.minutes, device):
+            pace = _pace(plan.recipe, data, network, device, seconds)
         crop = plan.recipe.crop
         plan = make_plan(recipe, data.facts, data.task, network=network, device=device, pace=pace)
         if plan.recipe.crop != crop:
