@@ -96,19 +96,33 @@ class DenseInference(Inference[P]):
     def outputs(
         self, raster: Raster, grid: TileGrid, overview: Overview | None = None, progress: Progress | None = None
     ) -> Iterator[Tensor]:
-        """The output (K, h, w) of the network for each tile. During each pass a thread reads the next tiles."""
+        """The output (K, h, w) of the network for each tile."""
         done = 0
         batches = _batches(grid, self._batch)
+        for batch, prepared in zip(batches, self._prepared(raster, batches, overview), strict=True):
+            yield from self.averaged(self.engine.run, prepared)
+            done += len(batch)
+            if progress is not None:
+                progress(done / len(grid))
+
+    def _prepared(
+        self, raster: Raster, batches: Sequence[Sequence[tuple[Span, Span]]], overview: Overview | None
+    ) -> Iterator[Tensor]:
+        """The input of each pass.
+
+        For another device than the CPU, a thread reads the next tiles during each pass. On the CPU it would take a core
+        from the pass, all of whose threads would wait, so tiles are read between passes, by all cores.
+        """
+        if self.engine.device.type == "cpu":
+            yield from (self._read(raster, tiles, overview) for tiles in batches)
+            return
         with ThreadPoolExecutor(1, "read") as reader:
             coming = reader.submit(self._read, raster, batches[0], overview)
-            for number in range(len(batches)):
+            for following in [*batches[1:], None]:
                 prepared = coming.result()
-                if number + 1 < len(batches):
-                    coming = reader.submit(self._read, raster, batches[number + 1], overview)
-                yield from self.averaged(self.engine.run, prepared)
-                done += len(batches[number])
-                if progress is not None:
-                    progress(done / len(grid))
+                if following is not None:
+                    coming = reader.submit(self._read, raster, following, overview)
+                yield prepared
 
     def _read(self, raster: Raster, tiles: Sequence[tuple[Span, Span]], overview: Overview | None) -> Tensor:
         blocks = []
@@ -117,7 +131,7 @@ class DenseInference(Inference[P]):
             if overview is not None:
                 overview.add_block(block, ys.start, xs.start)
             blocks.append(convert(block, self.spec.form, raster.name))
-        return self.engine.prepare(np.stack(blocks))
+        return self.engine.prepare(blocks[0][None] if len(blocks) == 1 else np.stack(blocks))
 
 
 def _batches(grid: TileGrid, size: int) -> list[list[tuple[Span, Span]]]:

@@ -73,8 +73,9 @@ class TorchEngine:
         """(N, H, W, C) pictures in the spec's form -> (N, C, H, W) normalised, on the device, channels last."""
         if self._table is not None and self.device.type == "cpu":
             # One pass and one rounding: a table holds the normalised form of each of the 256 values.
-            normalised = np.stack([cv2.LUT(np.ascontiguousarray(image), self._table) for image in images])
-            return torch.from_numpy(normalised.reshape(images.shape)).view(self.dtype).permute(0, 3, 1, 2)
+            normalised = [cv2.LUT(np.ascontiguousarray(image), self._table) for image in images]
+            joined = normalised[0] if len(normalised) == 1 else np.stack(normalised)
+            return torch.from_numpy(joined.reshape(images.shape)).view(self.dtype).permute(0, 3, 1, 2)
         source = torch.from_numpy(np.ascontiguousarray(images)).to(self.device)
         prepared = torch.empty(source.shape, dtype=self.dtype, device=self.device)
         for picture, target in zip(source.flatten(0, 1).split(ROWS), prepared.flatten(0, 1).split(ROWS), strict=True):
