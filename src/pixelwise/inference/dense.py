@@ -96,33 +96,19 @@ class DenseInference(Inference[P]):
     def outputs(
         self, raster: Raster, grid: TileGrid, overview: Overview | None = None, progress: Progress | None = None
     ) -> Iterator[Tensor]:
-        """The output (K, h, w) of the network for each tile."""
+        """The output (K, h, w) of the network for each tile. During each pass a thread reads the next tiles."""
         done = 0
         batches = _batches(grid, self._batch)
-        for batch, prepared in zip(batches, self._prepared(raster, batches, overview), strict=True):
-            yield from self.averaged(self.engine.run, prepared)
-            done += len(batch)
-            if progress is not None:
-                progress(done / len(grid))
-
-    def _prepared(
-        self, raster: Raster, batches: Sequence[Sequence[tuple[Span, Span]]], overview: Overview | None
-    ) -> Iterator[Tensor]:
-        """The input of each pass.
-
-        For another device than the CPU, a thread reads the next tiles during each pass. On the CPU it would take a core
-        from the pass, all of whose threads would wait, so tiles are read between passes, by all cores.
-        """
-        if self.engine.device.type == "cpu":
-            yield from (self._read(raster, tiles, overview) for tiles in batches)
-            return
         with ThreadPoolExecutor(1, "read") as reader:
             coming = reader.submit(self._read, raster, batches[0], overview)
-            for following in [*batches[1:], None]:
+            for number in range(len(batches)):
                 prepared = coming.result()
-                if following is not None:
-                    coming = reader.submit(self._read, raster, following, overview)
-                yield prepared
+                if number + 1 < len(batches):
+                    coming = reader.submit(self._read, raster, batches[number + 1], overview)
+                yield from self.averaged(self.engine.run, prepared)
+                done += len(batches[number])
+                if progress is not None:
+                    progress(done / len(grid))
 
     def _read(self, raster: Raster, tiles: Sequence[tuple[Span, Span]], overview: Overview | None) -> Tensor:
         blocks = []

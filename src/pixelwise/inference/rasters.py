@@ -6,9 +6,7 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -248,13 +246,7 @@ class TiffRaster(Raster):
                 sums += np.where(known, block, 0).sum(axis=(0, 1), dtype=np.float64)
         return sums / np.maximum(counts, 1)
 
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(os.cpu_count(), "decode")
-
     def close(self) -> None:
-        if "_pool" in self.__dict__:
-            self._pool.shutdown()
         self._tiff.close()
 
     def _stored(self, top: int, bottom: int, left: int, right: int) -> np.ndarray:
@@ -292,8 +284,8 @@ class TiffRaster(Raster):
         for plane in range(keyframe.samplesperpixel if planar else 1):
             samples = slice(plane, plane + 1) if planar else slice(None)
             for row in rows:
-                found = self._segments(number, [(plane * down + row) * across + column for column in columns])
-                for column, segment in zip(columns, found, strict=True):
+                for column in columns:
+                    segment = self._segment(number, (plane * down + row) * across + column)
                     y0, x0 = max(top, row * tall), max(left, column * wide)
                     y1, x1 = min(bottom, (row + 1) * tall), min(right, (column + 1) * wide)
                     block[y0 - top : y1 - top, x0 - left : x1 - left, samples] = segment[
@@ -301,43 +293,28 @@ class TiffRaster(Raster):
                     ]
         return block
 
-    def _segments(self, number: int, indices: Sequence[int]) -> list[np.ndarray]:
-        """Decoded tiles or strips, (h, w, samples) each. Those that are not cached are decoded side by side."""
-        missing = [index for index in indices if (number, index) not in self._decoded]
-        stored = [self._stored_bytes(number, index) for index in missing]
-        decode = partial(self._decode, number)
-        new = list(self._pool.map(decode, missing, stored)) if len(missing) > 1 else list(map(decode, missing, stored))
-        known = dict(zip(missing, new, strict=True))
-        found = []
-        for index in indices:
-            key = (number, index)
-            segment = known[index] if index in known else self._decoded[key]
-            found.append(segment)
-            self._cached += segment.nbytes if index in known else 0
-            self._decoded[key] = segment
+    def _segment(self, number: int, index: int) -> np.ndarray:
+        """One decoded tile or strip, (h, w, samples)."""
+        key = (number, index)
+        if key in self._decoded:
             self._decoded.move_to_end(key)
-        while self._cached > self._cache_bytes and len(self._decoded) > 1:
-            self._cached -= self._decoded.popitem(last=False)[1].nbytes
-        return found
-
-    def _stored_bytes(self, number: int, index: int) -> bytes | None:
-        """The bytes of a segment in the file; None if it was never written."""
-        page = self._pages[number]
-        if not page.databytecounts[index]:
-            return None
-        self._tiff.filehandle.seek(page.dataoffsets[index])
-        return bytes(self._tiff.filehandle.read(page.databytecounts[index]))
-
-    def _decode(self, number: int, index: int, stored: bytes | None) -> np.ndarray:
+            return self._decoded[key]
         page, keyframe = self._pages[number], self._pages[number].keyframe
         tables: dict[str, Any] = {}
         if keyframe.compression.name in ("JPEG", "OJPEG", "ALT_JPEG", "JPEG_LOSSY"):
             tables = {"jpegtables": page.jpegtables, "jpegheader": keyframe.jpegheader}
+        stored = None
+        if page.databytecounts[index]:
+            self._tiff.filehandle.seek(page.dataoffsets[index])
+            stored = self._tiff.filehandle.read(page.databytecounts[index])
         values, _, shape = keyframe.decode(stored, index, **tables, _fullsize=keyframe.is_tiled)
         if values is None:  # a sparse file in which this segment was never written
             values = np.full(shape, keyframe.nodata, keyframe.dtype)
-        segment: np.ndarray = values[0]
-        return segment
+        self._decoded[key] = values[0]
+        self._cached += values.nbytes
+        while self._cached > self._cache_bytes and len(self._decoded) > 1:
+            self._cached -= self._decoded.popitem(last=False)[1].nbytes
+        return values[0]
 
     def _forget(self, number: int, rows: range, first_column: int, across: int, down: int) -> None:
         """Drops the segments of a page that are no longer needed if blocks are read row by row: those above the block,
