@@ -41,6 +41,7 @@ SIDE, ROW, COLUMN = 17, 11, 8
 PLOTTED = 1500
 """Held-out pictures whose codes are drawn."""
 MOMENTS = 600
+"""Moments of a run in the figure of the blocks that are used."""
 STAGES = 5
 """Moments of a run in the figure of its growth."""
 LATER, SEEN, UNSEEN, ITSELF = range(4)
@@ -127,7 +128,7 @@ def codes(runs: list[Path]) -> None:
 
 
 def growing() -> None:
-    """The blocks that both networks of the progressive GAN use over a run (figure 1 of the paper), asked from them."""
+    """The blocks that both networks of a progressive GAN use over a run (figure 1 of the paper), by its own schedule."""
     network: Any = create_model("progressive_gan")
     channels = [layer.weight.shape[1] for layer in network.generator.to_rgb]
     progress = np.linspace(0, 1, MOMENTS)

@@ -19,7 +19,7 @@ class Machine:
             cores,
             clock=lambda: self.now,
             processor=lambda: self.used,
-            use=lambda count: self.history.append(count),
+            use=self.history.append,
             work=self.work,
         )
 

@@ -144,8 +144,10 @@ def labelled_features(
             continue
         height, width = observed.size
         pixels = labelled(number)
-        known = np.arange(height * width) if pixels is None else np.flatnonzero(pixels)
-        drawn = np.random.default_rng(number).choice(known, min(places, len(known)), replace=False)
+        known = height * width if pixels is None else int(np.count_nonzero(pixels))
+        drawn = np.random.default_rng(number).choice(known, min(places, known), replace=False)
+        if pixels is not None:
+            drawn = np.flatnonzero(pixels)[drawn]
         found += [observed.features_at(place % width + 0.5, place // width + 0.5) for place in drawn.tolist()]
     return found
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pixelwise.cli.process import prepare_for_pictures
+from pixelwise.errors import UserError
 
 
 def slices(
@@ -34,8 +35,8 @@ def slices(
     ] = None,
 ) -> None:
     """Turn slices of DICOM and NIfTI files into TIFFs in their units, and TIFFs back into these formats."""
+    from pixelwise.data.listing import counted
     from pixelwise.data.medical import export_slices, import_slices
-    from pixelwise.errors import UserError
 
     prepare_for_pictures()
     if like is None:
@@ -44,7 +45,4 @@ def slices(
         written = import_slices(source, like, out, name=name)
     else:
         raise UserError("--window limits what is read from a source; it does not go with --like.")
-    print(
-        f"{len(written)} {'file' if len(written) == 1 else 'files'} written: {written[0]}"
-        + (" ..." if written[1:] else "")
-    )
+    print(f"{counted(len(written), 'file', 'files')} written: {written[0]}{' ...' if written[1:] else ''}")

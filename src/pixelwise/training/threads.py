@@ -1,4 +1,4 @@
-"""How many threads a training run computes with, while other programs take processor time as well.
+"""The number of threads of a training run while other programs keep cores busy.
 
 The threads of an operation wait for the slowest of them. So a program that keeps one core busy does not just take its
 share: with as many threads as cores, every operation waits for the thread on that core, and a step can take three times
