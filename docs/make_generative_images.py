@@ -128,7 +128,7 @@ def codes(runs: list[Path]) -> None:
 
 
 def growing() -> None:
-    """The blocks that both networks of a progressive GAN use over a run (figure 1 of the paper), by its own schedule."""
+    """The blocks that both networks of a progressive GAN use over a run (figure 1 of the paper)."""
     network: Any = create_model("progressive_gan")
     channels = [layer.weight.shape[1] for layer in network.generator.to_rgb]
     progress = np.linspace(0, 1, MOMENTS)
