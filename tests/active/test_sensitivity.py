@@ -1,13 +1,14 @@
 """Distances to decision boundaries, exact for linear networks, and Monte Carlo dropout."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
 
 from pixelwise.active import adversarial_distance, margin_sensitivity, with_monte_carlo_dropout
-from pixelwise.active.dropout import MonteCarloDropout, heads_of
+from pixelwise.active.dropout import MonteCarloDropout, SharedBody, heads_of
 from pixelwise.catalog import SYSTEMS, create_model, list_models
 from pixelwise.errors import UserError
 
@@ -113,6 +114,76 @@ class TestMonteCarloDropout:
         images = torch.zeros(2, 3, *(window if isinstance(window, tuple) else (96, 96)))
         assert not draws_random_numbers(network, images)
         assert draws_random_numbers(with_monte_carlo_dropout(network), images)
+
+    @pytest.mark.parametrize("name", sorted({*list_models("segment"), *list_models("classify")}))
+    def test_passes_that_share_the_body_are_the_same_bit_for_bit(self, name: str) -> None:
+        torch.manual_seed(0)
+        random = with_monte_carlo_dropout(create_model(name, num_classes=3, **SYSTEMS[name].tiny))
+        for module in random.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.bias)  # without it, some untrained features are all zero, so dropout is idle
+        window = getattr(random, "window", None)
+        batches = torch.randn(2, 2, 3, *(window if isinstance(window, tuple) else (96, 96)))
+
+        def passes(start: Callable[[bool], None]) -> list[torch.Tensor]:
+            found = []
+            for images in batches:
+                for number in range(3):
+                    start(number == 0)
+                    torch.manual_seed(number)
+                    found.append(random(images))
+            return found
+
+        with torch.inference_mode():
+            alone = passes(lambda first: None)
+            body = SharedBody(random, batches[0])
+
+            def start(first: bool) -> None:
+                if first:
+                    body.start()
+                body.start_pass()
+
+            shared = passes(start)
+        assert not torch.equal(alone[0], alone[1])
+        assert all(torch.equal(one, other) for one, other in zip(alone, shared, strict=True))
+
+    def test_the_body_is_computed_once(self) -> None:
+        random = with_monte_carlo_dropout(self.network())
+        body, calls = SharedBody(random, torch.zeros(1, 3, 8, 8)), []
+        random[1].register_forward_hook(lambda module, arguments, output: calls.append("norm"))
+        convolution = random[0]
+        convolve = convolution._conv_forward
+        convolution._conv_forward = lambda *arguments: calls.append("convolution") or convolve(*arguments)
+        for _ in range(4):
+            body.start_pass()
+            random(torch.zeros(1, 3, 8, 8))
+        assert calls.count("convolution") == 1
+        assert calls.count("norm") == 4  # hooks are called in every pass
+
+    def test_a_call_that_changes_its_input_in_place_is_not_shared(self) -> None:
+        class Adding(nn.Module):
+            def forward(self, values: torch.Tensor) -> torch.Tensor:
+                return values.add_(1).sum((2, 3))
+
+        class Twice(nn.Module):
+            heads = ("head",)
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.convolution, self.adding, self.head = nn.Conv2d(3, 4, 3), Adding(), nn.Linear(4, 2)
+
+            def forward(self, images: torch.Tensor) -> torch.Tensor:
+                features = self.convolution(images)
+                return self.head(self.adding(features) + features.mean((2, 3)))
+
+        random, images = with_monte_carlo_dropout(Twice()), torch.randn(1, 3, 8, 8)
+        torch.manual_seed(0)
+        alone = random(images)
+        body = SharedBody(random, images)
+        for _ in range(3):
+            body.start_pass()
+            torch.manual_seed(0)
+            assert torch.equal(random(images), alone)
 
     def test_a_network_that_names_no_head_is_refused(self) -> None:
         with pytest.raises(UserError, match="Conv2d does not name the layers of its head"):

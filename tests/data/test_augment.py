@@ -175,6 +175,21 @@ def test_the_identity_changes_nothing() -> None:
     assert np.array_equal(crop.mask, sample.mask)
 
 
+@pytest.mark.parametrize("setting", [{}, {"brightness": 0.5}, {"rotate": 10}])
+def test_a_picture_as_large_as_the_crop_is_resampled_only_if_something_changes_it(setting: dict[str, object]) -> None:
+    whole = replace(blob_sample(), instances=None, class_id=3)
+    augmentation = Augmentation(crop=(96, 96)).model_copy(update=setting)
+    crop, warp = (
+        augmentation(whole, np.random.default_rng(1)),
+        augmentation.draw_warp((96, 96), np.random.default_rng(1)),
+    )
+    expected = warp.apply(whole)
+    assert crop.class_id == 3
+    assert np.array_equal(crop.mask, expected.mask)
+    assert np.array_equal(crop.image, expected.image) == ("brightness" not in setting)
+    assert np.array_equal(crop.image, whole.image) == (not setting)
+
+
 def test_outside_of_the_picture_is_void_and_mirrored() -> None:
     crop = Augmentation(crop=(120, 120))(blob_sample(), np.random.default_rng(0))
     assert crop.mask is not None

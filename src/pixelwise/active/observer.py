@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixelwise.active.dropout import heads_of, with_monte_carlo_dropout
+from pixelwise.active.dropout import SharedBody, heads_of, with_monte_carlo_dropout
 from pixelwise.active.strategies import Strategy
 from pixelwise.active.uncertainty import Passes
 from pixelwise.data.pictures import convert
@@ -112,8 +112,11 @@ class Observer:
         self._inference = task.inference(network, spec, task.options())
         # Rounded to bfloat16, the scores of whole pictures would often be equal.
         precision = "auto" if spec.input_size is None else "float32"
-        model = with_monte_carlo_dropout(network) if strategy.dropout else network
-        self._engine = TorchEngine(model, spec, precision=precision)
+        self._engine = TorchEngine(network, spec, precision=precision)
+        self._body: SharedBody | None = None
+        if strategy.dropout:  # after the batch norms were folded, because the check of that compares two passes
+            self._engine.network = with_monte_carlo_dropout(self._engine.network)
+            self._body = SharedBody(self._engine.network, self._engine.example)
         self._captured: list[Tensor] = []
         if strategy.features:
             heads_of(self._engine.network)[0].register_forward_pre_hook(self._capture)
@@ -220,7 +223,11 @@ class Observer:
             return (-distances).cpu().numpy(), None
         self._captured.clear()
         passes = Passes()
+        if self._body is not None:
+            self._body.start()
         for each in range(self._passes):
+            if self._body is not None:
+                self._body.start_pass()
             with torch.random.fork_rng([images.device] if images.is_cuda else []):
                 torch.manual_seed(int(np.random.SeedSequence((self._seed, number, tile, each)).generate_state(1)[0]))
                 logits = self._task.logits(self._engine.run(images)).float()

@@ -8,6 +8,7 @@ resampled only once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import cv2
@@ -91,6 +92,8 @@ class Augmentation(BaseModel):
         So changing a setting that is always drawn leaves all other draws alone, while turning one of the other settings
         on or off changes everything that is drawn after it in the same crop.
         """
+        if sample.image.shape[:2] == self.crop and _has_no_geometry(sample) and _only_moves(self):
+            return replace(sample, weights=None)  # the crop is the picture, so nothing is drawn or resampled
         box = None
         if self.objects > 0 and rng.random() < self.objects:
             sample, box = draw_object(sample, rng, alone=self.alone)
@@ -174,6 +177,17 @@ class Augmentation(BaseModel):
             noisy = image + rng.normal(0, noise * full, image.shape).astype(np.float32)
             image = as_dtype(noisy, image.dtype)
         return image
+
+
+@lru_cache(maxsize=64)
+def _only_moves(augmentation: Augmentation) -> bool:
+    """Whether crops differ by their positions alone."""
+    return augmentation == Augmentation(crop=augmentation.crop)
+
+
+def _has_no_geometry(sample: Sample) -> bool:
+    """Whether a sample is a picture with at most a mask and a class."""
+    return all(each is None for each in (sample.instances, sample.values, sample.partner, sample.proposals))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ decoded pictures are shared in one cache.
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from collections import deque
@@ -83,6 +84,10 @@ def stream_seed(seed: int, stream: str) -> tuple[int, ...]:
     return (seed,) if stream == LABELLED else (seed, zlib.crc32(stream.encode()), 1)
 
 
+SHARES = 4
+"""A thread gets this many shares of a batch, one after the other, so that no thread has to wait long for another."""
+
+
 class TrainLoader:
     """Full batches of random crops, without end; each epoch of the stream is a new permutation.
 
@@ -136,6 +141,9 @@ class TrainLoader:
         rng = np.random.default_rng((self._seed[0], epoch, index, *self._seed[1:]))
         return transform(self.cache.load(self.records[index]), rng)
 
+    def _crops(self, positions: Sequence[int], *, early: bool) -> list[Sample]:
+        return [self.crop(position, early=early) for position in positions]
+
     def batches(self, start: int = 0, progress: Callable[[int], float] | None = None) -> Generator[Batch, None, None]:
         """Batches from step `start` on; the next are prepared meanwhile. Close the generator to stop the threads.
 
@@ -146,7 +154,7 @@ class TrainLoader:
         Raises:
             UserError: a file turns out to be unreadable.
         """
-        pending: deque[list[Future[Sample]]] = deque()
+        pending: deque[list[Future[list[Sample]]]] = deque()
         with ThreadPoolExecutor(self.workers, thread_name_prefix="pixelwise-loader") as pool:
             try:
                 step = start
@@ -155,9 +163,12 @@ class TrainLoader:
                         first = step * self.batch_size
                         positions = range(first + self.rank, first + self.batch_size, self.processes)
                         early = progress is not None and progress(step) < self.until
-                        pending.append([pool.submit(self.crop, position, early=early) for position in positions])
+                        # A few positions at a time: handing over a single digit takes as long as cropping it.
+                        share = math.ceil(len(positions) / (SHARES * self.workers))
+                        parts = (positions[first : first + share] for first in range(0, len(positions), share))
+                        pending.append([pool.submit(self._crops, part, early=early) for part in parts])
                         step += 1
-                    yield collate([future.result() for future in pending.popleft()], self.targets)
+                    yield collate([crop for future in pending.popleft() for crop in future.result()], self.targets)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 

@@ -39,6 +39,7 @@ class TorchEngine:
         device, dtype: the device and the number format of the network.
         stride: corners of tiles lie at multiples of the stride; 1 for a classifier.
         margin: pixels that the network adds on each side, see `DenseModel`.
+        example: a small input of the network, (1, C, H, W).
         bytes_per_pixel: the peak memory of all tensors, per pixel of the padded picture.
 
     Raises:
@@ -61,9 +62,9 @@ class TorchEngine:
         with_fixed_filters(folded)
         self.network = folded.to(self.device, self.dtype).requires_grad_(False)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        example = example.to(self.device, self.dtype, memory_format=torch.channels_last)
+        self.example = example.to(self.device, self.dtype, memory_format=torch.channels_last)
         with torch.no_grad(), _LiveBytes() as memory:
-            self.network(example)
+            self.network(self.example)
         left, right, top, bottom = model.padding(height, width) if isinstance(model, DenseModel) else (0, 0, 0, 0)
         self.bytes_per_pixel = memory.peak / ((height + top + bottom) * (width + left + right))
         del folded

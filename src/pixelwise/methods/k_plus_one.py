@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from pixelwise.methods.optimised import Optimised
 from pixelwise.methods.semi_supervised import SemiSupervised, SemiSupervisedOptions
 from pixelwise.models.generate.dcgan import DCGAN
 from pixelwise.nn.encoder import Classifier
+from pixelwise.nn.perturbation import noisy
 from pixelwise.nn.statistics import held_statistics
 
 SMALL = 1024
@@ -36,6 +38,9 @@ class KPlusOneOptions(SemiSupervisedOptions):
     latent: int = Field(100, ge=1, description="dimensions of the generator's noise")
     width: int = Field(
         64, ge=1, description="channels of the generator's finest maps; an MLP has 8 times as many units"
+    )
+    noise: float = Field(
+        0.0, ge=0, description="standard deviation of noise on real and generated pictures, in those of the pictures"
     )
     generator_rate: float = Field(1.0, gt=0, description="learning rate of the generator, as a factor of the network's")
 
@@ -92,15 +97,21 @@ class KPlusOne(SemiSupervised):
         self.generator.take_range(images)
         with torch.no_grad():
             fake = self.generator(self.generator.noise(len(images)))
-        real_logits, fake_logits = (self.logits(self.network, each).float().logsumexp(1) for each in (images, fake))
+        real_logits, fake_logits = (
+            self.logits(self.network, noisy(each, self.options.noise)).float().logsumexp(1) for each in (images, fake)
+        )
         return {self.term: discriminator_loss(real_logits, fake_logits) / 2}
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        images = noisy(batch.images.float(), self.options.noise * self.forward.std)
+        return super().losses(network, replace(batch, images=images))
 
     def _mean_features(self, images: Tensor) -> Tensor:
         """Pictures (N, C, H, W), normalised -> the mean (F,) of the last layer's inputs over pictures."""
         seen: list[Tensor] = []
         handle = self._last.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
         with handle, self.forward.autocast(), held_statistics(self.network):
-            self.network(images)
+            self.network(noisy(images, self.options.noise))
         features = seen[0].flatten(1).float()
         return total(features.sum(0)) / total(features.new_full((), len(features)))
 
