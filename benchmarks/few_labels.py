@@ -32,14 +32,20 @@ LABELS, UNLABELLED = 5, 1000
 CLUSTERS = 50
 ALONE = "labels alone"
 DROPOUT = {"model.batch_norm": False, "model.dropout": 0.3, "train.ema_decay": "auto"}
-"""The discriminator of the paper has noise in place of batch norm."""
+"""The discriminator of the paper has no batch norm."""
 ROWS: dict[str, Mapping[str, Any]] = {
     ALONE: {"method.name": "supervised"},
     "pseudo-labels": {"method.name": "pseudo_labels"},
     "mean teacher": {"method.name": "mean_teacher", "train.ema_decay": "auto", "method.noise": 0.5},
     "FixMatch": {"method.name": "fixmatch", "train.ema_decay": "auto"},
     "K + 1 classes": {"method.name": "k_plus_one"},
-    "K + 1 classes, dropout": {"method.name": "k_plus_one", **DROPOUT},
+    "K + 1 classes, dropout and noise": {
+        "method.name": "k_plus_one",
+        "method.noise": 0.3,
+        "optimizer.lr": 0.003,
+        "optimizer.betas": [0.5, 0.999],
+        **DROPOUT,
+    },
     f"{ALONE}, dropout": {"method.name": "supervised", **DROPOUT},
     "VAT": {"method.name": "vat"},
 }

@@ -7,12 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from pixelwise import api
 from pixelwise.catalog import METHODS
+from pixelwise.data.pictures import write_png
 from pixelwise.data.scenes import write_scenes
 from pixelwise.errors import UserError
 from pixelwise.methods import fixmatch
@@ -20,6 +22,7 @@ from pixelwise.methods.k_plus_one import PictureGenerator
 from pixelwise.methods.semi_supervised import SemiSupervised, TeacherStudent
 from pixelwise.methods.supervised import Supervised
 from pixelwise.training import session
+from pixelwise.training.loaders import train_loaders
 from pixelwise.training.progress import Silent
 from pixelwise.training.recipes import load_recipe
 from pixelwise.training.session import Session
@@ -146,6 +149,32 @@ def test_k_plus_one_is_for_classes(data: Path, more: Path, tmp_path: Path) -> No
         api.train("unet", data=data, unlabelled=more, epochs=1, out=tmp_path / "a", overrides={
             "method.name": "k_plus_one", "model.encoder": None, "model.width": 4,
         })  # fmt: skip
+
+
+def test_the_noise_of_k_plus_one_is_on_every_picture_and_in_their_units(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for kind in ("a", "b"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for number in range(8):
+            write_png(tmp_path / "data" / kind / f"{number}.png", random.integers(0, 256, (8, 8)).astype(np.uint8))
+    seen: dict[float, list[torch.Tensor]] = {}
+    for noise in (0.0, 0.5):
+        recipe = load_recipe("k_plus_one", {
+            "data.path": str(tmp_path / "data"), "model.size": 8, "model.hidden": [8], "method.noise": noise,
+            "train.batch_size": 8, "train.epochs": 1,
+        })  # fmt: skip
+        began = session.start(recipe, name="r", out=str(tmp_path / f"run-{noise}"))
+        inputs = seen[noise] = []
+        began.method.network.register_forward_pre_hook(lambda _, given, inputs=inputs: inputs.append(given[0].float()))
+        own = began.data
+        loaders = train_loaders(began.recipe, own.dataset, own.cache, own.task, began.method)
+        batches = {name: next(loader.batches()) for name, loader in loaders.items()}
+        torch.manual_seed(0)
+        began.method.step(batches, 0.5)
+    plain, noised = seen[0.0], seen[0.5]
+    assert len(plain) == len(noised) == 5  # real, generated and labelled pictures; features of real and generated ones
+    for number in (0, 2, 3):  # generated pictures differ as such
+        assert float((noised[number] - plain[number]).std()) == pytest.approx(0.5, rel=0.1)
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, (8, 8)), (1, (28, 28)), (3, (40, 24))])

@@ -40,7 +40,7 @@ class KPlusOneOptions(SemiSupervisedOptions):
         64, ge=1, description="channels of the generator's finest maps; an MLP has 8 times as many units"
     )
     noise: float = Field(
-        0.0, ge=0, description="standard deviation of noise on real and generated pictures, in those of the pictures"
+        0.0, ge=0, description="standard deviation of noise on all pictures, in standard deviations of the pictures"
     )
     generator_rate: float = Field(1.0, gt=0, description="learning rate of the generator, as a factor of the network's")
 
@@ -51,6 +51,9 @@ class KPlusOne(SemiSupervised):
     The logit of class K + 1 is fixed to 0, so the network keeps its K outputs. A step updates the classifier, then the
     generator, which brings the mean features of its pictures closer to those of real ones (section 3.1). The features
     are the input of the network's last layer.
+
+    Without noise on its input and within it (dropout), as in the paper's network for MNIST, the classifier soon tells
+    generated pictures from real ones without fail, and learns nothing more from them.
 
     Raises:
         UserError: the network is not a classifier of whole pictures.
@@ -98,20 +101,27 @@ class KPlusOne(SemiSupervised):
         with torch.no_grad():
             fake = self.generator(self.generator.noise(len(images)))
         real_logits, fake_logits = (
-            self.logits(self.network, noisy(each, self.options.noise)).float().logsumexp(1) for each in (images, fake)
+            self.logits(self.network, self._noisy(each)).float().logsumexp(1) for each in (images, fake)
         )
         return {self.term: discriminator_loss(real_logits, fake_logits) / 2}
 
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        images = noisy(batch.images.float(), self.options.noise * self.forward.std)
-        return super().losses(network, replace(batch, images=images))
+        return super().losses(network, replace(batch, images=self._noisy(batch.images, self.forward.std)))
+
+    def _noisy(self, images: Tensor, unit: Tensor | float = 1.0) -> Tensor:
+        """Pictures (N, C, H, W) with the noise of the discriminator's input.
+
+        Args:
+            unit: the standard deviation of the pictures, (C, 1, 1) or 1 if they are normalised.
+        """
+        return noisy(images.float(), self.options.noise * unit) if self.options.noise > 0 else images
 
     def _mean_features(self, images: Tensor) -> Tensor:
         """Pictures (N, C, H, W), normalised -> the mean (F,) of the last layer's inputs over pictures."""
         seen: list[Tensor] = []
         handle = self._last.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
         with handle, self.forward.autocast(), held_statistics(self.network):
-            self.network(noisy(images, self.options.noise))
+            self.network(self._noisy(images))
         features = seen[0].flatten(1).float()
         return total(features.sum(0)) / total(features.new_full((), len(features)))
 

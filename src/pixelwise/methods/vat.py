@@ -26,7 +26,7 @@ class VATOptions(SemiSupervisedOptions):
         None, gt=0, description="length of perturbations of normalised pictures; null: derived from their distances"
     )
     share: float = Field(
-        0.35, gt=0, description="epsilon, as a share of the median distance of a picture to its nearest neighbour"
+        0.25, gt=0, description="epsilon, as a share of the median distance of a picture to its nearest neighbour"
     )
     xi: float = Field(0.1, gt=0, description="length at which the gradient is taken, as a share of epsilon")
     iterations: int = Field(1, ge=1, description="steps of the power iteration")

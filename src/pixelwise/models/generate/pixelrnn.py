@@ -101,13 +101,17 @@ class RowLSTM(LSTMLayer):
         gates = self.input_to_state(maps)  # (N, 4h, H, W)
         if self.cursor is not None:
             return self._at(gates, self.cursor)
-        count, _, _, width = gates.shape
-        hidden = cell = gates.new_zeros(count, self.width, width)
+        # Features first, then pictures and columns: a row is one product of matrices, on memory without gaps.
+        kernel = by_gate(self.state_to_state.weight[None]).squeeze(1).transpose(2, 3).flatten(2).flatten(0, 1)
+        kernel = kernel.to(gates.dtype)  # (4h, 3h), once for all rows
+        hidden = cell = gates.new_zeros(self.width, len(gates), gates.shape[3])
         rows = []
-        for row in gates.unbind(2):
-            hidden, cell = lstm_cell(row + self.state_to_state(hidden), cell)
+        for row in by_gate(gates).permute(3, 0, 2, 1, 4).contiguous():  # (4, h, N, W)
+            padded = F.pad(hidden, (1, 1))
+            above = torch.cat([padded[:, :, :-2], hidden, padded[:, :, 2:]])  # (3h, N, W)
+            hidden, cell = lstm_cell(row + (kernel @ above.flatten(1)).view_as(row), cell)
             rows.append(hidden)
-        return torch.stack(rows, 2)
+        return torch.stack(rows, 2).transpose(0, 1)
 
     def _at(self, gates: Tensor, cursor: Cursor) -> Tensor:
         if self._row != cursor.row:
@@ -116,7 +120,8 @@ class RowLSTM(LSTMLayer):
             self._from_above = self.state_to_state(hidden)  # (N, 4h, W)
             self._cell_above = cell.clone()
         column = slice(cursor.column, cursor.column + 1)
-        hidden, cell = lstm_cell(gates[:, :, 0] + self._from_above[:, :, column], self._cell_above[:, :, column])
+        found = by_gate(gates[:, :, 0] + self._from_above[:, :, column])
+        hidden, cell = lstm_cell(found, self._cell_above[:, :, column])
         self._state[0, :, :, column], self._state[1, :, :, column] = hidden, cell
         return hidden[:, :, None]
 
@@ -158,13 +163,20 @@ class DiagonalBiLSTM(LSTMLayer):
         steps = torch.arange(skewed.shape[3], device=skewed.device)
         offsets = steps - torch.arange(height, device=skewed.device)[:, None]
         inside = ((offsets >= 0) & (offsets < width)).to(gates.dtype)  # (H, W + H - 1); states outside stay zero
-        hidden = cell = gates.new_zeros(len(gates), 2 * self.width, height)
+        # Directions and features first, as in the Row LSTM.
+        kernel = self.state_to_state.weight.unflatten(0, (2, -1, GATES)).permute(0, 2, 1, 4, 3).flatten(3).flatten(1, 2)
+        kernel = kernel.to(gates.dtype)  # (2, 4h, 2h)
+        hidden = cell = gates.new_zeros(2, self.width, len(gates), height)
         columns = []
-        for step, column in enumerate(skewed.unbind(3)):
-            hidden, cell = lstm_cell(column + self.state_to_state(F.pad(hidden, (1, 0))), cell)
+        apart = skewed.unflatten(1, (2, -1, GATES)).permute(5, 1, 3, 2, 0, 4).contiguous()
+        for step, column in enumerate(apart):  # (2, 4, h, N, H)
+            before = torch.cat([F.pad(hidden, (1, 0))[..., :-1], hidden], 1)  # (2, 2h, N, H)
+            found = column + (kernel @ before.flatten(2)).view_as(column)
+            hidden, cell = lstm_cell(found.transpose(0, 1), cell)
             hidden, cell = hidden * inside[:, step], cell * inside[:, step]
             columns.append(hidden)
-        left, right = unskew(torch.stack(columns, 3), width).chunk(2, 1)
+        states = torch.stack(columns, 4).permute(2, 0, 1, 3, 4)  # (N, 2, h, H, W + H - 1)
+        left, right = unskew(states.flatten(1, 2), width).chunk(2, 1)
         return left + F.pad(right.flip(3), (0, 0, 1, -1))
 
     def _by_direction(self, gates: Tensor) -> Tensor:
@@ -180,7 +192,7 @@ class DiagonalBiLSTM(LSTMLayer):
         column = cursor.column
         self._gates[:, :, column] = right
         before = self._from_states(self._left_above[:, :, column], self._hidden[:, :, column], 0)
-        hidden, cell = lstm_cell(left + before, self._cell[:, :, column])
+        hidden, cell = lstm_cell(by_gate(left + before), self._cell[:, :, column])
         self._hidden[:, :, column + 1], self._cell[:, :, column + 1] = hidden, cell
         return (hidden + self._right_above[:, :, column])[:, :, None, None]
 
@@ -191,7 +203,7 @@ class DiagonalBiLSTM(LSTMLayer):
         row = torch.empty_like(self._right_above)
         for column in reversed(range(width)):
             before = self._from_states(self._right_above[:, :, column], hidden, 1)
-            hidden, cell = lstm_cell(self._gates[:, :, column] + before, cell)
+            hidden, cell = lstm_cell(by_gate(self._gates[:, :, column] + before), cell)
             row[:, :, column] = hidden
         return row
 
@@ -218,19 +230,24 @@ class PixelRNNDiagonal(PixelRNN):
     layer = DiagonalBiLSTM
 
 
+def by_gate(gates: Tensor) -> Tensor:
+    """Four adjacent channels per feature (N, 4h, ...) -> all features of each gate (4, N, h, ...)."""
+    return gates.unflatten(1, (-1, GATES)).movedim(2, 0)
+
+
 def lstm_cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """One step of LSTM cells (equation 3).
 
     Args:
-        gates: (N, 4h, ...), four adjacent channels per feature: output, forget and input gate, and the content.
-        cell: (N, h, ...), the previous cell states.
+        gates: (4, ...): output, forget and input gate, and the content.
+        cell: (...), the previous cell states.
 
     Returns:
-        The hidden and the cell states, each (N, h, ...).
+        The hidden and the cell states, each (...).
     """
-    output, forget, update, content = gates.unflatten(1, (-1, GATES)).unbind(2)
-    cell = forget.sigmoid() * cell + update.sigmoid() * content.tanh()
-    return output.sigmoid() * cell.tanh(), cell
+    output, forget, update = gates[:3].sigmoid()
+    cell = forget * cell + update * gates[3].tanh()
+    return output * cell.tanh(), cell
 
 
 def skew(maps: Tensor) -> Tensor:
