@@ -147,7 +147,7 @@ def test_the_skewed_diagonals_equal_the_recurrence_over_positions() -> None:
                 states = states + beside @ weights[direction, :, :, 1].T
                 own = gates[:, :, direction, :, row, column].flatten(1) + states
                 cell = zeros if before is None else cells[row, before]
-                hidden[row, column], cells[row, column] = lstm_cell(own, cell)
+                hidden[row, column], cells[row, column] = lstm_cell(own.unflatten(1, (3, 4)).movedim(2, 0), cell)
         return torch.stack([torch.stack([hidden[row, column] for column in range(5)], -1) for row in range(4)], -2)
 
     left, right = recurrence(0, [0, 1, 2, 3, 4]), recurrence(1, [4, 3, 2, 1, 0])
@@ -158,9 +158,9 @@ def test_the_skewed_diagonals_equal_the_recurrence_over_positions() -> None:
 
 def test_an_lstm_cell_equals_that_of_torch() -> None:
     generator = torch.Generator().manual_seed(0)
-    gates, cell = torch.randn(5, 12, generator=generator), torch.randn(5, 3, generator=generator)
+    gates, cell = torch.randn(4, 5, 3, generator=generator), torch.randn(5, 3, generator=generator)
     oracle = nn.LSTMCell(12, 3)
-    output, forget, update, content = gates.unflatten(1, (3, 4)).unbind(2)
+    output, forget, update, content = gates
     with torch.no_grad():
         oracle.weight_ih.copy_(torch.eye(12))
         for parameter in (oracle.weight_hh, oracle.bias_ih, oracle.bias_hh):
