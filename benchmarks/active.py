@@ -16,6 +16,7 @@ at a time, on an otherwise idle machine.
 
 from __future__ import annotations
 
+import multiprocessing
 import resource
 import shutil
 import tempfile
@@ -104,7 +105,10 @@ def simulate_row(row: str, seed: int, minutes: float) -> Result:
 def suggest_row(row: str, seed: int, minutes: float) -> Result:
     """Chooses what to label next in the pool, and returns seconds and memory."""
     prepare_for_networks()
-    run, pool = _trained(), _pool()
+    preparation = multiprocessing.get_context("spawn").Process(target=prepare)  # so that its memory is not counted
+    preparation.start()
+    preparation.join()
+    run, pool = WORK / "run", WORK / "pool"
     strategy, unit, budget = MEASURED[row]
     with tempfile.TemporaryDirectory() as place:
         started = time.monotonic()
@@ -118,20 +122,17 @@ def _here() -> Result:
     return {"memory_gb": peak, "machine": hardware.describe(), "date": time.strftime("%Y-%m-%d")}
 
 
-def _trained() -> Path:
-    """A run on 23 labelled frames, trained the first time."""
-    run = WORK / "run"
+def prepare() -> None:
+    """Trains a network on 23 labelled frames, and writes 2,000 pictures without labels, unless both are there.
+
+    The pictures are the quarters of the frames, and the frames at half their size and mirrored.
+    """
+    run, folder = WORK / "run", WORK / "pool"
     if not (run / "metrics.json").exists():
         shutil.rmtree(run, ignore_errors=True)
         api.train("unet_fpn", data=camvid(), minutes=0.5, out=run, overrides={**NETWORK, "data.labelled": 23})
-    return run
-
-
-def _pool() -> Path:
-    """2,000 pictures without labels, written the first time: frames at half their size, and their quarters."""
-    folder = WORK / "pool"
     if folder.is_dir():
-        return folder
+        return
     width, height = SIZE
     with tempfile.TemporaryDirectory(dir=WORK) as place:
         pictures = []
@@ -144,7 +145,6 @@ def _pool() -> Path:
         for number, picture in enumerate(pictures[:POOL]):
             cv2.imwrite(f"{place}/{number:04d}.png", picture)
         shutil.copytree(place, folder)
-    return folder
 
 
 def show(name: str, file: Path) -> None:
