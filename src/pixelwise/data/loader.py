@@ -165,7 +165,7 @@ class TrainLoader:
                         early = progress is not None and progress(step) < self.until
                         # A few positions at a time: handing over a single digit takes as long as cropping it.
                         share = math.ceil(len(positions) / (SHARES * self.workers))
-                        parts = (positions[first : first + share] for first in range(0, len(positions), share))
+                        parts = (positions[at : at + share] for at in range(0, len(positions), share))
                         pending.append([pool.submit(self._crops, part, early=early) for part in parts])
                         step += 1
                     yield collate([crop for future in pending.popleft() for crop in future.result()], self.targets)
