@@ -96,7 +96,7 @@ def test_hand_example() -> None:
     matrix.update(np.array([[0, 0, 1], [1, 1, 2]]), np.array([[0, 1, 1], [1, VOID, 1]]))
     assert matrix.counts.tolist() == [[1, 0, 0, 0], [1, 2, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert matrix.iou().tolist()[:3] == [1 / 2, 2 / 4, 0]
-    assert matrix.cosine().tolist()[:3] == [1 / math.sqrt(2), 2 / math.sqrt(8), 0]
+    assert matrix.cosine().tolist()[:3] == pytest.approx([1 / math.sqrt(2), 2 / math.sqrt(8), 0])
     summary = matrix.summary("val")
     assert summary["iou"] == {"sky": 0.5, "road": 0.5, "car": 0.0, "tree": None}
     assert summary["recall"]["car"] is None  # never true

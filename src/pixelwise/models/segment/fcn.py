@@ -104,13 +104,25 @@ class FCN(DenseModel):
         return self.head[self.last](scores)
 
 
-def deconvolution(channels: int, factor: int) -> nn.ConvTranspose2d:
+class Deconvolution(nn.ConvTranspose2d):
+    """A transposed convolution in the number format of its weights, also under autocast.
+
+    On CPUs with AMX, the gradient for its input is wrong in bfloat16 if it has two to four channels and a kernel of
+    16 x 16 or more (oneDNN in torch 2.13).
+    """
+
+    def forward(self, maps: Tensor, output_size: list[int] | None = None) -> Tensor:
+        with torch.autocast(maps.device.type, enabled=False):
+            return super().forward(maps.to(self.weight.dtype), output_size)
+
+
+def deconvolution(channels: int, factor: int) -> Deconvolution:
     """A transposed convolution that makes maps `factor` (even) times as large; it starts as bilinear interpolation.
 
     Its stride is `factor`, its kernel `2 factor` and its padding `factor // 2`. Within half a position of the border it
     interpolates towards the zeros outside.
     """
-    layer = nn.ConvTranspose2d(channels, channels, 2 * factor, factor, factor // 2, bias=False)
+    layer = Deconvolution(channels, channels, 2 * factor, factor, factor // 2, bias=False)
     with torch.no_grad():
         layer.weight.zero_()
         layer.weight[range(channels), range(channels)] = bilinear_kernel(factor)
