@@ -98,8 +98,8 @@ def test_fitted_machines_find_what_is_learned() -> None:
         (picture(boxes, classes), objects([[float(v) for v in box] for box in boxes], classes))
         for boxes, classes in scenes
     ]
-    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-    for _ in range(40):
+    optimizer = torch.optim.Adam(network.parameters(), 3e-4)
+    for _ in range(80):
         for images, targets in batches:
             optimizer.zero_grad()
             network.losses(images, targets)["loss"].backward()
