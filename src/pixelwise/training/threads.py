@@ -1,4 +1,4 @@
-"""The number of threads of a training run while other programs keep cores busy.
+"""How many threads a run uses while other programs keep cores busy.
 
 The threads of an operation wait for the slowest of them. So a program that keeps one core busy does not just take its
 share: with as many threads as cores, every operation waits for the thread on that core, and a step can take three times
