@@ -12,6 +12,7 @@ The score of fc7 starts at random, so that the whole network learns from the fir
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -112,7 +113,9 @@ class Deconvolution(nn.ConvTranspose2d):
     """
 
     def forward(self, maps: Tensor, output_size: list[int] | None = None) -> Tensor:
-        with torch.autocast(maps.device.type, enabled=False):
+        device = maps.device.type
+        without = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+        with without:  # the device "meta" has no autocast to switch off
             return super().forward(maps.to(self.weight.dtype), output_size)
 
 
