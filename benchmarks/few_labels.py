@@ -4,8 +4,7 @@
 
 The data is scikit-learn's 8x8 digits: 5 labelled digits per class, chosen by the seed; 1,000 others without their
 labels; and the remaining 747 to measure the error. There is one validation, at the end, so it cannot choose anything.
-Every network sees the same digits and takes the same number of steps. The classical references see the same pixels:
-scikit-learn has no transductive SVM, so self-training of an SVM takes its place.
+Every network sees the same digits and takes the same number of steps. The classical references see the same pixels.
 """
 
 from __future__ import annotations
@@ -14,22 +13,18 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.cluster import KMeans
 from sklearn.datasets import load_digits
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
-from sklearn.svm import SVC
 
 from pixelwise import api
 from pixelwise.data.pictures import write_png
+from pixelwise.tasks.classify.references import REFERENCES
 
 LABELS, UNLABELLED = 5, 1000
-CLUSTERS = 50
 ALONE = "labels alone"
 DROPOUT = {"model.batch_norm": False, "model.dropout": 0.3, "train.ema_decay": "auto"}
 """The discriminator of the paper has no batch norm."""
@@ -50,32 +45,6 @@ ROWS: dict[str, Mapping[str, Any]] = {
     "VAT": {"method.name": "vat"},
 }
 """Row -> its changes to the recipe `vat`."""
-
-
-def self_training(labelled: np.ndarray, classes: np.ndarray, more: np.ndarray) -> Any:
-    """An SVM that labels the pictures it is most certain of, again and again (Yarowsky, ACL 1995)."""
-    every, known = np.concatenate([labelled, more]), np.concatenate([classes, np.full(len(more), -1)])
-    return SelfTrainingClassifier(SVC(gamma="scale", C=10, probability=True, random_state=0)).fit(every, known)
-
-
-def label_spreading(labelled: np.ndarray, classes: np.ndarray, more: np.ndarray) -> Any:
-    """Zhou, Bousquet, Lal, Weston, Schölkopf, NIPS 2003."""
-    every, known = np.concatenate([labelled, more]), np.concatenate([classes, np.full(len(more), -1)])
-    return LabelSpreading(kernel="knn", n_neighbors=7).fit(every, known)
-
-
-def clusters(labelled: np.ndarray, classes: np.ndarray, more: np.ndarray) -> Any:
-    """k-means of all pictures; a cluster has the class of the labelled picture that is nearest to its centre."""
-    centres = KMeans(CLUSTERS, n_init=4, random_state=0).fit(np.concatenate([labelled, more])).cluster_centers_
-    named = KNeighborsClassifier(1).fit(labelled, classes).predict(centres)
-    return KNeighborsClassifier(1).fit(centres, named)
-
-
-REFERENCES: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], Any]] = {
-    "k-means, 50 clusters": clusters,
-    "self-training SVM": self_training,
-    "label spreading": label_spreading,
-}
 
 
 def split_digits(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,7 +88,7 @@ def fit_reference(row: str, seed: int) -> tuple[float, float]:
     digits = load_digits()
     labelled, more, held_out = split_digits(seed)
     started = time.monotonic()
-    fitted = REFERENCES[row](digits.data[labelled], digits.target[labelled], digits.data[more])
+    fitted = REFERENCES[row].fit(digits.data[labelled], digits.target[labelled], digits.data[more], seed)
     wrong = fitted.predict(digits.data[held_out]) != digits.target[held_out]
     return 100 * float(wrong.mean()), time.monotonic() - started
 

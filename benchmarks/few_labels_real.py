@@ -5,8 +5,8 @@
 
 Every row of a network has 8 minutes. There is one validation, at its end, so it cannot choose anything: the scores are
 those of the last weights. `mnist` has ten labels per class and 47,900 further digits without labels; the error is that
-on the 10,000 test digits. The first three rows are scikit-learn's on the same pixels; self-training fits its SVM again
-and again, so it gets 5,000 of the unlabelled digits. `camvid-16` has labels for 23 of 367 frames, `camvid-8` for 46: a
+on the 10,000 test digits. The first three rows are scikit-learn's on the same pixels, with 20,000 of the
+unlabelled digits, self-training with 5,000. `camvid-16` has labels for 23 of 367 frames, `camvid-8` for 46: a
 row of frames of each video, from a place that the seed chooses. All networks are a U-Net over MobileNetV2 with weights
 learned on ImageNet; the score is the mean IoU on the 101 validation frames. The result of a row is appended to
 `benchmarks/results/few_labels-TABLE.jsonl`, and finished rows are not run again. Data is read from $PIXELWISE_SHARED
@@ -26,16 +26,16 @@ from typing import Any
 
 import numpy as np
 
-from few_labels import REFERENCES
 from pixelwise import api, hardware
 from pixelwise.cli.process import prepare_for_networks
 from pixelwise.data.dataset import UNLABELLED
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.labelled_list import names_digest
+from pixelwise.data.splits import even_sample
+from pixelwise.tasks.classify.references import REFERENCES
 from rows import Cell, Rows, by_row, command, finished, mean, median, table
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
-SELF_TRAINED = 5_000
 METHODS: dict[str, Mapping[str, Any]] = {
     "labels alone": {},
     "pseudo-labels": {"method.name": "pseudo_labels"},
@@ -70,7 +70,7 @@ class Table:
     Attributes:
         labelled: number of training pictures with labels.
         methods: row -> the settings of its method.
-        references: rows of `few_labels.REFERENCES`.
+        references: rows of `pixelwise.tasks.classify.references`.
         split: the pictures to measure on.
     """
 
@@ -158,8 +158,9 @@ def fit_reference(row: str, seed: int, chosen: Table) -> dict[str, Any]:
         records = dataset.split(split)
         pixels[split] = np.stack([dataset.read(record).ravel() for record in records]).astype(np.float32)
         classes[split] = np.array([-1 if record.class_id is None else record.class_id for record in records])
-    more = pixels[UNLABELLED][: SELF_TRAINED if row == "self-training SVM" else None]
-    fitted = REFERENCES[row](pixels["train"], classes["train"], more)
+    reference = REFERENCES[row]
+    more = np.stack(even_sample(pixels[UNLABELLED], reference.most))
+    fitted = reference.fit(pixels["train"], classes["train"], more, seed)
     wrong = fitted.predict(pixels[chosen.split]) != classes[chosen.split]
     names = [record.name for record in dataset.split("train")]
     return {"error": 100 * float(wrong.mean()), "digest": names_digest(names)}

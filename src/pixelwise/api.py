@@ -234,6 +234,7 @@ def _run_parts(
             make_display().say(words)
         _run_to_the_end(session, progress, baselines)
     if compared and rank() == 0:
+        variants.measure_references(run, make_display().say if progress else Silent().say)
         finish_variants(run)
     return run
 

@@ -9,7 +9,15 @@ import pytest
 
 from pixelwise.metrics import Headline
 from pixelwise.report.page import render_page
-from pixelwise.report.variants import VariantOutcome, VariantsContent, curves, curves_sheet, variants_page
+from pixelwise.report.variants import (
+    ReferenceOutcome,
+    VariantOutcome,
+    VariantsContent,
+    curves,
+    curves_sheet,
+    spread,
+    variants_page,
+)
 
 ACCURACY = Headline("score", "accuracy")
 FID = Headline("score", "FID", higher=False, limits=(0, None))
@@ -57,6 +65,21 @@ def test_without_measurements_on_training_pictures_there_are_no_columns_for_them
     outcomes = [replace(one, training=None) for one in content().outcomes]
     text = render_page(variants_page(content(outcomes=outcomes)))
     assert '<th>variant</th><th class="right">validation</th><th class="right">epochs</th>' in text
+
+
+def test_references_stand_above_the_variants_and_can_be_best() -> None:
+    references = (ReferenceOutcome("spreading", "a classical method", 0.625),)
+    text = render_page(variants_page(content(references=references)))
+    section = text[text.index('id="means"') :]
+    section = section[: section.index("</section>")]
+    rows = [re.sub("<.*?>", " ", row).split() for row in section.split("</tr>")[1:5]]
+    assert [row[0] for row in rows] == ["spreading", "plain", "other", "third"]
+    assert re.findall('<span class="best">(.*?)</span>', section) == ["0.625"]
+    assert "a classical method" in section
+    axes = spread(content(references=references)).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["spreading", "plain", "other", "third"]
+    assert list(axes.lines[0].get_xdata()) == [0.625]
+    assert 'id="means"' not in render_page(variants_page(content()))
 
 
 def test_curves_share_their_axes() -> None:

@@ -17,12 +17,14 @@ import torch
 import yaml
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, log_loss
+from sklearn.neighbors import KNeighborsClassifier
 
 from pixelwise import api
 from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import open_dataset
 from pixelwise.errors import UserError
 from pixelwise.recipe.recipe import digest, to_yaml
+from pixelwise.tasks.classify.references import REFERENCES
 from pixelwise.training import loop
 from pixelwise.training.recipes import load_recipe, variant_recipes
 from pixelwise.training.run import Run, open_run
@@ -280,6 +282,43 @@ def test_each_variant_is_trained_once_per_seed_and_means_are_compared(few_digits
         load_recipe(written(tmp_path, variants={}, seeds=[1]))
     with pytest.raises(UserError, match="seeds has a number twice"):
         load_recipe(written(tmp_path, seeds=[1, 1]))
+
+
+def test_references_are_measured_on_the_same_pictures(few_digits: Path, tmp_path: Path) -> None:
+    """The recipe asks for 10 of the 40 labels, and the classical methods see no more; the other 30 have none."""
+    recipe = written(tmp_path, variants={"plain": {}}, references=True, data={"labelled": 10})
+    run = api.train(recipe, data=few_digits, epochs=1, out=tmp_path / "run")
+    found = run.metrics["references"]
+    assert list(found) == list(REFERENCES)
+    dataset = open_dataset(few_digits, labelled=10)
+    assert (len(dataset.split("train")), len(dataset.split("unlabelled"))) == (10, 30)
+    pixels = {
+        split: np.stack([dataset.read(record).ravel() for record in dataset.split(split)]).astype(float)
+        for split in ("train", "unlabelled", "val")
+    }
+    classes = [record.class_id for record in dataset.split("train")]
+    nearest = KNeighborsClassifier(1).fit(pixels["train"], classes)
+    truth = [record.class_id for record in dataset.split("val")]
+    every = np.concatenate([pixels["train"], pixels["unlabelled"]])
+    # There are more clusters than pictures, so each picture is its own cluster and has its nearest label.
+    named = KNeighborsClassifier(1).fit(every, nearest.predict(every))
+    assert found["k-means"] == pytest.approx(accuracy_score(truth, named.predict(pixels["val"])))
+    assert all(score > 0.3 for score in found.values()), "chance is 0.1"
+    assert all(name in run.report.read_text() for name in found)
+    for name in ("metrics.json", "report.html"):
+        (run.path / name).unlink()
+    before = run.references_file.stat().st_mtime_ns
+    assert api.resume(run.path).metrics["references"] == found
+    assert run.references_file.stat().st_mtime_ns == before
+
+
+def test_references_need_variants_and_a_task_that_has_some(scenes_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="references are for recipes with variants"):
+        load_recipe(written(tmp_path, variants={}, references=True))
+    (tmp_path / "masks.yaml").write_text("model: {name: unet}\nreferences: true\nvariants: {one: {}}\n")
+    with pytest.raises(UserError, match="references: there are none for the task 'segment'"):
+        api.train(tmp_path / "masks.yaml", data=scenes_folder, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", ["few_labels", "few_labels_classes"])

@@ -126,5 +126,7 @@ def print_variants(run: Run) -> None:
     for name, row in run.metrics["variants"].items():
         scores = [number(row[key]) for key in ("training", "validation", "gap")]
         rows.append([name, *scores, f"{row['epochs']:.1f}", number(row["kept"]), f"{row['kept_epoch']:.1f}"])
+    for name, score in run.metrics.get("references", {}).items():
+        rows.append([name, "", number(score), "", "", "", ""])
     show(Listing(columns, rows, run.metrics["definition"]))
     print_files(run, runs=run.path / "variants")

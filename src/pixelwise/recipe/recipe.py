@@ -83,6 +83,9 @@ class Recipe(Section):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (), description="train each variant once per seed; empty: once, with train.seed"
     )
+    references: bool = Field(
+        False, description="compare the variants with classical methods that learn from the same pictures"
+    )
     about: str = Field("", description="what the recipe is for, in a sentence")
     provenance: dict[str, Any] = Field({}, description="versions and data fingerprint, written by a run")
 
@@ -92,6 +95,8 @@ class Recipe(Section):
             raise ValueError("stages and variants are both set; a recipe has one of them")
         if self.seeds and not self.variants:
             raise ValueError("seeds are for recipes with variants; set train.seed for a single run")
+        if self.references and not self.variants:
+            raise ValueError("references are for recipes with variants, which are compared with them; leave it out")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds has a number twice")
         return self
@@ -130,7 +135,7 @@ def to_yaml(recipe: Recipe | PlannedRecipe, reasons: Mapping[str, str] | None = 
     reasons = reasons or {}
     lines = ["# Every setting of this training run. Edit a copy and train again: pixelwise train COPY.yaml"]
     for section, values in recipe.model_dump(mode="json").items():
-        if section in {"about", "stages", "variants", "seeds"} and not values:
+        if section in {"about", "stages", "variants", "seeds", "references"} and not values:
             continue
         if not isinstance(values, dict):
             lines.append(f"{section}: {inline(values)}")

@@ -75,6 +75,15 @@ class VariantMean:
     seeds: int
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceOutcome:
+    """The score on validation pictures of a classical method that learned from the same pictures as the variants."""
+
+    name: str
+    about: str
+    score: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantsContent:
     """The page of a recipe's variants.
@@ -85,6 +94,7 @@ class VariantsContent:
         definition: what the columns of the table mean, in sentences.
         recipe: the recipe as YAML.
         next_commands: commands to copy; lines that begin with # are comments and are left out.
+        references: classical methods to compare the variants with.
     """
 
     title: str
@@ -94,6 +104,13 @@ class VariantsContent:
     outcomes: Sequence[VariantOutcome]
     recipe: str = ""
     next_commands: Sequence[str] = field(default=())
+    references: Sequence[ReferenceOutcome] = ()
+
+    @property
+    def heading(self) -> str:
+        """What is compared, as a heading."""
+        label = self.headline.label
+        return f"{label[:1].upper()}{label[1:]} of each variant"
 
     @property
     def repeated(self) -> bool:
@@ -125,8 +142,6 @@ def _mean_and_deviation(values: Sequence[float | None]) -> tuple[float | None, f
 
 def variants_page(content: VariantsContent) -> Page:
     """The page that compares variants: a table, the curves of each, the recipe and the next commands."""
-    label = content.headline.label
-    heading = f"{label[:1].upper()}{label[1:]} of each variant"
     commands = [line for line in content.next_commands if line and not line.startswith("#")]
     drawn = [
         Figure(svg(curves(one, content), f"scores and losses of {one.name}"), one.name, one.about)
@@ -135,8 +150,8 @@ def variants_page(content: VariantsContent) -> Page:
     return Page(
         content.title,
         [
-            *([Section("means", f"{heading}, over seeds", _over_seeds(content), link="Means")] * content.repeated),
-            Section("table", heading, [_table(content), Text(content.definition, soft=True)], link="Table"),
+            *_summary(content),
+            Section("table", content.heading, [_table(content), Text(content.definition, soft=True)], link="Table"),
             Section("curves", "Curves", [Figures(drawn)]),
             Section("recipe", "Recipe", [Details("The whole recipe", [Code(content.recipe)])]),
             Section("next", "What next", [Commands(commands) if commands else missing("Nothing was suggested.")]),
@@ -167,41 +182,56 @@ def _table(content: VariantsContent) -> Table:
     return Table(columns, [[cell for _, cell in row] for row in rows])
 
 
-def _over_seeds(content: VariantsContent) -> list[Block]:
-    columns = [Column("variant"), *(Column(title, right=True) for title in ("last weights", "±", "kept", "±", "seeds"))]
-    rows: list[list[Cell]] = []
+def _summary(content: VariantsContent) -> list[Section]:
+    """Means over seeds, and classical references; nothing if every variant has one run and there are no references."""
+    if not content.repeated and not content.references:
+        return []
+    over = ", over seeds" if content.repeated else ""
     means = content.means()
-    index = content.headline.best([each.last for each in means])
-    for number, each in enumerate(means):
+    best = content.headline.best([*(each.score for each in content.references), *(each.last for each in means)])
+    none = Number(None)
+    rows: list[list[Cell]] = [
+        [each.name, Number(each.score, best=number == best), none, none, none, "", each.about]
+        for number, each in enumerate(content.references)
+    ]
+    for number, each in enumerate(means, len(rows)):
         rows.append([
-            each.variant, Number(each.last, best=number == index), Number(each.last_deviation), Number(each.kept),
+            each.variant, Number(each.last, best=number == best), Number(each.last_deviation), Number(each.kept),
             Number(each.kept_deviation), str(each.seeds), each.about,
         ])  # fmt: skip
-    words = (
-        "Mean and standard deviation over seeds. The score of the last weights is the one to compare: no score of "
-        "these pictures chose them."
-    )
-    return [
+    words = "The score of the last weights is the one to compare: no score of these pictures chose them."
+    if content.repeated:
+        words = f"Mean and standard deviation over seeds. {words}"
+    if content.references:
+        words += " The first rows are classical methods, which learned from the same pictures."
+    columns = [Column("variant"), *(Column(title, right=True) for title in ("last weights", "±", "kept", "±", "seeds"))]
+    blocks: list[Block] = [
         Table([*columns, Column("", soft=True, optional=True)], rows),
         Text(words, soft=True),
         Figures([Figure(svg(spread(content), "score of each variant by seed"), "", "")]),
     ]
+    return [Section("means", f"{content.heading}{over}", blocks, link="Means")]
 
 
 def spread(content: VariantsContent) -> Drawing:
-    """The score of the last weights of each run as a dot, and the mean of each variant as a line."""
-    means = content.means()
+    """The score of the last weights of each run as a dot, and the mean of each variant as a line.
+
+    Above them, the score of each classical reference is a diamond.
+    """
+    means, references = content.means(), content.references
+    names = [*(each.name for each in references), *(each.variant for each in means)]
     with matplotlib.rc_context(STYLE):
-        figure = Drawing(figsize=(6.4, 0.6 + 0.34 * len(means)), layout="constrained")
+        figure = Drawing(figsize=(6.4, 0.6 + 0.34 * len(names)), layout="constrained")
         axes = figure.subplots()
-        for row, each in enumerate(means):
+        axes.plot([each.score for each in references], range(len(references)), "D", color=SECOND, markersize=5)
+        for row, each in enumerate(means, len(references)):
             values = [one.validation for one in content.outcomes if one.group == each.variant]
             known = [value for value in values if value is not None]
             axes.plot(known, [row] * len(known), "o", color=ACCENT, markersize=5, alpha=0.7)
             if each.last is not None:
                 axes.plot([each.last] * 2, [row - 0.3, row + 0.3], color=SECOND, linewidth=2)
-        axes.set_yticks(range(len(means)), [each.variant for each in means])
-        axes.set_ylim(len(means) - 0.5, -0.5)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlabel(f"{content.headline.label} of the last weights; lines: means", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(visible=True, axis="x")

@@ -134,6 +134,8 @@ class Task(ABC):
         explains: whether networks have an output that `pixelwise explain` can trace back to pixels.
         label_units: what `pixelwise suggest` can ask to label, the default first: words of `tasks.labelling.UNITS`;
             empty for tasks whose networks have no strategies.
+        references: classical methods that learn from pictures with and without labels, by name, with a description of
+            each; empty for none.
         again: a reason and the flags for another evaluation, for the commands that a report suggests; None for none.
     """
 
@@ -158,6 +160,7 @@ class Task(ABC):
     compares: ClassVar[bool] = False
     explains: ClassVar[bool] = True
     label_units: ClassVar[tuple[str, ...]] = ()
+    references: ClassVar[Mapping[str, str]] = MappingProxyType({})
     again: ClassVar[tuple[str, str] | None] = None
 
     # The network and its data.
@@ -259,6 +262,14 @@ class Task(ABC):
             UserError: options that need labels which the dataset does not have.
         """
         return options
+
+    def reference_score(self, name: str, dataset: Dataset, recipe: PlannedRecipe) -> float:
+        """The first headline of one of the `references` on the split `val`, after it learned from the other pictures.
+
+        Args:
+            recipe: that of a network with which it is compared; it sees no more of the pictures.
+        """
+        raise NotImplementedError(f"the task '{self.name}' has no classical references")
 
     def output_names(self, spec: ModelSpec) -> tuple[str, ...]:
         """The names of the maps or logits that a network outputs: the names of the classes."""

@@ -27,7 +27,7 @@ from pixelwise.recipe.recipe import reasoned
 from pixelwise.report.limits import Limit, settings
 from pixelwise.report.page import write_page
 from pixelwise.report.run_page import RunContent, run_page
-from pixelwise.report.variants import VariantOutcome, VariantsContent, variants_page
+from pixelwise.report.variants import ReferenceOutcome, VariantOutcome, VariantsContent, variants_page
 from pixelwise.tasks.base import Evaluation, Outcome, Task
 from pixelwise.tasks.sampling import NEW
 from pixelwise.training.limits import find_limits, sample_size
@@ -147,6 +147,8 @@ def finish_variants(run: Run) -> None:
             for outcome in content.outcomes
         },
     }
+    if content.references:
+        summary["references"] = {each.name: each.score for each in content.references}
     if content.repeated:
         summary["means"] = {each.variant: asdict(each) for each in content.means()}
     write_text(run.metrics_file, json.dumps(summary, indent=2, allow_nan=False) + "\n")
@@ -184,7 +186,15 @@ def compare_variants(run: Run) -> VariantsContent:
         outcomes=outcomes,
         recipe=run.variants_file.read_text(),
         next_commands=commands.splitlines(),
+        references=_references(run),
     )
+
+
+def _references(run: Run) -> list[ReferenceOutcome]:
+    """The classical methods that `variants.measure_references` measured; none if it was not asked to."""
+    if not run.references_file.exists():
+        return []
+    return [ReferenceOutcome(**each) for each in json.loads(run.references_file.read_text())]
 
 
 VARIANTS_DEFINITION = (

@@ -86,6 +86,8 @@ def begin(recipe: Recipe, *, name: str, out: str | None) -> tuple[Run, Data, lis
     weights = Weights()
     _settle_weights(values, name, weights)
     whole = build_recipe(values, name)
+    if whole.references and not data.task.references:
+        raise UserError(f"references: there are none for the task '{data.task.name}'; leave it out.")
     reading = Reading(whole, data)
     for number, (words, each) in enumerate(_to_be_tried(whole)):
         with TemporaryDirectory(prefix="pixelwise-") as folder:

@@ -20,6 +20,8 @@ from pixelwise.recipe.recipe import Part, PlannedRecipe, Recipe
 from pixelwise.recipe.sections import DataSection
 from pixelwise.tasks.base import Task
 
+WHOLE = frozenset({"stages", "variants", "seeds", "references"})
+"""The keys of a recipe for several runs that the recipe of each run lacks."""
 R = TypeVar("R", Recipe, PlannedRecipe)
 
 
@@ -115,7 +117,7 @@ def run_name(variant: str, seed: int | None) -> str:
 
 
 def _part_recipe(recipe: Recipe, part: Part, source: str, share: float = 1.0, seed: int | None = None) -> Recipe:
-    values = recipe.model_dump(mode="json", exclude={"stages", "variants", "seeds", "provenance"})
+    values = recipe.model_dump(mode="json", exclude={*WHOLE, "provenance"})
     values["about"] = part.about
     for budget in ("epochs", "minutes"):
         if values["train"][budget] is not None:
@@ -210,7 +212,7 @@ def build_planned(values: Mapping[str, Any], source: str) -> PlannedRecipe:
     Raises:
         UserError: a wrong key or value; the message says what was found and what is allowed.
     """
-    values = {name: value for name, value in values.items() if name not in {"stages", "variants", "seeds"}}
+    values = {name: value for name, value in values.items() if name not in WHOLE}
     model = values.get("model")
     if isinstance(model, Mapping) and isinstance(
         model.get("name"), str

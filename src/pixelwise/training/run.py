@@ -79,6 +79,11 @@ class Run:
     def variants_file(self) -> Path:
         return self.path / "variants.yaml"
 
+    @property
+    def references_file(self) -> Path:
+        """Classical methods with their scores, in the folder of a run with variants."""
+        return self.path / "references.json"
+
     def variant(self, name: str) -> Run:
         """The run of a variant."""
         return Run(self.path / "variants" / name)

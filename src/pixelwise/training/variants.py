@@ -6,12 +6,14 @@ other run; the folder itself holds the comparison.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 
+from pixelwise.atomic import write_text
 from pixelwise.distributed import barrier
-from pixelwise.training.opening import Data
+from pixelwise.training.opening import Data, open_recipe_data
 from pixelwise.training.parts import Reading
-from pixelwise.training.recipes import load_recipe, variant_recipes
+from pixelwise.training.recipes import load_recipe, task_named, variant_recipes
 from pixelwise.training.run import Run
 from pixelwise.training.session import Session
 
@@ -34,3 +36,25 @@ def sessions(run: Run, opened: Data | None = None, begun: float | None = None) -
         if not run.variant(name).finished:
             words = f"variant {number} of {len(recipes)}, {name}" + (f": {recipe.about}" if recipe.about else "")
             yield words, reading.session(recipe, run.variant(name), words)
+
+
+def measure_references(run: Run, say: Callable[[str], None]) -> None:
+    """Measures the classical references, if the recipe asks for them, on the data of the finished variants.
+
+    Args:
+        say: told what is measured.
+
+    Raises:
+        UserError: the data cannot be read.
+    """
+    whole = load_recipe(run.variants_file)
+    if not whole.references or run.references_file.exists():
+        return
+    dataset = open_recipe_data(whole)
+    planned = run.variant(next(iter(variant_recipes(whole)))).planned
+    task = task_named(planned.model.name, planned.task)
+    outcomes = []
+    for name, about in task.references.items():
+        say(f"{name}: {about}")
+        outcomes.append({"name": name, "about": about, "score": task.reference_score(name, dataset, planned)})
+    write_text(run.references_file, json.dumps(outcomes, indent=2) + "\n")

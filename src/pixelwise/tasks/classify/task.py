@@ -28,6 +28,7 @@ from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
 from pixelwise.tasks.classify.inference import RANKS, ClassifyInference, ClassifyOptions, ClassPrediction
 from pixelwise.tasks.classify.labelling import prepare_folders, write_sorted
 from pixelwise.tasks.classify.limits import classify_limits
+from pixelwise.tasks.classify.references import REFERENCES, reference_accuracy
 from pixelwise.tasks.classify.scores import ClassScores
 from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import covering
@@ -58,6 +59,7 @@ class Classify(Task):
     validation_batch = 64
     options = ClassifyOptions
     label_units = ("pictures",)
+    references = MappingProxyType({name: reference.about for name, reference in REFERENCES.items()})
     again = ("measure again, averaging over mirror images: slower, often a little better", " --flips horizontal")
 
     def check(self, dataset: Dataset, stock: Stock) -> None:
@@ -114,6 +116,9 @@ class Classify(Task):
         self, spec: ModelSpec, folder: Path, recipe: PlannedRecipe | None = None, options: Any = None
     ) -> ClassScores:
         return ClassScores(spec.class_names, thorough=recipe is None)
+
+    def reference_score(self, name: str, dataset: Dataset, recipe: PlannedRecipe) -> float:
+        return reference_accuracy(name, dataset, recipe.crop, recipe.train.seed)
 
     def predictions(
         self, spec: ModelSpec, forward: Forward, network: nn.Module, samples: Sequence[Sample], images: Tensor
