@@ -58,6 +58,22 @@ def test_each_video_gives_frames_in_a_row_in_proportion_to_its_length(videos: Pa
         assert sorted(gaps)[:-1] == [1] * (len(frames) - 1)
 
 
+def test_two_videos_are_enough(tmp_path: Path) -> None:
+    """Too few groups for a split, one with more than half of the frames: still two videos."""
+    names = [f"{video}_{frame:04d}" for video, frames in (("day", 20), ("night", 8)) for frame in range(0, frames)]
+    for name in (*names, "other_1"):
+        write_png(tmp_path / "images" / f"{name}.png", np.full((24, 24, 3), len(name), np.uint8))
+        write_png(tmp_path / "masks" / f"{name}.png", np.eye(24, dtype=np.uint8))
+    (tmp_path / "train.txt").write_text("\n".join(names) + "\n")
+    (tmp_path / "val.txt").write_text("other_1\n")
+    chosen = [Path(name).name.split("_") for name in choose_labelled(open_dataset(tmp_path), 7, 0)]
+    for video, length, expected in (("day", 20, 5), ("night", 8, 2)):
+        frames = sorted(int(frame) for name, frame in chosen if name == video)
+        assert len(frames) == expected
+        gaps = [(after - before) % length for before, after in zip(frames, frames[1:] + frames[:1], strict=True)]
+        assert sorted(gaps)[:-1] == [1] * (expected - 1)
+
+
 @pytest.mark.parametrize("data", ["videos", "digits"])
 def test_fewer_labels_are_a_part_of_more(data: str, request: pytest.FixtureRequest) -> None:
     dataset = open_dataset(request.getfixturevalue(data))

@@ -91,7 +91,8 @@ def _kinds(dataset: Dataset, records: Sequence[Record]) -> dict[str, list[str]]:
         for record in sorted(records, key=lambda record: _rank(0, record.name)):
             kinds[f"class {record.class_id}"].append(record.name)
         return kinds
-    found, _ = groups(dataset.root, records)
+    # Frames of two videos are alike as those of ten are, so fewer and larger groups count than for a split.
+    found, _ = groups(dataset.root, records, fewest=2, largest=1.0)
     for group, record in sorted(zip(found, records, strict=True), key=lambda pair: pair[1].name):
         kinds[group].append(record.name)
     return kinds

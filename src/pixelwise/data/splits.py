@@ -99,18 +99,23 @@ def groups(
     records: Sequence[Record],
     within: Callable[[Record], str] | None = None,
     classes_of: Callable[[Record], Collection[int]] | None = None,
+    *,
+    fewest: int = FEWEST_GROUPS,
+    largest: float = 0.5,
 ) -> tuple[tuple[str, ...], str]:
     """The group of each record, and half a sentence on the source of the groups.
 
     In this order: `groups.csv` at the root (`picture,group` per line); the sub-folder below the folder of pictures; the
-    name before its trailing number (`0001TP` of `0001TP_006690`). The last two count only if they give at least four
-    groups with two pictures on average, and none of them holds more than half of all pictures. They must not name the
-    class or the kind either: a group that has a class to itself would remove this class from the other side of the
-    split. Otherwise each picture is its own group, except that pictures that differ only in their suffix stay together.
+    name before its trailing number (`0001TP` of `0001TP_006690`). The last two count only if they give enough groups,
+    with two pictures on average, and none of them is too large. They must not name the class or the kind either: a
+    group that has a class to itself would remove this class from the other side of the split. Otherwise each picture is
+    its own group, except that pictures that differ only in their suffix stay together.
 
     Args:
         within: the part of a record's name in which groups are looked for; None for the whole name.
         classes_of: the ids of the classes in a record, or the id of its class as a whole; None if nothing is known.
+        fewest: how many groups are enough; by default, enough for a split.
+        largest: the largest share of the pictures in one group.
 
     Raises:
         UserError: a groups.csv that cannot be understood.
@@ -126,7 +131,7 @@ def groups(
         (folders, "sub-folders kept whole"),
         (prefixes, "pictures whose names differ only in the last number kept together"),
     ):
-        if not _are_groups(ids) or (ids is prefixes and kinds_by_name(records, within)):
+        if not _are_groups(ids, fewest, largest) or (ids is prefixes and kinds_by_name(records, within)):
             continue
         if not (classes_of and _say_the_class(ids, records, classes_of)):
             return ids, note
@@ -220,9 +225,9 @@ def _before_number(key: PurePosixPath) -> str:
     return str(key.with_name(prefix)) if prefix else ""
 
 
-def _are_groups(ids: Sequence[str]) -> bool:
+def _are_groups(ids: Sequence[str], fewest: int, largest: float) -> bool:
     sizes = Counter(ids)
-    return FEWEST_GROUPS <= len(sizes) <= len(ids) / 2 and max(sizes.values()) <= len(ids) / 2
+    return fewest <= len(sizes) <= len(ids) / 2 and max(sizes.values()) <= largest * len(ids)
 
 
 def _read_groups(path: Path, records: Sequence[Record]) -> tuple[dict[str, str], int]:
