@@ -42,6 +42,7 @@ class MeanTeacher(TeacherStudent):
         return self.options.weight * math.exp(-5 * (1 - risen) ** 2)
 
     def unlabelled_terms(self, images: Tensor, names: Sequence[str], progress: float) -> dict[str, Tensor]:
-        taught = self.taught(noisy(images, self.options.noise))
-        found = self.logits(self.network, noisy(images, self.options.noise))
+        deviation = self.options.noise * images.std()
+        taught = self.taught(noisy(images, deviation))
+        found = self.logits(self.network, noisy(images, deviation))
         return {self.term: probability_distance(found, taught)}

@@ -12,13 +12,14 @@ from torch.nn import functional as F
 from pixelwise.hardware import on_device
 
 CONTRAST, SHIFT, GAIN = 0.5, 0.7, 0.2
-"""Largest change of contrast and of each channel's gain as shares, and of brightness in standard deviations."""
+"""Largest change of contrast and of each channel's gain as shares, and of brightness in standard deviations of all
+pixel values."""
 GREY, BLURRED = 0.2, 0.5
 """Probabilities that a picture loses its colours, and that it is blurred."""
 WIDTHS = 0.1, 1.5
 """Standard deviation of the blur in pixels."""
 NOISE = 0.15
-"""Largest standard deviation of the noise, in standard deviations of the pictures."""
+"""Largest standard deviation of the noise, in standard deviations of all pixel values."""
 AREA = 0.1, 0.5
 """Smallest and largest area of a box as a share of the picture's."""
 
@@ -27,21 +28,23 @@ def strongly_lit(images: Tensor) -> Tensor:
     """Pictures (N, C, H, W), each in different light: contrast, brightness, colours, blur and noise.
 
     Nothing moves, so labels of pixels stay valid. The changes are those of FixMatch's strong augmentation that keep
-    positions (Sohn et al., NeurIPS 2020, appendix D), with blur as usual for segmentation.
+    positions (Sohn et al., NeurIPS 2020, appendix D), with blur as usual for segmentation. They are as strong however
+    the pictures are normalised.
     """
     count, channels = images.shape[:2]
+    unit = images.std()
 
     def between(low: float, high: float, width: int = 1) -> Tensor:
         drawn = low + (high - low) * torch.rand(count, width, 1, 1)
         return on_device(drawn, images.device).to(images.dtype)
 
     middle = images.mean((1, 2, 3), keepdim=True)
-    changed = (images - middle) * between(1 - CONTRAST, 1 + CONTRAST) + middle + between(-SHIFT, SHIFT)
+    changed = (images - middle) * between(1 - CONTRAST, 1 + CONTRAST) + middle + unit * between(-SHIFT, SHIFT)
     if channels > 1:
         changed = changed * between(1 - GAIN, 1 + GAIN, channels)
         changed = torch.where(between(0, 1) < GREY, changed.mean(1, keepdim=True), changed)
     changed = torch.where(between(0, 1) < BLURRED, blurred(changed, between(*WIDTHS)), changed)
-    return noisy(changed, between(0, NOISE))
+    return noisy(changed, unit * between(0, NOISE))
 
 
 def noisy(images: Tensor, deviation: Tensor | float) -> Tensor:
