@@ -49,10 +49,12 @@ def more(data: Path) -> Path:
     return folder
 
 
-def begin(method: str, data: Path, more: Path | None, out: Path, **train: Any) -> Session:
+def begin(
+    method: str, data: Path, more: Path | None, out: Path, options: dict[str, Any] | None = None, **train: Any
+) -> Session:
     values = {
         "model": {"name": "unet", "encoder": None, "width": 4, "batch_norm": True},
-        "method": {"name": method},
+        "method": {"name": method, **(options or {})},
         "augment": {"crop": [32, 32]},
         "train": {"epochs": 2.0, "batch_size": 2, "validations": 1, "seed": 3, "precision": "float32", **train},
     }
@@ -97,6 +99,28 @@ def test_running_statistics_follow_labelled_pictures_alone(
     changed = [not torch.equal(state[key], expected[key]) for key in expected]
     assert any(changed)
     assert all(torch.equal(value, expected[key]) for key, value in method.network.named_buffers())
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_a_run_can_begin_with_the_labels_alone(
+    name: str, data: Path, more: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until `start`, no picture without labels passes through the network; the speed is measured with such pictures."""
+    real, at = METHODS[name].unlabelled_terms, []
+
+    def counted(self: Any, images: Tensor, names: Any, progress: float) -> dict[str, Tensor]:
+        at.append(progress)
+        return real(self, images, names, progress)
+
+    monkeypatch.setattr(METHODS[name], "unlabelled_terms", counted)
+    began = begin(name, data, more, tmp_path / "a", {"start": 0.5}, epochs=8.0)
+    assert not at, "epochs time nothing"
+    session.execute(began, Silent())
+    assert at == [0.5 + step / 16 for step in range(8)], "16 steps of 2 pictures in 8 epochs of 4"
+    at.clear()
+    begin(name, data, more, tmp_path / "b", {"start": 0.5}, epochs=None, minutes=0.2)
+    assert at
+    assert set(at) == {0.5}
 
 
 @pytest.mark.parametrize("name", TEACHERS)

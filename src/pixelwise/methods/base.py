@@ -132,12 +132,14 @@ class Method(ABC):
         streams: the batches that are drawn per step; the first stream counts the epochs.
         forward: see `Forward`.
         network: the network with the weights of the last step.
+        full_from: the progress from which on a step does all that the method does; before, steps may take less time.
     """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
     streams: ClassVar[tuple[Stream, ...]] = (LABELLED_STREAM,)
     forward: Forward
     network: nn.Module
+    full_from: float = 0.0
 
     def __init__(self, setup: Setup) -> None:
         """

@@ -21,8 +21,10 @@ class PseudoLabelOptions(SemiSupervisedOptions):
     threshold: float = Field(
         0.9, ge=0, lt=1, description="least probability of a pseudo-label; 0 takes all, as in the paper"
     )
-    start: float = Field(0.1, ge=0, le=1, description="share of the run before pseudo-labels count")
-    ramp: float = Field(0.5, ge=0, le=1, description="share of the run over which their weight then rises")
+    start: float = Field(0.1, ge=0, lt=1, description="share of the run at its beginning that learns from labels alone")
+    ramp: float = Field(
+        0.5, ge=0, le=1, description="share of the run over which the weight of pseudo-labels then rises"
+    )
 
 
 class PseudoLabels(SemiSupervised):
@@ -37,8 +39,7 @@ class PseudoLabels(SemiSupervised):
 
     def weight(self, progress: float) -> float:
         options = self.options
-        risen = 1.0 if options.ramp == 0 else min(max(progress - options.start, 0.0) / options.ramp, 1.0)
-        return options.weight * risen * (progress >= options.start)
+        return options.weight * (1.0 if options.ramp == 0 else min((progress - options.start) / options.ramp, 1.0))
 
     def unlabelled_terms(self, images: Tensor, names: Sequence[str], progress: float) -> dict[str, Tensor]:
         self.network.eval()

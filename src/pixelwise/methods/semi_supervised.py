@@ -27,6 +27,7 @@ class SemiSupervisedOptions(MethodOptions):
     """Options of all methods with unlabelled pictures."""
 
     weight: float = Field(1.0, ge=0, description="weight of the loss without labels; the supervised loss has 1")
+    start: float = Field(0.0, ge=0, lt=1, description="share of the run at its beginning that learns from labels alone")
     unlabelled_batch: int | None = Field(
         None, ge=2, description="pictures without labels per step; null: a quarter of a megapixel, at most 128"
     )
@@ -55,6 +56,7 @@ class SemiSupervised(Supervised):
             )
         self._logits: Callable[[Tensor], Tensor] = setup.logits
         self.options = setup.options
+        self.full_from = setup.options.start
         self._crop = setup.recipe.crop
 
     def batch_sizes(self, batch_size: int) -> dict[str, int]:
@@ -65,16 +67,19 @@ class SemiSupervised(Supervised):
 
     def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, Scalar]:
         labelled, unlabelled = (batches[stream.name].to(self.forward.device) for stream in self.streams)
-        images = self.forward.normalised(unlabelled.images)
         self.optimised.train()
-        terms = self.unlabelled_terms(images, unlabelled.names, progress)
+        terms: dict[str, Tensor] = {}
+        if progress >= self.options.start:
+            images = self.forward.normalised(unlabelled.images)
+            terms = self.unlabelled_terms(images, unlabelled.names, progress)
         values = self.losses(self.network, labelled)
         values |= terms
-        values["loss"] = values["loss"] + self.weight(progress) * terms[self.term]
+        if terms:
+            values["loss"] = values["loss"] + self.weight(progress) * terms[self.term]
         return self.update(values, progress, labelled)
 
     def weight(self, progress: float) -> float:
-        """The weight of the loss without labels at this point of the run."""
+        """The weight of the loss without labels at this point of the run, after `start`."""
         return self.options.weight
 
     @abstractmethod

@@ -54,7 +54,7 @@ def measure_pace(
         torch.manual_seed(recipe.train.seed)
         for number in range(1 + TIMED_STEPS):
             started = time.monotonic()
-            method.step({name: next(stream) for name, stream in streams.items()}, 0.0)
+            method.step({name: next(stream) for name, stream in streams.items()}, method.full_from)
             method.check()  # this waits for the device
             times.append(time.monotonic() - started)
             if number and time.monotonic() - begun > TIMED_SHARE * seconds:
