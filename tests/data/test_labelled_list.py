@@ -60,7 +60,7 @@ def test_each_video_gives_frames_in_a_row_in_proportion_to_its_length(videos: Pa
 
 def test_two_videos_are_enough(tmp_path: Path) -> None:
     """Too few groups for a split, one with more than half of the frames: still two videos."""
-    names = [f"{video}_{frame:04d}" for video, frames in (("day", 20), ("night", 8)) for frame in range(0, frames)]
+    names = [f"{video}_{frame:04d}" for video, frames in (("day", 20), ("night", 8)) for frame in range(frames)]
     for name in (*names, "other_1"):
         write_png(tmp_path / "images" / f"{name}.png", np.full((24, 24, 3), len(name), np.uint8))
         write_png(tmp_path / "masks" / f"{name}.png", np.eye(24, dtype=np.uint8))
