@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from pixelwise.data.dataset import UNLABELLED, Dataset
 from pixelwise.data.fit import Centre, resized
@@ -60,6 +59,7 @@ def self_training(labelled: np.ndarray, classes: np.ndarray, more: np.ndarray, s
 
     Each time, it labels the tenth of the pictures that it is most certain of among those without a label.
     """
+    from scipy.special import softmax
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.semi_supervised import SelfTrainingClassifier
     from sklearn.svm import SVC
