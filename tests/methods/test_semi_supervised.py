@@ -14,8 +14,10 @@ from torch import Tensor
 
 from pixelwise import api
 from pixelwise.catalog import METHODS
+from pixelwise.data.loader import Batch
 from pixelwise.data.pictures import write_png
 from pixelwise.data.scenes import write_scenes
+from pixelwise.data.targets import PixelTargets
 from pixelwise.errors import UserError
 from pixelwise.methods import fixmatch
 from pixelwise.methods.k_plus_one import PictureGenerator
@@ -50,10 +52,16 @@ def more(data: Path) -> Path:
 
 
 def begin(
-    method: str, data: Path, more: Path | None, out: Path, options: dict[str, Any] | None = None, **train: Any
+    method: str,
+    data: Path,
+    more: Path | None,
+    out: Path,
+    options: dict[str, Any] | None = None,
+    model: dict[str, Any] | None = None,
+    **train: Any,
 ) -> Session:
     values = {
-        "model": {"name": "unet", "encoder": None, "width": 4, "batch_norm": True},
+        "model": {"name": "unet", **(model or {"encoder": None, "width": 4, "batch_norm": True})},
         "method": {"name": method, **(options or {})},
         "augment": {"crop": [32, 32]},
         "train": {"epochs": 2.0, "batch_size": 2, "validations": 1, "seed": 3, "precision": "float32", **train},
@@ -154,18 +162,61 @@ def test_fixmatch_trains_on_the_pasted_picture_with_the_pasted_labels(
     teacher = torch.nn.functional.one_hot(images[:, 0].long(), 11).permute(0, 3, 1, 2).float() * 50
     seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def loss(logits: Tensor, labels: Tensor, confident: Tensor) -> Tensor:
-        seen.append((logits, labels, confident))
-        return logits.sum()
+    def loss(pictures: Tensor, labels: Tensor, confident: Tensor) -> Tensor:
+        seen.append((pictures, labels, confident))
+        return pictures.sum()
 
-    monkeypatch.setattr(fixmatch, "pseudo_label_loss", loss)
+    monkeypatch.setattr(method, "pseudo_label_loss", loss)
     monkeypatch.setattr(method, "taught", lambda pictures: teacher)
-    monkeypatch.setattr(method, "logits", lambda network, pictures: pictures)
     method.unlabelled_terms(images, ["a", "b", "c"], 0.5)
     ((shown, labels, confident),) = seen
     assert torch.equal(shown[:, 0].long(), labels)
     assert (labels != images[:, 0].long()).any(), "a box of another picture"
     assert confident.all()
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_pseudo_labels_are_learned_as_labels_of_a_person_are(
+    deep: bool, data: Path, more: Path, tmp_path: Path
+) -> None:
+    """With the terms and class weights of the recipe, at every level that predicts; all of it times the share that is
+    confident, and no gradient from elsewhere."""
+    encoder = {"encoder": "resnet18", "decoder_channels": [16, 8, 8, 8], "deep_supervision": True}
+    model = encoder if deep else {}
+    method = begin("fixmatch", data, more, tmp_path / "a", model=model).method
+    assert isinstance(method, SemiSupervised)
+    torch.manual_seed(0)
+    images = torch.randn(2, 3, 32, 32)
+    labels = torch.randint(0, 3, (2, 32, 32))
+    confident = torch.zeros(2, 32, 32, dtype=torch.bool)
+    confident[0, :16] = True
+    method.optimised.train()
+    state = {key: value.clone() for key, value in method.network.state_dict().items()}
+    loss = method.pseudo_label_loss(images, labels, confident)
+    assert all(torch.equal(value, state[key]) for key, value in method.network.state_dict().items())
+    masks = labels.masked_fill(~confident, 255)
+    picture = images * method.forward.std + method.forward.mean
+    expected = Supervised.losses(method, method.network, Batch(picture, ("a", "b"), PixelTargets(masks)))
+    assert ("auxiliary" in expected) == deep
+    assert loss.item() == pytest.approx(0.25 * expected["loss"].item(), rel=1e-4)
+    nothing = method.pseudo_label_loss(images, labels, torch.zeros_like(confident))
+    assert nothing.item() == 0
+    other = torch.where(confident, labels, 2 - labels)
+    assert method.pseudo_label_loss(images, other, confident).item() == pytest.approx(loss.item())
+
+
+def test_only_confident_classes_cost_and_all_are_counted(digits_folder: Path, tmp_path: Path) -> None:
+    """FixMatch's equation 4, for classes: the sum of cross entropy over confident pictures, divided by all."""
+    values = {"data.path": str(digits_folder), "data.labelled": 20, "method.name": "fixmatch",
+              "train.precision": "float32"}  # fmt: skip
+    began = session.start(load_recipe("mlp", values), name="r", out=str(tmp_path / "run"))
+    method = began.method
+    assert isinstance(method, SemiSupervised)
+    size = (5, len(began.recipe.normalize.mean), *began.recipe.crop)
+    images, labels = torch.randn(size), torch.tensor([0, 2, 1, 0, 2])
+    confident = torch.tensor([True, False, True, False, True])
+    each = torch.nn.functional.cross_entropy(method.network(images), labels, reduction="none")
+    assert method.pseudo_label_loss(images, labels, confident).item() == pytest.approx(each[confident].sum().item() / 5)
 
 
 def test_k_plus_one_is_for_classes(data: Path, more: Path, tmp_path: Path) -> None:

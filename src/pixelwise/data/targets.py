@@ -23,6 +23,18 @@ class Targets(ABC):
     def collate(cls, samples: Sequence[Sample]) -> Self:
         """Stacks the labels of samples whose pictures have the same size."""
 
+    @classmethod
+    def of_classes(cls, classes: Tensor, known: Tensor) -> Self:
+        """Labels from class ids, as if a person had given those that are known and left out the others.
+
+        Only for targets that are one class per picture or per pixel.
+
+        Args:
+            classes: (N,) or (N, H, W) int64.
+            known: bool, of the same shape.
+        """
+        raise NotImplementedError(f"{cls.__name__} are not classes")
+
     def to(self, device: torch.device) -> Self:
         """The same labels on a device."""
         moved: dict[str, Any] = {}
@@ -58,6 +70,10 @@ class PixelTargets(Targets):
             weights = torch.from_numpy(np.stack([ones if s.weights is None else s.weights for s in samples]))
         return cls(torch.from_numpy(masks).long(), weights)
 
+    @classmethod
+    def of_classes(cls, classes: Tensor, known: Tensor) -> Self:
+        return cls(classes.masked_fill(~known, VOID))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassTargets(Targets):
@@ -72,6 +88,10 @@ class ClassTargets(Targets):
     @classmethod
     def collate(cls, samples: Sequence[Sample]) -> Self:
         return cls(torch.tensor([NO_CLASS if sample.class_id is None else sample.class_id for sample in samples]))
+
+    @classmethod
+    def of_classes(cls, classes: Tensor, known: Tensor) -> Self:
+        return cls(classes.masked_fill(~known, NO_CLASS))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

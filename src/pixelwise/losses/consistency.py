@@ -1,4 +1,4 @@
-"""Losses between predictions for one picture: cross entropy with pseudo-labels, and the distance of probabilities.
+"""What predictions for one picture say about each other: pseudo-labels, and the distance of probabilities.
 
 Logits are (N, K) for classes or (N, K, H, W) for pixels. A single logit (K = 1) is the foreground's against a
 background of logit 0. Everything is computed in float32, and float64 stays. In a run of several processes, means are
@@ -27,21 +27,6 @@ def pseudo_labels(logits: Tensor) -> tuple[Tensor, Tensor]:
     """The most probable classes (N, ...) int64, and their probabilities (N, ...)."""
     confidence, labels = log_probabilities(logits).max(1)
     return labels, confidence.exp()
-
-
-def pseudo_label_loss(logits: Tensor, labels: Tensor, confident: Tensor) -> Tensor:
-    """Cross entropy in nats, summed over confident positions and divided by the number of all positions.
-
-    As in Sohn et al., NeurIPS 2020, equation 4: few confident positions give a small loss, so that the weight of what
-    has no labels grows with the network's confidence.
-
-    Args:
-        logits: (N, K, ...).
-        labels: (N, ...) class ids, as `pseudo_labels` returns them.
-        confident: (N, ...) bool.
-    """
-    entropy = F.nll_loss(log_probabilities(logits), labels, reduction="none")
-    return total((entropy * confident).sum()) / total(entropy.new_full((), entropy.numel()))
 
 
 def probability_distance(logits: Tensor, other_logits: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pixelwise.data.dataset import UNLABELLED
 from pixelwise.data.loader import LABELLED, Batch
+from pixelwise.data.targets import Targets
 from pixelwise.errors import NotFinite
 from pixelwise.hardware import reading_waits
 from pixelwise.nn.finite import check_answer
@@ -112,6 +113,7 @@ class Setup:
         network: the network that the catalog built, on the device and in its final memory layout.
         criterion: the loss of the task; None for a network that implements `losses` itself.
         logits: the output of a network -> class logits (N, K, ...); None for a task without classes.
+        targets: the class of the task's targets; None if batches have pictures only.
         frozen: modules that stay in evaluation mode, see `nn.freezing`.
     """
 
@@ -121,6 +123,7 @@ class Setup:
     forward: Forward
     criterion: Criterion | None
     logits: Callable[[Any], Tensor] | None = None
+    targets: type[Targets] | None = None
     frozen: Sequence[nn.Module] = ()
 
 

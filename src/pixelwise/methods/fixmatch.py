@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pydantic import Field
 from torch import Tensor
 
-from pixelwise.losses.consistency import pseudo_label_loss, pseudo_labels
+from pixelwise.losses.consistency import pseudo_labels
 from pixelwise.methods.semi_supervised import SemiSupervisedOptions, TeacherStudent
 from pixelwise.nn.perturbation import pasted, random_boxes, strongly_lit
 
@@ -26,7 +26,7 @@ class FixMatchOptions(SemiSupervisedOptions):
 
 
 class FixMatch(TeacherStudent):
-    """Cross entropy between the network's prediction for a strong copy and the teacher's confident labels.
+    """The supervised loss for a strong copy of a picture, with the teacher's confident predictions as labels.
 
     The weak copy is the crop with the augmentation of the recipe. The strong copy is that crop in different light,
     blurred and noisy. If the network labels pixels, a box of the next picture is pasted into it, and pseudo-labels and
@@ -46,5 +46,5 @@ class FixMatch(TeacherStudent):
             else:
                 strong, labels, confidence = (pasted(boxes, each) for each in (strong, labels, confidence))
         confident = confidence >= self.options.threshold
-        loss = pseudo_label_loss(self.logits(self.network, strong), labels, confident)
+        loss = self.pseudo_label_loss(strong, labels, confident)
         return {self.term: loss, "confident": confident.float().mean()}

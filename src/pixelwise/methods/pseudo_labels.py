@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pixelwise.losses.consistency import pseudo_label_loss, pseudo_labels
+from pixelwise.losses.consistency import pseudo_labels
 from pixelwise.methods.semi_supervised import SemiSupervised, SemiSupervisedOptions
 
 
@@ -28,7 +28,7 @@ class PseudoLabelOptions(SemiSupervisedOptions):
 
 
 class PseudoLabels(SemiSupervised):
-    """Cross entropy with the most probable class of the network in evaluation mode, for the same pictures.
+    """The supervised loss, with the most probable class of the network in evaluation mode as label of the same picture.
 
     The weight rises linearly from 0 after `start` (equation 16): early predictions are mostly wrong, and the network
     would learn them.
@@ -47,5 +47,5 @@ class PseudoLabels(SemiSupervised):
             labels, confidence = pseudo_labels(self.logits(self.network, images))
         self.optimised.train()
         confident = confidence >= self.options.threshold
-        loss = pseudo_label_loss(self.logits(self.network, images), labels, confident)
+        loss = self.pseudo_label_loss(images, labels, confident)
         return {self.term: loss, "confident": confident.float().mean()}

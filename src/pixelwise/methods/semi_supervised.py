@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pixelwise.data.loader import Batch
+from pixelwise.distributed import total
 from pixelwise.errors import UserError
 from pixelwise.methods.base import LABELLED_STREAM, UNLABELLED_STREAM, MethodOptions, Scalar, Setup
 from pixelwise.methods.supervised import Supervised
@@ -54,7 +55,9 @@ class SemiSupervised(Supervised):
                 f"method.name: {setup.recipe.method.name} trains networks that predict class probabilities, and "
                 f"{setup.recipe.model.name} is trained for the task '{setup.recipe.task}'; leave it out."
             )
+        assert setup.targets is not None
         self._logits: Callable[[Tensor], Tensor] = setup.logits
+        self._targets = setup.targets
         self.options = setup.options
         self.full_from = setup.options.start
         self._crop = setup.recipe.crop
@@ -90,6 +93,22 @@ class SemiSupervised(Supervised):
             images: (N, C, H, W), as the network takes them; the network is in training mode.
             names: the pictures' names.
         """
+
+    def pseudo_label_loss(self, images: Tensor, labels: Tensor, confident: Tensor) -> Tensor:
+        """The supervised loss of the network for normalised pictures and confident labels, times their share.
+
+        With cross entropy alone, this is its sum over confident positions, divided by the number of all positions (Sohn
+        et al., NeurIPS 2020, equation 4): few confident labels give a small loss, so that the weight of what has no
+        labels grows with the network's confidence. Running statistics stay as they are.
+
+        Args:
+            labels: (N,) or (N, H, W) class ids.
+            confident: bool, of the same shape; only these labels count.
+        """
+        share = total(confident.float().sum()) / total(images.new_full((), confident.numel()))
+        with held_statistics(self.network):
+            values = self.criterion_losses(self.network, images, self._targets.of_classes(labels, confident))
+        return share * values["loss"]
 
     def logits(self, network: nn.Module, images: Tensor) -> Tensor:
         """Logits (N, K, ...) of a network for normalised pictures; running statistics stay as they are."""

@@ -46,13 +46,23 @@ class Supervised(Method):
     def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
         if self.criterion is None:
             return self.forward(network.losses, batch.images, targets=batch.targets)  # type: ignore[arg-type]
+        return self.criterion_losses(network, self.forward.normalised(batch.images), batch.targets)
+
+    def criterion_losses(self, network: nn.Module, images: Tensor, targets: Any) -> dict[str, Tensor]:
+        """The terms of the criterion, those of auxiliary heads as `auxiliary`, and their sum as `loss`.
+
+        Args:
+            images: (N, C, H, W), as the network takes them.
+        """
+        assert self.criterion is not None
         weights = getattr(network, "auxiliary_weights", ())
+        with self.forward.autocast():
+            answer, *others = network(images, auxiliary=True) if weights else (network(images),)
+        values = self.criterion(answer, targets)
         if not weights:
-            return self.criterion(self.forward(network, batch.images), batch.targets)
-        answer, *others = self.forward(network, batch.images, auxiliary=True)
-        values = self.criterion(answer, batch.targets)
+            return values
         auxiliary = [
-            weight * self.criterion(each, batch.targets)["loss"] for weight, each in zip(weights, others, strict=True)
+            weight * self.criterion(each, targets)["loss"] for weight, each in zip(weights, others, strict=True)
         ]
         values["auxiliary"] = torch.stack(auxiliary).sum()
         values["loss"] = values["loss"] + values["auxiliary"]

@@ -297,7 +297,8 @@ def make_method(recipe: PlannedRecipe, data: Data, network: nn.Module, device: t
     options = method_options(recipe.method.name, recipe.method.options, "the recipe")
     criterion = task.criterion(recipe, data.facts, network)
     logits = task.logits if task.gives_logits else None
-    return METHODS[recipe.method.name](Setup(network, recipe, options, forward, criterion, logits, frozen))
+    setup = Setup(network, recipe, options, forward, criterion, logits, task.targets, frozen)
+    return METHODS[recipe.method.name](setup)
 
 
 def _check_streams(recipe: PlannedRecipe) -> None:
