@@ -232,7 +232,8 @@ def spread(content: VariantsContent) -> Drawing:
                 axes.plot([each.last] * 2, [row - 0.3, row + 0.3], color=SECOND, linewidth=2)
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel(f"{content.headline.label} of the last weights; lines: means", fontsize=8)
+        marks = "lines: means" + ("; diamonds: classical methods" if references else "")
+        axes.set_xlabel(f"{content.headline.label} of the last weights; {marks}", fontsize=8)
         axes.tick_params(labelsize=8)
         axes.grid(visible=True, axis="x")
     return figure
