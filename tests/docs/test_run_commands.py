@@ -59,6 +59,8 @@ SKIPPED = {
     "another.png": "takes a minute; explain is tested on smaller pictures",
 }
 """A word of a command -> why the command is not run."""
+SMALLER = {"hourglass_pose": {"augment.crop": "[64, 64]", "model.features": "16"}}
+"""Name of a network or recipe -> settings that make it quick, in addition to the catalog's tiny options."""
 SHORT_SIMULATION = ("--budget", "2", "--rounds", "1", "--seeds", "1", "--epochs", "1")
 """The last value of an option counts."""
 PLACEHOLDER = re.compile(r"^model\.weights=([A-Z_0-9]+(\.\w+)?|\w+/\S+)$")
@@ -108,6 +110,7 @@ def shortened(words: list[str]) -> list[str]:
             for key, value in tiny.items()
             if key not in of_task and f"model.{key}" not in given
         }
+        settings |= SMALLER.get(name, {})
         if recipe.seeds:
             settings["seeds"] = "[0]"
     if "weights=" not in " ".join(kept):
