@@ -5,10 +5,10 @@
 
 Every row of a network has 8 minutes. There is one validation, at its end, so it cannot choose anything: the scores are
 those of the last weights. `mnist` has ten labels per class and 47,900 further digits without labels; the error is that
-on the 10,000 test digits. The first three rows are scikit-learn's on the same pixels, with 20,000 of the
-unlabelled digits, self-training with 5,000. `camvid-16` has labels for 23 of 367 frames, `camvid-8` for 46: a
-row of frames of each video, from a place that the seed chooses. All networks are a U-Net over MobileNetV2 with weights
-learned on ImageNet; the score is the mean IoU on the 101 validation frames. The result of a row is appended to
+on the 10,000 test digits. The first three rows are scikit-learn's on the same pixels, with 20,000 of the unlabelled
+digits, self-training with 5,000. `camvid-16` has labels for 23 of 367 frames, `camvid-8` for 46: a row of frames of
+each video, from a place that the seed chooses. All networks are a U-Net over MobileNetV2 with weights learned on
+ImageNet; the score is the mean IoU on the 101 validation frames. The result of a row is appended to
 `benchmarks/results/few_labels-TABLE.jsonl`, and finished rows are not run again. Data is read from $PIXELWISE_SHARED
 (default ../shared). Run one command at a time, on an otherwise idle machine.
 """

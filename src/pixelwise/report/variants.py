@@ -186,7 +186,7 @@ def _summary(content: VariantsContent) -> list[Section]:
     """Means over seeds, and classical references; nothing if every variant has one run and there are no references."""
     if not content.repeated and not content.references:
         return []
-    over = ", over seeds" if content.repeated else ""
+    over = "over seeds" if content.repeated else "beside classical methods"
     means = content.means()
     best = content.headline.best([*(each.score for each in content.references), *(each.last for each in means)])
     none = Number(None)
@@ -210,7 +210,7 @@ def _summary(content: VariantsContent) -> list[Section]:
         Text(words, soft=True),
         Figures([Figure(svg(spread(content), "score of each variant by seed"), "", "")]),
     ]
-    return [Section("means", f"{content.heading}{over}", blocks, link="Means")]
+    return [Section("means", f"{content.heading}, {over}", blocks, link="Means")]
 
 
 def spread(content: VariantsContent) -> Drawing:
