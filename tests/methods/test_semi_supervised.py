@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,24 @@ def test_a_run_can_begin_with_the_labels_alone(
     begin(name, data, more, tmp_path / "b", {"start": 0.5}, epochs=None, minutes=0.2)
     assert at
     assert set(at) == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("pseudo_labels", [0, 0.5, 1, 1]),
+        ("fixmatch", [0, 0.5, 1, 1]),
+        ("mean_teacher", [math.exp(-5), math.exp(-1.25), 1, 1]),
+        ("vat", [1, 1, 1, 1]),  # its epsilon rises
+    ],
+)
+def test_the_loss_without_labels_gains_weight_after_the_start(
+    name: str, expected: list[float], data: Path, more: Path, tmp_path: Path
+) -> None:
+    method = begin(name, data, more, tmp_path / "a", {"start": 0.5, "ramp": 0.25, "weight": 2.0}).method
+    assert isinstance(method, SemiSupervised)
+    assert [method.weight(at) / 2 for at in (0.5, 0.625, 0.75, 1.0)] == pytest.approx(expected)
+    assert [method.ramp_up(at) for at in (0.5, 0.625, 0.75, 1.0)] == [0, 0.5, 1, 1]
 
 
 @pytest.mark.parametrize("name", TEACHERS)

@@ -19,6 +19,7 @@ from pixelwise.nn.perturbation import pasted, random_boxes, strongly_lit
 class FixMatchOptions(SemiSupervisedOptions):
     """Options of FixMatch."""
 
+    start: float = Field(0.2, ge=0, lt=1, description="share of the run at its beginning that learns from labels alone")
     threshold: float = Field(0.95, ge=0, lt=1, description="least probability of a pseudo-label")
     boxes: bool = Field(
         True, description="whether a box of the strong copy shows another picture (pixels) or is empty (classes)"

@@ -84,6 +84,8 @@ class KPlusOne(SemiSupervised):
     def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, Scalar]:
         self.generated.train()
         scalars = super().step(batches, progress)
+        if progress < self.options.start:
+            return scalars
         unlabelled = batches[self.streams[1].name].to(self.forward.device)
         with torch.no_grad():
             wanted = self._mean_features(self.forward.normalised(unlabelled.images))

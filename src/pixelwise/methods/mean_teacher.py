@@ -23,7 +23,7 @@ class MeanTeacherOptions(SemiSupervisedOptions):
     noise: float = Field(
         0.15, ge=0, description="standard deviation of the noise, in standard deviations of the pictures"
     )
-    ramp: float = Field(0.3, ge=0, le=1, description="share of the run over which the weight rises")
+    ramp: float = Field(0.3, ge=0, le=1, description="share of the run over which the weight then rises")
 
 
 class MeanTeacher(TeacherStudent):
@@ -38,8 +38,7 @@ class MeanTeacher(TeacherStudent):
     term = "distance"
 
     def weight(self, progress: float) -> float:
-        risen = 1.0 if self.options.ramp == 0 else min(progress / self.options.ramp, 1.0)
-        return self.options.weight * math.exp(-5 * (1 - risen) ** 2)
+        return self.options.weight * math.exp(-5 * (1 - self.ramp_up(progress)) ** 2)
 
     def unlabelled_terms(self, images: Tensor, names: Sequence[str], progress: float) -> dict[str, Tensor]:
         deviation = self.options.noise * images.std()

@@ -22,9 +22,7 @@ class PseudoLabelOptions(SemiSupervisedOptions):
         0.9, ge=0, lt=1, description="least probability of a pseudo-label; 0 takes all, as in the paper"
     )
     start: float = Field(0.1, ge=0, lt=1, description="share of the run at its beginning that learns from labels alone")
-    ramp: float = Field(
-        0.5, ge=0, le=1, description="share of the run over which the weight of pseudo-labels then rises"
-    )
+    ramp: float = Field(0.5, ge=0, le=1, description="share of the run over which the weight then rises from 0")
 
 
 class PseudoLabels(SemiSupervised):
@@ -36,10 +34,6 @@ class PseudoLabels(SemiSupervised):
 
     Options = PseudoLabelOptions
     term = "pseudo_labels"
-
-    def weight(self, progress: float) -> float:
-        options = self.options
-        return options.weight * (1.0 if options.ramp == 0 else min((progress - options.start) / options.ramp, 1.0))
 
     def unlabelled_terms(self, images: Tensor, names: Sequence[str], progress: float) -> dict[str, Tensor]:
         self.network.eval()

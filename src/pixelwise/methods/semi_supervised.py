@@ -29,6 +29,7 @@ class SemiSupervisedOptions(MethodOptions):
 
     weight: float = Field(1.0, ge=0, description="weight of the loss without labels; the supervised loss has 1")
     start: float = Field(0.0, ge=0, lt=1, description="share of the run at its beginning that learns from labels alone")
+    ramp: float = Field(0.0, ge=0, le=1, description="share of the run over which the weight then rises from 0")
     unlabelled_batch: int | None = Field(
         None, ge=2, description="pictures without labels per step; null: a quarter of a megapixel, at most 128"
     )
@@ -83,7 +84,11 @@ class SemiSupervised(Supervised):
 
     def weight(self, progress: float) -> float:
         """The weight of the loss without labels at this point of the run, after `start`."""
-        return self.options.weight
+        return self.options.weight * self.ramp_up(progress)
+
+    def ramp_up(self, progress: float) -> float:
+        """How much of its weight the loss without labels has: 0 at `start`, 1 after a further `ramp` of the run."""
+        return min((progress - self.options.start) / self.options.ramp, 1.0) if self.options.ramp > 0 else 1.0
 
     @abstractmethod
     def unlabelled_terms(self, images: Tensor, names: Sequence[str], progress: float) -> dict[str, Tensor]:

@@ -18,6 +18,9 @@ from pixelwise.methods.base import Setup
 from pixelwise.methods.semi_supervised import SemiSupervised, SemiSupervisedOptions
 from pixelwise.nn.statistics import held_statistics
 
+EPSILON_FLOOR = 0.005
+"""The smallest share of epsilon at the beginning of its ramp: a perturbation of 0 has no direction."""
+
 
 class VATOptions(SemiSupervisedOptions):
     """Options of virtual adversarial training."""
@@ -30,7 +33,7 @@ class VATOptions(SemiSupervisedOptions):
     )
     xi: float = Field(0.1, gt=0, description="length at which the gradient is taken, as a share of epsilon")
     iterations: int = Field(1, ge=1, description="steps of the power iteration")
-    ramp: float = Field(0.2, ge=0, le=1, description="share of the run over which epsilon rises from 0")
+    ramp: float = Field(0.2, ge=0, le=1, description="share of the run over which epsilon then rises from 0")
 
 
 class VAT(SemiSupervised):
@@ -49,8 +52,7 @@ class VAT(SemiSupervised):
     def unlabelled_terms(self, images: Tensor, names: Sequence[str], progress: float) -> dict[str, Tensor]:
         if self.epsilon is None:
             self.epsilon = self.options.share * self._distance(images, names)
-        ramp = 1.0 if self.options.ramp == 0 else min(max(progress, 1e-3) / self.options.ramp, 1.0)
-        epsilon = ramp * self.epsilon
+        epsilon = max(self.ramp_up(progress), EPSILON_FLOOR) * self.epsilon
         with self.forward.autocast(), held_statistics(self.network):
             loss = virtual_adversarial_loss(
                 lambda inputs: self._logits(self.network(inputs)),
@@ -60,6 +62,10 @@ class VAT(SemiSupervised):
                 iterations=self.options.iterations,
             )
         return {self.term: loss}
+
+    def weight(self, progress: float) -> float:
+        """The weight; what rises is epsilon."""
+        return self.options.weight
 
     def _distance(self, images: Tensor, names: Sequence[str]) -> float:
         """The median distance between nearest neighbours in a batch; a picture that occurs twice counts once.
