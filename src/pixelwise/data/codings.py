@@ -160,8 +160,32 @@ class MaskCoding(Coding):
         return self.table()[values]
 
 
+class MasklessCoding(Coding):
+    """Labels that say something other than the class of each pixel."""
+
+    @abstractmethod
+    def refusal(self, record: Record) -> str:
+        """Why there is no mask of a record, and what to do instead."""
+
+    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
+        """Refuses to make a mask.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(self.refusal(record))
+
+    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
+        """Refuses to make a mask.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(self.refusal(record))
+
+
 @dataclass(frozen=True, slots=True)
-class ClassCoding(Coding):
+class ClassCoding(MasklessCoding):
     """Pictures sorted into classes: records have a `class_id`, and there are no masks."""
 
     kind: ClassVar[str] = "classes"
@@ -171,24 +195,11 @@ class ClassCoding(Coding):
     def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
         return sample  # the record's class is the only label
 
-    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
-        """Refuses to make a mask.
-
-        Raises:
-            UserError: always, because there is no mask.
-        """
-        raise UserError(
+    def refusal(self, record: Record) -> str:
+        return (
             f"{record.picture}: the picture has one class as a whole and no mask, so no network can learn the class of "
             "each pixel from it; train a classifier (`pixelwise train resnet18`), or add masks."
         )
-
-    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Refuses to make a mask.
-
-        Raises:
-            UserError: as in `decode`.
-        """
-        return self.decode(record, height, width)[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pixelwise.data.pictures import PICTURE_SUFFIXES
 from pixelwise.errors import UserError
 
 T = TypeVar("T")
+PathLike = str | os.PathLike[str]
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, because it begins with UTF-16's mark

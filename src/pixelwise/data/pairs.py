@@ -7,18 +7,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from pixelwise.data.codings import Coding
+from pixelwise.data.codings import MasklessCoding
 from pixelwise.data.colour_table import ColourTable
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.halves import half_of, opposite
 from pixelwise.data.pictures import PictureFormat, read_picture
 from pixelwise.data.record import Record
-from pixelwise.data.sample import Instances, Sample
+from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
-class PairCoding(Coding):
+class PairCoding(MasklessCoding):
     """The label file of a record is another picture.
 
     Attributes:
@@ -61,24 +61,11 @@ class PairCoding(Coding):
             )
         return partner
 
-    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
-        """Refuses to make a mask.
-
-        Raises:
-            UserError: always, because the label is a picture.
-        """
-        raise UserError(
+    def refusal(self, record: Record) -> str:
+        return (
             f"{record.labels[0]}: a picture of another kind, not a mask of class ids, so no network can learn classes "
             "from it; train a translator (`pixelwise train pix2pix`), or give masks."
         )
-
-    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Refuses to make a mask.
-
-        Raises:
-            UserError: as in `decode`.
-        """
-        return self.decode(record, height, width)[0]
 
 
 def swapped(dataset: Dataset) -> Dataset:

@@ -8,11 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from pixelwise.data.codings import Coding
+from pixelwise.data.codings import MasklessCoding
 from pixelwise.data.joints import Joints
 from pixelwise.data.record import Record
 from pixelwise.data.sample import Instances, Sample
-from pixelwise.errors import UserError
 
 PERSON = 1
 """Class id of every person."""
@@ -36,7 +35,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PeopleCoding(Coding):
+class PeopleCoding(MasklessCoding):
     """People by the name of the record; there are no masks.
 
     Attributes:
@@ -58,24 +57,11 @@ class PeopleCoding(Coding):
     def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
         return replace(sample, instances=instances_of(self.people_of(record.name), self.joints, self.head_boxes))
 
-    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
-        """Refuses to make a mask.
-
-        Raises:
-            UserError: always, because joints are not masks.
-        """
-        raise UserError(
+    def refusal(self, record: Record) -> str:
+        return (
             f"{record.labels[0]}: holds joints of people, not masks, so no network can learn the class of each pixel "
             "from it; train a network for poses (`pixelwise train hourglass_pose`), or add masks."
         )
-
-    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Refuses to make a mask.
-
-        Raises:
-            UserError: as in `decode`.
-        """
-        return self.decode(record, height, width)[0]
 
 
 def instances_of(people: tuple[Person, ...], joints: Joints, head_boxes: bool = False) -> Instances:

@@ -11,13 +11,13 @@ import numpy as np
 import tifffile
 
 from pixelwise.atomic import write_bytes
-from pixelwise.data.codings import Coding
+from pixelwise.data.codings import MasklessCoding
 from pixelwise.data.gaps import find_gaps
 from pixelwise.data.header import DAMAGE, unreadable
 from pixelwise.data.listing import read_lines
 from pixelwise.data.pictures import probe, read_picture
 from pixelwise.data.record import Record
-from pixelwise.data.sample import Instances, Sample
+from pixelwise.data.sample import Sample
 from pixelwise.data.tiff import read_tiff_plane
 from pixelwise.errors import UserError, unknown
 
@@ -27,7 +27,7 @@ STATEMENTS = "values.txt"
 
 
 @dataclass(frozen=True, slots=True)
-class ValueCoding(Coding):
+class ValueCoding(MasklessCoding):
     """How stored numbers become values: `stored * scale`, or void if they are `void` or missing (see `data.gaps`).
 
     Attributes:
@@ -70,24 +70,11 @@ class ValueCoding(Coding):
         values = stored.astype(np.float64) * (1.0 if self.scale is None else self.scale)
         return np.where(known, values, np.nan).astype(np.float32)
 
-    def decode(self, record: Record, height: int, width: int) -> tuple[np.ndarray, Instances | None]:
-        """Refuses to make a mask.
-
-        Raises:
-            UserError: always, because values are not class ids.
-        """
-        raise UserError(
+    def refusal(self, record: Record) -> str:
+        return (
             f"{record.labels[0]}: holds one {self.name} per pixel, not class ids, so no network can learn classes from "
             "it; train a regression of the values, or give masks of class ids."
         )
-
-    def decode_mask(self, record: Record, height: int, width: int) -> np.ndarray:
-        """Refuses to make a mask.
-
-        Raises:
-            UserError: as in `decode`.
-        """
-        return self.decode(record, height, width)[0]
 
 
 def lacks_scale(file: Path) -> UserError:

@@ -40,6 +40,7 @@ from pixelwise.data.formats.tables import (
     is_nothing,
     lines_of,
     plain_names,
+    read_table,
 )
 from pixelwise.data.formats.texts import Encodings, head
 from pixelwise.data.listing import Faults, counted, relative, some
@@ -184,12 +185,7 @@ def _rows_of(file: Path, name: str, columns: _Columns, encodings: Encodings) -> 
     Raises:
         UserError: the file is not text, or not a csv file.
     """
-    text = encodings.read(file, name)
-    try:
-        lines = list(lines_of(text, columns.delimiter))[1:]
-    except csv.Error as error:
-        raise UserError(f"{file}: cannot be read as a csv file ({error}); export it again.") from None
-    return [_row(line, cells, columns) for line, cells in lines]
+    return [_row(line, cells, columns) for line, cells in read_table(file, name, columns.delimiter, encodings)]
 
 
 def _row(line: int, cells: Sequence[str], columns: _Columns) -> _Row:

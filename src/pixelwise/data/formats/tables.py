@@ -161,12 +161,7 @@ def rows_of(file: Path, name: str, columns: Columns, encodings: Encodings) -> li
     Raises:
         UserError: the file is not text, or not a csv file.
     """
-    text = encodings.read(file, name)
-    try:
-        lines = list(lines_of(text, columns.delimiter))[1:]
-    except csv.Error as error:
-        raise UserError(f"{file}: cannot be read as a csv file ({error}); export it again.") from None
-    rows = [_row(line, cells, columns) for line, cells in lines]
+    rows = [_row(line, cells, columns) for line, cells in read_table(file, name, columns.delimiter, encodings)]
     for row in rows:
         if "\n" in row.picture:
             start = row.line - row.picture.count("\n")
@@ -205,6 +200,21 @@ def _row(line: int, cells: list[str], columns: Columns) -> Row:
 def is_nothing(cell: str) -> bool:
     """Whether a cell means nothing: empty, `nan`, `None`, `-1`, `[]`, ..."""
     return cell.strip("[](){}\"' \t").lower() in _NOTHING
+
+
+def read_table(file: Path, name: str, delimiter: str, encodings: Encodings) -> list[tuple[int, list[str]]]:
+    """The number and the stripped cells of each line below the header of a table.
+
+    Args:
+        name: the name of the file in the sentences of `encodings`.
+
+    Raises:
+        UserError: the file is not text, or not a csv file.
+    """
+    try:
+        return list(lines_of(encodings.read(file, name), delimiter))[1:]
+    except csv.Error as error:
+        raise UserError(f"{file}: cannot be read as a csv file ({error}); export it again.") from None
 
 
 def lines_of(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
