@@ -11,13 +11,15 @@ import pytest
 
 from pixelwise import api
 from pixelwise.active.candidates import Candidate
-from pixelwise.active.curves import labels_to_reach, mean_curves
+from pixelwise.active.curves import falls, labels_to_reach, mean_curves
 from pixelwise.active.labels import Labels
 from pixelwise.active.simulation import FULL, Point
+from pixelwise.api import labelling
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.regions import Patch
 from pixelwise.data.sample import VOID
 from pixelwise.errors import UserError
+from pixelwise.tasks.classify.scores import HEADLINES
 from pixelwise.tasks.labelling import Known
 from pixelwise.tasks.segment.task import Segment
 
@@ -81,7 +83,7 @@ def test_a_stopped_simulation_goes_on_to_the_same_table(
             raise KeyboardInterrupt
         return train(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(api, "train", stopping)
+    monkeypatch.setattr(labelling, "train", stopping)
     options = {"budget": 5, "start": 12, "rounds": 2, "strategies": ["random", "mixed"], **MLP}
     with pytest.raises(KeyboardInterrupt, match="Run the same command to continue"):
         api.simulate(digits_folder, tmp_path / "out", seeds=2, **options)  # type: ignore[arg-type]
@@ -171,6 +173,19 @@ def test_unfinished_rounds_are_left_out_of_mean_curves() -> None:
     curves = mean_curves([*points, Point("a", 0, 2, 20, 0.2, 0.9)])
     assert [entry.labels for entry in curves["a"]] == [0, 10]
     assert curves["a"][0].score == 1.0
+
+
+def test_a_score_that_falls_with_more_labels_is_reported_unless_seeds_differ_as_much() -> None:
+    scores = {"a": ([0.5, 0.7, 0.65], [0.52, 0.72, 0.67]), "b": ([0.5, 0.7, 0.6], [0.5, 0.5, 0.5])}
+    points = [
+        Point(name, seed, number, 10 * number, 0.1, score)
+        for name, seeds in scores.items()
+        for seed, row in enumerate(seeds)
+        for number, score in enumerate(row)
+    ]
+    (words,) = falls(points, "pictures", HEADLINES[0])
+    assert words.startswith("a: with 20 pictures the accuracy is 0.660, less than 0.710 with 10;")
+    assert not falls(points[:2], "pictures", HEADLINES[0])
 
 
 @pytest.mark.parametrize(

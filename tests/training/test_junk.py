@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+import pixelwise
 from pixelwise import api
 from pixelwise.catalog import create_model, load_model
 from pixelwise.errors import UserError
@@ -78,7 +79,7 @@ def refusal(call: Callable[[Path], object], file: Path) -> str:
 
 def test_recipes(run: Path, tmp_path: Path) -> None:
     rng = random.Random(0)
-    folder = Path(api.__file__).parent / "recipes"
+    folder = Path(pixelwise.__file__).parent / "recipes"
     written = yaml.safe_load((run / "recipe.yaml").read_text())
     texts = {name: (folder / f"{name}.yaml").read_text() for name in recipe_names()}
     said = 0

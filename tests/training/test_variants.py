@@ -24,10 +24,13 @@ from pixelwise.data.digits import write_digits
 from pixelwise.data.formats import open_dataset
 from pixelwise.errors import UserError
 from pixelwise.recipe.recipe import digest, to_yaml
+from pixelwise.report.variants import VariantMean
 from pixelwise.tasks.classify.references import REFERENCES
+from pixelwise.tasks.classify.scores import HEADLINES
 from pixelwise.training import loop
 from pixelwise.training.recipes import load_recipe, variant_recipes
 from pixelwise.training.run import Run, open_run
+from pixelwise.training.variants import worse_with_more_labels
 
 RECIPE: dict[str, Any] = {
     "model": {"name": "mlp", "size": 8, "hidden": [32]},
@@ -282,6 +285,29 @@ def test_each_variant_is_trained_once_per_seed_and_means_are_compared(few_digits
         load_recipe(written(tmp_path, variants={}, seeds=[1]))
     with pytest.raises(UserError, match="seeds has a number twice"):
         load_recipe(written(tmp_path, seeds=[1, 1]))
+
+
+def mean(variant: str, last: float, deviation: float | None = None) -> VariantMean:
+    return VariantMean(variant, "", last, deviation, last, deviation, 1 if deviation is None else 3)
+
+
+@pytest.mark.parametrize(("seeds", "deviation"), [([], None), ([3, 5], 0.03)])
+def test_more_labels_that_make_a_variant_worse_are_reported(
+    seeds: list[int], deviation: float | None, tmp_path: Path
+) -> None:
+    """Only variants that differ in nothing but the number of labels are compared, and only clear differences count."""
+    variants = {
+        "few": {"set": {"data.labelled": 10}},
+        "more": {"set": {"data.labelled": 20}},
+        "others": {"set": {"data.labelled": 20, "model.dropout": 0.5}},
+        "all": {},
+    }
+    whole = load_recipe(written(tmp_path, variants=variants, seeds=seeds))
+    scores = {"few": 0.80, "more": 0.75, "others": 0.1, "all": 0.795}
+    means = [mean(name, score, deviation) for name, score in scores.items()]
+    (words,) = worse_with_more_labels(whole, means, HEADLINES[0])
+    assert words.startswith("more has more labels than few, but its accuracy is worse: 0.750 against 0.800.")
+    assert not worse_with_more_labels(whole, [mean("few", 0.80, 0.06), mean("more", 0.75, deviation)], HEADLINES[0])
 
 
 def test_references_are_measured_on_the_same_pictures(few_digits: Path, tmp_path: Path) -> None:

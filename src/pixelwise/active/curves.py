@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import matplotlib
@@ -17,6 +18,7 @@ from pixelwise.report.blocks import Column, Figure, Page, Section, Table, Text
 from pixelwise.report.cells import Cell, Number, Percent
 from pixelwise.report.figures import INK, STYLE
 from pixelwise.report.pictures import svg
+from pixelwise.training.history import material
 
 MAX_BANDS = 3
 """The most strategies whose curves have a band of one standard deviation; more bands hide each other."""
@@ -107,16 +109,31 @@ def simulation_page(points: Sequence[Point], plan: Plan, headline: Headline) -> 
         "between rounds, on the mean curve of the seeds."
     )
     figure = curves_figure(points, plan.unit, headline)
+    notes = [Text(each) for each in falls(points, plan.unit, headline)]
     return Page(
         "Simulation of active learning",
         [
             Section("curves", "Score against labels", [Figure(svg(figure, "score against labels"), form="wide")]),
             Section(
-                "table", "Labels to reach 95 % of full", [Table(columns, rows), Text(about, soft=True)], link="Table"
+                "table",
+                "Labels to reach 95 % of full",
+                [Table(columns, rows), *notes, Text(about, soft=True)],
+                link="Table",
             ),
         ],
         about=f"{plan.data}: {', '.join(plan.strategies)}; {plan.rounds} rounds, {plan.seeds} seeds.",
     )
+
+
+def falls(points: Sequence[Point], unit: str, headline: Headline) -> list[str]:
+    """A sentence for every round in which a strategy lost more than the least that matters, and than its deviations."""
+    return [
+        f"{name}: with {after.labels:g} {unit} the {headline.label} is {after.score:.3f}, less than {before.score:.3f} "
+        f"with {before.labels:g}; more labels should help, so train longer or with more --seeds."
+        for name, curve in mean_curves(points).items()
+        for before, after in pairwise(curve)
+        if before.score - after.score > max(material(headline, before.score), before.deviation, after.deviation)
+    ]
 
 
 def curves_figure(points: Sequence[Point], unit: str, headline: Headline) -> Drawing:

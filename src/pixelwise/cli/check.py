@@ -8,18 +8,14 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.options import Layout, RunLengthOrder
 from pixelwise.cli.process import prepare_for_pictures
-from pixelwise.data.order import Order
 
 
 def check(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="The folder with pictures and labels.")],
-    layout: Annotated[
-        str, typer.Option(metavar="LAYOUT", help="Layout of the data (docs/data.md); auto recognises it.")
-    ] = "auto",
-    rle_order: Annotated[
-        Order, typer.Option(metavar="ORDER", help="Order in which run lengths in tables count pixels: columns or rows.")
-    ] = "columns",
+    layout: Layout = "auto",
+    rle_order: RunLengthOrder = "columns",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     fix: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a corrected copy of the data to this new folder.")

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.options import Layout, RunLengthOrder
 from pixelwise.cli.process import prepare_for_pictures
-from pixelwise.data.order import Order
 
 
 def convert(
@@ -24,12 +24,8 @@ def convert(
     split: Annotated[
         list[str] | None, typer.Option(metavar="SPLIT", help="Write only this split; the option may be repeated.")
     ] = None,
-    layout: Annotated[
-        str, typer.Option(metavar="LAYOUT", help="Layout of the data (docs/data.md); auto recognises it.")
-    ] = "auto",
-    rle_order: Annotated[
-        Order, typer.Option(metavar="ORDER", help="Order in which run lengths in tables count pixels: columns or rows.")
-    ] = "columns",
+    layout: Layout = "auto",
+    rle_order: RunLengthOrder = "columns",
     points: Annotated[
         int | None,
         typer.Option(

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.options import Flips, Refine, RunArgument, Scales, TaskOptions, parse_options, parse_scales
 from pixelwise.cli.process import prepare_for_networks
 from pixelwise.data.order import Order
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the model file in it.")],
+    run: RunArgument,
     data: Annotated[
         Path | None,
         typer.Option(metavar="DATA", help="The folder with pictures and labels; by default the data of the run."),
@@ -25,15 +26,9 @@ def evaluate(
         str, typer.Option(metavar="SPLIT", help="The pictures to measure on: train, val, test or all.")
     ] = "val",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    flips: Annotated[
-        str, typer.Option(metavar="FLIPS", help="Average predictions over mirror images: none, horizontal or all.")
-    ] = "none",
-    scales: Annotated[
-        str, typer.Option(metavar="SCALES", help="Average predictions over magnifications, for example 0.75,1,1.25.")
-    ] = "1",
-    refine: Annotated[
-        str, typer.Option(metavar="HOW", help="Align masks with the edges of the picture: none, crf or superpixels.")
-    ] = "none",
+    flips: Flips = "none",
+    scales: Scales = "1",
+    refine: Refine = "none",
     instances: Annotated[
         str | None,
         typer.Option(
@@ -52,12 +47,7 @@ def evaluate(
             metavar="DIR", help="Also measure how well the probability of a picture separates these pictures from DATA."
         ),
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="Set any other option of the network's task; the option may be repeated."
-        ),
-    ] = None,
+    option: TaskOptions = None,
 ) -> None:
     """Measure a trained network on labelled pictures."""
     from pixelwise import api
@@ -71,13 +61,13 @@ def evaluate(
         layout=layout,
         split=split,
         flips=flips,
-        scales=api.parse_scales(scales),
+        scales=parse_scales(scales),
         refine=refine,
         instances=instances,
         rle_order=rle_order,
         against=against,
         progress=not as_json,
-        **api.parse_options(option or ()),
+        **parse_options(option or ()),
     )
     if as_json:
         print(json.dumps(summary, indent=2))

@@ -45,11 +45,11 @@ def explain(
     seed: Annotated[int, typer.Option(metavar="SEED", help="Seed of the noise that pictures are made from.")] = 0,
 ) -> None:
     """Look inside a network: what it sees, what it looks for, and why it predicts what it predicts, on one page."""
-    from pixelwise import api
     from pixelwise.explain import explain as write_page
+    from pixelwise.terminal import progress_bar
 
     prepare_for_networks()
-    with api.bar("looking inside", True) as advance:
+    with progress_bar("looking inside", True) as advance:
         page = write_page(
             run,
             pictures or [],

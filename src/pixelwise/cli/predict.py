@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.options import Flips, Refine, RunArgument, Scales, TaskOptions, parse_options, parse_scales
 from pixelwise.cli.process import prepare_for_networks
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the model file in it.")],
+    run: RunArgument,
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURES", help="Picture files, or folders of them.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the results.")],
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the prediction over the picture.")] = False,
@@ -25,15 +26,9 @@ def predict(
             help="Also separate objects: by components, by watershed, or by masks if the network outlines objects.",
         ),
     ] = None,
-    flips: Annotated[
-        str, typer.Option(metavar="FLIPS", help="Average predictions over mirror images: none, horizontal or all.")
-    ] = "none",
-    scales: Annotated[
-        str, typer.Option(metavar="SCALES", help="Average predictions over magnifications, for example 0.75,1,1.25.")
-    ] = "1",
-    refine: Annotated[
-        str, typer.Option(metavar="HOW", help="Align masks with the edges of the picture: none, crf or superpixels.")
-    ] = "none",
+    flips: Flips = "none",
+    scales: Scales = "1",
+    refine: Refine = "none",
     tile: Annotated[
         int | None,
         typer.Option(metavar="PIXELS", min=32, help="Side of the tiles into which large pictures are divided."),
@@ -42,12 +37,7 @@ def predict(
         str | None,
         typer.Option(metavar="CLASS", help="Slide a classifier over each picture, and map where this class is."),
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="Set any other option of the network's task; the option may be repeated."
-        ),
-    ] = None,
+    option: TaskOptions = None,
 ) -> None:
     """Predict pictures of any size: a mask or map per picture (TIFF if huge), or a table of classes or boxes."""
     from pixelwise import api
@@ -65,11 +55,11 @@ def predict(
         boundaries=boundaries,
         instances=instances,
         flips=flips,
-        scales=api.parse_scales(scales),
+        scales=parse_scales(scales),
         refine=refine,
         tile=tile,
         heatmap=heatmap,
         progress=True,
-        **api.parse_options(option or ()),
+        **parse_options(option or ()),
     )
     print(written[0] if written[0].suffix == ".csv" else f"{len(written)} files in {out}")

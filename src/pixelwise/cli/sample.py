@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.options import RunArgument
 from pixelwise.cli.process import prepare_for_networks
 from pixelwise.errors import UserError
 from pixelwise.tasks.sampling import KEPT
 
 
 def sample(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the model file in it.")],
+    run: RunArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder for the pictures.")],
     count: Annotated[
         int | None, typer.Option(metavar="COUNT", min=1, help="How many pictures to make; 64, or 8 of a given picture.")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.options import Layout
 from pixelwise.cli.process import prepare_for_networks
 
 
@@ -35,9 +36,7 @@ def simulate(
     recipe: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="A network, a recipe's name, or a YAML file.")
     ] = None,
-    layout: Annotated[
-        str, typer.Option(metavar="LAYOUT", help="Layout of the data (docs/data.md); auto recognises it.")
-    ] = "auto",
+    layout: Layout = "auto",
     epochs: Annotated[
         float | None, typer.Option(metavar="EPOCHS", min=0.0001, help="Epochs of each training run.")
     ] = None,

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from pixelwise.cli.options import RunArgument
 from pixelwise.cli.process import prepare_for_networks
 
 
 def suggest(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or the model file in it.")],
+    run: RunArgument,
     pool: Annotated[Path, typer.Option(metavar="DIR", help="The folder with pictures that have no labels.")],
     budget: Annotated[
         int, typer.Option(metavar="COUNT", min=1, help="How many pictures, regions or pixels to suggest in all.")

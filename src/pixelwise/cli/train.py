@@ -129,4 +129,6 @@ def print_variants(run: Run) -> None:
     for name, score in run.metrics.get("references", {}).items():
         rows.append([name, "", number(score), "", "", "", ""])
     show(Listing(columns, rows, run.metrics["definition"]))
+    for note in run.metrics.get("notes", ()):
+        show(note)
     print_files(run, runs=run.path / "variants")

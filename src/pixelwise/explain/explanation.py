@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from pixelwise.catalog import SYSTEMS
-from pixelwise.data.listing import picture_files
+from pixelwise.data.listing import PathLike, picture_files
 from pixelwise.data.path_words import parse_path
 from pixelwise.errors import UserError
 from pixelwise.explain.activations import find_layer, outputs
@@ -26,7 +26,6 @@ from pixelwise.explain.top_patches import top_patches
 from pixelwise.report.page import write_page
 from pixelwise.tasks.insight import Panel
 
-PathLike = str | os.PathLike[str]
 MAXIMISED = 4
 """Number of classes, and of channels per layer, that are maximised."""
 PATCHES = 8

@@ -95,6 +95,7 @@ class VariantsContent:
         recipe: the recipe as YAML.
         next_commands: commands to copy; lines that begin with # are comments and are left out.
         references: classical methods to compare the variants with.
+        notes: sentences about what is odd in the comparison.
     """
 
     title: str
@@ -105,6 +106,7 @@ class VariantsContent:
     recipe: str = ""
     next_commands: Sequence[str] = field(default=())
     references: Sequence[ReferenceOutcome] = ()
+    notes: Sequence[str] = ()
 
     @property
     def heading(self) -> str:
@@ -151,7 +153,12 @@ def variants_page(content: VariantsContent) -> Page:
         content.title,
         [
             *_summary(content),
-            Section("table", content.heading, [_table(content), Text(content.definition, soft=True)], link="Table"),
+            Section(
+                "table",
+                content.heading,
+                [_table(content), *map(Text, content.notes), Text(content.definition, soft=True)],
+                link="Table",
+            ),
             Section("curves", "Curves", [Figures(drawn)]),
             Section("recipe", "Recipe", [Details("The whole recipe", [Code(content.recipe)])]),
             Section("next", "What next", [Commands(commands) if commands else missing("Nothing was suggested.")]),

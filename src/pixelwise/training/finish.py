@@ -36,6 +36,7 @@ from pixelwise.training.recipes import load_recipe, run_name, task_named
 from pixelwise.training.run import Run, without_weights
 from pixelwise.training.session import Session
 from pixelwise.training.threads import free_cores
+from pixelwise.training.variants import worse_with_more_labels
 
 
 def evaluate_split(
@@ -147,6 +148,8 @@ def finish_variants(run: Run) -> None:
             for outcome in content.outcomes
         },
     }
+    if content.notes:
+        summary["notes"] = list(content.notes)
     if content.references:
         summary["references"] = {each.name: each.score for each in content.references}
     if content.repeated:
@@ -178,7 +181,7 @@ def compare_variants(run: Run) -> VariantsContent:
         )
     best = outcomes[score.best([outcome.kept for outcome in outcomes]) or 0]
     commands = (run.variant(best.name).path / "next.txt").read_text()
-    return VariantsContent(
+    content = VariantsContent(
         title=f"{len(whole.variants)} variants on {Path(whole.data.path or '').name}",
         about=whole.about,
         headline=score,
@@ -188,6 +191,7 @@ def compare_variants(run: Run) -> VariantsContent:
         next_commands=commands.splitlines(),
         references=_references(run),
     )
+    return replace(content, notes=worse_with_more_labels(whole, content.means(), score))
 
 
 def _references(run: Run) -> list[ReferenceOutcome]:

@@ -32,6 +32,7 @@ from pixelwise.tasks.generate.inference import (
 )
 from pixelwise.tasks.generate.scores import BoundScores, DistanceScores
 from pixelwise.tasks.generate.task import SNAPSHOT, sheet
+from pixelwise.training.run import open_run
 
 TINY = {"model.width": 4, "model.hidden": 16, "model.latent": 3}
 
@@ -86,7 +87,7 @@ def test_large_pictures_are_reduced_and_labels_are_not_read(tmp_path: Path) -> N
 
 
 def test_vae_measures_its_bound_as_validation_does(vae: Path) -> None:
-    run = api.open_run(vae)
+    run = open_run(vae)
     last = [entry for entry in run.log() if entry["kind"] == "validation"][-1]
     assert run.metrics["negative_elbo"] == pytest.approx(run.metrics["reconstruction"] + run.metrics["kl"])
     best = min(entry["negative_elbo"] for entry in run.log() if entry["kind"] == "validation")
@@ -125,7 +126,7 @@ def test_as_pictures_inverts_what_the_network_sees() -> None:
 
 
 def test_dcgan_keeps_snapshots_and_the_classifier_that_compares(dcgan: Path, digits: Path) -> None:
-    run = api.open_run(dcgan)
+    run = open_run(dcgan)
     assert len(run.snapshots("samples")) == len({e["step"] for e in run.log() if e["kind"] == "validation"})
     state = load_file(dcgan / FILE)
     assert state["head.weight"].shape == (10, 128)
@@ -139,7 +140,7 @@ def test_dcgan_keeps_snapshots_and_the_classifier_that_compares(dcgan: Path, dig
 
 def test_snapshots_are_the_pictures_that_are_made(vae: Path, dcgan: Path, tmp_path: Path) -> None:
     """The last snapshot shows what the shipped network makes of the same noise, in the same grey."""
-    for run in map(api.open_run, (vae, dcgan)):
+    for run in map(open_run, (vae, dcgan)):
         network, spec = load_model(run.best)
         snapshot = task_of(spec).snapshots(network.eval())["samples"]
         made = as_pictures(network.sample(SNAPSHOT, torch.Generator().manual_seed(0)), spec)
@@ -216,7 +217,7 @@ def write_noise(folder: Path, count: int = 6) -> Path:
 
 
 def test_an_exact_likelihood_is_measured_as_validation_does(pixelcnn: Path) -> None:
-    run = api.open_run(pixelcnn)
+    run = open_run(pixelcnn)
     assert run.metrics["bound"] == "exact"
     assert run.metrics["bits_per_dim"] == pytest.approx(run.metrics["nats"] / (64 * np.log(2)))
     best = min(entry["nats"] for entry in run.log() if entry["kind"] == "validation")
@@ -262,8 +263,8 @@ def test_other_pictures_are_separated_by_their_probability(
     found = api.evaluate(run, against=other)
     assert found["other_pictures"] == 6
     assert found["auc"] > 0.95
-    assert {key: found[key] for key in api.open_run(run).metrics} == api.open_run(run).metrics
-    same = api.evaluate(run, against=Path(api.open_run(run).planned.data.path or "") / "val")
+    assert {key: found[key] for key in open_run(run).metrics} == open_run(run).metrics
+    same = api.evaluate(run, against=Path(open_run(run).planned.data.path or "") / "val")
     assert same["auc"] == pytest.approx(0.5, abs=1e-9)
 
 

@@ -41,6 +41,7 @@ from pixelwise.tasks.translate.task import Apart
 from pixelwise.training import session
 from pixelwise.training.progress import Silent
 from pixelwise.training.recipes import load_recipe
+from pixelwise.training.run import Run
 
 TINY = {
     "pix2pix": {"model.depth": 3, "model.width": 4},
@@ -50,7 +51,7 @@ GREY = Domain(PictureFormat(1, "uint16"), 3000.0, 3419.0)
 COLOUR = Domain(PictureFormat(3, "uint8"), 0.0, 255.0)
 
 
-def train(name: str, data: Path, out: Path, *, epochs: float = 1, **overrides: Any) -> api.Run:
+def train(name: str, data: Path, out: Path, *, epochs: float = 1, **overrides: Any) -> Run:
     return api.train(name, data=data, out=out, epochs=epochs, overrides={**TINY[name], **overrides})
 
 
@@ -70,7 +71,7 @@ def deep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, api.Run]:
+def runs(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     folder = tmp_path_factory.mktemp("runs")
     return {name: train(name, data, folder / name) for name in TINY}
 
@@ -92,7 +93,7 @@ def inference(model: nn.Module, source: Domain, target: Domain, **options: Any) 
 
 
 @pytest.mark.parametrize("name", list(TINY))
-def test_a_run_has_scores_report_and_commands(name: str, runs: dict[str, api.Run], data: Path) -> None:
+def test_a_run_has_scores_report_and_commands(name: str, runs: dict[str, Run], data: Path) -> None:
     run = runs[name]
     metrics = run.metrics
     assert metrics["pictures"] == metrics["pairs"] == 2
@@ -115,7 +116,7 @@ def test_a_run_has_scores_report_and_commands(name: str, runs: dict[str, api.Run
     assert api.evaluate(run.path, data=data, split="train")["pictures"] == 6
 
 
-def test_predictions_have_the_pictures_own_size_and_repeat(runs: dict[str, api.Run], tmp_path: Path) -> None:
+def test_predictions_have_the_pictures_own_size_and_repeat(runs: dict[str, Run], tmp_path: Path) -> None:
     odd = np.random.default_rng(0).integers(0, 255, (37, 53, 3)).astype(np.uint8)
     write_png(tmp_path / "x.png", odd)
     for name, run in runs.items():
@@ -131,7 +132,7 @@ def test_predictions_have_the_pictures_own_size_and_repeat(runs: dict[str, api.R
         )
 
 
-def test_both_directions(runs: dict[str, api.Run], data: Path, tmp_path: Path) -> None:
+def test_both_directions(runs: dict[str, Run], data: Path, tmp_path: Path) -> None:
     a, b = discs(7)
     model, _ = load_model(runs["cyclegan"].best)
     for direction, picture, generator in (("a-to-b", a, "generator_a"), ("b-to-a", b, "generator_b")):
@@ -156,7 +157,7 @@ def test_both_directions(runs: dict[str, api.Run], data: Path, tmp_path: Path) -
     assert api.evaluate(back.path, data=data)["l1"] == back.metrics["l1"]  # other data is turned round as well
 
 
-def test_one_half_of_a_file_is_translated(runs: dict[str, api.Run], tmp_path: Path) -> None:
+def test_one_half_of_a_file_is_translated(runs: dict[str, Run], tmp_path: Path) -> None:
     first, second = discs(5)
     write_png(tmp_path / "pair.png", np.concatenate([first, second], 1))
     predict = api.load(runs["pix2pix"].path, half="left")
@@ -374,7 +375,7 @@ def test_settings_without_meaning_are_refused(data: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "run").exists()
 
 
-def test_translators_are_not_explained(runs: dict[str, api.Run], tmp_path: Path) -> None:
+def test_translators_are_not_explained(runs: dict[str, Run], tmp_path: Path) -> None:
     write_png(tmp_path / "x.png", discs(0)[0])
     with pytest.raises(UserError, match="pix2pix"):
         explain(runs["pix2pix"].path, [tmp_path / "x.png"], out=tmp_path / "out.html")
