@@ -8,14 +8,16 @@
 binarisation. It also measures how well they separate the test digits from the same digits rotated by 90 degrees and
 from scikit-learn's digits, enlarged to 28 x 28. `gans` trains GANs for 8 minutes at 32 x 32 and compares as many
 generated as test digits by the features of a classifier; the samples of each row are kept as a picture. The result of a
-row is appended to `benchmarks/results/generative-TABLE.jsonl`, and finished rows are not run again. Data is read from
-$PIXELWISE_SHARED (default ../shared). Run one command at a time, on an otherwise idle machine.
+row is appended to `benchmarks/results/generative-TABLE.jsonl`, and finished rows are not run again; its run stays in
+`benchmarks/results/models/generative`. Data is read from $PIXELWISE_SHARED (default ../shared). Run one command at a
+time, on an otherwise idle machine.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -38,6 +40,8 @@ SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "sh
 MNIST = SHARED / "data" / "mnist"
 SHEETS = RESULTS / "generative"
 """Pictures that the networks of each row made."""
+RUNS = RESULTS / "models" / "generative"
+"""The runs, for the figures of the pages."""
 OTHERS = 1797
 """Pictures of each other kind: all of scikit-learn's digits."""
 
@@ -119,30 +123,32 @@ def train_row(name: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
     """Trains one row in this process and returns its scores on the test digits."""
     prepare_for_networks()
     chosen = TABLES[name][row]
-    with tempfile.TemporaryDirectory() as place:
-        overrides = {**chosen.settings, "train.seed": seed}
-        run = api.train(chosen.recipe, data=MNIST, minutes=minutes, out=Path(place) / "run", overrides=overrides)
-        found = api.evaluate(run.path, split="test")
-        if name == "likelihood":
+    title = f"{name}-{row.replace(' ', '_').replace(',', '')}-{seed}"
+    out = RUNS / title
+    shutil.rmtree(out, ignore_errors=True)  # of a row that was stopped
+    run = api.train(
+        chosen.recipe, data=MNIST, minutes=minutes, out=out, overrides={**chosen.settings, "train.seed": seed}
+    )
+    found = api.evaluate(run.path, split="test")
+    if name == "likelihood":
+        with tempfile.TemporaryDirectory() as place:
             for kind, folder in write_others(Path(place)).items():
                 compared = api.evaluate(run.path, split="test", against=folder)
                 found |= {f"{kind}_{key}": value for key, value in compared.items() if key.startswith("auc")}
-        SHEETS.mkdir(parents=True, exist_ok=True)
-        network, spec = load_model(run.best)
-        sheet = task_of(spec).snapshots(network.eval())["samples"]
-        write_png(SHEETS / f"{name}-{row.replace(' ', '_').replace(',', '')}-{seed}.png", sheet)
-        last = run.log()[-1]
-        return {
-            "row": row,
-            "seed": seed,
-            "minutes": minutes,
-            **{key: value for key, value in found.items() if isinstance(value, int | float)},
-            "steps": last["step"],
-            "seconds_per_step": last["seconds"] / last["step"],
-            "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
-            "machine": hardware.describe(),
-            "date": time.strftime("%Y-%m-%d"),
-        }
+    network, spec = load_model(run.best)
+    write_png(SHEETS / f"{title}.png", task_of(spec).snapshots(network.eval())["samples"])
+    last = run.log()[-1]
+    return {
+        "row": row,
+        "seed": seed,
+        "minutes": minutes,
+        **{key: value for key, value in found.items() if isinstance(value, int | float)},
+        "steps": last["step"],
+        "seconds_per_step": last["seconds"] / last["step"],
+        "memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+        "machine": hardware.describe(),
+        "date": time.strftime("%Y-%m-%d"),
+    }
 
 
 def show(name: str, file: Path) -> None:

@@ -154,4 +154,14 @@ def median(name: str, form: str, factor: float = 1.0) -> Cell:
     return cell
 
 
+def by_seed(name: str, form: str, seeds: Sequence[int]) -> Cell:
+    """A column with a number of each seed, and a dash for a seed that is not finished."""
+
+    def cell(results: list[Result]) -> str:
+        values = {result["seed"]: format(result[name], form) for result in results}
+        return ", ".join(values.get(seed, "–") for seed in seeds)
+
+    return cell
+
+
 SEEDS: dict[str, Cell] = {"seeds": lambda results: str(len(results))}

@@ -7,14 +7,16 @@ pix2pix is trained in both directions on the pairs, CycleGAN on the same picture
 meet. The hidden pairs give the exact error of each direction. The classes of map colours are compared, too: each pixel
 has the class of the nearest of `COLOURS`. Crops have 256 x 256 pixels, and scores are those of whole pictures of
 600 x 600 pixels. A row per direction is printed, beside the errors of two methods that need no network. The result of a
-run is appended to `benchmarks/results/translate.jsonl`, and finished runs are not repeated. Data is read from
-$PIXELWISE_SHARED (default ../shared). Run one command at a time, on an otherwise idle machine.
+run is appended to `benchmarks/results/translate.jsonl`, and finished runs are not repeated; they stay in
+`benchmarks/results/models/translate`. Data is read from $PIXELWISE_SHARED (default ../shared). Run one command at a
+time, on an otherwise idle machine.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -24,9 +26,10 @@ from typing import Any
 from pixelwise import api, hardware
 from pixelwise.cli.process import prepare_for_networks
 from pixelwise.training.run import Run
-from rows import Cell, Rows, by_row, command, finished, mean, median, table
+from rows import RESULTS, Cell, Rows, by_row, command, finished, mean, median, table
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[2] / "shared"))
+KEPT = RESULTS / "models" / "translate"
 COLOURS = {
     "land": (238, 231, 222),
     "settlement": (245, 243, 237),
@@ -77,12 +80,14 @@ def train_row(row: str, seed: int, minutes: float) -> dict[str, Any]:
     """Trains one row in this process and returns its scores, of both directions if the network has both."""
     prepare_for_networks()
     recipe, _, settings = RUNS[row]
+    out = KEPT / f"{row.replace(', ', '-').replace(' -> ', '-to-')}-{seed}"
+    shutil.rmtree(out, ignore_errors=True)  # of a row that was stopped
     with tempfile.TemporaryDirectory() as place:
         run = api.train(
             recipe,
             data=with_colours(Path(place) / "maps"),
             minutes=minutes,
-            out=Path(place) / "run",
+            out=out,
             overrides={**settings, "train.seed": seed},
         )
         found = {"row": row, "seed": seed, "minutes": minutes, **_scores(run.metrics), **_cost(run)}

@@ -35,6 +35,7 @@ from pixelwise.report.figures import ACCENT, STYLE
 from pixelwise.tasks.generate.report import draw_codes
 from pixelwise.tasks.generate.task import sheet
 from pixelwise.training.opening import open_recipe_data
+from pixelwise.training.run import open_run
 
 SIDE, ROW, COLUMN = 17, 11, 8
 """Side of the map, and the position whose prediction is asked for."""
@@ -112,7 +113,7 @@ def codes(runs: list[Path]) -> None:
     drawing = Figure(figsize=(8.4, 3.9), layout="constrained")
     for axes, run in zip(drawing.subplots(1, len(runs)), runs, strict=True):
         predictor = pixelwise.load(run)
-        dataset = open_recipe_data(pixelwise.open_run(run).planned)
+        dataset = open_recipe_data(open_run(run).planned)
         records = even_sample(dataset.split("val"), PLOTTED)
         prepared = [predictor.inference.prepare(dataset.read(record)) for record in records]
         found = np.concatenate(
@@ -161,7 +162,7 @@ def growing() -> None:
 
 def growth(run: Path) -> None:
     """Pictures of the same noise over a run, from coarse to fine."""
-    files = [file for _, file in pixelwise.open_run(run).snapshots("samples")]
+    files = [file for _, file in open_run(run).snapshots("samples")]
     chosen = [files[round(number)] for number in np.linspace(0, len(files) - 1, STAGES)]
     sheets = [np.asarray(Image.open(file).convert("RGB")) for file in chosen]
     side = sheets[0].shape[0] // 2
