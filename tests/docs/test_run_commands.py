@@ -169,6 +169,7 @@ def test_the_commands_of_a_page_run(page: str, tmp_path: Path, monkeypatch: pyte
         elif words[0] in ("predict", "evaluate", "explain", "sample", "suggest"):
             needed(words[1], kind)
             words = [word if word != "RUN" else "runs/RUN" for word in words]
+            words += ["--quick"] if words[0] == "explain" else []
         elif words[0] == "simulate":
             kind = kind_of(["train", value_of(words, "--recipe") or "unet_fpn"])
             words = [*words, *SHORT_SIMULATION]
