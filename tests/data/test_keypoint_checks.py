@@ -67,6 +67,18 @@ def test_joints_outside_of_their_box(tmp_path: Path) -> None:
     assert found.files == ("train/4, annotation 4 (1 of 14 joints)",)
 
 
+def test_people_with_joints_and_boxes_but_no_outlines_count_as_objects(tmp_path: Path) -> None:
+    file = write_coco(tmp_path, count=12) / "instances.json"
+    content = json.loads(file.read_text())
+    for entry in content["annotations"]:
+        del entry["segmentation"]
+    file.write_text(json.dumps(content))
+    diagnosis = examine(tmp_path)
+    assert (diagnosis.summary.task, diagnosis.summary.counted) == ("detect", "objects")
+    assert diagnosis.summary.class_pixels == (0, 12, 6)
+    assert not {finding.code for finding in diagnosis.findings} & {"class-absent-from-split"}
+
+
 @pytest.mark.parametrize("pair", ["ankle", "knee", "elbow"])
 def test_a_pair_that_is_swapped_in_most_people_looks_systematic(pair: str, tmp_path: Path) -> None:
     joints = people(16)

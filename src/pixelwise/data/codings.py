@@ -14,6 +14,7 @@ from pixelwise.data.packed import are_grey, pack
 from pixelwise.data.pictures import PictureFormat, convert, probe, read_ids, read_picture
 from pixelwise.data.record import Record
 from pixelwise.data.sample import Instances, Sample
+from pixelwise.data.wording import Wording
 from pixelwise.errors import UserError
 
 KNOWLEDGE = {
@@ -35,11 +36,9 @@ class Coding(ABC):
     by class (`ClassCoding`).
 
     Attributes:
-        task: the task that the labels fit.
         has_classes: whether the labels have classes, or names of what they hold.
     """
 
-    task: ClassVar[str] = "segment"
     has_classes: ClassVar[bool] = True
 
     @property
@@ -51,6 +50,16 @@ class Coding(ABC):
     @abstractmethod
     def knows(self) -> frozenset[str]:
         """Words of `KNOWLEDGE`: what is known about a picture from its labels."""
+
+    @property
+    def task(self) -> str:
+        """The task that the labels fit."""
+        return "segment"
+
+    @property
+    def wording(self) -> Wording:
+        """The words for these labels."""
+        return Wording()
 
     def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
         """The sample with its labels.
@@ -191,6 +200,12 @@ class ClassCoding(MasklessCoding):
     kind: ClassVar[str] = "classes"
     task: ClassVar[str] = "classify"
     knows: ClassVar[frozenset[str]] = frozenset({"classes"})
+    wording: ClassVar[Wording] = Wording(
+        label="a class",
+        counted="pictures",
+        labels="pictures sorted into classes",
+        by_hand="Move the pictures that `pixelwise check DATA` names.",
+    )
 
     def label(self, sample: Sample, record: Record, *, objects: bool) -> Sample:
         return sample  # the record's class is the only label

@@ -72,7 +72,7 @@ class Dataset:
 
     @property
     def task(self) -> str:
-        """The task that the labels fit: `segment`, `classify`, `regress`, `pose` or `translate`."""
+        """The task that the labels fit."""
         return self.coding.task
 
     def read(self, record: Record) -> np.ndarray:

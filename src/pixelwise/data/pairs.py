@@ -14,6 +14,7 @@ from pixelwise.data.halves import half_of, opposite
 from pixelwise.data.pictures import PictureFormat, read_picture
 from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
+from pixelwise.data.wording import Wording
 from pixelwise.errors import UserError
 
 
@@ -31,6 +32,12 @@ class PairCoding(MasklessCoding):
     kind: ClassVar[str] = "pairs"
     task: ClassVar[str] = "translate"
     has_classes: ClassVar[bool] = False
+    wording: ClassVar[Wording] = Wording(
+        label="a picture of the other kind that can be read",
+        missing="picture of that name in b",
+        labels="pictures of two kinds",
+        by_hand="Correct the files that `pixelwise check DATA` names.",
+    )
     form: PictureFormat = field(default_factory=PictureFormat)
     paired: bool = True
     colours: tuple[ColourTable | None, ColourTable | None] = (None, None)

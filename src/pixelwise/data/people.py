@@ -12,6 +12,7 @@ from pixelwise.data.codings import MasklessCoding
 from pixelwise.data.joints import Joints
 from pixelwise.data.record import Record
 from pixelwise.data.sample import Instances, Sample
+from pixelwise.data.wording import Wording
 
 PERSON = 1
 """Class id of every person."""
@@ -49,6 +50,12 @@ class PeopleCoding(MasklessCoding):
     kind: ClassVar[str] = "keypoints"
     task: ClassVar[str] = "pose"
     knows: ClassVar[frozenset[str]] = frozenset({"objects", "keypoints"})
+    wording: ClassVar[Wording] = Wording(
+        label="joints of a person",
+        missing="joints of a person",
+        labels="joints of people",
+        by_hand="Correct what `pixelwise check DATA` names in the annotations.",
+    )
 
     def people_of(self, name: str) -> tuple[Person, ...]:
         """The people of a record, without drawing anything."""

@@ -10,6 +10,7 @@ import numpy as np
 from pixelwise.data.record import Record
 from pixelwise.data.sample import VOID, Instances
 from pixelwise.data.shapes import ShapeCoding
+from pixelwise.data.wording import Wording
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,6 +19,7 @@ class PointCoding(ShapeCoding):
 
     kind: ClassVar[str] = "points"
     blank: ClassVar[int] = VOID
+    wording: ClassVar[Wording] = Wording(missing="labelled pixel in the table")
 
     @property
     def knows(self) -> frozenset[str]:

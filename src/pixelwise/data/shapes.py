@@ -16,6 +16,7 @@ from pixelwise.data.pictures import probe
 from pixelwise.data.record import Record
 from pixelwise.data.regions import Box, Broken, Patch, Region, extent, reach
 from pixelwise.data.sample import VOID, Instances
+from pixelwise.data.wording import Wording
 from pixelwise.errors import UserError
 
 IGNORE = "__ignore__"
@@ -74,6 +75,16 @@ class Drawing:
     others: tuple[Path, ...] = ()
 
 
+_SHAPES = Wording(missing="entry in the annotation files")
+_BOXES = replace(
+    _SHAPES,
+    label="labels of objects that can be read",
+    counted="objects",
+    labels="boxes of objects",
+    by_hand="Correct the entries that `pixelwise check DATA` names.",
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ShapeCoding(Coding):
     """Shapes by the name of the record. Pixels that no shape covers are of class 0.
@@ -84,24 +95,34 @@ class ShapeCoding(Coding):
 
     Attributes:
         joints: the joints of the objects that have keypoints; None if none has.
+        boxes_alone: whether all shapes are boxes without an outline.
     """
 
     drawings: Mapping[str, Drawing] = field(default_factory=dict)
     joints: Joints | None = None
-    _boxes_alone: bool = field(init=False, default=False)
+    boxes_alone: bool = field(init=False, default=False)
     kind: ClassVar[str] = "shapes"
     blank: ClassVar[int] = 0  # the value of pixels that no shape covers
 
     def __post_init__(self) -> None:
         shapes = [shape for drawing in self.drawings.values() for shape in drawing.shapes]
         alone = bool(shapes) and all(isinstance(shape.region, Box) for shape in shapes)
-        object.__setattr__(self, "_boxes_alone", alone)  # computed once, because many pictures are decoded
+        object.__setattr__(self, "boxes_alone", alone)  # computed once, because many pictures are decoded
 
     @property
     def knows(self) -> frozenset[str]:
         """Words of `KNOWLEDGE`; if no shape has an outline, only the objects are known."""
         joints = frozenset() if self.joints is None else frozenset({"keypoints"})
-        return frozenset({"objects"} if self._boxes_alone else {"pixels", "objects", "outlines"}) | joints
+        return frozenset({"objects"} if self.boxes_alone else {"pixels", "objects", "outlines"}) | joints
+
+    @property
+    def task(self) -> str:
+        """The task that the labels fit: `detect` if only boxes are known."""
+        return "detect" if self.boxes_alone else "segment"
+
+    @property
+    def wording(self) -> Wording:
+        return _BOXES if self.boxes_alone else _SHAPES
 
     @property
     def bare_boxes(self) -> int:
@@ -127,7 +148,7 @@ class ShapeCoding(Coding):
             if shape.class_id not in (0, VOID):
                 (ignored if shape.ignored else counted).add(shape, patch)
         objects, left = counted.found(), ignored.found() if ignored.shapes else None
-        if self._boxes_alone:
+        if self.boxes_alone:
             objects, left = replace(objects, ids=None), None if left is None else replace(left, ids=None)
         return mask, replace(objects, ignored=left)
 

@@ -19,6 +19,7 @@ from pixelwise.data.pictures import probe, read_picture
 from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
 from pixelwise.data.tiff import read_tiff_plane
+from pixelwise.data.wording import Wording
 from pixelwise.errors import UserError, unknown
 
 VALUE_SUFFIXES = frozenset({".tif", ".tiff", ".npy", ".png"})
@@ -40,6 +41,12 @@ class ValueCoding(MasklessCoding):
     kind: ClassVar[str] = "values"
     task: ClassVar[str] = "regress"
     knows: ClassVar[frozenset[str]] = frozenset({"values"})
+    wording: ClassVar[Wording] = Wording(
+        label="a map of values that can be read",
+        missing="map of that name",
+        labels="maps of values",
+        by_hand="Correct the files that `pixelwise check DATA` names.",
+    )
     scale: float | None = None
     unit: str = ""
     void: float | None = None

@@ -46,13 +46,15 @@ class Summary:
         layout: how the folder is read.
         pictures: all of them, labelled or not, readable or not.
         labelled: those with a readable picture and readable labels.
+        label: what these have, in words.
         splits: labelled pictures by split.
         split_made: whether the split was made automatically, because the folder gives none.
         height, width: (smallest, median, largest) in pixels.
         modes: pictures by mode and depth, such as `RGB uint8`.
         class_names: by class id.
-        class_pixels: pixels per class over all labelled pictures; for `classify`, pictures per class; for `detect`,
-            objects per class; for `regress`, the known pixels.
+        class_pixels: pixels per class over all labelled pictures, or as many of what is `counted`; for `regress`, the
+            known pixels.
+        counted: what `class_pixels` counts: `pixels`, `pictures` or `objects`.
         void_pixels: pixels without a class or value.
         notes: sentences on what reading the folder assumes.
     """
@@ -61,6 +63,7 @@ class Summary:
     layout: str
     pictures: int
     labelled: int
+    label: str
     splits: Mapping[str, int]
     split_made: bool
     height: tuple[int, int, int]
@@ -68,6 +71,7 @@ class Summary:
     modes: Mapping[str, int]
     class_names: tuple[str, ...]
     class_pixels: tuple[int, ...]
+    counted: str
     void_pixels: int
     notes: tuple[str, ...]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pixelwise.data.codings import Coding, MaskCoding
+from pixelwise.data.codings import Coding, MaskCoding, MasklessCoding
 from pixelwise.data.doctor.diagnosis import Finding, Summary
 from pixelwise.data.doctor.look import Look, MaskLook, look_at_all
 from pixelwise.data.fingerprint import low_median_high
@@ -24,6 +24,7 @@ from pixelwise.data.layers import LayerCoding
 from pixelwise.data.listing import picture_files
 from pixelwise.data.order import Order
 from pixelwise.data.sample import VOID
+from pixelwise.data.shapes import ShapeCoding
 from pixelwise.errors import UserError
 
 
@@ -56,18 +57,18 @@ class Examination:
 
     @property
     def task(self) -> str:
-        """The task that the labels fit: `detect` if only the boxes of the objects are known."""
-        return "detect" if self.boxes_alone else self.coding.task
+        """The task that the labels fit."""
+        return self.coding.task
 
     @property
     def boxes_alone(self) -> bool:
         """Whether the labels are boxes of objects, without outlines."""
-        return self.coding.knows == {"objects"}
+        return isinstance(self.coding, ShapeCoding) and self.coding.boxes_alone
 
     @property
     def has_masks(self) -> bool:
         """Whether labels are ids per pixel or objects, rather than classes of pictures, maps of numbers or pictures."""
-        return self.coding.kind not in ("classes", "values", "keypoints", "pairs")
+        return not isinstance(self.coding, MasklessCoding)
 
     @property
     def mapping(self) -> Mapping[int, int]:
@@ -128,7 +129,8 @@ class Examination:
     def summary(self) -> Summary:
         sizes = [look.size for look in self.looks if look.size is not None]
         counted = [counts for look in self.looks if (counts := self.class_counts(look)) is not None]
-        whole = self.task in ("classify", "detect")
+        wording = self.coding.wording
+        whole = wording.counted != "pixels"
         nothing = np.zeros(len(self.class_names) if whole else 256, np.int64)
         pixels = np.sum([nothing, *counted], axis=0)
         modes = Counter(f"{look.header.mode} {look.header.dtype}" for look in self.looks if look.header)
@@ -137,6 +139,7 @@ class Examination:
             layout=self.survey.layout,
             pictures=len(self.looks),
             labelled=len(self.sound),
+            label=wording.label,
             splits={split: len(names) for split, names in self.splits.items()},
             split_made=self.split_made,
             height=low_median_high([height for height, _ in sizes]),
@@ -144,6 +147,7 @@ class Examination:
             modes=dict(modes.most_common()),
             class_names=self.class_names,
             class_pixels=tuple(pixels[: len(self.class_names)].tolist()),
+            counted=wording.counted,
             void_pixels=0 if whole else int(pixels[VOID]),
             notes=self.notes,
         )

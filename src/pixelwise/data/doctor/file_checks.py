@@ -104,19 +104,11 @@ def unpaired(ex: Examination) -> Findings:
     if ex.masks:
         bare = tuple(ex.relative(look.record.picture) for look in ex.looks if not look.masks)
         if bare:
-            lacks = {
-                "shapes": "entry in the annotation files",
-                "points": "labelled pixel in the table",
-                "values": "map of that name",
-                "keypoints": "joints of a person",
-                "pairs": "picture of that name in b",
-            }
-            lacking = lacks.get(ex.coding.kind, "mask of that name")
             yield Finding(
                 "warning",
                 "picture-without-mask",
-                f"{counted(len(bare), 'picture has', 'pictures have')} no {lacking} and will not be trained on; add "
-                "labels, or leave as is for semi-supervised methods.",
+                f"{counted(len(bare), 'picture has', 'pictures have')} no {ex.coding.wording.missing} and will not be "
+                "trained on; add labels, or leave as is for semi-supervised methods.",
                 bare,
             )
     orphans = ex.survey.orphans

@@ -57,30 +57,10 @@ def fix(path: Path | str, out: Path | str, layout: str = "auto", rle_order: Orde
     if out.resolve().is_relative_to(home_of(root).resolve()):
         raise UserError(f"{out}: lies inside the dataset {root}; give a folder elsewhere for the corrected copy.")
     examination = examine_files(root, layout, rle_order)
-    if examination.coding.kind == "classes":
+    wording = examination.coding.wording
+    if wording.by_hand:
         raise UserError(
-            f"{root}: pictures sorted into classes; a corrected copy can only be made of pictures with masks. Move the "
-            "pictures that `pixelwise check DATA` names."
-        )
-    if examination.coding.kind == "values":
-        raise UserError(
-            f"{root}: maps of values; a corrected copy can only be made of pictures with masks. Correct the files that "
-            "`pixelwise check DATA` names."
-        )
-    if examination.coding.kind == "keypoints":
-        raise UserError(
-            f"{root}: joints of people; a corrected copy can only be made of pictures with masks. Correct what "
-            "`pixelwise check DATA` names in the annotations."
-        )
-    if examination.coding.kind == "pairs":
-        raise UserError(
-            f"{root}: pictures of two kinds; a corrected copy can only be made of pictures with masks. Correct the "
-            "files that `pixelwise check DATA` names."
-        )
-    if examination.boxes_alone:
-        raise UserError(
-            f"{root}: boxes of objects; a corrected copy can only be made of pictures with masks. Correct the entries "
-            "that `pixelwise check DATA` names."
+            f"{root}: {wording.labels}; a corrected copy can only be made of pictures with masks. {wording.by_hand}"
         )
     plan = _plan(examination)
     if len(plan.kept) < 2:

@@ -31,17 +31,9 @@ def render(diagnosis: Diagnosis) -> RenderableType:
 
 def _facts(root: str, summary: Summary) -> list[Prose]:
     splits = ", ".join(f"{count:,} {split}" for split, count in summary.splits.items()) or "none"
-    labels = {
-        "classify": "a class",
-        "regress": "a map of values that can be read",
-        "pose": "joints of a person",
-        "translate": "a picture of the other kind that can be read",
-        "detect": "labels of objects that can be read",
-    }
-    label = labels.get(summary.task, "a mask that can be read")
     facts = {
         "folder": f"{root} (layout {summary.layout})",
-        "pictures": f"{summary.pictures:,}, {summary.labelled:,} of them with {label}",
+        "pictures": f"{summary.pictures:,}, {summary.labelled:,} of them with {summary.label}",
         "splits": splits + (" (made, as the folder gives none)" if summary.split_made and summary.splits else ""),
         "width": _range(summary.width),
         "height": _range(summary.height),
@@ -59,11 +51,10 @@ def _range(sizes: tuple[int, int, int]) -> str:
 
 
 def _classes(summary: Summary) -> Listing:
-    shared = {"classify": "pictures", "detect": "objects"}.get(summary.task, "pixels")
     columns = [
         Column("id", "right"),
         Column("class", folds=True),
-        Column(f"share of {shared}", "right"),
+        Column(f"share of {summary.counted}", "right"),
         Column("", optional=True),
     ]
     total = sum(summary.class_pixels) + summary.void_pixels
