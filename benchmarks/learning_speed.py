@@ -226,14 +226,14 @@ def zero_branches(_: None) -> Iterator[None]:
 
 @contextmanager
 def _changed_network(change: Callable[[nn.Module, Data], None]) -> Iterator[None]:
-    plain = session._network
+    plain = session.new_network
 
     def network(recipe: Any, data: Data, **options: Any) -> nn.Module:
         made = plain(recipe, data, **options)
         change(made, data)
         return made
 
-    with mock.patch.object(session, "_network", network):
+    with mock.patch.object(session, "new_network", network):
         yield
 
 

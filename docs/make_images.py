@@ -43,7 +43,7 @@ from torch.nn import functional as F
 import pixelwise
 from pixelwise.active.curves import curves_figure, mean_curves
 from pixelwise.active.simulation import Point
-from pixelwise.data.augment import Augmentation, Warp
+from pixelwise.data.augment import Augmentation
 from pixelwise.data.draw import OKABE_ITO, colourise, contact_sheet, overlay, palette, to_rgb
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.pictures import write_png
@@ -51,6 +51,7 @@ from pixelwise.data.sample import Instances, Sample
 from pixelwise.data.scenes import CLASS_NAMES, large_scene, scene, write_scenes
 from pixelwise.data.turning import Turn
 from pixelwise.data.value_colours import coloured
+from pixelwise.data.warp import Warp
 from pixelwise.explain import (
     Fields,
     Subject,

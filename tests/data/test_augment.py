@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pixelwise.data.augment import Augmentation, Warp, elastic_field
+from pixelwise.data.augment import Augmentation, elastic_field
 from pixelwise.data.sample import VOID, Instances, Sample
+from pixelwise.data.warp import Warp
 
 
 def blob_sample(size: int = 96, channels: int = 3, dtype: str = "uint8") -> Sample:

@@ -11,10 +11,10 @@ from people_files import mask, picture, save, write_pairs, write_sorted
 from sorted_pictures import idx_bytes, write_digits
 
 from pixelwise.data.doctor import examine, fix
-from pixelwise.data.fingerprint import fingerprint
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.convert import convert
 from pixelwise.data.pictures import write_png
+from pixelwise.data.stock import fingerprint
 from pixelwise.errors import UserError
 
 

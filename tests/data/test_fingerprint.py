@@ -12,8 +12,10 @@ import pytest
 from PIL import Image
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import digest, fingerprint, median_frequency_weights
+from pixelwise.data.digest import digest
+from pixelwise.data.fingerprint import median_frequency_weights
 from pixelwise.data.formats import open_dataset
+from pixelwise.data.stock import fingerprint
 
 SHARED = Path(os.environ.get("PIXELWISE_SHARED", Path(__file__).parents[3] / "shared")) / "data"
 

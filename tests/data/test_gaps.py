@@ -10,10 +10,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from pixelwise.data.fingerprint import fingerprint, take_stock
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.gaps import channel_means, fill, find_gaps, lone_extreme, valueless
 from pixelwise.data.pictures import PictureFormat, probe, read_filled, read_picture
+from pixelwise.data.stock import fingerprint, take_stock
 
 RNG = np.random.default_rng(0)
 BANDS = RNG.uniform(1, 9, (6, 8, 3)).astype(np.float32)

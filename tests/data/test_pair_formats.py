@@ -10,13 +10,13 @@ import pytest
 from pair_files import discs, write_pairs
 from pixelwise.data.doctor import examine
 from pixelwise.data.doctor.repair import fix
-from pixelwise.data.fingerprint import take_stock
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.convert import convert
 from pixelwise.data.formats.domains import place_of
 from pixelwise.data.pair_scenes import write_pair_scenes
 from pixelwise.data.pairs import swapped
 from pixelwise.data.pictures import write_png
+from pixelwise.data.stock import take_stock
 from pixelwise.data.values import write_map
 from pixelwise.errors import UserError
 

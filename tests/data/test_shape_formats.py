@@ -23,10 +23,11 @@ from annotation_files import (
 )
 from PIL import Image
 
+from pixelwise.data.digest import digest
 from pixelwise.data.doctor import examine, fix
-from pixelwise.data.fingerprint import digest, fingerprint
 from pixelwise.data.formats import open_dataset
 from pixelwise.data.formats.voc import CLASS_NAMES, voc_palette
+from pixelwise.data.stock import fingerprint
 from pixelwise.errors import UserError
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from pixelwise.data.augment import Augmentation, Warp
+from pixelwise.data.augment import Augmentation
 from pixelwise.data.sample import VOID, Instances, Sample
 from pixelwise.data.turning import GRAZING, NEARNESS, Turn, draw_turn
+from pixelwise.data.warp import Warp
 
 SIZE = (80, 120)  # of the pictures here
 CENTRE, RADII = np.array([60.0, 40.0]), np.array([60.0, 40.0])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pixelwise import api
-from pixelwise.data.fingerprint import digest
+from pixelwise.data.digest import digest
 from pixelwise.data.formats import open_dataset
 from pixelwise.errors import UserError
 from pixelwise.methods.supervised import Supervised

@@ -24,6 +24,7 @@ from pixelwise.data.scenes import write_coco_scenes
 from pixelwise.methods import base, optimised
 from pixelwise.training import loaders, loop, session
 from pixelwise.training.recipes import load_recipe
+from pixelwise.training.setup import make_method
 
 META = torch.device("meta")
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -102,7 +103,7 @@ def test_a_step_reads_nothing_and_waits_for_nothing(
     for module in (hardware, base, optimised):
         monkeypatch.setattr(module, "reading_waits", lambda device: device.type == "meta")
     network = create_model(name, **task.network_options(began.recipe, began.data.facts))
-    method = session.make_method(began.recipe, began.data, network, META)
+    method = make_method(began.recipe, began.data, network, META)
     method.step(batches, 0.1)  # what is copied once, such as the weights of classes, may wait
     with Copies() as copies:
         scalars = method.step(batches, 0.5)

@@ -21,7 +21,8 @@ from pixelwise.training.moved import check_places, move_data
 from pixelwise.training.opening import Data, default_recipe
 from pixelwise.training.progress import Display, Silent, make_display
 from pixelwise.training.run import Run, check_free, open_run
-from pixelwise.training.session import Session, diverged, engine, execute, restart, start
+from pixelwise.training.session import Session, diverged, execute, restart, start
+from pixelwise.training.setup import engine
 
 Baselines = Callable[[Session], Mapping[str, float | None]]
 """Session -> the headline score of each baseline by name, which the report shows next to the network's score."""

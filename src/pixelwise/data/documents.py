@@ -1,6 +1,6 @@
 """What happens to a sheet of paper before it is a picture: it is seen askew, folded, lit unevenly, and scanned badly.
 
-The geometry is a displacement that `augment.Warp` adds to its single map, so that masks, boxes and keypoints follow it.
+The geometry is a displacement that `warp.Warp` adds to its single map, so that masks, boxes and keypoints follow it.
 """
 
 from __future__ import annotations

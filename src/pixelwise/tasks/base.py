@@ -5,103 +5,35 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
 
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.loader import Transform
 from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
+from pixelwise.data.stock import Stock
 from pixelwise.data.targets import Targets
-from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction, Predictor
+from pixelwise.inference.predictor import Inference, InferenceOptions, Prediction
 from pixelwise.methods.base import Criterion, Forward
-from pixelwise.metrics.headline import Headline
 from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
+from pixelwise.tasks.evaluation import Evaluation, Outcome, Scores
 from pixelwise.tasks.insight import Insight
 from pixelwise.tasks.labelling import Asked, Known
 from pixelwise.tasks.sampling import SampleRequest
 
-P = TypeVar("P", bound=Prediction)
 Snapshots = Callable[[str], Sequence[tuple[int, Path]]]
 """Name -> (step, file) of the snapshots with this name that a run saved, in the order of the steps."""
-
-
-class Scores(ABC, Generic[P]):
-    """Accumulates the scores of predictions, picture by picture: in validations, at the end of runs, in `evaluate`."""
-
-    @property
-    @abstractmethod
-    def headlines(self) -> Sequence[Headline]:
-        """The most important scores; the first one chooses the best weights."""
-
-    @abstractmethod
-    def update(self, prediction: P, sample: Sample) -> None:
-        """Adds the prediction for one picture."""
-
-    @abstractmethod
-    def merge(self, other: Self) -> None:
-        """Adds the pictures that another accumulator has counted."""
-
-    @abstractmethod
-    def values(self) -> dict[str, float]:
-        """The values by key of the headlines that validations log, including the first; NaN if undefined."""
-
-    def margin(self) -> float:
-        """The uncertainty of the first headline for this number of pictures: half of its 95 % interval over random
-        choices of pictures (`metrics.bootstrap`); NaN if scores of single pictures are not kept."""
-        return math.nan
-
-    @abstractmethod
-    def summary(self, split: str) -> dict[str, Any]:
-        """All scores as plain JSON values, including `definition`; undefined values are None.
-
-        Raises:
-            UserError: nothing was counted.
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A network that was measured on a split.
-
-    Attributes:
-        summary: the content of `metrics.json`, which depends on data and weights only.
-        scores: the accumulator that the summary was computed from.
-        seconds: seconds of prediction, without reading.
-    """
-
-    predictor: Predictor
-    dataset: Dataset
-    split: str
-    summary: Mapping[str, Any]
-    scores: Any
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A finished training run: its settings, and the measurements with its best weights.
-
-    Attributes:
-        facts: facts about the data, with statistics of the training pictures.
-        training: measured on a sample of the training pictures; None if there was no time or nothing to compare.
-    """
-
-    recipe: PlannedRecipe
-    facts: Fingerprint
-    validation: Evaluation
-    training: Evaluation | None = None
 
 
 class Task(ABC):

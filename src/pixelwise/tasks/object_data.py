@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Stock
+from pixelwise.data.stock import Stock
 from pixelwise.errors import UserError
 
 HINT = (

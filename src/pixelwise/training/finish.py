@@ -28,7 +28,8 @@ from pixelwise.report.limits import Limit, settings
 from pixelwise.report.page import write_page
 from pixelwise.report.run_page import RunContent, run_page
 from pixelwise.report.variants import ReferenceOutcome, VariantOutcome, VariantsContent, variants_page
-from pixelwise.tasks.base import Evaluation, Outcome, Task
+from pixelwise.tasks.base import Task
+from pixelwise.tasks.evaluation import Evaluation, Outcome
 from pixelwise.tasks.sampling import NEW
 from pixelwise.training.limits import find_limits, sample_size
 from pixelwise.training.progress import Display

@@ -20,7 +20,8 @@ from pixelwise.metrics.headline import Headline
 from pixelwise.models.known_weights import KnownWeights, known_weights
 from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.report.limits import Limit, settings
-from pixelwise.tasks.base import Outcome, Task
+from pixelwise.tasks.base import Task
+from pixelwise.tasks.evaluation import Outcome
 from pixelwise.training.history import Gap, History, material, rising_loss, validation_share
 
 ORDER = (

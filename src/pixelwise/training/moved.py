@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pixelwise.atomic import write_text
-from pixelwise.data.fingerprint import digest, fingerprint
+from pixelwise.data.digest import digest
 from pixelwise.data.formats.yolo_config import home_of
+from pixelwise.data.stock import fingerprint
 from pixelwise.distributed import barrier, rank
 from pixelwise.errors import UserError
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe, reasoned, to_yaml

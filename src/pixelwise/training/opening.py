@@ -8,8 +8,9 @@ from pixelwise.catalog import DEFAULT_RECIPES, system
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.codings import KNOWLEDGE
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint, take_stock
+from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.formats import open_dataset
+from pixelwise.data.stock import take_stock
 from pixelwise.errors import UserError
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.recipe.sections import DataSection

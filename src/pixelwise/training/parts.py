@@ -22,7 +22,8 @@ from pixelwise.training.plan import default_epochs
 from pixelwise.training.pretrained import Weights
 from pixelwise.training.recipes import build_recipe, stage_recipes, variant_recipes
 from pixelwise.training.run import Run, create_run
-from pixelwise.training.session import Session, check_out, engine, restart, start
+from pixelwise.training.session import Session, check_out, restart, start
+from pixelwise.training.setup import engine
 
 
 @dataclass(slots=True)

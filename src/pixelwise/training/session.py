@@ -13,20 +13,15 @@ from torch import nn
 import pixelwise
 from pixelwise import hardware
 from pixelwise.atomic import write_text
-from pixelwise.catalog import METHODS, create_model
-from pixelwise.data.dataset import UNLABELLED
 from pixelwise.data.fingerprint import Fingerprint, changes
 from pixelwise.data.labelled_list import FILE as LABELLED_FILE
 from pixelwise.data.labelled_list import write_labelled
 from pixelwise.data.splits import even_sample
-from pixelwise.distributed import barrier, leave_at_exit, rank, world_size
+from pixelwise.distributed import barrier, rank, world_size
 from pixelwise.errors import NotFinite, UserError
-from pixelwise.methods.base import Forward, Method, Setup, TrainingDiverged
+from pixelwise.methods.base import Method, TrainingDiverged
 from pixelwise.models.spec import ModelSpec
 from pixelwise.models.weights import forget_weights
-from pixelwise.nn.fixed_norm import fix_encoder
-from pixelwise.nn.freezing import freeze
-from pixelwise.nn.sync_batch_norm import synchronised
 from pixelwise.recipe.draft import Pace
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe, digest, to_yaml
 from pixelwise.tasks.base import Task
@@ -38,12 +33,12 @@ from pixelwise.training.pace import measure_pace
 from pixelwise.training.plan import Plan, make_plan
 from pixelwise.training.pretrained import Weights, check_origin, origin, origin_line
 from pixelwise.training.progress import Display, Silent
-from pixelwise.training.recipes import build_planned, method_options
+from pixelwise.training.recipes import build_planned
 from pixelwise.training.run import Run, create_run, open_run
+from pixelwise.training.setup import engine, make_method, model_spec, new_network
 from pixelwise.training.threads import free_cores
 from pixelwise.training.validation import Validation
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PROBED = 4
 """Held-out pictures that are predicted to estimate how long a validation takes, if a batch has no more; their sizes may
 differ."""
@@ -108,7 +103,7 @@ def start(
         taken = origin(weights)
         check_origin(recipe, taken, "use this one with --set provenance.weights=null.")
         start = origin_line(weights, taken)
-    network = _network(recipe, data)
+    network = new_network(recipe, data)
     plan = make_plan(recipe, data.facts, data.task, network=network, device=device)
     read = data
     data = _prepared(plan, read)
@@ -214,7 +209,7 @@ def restart(run: Run) -> Session:
     begun, weights = has_checkpoint(run.path), recipe.model.options.get("weights")
     if not begun and weights is not None:
         check_origin(recipe, origin(weights), "start a new run with --out NEW_RUN.")
-    network = _network(recipe, data, pretrained=not begun)
+    network = new_network(recipe, data, pretrained=not begun)
     data = replace(data, cache=data.task.prepared(recipe, data.dataset, data.cache))
     spec = model_spec(recipe, data)
     return Session(recipe, data, make_method(recipe, data, network, device), spec, run, device)
@@ -235,101 +230,6 @@ def _from_its_weights(run: Run) -> str:
         f"start a new run from its weights: `pixelwise train {shlex.quote(str(run.recipe_file))} "
         f"--set model.weights={shlex.quote(str(run.path))} --out NEW_RUN`"
     )
-
-
-def _network(recipe: Recipe | PlannedRecipe, data: Data, *, pretrained: bool = True) -> nn.Module:
-    torch.manual_seed(recipe.train.seed)
-    options = data.task.network_options(recipe, data.facts)
-    if not pretrained:
-        options.pop("weights", None)
-    return create_model(recipe.model.name, **options)
-
-
-def engine() -> torch.device:
-    """Joins the other processes of the run, if there are any, and returns the device."""
-    from accelerate import Accelerator
-
-    device = Accelerator(cpu=hardware.default_device().type == "cpu").device
-    leave_at_exit()
-    return device
-
-
-def model_spec(recipe: PlannedRecipe, data: Data) -> ModelSpec:
-    """What the trained network needs in addition to its weights."""
-    task, facts = data.task, data.facts
-    options = {key: value for key, value in task.network_options(recipe, facts).items() if key != "weights"}
-    return ModelSpec(
-        recipe.model.name,
-        options,
-        task.class_names(facts),
-        facts.form,
-        recipe.normalize.mean,
-        recipe.normalize.std,
-        notes=task.notes(recipe, facts),
-        input_size=task.input_size(recipe),
-        task=task.name,
-    )
-
-
-def make_method(recipe: PlannedRecipe, data: Data, network: nn.Module, device: torch.device) -> Method:
-    """The method of a planned recipe, ready for the loop.
-
-    Raises:
-        UserError: a batch that is too small for the processes or for batch norm; nothing to freeze, or nothing left to
-            train; a network that the method cannot train; or unlabelled pictures for a method that does not use them.
-    """
-    _check_batch(recipe, network)
-    _check_streams(recipe)
-    if world_size() > 1:
-        network = synchronised(network)
-    if recipe.train.fixed_norms:
-        fix_encoder(network)
-    frozen = [] if recipe.optimizer.freeze is None else freeze(network, recipe.optimizer.freeze)
-    # Weights move into their final memory layout before the optimiser refers to them.
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    precision, task = recipe.train.precision, data.task
-    forward = Forward(
-        torch.tensor(recipe.normalize.mean, device=device)[:, None, None],
-        torch.tensor(recipe.normalize.std, device=device)[:, None, None],
-        device,
-        hardware.preferred_dtype(device) if precision == "auto" else DTYPES[precision],
-    )
-    options = method_options(recipe.method.name, recipe.method.options, "the recipe")
-    criterion = task.criterion(recipe, data.facts, network)
-    logits = task.logits if task.gives_logits else None
-    setup = Setup(network, recipe, options, forward, criterion, logits, task.targets, frozen)
-    return METHODS[recipe.method.name](setup)
-
-
-def _check_streams(recipe: PlannedRecipe) -> None:
-    streams = METHODS[recipe.method.name].streams
-    if recipe.data.unlabelled is not None and not any(UNLABELLED in stream.splits for stream in streams):
-        able = ", ".join(
-            name for name, each in METHODS.items() if any(UNLABELLED in stream.splits for stream in each.streams)
-        )
-        raise UserError(
-            f"data.unlabelled: the method {recipe.method.name} does not use pictures without labels, so those in "
-            f"{recipe.data.unlabelled} would change nothing; set method.name to a method that does ({able}), or leave "
-            "them out."
-        )
-
-
-def _check_batch(recipe: PlannedRecipe, network: nn.Module) -> None:
-    batch, crop = recipe.train.batch_size, recipe.crop
-    if batch < world_size():
-        raise UserError(f"train.batch_size: {batch} is less than the {world_size()} processes; set it larger.")
-    stride = getattr(network, "stride", 1)
-    kinds = {type(module) for module in network.modules()}
-    if batch == 1 and nn.BatchNorm1d in kinds:
-        raise UserError(
-            f"train.batch_size: with a batch of 1, the batch norm of {recipe.model.name} has one value per unit; set "
-            "it to 2 or more."
-        )
-    if batch == 1 and nn.BatchNorm2d in kinds and max(crop) <= stride:
-        raise UserError(
-            f"train.batch_size: with a batch of 1 and crops of {crop[1]} x {crop[0]} pixels, batch norm has one value "
-            f"at the network's stride of {stride}; set it to 2 or more."
-        )
 
 
 def execute(session: Session, display: Display) -> Position:

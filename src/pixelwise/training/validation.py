@@ -19,7 +19,8 @@ from pixelwise.metrics.headline import Headline
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.finite import check_weights
 from pixelwise.recipe.recipe import PlannedRecipe
-from pixelwise.tasks.base import Scores, Task
+from pixelwise.tasks.base import Task
+from pixelwise.tasks.evaluation import Scores
 
 
 @dataclass(frozen=True, slots=True)

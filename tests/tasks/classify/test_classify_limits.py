@@ -8,9 +8,9 @@ import numpy as np
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.record import Record
-from pixelwise.tasks.base import Evaluation, Outcome
 from pixelwise.tasks.classify.limits import classify_limits, disputed_limit
 from pixelwise.tasks.classify.scores import ClassScores, PictureAnswer
+from pixelwise.tasks.evaluation import Evaluation, Outcome
 from planned import FACTS, planned_recipe
 
 SURE, UNSURE = (0.98, 0.01, 0.01), (0.6, 0.3, 0.1)

@@ -20,11 +20,11 @@ from pixelwise.inference.predictor import Inference, Predictor, Progress, Writte
 from pixelwise.inference.rasters import Picture, Raster
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.boxes import iou
-from pixelwise.tasks.base import Evaluation
 from pixelwise.tasks.detect.inference import BoxPrediction
 from pixelwise.tasks.detect.merging import Localised, ScoredBoxes
 from pixelwise.tasks.detect.scores import BoxAnswer, BoxScores
 from pixelwise.tasks.detect.task import Detect, WholePictures, Windows
+from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.training.finish import evaluate_split
 
 Answer = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from pixelwise import api
-from pixelwise.data.augment import Augmentation, Warp
+from pixelwise.data.augment import Augmentation
 from pixelwise.data.distances import distance_map
 from pixelwise.data.pictures import PictureFormat, write_png
 from pixelwise.data.sample import Sample
 from pixelwise.data.value_scenes import write_value_scenes
+from pixelwise.data.warp import Warp
 from pixelwise.errors import UserError
 from pixelwise.explain import explain
 from pixelwise.inference.predictor import Predictor

@@ -19,7 +19,7 @@ from pixelwise.errors import UserError
 from pixelwise.inference.predictor import Inference, Predictor, Progress, Written
 from pixelwise.inference.rasters import Picture, Raster
 from pixelwise.models.spec import ModelSpec
-from pixelwise.tasks.base import Evaluation
+from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.segment.inference import SegmentOptions, SegmentPrediction
 from pixelwise.tasks.segment.scores import PictureScore, SegmentScores
 from pixelwise.tasks.segment.task import Segment

@@ -14,7 +14,7 @@ from pixelwise import api
 from pixelwise.data.pictures import write_png
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.report.limits import Limit, limit_lines, limits_section, settings
-from pixelwise.tasks.base import Evaluation, Outcome
+from pixelwise.tasks.evaluation import Evaluation, Outcome
 from pixelwise.tasks.limits import absent_classes, missed_classes
 from pixelwise.tasks.segment.limits import (
     compared_iou,

@@ -13,7 +13,6 @@ import numpy as np
 from pixelwise.data.codings import Coding, MaskCoding, MasklessCoding
 from pixelwise.data.doctor.diagnosis import Finding, Summary
 from pixelwise.data.doctor.look import Look, MaskLook, look_at_all
-from pixelwise.data.fingerprint import low_median_high
 from pixelwise.data.formats import folder, survey_folder
 from pixelwise.data.formats.completion import complete_splits, grouped, with_kinds
 from pixelwise.data.formats.decision import Decision, coding_from_values
@@ -25,6 +24,7 @@ from pixelwise.data.listing import picture_files
 from pixelwise.data.order import Order
 from pixelwise.data.sample import VOID
 from pixelwise.data.shapes import ShapeCoding
+from pixelwise.data.stock import low_median_high
 from pixelwise.errors import UserError
 
 

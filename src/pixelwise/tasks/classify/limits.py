@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pixelwise.data.listing import counted, some
 from pixelwise.report.limits import Limit, rounded_percent
-from pixelwise.tasks.base import Evaluation, Outcome
 from pixelwise.tasks.classify.scores import PictureAnswer
+from pixelwise.tasks.evaluation import Evaluation, Outcome
 from pixelwise.tasks.limits import absent_classes, label_file, missed_classes
 
 SURE = 0.95

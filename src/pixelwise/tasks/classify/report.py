@@ -26,8 +26,8 @@ from pixelwise.report.pictures import fitted_size, resized
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence
-from pixelwise.tasks.base import Evaluation
 from pixelwise.tasks.classify.scores import HEADLINES
+from pixelwise.tasks.evaluation import Evaluation
 
 LONG_SIDE = 200  # pixels of the pictures on the page
 MAX_ROWS = 40

@@ -17,8 +17,8 @@ from pixelwise.metrics.calibration import Calibration
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.ranking import TopK
-from pixelwise.tasks.base import Scores
 from pixelwise.tasks.classify.inference import ClassPrediction
+from pixelwise.tasks.evaluation import Scores
 
 ACCURACY = Headline(
     "accuracy", "accuracy", definition="The share of the pictures whose most probable class is the true one."

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.fit import Centre
 from pixelwise.data.sample import NO_CLASS, Sample
+from pixelwise.data.stock import Stock
 from pixelwise.data.targets import ClassTargets
 from pixelwise.errors import UserError
 from pixelwise.losses import LOSSES
@@ -24,7 +25,7 @@ from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
-from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
+from pixelwise.tasks.base import Snapshots, Task
 from pixelwise.tasks.classify.inference import RANKS, ClassifyInference, ClassifyOptions, ClassPrediction
 from pixelwise.tasks.classify.labelling import prepare_folders, write_sorted
 from pixelwise.tasks.classify.limits import classify_limits
@@ -32,6 +33,7 @@ from pixelwise.tasks.classify.references import REFERENCES, reference_accuracy
 from pixelwise.tasks.classify.scores import ClassScores
 from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import covering
+from pixelwise.tasks.evaluation import Evaluation, Outcome
 from pixelwise.tasks.labelling import Asked, Known
 
 SIDE = 224

@@ -27,10 +27,10 @@ from pixelwise.report.pictures import fitted_size, resized, svg
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence
-from pixelwise.tasks.base import Evaluation
 from pixelwise.tasks.classify.report import class_rows
 from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
 from pixelwise.tasks.detect.scores import HEADLINES
+from pixelwise.tasks.evaluation import Evaluation
 
 LONG_SIDE = 480  # pixels of the pictures on the page
 OBJECT_HEADLINES = (

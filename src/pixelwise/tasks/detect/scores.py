@@ -21,9 +21,9 @@ from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.localisation import DetectionScore, LocalisationScore
 from pixelwise.nn.boxes import iou, pairwise_iou
-from pixelwise.tasks.base import Scores
 from pixelwise.tasks.classify.scores import class_summary
 from pixelwise.tasks.detect.inference import BoxPrediction
+from pixelwise.tasks.evaluation import Scores
 from pixelwise.tasks.ranking import best_middle_worst
 
 LOCALISED = Headline(

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.loader import Transform
 from pixelwise.data.object_windows import SIDES, ObjectWindows
 from pixelwise.data.objects import ObjectCrops, Stretch, boxes_alone, largest_first
 from pixelwise.data.sample import Sample
+from pixelwise.data.stock import Stock
 from pixelwise.errors import UserError
 from pixelwise.losses import LOSSES
 from pixelwise.losses.boxes import BOX_LOSSES
@@ -28,10 +29,11 @@ from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
-from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
+from pixelwise.tasks.base import Snapshots, Task
 from pixelwise.tasks.detect.criterion import ClassAndBox, LocalisationTargets
 from pixelwise.tasks.detect.inference import BoxInference, BoxPrediction, DetectOptions, ranked_boxes
 from pixelwise.tasks.detect.scores import BoxScores
+from pixelwise.tasks.evaluation import Evaluation, Outcome
 from pixelwise.tasks.limits import missed_classes
 from pixelwise.tasks.object_data import HINT, check_objects
 

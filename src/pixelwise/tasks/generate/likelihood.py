@@ -23,7 +23,7 @@ from pixelwise.metrics.headline import Headline
 from pixelwise.models.generate.autoregressive import bits_per_dimension
 from pixelwise.models.spec import ModelSpec
 from pixelwise.nn.finite import check_answer
-from pixelwise.tasks.base import Scores
+from pixelwise.tasks.evaluation import Scores
 from pixelwise.tasks.generate.inference import PictureModel, as_pictures, surprise_suffixes
 from pixelwise.tasks.generate.outliers import complexity
 

@@ -23,7 +23,8 @@ from pixelwise.report.figures import STYLE
 from pixelwise.report.pictures import fitted_size, resized, svg
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence
-from pixelwise.tasks.base import Evaluation, Snapshots
+from pixelwise.tasks.base import Snapshots
+from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.generate.inference import as_pictures
 from pixelwise.tasks.generate.likelihood import NATS as LIKELIHOOD
 from pixelwise.tasks.generate.sampling import between

@@ -16,7 +16,7 @@ from pixelwise.metrics.json_values import or_none
 from pixelwise.metrics.kid import diversity, frechet_distance, jackknife_error, kernel_distance
 from pixelwise.models.generate.autoregressive import bits_per_dimension
 from pixelwise.report.limits import Limit
-from pixelwise.tasks.base import Scores
+from pixelwise.tasks.evaluation import Scores
 from pixelwise.tasks.generate.features import Features
 from pixelwise.tasks.generate.inference import SAMPLES, BoundPrediction, PairPrediction
 from pixelwise.tasks.generate.outliers import complexity

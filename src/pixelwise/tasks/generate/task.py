@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.draw import contact_sheet, to_rgb
-from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.fit import Centre
 from pixelwise.data.pictures import FULL_RANGE, write_png
 from pixelwise.data.sample import Sample
+from pixelwise.data.stock import Stock
 from pixelwise.errors import UserError
 from pixelwise.inference.many import refuse_to_overwrite
 from pixelwise.methods.base import Forward
@@ -26,8 +27,9 @@ from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
-from pixelwise.tasks.base import Evaluation, Outcome, Scores, Snapshots, Task
+from pixelwise.tasks.base import Snapshots, Task
 from pixelwise.tasks.crops import covering
+from pixelwise.tasks.evaluation import Evaluation, Outcome, Scores
 from pixelwise.tasks.generate.features import train_features
 from pixelwise.tasks.generate.inference import (
     BoundInference,

@@ -38,7 +38,7 @@ from pixelwise.report.pictures import fitted_size, resized, svg
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import css, sentence
-from pixelwise.tasks.base import Evaluation
+from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.objects.inference import BACKGROUND, ObjectPrediction, draw_piece
 from pixelwise.tasks.objects.scores import MISSED, ObjectScores, ignored_by
 

@@ -21,7 +21,7 @@ from pixelwise.metrics.instances import InstanceScore
 from pixelwise.metrics.localisation import DetectionScore
 from pixelwise.models.detect.detector import SMALLEST
 from pixelwise.nn.boxes import area, intersection, pairwise_iou
-from pixelwise.tasks.base import Scores
+from pixelwise.tasks.evaluation import Scores
 from pixelwise.tasks.objects.inference import CONFIDENCE, ObjectPrediction
 from pixelwise.tasks.ranking import best_middle_worst
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from pixelwise.data.augment import Augmentation
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.loader import Transform
 from pixelwise.data.objects import Stretch, box_areas
 from pixelwise.data.sample import Sample
+from pixelwise.data.stock import Stock
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.errors import UserError
 from pixelwise.methods.base import Criterion, Forward
@@ -25,8 +26,9 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
-from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.tasks.base import Snapshots, Task
 from pixelwise.tasks.crops import plan_dense_crop
+from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.insight import Insight
 from pixelwise.tasks.object_data import HINT, check_objects
 from pixelwise.tasks.objects.inference import (

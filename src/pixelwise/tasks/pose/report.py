@@ -34,7 +34,7 @@ from pixelwise.report.run_page import missing
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.skeletons import LEFT, MIDDLE, RIGHT, draw_skeletons
 from pixelwise.report.values import css, sentence
-from pixelwise.tasks.base import Evaluation
+from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.pose.scores import HEAD_SHARE, PCK, PCKH, TORSO_CURVE, TORSO_SHARE, PoseScores
 
 SIDE = 360  # pixels of the pictures on the page

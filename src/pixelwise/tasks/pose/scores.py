@@ -17,7 +17,7 @@ from pixelwise.metrics.bootstrap import mean_margin
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.json_values import or_none
 from pixelwise.metrics.keypoints import distance_between, head_sizes, means_over_joints, pck
-from pixelwise.tasks.base import Scores
+from pixelwise.tasks.evaluation import Scores
 from pixelwise.tasks.pose.inference import PosePrediction
 from pixelwise.tasks.ranking import best_middle_worst
 

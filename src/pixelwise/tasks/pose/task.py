@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.joints import Joints
 from pixelwise.data.loader import Transform
 from pixelwise.data.people import people_alone
 from pixelwise.data.person_windows import PersonCrops, PersonWindows, whole_picture
 from pixelwise.data.record import Record
 from pixelwise.data.sample import Sample
+from pixelwise.data.stock import Stock
 from pixelwise.data.targets import ObjectTargets
 from pixelwise.errors import UserError
 from pixelwise.methods.base import Criterion, Forward
@@ -28,7 +29,8 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
-from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.tasks.base import Snapshots, Task
+from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.insight import Insight
 from pixelwise.tasks.pose.inference import PoseInference, PoseOptions, PosePrediction, decoded, joints_of_spec
 from pixelwise.tasks.pose.scores import PoseScores

@@ -20,7 +20,7 @@ from pixelwise.report.pictures import fitted_size, resized, svg
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import comparison, definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence
-from pixelwise.tasks.base import Evaluation
+from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.regress.scores import HEADLINES
 
 LONG_SIDE = 480  # pixels of the pictures on the page

@@ -12,7 +12,7 @@ from pixelwise.data.sample import Sample
 from pixelwise.metrics.bootstrap import mean_margin
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.values import ValueScore
-from pixelwise.tasks.base import Scores
+from pixelwise.tasks.evaluation import Scores
 from pixelwise.tasks.regress.inference import ValuePrediction
 
 HEADLINES = (

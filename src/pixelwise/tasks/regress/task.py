@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.data.dataset import Dataset
-from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.loader import windows
 from pixelwise.data.sample import Sample
+from pixelwise.data.stock import Stock
 from pixelwise.data.targets import ValueTargets
 from pixelwise.errors import UserError
 from pixelwise.losses.values import VALUE_LOSSES
@@ -22,8 +23,9 @@ from pixelwise.models.spec import ModelSpec
 from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
-from pixelwise.tasks.base import Evaluation, Snapshots, Task
+from pixelwise.tasks.base import Snapshots, Task
 from pixelwise.tasks.crops import plan_dense_crop
+from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.regress.inference import RegressInference, RegressOptions, ValuePrediction, rescaled
 from pixelwise.tasks.regress.scores import RegressScores
 

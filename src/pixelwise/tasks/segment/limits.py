@@ -17,7 +17,7 @@ from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.recipe.recipe import PlannedRecipe
 from pixelwise.report.blocks import Block
 from pixelwise.report.limits import Limit, rounded_percent, settings
-from pixelwise.tasks.base import Evaluation, Outcome
+from pixelwise.tasks.evaluation import Evaluation, Outcome
 from pixelwise.tasks.limits import absent_classes, label_file, never_found
 from pixelwise.tasks.segment.scores import Dispute, disputed_pixels
 from pixelwise.tasks.segment.sizes import ClassSize, class_sizes

@@ -44,7 +44,7 @@ from pixelwise.report.pictures import fitted_size, png, resized
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import comparison, definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import css, sentence, sortable
-from pixelwise.tasks.base import Evaluation
+from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.segment.scores import HEADLINES
 
 LONG_SIDE = 640  # pixels of the pictures on the page

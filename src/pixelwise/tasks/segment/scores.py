@@ -17,7 +17,7 @@ from pixelwise.metrics.calibration import Calibration
 from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.instances import InstanceScore
-from pixelwise.tasks.base import Scores
+from pixelwise.tasks.evaluation import Scores
 from pixelwise.tasks.ranking import best_middle_worst
 from pixelwise.tasks.segment.inference import SegmentPrediction
 from pixelwise.tasks.segment.instances import INSTANCES, label_objects

@@ -15,11 +15,12 @@ from pixelwise.data.borders import WithBorderWeights
 from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.draw import background_class
-from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.loader import Transform, windows
 from pixelwise.data.one_object import with_objects
 from pixelwise.data.sample import Sample
 from pixelwise.data.shapes import ShapeCoding
+from pixelwise.data.stock import Stock
 from pixelwise.data.targets import PixelTargets
 from pixelwise.errors import UserError, unknown
 from pixelwise.inference.tiles import class_ids
@@ -30,9 +31,10 @@ from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe, fills_crops
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
-from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
+from pixelwise.tasks.base import Snapshots, Task
 from pixelwise.tasks.criteria import class_loss
 from pixelwise.tasks.crops import plan_dense_crop, plan_half_size
+from pixelwise.tasks.evaluation import Evaluation, Outcome
 from pixelwise.tasks.labelling import UNITS, Asked, Known
 from pixelwise.tasks.segment.inference import EvaluationOptions, SegmentInference, SegmentOptions, SegmentPrediction
 from pixelwise.tasks.segment.instances import BEST, INSTANCES

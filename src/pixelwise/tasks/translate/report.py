@@ -30,7 +30,7 @@ from pixelwise.report.pictures import fitted_size, resized
 from pixelwise.report.run_page import missing
 from pixelwise.report.scores import comparison, definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence
-from pixelwise.tasks.base import Evaluation
+from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.translate.one_way import TranslatePrediction
 from pixelwise.tasks.translate.scores import CYCLE, L1, LABELS, PSNR, PictureError, TranslateScores
 

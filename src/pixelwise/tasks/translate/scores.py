@@ -18,7 +18,7 @@ from pixelwise.metrics.confusion import ConfusionMatrix
 from pixelwise.metrics.headline import Headline
 from pixelwise.metrics.json_values import or_none
 from pixelwise.metrics.pictures import ConstantScore, PictureScore
-from pixelwise.tasks.base import Scores
+from pixelwise.tasks.evaluation import Scores
 from pixelwise.tasks.translate.one_way import TranslatePrediction
 
 CYCLE = Headline(

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.domain import Domain, PairFacts
-from pixelwise.data.fingerprint import Fingerprint, Stock
+from pixelwise.data.fingerprint import Fingerprint
 from pixelwise.data.loader import Transform
 from pixelwise.data.pairs import swapped
 from pixelwise.data.sample import Sample
+from pixelwise.data.stock import Stock
 from pixelwise.data.targets import PairTargets
 from pixelwise.errors import UserError
 from pixelwise.methods.base import Forward
@@ -26,7 +27,8 @@ from pixelwise.recipe.draft import Draft
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe
 from pixelwise.report.blocks import Block, Section
 from pixelwise.report.limits import Limit
-from pixelwise.tasks.base import Evaluation, Outcome, Snapshots, Task
+from pixelwise.tasks.base import Snapshots, Task
+from pixelwise.tasks.evaluation import Evaluation, Outcome
 from pixelwise.tasks.translate.inference import TranslateInference
 from pixelwise.tasks.translate.one_way import TranslateOptions, TranslatePrediction, pictures_of
 from pixelwise.tasks.translate.scores import TranslateScores
