@@ -73,7 +73,7 @@ from pixelwise.explain.looking import THOROUGH, look
 from pixelwise.inference.rasters import open_raster
 from pixelwise.losses.boxes import box_l2
 from pixelwise.metrics.headline import Headline
-from pixelwise.models.detect.overfeat import ConvLayer, OverFeat
+from pixelwise.models.detect.overfeat import SMALL, OverFeat
 from pixelwise.models.detect.selective_search import (
     COLOUR_BINS,
     SEGMENT_SCALES,
@@ -301,21 +301,7 @@ def digit_finder(steps: int = 1000) -> OverFeat:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     samples = [scene((5, number), digits=(4, 8)) for number in range(240)]
-    network = OverFeat(
-        layers=(
-            ConvLayer(16, 5, pool=2),
-            ConvLayer(32, 3, pool=2),
-            ConvLayer(64, 3, padding=1),
-            ConvLayer(64, 3, padding=1, pool=3),
-        ),
-        side=3,
-        hidden=(256, 128),
-        box_hidden=(256, 128),
-        num_classes=11,
-        in_channels=1,
-        regression=True,
-        dropout=0.2,
-    )
+    network = OverFeat(**SMALL._asdict(), num_classes=11, in_channels=1, regression=True, dropout=0.2)
     for names, count in ((network.class_branch, steps), (network.box_branch, steps // 2)):
         parameters = [p for name in names for p in network.get_submodule(name).parameters()]
         optimizer = torch.optim.AdamW(parameters, 2e-3, weight_decay=0.01)
