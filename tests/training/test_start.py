@@ -23,7 +23,7 @@ from pixelwise.methods.supervised import Supervised
 from pixelwise.models import weights as weights_module
 from pixelwise.models.encoders import create_encoder
 from pixelwise.nn.sync_batch_norm import SyncBatchNorm2d
-from pixelwise.training import session
+from pixelwise.training import session, setup
 from pixelwise.training.opening import open_recipe_data
 from pixelwise.training.progress import Silent
 from pixelwise.training.recipes import load_recipe
@@ -60,7 +60,7 @@ def test_what_is_frozen_is_part_of_the_synchronised_network(
     scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batch norms are exchanged where several processes train; the new ones are held, not the old ones."""
-    monkeypatch.setattr(session, "world_size", lambda: 2)
+    monkeypatch.setattr(setup, "world_size", lambda: 2)
     method = started(scenes_folder, tmp_path / "run", "optimizer.freeze=[encoder]")
     modules = set(method.network.modules())
     norms = [module for module in method.optimised.frozen if isinstance(module, nn.BatchNorm2d)]
