@@ -52,8 +52,8 @@ class Summary:
         height, width: (smallest, median, largest) in pixels.
         modes: pictures by mode and depth, such as `RGB uint8`.
         class_names: by class id.
-        class_pixels: pixels per class over all labelled pictures, or as many of what is `counted`; for `regress`, the
-            known pixels.
+        class_pixels: pixels, pictures or objects per class (see `counted`) over all labelled pictures; for
+            `regress`, the known pixels.
         counted: what `class_pixels` counts: `pixels`, `pictures` or `objects`.
         void_pixels: pixels without a class or value.
         notes: sentences on what reading the folder assumes.
