@@ -4,14 +4,14 @@
     python benchmarks/active.py camvid --show
 
 `camvid` plays the loop of `pixelwise simulate` on CamVid at 240 x 180, with two seeds: whole pictures, regions, or
-single pixels are bought in rounds, at random or by the default strategy. All networks are the same U-Net, which
-predicts from every level of a MobileNetV2 with weights learned on ImageNet, and train for the same time (1.5 minutes
-each, 48 networks in all). The table gives the share of the pixels that is labelled when 95 % of the score with all
-labels, the mean of all networks that had them, is reached. `suggest` measures 2,000 pictures of 240 x 180, the quarters
-of CamVid's frames, with a network that was trained on 23 labelled frames, and chooses what to label next: one row per
-strategy and unit, with the seconds and the peak memory of the whole call. A row that was stopped continues, and
-finished rows are not run again. Data and weights are read from $PIXELWISE_SHARED (default ../shared). Run one command
-at a time, on an otherwise idle machine.
+single pixels are bought in rounds, at random or by the default strategy; regions and pixels also in larger rounds. All
+networks are the same U-Net, which predicts from every level of a MobileNetV2 with weights learned on ImageNet, and
+train for the same time (1.5 minutes each, 72 networks in all). The table gives the share of the pixels that is labelled
+when 95 % of the score with all labels, the mean of all networks that had them, is reached. `suggest` measures 2,000
+pictures of 240 x 180, the quarters of CamVid's frames, with a network that was trained on 23 labelled frames, and
+chooses what to label next: one row per strategy and unit, with the seconds and the peak memory of the whole call. A row
+that was stopped continues, and finished rows are not run again. Data and weights are read from $PIXELWISE_SHARED
+(default ../shared). Run one command at a time, on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -51,17 +51,20 @@ REPETITIONS = 2
 
 
 @dataclass(frozen=True)
-class Unit:
+class Purchase:
     """What is bought: so many at the start and as many in each round."""
 
+    unit: str
     budget: int
     rounds: int
 
 
-UNITS = {
-    "pictures": Unit(37, 3),  # a tenth of the 367 pictures
-    "regions": Unit(367, 4),  # one per picture, about 1 % of all pixels
-    "pixels": Unit(1835, 2),  # five per picture
+PURCHASES = {
+    "pictures": Purchase("pictures", 37, 3),  # a tenth of the 367 pictures
+    "regions": Purchase("regions", 367, 4),  # one per picture, about 1 % of all pixels
+    "pixels": Purchase("pixels", 1835, 2),  # five per picture
+    "regions by threes": Purchase("regions", 1101, 2),
+    "pixels by twenties": Purchase("pixels", 7340, 2),
 }
 POOL = 2000
 MEASURED = {
@@ -83,16 +86,16 @@ def camvid() -> Path:
 
 
 def simulate_row(row: str, seed: int, minutes: float) -> Result:
-    """Plays the loop for one unit, and returns its points."""
+    """Plays the loop for one purchase, and returns its points."""
     prepare_for_networks()
-    unit = UNITS[row]
+    purchase = PURCHASES[row]
     points = api.simulate(
         camvid(),
         WORK / row,
-        budget=unit.budget,
+        budget=purchase.budget,
         strategies=BOUGHT,
-        unit=row,
-        rounds=unit.rounds,
+        unit=purchase.unit,
+        rounds=purchase.rounds,
         seeds=REPETITIONS,
         recipe="unet_fpn",
         minutes=minutes,
@@ -158,34 +161,47 @@ def show(name: str, file: Path) -> None:
     points = [Point(**point) for result in results for point in result["points"]]
     full = mean(point.score for point in points if point.strategy == FULL)
     print("| | share of the pixels for 95 % | bought for 95 % | score at the end |\n" + "|---" * 4 + "|")
-    figure, axes = plt.subplots(1, len(UNITS), figsize=(9, 3.2), sharey=True, layout="constrained")
-    for panel, unit in zip(axes, UNITS, strict=True):
+    units = list(dict.fromkeys(purchase.unit for purchase in PURCHASES.values()))
+    figure, axes = plt.subplots(1, len(units), figsize=(9, 3.2), sharey=True, layout="constrained")
+    panels = dict(zip(units, axes, strict=True))
+    for unit, panel in panels.items():
         panel.set_title(unit, loc="left", fontsize="medium")
         panel.set_xlabel("share of the pixels labelled, %")
-        for result in results:
-            if result["row"] == unit:
-                _show_unit(unit, mean_curves([Point(**point) for point in result["points"]]), full, panel)
+        panel.axhline(full, color="black", linewidth=0.8)
+        panel.axhline(ENOUGH * full, color="black", linewidth=0.8, linestyle=":")
+    for row, of_row in by_row(results, PURCHASES).items():
+        curves = mean_curves([Point(**point) for result in of_row for point in result["points"]])
+        if curves:
+            _show_row(row, curves, full, panels[PURCHASES[row].unit])
     print(f"\nwith all labels: {full:.3f}")
     axes[0].set_ylabel("mean IoU")
-    axes[0].legend(frameon=False)
+    axes[-1].legend(frameon=False, fontsize="small")
     figure.savefig(file.with_suffix(".png"), dpi=120)
 
 
-def _show_unit(unit: str, curves: dict[str, list[Mean]], full: float, panel: Any) -> None:
+def _show_row(row: str, curves: dict[str, list[Mean]], full: float, panel: Any) -> None:
     del curves[FULL]
-    panel.axhline(full, color="black", linewidth=0.8)
-    panel.axhline(ENOUGH * full, color="black", linewidth=0.8, linestyle=":")
+    increment = row.removeprefix(PURCHASES[row].unit)
     for strategy, curve in curves.items():
         labels, shares, scores, *_ = zip(*curve, strict=True)
         share, bought = (labels_to_reach(each, scores, ENOUGH * full) for each in (shares, labels))
         reached = ["not reached", ""] if share is None or bought is None else [f"{share:.3%}", f"{bought:.0f}"]
         last = f"{scores[-1]:.3f} ± {curve[-1].deviation:.3f} at {shares[-1]:.3%}"
-        print(f"| {unit}, {strategy} | {reached[0]} | {reached[1]} | {last} |")
-        panel.plot([100 * each for each in shares], scores, marker="o", label=strategy)
+        print(f"| {row}, {strategy} | {reached[0]} | {reached[1]} | {last} |")
+        panel.plot(
+            [100 * each for each in shares],
+            scores,
+            marker="o",
+            label=f"{strategy}{increment}",
+            color=f"C{BOUGHT.index(strategy)}",
+            linestyle="--" if increment else "-",
+        )
 
 
 TABLES = {
-    "camvid": Rows("active-camvid", list(UNITS), simulate_row, lambda row: 1.5, lambda row: (0,), "with_all_labels"),
+    "camvid": Rows(
+        "active-camvid", list(PURCHASES), simulate_row, lambda row: 1.5, lambda row: (0,), "with_all_labels"
+    ),
     "suggest": Rows("active-suggest", list(MEASURED), suggest_row, lambda row: 1.0, lambda row: (0,), "seconds"),
 }
 
