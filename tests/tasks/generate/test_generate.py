@@ -20,6 +20,7 @@ from pixelwise.data.pictures import PictureFormat, write_png
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.explain import explain
+from pixelwise.methods.base import Forward
 from pixelwise.models.generate.vae import VAE
 from pixelwise.models.spec import ModelSpec
 from pixelwise.tasks.generate.features import FILE, Features
@@ -136,6 +137,20 @@ def test_dcgan_keeps_snapshots_and_the_classifier_that_compares(dcgan: Path, dig
         api.predict(dcgan, digits / "val" / "3", dcgan / "out")
     page = run.report.read_text()
     assert "The same noise at each step" in page
+
+
+def test_each_batch_of_a_validation_has_noise_of_its_own(dcgan: Path) -> None:
+    network, spec = load_model(open_run(dcgan).best)
+    size = (*spec.input_size, 1)
+    forward = Forward(torch.zeros(1, 1, 1), torch.ones(1, 1, 1), torch.device("cpu"))
+
+    def made(name: str) -> np.ndarray:
+        sample = Sample(name, np.zeros(size, np.uint8))
+        images = torch.from_numpy(sample.image).permute(2, 0, 1)[None]
+        return task_of(spec).predictions(spec, forward, network.eval(), [sample], images)[0].generated
+
+    assert not np.array_equal(made("val/0064.png"), made("val/0640.png"))  # the same characters
+    np.testing.assert_array_equal(made("val/0064.png"), made("val/0064.png"))
 
 
 def test_snapshots_are_the_pictures_that_are_made(vae: Path, dcgan: Path, tmp_path: Path) -> None:
