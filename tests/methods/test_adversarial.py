@@ -82,7 +82,7 @@ def test_unrolled_steps_leave_the_discriminator_as_it_is(digits: Path, tmp_path:
     images = torch.rand(6, 1, 16, 16) * 2 - 1
     before = copy.deepcopy(method.discriminator.network.state_dict())
     state = copy.deepcopy(method.discriminator.optimizer.state_dict())
-    logits = method._looked_ahead(images)
+    logits = method._generated_logits(images)
     assert all(torch.equal(value, before[name]) for name, value in method.discriminator.network.state_dict().items())
     assert method.discriminator.optimizer.state_dict() == state
     assert not torch.equal(logits, method._logits(method._fake(6)))

@@ -15,23 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from pixelwise.errors import UserError, unknown
+from pixelwise.nn.freezing import held_weights
 
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[nn.Module]:
     """Context with the network in evaluation mode and its parameters fixed; both are restored, even after an error."""
     modes = {module: module.training for module in network.modules()}
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     network.eval()
-    for parameter in trained:
-        parameter.requires_grad_(False)
     try:
-        yield network
+        with held_weights(network):
+            yield network
     finally:
         for module, mode in modes.items():
             module.training = mode
-        for parameter in trained:
-            parameter.requires_grad_(True)
 
 
 @contextmanager

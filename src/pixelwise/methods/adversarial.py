@@ -20,6 +20,7 @@ from pixelwise.losses.gradient_penalty import gradient_penalty
 from pixelwise.methods.base import Method, MethodOptions, Scalar, Setup, Stream, as_scalars
 from pixelwise.methods.optimised import Optimised
 from pixelwise.methods.unrolled import UnrolledAdamW
+from pixelwise.nn.freezing import held_weights
 from pixelwise.nn.spectral_norm import SpectralNorm
 from pixelwise.recipe.draft import Draft
 
@@ -140,7 +141,7 @@ class Adversarial(Method):
             loss, scalars = self._discriminator_loss(pictures, fake)
             done = self.discriminator.step(loss, progress, names)
             scalars["discriminator_gradient_norm"] = done["gradient_norm"]
-        loss = generator_loss(self._looked_ahead(real[0]), self.options.loss)
+        loss = generator_loss(self._generated_logits(real[0]), self.options.loss)
         done = self.generator.step(loss, progress, names)
         return {**as_scalars({"loss": loss}), **scalars, **done}
 
@@ -183,11 +184,12 @@ class Adversarial(Method):
             loss = loss + options.drift * mean(logits[0].float().square())
         return loss, as_scalars(terms)
 
-    def _looked_ahead(self, real: Tensor) -> Tensor:
-        """The logits of generated pictures, by the discriminator after `unrolled_steps` further updates."""
+    def _generated_logits(self, real: Tensor) -> Tensor:
+        """The logits of as many generated pictures, by the discriminator after `unrolled_steps` further updates."""
         fake = self._fake(len(real))
         if not self.options.unrolled_steps:
-            return self._logits(fake)
+            with held_weights(self.discriminator.network):
+                return self._logits(fake)
         ahead = UnrolledAdamW(self.discriminator)
         buffers = {name: value.clone() for name, value in self.discriminator.network.named_buffers()}
         for _ in range(self.options.unrolled_steps):

@@ -9,7 +9,8 @@ from pydantic import Field
 from pixelwise.data.loader import Batch
 from pixelwise.losses.adversarial import generator_loss
 from pixelwise.methods.base import LABELLED_STREAM, Scalar, Setup, as_scalars
-from pixelwise.methods.translation import Translation, TranslationOptions, distance, held_weights, joined
+from pixelwise.methods.translation import Translation, TranslationOptions, distance, joined
+from pixelwise.nn.freezing import held_weights
 
 
 class ConditionalOptions(TranslationOptions):

@@ -13,7 +13,8 @@ from pixelwise.errors import UserError
 from pixelwise.losses.adversarial import Kind, generator_loss
 from pixelwise.methods.base import Scalar, Setup, Stream, as_scalars
 from pixelwise.methods.image_pool import ImagePool
-from pixelwise.methods.translation import Translation, TranslationOptions, distance, held_weights
+from pixelwise.methods.translation import Translation, TranslationOptions, distance
+from pixelwise.nn.freezing import held_weights
 from pixelwise.recipe.draft import Draft
 
 FIRST = Stream(LABELLED, targets=False)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -98,19 +97,6 @@ def distance(first: Tensor, second: Tensor) -> Tensor:
     """The mean absolute difference over all values of the batch, of all processes together, in float32."""
     difference = (first.float() - second.float()).abs()
     return total(difference.sum()) / total(difference.new_full((), difference.numel()))
-
-
-@contextmanager
-def held_weights(modules: nn.Module) -> Iterator[None]:
-    """Context in which gradients flow through modules to their inputs, but not to their weights."""
-    learned = [parameter for parameter in modules.parameters() if parameter.requires_grad]
-    for parameter in learned:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in learned:
-            parameter.requires_grad_(True)
 
 
 def joined(first: Tensor, second: Tensor) -> Tensor:

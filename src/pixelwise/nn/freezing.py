@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from torch import nn
 
@@ -80,3 +81,16 @@ def hold(frozen: Sequence[nn.Module]) -> None:
     own; call it after `network.train()`."""
     for module in frozen:
         module.training = False
+
+
+@contextmanager
+def held_weights(modules: nn.Module) -> Iterator[None]:
+    """Context in which gradients flow through modules to their inputs, but not to their weights."""
+    learned = [parameter for parameter in modules.parameters() if parameter.requires_grad]
+    for parameter in learned:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learned:
+            parameter.requires_grad_(True)
