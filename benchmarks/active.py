@@ -181,7 +181,7 @@ def show(name: str, file: Path) -> None:
 
 def _show_row(row: str, curves: dict[str, list[Mean]], full: float, panel: Any) -> None:
     del curves[FULL]
-    increment = row.removeprefix(PURCHASES[row].unit)
+    larger = row != PURCHASES[row].unit
     for strategy, curve in curves.items():
         labels, shares, scores, *_ = zip(*curve, strict=True)
         share, bought = (labels_to_reach(each, scores, ENOUGH * full) for each in (shares, labels))
@@ -192,9 +192,9 @@ def _show_row(row: str, curves: dict[str, list[Mean]], full: float, panel: Any) 
             [100 * each for each in shares],
             scores,
             marker="o",
-            label=f"{strategy}{increment}",
+            label=f"{strategy}, larger rounds" if larger else strategy,
             color=f"C{BOUGHT.index(strategy)}",
-            linestyle="--" if increment else "-",
+            linestyle="--" if larger else "-",
         )
 
 

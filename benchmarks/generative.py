@@ -42,6 +42,8 @@ SHEETS = RESULTS / "generative"
 """Pictures that the networks of each row made."""
 RUNS = RESULTS / "models" / "generative"
 """The runs, for the figures of the pages."""
+TESTED = 10_000
+"""Pictures for which the importance-weighted bound is computed: all test digits."""
 OTHERS = 1797
 """Pictures of each other kind: all of scikit-learn's digits."""
 
@@ -129,7 +131,7 @@ def train_row(name: str, row: str, seed: int, minutes: float) -> dict[str, Any]:
     run = api.train(
         chosen.recipe, data=MNIST, minutes=minutes, out=out, overrides={**chosen.settings, "train.seed": seed}
     )
-    found = api.evaluate(run.path, split="test")
+    found = api.evaluate(run.path, split="test", bound_pictures=TESTED)
     if name == "likelihood":
         with tempfile.TemporaryDirectory() as place:
             for kind, folder in write_others(Path(place)).items():

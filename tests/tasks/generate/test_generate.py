@@ -96,6 +96,8 @@ def test_vae_measures_its_bound_as_validation_does(vae: Path) -> None:
     assert run.metrics["importance_weighted_bound"] < run.metrics["negative_elbo"]
     assert "raw_negative_elbo" in last
     assert api.evaluate(vae) == run.metrics
+    assert "importance_weighted_bound" not in api.evaluate(vae, bound_pictures=0)
+    assert "the first 3 pictures" in api.evaluate(vae, bound_pictures=3)["definition"]
 
 
 def test_samples_repeat_by_their_seed_and_are_in_the_files_form(vae: Path, tmp_path: Path) -> None:

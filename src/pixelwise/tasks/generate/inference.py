@@ -28,7 +28,7 @@ from pixelwise.nn.finite import check_answer
 SAMPLES = 100
 """Codes that are sampled per picture for the importance-weighted bound."""
 BOUNDED = 256
-"""Number of pictures for which an evaluation computes this bound."""
+"""Default for the number of pictures for which an evaluation computes this bound."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +76,9 @@ class GenerateOptions(InferenceOptions):
     """Options of inference by generative models."""
 
     overlay: bool = Field(False, description="also write NAME_overlay.png, the surprise in colours over the picture")
+    bound_pictures: int = Field(
+        BOUNDED, ge=0, description="pictures of an evaluation for which a VAE's importance-weighted bound is computed"
+    )
 
 
 class PictureModel(Inference[P]):
@@ -154,9 +157,10 @@ class BoundInference(PictureModel[BoundPrediction]):
         with torch.inference_mode():
             terms = torch.stack(check_answer(self.model.terms(images, generator)), 1).tolist()
             codes = self.model.codes(images).cpu().numpy()
-            if self._bounded < BOUNDED and hasattr(self.model, "log_likelihood_bound"):
-                self._bounded += len(images)
-                bounds = self.model.log_likelihood_bound(images, SAMPLES, generator).tolist()
+            wanted = min(self.options.bound_pictures - self._bounded, len(images))
+            if wanted > 0 and hasattr(self.model, "log_likelihood_bound"):
+                self._bounded += wanted
+                bounds[:wanted] = self.model.log_likelihood_bound(images[:wanted], SAMPLES, generator).tolist()
         return [
             BoundPrediction(reconstruction, kl, bound, code, seen)
             for (reconstruction, kl), bound, code, seen in zip(terms, bounds, codes, prepared, strict=True)
