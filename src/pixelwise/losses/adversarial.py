@@ -27,6 +27,8 @@ Kind = Literal["non_saturating", "minimax", "wasserstein", "least_squares"]
   arXiv:1611.04076).
 """
 KINDS: tuple[Kind, ...] = get_args(Kind)
+ZERO_SUM: frozenset[Kind] = frozenset({"minimax", "wasserstein"})
+"""The losses with which the generator loses what the discriminator wins."""
 
 
 def generator_loss(fake_logits: Tensor, kind: Kind = "non_saturating") -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pixelwise.data.loader import Batch
 from pixelwise.distributed import buffers_from_first, world_size
 from pixelwise.errors import UserError
-from pixelwise.losses.adversarial import KINDS, Kind, discriminator_loss, generator_loss, mean
+from pixelwise.losses.adversarial import KINDS, ZERO_SUM, Kind, discriminator_loss, generator_loss, mean
 from pixelwise.losses.gradient_penalty import gradient_penalty
 from pixelwise.methods.base import Method, MethodOptions, Scalar, Setup, Stream, as_scalars
 from pixelwise.methods.optimised import Optimised
@@ -30,6 +30,9 @@ MORE_PICTURES = Stream("discriminator", targets=False)
 """The training pictures in another order, for the further steps of the discriminator."""
 CRITIC_STEPS = 5
 """Steps of a critic with a gradient penalty per step of the generator (Gulrajani et al., algorithm 1)."""
+UNROLLED_RATE = 0.3
+"""Factor of the discriminator's learning rate if its updates are unrolled: at equal rates it wins against a generator
+that allows for its answers, and generated digits stay noise."""
 Lipschitz = Literal["none", "gradient_penalty", "spectral_norm"]
 
 
@@ -44,6 +47,9 @@ class AdversarialOptions(MethodOptions):
     drift: float = Field(0.0, ge=0, description="factor of the squared logits of real pictures; it keeps them near 0")
     discriminator_steps: int | None = Field(
         None, ge=1, description="steps of the discriminator per step of the generator, each on other pictures"
+    )
+    discriminator_rate: float | None = Field(
+        None, gt=0, description="factor of the discriminator's learning rate, relative to the generator's"
     )
     unrolled_steps: int = Field(
         0, ge=0, description="further steps of the discriminator that the generator's loss looks ahead"
@@ -61,8 +67,9 @@ class Adversarial(Method):
 
     Lipschitz control: `gradient_penalty` (Gulrajani et al., NIPS 2017) adds `penalty` times the squared deviation of
     the discriminator's gradient norm from 1; `spectral_norm` (Miyato et al., ICLR 2018) divides its weights by their
-    largest singular values. With `unrolled_steps`, the generator's loss is that of the discriminator after so many
+    largest singular values. With `unrolled_steps`, the generator's loss is that against the discriminator after so many
     further updates, and the gradient flows through them (Metz et al., ICLR 2017); the discriminator itself stays.
+    `discriminator_rate` gives the players learning rates of their own (Heusel et al., NIPS 2017).
 
     Raises:
         UserError: the network is not such a pair, a gradient penalty for a discriminator with batch norm, label
@@ -84,9 +91,13 @@ class Adversarial(Method):
         self._refuse(setup)
         network: Any = setup.network
         self.generator = Optimised.planned(network.generator, setup.recipe)
-        averaging_off = {"ema_decay": None, "swa_start": None}
-        unaveraged = setup.recipe.model_copy(update={"train": setup.recipe.train.model_copy(update=averaging_off)})
-        self.discriminator = Optimised.planned(network.discriminator, unaveraged)
+        recipe = setup.recipe
+        rate = recipe.optimizer.lr * (self.options.discriminator_rate or 1.0)
+        changes = {
+            "train": recipe.train.model_copy(update={"ema_decay": None, "swa_start": None}),
+            "optimizer": recipe.optimizer.model_copy(update={"lr": rate}),
+        }
+        self.discriminator = Optimised.planned(network.discriminator, recipe.model_copy(update=changes))
         self.spectral_norm = (
             SpectralNorm(network.discriminator).to(self.forward.device)
             if self.options.lipschitz == "spectral_norm"
@@ -120,6 +131,9 @@ class Adversarial(Method):
         penalised = draft.values["method"]["lipschitz"] == "gradient_penalty"
         why = "as in WGAN-GP" if penalised else "the players take turns"
         draft.derive("method", "discriminator_steps", CRITIC_STEPS if penalised else 1, why)
+        unrolled = draft.values["method"]["unrolled_steps"] > 0
+        why = "a generator that looks ahead needs a slower discriminator" if unrolled else "both learn equally fast"
+        draft.derive("method", "discriminator_rate", UNROLLED_RATE if unrolled else 1.0, why)
 
     def batch_sizes(self, batch_size: int) -> dict[str, int]:
         return {PICTURES.name: batch_size, MORE_PICTURES.name: batch_size * (self._steps - 1)}
@@ -141,7 +155,7 @@ class Adversarial(Method):
             loss, scalars = self._discriminator_loss(pictures, fake)
             done = self.discriminator.step(loss, progress, names)
             scalars["discriminator_gradient_norm"] = done["gradient_norm"]
-        loss = generator_loss(self._generated_logits(real[0]), self.options.loss)
+        loss = self._generator_loss(real[0])
         done = self.generator.step(loss, progress, names)
         return {**as_scalars({"loss": loss}), **scalars, **done}
 
@@ -184,18 +198,23 @@ class Adversarial(Method):
             loss = loss + options.drift * mean(logits[0].float().square())
         return loss, as_scalars(terms)
 
-    def _generated_logits(self, real: Tensor) -> Tensor:
-        """The logits of as many generated pictures, by the discriminator after `unrolled_steps` further updates."""
-        fake = self._fake(len(real))
-        if not self.options.unrolled_steps:
+    def _generator_loss(self, real: Tensor) -> Tensor:
+        """The loss of as many generated pictures, against the discriminator after `unrolled_steps` further updates."""
+        options, fake = self.options, self._fake(len(real))
+        if not options.unrolled_steps:
             with held_weights(self.discriminator.network):
-                return self._logits(fake)
+                return generator_loss(self._logits(fake), options.loss)
         ahead = UnrolledAdamW(self.discriminator)
         buffers = {name: value.clone() for name, value in self.discriminator.network.named_buffers()}
-        for _ in range(self.options.unrolled_steps):
+        for _ in range(options.unrolled_steps):
             loss, _ = self._discriminator_loss(real, fake, {**ahead.parameters, **buffers})
             ahead.step(loss)
-        return self._logits(fake, {**ahead.parameters, **buffers})
+        logits = self._logits(fake, {**ahead.parameters, **buffers})
+        if options.loss not in ZERO_SUM:
+            return generator_loss(logits, options.loss)
+        # What the discriminator makes of real pictures depends on the generated ones, too: it has learned from them.
+        opposed = self._logits(real, {**ahead.parameters, **buffers})
+        return -discriminator_loss(opposed, logits, options.loss, label_smoothing=options.label_smoothing)
 
     def check(self) -> None:
         self.discriminator.check()
