@@ -171,8 +171,7 @@ def show(name: str, file: Path) -> None:
         panel.axhline(ENOUGH * full, color="black", linewidth=0.8, linestyle=":")
     for row, of_row in by_row(results, PURCHASES).items():
         curves = mean_curves([Point(**point) for result in of_row for point in result["points"]])
-        if curves:
-            _show_row(row, curves, full, panels[PURCHASES[row].unit])
+        _show_row(row, curves, full, panels[PURCHASES[row].unit])
     print(f"\nwith all labels: {full:.3f}")
     axes[0].set_ylabel("mean IoU")
     axes[-1].legend(frameon=False, fontsize="small")

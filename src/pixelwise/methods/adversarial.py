@@ -91,13 +91,9 @@ class Adversarial(Method):
         self._refuse(setup)
         network: Any = setup.network
         self.generator = Optimised.planned(network.generator, setup.recipe)
-        recipe = setup.recipe
-        rate = recipe.optimizer.lr * (self.options.discriminator_rate or 1.0)
-        changes = {
-            "train": recipe.train.model_copy(update={"ema_decay": None, "swa_start": None}),
-            "optimizer": recipe.optimizer.model_copy(update={"lr": rate}),
-        }
-        self.discriminator = Optimised.planned(network.discriminator, recipe.model_copy(update=changes))
+        self.discriminator = Optimised.planned(
+            network.discriminator, setup.recipe, averaged=False, rate=self.options.discriminator_rate or 1.0
+        )
         self.spectral_norm = (
             SpectralNorm(network.discriminator).to(self.forward.device)
             if self.options.lipschitz == "spectral_norm"

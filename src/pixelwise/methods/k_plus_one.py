@@ -72,13 +72,14 @@ class KPlusOne(SemiSupervised):
             )
         recipe, options = setup.recipe, self.options
         generator = PictureGenerator(len(recipe.normalize.mean), recipe.crop, options.latent, options.width)
-        rate = recipe.optimizer.lr * options.generator_rate
-        changed = {
-            "train": recipe.train.model_copy(update={"ema_decay": None, "swa_start": None}),
-            "optimizer": recipe.optimizer.model_copy(update={"lr": rate, "depth_decay": 1.0, "weight_decay": 0.0}),
-        }
+        plain = recipe.optimizer.model_copy(update={"depth_decay": 1.0, "weight_decay": 0.0})
         self.generator = generator.to(self.forward.device)
-        self.generated = Optimised.planned(self.generator, recipe.model_copy(update=changed))
+        self.generated = Optimised.planned(
+            self.generator,
+            recipe.model_copy(update={"optimizer": plain}),
+            averaged=False,
+            rate=options.generator_rate,
+        )
         self._last = network.get_submodule(network.heads[-1])
 
     def step(self, batches: Mapping[str, Batch], progress: float) -> dict[str, Scalar]:

@@ -73,19 +73,32 @@ class Optimised:
         self._diverged: Tensor | None = None
 
     @classmethod
-    def planned(cls, network: nn.Module, recipe: PlannedRecipe, frozen: Sequence[nn.Module] = ()) -> Optimised:
+    def planned(
+        cls,
+        network: nn.Module,
+        recipe: PlannedRecipe,
+        frozen: Sequence[nn.Module] = (),
+        *,
+        averaged: bool = True,
+        rate: float = 1.0,
+    ) -> Optimised:
         """Builds the group from the sections `optimizer`, `schedule` and `train` of a recipe.
+
+        Args:
+            averaged: whether the group is averaged if the recipe says so; False for discriminators.
+            rate: factor of the recipe's learning rate.
 
         Raises:
             UserError: `depth_decay` is set, and the network has no stages.
         """
+        optimizer = recipe.optimizer.model_copy(update={"lr": recipe.optimizer.lr * rate})
         return cls(
             network,
-            make_optimizer(recipe, network),
+            make_optimizer(recipe.model_copy(update={"optimizer": optimizer}), network),
             schedule=make_schedule(recipe.schedule.name, warmup=recipe.schedule.warmup, final=recipe.schedule.final),
             clip_norm=recipe.optimizer.clip_norm,
-            ema_decay=recipe.train.ema_decay,
-            swa_start=recipe.train.swa_start,
+            ema_decay=recipe.train.ema_decay if averaged else None,
+            swa_start=recipe.train.swa_start if averaged else None,
             frozen=frozen,
         )
 

@@ -55,12 +55,7 @@ class Translation(Method):
         self.translator = network
         self.players = {
             "generator": Optimised.planned(_together(network, self.generators), setup.recipe),
-            "discriminator": Optimised.planned(
-                _together(network, self.discriminators),
-                setup.recipe.model_copy(
-                    update={"train": setup.recipe.train.model_copy(update={"ema_decay": None, "swa_start": None})}
-                ),
-            ),
+            "discriminator": Optimised.planned(_together(network, self.discriminators), setup.recipe, averaged=False),
         }
         self._averaged = copy.copy(network)
         self._averaged._modules = dict(network._modules)  # the same discriminators, other generators
