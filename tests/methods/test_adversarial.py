@@ -186,6 +186,7 @@ def test_what_cannot_work_is_one_sentence(options: dict[str, Any], words: str, d
 def test_a_network_grows_during_the_run_and_makes_pictures_of_one_size(digits: Path, tmp_path: Path) -> None:
     run = began(digits, tmp_path / "run", "progressive_gan", **{"model.base": 32, "train.batch_size": 6})
     network: Any = run.method.network
+    assert run.method.full_from == 1  # the time of a step is measured at the final size
     sides: list[int] = []
     original = Adversarial._real
 

@@ -66,9 +66,12 @@ def test_growth_follows_the_run_without_jumps(network: ProgressiveGAN) -> None:
     assert (growth[0], growth[-1]) == (0, 3)
     assert (growth.diff() >= 0).all()
     assert growth.diff().max() < 0.02
-    for size in range(4):
-        assert (growth == size).float().mean() > 0.09  # each size is trained for a while
-    assert (growth == 3).float().mean() > 0.39
+    shares = [float((growth == size).float().mean()) for size in range(4)]
+    for size in range(3):
+        fading = float(((growth > size) & (growth < size + 1)).float().mean())
+        assert shares[size] == pytest.approx(0.6 * 2**size / 21, abs=0.002)  # twice as long as the size before
+        assert fading == pytest.approx(2 * shares[size], abs=0.002)  # at twice the size, as many pictures
+    assert shares[3] == pytest.approx(0.4, abs=0.002)
 
 
 def test_real_pictures_are_shown_at_the_size_of_the_generator(network: ProgressiveGAN) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from pixelwise.tasks.segment.scores import SegmentScores
 from pixelwise.training import loop
 from pixelwise.training.loop import AFTER_SECONDS, Budget, Position
 from pixelwise.training.run import open_run
+from pixelwise.training.validation import Validation
 
 TINY = {
     "model.name": "unet", "model.width": 4, "model.encoder": None, "augment.crop": [32, 48],
@@ -282,11 +284,31 @@ def test_minutes_are_kept(scenes_folder: Path, tmp_path: Path) -> None:
     assert 1 < seconds < 10  # of 3 s half goes to training at least; a busy machine may finish its last step late
 
 
+def test_validations_measure_a_share_of_the_pictures_and_the_end_measures_all(
+    scenes_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated: list[int] = []
+    original = Validation.__call__
+
+    def call(self: Validation, method: Any, *, final: bool) -> dict[str, float]:
+        validated.append(len(self.loader.records))
+        return original(self, method, final=final)
+
+    monkeypatch.setattr(Validation, "__call__", call)
+    train(scenes_folder, tmp_path / "run", epochs=1, **{"train.validations": 2, "train.validation_share": 0.5})
+    pictures = open_run(tmp_path / "run").metrics["pictures"]
+    assert pictures > 1
+    assert validated == [math.ceil(pictures / 2)] * 2
+
+
 def test_minutes_are_those_of_the_whole_command() -> None:
     budget = Budget(minutes=10, spent=30, after=3)
     end = 600 - 30 - AFTER_SECONDS - (2 + 3) * 12
     assert Position(seconds=end / 2, validation_seconds=12).progress(budget) == pytest.approx(0.5)
     assert Position(seconds=end, validation_seconds=12).progress(budget) == 1
+    part = Budget(minutes=10, spent=30, after=3, skipped=4)  # the end measures five times as many pictures
+    later = Position(seconds=(end - 3 * 4 * 10) / 2, validation_seconds=12, scoring_seconds=10)
+    assert later.progress(part) == pytest.approx(0.5)
     assert Position(seconds=100, validation_seconds=1e6).progress(Budget(minutes=10, spent=0)) == pytest.approx(1 / 3)
 
 

@@ -35,6 +35,7 @@ def test_minutes_are_planned_from_measured_steps(
     assert found.megapixels_per_second > 0
     assert found.validation_seconds > 0
     assert 0 < found.seconds < 6
+    assert found.held_out == run.metrics["pictures"]
     assert "a validation takes about" in run.recipe_file.read_text()
     assert run.planned.train.validations <= 10
 
@@ -48,7 +49,7 @@ def test_epochs_time_nothing(scenes_folder: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_crops_that_fit_into_the_time() -> None:
-    pace_of_one = Pace(megapixels_per_second=1.0, validation_seconds=0.0, seconds=100.0)
+    pace_of_one = Pace(megapixels_per_second=1.0, validation_seconds=0.0, held_out=1, seconds=100.0)
     assert pace_of_one.crops((1024, 1024)) == pytest.approx(90)
     assert pace_of_one.crops((512, 1024), share=1) == pytest.approx(100 * MEGAPIXEL / (512 * 1024))
 

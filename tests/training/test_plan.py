@@ -139,7 +139,7 @@ def test_budgets() -> None:
 def test_the_pace_decides_batch_crop_averaging_and_validations(rate: float, minutes: float) -> None:
     facts = replace(FACTS, height=(600,) * 3, width=(800,) * 3)
     recipe = load_recipe("unet", {"train.minutes": minutes})
-    pace = Pace(rate, validation_seconds=3.0, seconds=60 * minutes)
+    pace = Pace(rate, validation_seconds=3.0, held_out=40, seconds=60 * minutes)
     made = planned(recipe, facts, UNET, pace)
     train, crop = made.recipe.train, made.recipe.crop
     steps = pace.crops(crop) / train.batch_size
@@ -167,7 +167,7 @@ def test_half_the_size_comes_first_for_random_weights_and_large_crops_in_little_
 
     def share(facts: Fingerprint, rate: float, **more: object) -> float:
         recipe = load_recipe("unet", {"train.minutes": 10, **{k.replace("__", "."): v for k, v in more.items()}})
-        return planned(recipe, facts, UNET, Pace(rate, 1.0, 600.0)).recipe.train.half_size
+        return planned(recipe, facts, UNET, Pace(rate, 1.0, 40, 600.0)).recipe.train.half_size
 
     assert share(large, 1.0) == 0.6
     assert share(small, 1.0) == 0
@@ -179,15 +179,41 @@ def test_half_the_size_comes_first_for_random_weights_and_large_crops_in_little_
 
 def test_what_the_pace_decides_is_said_with_its_numbers() -> None:
     facts = replace(FACTS, height=(600,) * 3, width=(800,) * 3)
-    made = planned(load_recipe("unet", {"train.minutes": 2}), facts, UNET, Pace(0.1, 3.0, 100.0))
+    made = planned(load_recipe("unet", {"train.minutes": 2}), facts, UNET, Pace(0.1, 3.0, 40, 100.0))
     assert "would fit into the time" in made.reasons["augment.crop"]
     assert "fit into the time" in made.reasons["train.batch_size"]
     assert made.reasons["train.validations"].startswith("a validation takes about 3.0 s")
 
 
+@pytest.mark.parametrize(
+    ("validation_seconds", "held_out", "share", "count"),
+    [
+        (107.0, 12_000, 0.083, 4),  # 9 s for 1,000 pictures
+        (12.0, 12_000, 0.6, 5),
+        (6.0, 12_000, 1.0, 6),
+        (107.0, 900, 1.0, 2),
+        (1.0, 12_000, 1.0, 10),
+    ],
+)
+def test_validations_that_take_long_measure_a_part_of_many_pictures(
+    validation_seconds: float, held_out: int, share: float, count: int
+) -> None:
+    pace = Pace(1.0, validation_seconds, held_out, seconds=600.0)
+    made = planned(load_recipe("unet", {"train.minutes": 10}), FACTS, UNET, pace)
+    train = made.recipe.train
+    assert (train.validation_share, train.validations) == (share, count)
+    assert count == 2 or count * share * validation_seconds <= 36.1
+    if share == 0.083:
+        words = "1,000 of 12,000 held-out pictures, which would take 107 s"
+        assert made.reasons["train.validation_share"] == words
+    set_by_hand = planned(load_recipe("unet", {"train.minutes": 10, "train.validation_share": 0.5}), FACTS, UNET, pace)
+    assert set_by_hand.recipe.train.validation_share == 0.5
+
+
 def test_a_budget_of_epochs_is_planned_without_the_pace() -> None:
     made = planned(load_recipe("unet", {"train.epochs": 4}), FACTS, UNET)
     assert made.recipe.train.validations == 10
+    assert made.recipe.train.validation_share == 1
     assert made.reasons["train.ema_decay"].startswith("an average over the last")
 
 

@@ -90,6 +90,8 @@ class Adversarial(Method):
         self.options: AdversarialOptions = setup.options
         self._refuse(setup)
         network: Any = setup.network
+        if hasattr(network, "grow"):
+            self.full_from = 1.0
         self.generator = Optimised.planned(network.generator, setup.recipe)
         self.discriminator = Optimised.planned(
             network.discriminator, setup.recipe, averaged=False, rate=self.options.discriminator_rate or 1.0

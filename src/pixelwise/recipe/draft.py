@@ -20,12 +20,14 @@ class Pace:
 
     Attributes:
         megapixels_per_second: megapixels of crops that training steps process, with everything that a step costs.
-        validation_seconds: how long one validation takes.
+        validation_seconds: how long one validation with all held-out pictures takes.
+        held_out: the number of held-out pictures.
         seconds: the seconds that are left for training and validations.
     """
 
     megapixels_per_second: float
     validation_seconds: float
+    held_out: int
     seconds: float
 
     def crops(self, crop: tuple[int, int], share: float = 0.9) -> float:

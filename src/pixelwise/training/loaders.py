@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from pixelwise.data.cache import SampleCache
 from pixelwise.data.dataset import Dataset
 from pixelwise.data.loader import EvaluationLoader, TrainLoader
 from pixelwise.data.record import Record
+from pixelwise.data.splits import even_sample
 from pixelwise.distributed import rank, world_size
 from pixelwise.errors import UserError
 from pixelwise.methods.base import Method, Stream
@@ -83,6 +85,12 @@ def evaluation_loader(
 def held_out(dataset: Dataset, task: Task) -> list[Record]:
     """The pictures of the split `val` that can be measured."""
     return [record for record in dataset.split("val") if record.labelled or not task.needs]
+
+
+def validated(recipe: PlannedRecipe, dataset: Dataset, task: Task) -> list[Record]:
+    """The held-out pictures that validations measure (`train.validation_share`), evenly spread."""
+    pictures = held_out(dataset, task)
+    return even_sample(pictures, math.ceil(recipe.train.validation_share * len(pictures)))
 
 
 def stream_records(dataset: Dataset, stream: Stream) -> list[Record]:

@@ -52,7 +52,8 @@ class Budget:
         patience: training ends after this many validations in a row without a better score.
         stop_at: training ends when the headline score is this good or better.
         spent: seconds that the command took before the loop.
-        after: the time to measure the best weights after the loop, in validations.
+        after: the time to measure the best weights after the loop, in validations of all held-out pictures.
+        skipped: held-out pictures that validations do not measure, relative to those that they do.
     """
 
     steps: int | None = None
@@ -62,6 +63,7 @@ class Budget:
     stop_at: float | None = None
     spent: float = 0.0
     after: float = 4.0
+    skipped: float = 0.0
 
 
 AFTER_SECONDS = 6.0
@@ -78,6 +80,7 @@ class Position:
     seconds: float = 0.0
     validations: int = 0
     validation_seconds: float = 0.0
+    scoring_seconds: float = 0.0
     best_score: float = -math.inf
     best_step: int = 0
     stale: int = 0
@@ -90,6 +93,7 @@ class Position:
         assert budget.minutes is not None
         # The last validation measures the raw weights as well as the averaged ones.
         after = AFTER_SECONDS + (2 + budget.after) * self.validation_seconds
+        after += budget.after * budget.skipped * self.scoring_seconds
         whole = 60 * budget.minutes
         available = max(whole - budget.spent - after, MIN_SHARE * whole)
         return min(self.seconds / available, 1.0)
@@ -232,7 +236,9 @@ def _validate(
     torch.manual_seed(step_seed(loader.seed, position.step, rank()))
     with closing(loader.batches()) as batches:
         method.prepare_evaluation(itertools.islice(batches, REFRESH_BATCHES))
+    started = time.monotonic()
     scores = validation(method, final=final)
+    position.scoring_seconds = time.monotonic() - started
     monitor = validation.headlines[0]
     score = scores[monitor.key] if monitor.higher else -scores[monitor.key]
     score = -math.inf if math.isnan(score) else score  # nothing could be counted

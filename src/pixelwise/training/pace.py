@@ -67,7 +67,7 @@ def measure_pace(
     validation = from_first(WITH_ALL * prediction * held_out / len(few.records), device)
     megapixels = recipe.train.batch_size * math.prod(recipe.crop) / MEGAPIXEL
     left = from_first(seconds - (time.monotonic() - begun), device)
-    return Pace(megapixels / step, validation, max(left, 0.0))
+    return Pace(megapixels / step, validation, held_out, max(left, 0.0))
 
 
 def _prediction_seconds(task: Task, spec: ModelSpec, method: Method, validated: EvaluationLoader) -> float:

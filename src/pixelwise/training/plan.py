@@ -29,6 +29,10 @@ DEFAULT_HORIZON = 100
 """Steps over which weights are averaged if the number of steps is not known."""
 VALIDATED_SHARE = 0.06
 """Share of the time that validations may take."""
+FEWEST_VALIDATIONS = 5
+"""If there is no time for so many, validations measure a part of the held-out pictures."""
+FEWEST_VALIDATED = 1000
+"""They measure no fewer pictures than this, so that scores of the same weights hardly differ."""
 WARMUP_STEPS = 30
 """The shortest warm-up, in steps."""
 
@@ -120,11 +124,24 @@ def _length(draft: Draft) -> None:
         draft.derive("schedule", "warmup", round(warmup, 3), "share of the run, so that the first steps do no harm")
     if pace is None:
         draft.derive("train", "validations", 10, "ten points of the curve")
+        draft.derive("train", "validation_share", 1.0, "all held-out pictures")
     else:
-        affordable = int(VALIDATED_SHARE * pace.seconds / max(pace.validation_seconds, 1e-9))
-        number = min(max(affordable, 2), 10)
-        why = f"a validation takes about {pace.validation_seconds:.1f} s; all of them take at most 6 % of the time"
-        draft.derive("train", "validations", number, why)
+        _validations(draft, pace)
+
+
+def _validations(draft: Draft, pace: Pace) -> None:
+    """Derives how many validations a budget of minutes affords, and how many pictures they measure."""
+    train = draft.values["train"]
+    affordable = VALIDATED_SHARE * pace.seconds / max(pace.validation_seconds, 1e-9)  # with all held-out pictures
+    pictures, why = pace.held_out, "all held-out pictures"
+    if affordable < FEWEST_VALIDATIONS and pictures > FEWEST_VALIDATED:
+        pictures = max(round(affordable / FEWEST_VALIDATIONS * pictures), FEWEST_VALIDATED)
+        why = f"{pictures:,} of {pace.held_out:,} held-out pictures, which would take {pace.validation_seconds:.0f} s"
+    draft.derive("train", "validation_share", round(pictures / max(pace.held_out, 1), 3), why)
+    share = train["validation_share"]
+    number = min(max(int(affordable / share + 1e-9), 2), 10)
+    why = f"a validation takes about {share * pace.validation_seconds:.1f} s; all of them take at most 6 % of the time"
+    draft.derive("train", "validations", number, why)
 
 
 def _method(draft: Draft, recipe: Recipe) -> None:

@@ -26,7 +26,7 @@ from pixelwise.recipe.draft import Pace
 from pixelwise.recipe.recipe import PlannedRecipe, Recipe, digest, to_yaml
 from pixelwise.tasks.base import Task
 from pixelwise.training.checkpoint import has_checkpoint
-from pixelwise.training.loaders import evaluation_loader, held_out, train_loaders
+from pixelwise.training.loaders import evaluation_loader, held_out, train_loaders, validated
 from pixelwise.training.loop import Budget, Position, fit
 from pixelwise.training.opening import Data, open_data
 from pixelwise.training.pace import measure_pace
@@ -245,7 +245,7 @@ def execute(session: Session, display: Display) -> Position:
     barrier()
     method, dataset, cache = session.method, data.dataset, data.cache
     loaders = train_loaders(recipe, dataset, cache, task, method)
-    pictures = held_out(dataset, task)
+    pictures = validated(recipe, dataset, task)
     both = None
     if train.measure_training:
         trained = dataset.split("train")
@@ -275,7 +275,9 @@ def _budget(session: Session) -> Budget:
     if train.epochs is None:
         spent = time.monotonic() - session.begun
         limits = (train.validations, train.patience, train.stop_at)
-        return Budget(None, train.minutes, *limits, spent, session.task.final_validations)
+        task, dataset = session.task, session.data.dataset
+        skipped = len(held_out(dataset, task)) / max(len(validated(session.recipe, dataset, task)), 1) - 1
+        return Budget(None, train.minutes, *limits, spent, task.final_validations, skipped)
     pictures = len(session.data.dataset.split("train"))
     steps = max(round(train.epochs * pictures / train.batch_size), 1)
     return Budget(steps, None, min(train.validations, steps), train.patience, train.stop_at)

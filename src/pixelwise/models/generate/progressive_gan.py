@@ -65,15 +65,18 @@ class ProgressiveGAN(FromNoise):
     def grow(self, progress: float) -> None:
         """Sets the size of both networks for a moment of the run.
 
-        Each size below the final one is trained for as long as the next size takes to fade in.
+        As in the paper, each size below the final one is trained with about as many pictures as the next size takes to
+        fade in. A picture of twice the size takes about twice the time, so each size gets twice the time of the one
+        before.
 
         Args:
             progress: from 0 to 1 over the run.
         """
         last = len(self.generator.to_rgb) - 1
-        time = min(progress / GROWING_SHARE, 1.0) * 2 * last
-        whole, part = divmod(time, 2)
-        growth = min(whole + max(part - 1, 0.0), last)
+        time = 1 + min(progress / GROWING_SHARE, 1.0) * (2**last - 1)  # block k + 1 is due from 2^k to 2^(k + 1)
+        whole = int(math.log2(time))
+        part = time / 2**whole - 1  # the first third without it, then fading in
+        growth = min(whole + max(1.5 * part - 0.5, 0.0), last)
         self.generator.growth = self.discriminator.growth = growth
 
     def at_size(self, images: Tensor) -> Tensor:

@@ -71,6 +71,7 @@ class Generate(Task):
     decided_options = frozenset({"in_channels"})
     crops = 120_000
     validation_batch = 64
+    final_validations = 1.5
     options = GenerateOptions
     samples = frozenset({NEW})
     explains = False
