@@ -24,6 +24,9 @@ from pixelwise.training.progress import Silent
 from pixelwise.training.recipes import load_recipe
 from pixelwise.training.run import Run
 
+SIXTH = {"digits": 10, "scenes": 4, "pairs": 4}
+"""A sixth of the training pictures, so that an epoch has six steps."""
+
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -35,22 +38,21 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes") / "coco"
-    write_coco_scenes(folder, train=60, val=4, size=(56, 64), digits=(1, 2))
+    write_coco_scenes(folder, train=24, val=4, size=(56, 64), digits=(1, 2))
     return folder
 
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pairs") / "pairs"
-    write_pair_scenes(folder, train=60, val=4, size=(32, 32))
+    write_pair_scenes(folder, train=24, val=4, size=(32, 32))
     return folder
 
 
 @pytest.fixture
 def suited(method: str, digits: Path, scenes: Path, pairs: Path) -> Path:
     """Data with the labels that the network of `settings` needs."""
-    needs = SYSTEMS[settings(method)["model"]["name"]].task.needs
-    return scenes if "objects" in needs else pairs if needs & {"domains", "pairs"} else digits
+    return {"digits": digits, "scenes": scenes, "pairs": pairs}[kind_of_data(method)]
 
 
 def taught_by(method: str) -> str:
@@ -58,14 +60,23 @@ def taught_by(method: str) -> str:
     return next((name for name, each in SYSTEMS.items() if each.method == method), "mlp")
 
 
+def learner(method: str) -> str:
+    return taught_by(method) if method != "supervised" else "mlp"
+
+
+def kind_of_data(method: str) -> str:
+    needs = SYSTEMS[learner(method)].task.needs
+    return "scenes" if "objects" in needs else "pairs" if needs & {"domains", "pairs"} else "digits"
+
+
 def settings(method: str, *, epochs: float = 1.0) -> dict[str, Any]:
-    name = taught_by(method) if method != "supervised" else "mlp"
+    name = learner(method)
     decided = SYSTEMS[name].task.decided_options
     tiny = {key: value for key, value in SYSTEMS[name].tiny.items() if key not in decided}
     return {
         "model": {"name": name, **tiny},
         "method": {"name": method},
-        "train": {"epochs": epochs, "batch_size": 10, "validations": 3, "seed": 3},
+        "train": {"epochs": epochs, "batch_size": SIXTH[kind_of_data(method)], "validations": 3, "seed": 3},
     }
 
 

@@ -295,7 +295,7 @@ def test_validations_measure_a_share_of_the_pictures_and_the_end_measures_all(
         return original(self, method, final=final)
 
     monkeypatch.setattr(Validation, "__call__", call)
-    train(scenes_folder, tmp_path / "run", epochs=1, **{"train.validations": 2, "train.validation_share": 0.5})
+    train(scenes_folder, tmp_path / "run", epochs=1, **{"train.validations": 2, "train.validated_share": 0.5})
     pictures = open_run(tmp_path / "run").metrics["pictures"]
     assert pictures > 1
     assert validated == [math.ceil(pictures / 2)] * 2

@@ -188,7 +188,7 @@ def test_what_the_pace_decides_is_said_with_its_numbers() -> None:
 @pytest.mark.parametrize(
     ("validation_seconds", "held_out", "share", "count"),
     [
-        (107.0, 12_000, 0.083, 4),  # 9 s for 1,000 pictures
+        (107.0, 12_000, 0.0833, 4),  # 9 s for 1,000 pictures
         (12.0, 12_000, 0.6, 5),
         (6.0, 12_000, 1.0, 6),
         (107.0, 900, 1.0, 2),
@@ -201,19 +201,19 @@ def test_validations_that_take_long_measure_a_part_of_many_pictures(
     pace = Pace(1.0, validation_seconds, held_out, seconds=600.0)
     made = planned(load_recipe("unet", {"train.minutes": 10}), FACTS, UNET, pace)
     train = made.recipe.train
-    assert (train.validation_share, train.validations) == (share, count)
+    assert (train.validated_share, train.validations) == (share, count)
     assert count == 2 or count * share * validation_seconds <= 36.1
-    if share == 0.083:
+    if share == 0.0833:
         words = "1,000 of 12,000 held-out pictures, which would take 107 s"
-        assert made.reasons["train.validation_share"] == words
-    set_by_hand = planned(load_recipe("unet", {"train.minutes": 10, "train.validation_share": 0.5}), FACTS, UNET, pace)
-    assert set_by_hand.recipe.train.validation_share == 0.5
+        assert made.reasons["train.validated_share"] == words
+    set_by_hand = planned(load_recipe("unet", {"train.minutes": 10, "train.validated_share": 0.5}), FACTS, UNET, pace)
+    assert set_by_hand.recipe.train.validated_share == 0.5
 
 
 def test_a_budget_of_epochs_is_planned_without_the_pace() -> None:
     made = planned(load_recipe("unet", {"train.epochs": 4}), FACTS, UNET)
     assert made.recipe.train.validations == 10
-    assert made.recipe.train.validation_share == 1
+    assert made.recipe.train.validated_share == 1
     assert made.reasons["train.ema_decay"].startswith("an average over the last")
 
 

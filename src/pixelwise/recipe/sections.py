@@ -166,7 +166,7 @@ class TrainSection(Section):
     validations: int | None = Field(
         None, ge=1, description="number, evenly spaced over the run; null: 10, or as many as take 6 % of the time"
     )
-    validation_share: float | None = Field(
+    validated_share: float | None = Field(
         None,
         gt=0,
         le=1,
@@ -195,7 +195,7 @@ class PlannedTrain(TrainSection):
     batch_size: int = Field(ge=1)
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = 0.99
     validations: int = Field(10, ge=1)
-    validation_share: float = Field(1.0, gt=0, le=1)
+    validated_share: float = Field(1.0, gt=0, le=1)
     fixed_norms: bool = False
     half_size: float = Field(0.0, ge=0, lt=1)
 

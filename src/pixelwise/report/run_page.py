@@ -104,6 +104,15 @@ def averaged_line(log: Sequence[Mapping[str, Any]], headline: Headline) -> str:
     )
 
 
+def sampled_line(recipe: Mapping[str, Any]) -> str:
+    """A sentence for runs whose validations measured a part of the held-out pictures; empty for other runs."""
+    share = recipe.get("train", {}).get("validated_share", 1.0)
+    if share == 1:
+        return ""
+    measured = f"{100 * share:.1f} %"
+    return f"Each validation measured {measured} of the validation pictures; the final scores are those of all of them."
+
+
 def _training(content: RunContent) -> Section:
     drawn = (
         (figures.loss_curve(content.log), "training loss by step"),
@@ -115,8 +124,8 @@ def _training(content: RunContent) -> Section:
     if not curves:
         return Section("training", "Training", [missing("No training log: this model was only evaluated.")])
     lines = (averaged_line(content.log, headline) for headline in content.headlines)
-    averaged = next((line for line in lines if line), "")
-    return Section("training", "Training", [Figures(curves), *([Text(averaged)] if averaged else [])])
+    sentences = [next((line for line in lines if line), ""), sampled_line(content.recipe)]
+    return Section("training", "Training", [Figures(curves), *(Text(each) for each in sentences if each)])
 
 
 def _data(dataset: Mapping[str, Any]) -> Section:

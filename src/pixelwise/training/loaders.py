@@ -88,9 +88,9 @@ def held_out(dataset: Dataset, task: Task) -> list[Record]:
 
 
 def validated(recipe: PlannedRecipe, dataset: Dataset, task: Task) -> list[Record]:
-    """The held-out pictures that validations measure (`train.validation_share`), evenly spread."""
+    """The held-out pictures that validations measure (`train.validated_share`), evenly spread."""
     pictures = held_out(dataset, task)
-    return even_sample(pictures, math.ceil(recipe.train.validation_share * len(pictures)))
+    return even_sample(pictures, math.ceil(recipe.train.validated_share * len(pictures)))
 
 
 def stream_records(dataset: Dataset, stream: Stream) -> list[Record]:

@@ -124,7 +124,7 @@ def _length(draft: Draft) -> None:
         draft.derive("schedule", "warmup", round(warmup, 3), "share of the run, so that the first steps do no harm")
     if pace is None:
         draft.derive("train", "validations", 10, "ten points of the curve")
-        draft.derive("train", "validation_share", 1.0, "all held-out pictures")
+        draft.derive("train", "validated_share", 1.0, "all held-out pictures")
     else:
         _validations(draft, pace)
 
@@ -137,8 +137,8 @@ def _validations(draft: Draft, pace: Pace) -> None:
     if affordable < FEWEST_VALIDATIONS and pictures > FEWEST_VALIDATED:
         pictures = max(round(affordable / FEWEST_VALIDATIONS * pictures), FEWEST_VALIDATED)
         why = f"{pictures:,} of {pace.held_out:,} held-out pictures, which would take {pace.validation_seconds:.0f} s"
-    draft.derive("train", "validation_share", round(pictures / max(pace.held_out, 1), 3), why)
-    share = train["validation_share"]
+    draft.derive("train", "validated_share", round(pictures / max(pace.held_out, 1), 4), why)
+    share = train["validated_share"]
     number = min(max(int(affordable / share + 1e-9), 2), 10)
     why = f"a validation takes about {share * pace.validation_seconds:.1f} s; all of them take at most 6 % of the time"
     draft.derive("train", "validations", number, why)
