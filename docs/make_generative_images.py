@@ -45,6 +45,8 @@ MOMENTS = 600
 """Moments of a run in the figure of the blocks that are used."""
 STAGES = 5
 """Moments of a run in the figure of its growth."""
+GAP = 24
+"""Columns between the moments, in pixels."""
 LATER, SEEN, UNSEEN, ITSELF = range(4)
 COLOURS = ("#eeeeee", "#56b4e9", "#e69f00", "#000000")
 NETWORKS = {
@@ -166,7 +168,9 @@ def growth(run: Path) -> None:
     chosen = [files[round(number)] for number in np.linspace(0, len(files) - 1, STAGES)]
     sheets = [np.asarray(Image.open(file).convert("RGB")) for file in chosen]
     side = sheets[0].shape[0] // 2
-    write_png(IMAGES / "growth.png", np.hstack([each[:side, :side] for each in sheets]))
+    gap = np.full((side, GAP, 3), 255, np.uint8)
+    parts = [part for each in sheets for part in (each[:side, :side], gap)]
+    write_png(IMAGES / "growth.png", np.hstack(parts[:-1]))
 
 
 if __name__ == "__main__":
