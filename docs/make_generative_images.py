@@ -2,7 +2,7 @@
 
 python docs/make_generative_images.py contexts
 python docs/make_generative_images.py growing
-python docs/make_generative_images.py completions runs/gated_pixelcnn-mnist mnist-test/7/0.png mnist-test/2/1.png
+python docs/make_generative_images.py completions runs/pixelrnn_row-mnist mnist-test/7/0.png mnist-test/2/1.png
 python docs/make_generative_images.py codes runs/autoencoder-mnist runs/vae-mnist
 python docs/make_generative_images.py growth runs/progressive_gan-mnist
 """

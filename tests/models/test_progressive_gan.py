@@ -37,6 +37,14 @@ def test_the_papers_network_has_its_parameters() -> None:
     assert counts == [23_079_115, 23_087_249]
 
 
+@pytest.mark.parametrize("size", [32, 256])
+def test_the_last_maps_have_as_many_channels_as_in_the_paper(size: int) -> None:
+    network = ProgressiveGAN(size=size, width=64)
+    channels = [layer.weight.shape[1] for layer in network.generator.to_rgb]
+    assert channels[-3:] == [64, 32, 16]
+    assert set(channels[:-3]) == {64}
+
+
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_at_the_ends_of_a_fade_the_outputs_are_those_of_the_two_sizes(network: ProgressiveGAN, stage: int) -> None:
     z, images = torch.randn(5, 8).double(), torch.randn(5, 2, 4 << stage, 4 << stage).double()

@@ -22,6 +22,8 @@ GROWING_SHARE = 0.6
 """Share of the run in which the networks grow; the rest is for the final size."""
 TICKS = 1 << 16
 """Parts of a block in which growth is counted."""
+LAST_CHANNELS = 16
+"""Channels of the last maps, unless `base` is given."""
 GROUP = 4
 """Pictures whose standard deviation the discriminator sees together."""
 
@@ -37,7 +39,8 @@ class ProgressiveGAN(FromNoise):
         size: height and width of the final pictures, at least 8; see `FromNoise`.
         latent: dimensions of the code; the generator normalises codes to one length (section 4.2).
         width: the most channels of a map.
-        base: channels are `base` divided by half the map's side, up to `width`; 8192 gives 16 at 1024 x 1024.
+        base: channels are `base` divided by half the map's side, up to `width`; None for 16 at the final size, as in
+            the paper (8192 for 1024 x 1024).
 
     Attributes:
         size: height and width of the final pictures.
@@ -50,10 +53,11 @@ class ProgressiveGAN(FromNoise):
         size: int | tuple[int, int] = 1024,
         latent: int = 512,
         width: int = 512,
-        base: int = 8192,
+        base: int | None = None,
     ) -> None:
         super().__init__(size, 2 * COARSEST, latent)
         stages = int(math.log2(self.size[0] // COARSEST)) + 1
+        base = base or LAST_CHANNELS * self.size[0] // 2
         channels = [min(base // (COARSEST << stage >> 1), width) for stage in range(stages)]
         self.generator = GrowingGenerator(in_channels, latent, channels)
         self.discriminator = GrowingDiscriminator(in_channels, channels)

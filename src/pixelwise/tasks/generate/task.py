@@ -233,6 +233,7 @@ class Likelihood(Generate):
     """Task of networks that give the exact probability of a picture (PixelRNN, PixelCNN)."""
 
     compares = True
+    final_validations = 1.2
     samples = frozenset({NEW, COMPLETIONS})
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
