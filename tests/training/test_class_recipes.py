@@ -18,7 +18,7 @@ from pixelwise.training.recipes import load_recipe, recipe_names
 NAMES = [name for name in recipe_names() if system(load_recipe(name).model.name).task.name == "classify"]
 SMALLER: dict[str, dict[str, Any]] = {
     "cut": {"model.options": {"width": 4}, "model.size": 32},
-    "few_labels_classes": {"seeds": [0], "model.width": 8},
+    "few_labels_classes": {"seeds": [0], "model.name": "vgg11_bn", "model.width": 4},
     "finetune": {"model.name": "vgg11_bn", "model.width": 4},
     "inception_v3": {"model.width": 4},
     "mobilenet_v2": {"augment.crop": [32, 32]},
