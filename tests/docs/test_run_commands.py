@@ -59,10 +59,7 @@ SKIPPED = {
     "another.png": "takes a minute; explain is tested on smaller pictures",
 }
 """A word of a command -> why the command is not run."""
-SMALLER = {
-    "few_labels": {"model.decoder_channels": "[16, 8, 8, 8, 8]"},
-    "hourglass_pose": {"augment.crop": "[64, 64]", "model.features": "16"},
-}
+SMALLER = {"hourglass_pose": {"augment.crop": "[64, 64]", "model.features": "16"}}
 """Name of a network or recipe -> settings that make it quick, in addition to the catalog's tiny options."""
 SHORT_SIMULATION = ("--budget", "2", "--rounds", "1", "--seeds", "1", "--epochs", "1")
 """The last value of an option counts."""

@@ -27,6 +27,7 @@ from pixelwise.training.run import Run
 SIXTH = {"digits": 10, "scenes": 4, "pairs": 4}
 """A sixth of the training pictures, so that an epoch has six steps."""
 QUICKER: dict[str, dict[str, Any]] = {"rcnn": {"fitted": 24}}
+"""Options of methods that take long with their defaults."""
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +57,10 @@ def suited(method: str, digits: Path, scenes: Path, pairs: Path) -> Path:
     return {"digits": digits, "scenes": scenes, "pairs": pairs}[kind_of_data(method)]
 
 
-def taught_by(method: str) -> str:
-    """A network that is taught so by default, else any small classifier."""
-    return next((name for name, each in SYSTEMS.items() if each.method == method), "mlp")
-
-
 def learner(method: str) -> str:
-    return taught_by(method) if method != "supervised" else "mlp"
+    """A network that is taught so by default, else any small classifier."""
+    others = (name for name, each in SYSTEMS.items() if each.method == method != "supervised")
+    return next(others, "mlp")
 
 
 def kind_of_data(method: str) -> str:

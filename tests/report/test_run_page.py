@@ -10,7 +10,7 @@ from pixelwise.metrics import Headline
 from pixelwise.report.blocks import Page, Section
 from pixelwise.report.limits import Limit
 from pixelwise.report.page import render_page
-from pixelwise.report.run_page import RunContent, averaged_line, run_page, sampled_line
+from pixelwise.report.run_page import RunContent, averaged_line, run_page, validated_line
 from pixelwise.report.scores import comparison, definitions, other_numbers, tiles
 from pixelwise.report.values import number
 
@@ -82,8 +82,8 @@ def test_what_was_recorded_is_shown() -> None:
 
 def test_validations_of_a_part_of_the_pictures_are_mentioned() -> None:
     words = "Each validation measured 8.3 % of the validation pictures; the final scores are those of all of them."
-    assert sampled_line({"train": {"validated_share": 0.0833}}) == words
-    assert sampled_line({"train": {"validated_share": 1.0}}) == sampled_line({}) == ""
+    assert validated_line({"train": {"validated_share": 0.0833}}) == words
+    assert validated_line({"train": {"validated_share": 1.0}}) == validated_line({}) == ""
 
 
 def test_averaged_weights_are_compared_at_the_last_validation_of_both() -> None:

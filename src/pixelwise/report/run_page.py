@@ -104,7 +104,7 @@ def averaged_line(log: Sequence[Mapping[str, Any]], headline: Headline) -> str:
     )
 
 
-def sampled_line(recipe: Mapping[str, Any]) -> str:
+def validated_line(recipe: Mapping[str, Any]) -> str:
     """A sentence for runs whose validations measured a part of the held-out pictures; empty for other runs."""
     share = recipe.get("train", {}).get("validated_share", 1.0)
     if share == 1:
@@ -124,7 +124,7 @@ def _training(content: RunContent) -> Section:
     if not curves:
         return Section("training", "Training", [missing("No training log: this model was only evaluated.")])
     lines = (averaged_line(content.log, headline) for headline in content.headlines)
-    sentences = [next((line for line in lines if line), ""), sampled_line(content.recipe)]
+    sentences = [next((line for line in lines if line), ""), validated_line(content.recipe)]
     return Section("training", "Training", [Figures(curves), *(Text(each) for each in sentences if each)])
 
 

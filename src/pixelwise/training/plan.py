@@ -32,7 +32,7 @@ VALIDATED_SHARE = 0.06
 FEWEST_VALIDATIONS = 5
 """If there is no time for so many, validations measure a part of the held-out pictures."""
 FEWEST_VALIDATED = 1000
-"""They measure no fewer pictures than this, so that scores of the same weights hardly differ."""
+"""They measure no fewer pictures than this, so that chance hardly decides which weights are best."""
 WARMUP_STEPS = 30
 """The shortest warm-up, in steps."""
 

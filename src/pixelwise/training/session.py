@@ -275,9 +275,8 @@ def _budget(session: Session) -> Budget:
     if train.epochs is None:
         spent = time.monotonic() - session.begun
         limits = (train.validations, train.patience, train.stop_at)
-        task, dataset = session.task, session.data.dataset
-        skipped = len(held_out(dataset, task)) / max(len(validated(session.recipe, dataset, task)), 1) - 1
-        return Budget(None, train.minutes, *limits, spent, task.final_validations, skipped)
+        skipped = 1 / train.validated_share - 1
+        return Budget(None, train.minutes, *limits, spent, session.task.final_validations, skipped)
     pictures = len(session.data.dataset.split("train"))
     steps = max(round(train.epochs * pictures / train.batch_size), 1)
     return Budget(steps, None, min(train.validations, steps), train.patience, train.stop_at)

@@ -69,9 +69,9 @@ class ProgressiveGAN(FromNoise):
     def grow(self, progress: float) -> None:
         """Sets the size of both networks for a moment of the run.
 
-        As in the paper, each size below the final one is trained with about as many pictures as the next size takes to
-        fade in. A picture of twice the size takes about twice the time, so each size gets twice the time of the one
-        before.
+        Each size below the final one is trained for half as long as the next size takes to fade in, and each size gets
+        twice the time of the one before. The paper shows each the same number of pictures; one of twice the size takes
+        up to twice the time.
 
         Args:
             progress: from 0 to 1 over the run.
