@@ -32,7 +32,7 @@ from pixelwise.data.pictures import write_png
 from pixelwise.data.splits import even_sample
 from pixelwise.models.generate.progressive_gan import COARSEST
 from pixelwise.report.figures import ACCENT, STYLE
-from pixelwise.tasks.generate.report import draw_codes
+from pixelwise.tasks.generate.code_report import draw_codes
 from pixelwise.tasks.generate.task import sheet
 from pixelwise.training.opening import open_recipe_data
 from pixelwise.training.run import open_run

@@ -68,6 +68,7 @@ class Task(ABC):
             empty for tasks whose networks have no strategies.
         references: classical methods that learn from pictures with and without labels, by name, with a description of
             each; empty for none.
+        gather: what people do to have more training pictures, as the first word of a sentence.
         again: a reason and the flags for another evaluation, for the commands that a report suggests; None for none.
     """
 
@@ -93,6 +94,7 @@ class Task(ABC):
     explains: ClassVar[bool] = True
     label_units: ClassVar[tuple[str, ...]] = ()
     references: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    gather: ClassVar[str] = "Label"
     again: ClassVar[tuple[str, str] | None] = None
 
     # The network and its data.

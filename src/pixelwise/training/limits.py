@@ -106,8 +106,8 @@ def find_limits(
         history.stopped_early(recipe),
         history.short(recipe, run, validation_share(log, recipe)) or history.still_improving(recipe, run),
         rising_loss(log, recipe) if task.needs and not task.keeps_last else None,
-        few_pictures(pictures, gap) if task.needs else None,
-        overfitting(pictures, gap, recipe, facts),
+        few_pictures(pictures, gap, task.gather) if task.needs else None,
+        overfitting(pictures, gap, recipe, facts, task.gather),
         random_weights(recipe, facts),
         small_validation(facts.pictures["val"], validation.scores.headlines[0], validation.summary, margin),
         *task.limits(outcome),
@@ -122,7 +122,7 @@ def find_limits(
     return sorted(limits, key=lambda limit: ORDER.index(limit.code))
 
 
-def few_pictures(pictures: int, gap: Gap | None) -> Limit | None:
+def few_pictures(pictures: int, gap: Gap | None, gather: str = "Label") -> Limit | None:
     """There are fewer than 30 training pictures; or fewer than 100, and a gap between training and validation score."""
     wide = gap is not None and gap.significant
     if pictures >= (FEW_WITH_GAP if wide else FEW_PICTURES):
@@ -134,15 +134,17 @@ def few_pictures(pictures: int, gap: Gap | None) -> Limit | None:
     return Limit(
         "few-pictures",
         f"{sentence}.",
-        f"Label about {more} more. Begin with pictures like those with the worst scores (Examples in the report).",
+        f"{gather} about {more} more. Begin with pictures like those with the worst scores (Examples in the report).",
     )
 
 
-def overfitting(pictures: int, gap: Gap | None, recipe: PlannedRecipe, facts: Fingerprint) -> Limit | None:
+def overfitting(
+    pictures: int, gap: Gap | None, recipe: PlannedRecipe, facts: Fingerprint, gather: str = "Label"
+) -> Limit | None:
     """The validation score is far worse than the training score, with 100 training pictures or more."""
     if gap is None or not gap.significant or pictures < FEW_WITH_GAP:
         return None
-    advice, flags = "Label more pictures of other scenes", ""
+    advice, flags = f"{gather} more pictures of other scenes", ""
     stronger = stronger_augmentation(recipe, facts)
     if stronger:
         flags = settings(stronger)

@@ -290,6 +290,14 @@ def test_networks_without_a_probability_compare_nothing(dcgan: Path, tmp_path: P
         api.evaluate(dcgan, against=write_noise(tmp_path / "other"))
 
 
+def test_a_single_held_out_picture_is_refused_before_training(dcgan: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="only one picture is held out, and generated pictures are compared with at"):
+        api.train("dcgan", data=write_noise(tmp_path / "few", 3), epochs=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(UserError, match="fewer than 2 pictures in the split 'val'"):
+        DistanceScores(dcgan).summary("val")
+
+
 def test_a_part_of_a_picture_is_kept(pixelcnn: Path, digits: Path, tmp_path: Path) -> None:
     picture = digits / "val" / "3" / "000.png"
     _, *made = api.sample(pixelcnn, tmp_path / "made", count=3, complete=picture, keep="left-half")

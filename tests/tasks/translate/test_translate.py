@@ -97,7 +97,16 @@ def test_a_run_has_scores_report_and_commands(name: str, runs: dict[str, Run], d
     run = runs[name]
     metrics = run.metrics
     assert metrics["pictures"] == metrics["pairs"] == 2
-    assert {"l1", "psnr", "label_accuracy", "label_miou", "unchanged_l1", "constant_l1", "diversity"} <= metrics.keys()
+    assert {
+        "l1",
+        "psnr",
+        "label_accuracy",
+        "label_miou",
+        "unchanged_l1",
+        "constant_l1",
+        "diversity",
+        "own_to_others",
+    } <= metrics.keys()
     assert ("cycle_l1" in metrics) == (name == "cyclegan")
     assert 0 < metrics["l1"] < 255
     page = PageReader(run.report.read_text())
@@ -298,6 +307,25 @@ def test_scores_by_hand() -> None:
     assert summary["constant_l1"] == pytest.approx(100)  # black or 200 everywhere
     assert summary["diversity"] is None
     assert json.loads(json.dumps(summary)) == summary
+
+
+def test_translations_are_compared_with_the_truths_of_other_pictures() -> None:
+    rng = np.random.default_rng(0)
+    truths = rng.integers(0, 255, (6, 40, 40, 3)).astype(np.uint8)
+    shifted = truths // 2 + 60  # right in what differs between pictures, though not in its strength
+
+    def measured(pictures: np.ndarray, *, pairs: bool = True) -> float | None:
+        scores = TranslateScores(COLOUR, COLOUR, both_ways=not pairs)
+        for number, (made, truth) in enumerate(zip(pictures, truths, strict=True)):
+            sample = Sample(str(number), truth, partner=truth, paired=pairs)
+            scores.update(TranslatePrediction(made), sample)
+        return scores.summary("val")["own_to_others"]
+
+    assert measured(truths) == 0
+    assert measured(np.repeat(truths[:1] // 2, 6, 0)) == pytest.approx(1, abs=0.02)
+    assert 0.2 < measured(shifted) < 0.8
+    assert measured(truths[::-1]) > 1
+    assert measured(truths, pairs=False) is None
 
 
 def test_errors_are_grey_levels_whatever_the_depth() -> None:

@@ -6,36 +6,39 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 from PIL import Image
 
-from pixelwise.data.draw import palette, to_rgb
 from pixelwise.data.splits import even_sample
 from pixelwise.data.value_colours import coloured
 from pixelwise.metrics.headline import Headline
 from pixelwise.notebook import jpeg
-from pixelwise.report.blocks import Block, Figure, Figures, Grid, Numbers, Picture, Section, Text
-from pixelwise.report.figures import STYLE
-from pixelwise.report.pictures import fitted_size, resized, svg
+from pixelwise.report.blocks import Block, Grid, Numbers, Picture, Section, Text
+from pixelwise.report.pictures import fitted_size, resized
 from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
 from pixelwise.report.values import sentence
 from pixelwise.tasks.base import Snapshots
 from pixelwise.tasks.evaluation import Evaluation
+from pixelwise.tasks.generate.code_report import (
+    STRIP,
+    SUMS,
+    arithmetic_section,
+    far_apart,
+    interpolation_section,
+    scatter_section,
+    small,
+    strip,
+    sum_terms,
+)
 from pixelwise.tasks.generate.inference import as_pictures
 from pixelwise.tasks.generate.likelihood import NATS as LIKELIHOOD
-from pixelwise.tasks.generate.sampling import between
+from pixelwise.tasks.generate.sampling import added, between
 from pixelwise.tasks.generate.scores import DISTANCES, NATS
 
 NAT = "The unit of information with natural logarithms: 1 nat is 1.44 bits."
-SIDE = 112  # pixels of the small pictures on the page
 SHOWN = 32
 RECONSTRUCTED = 12
-STRIP = 10
-"""Pictures of an interpolation, including its ends."""
 SNAPSHOTS = 6
 NEAREST = 8
 """Generated pictures beside the nearest training picture."""
@@ -46,6 +49,13 @@ SURPRISED = 200
 COMPLETED = 4
 SCATTERED = 1500
 """Number of codes in the scatter plot."""
+OF_PICTURES = (
+    "Held-out pictures A, B and C, and the picture of the code A - B + C. It should differ from C as A differs from B."
+)
+OF_CLASSES = f"{OF_PICTURES} A and B are of one class, C is of another."
+OF_NOISE = (
+    "Generated pictures A, B and C, and the picture of the code A - B + C, which is scaled to the length of A's code."
+)
 
 
 def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section]:
@@ -54,16 +64,17 @@ def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section
     inference: Any = evaluation.predictor.inference
     model, spec = inference.model, evaluation.predictor.spec
     with torch.inference_mode():
-        seen = inference.seen(prepared)
-        codes = model.codes(seen)
+        codes = model.codes(inference.seen(prepared))
         rebuilt = as_pictures(model.decode(codes[:RECONSTRUCTED]).sigmoid(), spec)
         strips = [
             as_pictures(model.decode(between(codes[first], codes[second], STRIP)).sigmoid(), spec)
-            for first, second in _far_apart(codes)
+            for first, second in far_apart(codes)
         ]
+        triples = sum_terms(codes, classes)
+        results = [as_pictures(model.decode(added(codes[list(each)])).sigmoid(), spec)[0] for each in triples]
+    sums = [(*(prepared[number] for number in each), result) for each, result in zip(triples, results, strict=True)]
     pairs = [picture for pair in zip(prepared[:RECONSTRUCTED], rebuilt, strict=True) for picture in pair]
     names = evaluation.dataset.class_names if classes is not None else ()
-    drawn = svg(code_scatter(codes.float().cpu().numpy(), classes, names), "codes of the pictures")
     return [
         _scores(evaluation, NATS),
         *([_samples(evaluation, model, snapshots)] if hasattr(model, "sample") else []),
@@ -71,35 +82,13 @@ def bound_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Section
             "reconstructions",
             "Reconstructions",
             [
-                Grid(
-                    [_picture(one, f"picture {number // 2}") for number, one in enumerate(pairs)], columns=8, narrow=4
-                ),
+                Grid([small(one, f"picture {number // 2}") for number, one in enumerate(pairs)], columns=8, narrow=4),
                 Text("Each held-out picture, and beside it the network's reconstruction from its code.", soft=True),
             ],
         ),
-        Section(
-            "codes",
-            "Codes",
-            [
-                Figures([Figure(drawn, title="Held-out pictures by their codes")]),
-                Text(
-                    "The two directions in which the codes' means vary most (principal components)."
-                    + (" Colours are classes, which the network was not trained with." if names else ""),
-                    soft=True,
-                ),
-            ],
-        ),
-        Section(
-            "interpolation",
-            "Interpolation",
-            [
-                *(_strip(strip) for strip in strips),
-                Text(
-                    "Each row leads from one held-out picture to another, in equal steps between their codes.",
-                    soft=True,
-                ),
-            ],
-        ),
+        scatter_section(codes, classes, names),
+        interpolation_section(strips, "held-out"),
+        *arithmetic_section(sums, OF_PICTURES if classes is None else OF_CLASSES),
         definitions(NATS, {"nat": NAT}),
     ]
 
@@ -113,7 +102,7 @@ def likelihood_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Se
     chosen = [found[0], *found[middle : middle + 1], *found[1:][-2:]]
     highest = max(float(one.surprise.max()) for one in chosen)
     maps = [
-        _picture(picture, f"{one.nats:.1f} nats", (f"{one.nats:.1f} nats",) if number == 0 else ())
+        small(picture, f"{one.nats:.1f} nats", (f"{one.nats:.1f} nats",) if number == 0 else ())
         for one in chosen
         for number, picture in enumerate((one.picture, coloured(one.surprise, 0.0, highest)))
     ]
@@ -137,7 +126,7 @@ def likelihood_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Se
             "completions",
             "Completions",
             [
-                *(_strip(strip) for strip in _completions(inference, prepared[:: -(-len(prepared) // COMPLETED)])),
+                *map(strip, _completions(inference, prepared[:: -(-len(prepared) // COMPLETED)])),
                 Text(
                     "Each row begins with a held-out picture and its upper half. The rest are completions: the lower "
                     "half is sampled, given the upper one.",
@@ -177,6 +166,8 @@ def sample_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Sectio
             as_pictures(model(between(ends[first], ends[first + 1], STRIP, spherical=True)), spec)
             for first in (0, 2, 4)
         ]
+        groups = model.noise(3 * SUMS, torch.Generator().manual_seed(2)).unflatten(0, (SUMS, 3))
+        sums = [list(as_pictures(model(torch.cat([group, added(group, spherical=True)])), spec)) for group in groups]
     return [
         _scores(evaluation, DISTANCES),
         _samples(evaluation, model, snapshots),
@@ -184,21 +175,12 @@ def sample_sections(evaluation: Evaluation, snapshots: Snapshots) -> list[Sectio
             "real",
             "Real pictures",
             [
-                Grid([_picture(one, "a real picture") for one in prepared], columns=8, narrow=4),
+                Grid([small(one, "a real picture") for one in prepared], columns=8, narrow=4),
                 Text("Held-out pictures for comparison.", soft=True),
             ],
         ),
-        Section(
-            "interpolation",
-            "Interpolation",
-            [
-                *(_strip(strip) for strip in strips),
-                Text(
-                    "Each row leads from one generated picture to another, in equal steps between their codes.",
-                    soft=True,
-                ),
-            ],
-        ),
+        interpolation_section(strips, "generated"),
+        *arithmetic_section(sums, OF_NOISE),
         definitions(DISTANCES, {}),
     ]
 
@@ -216,7 +198,7 @@ def _scores(evaluation: Evaluation, headlines: Sequence[Headline]) -> Section:
 def _samples(evaluation: Evaluation, model: Any, snapshots: Snapshots) -> Section:
     """Pictures from the trained network, and pictures from the same noise at several steps of the run."""
     made = as_pictures(model.sample(SHOWN, torch.Generator().manual_seed(0)), evaluation.predictor.spec)
-    blocks: list[Block] = [Grid([_picture(one, "a generated picture") for one in made], columns=8, narrow=4)]
+    blocks: list[Block] = [Grid([small(one, "a generated picture") for one in made], columns=8, narrow=4)]
     kept = snapshots("samples")
     if len(kept) > 1:
         chosen = [kept[round(index)] for index in np.linspace(0, len(kept) - 1, min(SNAPSHOTS, len(kept)))]
@@ -244,7 +226,7 @@ def _nearest(evaluation: Evaluation, made: np.ndarray) -> list[Block]:
             "two are the same, the network has memorised it:",
             soft=True,
         ),
-        Grid([_picture(one, "a generated picture or its nearest") for one in pairs], columns=8, narrow=4),
+        Grid([small(one, "a generated picture or its nearest") for one in pairs], columns=8, narrow=4),
     ]
 
 
@@ -257,58 +239,15 @@ def _snapshot(step: int, file: Path) -> Picture:
     )
 
 
-def _strip(pictures: np.ndarray) -> Grid:
-    return Grid([_picture(one, "a step of an interpolation") for one in pictures], columns=STRIP, narrow=STRIP // 2)
-
-
-def _picture(image: np.ndarray, alt: str, captions: tuple[str, ...] = ()) -> Picture:
-    size = fitted_size(image, SIDE, enlarge=True)
-    return Picture(jpeg(np.ascontiguousarray(resized(to_rgb(image), size))), size, captions, alt)
-
-
 def _pictures(evaluation: Evaluation, most: int) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Held-out pictures at the network's size, evenly spaced in the split, and their classes if all have one."""
     dataset, inference = evaluation.dataset, evaluation.predictor.inference
     records = dataset.split(evaluation.split)
-    chosen = [records[index * len(records) // min(most, len(records))] for index in range(min(most, len(records)))]
+    chosen = even_sample(records, most)
     prepared = [inference.prepare(dataset.read(record)) for record in chosen]
     classes = [record.class_id for record in chosen]
     known = all(class_id is not None for class_id in classes)
     return prepared, np.array(classes) if known else None
-
-
-def _far_apart(codes: torch.Tensor, count: int = 3) -> list[tuple[int, int]]:
-    """Pairs of pictures: each of the first few, with the picture whose code is farthest from it."""
-    few = min(count, len(codes))
-    distances = torch.cdist(codes[:few].float(), codes.float())
-    return [(number, int(distances[number].argmax())) for number in range(few)]
-
-
-def code_scatter(codes: np.ndarray, classes: np.ndarray | None, names: Sequence[str]) -> Drawing:
-    """Draws codes (N, D) on their two principal components, in the colours of their classes (N,) if these are known."""
-    with matplotlib.rc_context(STYLE):
-        drawing = Drawing(figsize=(5.4, 4.2), layout="constrained")
-        axes = drawing.add_subplot()
-        draw_codes(axes, codes, classes, names)
-        if classes is not None and len(names) <= 20:
-            axes.legend(fontsize=8, markerscale=2, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return drawing
-
-
-def draw_codes(axes: Axes, codes: np.ndarray, classes: np.ndarray | None, names: Sequence[str]) -> None:
-    """Draws codes (N, D) into axes, see `code_scatter`."""
-    centred = codes - codes.mean(0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    points = np.zeros((len(codes), 2))
-    points[:, : min(2, len(directions))] = centred @ directions[:2].T
-    if classes is None:
-        axes.scatter(points[:, 0], points[:, 1], s=6, linewidths=0)
-    else:
-        colours = palette(len(names), None) / 255
-        for class_id, name in enumerate(names):
-            own = points[classes == class_id]
-            axes.scatter(own[:, 0], own[:, 1], s=6, linewidths=0, color=[colours[class_id]], label=name)
-    axes.set(xlabel="first principal component", ylabel="second", aspect="equal")
 
 
 def tables(summary: Mapping[str, Any]) -> list[Block]:

@@ -80,13 +80,14 @@ def from_codes(inference: PictureModel[Any], request: SampleRequest) -> np.ndarr
     given = _seen(inference, list(files))
     decode = decoder(inference.model)
     codes = codes_of(inference.model, given, torch.Generator().manual_seed(request.seed))
+    spherical = not hasattr(inference.model, "codes")
     with torch.inference_mode():
         if request.interpolate:
-            made = decode(between(codes[0], codes[1], request.count, spherical=not hasattr(inference.model, "codes")))
+            made = decode(between(codes[0], codes[1], request.count, spherical=spherical))
             middle = given.new_full((max(request.count - 2, 0), *given.shape[1:]), inference.model.input_range[1])
             first = torch.cat([given[:1], middle, given[1:]])
         else:
-            made = decode(torch.cat([codes, (codes[0] - codes[1] + codes[2])[None]]))
+            made = decode(torch.cat([codes, added(codes, spherical=spherical)]))
             first = torch.cat([given, torch.full_like(given[:1], inference.model.input_range[1])])
     return as_pictures(torch.cat([first, made]), inference.spec)
 
@@ -132,6 +133,20 @@ def between(first: Tensor, second: Tensor, count: int, *, spherical: bool = Fals
     cosine = F.cosine_similarity(first, second, dim=0)
     angle = torch.arccos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
     return (torch.sin((1 - shares) * angle) * first + torch.sin(shares * angle) * second) / torch.sin(angle)
+
+
+def added(codes: Tensor, *, spherical: bool = False) -> Tensor:
+    """Codes A, B and C (3, D) -> A - B + C (1, D).
+
+    Source: Radford, Metz & Chintala, ICLR 2016, arXiv:1511.06434, section 6.3.2. Each term there is the mean of three
+    codes, so that the sum is as long as a code.
+
+    Args:
+        spherical: scales the sum to the length of A. A sum of three single codes of a Gaussian is sqrt(3) times as long
+            as they are, and a generator was trained on no such codes.
+    """
+    total = codes[0] - codes[1] + codes[2]
+    return (total * (codes[0].norm() / total.norm().clamp_min(1e-12)) if spherical else total)[None]
 
 
 def _seen(inference: PictureModel[Any], files: Sequence[Path]) -> Tensor:

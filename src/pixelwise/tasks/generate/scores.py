@@ -69,7 +69,8 @@ DISTANCES = (
     ),
 )
 
-
+FEWEST_COMPARED = 2
+"""The fewest real pictures whose distribution can be compared with that of generated ones."""
 LEAST_DIVERSITY = 0.5
 """A generator whose pictures differ less from each other, as a share of how far real ones do, has collapsed."""
 CONSTANT_SHARE = 0.5
@@ -174,7 +175,7 @@ class DistanceScores(Scores[PairPrediction]):
         self._generated += other._generated
 
     def values(self) -> dict[str, float]:
-        if len(self._real) < 2:
+        if len(self._real) < FEWEST_COMPARED:
             return {"kid": math.nan, "fid": math.nan}
         real, generated = self._features(Features(self.folder))
         return {"kid": kernel_distance(generated, real).mean, "fid": frechet_distance(generated, real)}
@@ -183,8 +184,11 @@ class DistanceScores(Scores[PairPrediction]):
         return features(np.stack(self._real)), features(np.stack(self._generated))
 
     def summary(self, split: str) -> dict[str, Any]:
-        if len(self._real) < 2:
-            raise UserError(f"fewer than two pictures in the split '{split}', so there is nothing to compare with.")
+        if len(self._real) < FEWEST_COMPARED:
+            raise UserError(
+                f"fewer than {FEWEST_COMPARED} pictures in the split '{split}', so there is nothing to compare with; "
+                "choose another."
+            )
         features = Features(self.folder)
         real, generated = self._features(features)
         constant = features(np.repeat(np.mean(self._real, 0, keepdims=True), len(self._real), 0))

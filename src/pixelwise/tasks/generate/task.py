@@ -44,7 +44,7 @@ from pixelwise.tasks.generate.inference import (
 from pixelwise.tasks.generate.likelihood import LikelihoodScores, SurpriseInference, SurprisePrediction, surprises
 from pixelwise.tasks.generate.outliers import separation
 from pixelwise.tasks.generate.sampling import completions, from_codes, new_pictures
-from pixelwise.tasks.generate.scores import BoundScores, DistanceScores, collapsed
+from pixelwise.tasks.generate.scores import FEWEST_COMPARED, BoundScores, DistanceScores, collapsed
 from pixelwise.tasks.sampling import CODES, COMPLETIONS, NEW, SampleRequest
 
 LONGEST = 64
@@ -75,6 +75,7 @@ class Generate(Task):
     options = GenerateOptions
     samples = frozenset({NEW})
     explains = False
+    gather = "Add"
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
         """
@@ -274,6 +275,13 @@ class Sampled(Generate):
 
     predicts = False
     samples = frozenset({NEW, CODES})
+
+    def check(self, dataset: Dataset, stock: Stock) -> None:
+        if len(dataset.split("val")) < FEWEST_COMPARED:
+            raise UserError(
+                f"{dataset.root}: only one picture is held out, and generated pictures are compared with at least "
+                f"{FEWEST_COMPARED} of them; add pictures."
+            )
 
     def companions(self, recipe: PlannedRecipe, dataset: Dataset, cache: SampleCache, folder: Path) -> None:
         if "classes" in dataset.knows:

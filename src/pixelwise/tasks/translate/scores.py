@@ -9,9 +9,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from pixelwise.data.domain import Domain
 from pixelwise.data.sample import Sample
+from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
 from pixelwise.metrics.bootstrap import mean_margin
 from pixelwise.metrics.confusion import ConfusionMatrix
@@ -53,8 +55,12 @@ LABELS = Headline(
     "colours, for the translation as for the truth.",
     limits=(0.0, 1.0),
 )
-THUMBNAIL = 8
-"""Height and width to which pictures are reduced to see how much they differ from one another."""
+THUMBNAIL = 32
+"""Height and width to which pictures are reduced to compare them with one another."""
+COARSE = 8
+"""Height and width at which their diversity is measured, so that it is not one of textures."""
+MATCHED = 200
+"""The most translations that are compared with the truths of other pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,7 @@ class TranslateScores(Scores[TranslatePrediction]):
         table = target.colours
         self.confusion = None if table is None else ConfusionMatrix(len(table.names), table.names)
         self._thumbnails: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+        self._paired: list[bool] = []
 
     @property
     def headlines(self) -> Sequence[Headline]:
@@ -104,6 +111,7 @@ class TranslateScores(Scores[TranslatePrediction]):
         if other is not None:
             self._thumbnails[0].append(_thumbnail(prediction.picture, self.target))
             self._thumbnails[1].append(_thumbnail(other, self.target))
+            self._paired.append(sample.paired)
         if other is not None and sample.paired:
             own.update(prediction.picture, other, self.target.span)
             self.constant.update(other, self.target.low, self.target.span)
@@ -125,6 +133,7 @@ class TranslateScores(Scores[TranslatePrediction]):
         self.pictures += other.pictures
         for mine, theirs in zip(self._thumbnails, other._thumbnails, strict=True):
             mine.extend(theirs)
+        self._paired += other._paired
         if self.confusion is not None and other.confusion is not None:
             self.confusion.merge(other.confusion)
 
@@ -146,10 +155,25 @@ class TranslateScores(Scores[TranslatePrediction]):
         The standard deviation over pictures of each pixel of their 8 x 8 thumbnails, averaged over the pixels. NaN for
         fewer than two pictures, or if the real ones are all alike.
         """
-        if len(self._thumbnails[0]) < 2:
+        if len(self._paired) < 2:
             return math.nan
-        made, real = (float(np.stack(some).std(axis=0).mean()) for some in self._thumbnails)
+        made, real = (float(_coarse(np.stack(some)).std(axis=0).mean()) for some in self._thumbnails)
         return made / real if real > 0 else math.nan
+
+    def own_to_others(self) -> float:
+        """The L1 between translations and their own truths, divided by that to the truths of other pictures.
+
+        It is measured on 32 x 32 thumbnails. Translations that say nothing about their pictures have 1, however good
+        they look. NaN for fewer than two pairs, or if all truths are alike.
+        """
+        numbers = even_sample(np.flatnonzero(self._paired).tolist(), MATCHED)
+        if len(numbers) < 2:
+            return math.nan
+        made, real = (np.stack([some[number].ravel() for number in numbers]) for some in self._thumbnails)
+        distances = cdist(made, real, "cityblock")
+        own = np.trace(distances) / len(numbers)
+        others = (distances.sum() - np.trace(distances)) / (len(numbers) * (len(numbers) - 1))
+        return float(own / others) if others > 0 else math.nan
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self.pictures:
@@ -166,11 +190,14 @@ class TranslateScores(Scores[TranslatePrediction]):
             "unchanged_l1": self.unchanged.l1(),
             "constant_l1": self.constant.l1(),
             "diversity": self.diversity(),
+            "own_to_others": self.own_to_others(),
         }
         if self.confusion is not None:
             extra["label_miou"] = self.confusion.mean_iou()
             words.append("label accuracy and label_miou: classes by the nearest colour")
         words.append("diversity: how much translations differ from one another, relative to real pictures")
+        if not math.isnan(extra["own_to_others"]):
+            words.append("own_to_others: their error, divided by that against the truths of other pictures")
         plain = {key: or_none(value) for key, value in {**scores, **extra}.items()}
         return {
             "split": split,
@@ -191,9 +218,15 @@ class TranslateScores(Scores[TranslatePrediction]):
 
 
 def _thumbnail(picture: np.ndarray, domain: Domain) -> np.ndarray:
-    """(8 * 8 * C,) a small copy of a picture (H, W, C), in shares of the domain's range."""
-    planes = np.nan_to_num(picture.astype(np.float32) - np.float32(domain.low)) / np.float32(domain.span)
-    small = [
-        cv2.resize(plane, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for plane in np.moveaxis(planes, 2, 0)
+    """(32, 32, C), a small copy of a picture (H, W, C), in shares of the domain's range."""
+    shares = np.nan_to_num(picture.astype(np.float32) - np.float32(domain.low)) / np.float32(domain.span)
+    planes = [
+        cv2.resize(plane, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for plane in np.moveaxis(shares, 2, 0)
     ]
-    return np.concatenate([one.ravel() for one in small])
+    return np.stack(planes, 2)
+
+
+def _coarse(thumbnails: np.ndarray) -> np.ndarray:
+    """Thumbnails (N, 32, 32, C) -> (N, 8, 8, C), the means of blocks."""
+    step = THUMBNAIL // COARSE
+    return thumbnails.reshape(len(thumbnails), COARSE, step, COARSE, step, -1).mean((2, 4))

@@ -39,6 +39,8 @@ VALIDATED_SIDE = 512
 """Longest side of the middle of a picture that is measured in validations. The last evaluation takes whole pictures."""
 SAME = 0.1
 """Translations that differ so little from one another, relative to real pictures, ignore their input."""
+UNRELATED = 0.95
+"""So do those whose error is more than this share of that against the truths of other pictures."""
 
 
 class Translate(Task):
@@ -52,6 +54,7 @@ class Translate(Task):
     options = TranslateOptions
     keeps_last = True
     explains = False
+    gather = "Add"
 
     def network_options(self, recipe: Recipe | PlannedRecipe, facts: Fingerprint) -> dict[str, Any]:
         pairs = _pairs(facts)
@@ -80,7 +83,7 @@ class Translate(Task):
         derive, facts, pairs = draft.derive, draft.facts, _pairs(draft.facts)
         for key in ("background", "objects", "erase"):
             draft.refuse("augment", key, "pairs of pictures have no classes and no void")
-        sides = [min(SIDE, facts.height[1], draft.facts.height[0]), min(SIDE, facts.width[1], facts.width[0])]
+        sides = [min(SIDE, facts.height[0]), min(SIDE, facts.width[0])]
         smallest = f"{facts.height[0]} x {facts.width[0]}"
         derive(
             "augment",
@@ -141,18 +144,15 @@ class Translate(Task):
         return TranslateInference(network, spec, options, domains_of(spec))
 
     def limits(self, outcome: Outcome) -> list[Limit]:
-        summary = outcome.validation.summary
-        diversity, error, constant = (summary.get(key) for key in ("diversity", "l1", "constant_l1"))
+        diversity, related = (outcome.validation.summary.get(key) for key in ("diversity", "own_to_others"))
         found = []
         if diversity is not None and diversity < SAME:
             found.append(
                 f"they are nearly the same for all pictures, since they differ from one another only {diversity:.0%} "
                 "as much as real pictures do"
             )
-        if error is not None and constant is not None and error >= constant:
-            found.append(
-                f"their L1 of {error:.1f} grey levels is not below that of the best single colour ({constant:.1f})"
-            )
+        if related is not None and related > UNRELATED:
+            found.append(f"their error is {related:.0%} of that against the truths of other pictures")
         if not found:
             return []
         return [
