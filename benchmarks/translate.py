@@ -47,10 +47,14 @@ RUNS: Mapping[str, tuple[str, float, Mapping[str, Any]]] = {
     CYCLEGAN: ("cyclegan", 40, {}),
 }
 """Row -> recipe, minutes and settings."""
-KEYS = ("l1", "psnr", "label_accuracy", "label_miou", "cycle_l1", "unchanged_l1", "constant_l1", "diversity")
+KEYS = (
+    "l1", "psnr", "own_to_others", "label_accuracy", "label_miou",
+    "cycle_l1", "unchanged_l1", "constant_l1", "diversity",
+)  # fmt: skip
 COLUMNS: Mapping[str, Cell] = {
     "L1": mean("l1", ".2f"),
     "PSNR (dB)": mean("psnr", ".2f"),
+    "own to others": mean("own_to_others", ".2f"),
     "label accuracy": mean("label_accuracy", ".3f"),
     "label mIoU": mean("label_miou", ".3f"),
     "there and back": mean("cycle_l1", ".2f"),

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from pixelwise.data.listing import counted
 from pixelwise.metrics import Headline
 from pixelwise.report.blocks import Block, Column, Definitions, Facts, Section, Table, Text, Tile
 from pixelwise.report.cells import Bar, Number, Strong
@@ -66,3 +67,9 @@ def headline_text(scores: Sequence[tuple[str, float | None]], before: str = "") 
     """`mean IoU 0.5312   pixel accuracy 0.8120` as one line in bold."""
     parts = (f"{label} {'–' if undefined(value) else f'{value:.4f}'}" for label, value in scores)
     return Text([Strong(before + "   ".join(parts))])
+
+
+def measured(summary: Mapping[str, Any]) -> Text:
+    """On how many pictures of which split the scores were measured, and their definition, for a terminal."""
+    pictures = counted(summary["pictures"], "picture", "pictures")
+    return Text(f"{pictures} of '{summary['split']}'; {summary['definition']}")

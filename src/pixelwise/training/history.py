@@ -126,8 +126,8 @@ class History:
         steps, minutes = self.steps[-1], self._minutes(recipe)
         longer = math.ceil(min(2 * SHORT_STEPS / steps, MAX_LONGER) * minutes)
         sentence = (
-            f"A short run: {counted(steps, 'step', 'steps')} of {recipe.train.batch_size} crops, {self.epochs[-1]:.1f} "
-            "passes over the training pictures"
+            f"A short run: {counted(steps, 'step', 'steps')} of {counted(recipe.train.batch_size, 'crop', 'crops')}, "
+            f"{self.epochs[-1]:.1f} passes over the training pictures"
         )
         advice = f"Start from these weights and train for {counted(longer, 'minute', 'minutes')}"
         flags = self._onwards(longer, run)

@@ -24,7 +24,7 @@ from pixelwise.report.classes import (
 )
 from pixelwise.report.pictures import fitted_size, resized
 from pixelwise.report.run_page import missing
-from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
+from pixelwise.report.scores import definitions, headline_text, measured, other_numbers, tiles
 from pixelwise.report.values import sentence
 from pixelwise.tasks.classify.scores import HEADLINES
 from pixelwise.tasks.evaluation import Evaluation
@@ -142,7 +142,7 @@ def tables(summary: Mapping[str, Any]) -> list[Block]:
     return [
         *class_rows(summary),
         headline_text(shown),
-        Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"),
+        measured(summary),
     ]
 
 

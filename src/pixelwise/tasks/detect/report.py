@@ -25,7 +25,7 @@ from pixelwise.report.classes import (
 )
 from pixelwise.report.pictures import fitted_size, resized, svg
 from pixelwise.report.run_page import missing
-from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
+from pixelwise.report.scores import definitions, headline_text, measured, other_numbers, tiles
 from pixelwise.report.values import sentence
 from pixelwise.tasks.classify.report import class_rows
 from pixelwise.tasks.detect.overfeat_figure import overfeat_figure
@@ -208,4 +208,4 @@ def tables(summary: Mapping[str, Any]) -> list[Block]:
     if objects:
         before = f"all {objects['objects']} objects, confidence {objects['confidence']:g}: "
         blocks.append(headline_text([("precision", objects["precision"]), ("recall", objects["recall"])], before))
-    return [*blocks, Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}")]
+    return [*blocks, measured(summary)]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pixelwise.data.listing import counted
 from pixelwise.data.pictures import convert
 from pixelwise.data.sample import Sample
 from pixelwise.data.value_colours import coloured_over
@@ -166,6 +167,7 @@ class LikelihoodScores(Scores[SurprisePrediction]):
             "pictures": len(self.nats),
             **self.values(),
             "bound": "exact",
-            "definition": f"nats per picture, summed over its values, averaged over {len(self.nats)} pictures of the "
-            f"{split} split; the exact negative log-likelihood {what}",
+            "definition": "nats per picture, summed over its values, averaged over "
+            f"{counted(len(self.nats), 'picture', 'pictures')} of the {split} split; "
+            f"the exact negative log-likelihood {what}",
         }

@@ -16,7 +16,7 @@ from pixelwise.metrics.headline import Headline
 from pixelwise.notebook import jpeg
 from pixelwise.report.blocks import Block, Grid, Numbers, Picture, Section, Text
 from pixelwise.report.pictures import fitted_size, resized
-from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
+from pixelwise.report.scores import definitions, headline_text, measured, other_numbers, tiles
 from pixelwise.report.values import sentence
 from pixelwise.tasks.base import Snapshots
 from pixelwise.tasks.evaluation import Evaluation
@@ -260,7 +260,7 @@ def tables(summary: Mapping[str, Any]) -> list[Block]:
     return [
         headline_text(known),
         *([_outliers(summary)] if "auc" in summary else []),
-        Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"),
+        measured(summary),
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pixelwise.data.listing import counted
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
 from pixelwise.metrics.headline import Headline
@@ -140,8 +141,9 @@ class BoundScores(Scores[BoundPrediction]):
             nats = values["negative_elbo"]
             summary |= {"nats": nats, "bits_per_dim": bits_per_dimension(nats, self._values), "bound": self.bound}
         definition = (
-            f"nats per picture, summed over values and code dimensions, averaged over {len(self._terms)} pictures "
-            f"of the {split} split{drawn}; one sample of the code per picture"
+            "nats per picture, summed over values and code dimensions, averaged over "
+            f"{counted(len(self._terms), 'picture', 'pictures')} of the {split} split{drawn}; one sample of the code "
+            "per picture"
         )
         if self._bounds:
             summary["importance_weighted_bound"] = -math.fsum(self._bounds) / len(self._bounds)

@@ -36,7 +36,7 @@ from pixelwise.report.cells import Bar, Cell, Number, Strong, Swatch
 from pixelwise.report.figures import STYLE
 from pixelwise.report.pictures import fitted_size, resized, svg
 from pixelwise.report.run_page import missing
-from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
+from pixelwise.report.scores import definitions, headline_text, measured, other_numbers, tiles
 from pixelwise.report.values import css, sentence
 from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.objects.inference import BACKGROUND, ObjectPrediction, draw_piece
@@ -221,4 +221,4 @@ def tables(summary: Mapping[str, Any]) -> list[Block]:
             (key.replace("_", " "), value) for key, value in summary["objects"].items() if isinstance(value, float)
         ]
         blocks.append(headline_text(numbers, "as a label map: "))
-    return [*blocks, Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}")]
+    return [*blocks, measured(summary)]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from pixelwise.data.listing import counted
 from pixelwise.data.sample import Instances, Sample
 from pixelwise.metrics.average_precision import VocScore
 from pixelwise.metrics.coco import CocoScore, encoded
@@ -181,7 +182,8 @@ class ObjectScores(Scores[ObjectPrediction]):
         if self.masks:
             summary["objects"] = self.outlined.summary()
         summary["definition"] = (
-            f"over {self.coco.objects} objects in {len(self.pictures)} pictures of the {split} split: ap and ap50 are "
+            f"over {counted(self.coco.objects, 'object', 'objects')} in "
+            f"{counted(len(self.pictures), 'picture', 'pictures')} of the {split} split: ap and ap50 are "
             "COCO's (faster-coco-eval), voc_ap50 is the area under VOC's curve; precision, recall and false positives "
             f"are of detections with a confidence of {self.confidence:g} or more"
         )

@@ -31,7 +31,7 @@ from pixelwise.report.cells import Bar, Cell, Number, Strong, Swatch
 from pixelwise.report.figures import ACCENT, STYLE
 from pixelwise.report.pictures import svg
 from pixelwise.report.run_page import missing
-from pixelwise.report.scores import definitions, headline_text, other_numbers, tiles
+from pixelwise.report.scores import definitions, headline_text, measured, other_numbers, tiles
 from pixelwise.report.skeletons import LEFT, MIDDLE, RIGHT, draw_skeletons
 from pixelwise.report.values import css, sentence
 from pixelwise.tasks.evaluation import Evaluation
@@ -211,5 +211,5 @@ def tables(summary: Mapping[str, Any]) -> list[Block]:
         *blocks,
         headline_text(numbers),
         headline_text(weighted, "weighted by people: "),
-        Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"),
+        measured(summary),
     ]

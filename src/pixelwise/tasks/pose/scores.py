@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pixelwise.data.joints import Joints
+from pixelwise.data.listing import counted
 from pixelwise.data.people import people_alone
 from pixelwise.data.sample import Sample
 from pixelwise.errors import UserError
@@ -222,7 +223,8 @@ class PoseScores(Scores[PosePrediction]):
         measured = int(np.isfinite(np.concatenate(self._torsos)).sum())
         torso = "from the left shoulder to the right hip"
         parts = [
-            f"over {self.people} people in {len(self.pictures)} pictures of the {split} split, whose boxes come from "
+            f"over {counted(self.people, 'person', 'people')} in "
+            f"{counted(len(self.pictures), 'picture', 'pictures')} of the {split} split, whose boxes come from "
             "the annotations: pck is the share of joints within 0.2 of the "
             + (f"torso's length ({torso})" if self.torso else "longer side of the person's box")
             + f" for the {measured} people for whom it is known, as the plain mean over joints; pck_weighted is the "

@@ -18,7 +18,7 @@ from pixelwise.report.cells import Number, Strong
 from pixelwise.report.figures import ACCENT, INK, STYLE
 from pixelwise.report.pictures import fitted_size, resized, svg
 from pixelwise.report.run_page import missing
-from pixelwise.report.scores import comparison, definitions, headline_text, other_numbers, tiles
+from pixelwise.report.scores import comparison, definitions, headline_text, measured, other_numbers, tiles
 from pixelwise.report.values import sentence
 from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.regress.scores import HEADLINES
@@ -178,5 +178,5 @@ def tables(summary: Mapping[str, Any]) -> list[Block]:
     """The scores as a terminal shows them."""
     return [
         headline_text([(headline.label, summary[headline.key]) for headline in HEADLINES]),
-        Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"),
+        measured(summary),
     ]

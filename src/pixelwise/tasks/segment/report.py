@@ -42,7 +42,7 @@ from pixelwise.report.classes import (
 )
 from pixelwise.report.pictures import fitted_size, png, resized
 from pixelwise.report.run_page import missing
-from pixelwise.report.scores import comparison, definitions, headline_text, other_numbers, tiles
+from pixelwise.report.scores import comparison, definitions, headline_text, measured, other_numbers, tiles
 from pixelwise.report.values import css, sentence, sortable
 from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.segment.scores import HEADLINES
@@ -318,7 +318,7 @@ def tables(summary: Mapping[str, Any]) -> list[Block]:
         found = summary["objects"]
         numbers = [(key.replace("_", " "), value) for key, value in found.items() if isinstance(value, float)]
         blocks.append(headline_text(numbers, f"objects by {found['separation']}: "))
-    blocks.append(Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"))
+    blocks.append(measured(summary))
     if outlines:
         blocks.append(Text(summary["boundary"]["definition"]))
     return blocks

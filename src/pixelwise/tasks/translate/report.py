@@ -28,7 +28,7 @@ from pixelwise.report.blocks import (
 from pixelwise.report.cells import Bar, Cell, Number, Strong
 from pixelwise.report.pictures import fitted_size, resized
 from pixelwise.report.run_page import missing
-from pixelwise.report.scores import comparison, definitions, headline_text, other_numbers, tiles
+from pixelwise.report.scores import comparison, definitions, headline_text, measured, other_numbers, tiles
 from pixelwise.report.values import sentence
 from pixelwise.tasks.evaluation import Evaluation
 from pixelwise.tasks.translate.one_way import TranslatePrediction
@@ -165,5 +165,5 @@ def tables(summary: Mapping[str, Any]) -> list[Block]:
     shown = [(headline.label, summary[headline.key]) for headline in HEADLINES if headline.key in summary]
     return [
         headline_text(shown),
-        Text(f"{summary['pictures']} pictures of '{summary['split']}'; {summary['definition']}"),
+        measured(summary),
     ]

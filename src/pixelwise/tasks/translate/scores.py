@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from pixelwise.data.domain import Domain
+from pixelwise.data.listing import counted
 from pixelwise.data.sample import Sample
 from pixelwise.data.splits import even_sample
 from pixelwise.errors import UserError
@@ -180,7 +181,10 @@ class TranslateScores(Scores[TranslatePrediction]):
             raise UserError(f"no picture in the split '{split}', so there is nothing to measure; choose another.")
         scores = {headline.key: math.nan for headline in self.headlines} | self.values()
         pairs = sum(not math.isnan(one.l1) for one in self.pictures)
-        words = [f"over {len(self.pictures)} pictures of the {split} split, {pairs} of them with a known translation"]
+        words = [
+            f"over {counted(len(self.pictures), 'picture', 'pictures')} of the {split} split, {pairs or 'none'} of "
+            "them with a known translation"
+        ]
         words.append("errors in grey levels of 0 to 255")
         if self.unchanged.values:
             words.append("unchanged_l1: the error of pictures that are not translated at all")
