@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.spatial.distance import cdist
+import torch
 
 from pixelwise.data.domain import Domain
 from pixelwise.data.listing import counted
@@ -170,11 +170,14 @@ class TranslateScores(Scores[TranslatePrediction]):
         numbers = even_sample(np.flatnonzero(self._paired).tolist(), MATCHED)
         if len(numbers) < 2:
             return math.nan
-        made, real = (np.stack([some[number].ravel() for number in numbers]) for some in self._thumbnails)
-        distances = cdist(made, real, "cityblock")
-        own = np.trace(distances) / len(numbers)
-        others = (distances.sum() - np.trace(distances)) / (len(numbers) * (len(numbers) - 1))
-        return float(own / others) if others > 0 else math.nan
+        made, real = (
+            torch.from_numpy(np.stack([some[number].ravel() for number in numbers])).double()
+            for some in self._thumbnails
+        )
+        distances = torch.cdist(made, real, p=1)
+        own = float(distances.trace()) / len(numbers)
+        others = float(distances.sum() - distances.trace()) / (len(numbers) * (len(numbers) - 1))
+        return own / others if others > 0 else math.nan
 
     def summary(self, split: str) -> dict[str, Any]:
         if not self.pictures:
