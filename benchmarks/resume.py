@@ -93,8 +93,8 @@ def last_step(run: Path) -> int:
     return json.loads(lines[-1])["step"] if lines else 0
 
 
-def compared(name: str, folder: Path, kills: int, rng: np.random.Generator) -> str:
-    """Trains a recipe with and without interruptions -> a row of the table."""
+def compared(name: str, folder: Path, kills: int, rng: np.random.Generator) -> tuple[str, bool]:
+    """Trains a recipe with and without interruptions -> a row of the table, and whether the bytes are the same."""
     row, data = ROWS[name], folder / "data"
     row.write(data)
     whole, stopped = folder / "whole", folder / "stopped"
@@ -104,7 +104,7 @@ def compared(name: str, folder: Path, kills: int, rng: np.random.Generator) -> s
     delays = rng.uniform(0, 1, kills).tolist()
     steps = killed(commanded(name, row, data, stopped), stopped, targets, delays)
     same = all((whole / file).read_bytes() == (stopped / file).read_bytes() for file in COMPARED)
-    return f"| {name} | {total} | {', '.join(map(str, steps))} | {'the same bytes' if same else 'DIFFERENT'} |"
+    return f"| {name} | {total} | {', '.join(map(str, steps))} | {'the same bytes' if same else 'DIFFERENT'} |", same
 
 
 def main() -> None:
@@ -117,9 +117,13 @@ def main() -> None:
     rng = np.random.default_rng(arguments.seed)
     print(f"{hardware.describe()['processor']}, {hardware.describe()['threads']} threads\n")
     print("| recipe | steps | killed after step | result |\n|---|---|---|---|")
+    results = []
     for name in arguments.rows:
         with tempfile.TemporaryDirectory() as folder:
-            print(compared(name, Path(folder), arguments.kills, rng), flush=True)
+            line, same = compared(name, Path(folder), arguments.kills, rng)
+        print(line, flush=True)
+        results.append(same)
+    sys.exit(0 if all(results) else 1)
 
 
 if __name__ == "__main__":

@@ -154,27 +154,28 @@ def test_rising_loss() -> None:
 
 
 def test_few_pictures() -> None:
-    found = limits.few_pictures(16, None)
+    found = limits.few_pictures(16, None, "Add")
     assert found is not None
     assert found.sentence == "Only 16 training pictures."
-    assert "about 16 more" in found.advice
-    assert limits.few_pictures(30, None) is None
-    assert limits.few_pictures(99, gap(0.7, 0.65)) is None
-    with_gap = limits.few_pictures(99, gap(0.8, 0.65))
+    assert found.advice.startswith("Add about 16 more. ")
+    assert limits.few_pictures(30, None, "Add") is None
+    assert limits.few_pictures(99, gap(0.7, 0.65), "Label") is None
+    with_gap = limits.few_pictures(99, gap(0.8, 0.65), "Label")
     assert with_gap is not None
     assert "mean IoU is 0.800 on 20 training pictures and 0.650 on validation pictures" in with_gap.sentence
 
 
 def test_overfitting() -> None:
-    found = limits.overfitting(100, gap(0.8, 0.65), RECIPE, FACTS)
+    found = limits.overfitting(100, gap(0.8, 0.65), RECIPE, FACTS, "Label")
     assert found is not None
     assert found.code == "overfitting"
     assert "augment.scale" in found.flags
-    assert limits.overfitting(99, gap(0.8, 0.65), RECIPE, FACTS) is None, "put down to the number of pictures"
-    assert limits.overfitting(100, gap(0.8, 0.71), RECIPE, FACTS) is None
-    assert limits.overfitting(100, gap(0.8, 0.65, margin=0.2), RECIPE, FACTS) is None, "may be chance"
-    assert limits.overfitting(100, gap(0.6, 0.8), RECIPE, FACTS) is None
-    assert limits.overfitting(100, None, RECIPE, FACTS) is None
+    assert found.advice.startswith("Label more pictures")
+    assert limits.overfitting(99, gap(0.8, 0.65), RECIPE, FACTS, "Label") is None, "put down to the number of pictures"
+    assert limits.overfitting(100, gap(0.8, 0.71), RECIPE, FACTS, "Label") is None
+    assert limits.overfitting(100, gap(0.8, 0.65, margin=0.2), RECIPE, FACTS, "Label") is None, "may be chance"
+    assert limits.overfitting(100, gap(0.6, 0.8), RECIPE, FACTS, "Label") is None
+    assert limits.overfitting(100, None, RECIPE, FACTS, "Label") is None
 
 
 def test_a_gap_of_errors_is_relative() -> None:

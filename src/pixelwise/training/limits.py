@@ -122,7 +122,7 @@ def find_limits(
     return sorted(limits, key=lambda limit: ORDER.index(limit.code))
 
 
-def few_pictures(pictures: int, gap: Gap | None, gather: str = "Label") -> Limit | None:
+def few_pictures(pictures: int, gap: Gap | None, gather: str) -> Limit | None:
     """There are fewer than 30 training pictures; or fewer than 100, and a gap between training and validation score."""
     wide = gap is not None and gap.significant
     if pictures >= (FEW_WITH_GAP if wide else FEW_PICTURES):
@@ -138,9 +138,7 @@ def few_pictures(pictures: int, gap: Gap | None, gather: str = "Label") -> Limit
     )
 
 
-def overfitting(
-    pictures: int, gap: Gap | None, recipe: PlannedRecipe, facts: Fingerprint, gather: str = "Label"
-) -> Limit | None:
+def overfitting(pictures: int, gap: Gap | None, recipe: PlannedRecipe, facts: Fingerprint, gather: str) -> Limit | None:
     """The validation score is far worse than the training score, with 100 training pictures or more."""
     if gap is None or not gap.significant or pictures < FEW_WITH_GAP:
         return None

@@ -7,6 +7,7 @@ import json
 import math
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ from pixelwise.tasks.translate import one_way
 from pixelwise.tasks.translate.inference import TranslateInference, turned
 from pixelwise.tasks.translate.one_way import TranslateOptions, TranslatePrediction
 from pixelwise.tasks.translate.scores import TranslateScores
-from pixelwise.tasks.translate.task import Apart
+from pixelwise.tasks.translate.task import Apart, TranslatePairs
 from pixelwise.training import session
 from pixelwise.training.progress import Silent
 from pixelwise.training.recipes import load_recipe
@@ -326,6 +327,16 @@ def test_translations_are_compared_with_the_truths_of_other_pictures() -> None:
     assert 0.2 < measured(shifted) < 0.8
     assert measured(truths[::-1]) > 1
     assert measured(truths, pairs=False) is None
+
+
+@pytest.mark.parametrize(("diversity", "own_to_others", "found"), [(0.6, 0.8, 0), (0.6, 0.97, 1), (0.05, 0.8, 1)])
+def test_translations_that_follow_their_pictures_are_good_whatever_their_l1(
+    diversity: float, own_to_others: float, found: int
+) -> None:
+    """Sharp textures have a larger L1 than a single colour."""
+    summary = {"l1": 36.0, "constant_l1": 35.0, "diversity": diversity, "own_to_others": own_to_others}
+    outcome: Any = SimpleNamespace(validation=SimpleNamespace(summary=summary))
+    assert len(TranslatePairs().limits(outcome)) == found
 
 
 def test_errors_are_grey_levels_whatever_the_depth() -> None:

@@ -47,7 +47,7 @@ TERMS = {
     "should become: the standard deviation over pictures of each pixel of thumbnails. Near 0, the generator ignores "
     "its input.",
     "own to others": "The error of translations, divided by their error against the truths of other pictures, on "
-    "thumbnails. Near 1, they say nothing about their pictures. It is independent of textures that nobody can guess.",
+    "thumbnails. Near 1, they say nothing about their pictures. Textures that nobody can guess hardly matter.",
 }
 NO_PAIRS = "not defined: there are no pairs to compare with"
 
